@@ -1,0 +1,222 @@
+"""The pipeline as the team writes it in ``ci/main.py``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, overload
+
+from rondel.errors import ConfigurationError
+from rondel.pipeline.graph import check, expand
+from rondel.pipeline.stage import Place, Stage, StageBody, Use
+from rondel.pipeline.uses import find_uses
+
+Need = Stage | str
+
+
+class Pipeline:
+    """Collects a team's stages; ``main()`` runs them as the command line says.
+
+    Options stand in ``[tool.rondel]`` of ``pyproject.toml``. ``name`` is
+    shown in reports and is the MLflow experiment's default; without it the
+    project's name is used.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        self.place = _caller()
+        self._declared: list[Stage] = []
+
+    @overload
+    def stage(self, body: StageBody, /) -> Stage: ...
+
+    @overload
+    def stage(
+        self,
+        *,
+        needs: Iterable[Need] = (),
+        name: str | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Callable[[StageBody], Stage]: ...
+
+    def stage(
+        self,
+        body: StageBody | None = None,
+        /,
+        *,
+        needs: Iterable[Need] = (),
+        name: str | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Stage | Callable[[StageBody], Stage]:
+        """Declare a pure stage; works bare and with arguments.
+
+        The function's name is the stage's, with ``_`` as ``-``, unless
+        ``name`` is given. ``timeout`` is in seconds; ``retries`` is how often a
+        failed stage is run again; ``matrix`` runs the stage once for each
+        combination of its values, which arrive in ``ctx.params``.
+        """
+        place = _caller()
+
+        def declare(function: StageBody) -> Stage:
+            return self._add(
+                function,
+                "pure",
+                place,
+                needs=needs,
+                name=name,
+                timeout=timeout,
+                retries=retries,
+                matrix=matrix,
+            )
+
+        return declare if body is None else declare(body)
+
+    @overload
+    def effect(self, body: StageBody, /) -> Stage: ...
+
+    @overload
+    def effect(
+        self, *, needs: Iterable[Need] = (), name: str | None = None, timeout: float | None = None
+    ) -> Callable[[StageBody], Stage]: ...
+
+    def effect(
+        self,
+        body: StageBody | None = None,
+        /,
+        *,
+        needs: Iterable[Need] = (),
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Stage | Callable[[StageBody], Stage]:
+        """Declare a stage that acts on the outside world: never cached, never retried."""
+        place = _caller()
+
+        def declare(function: StageBody) -> Stage:
+            return self._add(function, "effect", place, needs=needs, name=name, timeout=timeout)
+
+        return declare if body is None else declare(body)
+
+    def dvc(
+        self,
+        stage: str,
+        *,
+        needs: Iterable[Need] = (),
+        name: str | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> Stage:
+        """Declare a pure stage that reproduces the stage of that name in ``dvc.yaml``."""
+        place = _caller()
+
+        async def reproduce(ctx: Any) -> None:
+            await ctx.dvc(stage)
+
+        use = Use(kind="dvc", name=stage, place=place)
+        return self._add(
+            reproduce,
+            "pure",
+            place,
+            needs=needs,
+            name=name or stage,
+            timeout=timeout,
+            retries=retries,
+            uses=(use,),
+        )
+
+    def mlflow(
+        self,
+        entry_point: str,
+        *,
+        needs: Iterable[Need] = (),
+        name: str | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        **parameters: Any,
+    ) -> Stage:
+        """Declare a pure stage that runs an entry point of the project's ``MLproject`` file."""
+        place = _caller()
+
+        async def run(ctx: Any) -> None:
+            await ctx.mlflow(entry_point, **parameters)
+
+        use = Use(kind="mlflow", name=entry_point, details=parameters, place=place)
+        return self._add(
+            run,
+            "pure",
+            place,
+            needs=needs,
+            name=name or entry_point,
+            timeout=timeout,
+            retries=retries,
+            uses=(use,),
+        )
+
+    @property
+    def declared(self) -> tuple[Stage, ...]:
+        """The stages as they were declared, unchecked, in the order of declaration."""
+        return tuple(self._declared)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages, matrices expanded.
+
+        Raises ConfigurationError that names every mistake of the declarations
+        (unknown need, cycle, duplicate name) with its file and line.
+        """
+        check(self.declared)
+        return expand(self.declared)
+
+    def main(self, argv: Sequence[str] | None = None) -> None:
+        """Run the pipeline as the command line says, and exit the process with its code."""
+        # The one door upwards: named at run time, so that declaring a pipeline
+        # loads nothing of what runs it.
+        entry = importlib.import_module("rondel.cli.pipeline")
+        raise SystemExit(entry.main(self, sys.argv[1:] if argv is None else list(argv)))
+
+    def _add(
+        self,
+        body: StageBody,
+        kind: Literal["pure", "effect"],
+        place: Place,
+        *,
+        needs: Iterable[Need],
+        name: str | None,
+        timeout: float | None = None,
+        retries: int = 0,
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+        uses: tuple[Use, ...] | None = None,
+    ) -> Stage:
+        title = name or getattr(body, "__name__", "stage").strip("_").replace("_", "-")
+        if timeout is not None and timeout <= 0:
+            raise ConfigurationError(
+                f"stage {title!r}: a timeout is a number of seconds above 0", place=str(place)
+            )
+        if retries < 0:
+            raise ConfigurationError(f"stage {title!r}: retries cannot be negative", place=str(place))
+        stage = Stage(
+            name=title,
+            base=title,
+            body=body,
+            place=place,
+            kind=kind,
+            needs=tuple(need.name if isinstance(need, Stage) else need for need in needs),
+            timeout=timeout,
+            retries=retries,
+            matrix={key: tuple(values) for key, values in (matrix or {}).items()},
+            uses=find_uses(body) if uses is None else uses,
+            doc=(body.__doc__ or "").strip().partition("\n")[0],
+        )
+        self._declared.append(stage)
+        return stage
+
+
+def _caller() -> Place:
+    """The line outside this file that is being executed."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the public way, inspect.stack(), reads every file on the stack
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)

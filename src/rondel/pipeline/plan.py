@@ -1,0 +1,126 @@
+"""The plan of one run: which stages, in which order, and why each is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rondel.errors import ConfigurationError, did_you_mean
+from rondel.pipeline.graph import closure, dependants, order
+from rondel.pipeline.stage import Stage
+
+Reason = Literal["asked for", "needed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the command line asked for: targets, nothing but them, or from a stage on."""
+
+    targets: tuple[str, ...] = ()
+    only: bool = False
+    from_: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStage:
+    """A stage's place in the plan. ``waits_for`` holds only needs that are part of this plan."""
+
+    stage: Stage
+    waits_for: tuple[str, ...]
+    reason: Reason
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The stages of one run, each after what it waits for."""
+
+    selection: Selection
+    stages: tuple[PlannedStage, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stages' names in the order of the plan."""
+        return tuple(planned.name for planned in self.stages)
+
+    def get(self, name: str) -> PlannedStage:
+        """The planned stage of that name; KeyError if it is not part of the plan."""
+        for planned in self.stages:
+            if planned.name == name:
+                return planned
+        raise KeyError(name)
+
+    def dependants(self, name: str) -> frozenset[str]:
+        """The planned stages that wait for ``name``, directly or not."""
+        waiting = [planned.stage.with_needs(planned.waits_for) for planned in self.stages]
+        return dependants(waiting, name)
+
+    def waves(self) -> tuple[tuple[str, ...], ...]:
+        """The stages grouped by when they can start at the earliest: each group runs at once."""
+        depth: dict[str, int] = {}
+        for planned in self.stages:
+            depth[planned.name] = 1 + max((depth[need] for need in planned.waits_for), default=-1)
+        return tuple(
+            tuple(name for name in depth if depth[name] == level)
+            for level in range(max(depth.values(), default=-1) + 1)
+        )
+
+
+def resolve(stages: Sequence[Stage], name: str) -> tuple[str, ...]:
+    """The stages that ``name`` means: itself, or every point of its matrix.
+
+    Raises ConfigurationError with the nearest match if there is no such stage.
+    """
+    names = [stage.name for stage in stages if name in {stage.name, stage.base}]
+    if not names:
+        known = {stage.base for stage in stages} | {stage.name for stage in stages}
+        raise ConfigurationError(f"there is no stage {name!r}", hint=did_you_mean(name, known))
+    return tuple(names)
+
+
+def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
+    """Choose and order the stages of a run.
+
+    Without ``only`` and ``from_``: the targets and what they need. ``only``:
+    the targets alone. ``from_``: of those, the stage itself and what depends
+    on it. Raises ConfigurationError for unknown stages and for a ``from_``
+    that the targets do not depend on.
+    """
+    by_name: Mapping[str, Stage] = {stage.name: stage for stage in stages}
+    targets = [name for target in selection.targets for name in resolve(stages, target)]
+    if not targets and selection.from_ is None:
+        known = ", ".join(dict.fromkeys(stage.base for stage in stages)) or "the pipeline has none"
+        raise ConfigurationError("no stage was named", hint=f"stages: {known}")
+    chosen = frozenset(targets) if selection.only else closure(by_name, targets or by_name)
+    if selection.from_ is not None:
+        starts = resolve(stages, selection.from_)
+        after = frozenset(starts).union(*(dependants(stages, start) for start in starts))
+        if targets and not after & chosen:
+            raise ConfigurationError(
+                f"{' and '.join(selection.targets)} does not depend on {selection.from_!r}",
+                hint="--from names a stage on the way to the targets",
+            )
+        chosen = after & chosen
+    planned = [
+        PlannedStage(
+            stage=stage,
+            waits_for=_nearest(by_name, stage, chosen),
+            reason="asked for" if stage.name in targets or not targets else "needed",
+        )
+        for stage in order(stage for stage in stages if stage.name in chosen)
+    ]
+    return Plan(selection=selection, stages=tuple(planned))
+
+
+def _nearest(stages: Mapping[str, Stage], stage: Stage, chosen: frozenset[str]) -> tuple[str, ...]:
+    """The chosen stages that ``stage`` needs, seen through those that were not chosen."""
+    found: dict[str, None] = {}
+    for need in stage.needs:
+        for name in (need,) if need in chosen else _nearest(stages, stages[need], chosen):
+            found[name] = None
+    return tuple(found)

@@ -1,0 +1,83 @@
+"""A stage: one step of a pipeline, as its declaration says it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+StageBody = Callable[..., Awaitable[None]]
+"""An async function that takes the stage's ``rondel.StageContext``."""
+
+UseKind = Literal["dvc", "mlflow", "sh", "gate", "container"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line in a source file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """``ci/main.py:12``, relative to the working directory where that is shorter."""
+        try:
+            shown = str(Path(self.file).relative_to(Path.cwd()))
+        except (ValueError, OSError):
+            shown = self.file
+        return f"{shown}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """One call of a context method, found in a stage's source or seen while it ran.
+
+    ``name`` is the dvc stage, the entry point, the shell command or the model
+    of a gate; ``details`` are the other arguments as plain JSON values.
+    ``literal`` is False where the source does not say the value itself.
+    """
+
+    kind: UseKind
+    name: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    place: Place | None = None
+    literal: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a pipeline.
+
+    A *pure* stage depends on nothing but its inputs and may be skipped when
+    they have not changed. An *effect* stage acts on the outside world: it is
+    never skipped and never repeated. ``timeout`` is in seconds. ``variant``
+    holds this stage's own point of a matrix; ``base`` is then the name that
+    the declaration gave, and equal to ``name`` otherwise.
+    """
+
+    name: str
+    body: StageBody
+    place: Place
+    kind: Literal["pure", "effect"] = "pure"
+    needs: tuple[str, ...] = ()
+    timeout: float | None = None
+    retries: int = 0
+    matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    base: str = ""
+    uses: tuple[Use, ...] = ()
+    doc: str = ""
+
+    @property
+    def pure(self) -> bool:
+        """Whether the stage depends on nothing but its inputs."""
+        return self.kind == "pure"
+
+    def with_needs(self, needs: tuple[str, ...]) -> Stage:
+        """The same stage with other needs."""
+        return replace(self, needs=needs)
+
+    def with_variant(self, name: str, variant: Mapping[str, Any], needs: tuple[str, ...]) -> Stage:
+        """One point of this stage's matrix."""
+        return replace(self, name=name, base=self.name, variant=dict(variant), matrix={}, needs=needs)

@@ -1,0 +1,43 @@
+"""The record of one run: the capsule, its stages, and the folder that holds them."""
+
+from rondel.record.capsule import (
+    SCHEMA_VERSION,
+    Capsule,
+    CiJob,
+    CommandRecord,
+    Engine,
+    Git,
+    Host,
+    Image,
+    KeyRecord,
+    MlflowRun,
+    Outcome,
+    StageRecord,
+    UseRecord,
+    VerdictRecord,
+)
+from rondel.record.folder import RunFolder, list_runs, load, new_id
+from rondel.record.recorder import Observer, StageRecorder
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Capsule",
+    "CiJob",
+    "CommandRecord",
+    "Engine",
+    "Git",
+    "Host",
+    "Image",
+    "KeyRecord",
+    "MlflowRun",
+    "Observer",
+    "Outcome",
+    "RunFolder",
+    "StageRecord",
+    "StageRecorder",
+    "UseRecord",
+    "VerdictRecord",
+    "list_runs",
+    "load",
+    "new_id",
+]

@@ -1,0 +1,199 @@
+"""The capsule: everything that has to be known about one run to hold it in one's hand.
+
+Frozen values that turn into versioned JSON and back (``rondel.record.codec``).
+The JSON Schema in ``docs/reference/capsule.schema.json`` is made from these
+classes, so a field's comment here is its documentation there. Values of
+secrets have no field to go to: only their names are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+RunState = Literal["running", "succeeded", "failed", "interrupted"]
+StageState = Literal["pending", "running", "ran", "cached", "failed", "skipped", "cancelled"]
+Outcome = StageState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Git:
+    """The code's state: a commit, and what differed from it.
+
+    ``diff`` is the output of ``git diff --binary HEAD``; ``untracked`` maps
+    the path of each file that git did not know yet, though a stage saw it, to
+    the sha256 of its content, which lies under ``untracked/`` beside the
+    capsule when it is small enough.
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+    diff: str = ""
+    untracked: dict[str, str] = field(default_factory=dict)
+    remote_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """The image that the stages ran in, and where it came from.
+
+    ``digest`` is what the engine says; ``recipe`` maps what the image is made
+    from (Containerfile, files that it copies, base reference, platform, host
+    image) to a hash or a name.
+    """
+
+    reference: str
+    digest: str | None = None
+    source: str | None = None
+    recipe: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What executed the run: ``session`` (one that was there), ``dagger`` or ``embedded``."""
+
+    kind: Literal["session", "dagger", "embedded"]
+    version: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The machine, as far as results can depend on it."""
+
+    system: str = ""
+    machine: str = ""
+    python: str = ""
+    distribution: str = ""
+    cpus: int = 0
+    memory_bytes: int = 0
+    rondel: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CiJob:
+    """The CI job that made the run."""
+
+    provider: Literal["gitlab", "jenkins", "github", "other"]
+    url: str | None = None
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlflowRun:
+    """A run on the MLflow server. ``uri`` is the server's address without credentials."""
+
+    run_id: str
+    url: str | None = None
+    uri: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandRecord:
+    """A command that ran in a container. ``exit_code`` is None while it runs or if it never ended."""
+
+    args: list[str]
+    exit_code: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseRecord:
+    """A context method that the stage called, with its arguments as JSON values."""
+
+    kind: str
+    name: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictRecord:
+    """A gate's verdict: each rule with what it was compared with."""
+
+    passed: bool
+    model: str | None = None
+    champion_version: str | None = None
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRecord:
+    """A stage's key and the parts that it is the digest of, kept apart so that they can be compared."""
+
+    digest: str
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """What became of one stage. Times are ISO 8601 in UTC, ``seconds`` is wall time.
+
+    ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``;
+    ``log`` is the log's path relative to the run's folder.
+    """
+
+    name: str
+    kind: Literal["pure", "effect"]
+    state: Outcome = "pending"
+    needs: list[str] = field(default_factory=list)
+    reason: str = ""
+    started: str | None = None
+    finished: str | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    key: KeyRecord | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    uses: list[UseRecord] = field(default_factory=list)
+    commands: list[CommandRecord] = field(default_factory=list)
+    image: Image | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    verdicts: list[VerdictRecord] = field(default_factory=list)
+    mlflow: MlflowRun | None = None
+    exit_code: int | None = None
+    error: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capsule:
+    """The record of one run. ``arguments`` repeat it: they are what follows ``python ci/main.py``."""
+
+    schema_version: int
+    id: str
+    state: RunState
+    pipeline: str
+    file: str
+    created: str
+    finished: str | None = None
+    seconds: float = 0.0
+    arguments: list[str] = field(default_factory=list)
+    invocation: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    overrides: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    git: Git = field(default_factory=Git)
+    image: Image | None = None
+    engine: Engine | None = None
+    host: Host = field(default_factory=Host)
+    ci: CiJob | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    mlflow: MlflowRun | None = None
+    exit_code: int | None = None
+    error: str | None = None
+    stages: list[StageRecord] = field(default_factory=list)
+
+    def stage(self, name: str) -> StageRecord:
+        """The record of the stage of that name; KeyError if the run had none."""
+        for record in self.stages:
+            if record.name == name:
+                return record
+        raise KeyError(name)

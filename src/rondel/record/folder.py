@@ -1,0 +1,120 @@
+"""Where runs lie: ``.rondel/runs/ID/`` with ``capsule.json`` and ``logs/``."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rondel.errors import RecordError, did_you_mean
+from rondel.record.capsule import Capsule
+from rondel.record.codec import decode, encode
+
+ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+
+
+def new_id(now: float | None = None) -> str:
+    """A run's ID, ``20261123-194742-a1b2c3``: UTC, so that IDs sort by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+
+
+def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Put ``data`` at ``path`` so that at any moment either the old or the new content is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, root: Path, run: str) -> RunFolder:
+        """The folder of the run of that ID under a project's root; nothing is created."""
+        return cls(root / ".rondel" / "runs" / run)
+
+    @property
+    def capsule(self) -> Path:
+        """The capsule's file."""
+        return self.path / "capsule.json"
+
+    def log(self, stage: str) -> Path:
+        """The log of a stage. Names of matrix stages are made fit for a file."""
+        return self.path / "logs" / f"{re.sub(r'[^A-Za-z0-9._=,-]+', '_', stage)}.log"
+
+    def save(self, capsule: Capsule, *, sync: bool = True) -> None:
+        """Write the capsule; a crash leaves the last one whole."""
+        write_atomically(self.capsule, encode(capsule), sync=sync)
+
+    def remove(self) -> None:
+        """Remove the run's folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def run_ids(root: Path) -> tuple[str, ...]:
+    """The IDs of all runs under a project's root, newest first."""
+    try:
+        names = os.listdir(root / ".rondel" / "runs")
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted((name for name in names if ID.fullmatch(name)), reverse=True))
+
+
+def list_runs(root: Path) -> Iterator[tuple[RunFolder, Capsule | RecordError]]:
+    """All runs, newest first; a capsule that cannot be read is given as its error."""
+    for run in run_ids(root):
+        folder = RunFolder.of(root, run)
+        try:
+            yield folder, decode(folder.capsule.read_bytes(), str(folder.capsule))
+        except FileNotFoundError:
+            yield folder, RecordError("the run has no capsule", place=str(folder.capsule))
+        except RecordError as error:
+            yield folder, error
+
+
+def load(root: Path, name: str | None = None) -> tuple[RunFolder, Capsule]:
+    """The run that ``name`` means: an ID or its unique beginning, or a path; the newest without a name.
+
+    Raises RecordError if there is none, or if its capsule cannot be read.
+    """
+    folder = _find(root, name)
+    try:
+        data = folder.capsule.read_bytes()
+    except OSError as error:
+        raise RecordError("the capsule cannot be read", why=str(error), place=str(folder.capsule)) from None
+    return folder, decode(data, str(folder.capsule))
+
+
+def _find(root: Path, name: str | None) -> RunFolder:
+    ids = run_ids(root)
+    if name is None or name in {"last", "latest"}:
+        if not ids:
+            raise RecordError("there is no run yet", place=str(root / ".rondel" / "runs"))
+        return RunFolder.of(root, ids[0])
+    path = Path(name)
+    if path.name == "capsule.json" and path.is_file():
+        return RunFolder(path.parent)
+    if path.is_dir() and (path / "capsule.json").is_file():
+        return RunFolder(path)
+    matches = [run for run in ids if run.startswith(name) or run.endswith(f"-{name}")]
+    if len(matches) == 1:
+        return RunFolder.of(root, matches[0])
+    if matches:
+        raise RecordError(f"{name!r} means {len(matches)} runs", hint=f"one of {', '.join(matches[:5])}")
+    raise RecordError(f"there is no run {name!r}", hint=did_you_mean(name, ids[:20]))

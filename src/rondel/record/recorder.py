@@ -1,0 +1,141 @@
+"""What a stage tells while it runs: the seam between the context and the record.
+
+The runner gives each stage's context one :class:`StageRecorder`. The context
+calls it for every step, line, command and finding; it keeps the stage's record
+up to date, writes the whole log, and passes steps and lines on to an observer,
+which is what draws progress. Nothing here does network I/O or can fail a
+stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from rondel.record.capsule import CommandRecord, Image, MlflowRun, StageRecord, UseRecord, VerdictRecord
+
+TAIL_LINES = 30
+
+
+class Observer(Protocol):
+    """Who watches stages run. Called on the event loop's thread, so it must not block."""
+
+    def stage_changed(self, record: StageRecord) -> None:
+        """A stage's state, times or findings changed."""
+
+    def step(self, stage: str, text: str) -> None:
+        """The stage started its next step, for example ``building the image``."""
+
+    def line(self, stage: str, text: str) -> None:
+        """A line of the stage's log."""
+
+    def note(self, text: str) -> None:
+        """Something about the run as a whole that people should see once."""
+
+
+class StageRecorder:
+    """Keeps one stage's record and log; see the module's text.
+
+    ``redact`` replaces secret values in lines before they are written or shown.
+    """
+
+    def __init__(self, record: StageRecord, log: Path | None, observer: Observer) -> None:
+        self.record = record
+        self.observer = observer
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._secrets: tuple[str, ...] = ()
+        self._log: IO[str] | None = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._log = log.open("a", encoding="utf-8", buffering=1, errors="backslashreplace")
+
+    def hide(self, values: Iterable[str]) -> None:
+        """From now on replace these secret values by ``***`` in everything that is recorded."""
+        kept = {value for value in (*self._secrets, *values) if len(value.strip()) > 3}
+        self._secrets = tuple(sorted(kept, key=len, reverse=True))
+
+    def redact(self, text: str) -> str:
+        """``text`` without the values that were given to :meth:`hide`."""
+        for value in self._secrets:
+            text = text.replace(value, "***")
+        return text
+
+    def step(self, text: str) -> None:
+        """Say what the stage does next; shown as its current step."""
+        text = self.redact(text)
+        self._write(f"▸ {text}")
+        self.observer.step(self.record.name, text)
+
+    def output(self, text: str) -> None:
+        """Log a command's output, which may be many lines."""
+        for line in self.redact(text).splitlines():
+            self.tail.append(line)
+            self._write(line)
+            self.observer.line(self.record.name, line)
+
+    def use(self, kind: str, name: str = "", details: Mapping[str, Any] | None = None) -> None:
+        """Record that the stage called a context method; the stage's key is made from these.
+
+        Call it at the start of each of ``dvc``, ``mlflow``, ``sh``, ``gate`` and ``container``.
+        """
+        self.change(uses=[*self.record.uses, UseRecord(kind=kind, name=name, details=dict(details or {}))])
+
+    def command(
+        self, args: Iterable[str], *, exit_code: int | None = None, seconds: float | None = None
+    ) -> None:
+        """Record a command's outcome; ``args`` as a person would type them, without secrets."""
+        args = [self.redact(arg) for arg in args]
+        command = CommandRecord(args=args, exit_code=exit_code, seconds=seconds)
+        commands = list(self.record.commands)
+        if commands and commands[-1].args == args and commands[-1].exit_code is None:
+            commands[-1] = command
+        else:
+            commands.append(command)
+        self.change(commands=commands, exit_code=exit_code)
+
+    def image(self, image: Image) -> None:
+        """Record the image that the stage runs in."""
+        self.change(image=image)
+
+    def inputs(self, hashes: Mapping[str, str]) -> None:
+        """Record inputs: path to ``md5:…`` or ``sha256:…``."""
+        self.change(inputs={**self.record.inputs, **hashes})
+
+    def outputs(self, hashes: Mapping[str, str]) -> None:
+        """Record outputs: path to ``md5:…`` or ``sha256:…``."""
+        self.change(outputs={**self.record.outputs, **hashes})
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Record parameters as the stage saw them."""
+        self.change(parameters={**self.record.parameters, **values})
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Record metrics, shown in the final table."""
+        self.change(metrics={**self.record.metrics, **values})
+
+    def verdict(self, verdict: VerdictRecord) -> None:
+        """Record a gate's verdict."""
+        self.change(verdicts=[*self.record.verdicts, verdict])
+
+    def mlflow_run(self, run: MlflowRun) -> None:
+        """Record the stage's nested MLflow run."""
+        self.change(mlflow=run)
+
+    def change(self, **fields: Any) -> None:
+        """Replace fields of the record and tell the observer."""
+        self.record = replace(self.record, **fields)
+        self.observer.stage_changed(self.record)
+
+    def close(self) -> None:
+        """Close the log; the record stays readable."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _write(self, line: str) -> None:
+        if self._log is not None:
+            self._log.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {line}\n")

@@ -1,0 +1,40 @@
+"""Runs one command in one file system, isolated by bubblewrap."""
+
+from rondel.engine.sandbox.run import Process, Sandbox
+from rondel.engine.sandbox.spec import (
+    BindMount,
+    ExecRefused,
+    ExecSpec,
+    FileMount,
+    JoinNetwork,
+    Limits,
+    Mount,
+    Network,
+    Outcome,
+    OverlayMount,
+    SandboxError,
+    SecretMount,
+    SocketMount,
+    TmpfsMount,
+    VolumeMount,
+)
+
+__all__ = [
+    "BindMount",
+    "ExecRefused",
+    "ExecSpec",
+    "FileMount",
+    "JoinNetwork",
+    "Limits",
+    "Mount",
+    "Network",
+    "Outcome",
+    "OverlayMount",
+    "Process",
+    "Sandbox",
+    "SandboxError",
+    "SecretMount",
+    "SocketMount",
+    "TmpfsMount",
+    "VolumeMount",
+]

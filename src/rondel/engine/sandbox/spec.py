@@ -1,0 +1,176 @@
+"""What to run and what came of it: the sandbox's values."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rondel.engine.store import Output, Snapshot
+from rondel.errors import EngineError
+
+
+class ExecRefused(EngineError):
+    """A command cannot even be started; decided before anything is spawned.
+
+    ``exit_code_seen`` is what the real engine reports for it (-1 for an unknown
+    user or an unusable redirect); a missing or unexecutable command is not this
+    error but an :class:`Outcome` with exit code 1 and Go's text on stderr.
+    """
+
+    exit_code_seen: int = -1
+
+
+class SandboxError(EngineError):
+    """The sandbox itself could not be set up; the command never ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayMount:
+    """A directory of a snapshot; what is written there becomes a layer of its own snapshot.
+
+    ``path`` is where it appears in the container, ``subpath`` the directory of
+    the snapshot that is shown.
+    """
+
+    path: str
+    snapshot: Snapshot
+    subpath: str = "/"
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMount:
+    """A file of a snapshot; written to, it becomes a layer of its own snapshot.
+
+    ``owner`` and ``mode`` replace the file's own in the container.
+    """
+
+    path: str
+    snapshot: Snapshot
+    subpath: str
+    readonly: bool = False
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMount:
+    """A cache volume's folder on the host (``Store.volumes`` knows it), writable."""
+
+    path: str
+    source: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmpfsMount:
+    """An empty file system in memory; ``size`` in bytes, 0 for the kernel's default."""
+
+    path: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretMount:
+    """A file that exists in memory only, and is never part of a layer."""
+
+    path: str
+    value: bytes
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketMount:
+    """A unix socket of the host."""
+
+    path: str
+    source: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindMount:
+    """A file or directory of the host as it is; for the engine's own needs."""
+
+    path: str
+    source: Path
+    readonly: bool = True
+
+
+Mount = OverlayMount | FileMount | VolumeMount | TmpfsMount | SecretMount | SocketMount | BindMount
+
+
+class Network(enum.Enum):
+    """The networks that need no preparation."""
+
+    HOST = "host"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinNetwork:
+    """A network namespace made by somebody else, by a path such as ``/proc/123/ns/net``.
+
+    It has to belong to the engine's user namespace.
+    """
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a container may use, where the machine's cgroups allow saying so."""
+
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """One command in one file system. All paths are container paths unless said otherwise.
+
+    ``args`` is not expanded; ``env`` is the whole environment; ``user`` is
+    ``name``, ``uid``, ``name:group`` or ``uid:gid`` as in an image's config.
+    ``stdin`` is given as bytes or as a host file. The redirects are container
+    paths, relative ones to ``cwd``. ``secrets`` are the values to scrub from
+    every output. ``hosts`` are (address, name) pairs added to /etc/hosts.
+    """
+
+    root: Snapshot
+    args: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    user: str = ""
+    mounts: tuple[Mount, ...] = ()
+    stdin: bytes | Path | None = None
+    redirect_stdin: str | None = None
+    redirect_stdout: str | None = None
+    redirect_stderr: str | None = None
+    secrets: tuple[bytes, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    hostname: str = "dagger"
+    network: Network | JoinNetwork = Network.HOST
+    limits: Limits | None = None
+    tty: bool = False
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command came to.
+
+    ``snapshot`` is the root afterwards, ``mounts`` what each writable
+    :class:`OverlayMount` and :class:`FileMount` is afterwards, by its path.
+    Whether to keep them is the caller's decision; unreferenced layers are
+    collected like all others. An exit by signal N is 128 + N.
+    """
+
+    exit_code: int
+    stdout: Output
+    stderr: Output
+    combined: Output
+    snapshot: Snapshot
+    mounts: Mapping[str, Snapshot] = field(default_factory=dict)

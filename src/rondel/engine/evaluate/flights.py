@@ -1,0 +1,76 @@
+"""Single flight: identical work asked for at once is done once.
+
+A flight is cancelled when the last of those who wait for it leaves; its failure
+goes to all who wait, and is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+T = TypeVar("T")
+
+
+class _Flight:
+    __slots__ = ("done", "error", "result", "scope", "waiting")
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self.waiting = 0
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Flights:
+    """Work under way, by key. It runs in the given task group, apart from those who wait."""
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._flights: dict[Hashable, _Flight] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._flights
+
+    async def do(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of ``work()``, shared with everybody who asks under the same key meanwhile.
+
+        Raises whatever the work raises.
+        """
+        while True:
+            flight = self._flights.get(key)
+            if flight is None or flight.scope.cancel_called:
+                flight = self._flights[key] = _Flight()
+                self._tasks.start_soon(self._fly, key, flight, work)
+            await self._wait(key, flight)
+            if flight.error is not None:
+                raise flight.error.with_traceback(None)
+            if not flight.scope.cancelled_caught:
+                result: T = flight.result
+                return result
+
+    async def _wait(self, key: Hashable, flight: _Flight) -> None:
+        flight.waiting += 1
+        try:
+            await flight.done.wait()
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.done.is_set():
+                flight.scope.cancel()
+                if self._flights.get(key) is flight:
+                    del self._flights[key]
+
+    async def _fly(self, key: Hashable, flight: _Flight, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            with flight.scope:
+                flight.result = await work()
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            flight.error = error
+        finally:
+            flight.done.set()
+            if self._flights.get(key) is flight:
+                del self._flights[key]

@@ -1,0 +1,62 @@
+"""The operations that nodes name, and how they are registered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from rondel.engine.values.node import Fs, Node, digest_of
+
+if TYPE_CHECKING:
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.store import Draft, Result
+
+    Operation = Callable[[Session, Node], Awaitable[Result]]
+    Edit = Callable[[Session, Draft, Node], Awaitable[None]]
+
+OPERATIONS: dict[str, Operation] = {}
+EDITS: dict[str, Edit] = {}
+
+
+def operation(name: str) -> Callable[[Operation], Operation]:
+    """Register the function that evaluates nodes of this operation."""
+
+    def register(function: Operation) -> Operation:
+        OPERATIONS[name] = function
+        return function
+
+    return register
+
+
+def edit(name: str) -> Callable[[Edit], Edit]:
+    """Register a function that changes its first input through a draft.
+
+    Consecutive edits are applied to one draft and make one layer; so an edit must not
+    depend on its first input but through the draft. Further inputs are evaluated before.
+    """
+
+    def register(function: Edit) -> Edit:
+        EDITS[name] = function
+        return function
+
+    return register
+
+
+def edited(op: str, base: Fs | None, *params: Any, key: str | None = None, inputs: tuple[Fs, ...] = ()) -> Fs:
+    """The file system that an edit makes of a base (None: the empty one).
+
+    Without ``key`` the parameters must be JSON-serialisable; the key is made of them.
+    """
+    first = base or EMPTY
+    inputs = (first, *inputs)
+    if key is None:
+        key = digest_of(op, [fs.key for fs in inputs], params)
+    return Fs(Node(op, key, inputs, params, forces=any(fs.node.forces for fs in inputs)))
+
+
+EMPTY = Fs(Node("empty", digest_of("empty"), durable=False))
+
+
+@operation("empty")
+async def _empty(session: Session, node: Node) -> Result:  # noqa: ARG001 - the operations' signature
+    return session.result()

@@ -1,0 +1,175 @@
+"""One session: the store, the sandbox, what its client gave it, and the evaluation of nodes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+from anyio.abc import TaskGroup
+
+from rondel.engine.evaluate.flights import Flights
+from rondel.engine.evaluate.operations import EDITS, OPERATIONS
+from rondel.engine.sandbox import Sandbox
+from rondel.engine.store import Result, Snapshot, Store, View
+from rondel.engine.values import Container, Fs, Node
+
+T = TypeVar("T")
+_LONGEST_RUN = 100  # edits that make one layer
+
+
+class _Closing(Protocol):
+    async def aclose(self) -> None: ...
+
+
+@dataclass(eq=False)
+class Session:
+    """What the resolvers of one session share.
+
+    ``workdir`` is the client's directory, to which host paths are relative; ``environ`` is its
+    environment, where ``env://`` secrets are looked up. ``tasks`` is the engine's task group:
+    what is started in it lives as long as the engine.
+    """
+
+    store: Store
+    sandbox: Sandbox
+    tasks: TaskGroup
+    workdir: Path = field(default_factory=Path.cwd)
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    platform: str = field(default_factory=lambda: own_platform())
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    notify: Callable[[str], None] = field(default=lambda line: None)
+    _parts: dict[type, Any] = field(default_factory=dict)
+    _results: dict[str, Result] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.flights = Flights(self.tasks)
+
+    def part(self, kind: type[T]) -> T:
+        """The session's one instance of a class that takes the session as its only argument."""
+        found = self._parts.get(kind)
+        if found is None:
+            found = self._parts[kind] = cast("Callable[[Session], T]", kind)(self)
+        return cast("T", found)
+
+    async def aclose(self) -> None:
+        """Close the parts, the latest first."""
+        for part in reversed(self._parts.values()):
+            if hasattr(part, "aclose"):
+                await cast("_Closing", part).aclose()
+
+    def result(self, snapshot: Snapshot = Snapshot(), **more: Any) -> Result:
+        """A result made now."""
+        return Result(snapshot=snapshot, created=time.time(), **more)
+
+    async def snapshot(self, fs: Fs | None) -> Snapshot:
+        """The snapshot of a file system; None is the empty one. Raises what its operations raise."""
+        if fs is None:
+            return Snapshot()
+        result = await self.run(fs.node)
+        return result.mounts[fs.slot] if fs.slot else result.snapshot
+
+    async def view(self, fs: Fs | None) -> View:
+        """The merged tree of a file system."""
+        return self.store.view(await self.snapshot(fs))
+
+    async def settle(self, container: Container) -> None:
+        """Run the commands that a container stands on, as reading its settings does."""
+        for fs in container.pending:
+            await self.run(fs.node)
+
+    async def run(self, node: Node) -> Result:
+        """A node's result: remembered, under way, or evaluated now together with what goes in.
+
+        The recursion over inputs is unrolled, so that chains may be of any length.
+        """
+        known = self._known(node)
+        if known is not None:
+            return known
+        pending = self._pending(node)
+        for earlier in pending[:-1]:
+            if self._known(earlier) is None:
+                await self._fly(earlier)
+        return await self._fly(node)
+
+    async def _fly(self, node: Node) -> Result:
+        return await self.flights.do(node.key, lambda: self._evaluate(node))
+
+    def _known(self, node: Node) -> Result | None:
+        return self._results.get(node.key)
+
+    def _recall(self, node: Node) -> Result | None:
+        """The result if this session or the store knows it."""
+        found = self._results.get(node.key)
+        if found is None and node.durable:
+            found = self.store.result(node.key)
+            if found is not None:
+                self._results[node.key] = found
+        return found
+
+    def _pending(self, node: Node) -> list[Node]:
+        """What has to be evaluated for a node, inputs first, the node last; runs of edits as one."""
+        order: list[Node] = []
+        seen: set[str] = set()
+        stack: list[tuple[Node, bool]] = [(node, False)]
+        while stack:
+            current, expanded = stack.pop()
+            if expanded:
+                order.append(current)
+                continue
+            if current.key in seen or (current is not node and self._recall(current) is not None):
+                continue
+            seen.add(current.key)
+            if current is node and self._recall(current) is not None:
+                return [node]
+            stack.append((current, True))
+            stack.extend((fs.node, False) for fs in reversed(self._inputs(current)))
+        return order
+
+    def _inputs(self, node: Node) -> list[Fs]:
+        """What a node waits for: its inputs, or those of the whole run of edits that it ends."""
+        if node.op not in EDITS:
+            return list(node.inputs)
+        run = self._edit_run(node)
+        return [run[0].inputs[0], *(fs for step in run for fs in step.inputs[1:])]
+
+    def _edit_run(self, node: Node) -> list[Node]:
+        """The edits, oldest first, that are applied together to make this node."""
+        run = [node]
+        while len(run) < _LONGEST_RUN:
+            base = run[-1].inputs[0]
+            below = base.node
+            if base.slot or below.op not in EDITS or below.key in self.flights:
+                break
+            if self._recall(below) is not None:
+                break
+            run.append(below)
+        return run[::-1]
+
+    async def _evaluate(self, node: Node) -> Result:
+        found = self._recall(node)
+        if found is not None:
+            return found
+        result = await (self._apply(node) if node.op in EDITS else OPERATIONS[node.op](self, node))
+        self._results[node.key] = result
+        if node.durable:
+            self.store.record(node.key, result)
+        return result
+
+    async def _apply(self, node: Node) -> Result:
+        run = self._edit_run(node)
+        base = await self.snapshot(run[0].inputs[0])
+        async with self.store.draft(base) as draft:
+            for step in run:
+                await EDITS[step.op](self, draft, step)
+            return self.result(await draft.commit())
+
+
+def own_platform() -> str:
+    """This machine's platform as images name it, such as ``linux/amd64``."""
+    machine = os.uname().machine
+    names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "i686": "386"}
+    return f"linux/{names.get(machine, machine)}"

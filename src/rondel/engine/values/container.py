@@ -1,0 +1,175 @@
+"""Containers: a root file system, an image configuration, and what is mounted and bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from rondel.engine.values.node import Fs, Node
+from rondel.engine.values.objects import CacheVolume, Secret, Socket
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def with_pair(pairs: Pairs, name: str, value: str) -> Pairs:
+    """The pairs with one set: in its place if the name is known, else at the end."""
+    if any(key == name for key, _ in pairs):
+        return tuple((key, value if key == name else old) for key, old in pairs)
+    return (*pairs, (name, value))
+
+
+def without_pair(pairs: Pairs, name: str) -> Pairs:
+    """The pairs without one name."""
+    return tuple(pair for pair in pairs if pair[0] != name)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that a container's service listens on."""
+
+    port: int
+    protocol: str = "TCP"
+    description: str | None = None
+    experimental_skip_healthcheck: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """An image's health check; kept as metadata. Durations are Go texts such as ``30s``."""
+
+    args: tuple[str, ...]
+    shell: bool = False
+    interval: str = ""
+    timeout: str = ""
+    start_period: str = ""
+    start_interval: str = ""
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What an image says about how to run it (OCI image configuration, the parts in use)."""
+
+    env: Pairs = ()
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    labels: Pairs = ()
+    ports: tuple[Port, ...] = ()
+    volumes: tuple[str, ...] = ()
+    healthcheck: Healthcheck | None = None
+    stop_signal: str = ""
+    shell: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
+
+    def env_value(self, name: str) -> str | None:
+        """A variable's value, or None."""
+        return next((value for key, value in self.env if key == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryMount:
+    """A directory mounted with copy-on-write; what commands write is seen later in the chain."""
+
+    path: str
+    source: Fs | None
+    subpath: str = "/"
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMount:
+    """A file mounted with copy-on-write."""
+
+    path: str
+    source: Fs
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMount:
+    """A cache volume; never part of a snapshot. ``initial`` is what an empty volume begins with."""
+
+    path: str
+    volume: CacheVolume
+    initial: Fs | None = None
+    initial_path: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TempMount:
+    """A tmpfs of its own for each command; ``size`` in bytes, None for the kernel's default."""
+
+    path: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretMount:
+    """A secret as a file in memory, for commands only."""
+
+    path: str
+    secret: Secret
+    mode: int = 0o400
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketMount:
+    """A Unix socket, for commands only."""
+
+    path: str
+    socket: Socket
+    owner: str = ""
+
+
+Mount: TypeAlias = DirectoryMount | FileMount | CacheMount | TempMount | SecretMount | SocketMount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """An immutable container.
+
+    ``fs`` None is the empty root file system. ``last_exec`` is the node of the latest
+    command, whose output ``stdout`` answers. ``services`` are pairs of alias and service
+    (the service type belongs to the network part; here it is any frozen value that has
+    a ``key``). ``platform`` is ``os/arch[/variant]``.
+    """
+
+    platform: str
+    fs: Fs | None = None
+    config: ImageConfig = ImageConfig()
+    mounts: tuple[Mount, ...] = ()
+    secret_env: tuple[tuple[str, Secret], ...] = ()
+    volatile_env: Pairs = ()
+    services: tuple[tuple[str, object], ...] = ()
+    annotations: Pairs = ()
+    registry_auth: tuple[tuple[str, str, Secret], ...] = ()
+    image_ref: str | None = None
+    last_exec: Node | None = None
+    terminal_cmd: tuple[str, ...] = ()
+
+    def with_config(self, config: ImageConfig) -> Container:
+        """The same container under another configuration; its image reference is gone."""
+        return replace(self, config=config, image_ref=None)
+
+    def with_fs(self, fs: Fs | None) -> Container:
+        """The same container on another root file system."""
+        return replace(self, fs=fs, image_ref=None)
+
+    def with_mount(self, mount: Mount) -> Container:
+        """With a mount; one at the same path is replaced."""
+        kept = [old for old in self.mounts if old.path != mount.path]
+        return replace(self, mounts=(*kept, mount), image_ref=None)
+
+    def with_mounts(self, mounts: Iterable[Mount]) -> Container:
+        """With these mounts instead of the present ones."""
+        return replace(self, mounts=tuple(mounts), image_ref=None)
+
+    @property
+    def pending(self) -> tuple[Fs, ...]:
+        """File systems that must be evaluated before any setting is read."""
+        sources = [self.fs, *(m.source for m in self.mounts if isinstance(m, DirectoryMount | FileMount))]
+        return tuple(fs for fs in sources if fs is not None and fs.node.forces)

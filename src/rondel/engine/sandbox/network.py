@@ -2,37 +2,268 @@
 
 Containers use the host's network. A service gets a network namespace of its
 own; the relay (:mod:`rondel.engine.sandbox.relay`) joins its ports to a loopback
-address of its own, 127.66.x.y.
+address of its own, 127.66.x.y, in the host's namespace and in those of the
+services that use it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import json
+import os
+import secrets
 import shutil
+import socket
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from rondel.errors import EngineError
+
+_RELAY = Path(__file__).parent / "relay"
+_BOOT = "import sys; sys.path.append(sys.argv[1]); import relay; relay.main(int(sys.argv[2]), int(sys.argv[3]))"
+_ADDRESSES = 256 * 254
+_LINE_LIMIT = 1024 * 1024
+
+
+class NetworkError(EngineError):
+    """A namespace, forward or proxy cannot be made; ``number`` is the errno, 0 if there is none."""
+
+    def __init__(self, what: str, *, number: int = 0, hint: str | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.number = number
+
+    @property
+    def taken(self) -> bool:
+        """The address is in use, or this user may not listen there: another way may be open."""
+        return self.number in {errno.EADDRINUSE, errno.EACCES, errno.EPERM}
+
+
+def join_command(namespace: Path) -> tuple[str, ...]:
+    """What a command line begins with to run in the network namespace at a path under /proc.
+
+    The command replaces what it begins with (no fork), so that process ids and death
+    signals are the command's own.
+    """
+    nsenter = shutil.which("nsenter")
+    if nsenter is not None:
+        return (nsenter, f"--net={namespace}", "--")
+    return (sys.executable, "-I", "-S", str(_RELAY / "enter.py"), str(namespace))
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """The network of a container: the host's, or the namespace at a path under /proc."""
+class Namespace:
+    """A private network namespace with loopback only; ``path`` is where others enter it."""
 
-    namespace: str | None = None
+    number: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A numeric address and port as seen from a namespace; None is the host's."""
+
+    namespace: Namespace | None
+    address: str
+    port: int
+
+    def listening(self) -> list[Any]:
+        """As the relay's requests name a place to listen."""
+        return [self.namespace and self.namespace.number, self.address, self.port]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where to connect: numeric addresses in the order to try them, seen from a namespace."""
+
+    namespace: Namespace | None
+    addresses: tuple[str, ...]
+    port: int
+
+    def dialled(self) -> list[Any]:
+        """As the relay's requests name a place to connect to."""
+        return [self.namespace and self.namespace.number, list(self.addresses), self.port]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A running forward or proxy, and the port it listens on."""
+
+    number: int
+    port: int
+
+
+class Relay:
+    """The relay process of a session, started when it is first needed.
+
+    To be used from the engine's event loop; requests of several tasks overlap.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._next = 1
+        self._got = b""
 
     @property
-    def prefix(self) -> tuple[str, ...]:
-        """What a command line begins with to run in this network; empty for the host's.
+    def running(self) -> bool:
+        """Whether the process is there; what it held is gone when it is not."""
+        return self._control is not None
 
-        What is started so replaces the prefix's process (no fork), so that process ids and
-        death signals are the command's own.
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            command = [sys.executable, "-I", "-S", "-c", _BOOT, str(_RELAY.parent), str(fd), str(os.getpid())]
+            # From the event loop's own thread: the relay's death signal comes when that thread ends.
+            self._process = subprocess.Popen(
+                command, pass_fds=[fd], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"LC_ALL": "C"}
+            )
+        ours.setblocking(False)
+        self._control, self._got = ours, b""
+        asyncio.get_running_loop().add_reader(ours, self._read)
+
+    def _read(self) -> None:
+        control = self._control
+        if control is None:
+            return
+        try:
+            data = control.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        *lines, self._got = (self._got + data).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            waiting = self._waiting.pop(answer.pop("id"), None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer)
+
+    def _lost(self) -> None:
+        control, self._control = self._control, None
+        if control is not None:
+            asyncio.get_running_loop().remove_reader(control)
+            control.close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(NetworkError("the network relay of this session ended unexpectedly"))
+
+    async def _ask(self, operation: str, what: str, **fields: Any) -> dict[str, Any]:
+        if self._control is None:
+            self._start()
+        if self._control is None:
+            raise NetworkError("the network relay cannot be started")
+        number = self._next
+        self._next += 1
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        line = json.dumps({"id": number, "op": operation, **fields}).encode() + b"\n"
+        try:
+            # A line is far smaller than the socket's buffer, and the relay always reads.
+            self._control.sendall(line)
+        except OSError as error:
+            self._lost()
+            raise NetworkError("the network relay of this session is gone", number=error.errno or 0) from error
+        try:
+            answer = await future
+        finally:
+            self._waiting.pop(number, None)
+        if "error" in answer:
+            raise NetworkError(f"{what}: {answer['error']}", number=answer["errno"])
+        return answer
+
+    async def namespace(self) -> Namespace:
+        """A new private namespace; raises NetworkError where the machine allows none."""
+        answer = await self._ask("namespace", "cannot make a network namespace")
+        return Namespace(answer["namespace"], Path(answer["path"]))
+
+    async def drop(self, namespace: Namespace) -> None:
+        """Let a namespace go: it ends with the last process in it."""
+        if self.running:
+            await self._ask("drop", "cannot let a network namespace go", namespace=namespace.number)
+
+    async def claim(self) -> str:
+        """A loopback address, 127.66.x.y, that no other session of this machine uses."""
+        start = secrets.randbelow(_ADDRESSES)
+        for step in range(_ADDRESSES):
+            high, low = divmod((start + step) % _ADDRESSES, 254)
+            address = f"127.66.{high}.{low + 1}"
+            try:
+                await self._ask("claim", f"cannot take the address {address}", address=address)
+            except NetworkError as error:
+                if error.number != errno.EADDRINUSE:
+                    raise
+            else:
+                return address
+        raise NetworkError("all addresses of 127.66.0.0/16 are in use by services")
+
+    async def release(self, address: str) -> None:
+        """Give a claimed address back."""
+        if self.running:
+            await self._ask("release", f"cannot release {address}", address=address)
+
+    async def forward(self, listen: Place, dial: Destination, *, protocol: str = "TCP") -> Forward:
+        """Join a listening place to a destination; raises NetworkError (see ``taken``)."""
+        answer = await self._ask(
+            "forward",
+            f"cannot listen on {listen.address}:{listen.port}/{protocol.lower()}",
+            protocol=protocol,
+            listen=listen.listening(),
+            dial=dial.dialled(),
+        )
+        return Forward(answer["forward"], answer["port"])
+
+    async def proxy(
+        self,
+        listen: Place,
+        *,
+        upstream: Mapping[str, Sequence[Any]] | None = None,
+        bypass: Sequence[str] = (),
+        loopback: bool = False,
+    ) -> Forward:
+        """An HTTP proxy; ``upstream`` maps a scheme to host, port and authorization of the host's own.
+
+        ``bypass`` are NO_PROXY's patterns, ``loopback`` whether the host's loopback may be reached.
         """
-        if self.namespace is None:
-            return ()
-        nsenter = shutil.which("nsenter")
-        if nsenter is not None:
-            return (nsenter, f"--net={self.namespace}", "--")
-        script = Path(__file__).parent / "relay" / "enter.py"
-        return (sys.executable, "-I", "-S", str(script), self.namespace)
+        answer = await self._ask(
+            "proxy",
+            f"cannot offer a proxy on {listen.address}:{listen.port}",
+            listen=listen.listening(),
+            upstream={scheme: list(value) for scheme, value in (upstream or {}).items()},
+            bypass=list(bypass),
+            loopback=loopback,
+        )
+        return Forward(answer["forward"], answer["port"])
 
+    async def close(self, forward: Forward) -> None:
+        """End a forward or proxy; connections that stand go on."""
+        if self.running:
+            await self._ask("close", "cannot end a forward", forward=forward.number)
 
-HOST = Network()
+    async def probe(self, dial: Destination) -> bool:
+        """Whether somebody accepts a TCP connection there now."""
+        try:
+            await self._ask("probe", "cannot connect", dial=dial.dialled())
+        except NetworkError:
+            if not self.running:
+                raise
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End the relay and all it holds; a later request starts a new one."""
+        self._lost()

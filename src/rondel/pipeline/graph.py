@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, did_you_mean
-from rondel.pipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rondel.pipeline.stage import Stage
 
 
 def check(stages: Sequence[Stage]) -> None:

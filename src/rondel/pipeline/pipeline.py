@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline.graph import check, expand
 from rondel.pipeline.stage import Place, Stage, StageBody, Use
 from rondel.pipeline.uses import find_uses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Need = Stage | str
 
@@ -45,7 +47,6 @@ class Pipeline:
     def stage(
         self,
         body: StageBody | None = None,
-        /,
         *,
         needs: Iterable[Need] = (),
         name: str | None = None,
@@ -87,7 +88,6 @@ class Pipeline:
     def effect(
         self,
         body: StageBody | None = None,
-        /,
         *,
         needs: Iterable[Need] = (),
         name: str | None = None,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.pipeline.graph import closure, dependants, order
-from rondel.pipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rondel.pipeline.stage import Stage
 
 Reason = Literal["asked for", "needed"]
 

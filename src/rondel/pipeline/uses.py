@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from rondel.pipeline.stage import Place, StageBody, Use, UseKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KINDS = frozenset(get_args(UseKind))
 

@@ -18,6 +18,7 @@ from rondel.record.capsule import (
 )
 from rondel.record.folder import RunFolder, list_runs, load, new_id
 from rondel.record.recorder import Observer, StageRecorder
+from rondel.record.run import Run
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -32,6 +33,7 @@ __all__ = [
     "MlflowRun",
     "Observer",
     "Outcome",
+    "Run",
     "RunFolder",
     "StageRecord",
     "StageRecorder",

@@ -7,13 +7,17 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
-from rondel.record.capsule import Capsule
 from rondel.record.codec import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rondel.record.capsule import Capsule
 
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 

@@ -15,15 +15,15 @@ has one that only records.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rondel.pipeline import Stage
-from rondel.record import MlflowRun, StageRecorder
-from rondel.settings import Settings
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from rondel.pipeline import Stage
+    from rondel.record import MlflowRun, Observer, Run, StageRecorder
+    from rondel.settings import Settings
 
 
 class Ground(Protocol):
@@ -38,7 +38,8 @@ class Ground(Protocol):
         mlflow_run: MlflowRun | None,
     ) -> Any:
         """The context of one attempt at a stage. ``params``: matrix values and ``-P`` overrides
-        (dotted keys of params.yaml for dvc stages, plain names for MLflow entry points)."""
+        (dotted keys of params.yaml for dvc stages, plain names for MLflow entry points).
+        """
 
     async def settle(self, ctx: Any) -> None:
         """After the stage succeeded: push, bring files back, merge ``dvc.lock``. Raises DataError."""
@@ -51,22 +52,6 @@ class GroundFactory(Protocol):
     """The signature of ``rondel.context.open_ground``."""
 
     def __call__(
-        self, *, run: Any, settings: Settings, client: Any, tracking: Any, observer: Any
+        self, *, run: Run, settings: Settings, client: Any, tracking: Any, observer: Observer
     ) -> AbstractAsyncContextManager[Ground]:
         """Open the ground of one run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What a stage may know about its run, as ``ctx.run``."""
-
-    id: str
-    root: Path
-    folder: Path
-    created: str
-    targets: tuple[str, ...] = ()
-    git_commit: str | None = None
-    git_dirty: bool = False
-    engine: str = "embedded"
-    ci: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.settings.options import OPTIONS, Option, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"", "0", "false", "no", "off"})

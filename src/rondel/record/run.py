@@ -1,0 +1,26 @@
+"""What a stage may know about the run that it is part of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a stage may know about its run, as ``ctx.run``."""
+
+    id: str
+    root: Path
+    folder: Path
+    created: str
+    targets: tuple[str, ...] = ()
+    git_commit: str | None = None
+    git_dirty: bool = False
+    engine: str = "embedded"
+    ci: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,118 @@
+"""File locks and process identities: who uses the local MLflow server, and who is still alive.
+
+The kernel drops a ``flock`` when its last holder dies, however it dies; a
+process is itself only as long as its start time is the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_START_TIME_FIELD = 19  # field 22 of /proc/PID/stat, counted from behind the command's bracket
+_GROUP_FIELD = 2
+_STATE_FIELD = 0
+
+
+class FileLock:
+    """One open file with a ``flock`` on it. Not inherited over exec unless its number is passed on."""
+
+    def __init__(self, path: Path, *, descriptor: int | None = None) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """The number of the open file. ValueError when it is closed."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is not open")
+        return self._descriptor
+
+    def try_exclusive(self) -> bool:
+        """Take the lock alone, at once; False when somebody holds it."""
+        return self._try(fcntl.LOCK_EX)
+
+    def try_shared(self) -> bool:
+        """Take the lock together with others, at once; False when somebody holds it alone."""
+        return self._try(fcntl.LOCK_SH)
+
+    def wait_exclusive(self, seconds: float) -> bool:
+        """Take the lock alone, waiting up to ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while not self.try_exclusive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def unlock(self) -> None:
+        """Give the lock back, for every process that shares this open file."""
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file; the lock goes when no other process shares it."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def _try(self, mode: int) -> bool:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessId:
+    """A process beyond doubt: its number, and when it started (clock ticks since boot)."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """The identity of the process with this number, or None when there is none (or a zombie)."""
+        fields = _stat(pid)
+        if fields is None or fields[_STATE_FIELD] in {"Z", "X"}:
+            return None
+        return cls(pid=pid, started=int(fields[_START_TIME_FIELD]))
+
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return ProcessId.of(self.pid) == self
+
+
+def group_members(group: int, marker: str) -> list[int]:
+    """The live processes of a process group whose environment holds ``marker``.
+
+    The marker keeps a group number that was used again from being taken for ours.
+    """
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        fields = _stat(int(entry.name))
+        if fields is None or fields[_STATE_FIELD] in {"Z", "X"} or int(fields[_GROUP_FIELD]) != group:
+            continue
+        with suppress(OSError):
+            environment = Path(f"/proc/{entry.name}/environ").read_bytes()
+            if marker.encode() in environment.split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()

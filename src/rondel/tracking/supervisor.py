@@ -1,0 +1,297 @@
+"""The detached process that keeps one MLflow server: starts it, watches it, ends it.
+
+Started by :mod:`rondel.tracking.server` with the supervisor lock already held
+and passed on as an open file, so that two runs can never start two. It counts a
+run as a user while that run holds the shared lease lock; when nobody has held
+it for the lingering time, it ends the server's whole process group and itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+from rondel.tracking.endpoint import CONTAINER_HOST
+from rondel.tracking.locks import FileLock, ProcessId, group_members
+from rondel.tracking.state import Folder, ServerState, read, write, write_text
+
+POLL_SECONDS = 0.5
+STARTING_POLL_SECONDS = 0.05
+START_SECONDS = 120.0
+STOP_SECONDS = 8.0
+RESTARTS = 3
+LOG_LIMIT = 4 << 20
+_MARKER = "RONDEL_TRACKING_FOLDER"
+_PR_SET_PDEATHSIG = 1
+
+
+class _Stop(Exception):  # noqa: N818 (a request, not an error)
+    """Somebody asked the supervisor to end."""
+
+
+def main() -> int:
+    """Entry point of ``python -m rondel.tracking.supervisor``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--linger", type=float, required=True)
+    parser.add_argument("--lock", type=int, required=True)
+    arguments = parser.parse_args()
+    folder = Folder.of(arguments.root)
+    os.set_inheritable(arguments.lock, False)
+    lock = FileLock(folder.alive_lock, descriptor=arguments.lock)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    supervisor = Supervisor(folder, linger=arguments.linger)
+    try:
+        return supervisor.run()
+    except _Stop:
+        supervisor.stop_server()
+        folder.state.unlink(missing_ok=True)
+        return 0
+    finally:
+        lock.close()
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    raise _Stop
+
+
+class Supervisor:
+    """Runs one server after another on one folder until nobody needs it."""
+
+    def __init__(self, folder: Folder, *, linger: float) -> None:
+        self._folder = folder
+        self._linger = linger
+        self._process: subprocess.Popen[bytes] | None = None
+        identity = ProcessId.of(os.getpid())
+        if identity is None:
+            raise RuntimeError("/proc is not there")
+        self._identity = identity
+
+    def run(self) -> int:
+        """Start the server and keep it until it is no longer used; the exit code."""
+        end_leftovers(self._folder)
+        restarts = 0
+        while True:
+            failure = self._start()
+            if failure is not None:
+                write(self._folder, replace(self._state("failed"), message=failure))
+                self.stop_server()
+                return 1
+            if self._watch():
+                return 0
+            # The server died under its users (memory, a kill): clients retry for a while, so
+            # the same address answering again a few seconds later saves their runs.
+            restarts += 1
+            self.stop_server()
+            if restarts > RESTARTS:
+                message = f"the server ended {restarts} times; the last lines:\n{tail(self._folder.log)}"
+                write(self._folder, replace(self._state("failed"), message=message))
+                return 1
+
+    def stop_server(self) -> None:
+        """End the server's process group: ask, wait, then kill."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _start(self) -> str | None:
+        """Start the server and wait until it answers; the reason when it does not."""
+        self._port = choose_port(self._folder)
+        environment = server_environment(os.environ, self._folder)
+        with self._folder.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                server_command(self._folder, self._port),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder.path,
+                env=environment,
+                process_group=0,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 (this process has one thread)
+            )
+        write(self._folder, self._state("starting"))
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                lines = tail(self._folder.log)
+                return f"it ended with code {self._process.returncode}; the last lines:\n{lines}"
+            version = ask_version(self._port)
+            if version is not None:
+                write_text(self._folder.port, f"{self._port}\n")
+                write(self._folder, replace(self._state("ready"), version=version))
+                return None
+            time.sleep(STARTING_POLL_SECONDS)
+        return f"it did not answer within {START_SECONDS:.0f} s; the last lines:\n{tail(self._folder.log)}"
+
+    def _watch(self) -> bool:
+        """Wait until the server is unused, and stop it; False when it died before."""
+        lease = FileLock(self._folder.lease_lock)
+        used = time.monotonic()
+        try:
+            while True:
+                if self._process is None or self._process.poll() is not None:
+                    return False
+                if lease.try_exclusive():
+                    lease.unlock()
+                else:
+                    used = time.monotonic()
+                if time.monotonic() - used >= self._linger and self._end_unused(lease):
+                    return True
+                if self._folder.log.stat().st_size > LOG_LIMIT:
+                    os.truncate(self._folder.log, 0)
+                time.sleep(POLL_SECONDS)
+        finally:
+            lease.close()
+
+    def _end_unused(self, lease: FileLock) -> bool:
+        """Stop the server unless a run is about to use it; under the start lock, so that none can."""
+        start = FileLock(self._folder.start_lock)
+        try:
+            if not start.try_exclusive() or not lease.try_exclusive():
+                return False
+            self.stop_server()
+            self._folder.state.unlink(missing_ok=True)
+            return True
+        finally:
+            start.close()
+
+    def _state(self, status: str) -> ServerState:
+        server = ProcessId.of(self._process.pid) if self._process else None
+        return ServerState(
+            status=status,  # type: ignore[arg-type]
+            port=self._port,
+            supervisor=self._identity,
+            server=server,
+        )
+
+
+def server_command(folder: Folder, port: int) -> list[str]:
+    """The command line of the lean server: one worker, SQLite, artifacts through the server."""
+    return [
+        sys.executable, "-m", "mlflow", "server",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder.database}",
+        "--artifacts-destination", str(folder.artifacts),
+    ]  # fmt: skip
+
+
+def server_environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:
+    """The server's environment: ours without the client's MLflow settings, bytecode kept.
+
+    Without bytecode the server takes three times as long to start, so the switch
+    that forbids it is dropped, and it goes to a cache folder when the packages'
+    own folder cannot be written to.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("MLFLOW_", "_MLFLOW_", "UVICORN_", "GUNICORN_"))
+        and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    spec = find_spec("mlflow")
+    if spec and spec.origin and not os.access(Path(spec.origin).parent, os.W_OK):
+        base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        kept.setdefault("PYTHONPYCACHEPREFIX", str(Path(base) / "rondel" / "pycache"))
+    names = ("localhost", "127.0.0.1", "[[]::1[]]", CONTAINER_HOST)
+    return kept | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # The default refuses the name that containers use, with a 403 that no health check shows.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:*" for name in names),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        _MARKER: str(folder.path),
+    }
+
+
+def choose_port(folder: Folder) -> int:
+    """The port of last time when it is free, so that recorded addresses stay true, else a free one."""
+    with contextlib.suppress(OSError, ValueError):
+        last = int(folder.port.read_text(encoding="ascii"))
+        if 1024 <= last <= 65535 and _free(last):
+            return last
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def end_leftovers(folder: Folder) -> None:
+    """End what a killed supervisor left running on this folder: two servers must not share it."""
+    state = read(folder, previous=True)
+    if state is None or state.server is None:
+        return
+    marker = f"{_MARKER}={folder.path}"
+    deadline = time.monotonic() + STOP_SECONDS
+    number = signal.SIGTERM
+    while members := group_members(state.server.pid, marker):
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(STARTING_POLL_SECONDS)
+        if time.monotonic() > deadline:
+            number = signal.SIGKILL
+    folder.previous.unlink(missing_ok=True)
+
+
+def ask_version(port: int) -> str | None:
+    """The version that the server on this port tells, or None while it does not answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/version")
+        response = connection.getresponse()
+        body = response.read(200).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException):
+        return None
+    else:
+        return body if response.status == 200 else None
+    finally:
+        connection.close()
+
+
+def tail(path: Path, lines: int = 12) -> str:
+    """The last lines of a file, or nothing."""
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _end_with_parent() -> None:
+    # MLflow's command passes SIGTERM on to its worker, so a killed supervisor leaves no server.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Images: references, registries, layouts, layers, Containerfiles, and the host image."""

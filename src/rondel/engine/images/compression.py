@@ -1,0 +1,114 @@
+"""Compressed layer streams: told apart by their first bytes, written the same way every time.
+
+Gzip output is a sequence of members (RFC 1952 allows it, every reader accepts
+it), so that all cores can work on one layer; its header has no time and no name.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import zlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, TYPE_CHECKING, Protocol, Self, cast
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import TracebackType
+
+_CHUNK = 1 << 20
+# A layer of ordinary size is packed well, what lies beyond this many bytes is packed fast.
+_THOROUGH = 64 << 20
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+
+
+class Sink(Protocol):
+    """Something that takes bytes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take these bytes."""
+
+
+def detect(head: bytes) -> str:
+    """``gzip``, ``zstd``, ``bzip2``, ``xz`` or ``""`` (none), by the first six bytes or more."""
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F):
+        return "zstd"
+    if head.startswith(b"BZh"):
+        return "bzip2"
+    return "xz" if head.startswith(b"\xfd7zXZ\x00") else ""
+
+
+def decompressed(raw: IO[bytes]) -> IO[bytes]:
+    """A reader of the plain bytes of a seekable stream, whatever it is compressed with."""
+    start = raw.tell()
+    kind = detect(raw.read(6))
+    raw.seek(start)
+    if kind == "gzip":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw, mode="rb"))
+    if kind == "zstd":
+        import zstandard
+
+        return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=False)
+    if kind == "bzip2":
+        return bz2.BZ2File(raw)
+    return lzma.LZMAFile(raw) if kind == "xz" else raw
+
+
+class GzipWriter:
+    """Gzip over all cores; the bytes depend only on what is written, not on how it was cut."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._pending = bytearray()
+        self._written = 0
+        workers = min(os.cpu_count() or 1, 8)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="gzip")
+        self._jobs: deque[Future[bytes]] = deque()
+        self._depth = workers * 2
+
+    def write(self, data: bytes, /) -> int:
+        """Take plain bytes."""
+        self._pending += data
+        while len(self._pending) >= _CHUNK:
+            self._submit(bytes(self._pending[:_CHUNK]))
+            del self._pending[:_CHUNK]
+        return len(data)
+
+    def close(self) -> None:
+        """Write what is left; the sink stays open."""
+        if self._pending or not self._written:
+            self._submit(bytes(self._pending))
+            self._pending.clear()
+        while self._jobs:
+            self._sink.write(self._jobs.popleft().result())
+        self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _submit(self, chunk: bytes) -> None:
+        level = 6 if self._written < _THOROUGH else 1
+        self._written += max(len(chunk), 1)
+        self._jobs.append(self._pool.submit(_gzip_member, chunk, level))
+        while len(self._jobs) > self._depth:
+            self._sink.write(self._jobs.popleft().result())
+
+
+def _gzip_member(chunk: bytes, level: int) -> bytes:
+    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = packer.compress(chunk) + packer.flush()
+    trailer = zlib.crc32(chunk).to_bytes(4, "little") + (len(chunk) & 0xFFFFFFFF).to_bytes(4, "little")
+    return _GZIP_HEADER + body + trailer

@@ -1,0 +1,187 @@
+"""The ``--flags`` of instructions, and the options of ``RUN --mount``."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rondel.engine.images.containerfile.steps import (
+    BindUse,
+    CacheUse,
+    ContextSource,
+    SecretUse,
+    Source,
+    TmpfsUse,
+    Use,
+)
+from rondel.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rondel.engine.images.containerfile.syntax import Instruction
+
+_BOOLEAN = frozenset(("parents", "link", "keep-git-dir", "unpack"))
+_REPEATED = frozenset(("mount", "exclude"))
+_TRUE = {"": True, "true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+_ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
+_KNOWN = {
+    "bind": frozenset(("target", "source", "from", "readonly", "readwrite")),
+    "cache": frozenset(
+        ("target", "source", "from", "id", "sharing", "readonly", "readwrite", "mode", "uid", "gid")
+    ),
+    "secret": frozenset(("target", "id", "required", "mode", "uid", "gid", "env")),
+    "tmpfs": frozenset(("target", "size")),
+}
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """An instruction's flags by name; repeated ones keep their order."""
+
+    values: tuple[tuple[str, str], ...]
+    at: Instruction
+
+    def get(self, name: str, default: str = "") -> str:
+        """The flag's value, or ``default``."""
+        return next((value for key, value in self.values if key == name), default)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of a flag that may be repeated."""
+        return tuple(value for key, value in self.values if key == name)
+
+    def switch(self, name: str, default: bool = False) -> bool:
+        """A flag that is on or off."""
+        for key, value in self.values:
+            if key == name:
+                return _boolean(name, value, self.at)
+        return default
+
+
+def read_flags(at: Instruction, known: Iterable[str]) -> Flags:
+    """The flags of an instruction; an unknown one is an error that names the nearest."""
+    known = frozenset(known)
+    values: list[tuple[str, str]] = []
+    for flag in at.flags:
+        name, equals, value = flag.removeprefix("--").partition("=")
+        if name not in known:
+            raise at.error(f"unknown flag --{name} of {at.name}", hint=did_you_mean(name, known))
+        if not equals and name not in _BOOLEAN:
+            raise at.error(f"flag --{name} of {at.name} needs a value")
+        if name not in _REPEATED and any(name == key for key, _ in values):
+            raise at.error(f"flag --{name} of {at.name} is given twice")
+        values.append((name, value))
+    return Flags(tuple(values), at)
+
+
+def read_mount(text: str, at: Instruction, workdir: str, source_of: Callable[[str], Source]) -> Use:
+    """One ``--mount`` of RUN. ``source_of`` finds the stage or image that ``from=`` names."""
+    options = _options(text, at)
+    kind = options.pop("type", "bind")
+    if kind == "ssh":
+        raise at.error(
+            "RUN --mount=type=ssh is not served: the embedded engine forwards no SSH agent",
+            hint="give the key as a secret (RUN --mount=type=secret), or run this under a Dagger engine",
+        )
+    if kind not in _KNOWN:
+        raise at.error(f"unsupported mount type {kind!r}", hint=did_you_mean(kind, (*_KNOWN, "ssh")))
+    for name in options:
+        if name not in _KNOWN[kind]:
+            raise at.error(
+                f"unexpected option {name!r} of a {kind} mount", hint=did_you_mean(name, _KNOWN[kind])
+            )
+    if kind == "secret":
+        return _secret(options, at, workdir)
+    if not options.get("target"):
+        raise at.error(f"a {kind} mount needs a target: --mount=type={kind},target=/path")
+    target = posixpath.normpath(posixpath.join(workdir, options["target"]))
+    if target == "/":
+        raise at.error("a mount cannot have the target /")
+    if kind == "tmpfs":
+        return TmpfsUse(target=target, size=_size(options.get("size", "0"), at))
+    source = source_of(options["from"]) if options.get("from") else None
+    subpath = posixpath.normpath("/" + options.get("source", "").lstrip("/"))
+    if kind == "bind":
+        writable = "readwrite" in options and _boolean("rw", options["readwrite"], at)
+        return BindUse(target=target, source=source or ContextSource(), subpath=subpath, writable=writable)
+    sharing = options.get("sharing", "shared").upper()
+    if sharing not in ("SHARED", "PRIVATE", "LOCKED"):
+        raise at.error(f"unsupported sharing {options['sharing']!r}: shared, private or locked")
+    return CacheUse(
+        target=target, id=options.get("id") or target, sharing=sharing, source=source, subpath=subpath,
+        mode=_octal(options.get("mode", "755"), at), uid=_number(options.get("uid", "0"), at),
+        gid=_number(options.get("gid", "0"), at),
+        readonly="readonly" in options and _boolean("ro", options["readonly"], at),
+    )  # fmt: skip
+
+
+def mount_from(text: str, at: Instruction) -> str | None:
+    """What ``from=`` of a mount names, before anything else of it is read."""
+    return _options(text, at).get("from") or None
+
+
+def _secret(options: dict[str, str], at: Instruction, workdir: str) -> SecretUse:
+    target, env = options.get("target"), options.get("env")
+    name = options.get("id") or posixpath.basename(target or "") or env or ""
+    if not name:
+        raise at.error("a secret mount needs an id: --mount=type=secret,id=NAME")
+    if target is None and env is None:
+        target = f"/run/secrets/{name}"
+    return SecretUse(
+        id=name,
+        target=None if target is None else posixpath.normpath(posixpath.join(workdir, target)),
+        env=env,
+        required="required" in options and _boolean("required", options["required"], at),
+        mode=_octal(options.get("mode", "400"), at),
+        uid=_number(options.get("uid", "0"), at),
+        gid=_number(options.get("gid", "0"), at),
+    )
+
+
+def _options(text: str, at: Instruction) -> dict[str, str]:
+    """``key=value,key`` as CSV: a value with a comma stands in quotes."""
+    import csv
+
+    try:
+        fields = next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise at.error(f"invalid mount {text!r}: {error}") from None
+    options: dict[str, str] = {}
+    for field in fields:
+        key, equals, value = field.partition("=")
+        key = key.strip().lower()
+        key = _ALIASES.get(key, key)
+        if not equals and key not in ("readonly", "readwrite", "required"):
+            raise at.error(f"invalid field {field!r} of --mount: it must be a key=value pair")
+        options[key] = value
+    return options
+
+
+def _boolean(name: str, value: str, at: Instruction) -> bool:
+    if value.lower() not in _TRUE:
+        raise at.error(f"flag {name} takes true or false, not {value!r}")
+    return _TRUE[value.lower()]
+
+
+def _octal(value: str, at: Instruction) -> int:
+    try:
+        return int(value, 8)
+    except ValueError:
+        raise at.error(f"invalid mode {value!r}: an octal number such as 0644 is expected") from None
+
+
+def _number(value: str, at: Instruction) -> int:
+    if not value.isdecimal():
+        raise at.error(f"invalid user or group {value!r} of a mount: a number is expected")
+    return int(value)
+
+
+def _size(value: str, at: Instruction) -> int:
+    text = value.lower().removesuffix("ib").removesuffix("b")
+    unit = text[-1:] if text[-1:].isalpha() else ""
+    number = text.removesuffix(unit) if unit else text
+    if unit not in _UNITS or not number.isdecimal():
+        raise at.error(f"invalid size {value!r}: a number of bytes, with k, m or g after it, is expected")
+    return int(number) * _UNITS[unit]

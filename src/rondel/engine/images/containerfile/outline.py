@@ -1,0 +1,240 @@
+"""A Containerfile's stages: what each stands on, and which of them a target needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rondel.engine.images.containerfile.flags import mount_from, read_flags
+from rondel.engine.images.containerfile.steps import ImageSource, Source, StageSource
+from rondel.engine.images.containerfile.syntax import ContainerfileError, Instruction, Script, Words, read
+from rondel.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.engine.images.platforms import Platform
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
+# https://docs.docker.com/reference/dockerfile/#predefined-args: known without ARG, and not part of a
+# command's identity.
+PROXY_ARGS = tuple(
+    name
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: what it stands on (None: nothing, ``scratch``), and its instructions."""
+
+    index: int
+    name: str
+    base: Source | None
+    platform: str
+    instructions: tuple[Instruction, ...]
+    at: Instruction
+    needs: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A Containerfile whose stages are known, for one target and one set of build arguments."""
+
+    stages: tuple[Stage, ...]
+    target: int
+    escape: str
+    file: str
+    global_args: Mapping[str, str] = field(default_factory=dict)
+    build_args: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def needed(self) -> tuple[Stage, ...]:
+        """The stages that the target needs, itself included, in the file's order."""
+        wanted: set[int] = set()
+        todo = [self.target]
+        while todo:
+            index = todo.pop()
+            if index not in wanted:
+                wanted.add(index)
+                todo += self.stages[index].needs
+        return tuple(self.stages[index] for index in sorted(wanted))
+
+    @property
+    def images(self) -> frozenset[tuple[str, str]]:
+        """(reference, platform) of every image that the needed stages stand on."""
+        return frozenset(
+            (stage.base.reference, stage.platform)
+            for stage in self.needed
+            if isinstance(stage.base, ImageSource)
+        )
+
+    def source_of(self, name: str, stage: int, at: Instruction) -> Source:
+        """What ``--from=NAME`` means in a stage: an earlier stage by name or number, or an image."""
+        return _source_of(name, self.stages[:stage], at)
+
+
+def outline(
+    text: str,
+    *,
+    file: str = "Dockerfile",
+    target: str = "",
+    build_args: Mapping[str, str] | None = None,
+    platform: Platform,
+    build_platform: Platform | None = None,
+) -> Outline:
+    """Read a Containerfile and find its stages.
+
+    :class:`ContainerfileError` names the line of what cannot be understood, an
+    unknown target or a stage that does not exist.
+    """
+    given = dict(build_args or {})
+    script = read(text, file)
+    known = _platform_args(platform, build_platform or platform, target)
+    global_args = dict(known)
+    stages: list[Stage] = []
+    current: list[Instruction] = []
+    for instruction in script.instructions:
+        if instruction.name == "ONBUILD":
+            raise instruction.error(
+                "ONBUILD is not served: its triggers run in another file's build, unseen",
+                hint="write the instruction into the Containerfile that needs it",
+            )
+        if instruction.name == "FROM":
+            _close(stages, current)
+            current = []
+            stages.append(_open(instruction, stages, Words(script.escape, global_args)))
+        elif stages:
+            current.append(instruction)
+        elif instruction.name == "ARG":
+            declare(instruction, global_args, given, {}, Words(script.escape, global_args))
+        else:
+            raise instruction.error(f"no build stage in current context: {instruction.name} before FROM")
+    if not stages:
+        raise ContainerfileError("no build stage: the file has no FROM", file=file)
+    _close(stages, current)
+    return Outline(
+        tuple(stages), _find_target(stages, target, script), script.escape, file, global_args, given
+    )
+
+
+def declare(
+    at: Instruction,
+    scope: dict[str, str],
+    given: Mapping[str, str],
+    inherited: Mapping[str, str],
+    words: Words,
+) -> tuple[str, ...]:
+    """ARG: put what it declares into ``scope``; a given argument wins over a default. Answers the names.
+
+    ``words`` has to look into ``scope``, so that a default may name an argument of the same line.
+    """
+    if not at.args:
+        raise at.error("ARG requires at least one argument")
+    names = []
+    for word in at.args:
+        raw, equals, default = word.partition("=")
+        name = words.word(raw, at)
+        if not name:
+            raise at.error("ARG names can not be blank")
+        names.append(name)
+        if name in given:
+            scope[name] = given[name]
+        elif equals:
+            scope[name] = words.word(default, at)
+        elif name in inherited:
+            scope[name] = inherited[name]
+    return tuple(names)
+
+
+def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
+    flags = read_flags(at, ("platform",))
+    name = ""
+    if len(at.args) == 3 and at.args[1].lower() == "as":
+        name = at.args[2].lower()
+        if not _STAGE_NAME.fullmatch(name):
+            raise at.error(f'invalid name for build stage: "{at.args[2]}", name can\'t start with a number '
+                           "or contain symbols")  # fmt: skip
+    elif len(at.args) != 1:
+        raise at.error("FROM requires either one or three arguments: FROM IMAGE [AS NAME]")
+    base = words.word(at.args[0], at)
+    if not base:
+        raise at.error(
+            f"base name ({at.args[0]}) should not be blank", hint="give the ARG a default before FROM"
+        )
+    platform = words.word(flags.get("platform"), at)
+    source: Source | None = None
+    if base != "scratch":
+        stage = next((s for s in reversed(earlier) if s.name and s.name == base.lower()), None)
+        source = ImageSource(base) if stage is None else StageSource(stage.index)
+    return Stage(len(earlier), name, source, platform, (), at)
+
+
+def _close(stages: list[Stage], instructions: list[Instruction]) -> None:
+    if not stages:
+        return
+    stage = stages[-1]
+    sources = [stage.base]
+    for instruction in instructions:
+        sources += [_source_of(name, stages[:-1], instruction) for name in _froms(instruction)]
+    stages[-1] = Stage(
+        stage.index, stage.name, stage.base, stage.platform, tuple(instructions), stage.at,
+        frozenset(source.index for source in sources if isinstance(source, StageSource)),
+    )  # fmt: skip
+
+
+def _froms(instruction: Instruction) -> list[str]:
+    names = []
+    for flag in instruction.flags:
+        key, _, value = flag.partition("=")
+        if key == "--from" and instruction.name == "COPY":
+            names.append(value)
+        elif key == "--mount" and instruction.name == "RUN" and (name := mount_from(value, instruction)):
+            names.append(name)
+    return names
+
+
+def _source_of(name: str, earlier: list[Stage] | tuple[Stage, ...], at: Instruction) -> Source:
+    if "$" in name:
+        raise at.error(
+            "variable expansion is not supported for from",
+            hint="define a stage with FROM and a global ARG, and name that stage",
+        )
+    if not name:
+        raise at.error("from needs the name of a stage or an image")
+    for stage in reversed(earlier):
+        if stage.name and stage.name == name.lower():
+            return StageSource(stage.index)
+    if name.isdecimal():
+        if int(name) < len(earlier):
+            return StageSource(int(name))
+        raise at.error(f"invalid stage index {name}: only {len(earlier)} stages come before this one")
+    return ImageSource(name)
+
+
+def _find_target(stages: list[Stage], target: str, script: Script) -> int:
+    if not target:
+        return len(stages) - 1
+    for stage in reversed(stages):
+        if stage.name == target.lower():
+            return stage.index
+    if target.isdecimal() and int(target) < len(stages):
+        return int(target)
+    names = [stage.name for stage in stages if stage.name]
+    raise ContainerfileError(
+        f'target stage "{target}" could not be found', file=script.file, hint=did_you_mean(target, names)
+    )
+
+
+def _platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:
+    values = {"TARGETSTAGE": stage or "default"}
+    for prefix, platform in (("TARGET", target), ("BUILD", build)):
+        values |= {
+            f"{prefix}PLATFORM": str(platform),
+            f"{prefix}OS": platform.os,
+            f"{prefix}ARCH": platform.architecture,
+            f"{prefix}VARIANT": platform.variant,
+        }
+    return values

@@ -1,0 +1,310 @@
+"""A stage as a plan: its steps with every word expanded, and the configuration it ends with."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from rondel.engine.images.containerfile.copying import copy_steps
+from rondel.engine.images.containerfile.flags import read_flags, read_mount
+from rondel.engine.images.containerfile.outline import PROXY_ARGS, Outline, Stage, declare
+from rondel.engine.images.containerfile.steps import InlineFile, RunStep, Step, WorkdirStep
+from rondel.engine.images.containerfile.syntax import Instruction, Words
+
+if TYPE_CHECKING:
+    from rondel.engine.images.model import ImageConfig
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DEFAULT_SHELL = ("/bin/sh", "-c")
+_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_SIGNAL = re.compile(r"(?:SIG)?[A-Z][A-Z0-9+-]*|[0-9]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage's steps, in order, and the configuration it ends with.
+
+    ``args`` are the arguments in scope at its end: a stage that stands on this one inherits them.
+    """
+
+    stage: Stage
+    steps: tuple[Step, ...]
+    config: ImageConfig
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+def plan_stage(
+    outline: Outline, stage: Stage, base: ImageConfig, inherited_args: Mapping[str, str] | None = None
+) -> StagePlan:
+    """The plan of ``stage`` over a base with this configuration.
+
+    ``inherited_args`` are those of the stage it stands on, if it stands on one.
+    :class:`ContainerfileError` names the line of what cannot be done.
+    """
+    if base.on_build:
+        raise stage.at.error(
+            f"the base image has ONBUILD triggers ({base.on_build[0]} …), which are not served",
+            hint="write those instructions into this Containerfile, over a base without them",
+        )
+    planner = _Planner(outline, stage, base, dict(inherited_args or {}))
+    for instruction in stage.instructions:
+        planner.take(instruction)
+    return StagePlan(stage, tuple(planner.steps), planner.config, planner.args)
+
+
+class _Planner:
+    """Walks a stage's instructions; ``config``, ``env`` and ``args`` are those of the moment."""
+
+    def __init__(self, outline: Outline, stage: Stage, base: ImageConfig, args: dict[str, str]) -> None:
+        self.outline = outline
+        self.stage = stage
+        self.config = replace(base, on_build=())
+        self.args = args
+        self.env = dict(pair.partition("=")[::2] for pair in base.env)
+        self.steps: list[Step] = []
+        self._has_cmd = False
+        self._has_entrypoint = False
+        self._handlers: dict[str, Callable[[Instruction], None]] = {
+            "ADD": self._copy, "ARG": self._arg, "CMD": self._cmd, "COPY": self._copy,
+            "ENTRYPOINT": self._entrypoint, "ENV": self._set_env, "EXPOSE": self._expose,
+            "HEALTHCHECK": self._healthcheck, "LABEL": self._label, "MAINTAINER": self._maintainer,
+            "RUN": self._run, "SHELL": self._shell, "STOPSIGNAL": self._stopsignal, "USER": self._user,
+            "VOLUME": self._volume, "WORKDIR": self._workdir,
+        }  # fmt: skip
+
+    def take(self, at: Instruction) -> None:
+        self._handlers[at.name](at)
+
+    @property
+    def workdir(self) -> str:
+        return self.config.workdir or "/"
+
+    @property
+    def words(self) -> Words:
+        """Variables win over arguments of the same name."""
+        return Words(self.outline.escape, self.args | self.env)
+
+    def _arg(self, at: Instruction) -> None:
+        scope = dict(self.args)
+        # A default may name an argument declared before it on the same line.
+        words = Words(self.outline.escape, _Chained(self.env, scope))
+        declare(at, scope, self.outline.build_args, self.outline.global_args, words)
+        self.args = scope
+
+    def _set_env(self, at: Instruction) -> None:
+        words = self.words  # all of one line see what was before the line
+        new: dict[str, str] = {}
+        for name, value in _pairs(at):
+            expanded = words.word(name, at)
+            if not expanded:
+                raise at.error("ENV names can not be blank")
+            new[expanded] = words.word(value, at)
+        self.env |= new
+        self.config = replace(self.config, env=tuple(f"{name}={value}" for name, value in self.env.items()))
+
+    def _label(self, at: Instruction) -> None:
+        words = self.words
+        labels = dict(self.config.labels)
+        for name, value in _pairs(at):
+            expanded = words.word(name, at)
+            if not expanded:
+                raise at.error("LABEL names can not be blank")
+            labels[expanded] = words.word(value, at)
+        self.config = replace(self.config, labels=labels)
+
+    def _maintainer(self, at: Instruction) -> None:
+        self.config = replace(self.config, rest={**self.config.rest, "author": self._single(at)})
+
+    def _user(self, at: Instruction) -> None:
+        self.config = replace(self.config, user=self._single(at))
+
+    def _stopsignal(self, at: Instruction) -> None:
+        signal = self._single(at)
+        if not _SIGNAL.fullmatch(signal):
+            raise at.error(f"invalid signal {signal!r}")
+        self.config = replace(self.config, stop_signal=signal)
+
+    def _workdir(self, at: Instruction) -> None:
+        path = posixpath.normpath(posixpath.join(self.workdir, self._single(at)))
+        path = "/" + path.lstrip("/")
+        self.config = replace(self.config, workdir=path)
+        if path != "/":
+            self.steps.append(WorkdirStep(line=at.line, path=path, user=self.config.user))
+
+    def _volume(self, at: Instruction) -> None:
+        if not at.args:
+            raise at.error("VOLUME requires at least one argument")
+        words = self.words
+        paths = [words.word(text, at) for text in at.args]
+        if not all(paths):
+            raise at.error("VOLUME specified can not be an empty string")
+        self.config = replace(self.config, volumes=tuple(sorted({*self.config.volumes, *paths})))
+
+    def _expose(self, at: Instruction) -> None:
+        if not at.args:
+            raise at.error("EXPOSE requires at least one argument")
+        ports = set(self.config.exposed_ports)
+        for text in at.args:
+            for word in self.words.words(text, at):
+                ports |= set(_ports(word, at))
+        self.config = replace(self.config, exposed_ports=tuple(sorted(ports)))
+
+    def _shell(self, at: Instruction) -> None:
+        if not at.is_json or not at.args:
+            raise at.error('SHELL requires the arguments to be in JSON form: SHELL ["/bin/bash", "-c"]')
+        self.config = replace(self.config, shell=at.args)
+
+    def _cmd(self, at: Instruction) -> None:
+        self.config = replace(self.config, cmd=self._command(at, at.args))
+        self._has_cmd = True
+
+    def _entrypoint(self, at: Instruction) -> None:
+        # A new entry point makes the base's arguments meaningless, those of this stage stay.
+        cmd = self.config.cmd if self._has_cmd else ()
+        self.config = replace(self.config, entrypoint=self._command(at, at.args), cmd=cmd)
+        self._has_entrypoint = True
+
+    def _command(self, at: Instruction, args: tuple[str, ...]) -> tuple[str, ...]:
+        if at.is_json:
+            return args
+        return (*(self.config.shell or _DEFAULT_SHELL), args[0]) if args and args[0] else ()
+
+    def _healthcheck(self, at: Instruction) -> None:
+        names = ("interval", "timeout", "start-period", "start-interval", "retries")
+        flags = read_flags(at, names)
+        kind = at.args[0].upper() if at.args else ""
+        if kind == "NONE":
+            if len(at.args) > 1 and at.args[1]:
+                raise at.error("HEALTHCHECK NONE takes no arguments")
+            self.config = replace(self.config, healthcheck={"Test": ["NONE"]})
+            return
+        command = [word for word in at.args[1:] if word]
+        if kind != "CMD" or not command:
+            raise at.error(f"unknown type {kind or 'nothing'!r} in HEALTHCHECK: CMD with a command, or NONE")
+        check: dict[str, Any] = {"Test": ["CMD", *command] if at.is_json else ["CMD-SHELL", command[0]]}
+        for name, key in zip(names[:4], ("Interval", "Timeout", "StartPeriod", "StartInterval"), strict=True):
+            if text := flags.get(name):
+                check[key] = _duration(text, name, at)
+        if text := flags.get("retries"):
+            if not text.isdecimal() or int(text) < 1:
+                raise at.error(f"--retries must be at least 1, not {text!r}")
+            check["Retries"] = int(text)
+        self.config = replace(self.config, healthcheck=check)
+
+    def _copy(self, at: Instruction) -> None:
+        self.steps += copy_steps(at, self.words, self.workdir, lambda name: self._source(name, at))
+
+    def _source(self, name: str, at: Instruction) -> Any:
+        return self.outline.source_of(name, self.stage.index, at)
+
+    def _run(self, at: Instruction) -> None:
+        flags = read_flags(at, ("mount", "network", "security"))
+        network = flags.get("network", "default")
+        if network not in ("default", "none", "host"):
+            raise at.error(f"security or network mode {network!r} is not known: default, none or host")
+        if flags.get("security", "sandbox") != "sandbox":
+            raise at.error("RUN --security=insecure is not served: builds run without privileges")
+        words = self.words
+        uses = tuple(
+            read_mount(words.word(text, at), at, self.workdir, lambda name: self._source(name, at))
+            for text in flags.all("mount")
+        )
+        args, script = self._run_command(at)
+        if not args:
+            raise at.error("RUN requires a command")
+        env = {"PATH": DEFAULT_PATH} | {k: v for k, v in self.args.items() if k not in PROXY_ARGS} | self.env
+        proxies = {k: v for k, v in self.outline.build_args.items() if k in PROXY_ARGS and k not in env}
+        declared = {k: v for k, v in self.args.items() if k in PROXY_ARGS and k not in self.env}
+        self.steps.append(RunStep(
+            line=at.line, source=at.source, args=args, env=tuple(env.items()),
+            hidden_env=tuple((proxies | declared).items()), workdir=self.workdir, user=self.config.user,
+            uses=uses, network=network, script=script,
+        ))  # fmt: skip
+
+    def _run_command(self, at: Instruction) -> tuple[tuple[str, ...], InlineFile | None]:
+        if at.is_json or not at.heredocs:
+            return self._command(at, at.args), None
+        text = at.args[0] if at.args else ""
+        document = at.heredocs[0]
+        if len(at.heredocs) == 1 and re.fullmatch(
+            r"[0-9]*<<-?\s*(['\"]?)" + re.escape(document.name) + r"\1", text
+        ):
+            # The document is the whole command: a script of its own, or one for the shell.
+            body = _chomped(document.text) if document.chomp else document.text
+            if body.startswith("#!"):
+                return (f"/dev/pipes/{document.name}",), InlineFile(document.name, body)
+            return self._command(at, (body,)), None
+        # Otherwise the shell itself reads the documents, as it would in a script.
+        rest = "".join(f"{doc.text}{doc.name}\n" for doc in at.heredocs)
+        return self._command(at, (f"{text}\n{rest}".removesuffix("\n"),)), None
+
+    def _single(self, at: Instruction) -> str:
+        if len(at.args) != 1:
+            raise at.error(f"{at.name} requires exactly one argument")
+        value = self.words.word(at.args[0], at)
+        if not value:
+            raise at.error(f"{at.name} requires a value; {at.args[0]!r} comes to nothing")
+        return value
+
+
+class _Chained(Mapping[str, str]):
+    """Two scopes, the first before the second, both as they are at the time of asking."""
+
+    def __init__(self, first: Mapping[str, str], second: Mapping[str, str]) -> None:
+        self._scopes = (first, second)
+
+    def __getitem__(self, name: str) -> str:
+        for scope in self._scopes:
+            if name in scope:
+                return scope[name]
+        raise KeyError(name)
+
+    def __iter__(self) -> Any:
+        return iter({**self._scopes[1], **self._scopes[0]})
+
+    def __len__(self) -> int:
+        return len({**self._scopes[1], **self._scopes[0]})
+
+
+def _pairs(at: Instruction) -> list[tuple[str, str]]:
+    if not at.args:
+        raise at.error(f"{at.name} requires at least one argument")
+    return list(zip(at.args[::2], at.args[1::2], strict=True))
+
+
+def _chomped(text: str) -> str:
+    return re.sub(r"^\t+", "", text, flags=re.MULTILINE)
+
+
+def _ports(word: str, at: Instruction) -> list[str]:
+    match = _PORT.fullmatch(word)
+    protocol = (match[3] or "tcp").lower() if match else ""
+    if match is None or protocol not in ("tcp", "udp", "sctp"):
+        raise at.error(f"invalid port {word!r}: 8080, 53/udp or 8000-8010 is expected")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 0 < first <= last <= 65535:
+        raise at.error(f"invalid port range {word!r}")
+    return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
+def _duration(text: str, name: str, at: Instruction) -> int:
+    if not _DURATION.fullmatch(text):
+        raise at.error(f"invalid duration {text!r} of --{name}: 30s, 1m30s or 500ms is expected")
+    nanoseconds = sum(float(n) * _NANOSECONDS[unit] for n, unit in _DURATION_PART.findall(text))
+    if 0 < nanoseconds < 10**6:
+        raise at.error(f"duration of --{name} cannot be less than 1ms")
+    return int(nanoseconds)

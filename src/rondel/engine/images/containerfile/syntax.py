@@ -1,0 +1,135 @@
+"""A Containerfile's text as instructions, with their lines.
+
+The reading itself (continuations, JSON forms, flags, heredocs) is
+e2b-dockerfile-utils', a port of BuildKit's parser; here are its values made
+immutable and its errors given their place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ContainerfileError(EngineError):
+    """A Containerfile that cannot be built, with the file and line at fault."""
+
+    def __init__(self, what: str, *, file: str, line: int | None = None, hint: str | None = None) -> None:
+        place = file if line is None else f"{file}:{line}"
+        super().__init__(what, hint=hint, place=place)
+        self.line = line
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+@dataclass(frozen=True, slots=True)
+class Heredoc:
+    """A document written in place: its name, its text, and whether variables in it are expanded."""
+
+    name: str
+    text: str
+    expand: bool
+    chomp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction. ``args`` are not expanded; for ENV and LABEL they are name and value in turn.
+
+    ``source`` is the instruction as written, on one line.
+    """
+
+    name: str
+    args: tuple[str, ...]
+    flags: tuple[str, ...]
+    is_json: bool
+    heredocs: tuple[Heredoc, ...]
+    file: str
+    line: int
+    source: str
+
+    def error(self, what: str, hint: str | None = None) -> ContainerfileError:
+        """An error at this instruction."""
+        return ContainerfileError(what, file=self.file, line=self.line, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A whole Containerfile: instructions, and the character that escapes."""
+
+    instructions: tuple[Instruction, ...]
+    escape: str
+    file: str
+
+
+def read(text: str, file: str) -> Script:
+    """Read a Containerfile's text; :class:`ContainerfileError` with the line of what is not understood."""
+    from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
+
+    try:
+        tree = parse_dockerfile_ast(text)
+    except DockerfileSyntaxError as error:
+        message = str(error).split(": ", 1)[-1]
+        raise ContainerfileError(message, file=file, line=error.line) from None
+    except (ValueError, RecursionError) as error:
+        raise ContainerfileError(f"cannot be read: {error}", file=file) from None
+    instructions = tuple(
+        Instruction(
+            name=item.name,
+            args=_without_delimiters(item.name, item.args),
+            flags=tuple(item.flags),
+            is_json=item.json,
+            heredocs=tuple(Heredoc(doc.name, doc.content, doc.expand, doc.chomp) for doc in item.heredocs),
+            file=file,
+            line=item.start_line,
+            source=item.original,
+        )
+        for item in tree.instructions
+    )
+    if not instructions:
+        raise ContainerfileError("the file has no instructions", file=file)
+    return Script(instructions, tree.escape_token, file)
+
+
+def _without_delimiters(name: str, args: list[str]) -> tuple[str, ...]:
+    """ENV and LABEL come as name, value and delimiter; the delimiter says nothing any more."""
+    if name in ("ENV", "LABEL"):
+        return tuple(word for position, word in enumerate(args) if position % 3 != 2)
+    return tuple(args)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Expansion of variables and quotes in an instruction's words."""
+
+    escape: str
+    variables: Mapping[str, str]
+
+    def word(self, text: str, at: Instruction) -> str:
+        """One word, without its quotes; a variable that is not set is empty."""
+        return self._process(text, at)[0]
+
+    def words(self, text: str, at: Instruction) -> tuple[str, ...]:
+        """The words that the text comes to once its variables are filled in."""
+        return tuple(self._process(text, at)[1])
+
+    def document(self, text: str, at: Instruction) -> str:
+        """A heredoc's text: variables filled in, quotes kept."""
+        return self._process(text, at, skip_quotes=True)[0]
+
+    def _process(self, text: str, at: Instruction, *, skip_quotes: bool = False) -> tuple[str, list[str]]:
+        from e2b_dockerfile_utils import ShellLex
+
+        lexer = ShellLex(
+            self.escape, env=self.variables, skip_unset_env=False, skip_process_quotes=skip_quotes
+        )
+        try:
+            return (lexer.process_word(text), [] if skip_quotes else lexer.process_words(text))
+        except ValueError as error:
+            raise at.error(str(error)) from None

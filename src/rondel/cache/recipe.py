@@ -1,0 +1,152 @@
+"""The image part of a key: what the stages' image is made from.
+
+Two machines never build the same image digest, so not the digest but the
+recipe is keyed: the Containerfile, the files that it copies by hash, build
+arguments, platform. Where the image stands on this machine's own system (the
+embedded engine's host image), its distribution, interpreter and packages are
+a part of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+PYTHON_ARGUMENT = "PYTHON"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What an image is made from. ``copies`` are the sources of COPY and ADD, as they are written."""
+
+    file: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    copies: tuple[str, ...] = ()
+
+
+_CONTINUED = re.compile(r"\\[ \t]*\n")
+_COPY = re.compile(r"^\s*(?:COPY|ADD)\s+(.*)$", re.IGNORECASE | re.MULTILINE)
+_MOUNT = re.compile(r"--mount=(\S+)")
+
+
+def copied_sources(text: str) -> tuple[str, ...]:
+    """The context paths that a Containerfile's COPY, ADD and bind mounts name; no URLs, no other stages.
+
+    Enough of the format to know what to hash; building it is the engine's business.
+    """
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    joined = _CONTINUED.sub(" ", lines)
+    sources: list[str] = []
+    for match in _COPY.finditer(joined):
+        sources += _copy_sources(match.group(1))
+    for match in _MOUNT.finditer(joined):
+        options = dict(option.partition("=")[::2] for option in match.group(1).split(","))
+        if options.get("type", "bind") == "bind" and "from" not in options:
+            sources.append(options.get("source") or options.get("src") or ".")
+    return tuple(dict.fromkeys(source.strip("/") or "." for source in sources if "://" not in source))
+
+
+def _copy_sources(rest: str) -> list[str]:
+    rest = rest.strip()
+    words: list[str]
+    if "[" in rest:
+        flags, bracket, array = rest.partition("[")
+        try:
+            words = [*flags.split(), *map(str, json.loads(bracket + array))]
+        except ValueError:
+            return []
+    else:
+        try:
+            words = shlex.split(rest)
+        except ValueError:
+            words = rest.split()
+    if any(word.startswith("--from=") for word in words):
+        return []
+    paths = [word for word in words if not word.startswith("--")]
+    return [path for path in paths[:-1] if not path.startswith("<<")]
+
+
+def read_recipe(
+    root: Path,
+    containerfile: str,
+    *,
+    target: str,
+    build_args: Iterable[tuple[str, str]],
+    hash_file: Callable[[Path], str],
+) -> Recipe:
+    """The recipe of the image; ``hash_file`` gives a file's hash, and may answer from a stat cache.
+
+    Raises ConfigurationError if the Containerfile or something that it copies does not exist.
+    """
+    file = root / containerfile
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        raise ConfigurationError(
+            f"there is no {containerfile}",
+            why="every stage runs in the image that it describes",
+            hint="write one, or name another with containerfile in [tool.rondel]",
+            place=str(file),
+        ) from None
+    copies = copied_sources(text)
+    parts = {
+        "containerfile": hashlib.sha256(text.encode()).hexdigest(),
+        "target": target,
+        "platform": f"{sys.platform}/{platform.machine()}",
+        **{f"arg {name}": value for name, value in build_args},
+    }
+    for source in copies:
+        for path in sorted(_files(root, source, file)):
+            parts[f"file {path.relative_to(root).as_posix()}"] = hash_file(path)
+    return Recipe(file=containerfile, parts=parts, copies=copies)
+
+
+def _files(root: Path, source: str, containerfile: Path) -> Iterable[Path]:
+    if "$" in source:
+        return
+    matches = list(root.glob(source)) if any(mark in source for mark in "*?[") else [root / source]
+    for match in matches:
+        if match.is_file():
+            yield match
+        elif match.is_dir():
+            yield from _walk(match)
+        else:
+            raise ConfigurationError(
+                f"{source} does not exist", why="the image's recipe copies it", place=str(containerfile)
+            )
+
+
+_SKIPPED = frozenset({".git", ".rondel", ".venv", "__pycache__", ".dvc", "node_modules"})
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _SKIPPED]
+        yield from (Path(parent) / name for name in names if not name.endswith(".pyc"))
+
+
+def host_parts(hash_file: Callable[[Path], str]) -> dict[str, str]:
+    """What this machine puts into a host image: distribution, packages, interpreter."""
+    parts = {
+        "python": platform.python_version(),
+        "prefix": sys.base_prefix,
+        "libc": " ".join(platform.libc_ver()),
+    }
+    for name, path in (("distribution", "/etc/os-release"), ("packages", "/var/lib/dpkg/status")):
+        file = Path(path)
+        if file.is_file():
+            parts[name] = hash_file(file)
+    return parts

@@ -7,26 +7,30 @@ run, also in one with nothing to do:
   the file's size and times, and while those stay the same nothing is opened;
 - a remote MLflow server is asked for the alias, in one request;
 - GitLab's endpoint has no aliases to set: there the newest entry of the
-  promotion log, kept as tags of a run (:mod:`rondel.tracking.ledger`), says it.
+  promotion log, kept as tags of a run (:mod:`rondel.tracking.ledger`), says it,
+  which takes two requests.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.errors import TrackingUnavailable
 from rondel.tracking.client import TrackingClient
-from rondel.tracking.endpoint import Endpoint
 from rondel.tracking.ledger import gitlab_aliases
 from rondel.tracking.models import ModelVersion, get_version, version_by_alias
 from rondel.tracking.session import endpoint_for
 from rondel.tracking.state import Folder, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.tracking.endpoint import Endpoint
 
 CHAMPION = "champion"
 METRICS_TAG = "rondel.metrics"
@@ -121,21 +125,30 @@ def local_version(folder: Folder, model: str, alias: str) -> str | None:
 def _read_version(database: Path, model: str, alias: str) -> str | None:
     import sqlite3
 
+    # Read-only, unless a server that was killed left a journal: then SQLite must roll it back first.
+    for mode in ("ro", "rw"):
+        try:
+            return _query_version(f"{database.as_uri()}?mode={mode}", model, alias)
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error) or not database.exists():
+                return None  # the server has not finished its first start
+            problem: sqlite3.Error = error
+        except sqlite3.DatabaseError as error:
+            problem = error
+            break
+    raise TrackingUnavailable(
+        f"cannot read {database}",
+        why=str(problem),
+        hint="restore it from a backup or move it away; `rondel ui` then starts with an empty one",
+    )
+
+
+def _query_version(address: str, model: str, alias: str) -> str | None:
+    import sqlite3
+
     query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
-    address = f"{database.as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=3.0)) as connection:
-            row = connection.execute(query, (model, alias)).fetchone()
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):  # the server has not finished its first start
-            return None
-        raise TrackingUnavailable(
-            f"cannot read {database}", why=str(error), hint="is another program holding it?"
-        ) from None
-    except sqlite3.DatabaseError as error:
-        raise TrackingUnavailable(
-            f"{database} is damaged", why=str(error), hint="restore it from a backup, or move it away"
-        ) from None
+    with closing(sqlite3.connect(address, uri=True, timeout=3.0)) as connection:
+        row = connection.execute(query, (model, alias)).fetchone()
     return None if row is None else str(row[0])
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import ssl
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -21,6 +19,9 @@ from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint
 from rondel.tracking.problems import TrackingRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
     import httpx
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -131,9 +132,7 @@ class TrackingClient:
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                response = await self._client().request(
-                    method, url, params=query, json=body, headers=headers
-                )
+                response = await self._client().request(method, url, params=query, json=body, headers=headers)
                 problem = problems.of_response(self.endpoint, path, response.status_code, response.text)
                 if problem is None:
                     return problems.document(self.endpoint, path, response.text)
@@ -249,7 +248,9 @@ class TrackingClient:
             for key, value in (metrics or {}).items()
             if math.isfinite(value)
         ]
-        param_rows = _pairs({mlflow_name(key): str(value) for key, value in (params or {}).items()}, _MAX_PARAM)
+        param_rows = _pairs(
+            {mlflow_name(key): str(value) for key, value in (params or {}).items()}, _MAX_PARAM
+        )
         tag_rows = _pairs(tags or {}, _MAX_TAG)
         while metric_rows or param_rows or tag_rows:
             body = {
@@ -342,7 +343,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext | bool:
     if not endpoint.uri.startswith("https:"):
         return False
     if not endpoint.verify:
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001 (asked for by MLFLOW_TRACKING_INSECURE_TLS)
+        context = ssl._create_unverified_context()
     else:
         context = ssl.create_default_context(cafile=str(endpoint.ca_file) if endpoint.ca_file else None)
     if endpoint.client_cert:

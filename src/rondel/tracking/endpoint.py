@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from rondel.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 (the variable's name)
+TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"
 USER_VARIABLE = "MLFLOW_TRACKING_USERNAME"
-PASSWORD_VARIABLE = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105
+PASSWORD_VARIABLE = "MLFLOW_TRACKING_PASSWORD"
 CA_VARIABLE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 CLIENT_CERT_VARIABLE = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 INSECURE_VARIABLE = "MLFLOW_TRACKING_INSECURE_TLS"
@@ -143,9 +145,7 @@ def tracking(endpoint: Endpoint, *, experiment: str) -> Tracking:
     container_uri = endpoint.uri
     if endpoint.loopback:
         parts = urlsplit(endpoint.uri)
-        container_uri = urlunsplit(
-            (parts.scheme, f"{CONTAINER_HOST}:{endpoint.port}", parts.path, "", "")
-        )
+        container_uri = urlunsplit((parts.scheme, f"{CONTAINER_HOST}:{endpoint.port}", parts.path, "", ""))
     env = {
         URI_VARIABLE: container_uri,
         "MLFLOW_EXPERIMENT_NAME": experiment,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rondel.tracking.client import TrackingClient
 from rondel.tracking.problems import TrackingRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.tracking.client import TrackingClient
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

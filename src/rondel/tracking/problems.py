@@ -59,7 +59,9 @@ def of_response(endpoint: Endpoint, path: str, status: int, text: str) -> Tracki
     if status == 429:
         return TrackingUnavailable(f"{where} asks for fewer requests (HTTP 429)", hint="wait and run again")
     if status < 500:
-        return TrackingRefused(f"{where} refuses {path} (HTTP {status})", code=f"HTTP_{status}", status=status)
+        return TrackingRefused(
+            f"{where} refuses {path} (HTTP {status})", code=f"HTTP_{status}", status=status
+        )
     return TrackingUnavailable(
         f"{where} fails (HTTP {status} at {path})", why=message, hint="see the server's log, then run again"
     )

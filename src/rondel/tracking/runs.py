@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.tracking.client import RunHandle, RunStatus, TrackingClient
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import anyio
+
+    from rondel.tracking.client import RunHandle, RunStatus, TrackingClient
 
 _SIGNS = frozenset("_-. /:")
 

@@ -14,14 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.errors import TrackingUnavailable
 from rondel.tracking.locks import FileLock
 from rondel.tracking.state import Folder, ServerState, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 LINGER_SECONDS = 600.0
 LOCK_SECONDS = 15.0
@@ -223,7 +226,7 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         sys.executable, "-m", "rondel.tracking.supervisor", str(root.absolute()),
         "--linger", str(linger), "--lock", str(alive.descriptor),
     ]  # fmt: skip
-    subprocess.Popen(  # noqa: S603
+    subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.tracking import server
 from rondel.tracking.client import TrackingClient
 from rondel.tracking.endpoint import Endpoint, Tracking, from_environment, parse, tracking
-from rondel.tracking.server import Lease
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from rondel.tracking.server import Lease
 
 
 def endpoint_for(environ: Mapping[str, str], uri: str | None = None) -> Endpoint | None:

@@ -18,15 +18,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from rondel.tracking.endpoint import CONTAINER_HOST
 from rondel.tracking.locks import FileLock, ProcessId, group_members
 from rondel.tracking.state import Folder, ServerState, read, write, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
 
 POLL_SECONDS = 0.5
 STARTING_POLL_SECONDS = 0.05
@@ -38,7 +41,7 @@ _MARKER = "RONDEL_TRACKING_FOLDER"
 _PR_SET_PDEATHSIG = 1
 
 
-class _Stop(Exception):  # noqa: N818 (a request, not an error)
+class _Stop(Exception):
     """Somebody asked the supervisor to end."""
 
 
@@ -126,7 +129,7 @@ class Supervisor:
                 cwd=self._folder.path,
                 env=environment,
                 process_group=0,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 (this process has one thread)
+                preexec_fn=_end_with_parent,
             )
         write(self._folder, self._state("starting"))
         deadline = time.monotonic() + START_SECONDS

@@ -1,0 +1,143 @@
+"""The log of alias moves: append-only, hash-chained, kept as tags beside the models it is about.
+
+On an MLflow server the entries are tags of the registered model. GitLab's
+endpoint cannot change a model's tags, but it takes tags on runs, and refuses
+one that is there already: there the entries are tags of one run a model, and
+what an alias points at is what the newest entry says.
+
+Entry N is the tag ``rondel.log.N`` (six digits); its ``hash`` is the SHA-256 of
+its canonical JSON, which holds the hash of the entry before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import TrackingUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rondel.tracking.client import RunHandle, TrackingClient
+
+TAG_PREFIX = "rondel.log."
+LEDGER_EXPERIMENT = "rondel-registry"
+NO_HASH = "0" * 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One move of an alias. ``at`` is ISO 8601 in UTC; ``old`` or ``new`` is empty where there was none."""
+
+    number: int
+    at: str
+    who: str
+    action: str
+    alias: str
+    old: str
+    new: str
+    reason: str = ""
+    forced: bool = False
+    run: str = ""
+    previous: str = NO_HASH
+    hash: str = ""
+
+    def sealed(self, previous: str) -> Entry:
+        """The entry as it follows the one with the hash ``previous``."""
+        fields = {**asdict(self), "previous": previous}
+        return Entry(**{**fields, "hash": digest(fields)})
+
+    @property
+    def tag(self) -> str:
+        """The name of the tag that holds it."""
+        return f"{TAG_PREFIX}{self.number:06d}"
+
+    def encode(self) -> str:
+        """The tag's value."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(fields: Mapping[str, Any]) -> str:
+    """The hash of an entry: SHA-256 of its JSON with sorted keys, without the hash itself."""
+    kept = {name: value for name, value in fields.items() if name != "hash"}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decode(tags: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
+    """The entries in these tags, by number, and what is wrong with the chain; pure."""
+    entries: list[Entry] = []
+    wrong: list[str] = []
+    for tag in sorted(name for name in tags if name.startswith(TAG_PREFIX)):
+        try:
+            entry = Entry(**json.loads(tags[tag]))
+        except (ValueError, TypeError):
+            wrong.append(f"{tag} cannot be read")
+            continue
+        if entry.tag != tag:
+            wrong.append(f"{tag} holds entry {entry.number}")
+        entries.append(entry)
+    return entries, wrong + broken(entries)
+
+
+def broken(entries: Sequence[Entry]) -> list[str]:
+    """Where a chain of entries does not hold: a gap, a changed entry, one that follows another's hash."""
+    wrong = []
+    previous = NO_HASH
+    for position, entry in enumerate(entries, start=1):
+        if entry.number != position:
+            wrong.append(f"entry {position} is missing")
+            break
+        if entry.hash != digest(asdict(entry)):
+            wrong.append(f"entry {entry.number} was changed after it was written")
+        if entry.previous != previous:
+            wrong.append(f"entry {entry.number} does not follow entry {entry.number - 1} as it is now")
+        previous = entry.hash
+    return wrong
+
+
+def aliases(entries: Iterable[Entry]) -> dict[str, str]:
+    """What each alias points at after these moves."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.new:
+            found[entry.alias] = entry.new
+        else:
+            found.pop(entry.alias, None)
+    return found
+
+
+async def gitlab_ledger(client: TrackingClient, model: str) -> tuple[RunHandle, dict[str, str]] | None:
+    """The run that holds a model's log on GitLab, with its tags; None before the first entry.
+
+    Two runs may have been made at once by two machines: the older one counts.
+    """
+    experiment = await client.get_experiment(LEDGER_EXPERIMENT)
+    if experiment is None:
+        return None
+    found = [run for run in await client.search_runs(experiment, limit=1000) if run.name == model]
+    if not found:
+        return None
+    oldest = min(found, key=lambda run: (run.start_ms, run.handle.run_id))
+    return oldest.handle, dict(oldest.tags)
+
+
+async def gitlab_aliases(client: TrackingClient, model: str) -> dict[str, str]:
+    """The aliases of a model on GitLab's endpoint, by its log.
+
+    Raises TrackingUnavailable when the chain does not hold: then no version can be trusted.
+    """
+    ledger = await gitlab_ledger(client, model)
+    if ledger is None:
+        return {}
+    entries, wrong = decode(ledger[1])
+    if wrong:
+        raise TrackingUnavailable(
+            f"the log of model {model!r} on {client.endpoint.uri} is damaged",
+            why="\n".join(wrong),
+            hint="see `rondel models history`; somebody changed the tags of its run",
+        )
+    return aliases(entries)

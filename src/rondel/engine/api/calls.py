@@ -1,0 +1,240 @@
+"""Calls fields: arguments in, object or scalar out; each object-making call once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rondel.engine.api import coercion
+from rondel.engine.api.objects import ROOT, Call, Obj, element
+from rondel.engine.api.registry import FIELDS, TYPES, Context, Field, Keyed, snake
+from rondel.engine.api.schema import FieldDefinition, Schema, load
+from rondel.engine.evaluate import Flights, NotServed, Session
+from rondel.engine.values import digest_of
+from rondel.errors import EngineError
+
+
+class Calls:
+    """The objects of one session and how they are made."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.schema: Schema = load()
+        self.flights = Flights(session.tasks)
+        self.objects: dict[str, Any] = {ROOT.call.digest: ROOT}
+        self._kept: set[str] = {ROOT.call.digest}
+
+    # -- calling
+
+    async def call(self, obj: Obj, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Call a field with arguments by their schema names; missing ones get their defaults."""
+        definition = self.schema.types[obj.type].fields[name]
+        values = {
+            key: arguments.get(key, coercion._plain(argument.default))  # noqa: SLF001 - one package
+            for key, argument in definition.args.items()
+        }
+        return await self.invoke(obj, definition, values)
+
+    async def invoke(self, obj: Obj, definition: FieldDefinition, values: Mapping[str, Any]) -> Any:
+        """Call a field with coerced arguments; IDs in them are loaded here.
+
+        Answers an Obj, a list of Obj, or plain data.
+        """
+        served = FIELDS.get((obj.type, definition.name))
+        if served is None:
+            return self._attribute(obj, definition)
+        given = {name: await self._load_ids(value) for name, value in values.items()}
+        self._check_objects(served, given)
+        own = {
+            name: value
+            for name, value in given.items()
+            if name not in served.hidden and not _is_default(value, definition.args[name].default)
+        }
+        shown = {name: _for_id(value) for name, value in own.items()}
+        digest = digest_of(obj.call.digest, definition.name, shown)
+        below = self.schema.types.get(definition.base)
+        if below is None or not below.composite:
+            answer = await self._run(obj, served, self._key(obj, definition, own), given)
+            return await self._scalar(answer)
+        if served.memo and digest in self.objects:
+            return self.objects[digest]
+
+        async def make() -> Any:
+            answer = await self._run(obj, served, self._key(obj, definition, own), given)
+            made = self._wrap(answer, obj, definition, digest, shown, given, self._key(obj, definition, own))
+            if served.memo:
+                self.objects[digest] = made
+            return made
+
+        return await (self.flights.do(digest, make) if served.memo else make())
+
+    @staticmethod
+    def _key(obj: Obj, definition: FieldDefinition, own: Mapping[str, Any]) -> str:
+        return digest_of(obj.key, definition.name, {name: _for_key(value) for name, value in own.items()})
+
+    async def _run(self, obj: Obj, served: Field, key: str, given: Mapping[str, Any]) -> Any:
+        if served.settle:
+            await self.session.settle(obj.value)
+        context = Context(self.session, obj, key, self)
+        return await served.resolver(context, obj.value, **{snake(n): _raw(v) for n, v in given.items()})
+
+    async def _scalar(self, answer: Any) -> Any:
+        if isinstance(answer, Obj):
+            return self.hand_out(answer)
+        return list(answer) if isinstance(answer, tuple) else answer
+
+    def _attribute(self, obj: Obj, definition: FieldDefinition) -> Any:
+        """A field without a resolver: an attribute of the value, if it has one of that name."""
+        name = snake(definition.name)
+        missing = object()
+        value = getattr(obj.value, name, missing) if obj.value is not None else missing
+        if value is missing:
+            raise NotServed(f"{obj.type}.{definition.name}")
+        base = self.schema.types.get(definition.base)
+        if base is not None and base.composite:
+            digest = digest_of(obj.call.digest, definition.name, {})
+            key = digest_of(obj.key, definition.name, {})
+            return self._wrap(value, obj, definition, digest, {}, {}, key)
+        return list(value) if isinstance(value, tuple) else value
+
+    def _wrap(
+        self,
+        answer: Any,
+        obj: Obj,
+        definition: FieldDefinition,
+        digest: str,
+        shown: dict[str, Any],
+        given: Mapping[str, Any],
+        key: str,
+    ) -> Any:
+        if answer is None or isinstance(answer, Obj):
+            return answer
+        if isinstance(answer, Keyed):
+            key, digest = answer.key, digest_of(digest, answer.key) if answer.pin else digest
+            answer = answer.value
+        parents = tuple(o.call for value in given.values() for o in _objects_in(value))
+        call = Call(obj.call, definition.name, shown, digest, None, parents)
+        if isinstance(answer, list | tuple):
+            return [
+                item
+                if isinstance(item, Obj)
+                else element(self._type_of(item, definition), item, call, key, index)
+                for index, item in enumerate(answer)
+            ]
+        return Obj(self._type_of(answer, definition), answer, call, key)
+
+    def _type_of(self, value: Any, definition: FieldDefinition) -> str:
+        name = TYPES.get(type(value), definition.base)
+        if self.schema.types[name].kind != "OBJECT":
+            raise EngineError(f"no type is registered for {type(value).__name__}")
+        return name
+
+    # -- IDs
+
+    def hand_out(self, obj: Obj) -> str:
+        """The object's ID; from now on the object can be had by it, in other sessions as well."""
+        self.objects.setdefault(obj.call.digest, obj)
+        waiting = [obj.call]
+        while waiting:
+            call = waiting.pop()
+            if call.digest in self._kept:
+                continue
+            self._kept.add(call.digest)
+            document = {"f": call.field, "a": call.args, "i": call.index}
+            if call.receiver is not None:
+                document["r"] = call.receiver.digest
+                waiting.append(call.receiver)
+            waiting.extend(call.parents)
+            self.session.store.index.put("call", call.digest, document)
+        return obj.id
+
+    async def load(self, identifier: str) -> Obj:
+        """The object of an ID, of this session or another one of the same store."""
+        type_name, _, digest = identifier.rpartition("@")
+        if type_name not in self.schema.types:
+            raise EngineError("invalid ID: it was not made by this engine")
+        found = self.objects.get(digest)
+        if found is None:
+            found = await self._replay(digest)
+        if not isinstance(found, Obj):
+            raise EngineError("invalid ID: it stands for no object")
+        return found
+
+    async def _replay(self, digest: str) -> Obj:
+        """Make the object of a stored chain of calls again."""
+        chain: list[dict[str, Any]] = []
+        current: str | None = digest
+        while current is not None and current not in self.objects:
+            document = self.session.store.index.get("call", current)
+            if document is None:
+                raise EngineError("unknown ID: the value it stands for is not in this store (any more)")
+            chain.append(document)
+            current = document.get("r")
+        obj = self.objects[current or ROOT.call.digest]
+        for document in reversed(chain):
+            obj = await self._again(obj, document)
+        self.objects[digest] = obj
+        return obj  # type: ignore[no-any-return]
+
+    async def _again(self, obj: Any, document: dict[str, Any]) -> Any:
+        if document["i"] is not None:
+            return obj[document["i"]]
+        definition = self.schema.types[obj.type].fields[document["f"]]
+        values = {name: argument.default for name, argument in definition.args.items()}
+        for name, value in document["a"].items():
+            values[name] = await self._from_id(value)
+        return await self.invoke(obj, definition, values)
+
+    async def _from_id(self, value: Any) -> Any:
+        if isinstance(value, dict) and set(value) == {"@"}:
+            return self.objects.get(value["@"]) or await self._replay(value["@"])
+        if isinstance(value, list):
+            return [await self._from_id(item) for item in value]
+        return value
+
+    async def _load_ids(self, value: Any) -> Any:
+        if isinstance(value, coercion.IdText):
+            return await self.load(value)
+        if isinstance(value, list) and any(isinstance(item, coercion.IdText) for item in value):
+            return [await self._load_ids(item) for item in value]
+        return value
+
+    def _check_objects(self, served: Field, given: Mapping[str, Any]) -> None:
+        for name, kinds in served.objects.items():
+            schema_name = next(key for key in given if snake(key) in {name, f"{name}_"} or key == name)
+            for obj in _objects_in(given[schema_name]):
+                if not isinstance(obj.value, kinds):
+                    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+                    names = " or ".join(TYPES.get(kind, kind.__name__) for kind in wanted)
+                    raise EngineError(f"load {names}: expected {names}, got {obj.type}")
+
+
+def _objects_in(value: Any) -> list[Obj]:
+    if isinstance(value, Obj):
+        return [value]
+    return [item for item in value if isinstance(item, Obj)] if isinstance(value, list) else []
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return value is default or (type(value) is type(default) and bool(value == default))
+
+
+def _for_id(value: Any) -> Any:
+    if isinstance(value, Obj):
+        return {"@": value.call.digest}
+    return [_for_id(item) for item in value] if isinstance(value, list) else value
+
+
+def _for_key(value: Any) -> Any:
+    if isinstance(value, Obj):
+        return {"@": value.key}
+    return [_for_key(item) for item in value] if isinstance(value, list) else value
+
+
+def _raw(value: Any) -> Any:
+    """What the resolver gets: values for objects, snake_case members of input objects."""
+    if isinstance(value, Obj):
+        return value.value
+    if isinstance(value, list):
+        return [_raw(item) for item in value]
+    return {snake(key): item for key, item in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,340 @@
+"""A container's settings: environment, working directory, user, labels, ports and the like."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+
+from rondel.engine.api.expansion import expand_path, expanded
+from rondel.engine.api.registry import Context, Keyed, field
+from rondel.engine.values import Container, EnvVariable, Healthcheck, Label, Port, Secret
+from rondel.engine.values.container import with_pair, without_pair
+from rondel.engine.values.envfile import EnvFile
+from rondel.errors import EngineError
+
+# -- environment
+
+
+@field("Container", "withEnvVariable")
+async def with_env_variable(ctx: Context, self: Container, *, name: str, value: str, expand: bool) -> Container:
+    """Set a variable."""
+    text = expanded(self, value) if expand else value
+    return self.with_config(replace(self.config, env=with_pair(self.config.env, name, text)))
+
+
+@field("Container", "withoutEnvVariable")
+async def without_env_variable(ctx: Context, self: Container, *, name: str) -> Container:
+    """Remove a variable."""
+    return self.with_config(replace(self.config, env=without_pair(self.config.env, name)))
+
+
+@field("Container", "withEnvFileVariables", source=EnvFile)
+async def with_env_file_variables(ctx: Context, self: Container, *, source: EnvFile) -> Container:
+    """Set every variable of an env file."""
+    env = self.config.env
+    for name, value in source.evaluated():
+        env = with_pair(env, name, value)
+    return self.with_config(replace(self.config, env=env))
+
+
+@field("Container", "withVolatileVariable")
+async def with_volatile_variable(ctx: Context, self: Container, *, name: str, value: str) -> Keyed:
+    """Set a variable that commands see and that makes no difference to what is remembered."""
+    changed = replace(self, volatile_env=with_pair(self.volatile_env, name, value), image_ref=None)
+    return Keyed(changed, ctx.obj.key)
+
+
+@field("Container", "withoutVolatileVariable")
+async def without_volatile_variable(ctx: Context, self: Container, *, name: str) -> Keyed:
+    """Remove a volatile variable."""
+    return Keyed(
+        replace(self, volatile_env=without_pair(self.volatile_env, name), image_ref=None), ctx.obj.key
+    )
+
+
+@field("Container", "envVariables", settle=True)
+async def env_variables(ctx: Context, self: Container) -> list[EnvVariable]:
+    """The plain variables."""
+    secret = {name for name, _ in self.secret_env}
+    return [EnvVariable(name, value) for name, value in self.config.env if name not in secret]
+
+
+@field("Container", "envVariable", settle=True)
+async def env_variable(ctx: Context, self: Container, *, name: str) -> str | None:
+    """One plain variable's value."""
+    if any(secret == name for secret, _ in self.secret_env):
+        return None
+    return self.config.env_value(name)
+
+
+@field("Container", "withSecretVariable", secret=Secret)
+async def with_secret_variable(ctx: Context, self: Container, *, name: str, secret: Secret) -> Container:
+    """Set a variable to a secret's text; it wins over a plain one of the name."""
+    others = tuple(pair for pair in self.secret_env if pair[0] != name)
+    return replace(self, secret_env=(*others, (name, secret)), image_ref=None)
+
+
+@field("Container", "withoutSecretVariable")
+async def without_secret_variable(ctx: Context, self: Container, *, name: str) -> Container:
+    """Remove a secret variable."""
+    others = tuple(pair for pair in self.secret_env if pair[0] != name)
+    return replace(self, secret_env=others, image_ref=None)
+
+
+# -- working directory and user
+
+
+@field("Container", "workdir", settle=True)
+async def workdir(ctx: Context, self: Container) -> str:
+    """The working directory; empty when none is set."""
+    return self.config.workdir
+
+
+@field("Container", "withWorkdir")
+async def with_workdir(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
+    """Set the working directory; a relative one refers to the present one."""
+    path = expand_path(self, path, expand)
+    absolute = posixpath.normpath(posixpath.join("/", self.config.workdir, path))
+    return self.with_config(replace(self.config, workdir="/" + absolute.lstrip("/")))
+
+
+@field("Container", "withoutWorkdir")
+async def without_workdir(ctx: Context, self: Container) -> Container:
+    """Unset the working directory."""
+    return self.with_config(replace(self.config, workdir=""))
+
+
+@field("Container", "user", settle=True)
+async def user(ctx: Context, self: Container) -> str:
+    """The user; empty when none is set."""
+    return self.config.user
+
+
+@field("Container", "withUser")
+async def with_user(ctx: Context, self: Container, *, name: str) -> Container:
+    """Set the user of later commands: a name or number, and a group after a colon."""
+    return self.with_config(replace(self.config, user=name))
+
+
+@field("Container", "withoutUser")
+async def without_user(ctx: Context, self: Container) -> Container:
+    """Unset the user."""
+    return self.with_config(replace(self.config, user=""))
+
+
+# -- entrypoint and default arguments
+
+
+@field("Container", "entrypoint", settle=True)
+async def entrypoint(ctx: Context, self: Container) -> list[str]:
+    """The entrypoint."""
+    return list(self.config.entrypoint)
+
+
+@field("Container", "withEntrypoint")
+async def with_entrypoint(
+    ctx: Context, self: Container, *, args: list[str], keep_default_args: bool
+) -> Container:
+    """Set the entrypoint; default arguments, which belong to the old one, go."""
+    cmd = self.config.cmd if keep_default_args else ()
+    return self.with_config(replace(self.config, entrypoint=tuple(args), cmd=cmd))
+
+
+@field("Container", "withoutEntrypoint")
+async def without_entrypoint(ctx: Context, self: Container, *, keep_default_args: bool) -> Container:
+    """Unset the entrypoint."""
+    cmd = self.config.cmd if keep_default_args else ()
+    return self.with_config(replace(self.config, entrypoint=(), cmd=cmd))
+
+
+@field("Container", "defaultArgs", settle=True)
+async def default_args(ctx: Context, self: Container) -> list[str]:
+    """The default arguments."""
+    return list(self.config.cmd)
+
+
+@field("Container", "withDefaultArgs")
+async def with_default_args(ctx: Context, self: Container, *, args: list[str]) -> Container:
+    """Set the default arguments."""
+    return self.with_config(replace(self.config, cmd=tuple(args)))
+
+
+@field("Container", "withoutDefaultArgs")
+async def without_default_args(ctx: Context, self: Container) -> Container:
+    """Unset the default arguments."""
+    return self.with_config(replace(self.config, cmd=()))
+
+
+@field("Container", "withDefaultTerminalCmd")
+async def with_default_terminal_cmd(
+    ctx: Context,
+    self: Container,
+    *,
+    args: list[str],
+    experimental_privileged_nesting: bool,
+    insecure_root_capabilities: bool,
+) -> Container:
+    """Set what a terminal runs."""
+    return replace(self, terminal_cmd=tuple(args), image_ref=None)
+
+
+# -- labels, annotations, ports, health
+
+
+@field("Container", "labels", settle=True)
+async def labels(ctx: Context, self: Container) -> list[Label]:
+    """The labels."""
+    return [Label(name, value) for name, value in self.config.labels]
+
+
+@field("Container", "label", settle=True)
+async def label(ctx: Context, self: Container, *, name: str) -> str | None:
+    """One label's value."""
+    return dict(self.config.labels).get(name)
+
+
+@field("Container", "withLabel")
+async def with_label(ctx: Context, self: Container, *, name: str, value: str) -> Container:
+    """Set a label."""
+    return self.with_config(replace(self.config, labels=with_pair(self.config.labels, name, value)))
+
+
+@field("Container", "withoutLabel")
+async def without_label(ctx: Context, self: Container, *, name: str) -> Container:
+    """Remove a label."""
+    return self.with_config(replace(self.config, labels=without_pair(self.config.labels, name)))
+
+
+@field("Container", "withAnnotation")
+async def with_annotation(ctx: Context, self: Container, *, name: str, value: str) -> Container:
+    """Set an annotation of the image's manifest."""
+    return replace(self, annotations=with_pair(self.annotations, name, value), image_ref=None)
+
+
+@field("Container", "withoutAnnotation")
+async def without_annotation(ctx: Context, self: Container, *, name: str) -> Container:
+    """Remove an annotation."""
+    return replace(self, annotations=without_pair(self.annotations, name), image_ref=None)
+
+
+@field("Container", "exposedPorts", settle=True)
+async def exposed_ports(ctx: Context, self: Container) -> list[Port]:
+    """The ports that a service of this container listens on."""
+    return list(self.config.ports)
+
+
+@field("Container", "withExposedPort")
+async def with_exposed_port(
+    ctx: Context,
+    self: Container,
+    *,
+    port: int,
+    protocol: str,
+    description: str | None,
+    experimental_skip_healthcheck: bool,
+) -> Container:
+    """Expose a port; the same port and protocol again replaces it."""
+    new = Port(port, protocol, description, experimental_skip_healthcheck)
+    ports = tuple(old for old in self.config.ports if (old.port, old.protocol) != (port, protocol))
+    return self.with_config(replace(self.config, ports=(*ports, new)))
+
+
+@field("Container", "withoutExposedPort")
+async def without_exposed_port(ctx: Context, self: Container, *, port: int, protocol: str) -> Container:
+    """Expose a port no more."""
+    ports = tuple(old for old in self.config.ports if (old.port, old.protocol) != (port, protocol))
+    return self.with_config(replace(self.config, ports=ports))
+
+
+@field("Container", "dockerHealthcheck", settle=True)
+async def docker_healthcheck(ctx: Context, self: Container) -> Healthcheck | None:
+    """The image's health check, kept as metadata."""
+    return self.config.healthcheck
+
+
+@field("Container", "withDockerHealthcheck")
+async def with_docker_healthcheck(
+    ctx: Context,
+    self: Container,
+    *,
+    args: list[str],
+    shell: bool | None,
+    interval: str | None,
+    timeout: str | None,  # noqa: ASYNC109 - the schema's name; metadata only
+    start_period: str | None,
+    start_interval: str | None,
+    retries: int | None,
+) -> Container:
+    """Set the image's health check."""
+    check = Healthcheck(
+        args=tuple(args),
+        shell=bool(shell),
+        interval=interval or "",
+        timeout=timeout or "",
+        start_period=start_period or "",
+        start_interval=start_interval or "",
+        retries=retries or 0,
+    )
+    return self.with_config(replace(self.config, healthcheck=check))
+
+
+@field("Container", "withoutDockerHealthcheck")
+async def without_docker_healthcheck(ctx: Context, self: Container) -> Container:
+    """Remove the image's health check."""
+    return self.with_config(replace(self.config, healthcheck=None))
+
+
+# -- the rest
+
+
+@field("Container", "platform", settle=True)
+async def platform(ctx: Context, self: Container) -> str:
+    """The platform."""
+    return self.platform
+
+
+@field("Container", "imageRef", settle=True)
+async def image_ref(ctx: Context, self: Container) -> str:
+    """The reference, with digest, of the image that the container was just made from."""
+    if self.image_ref is None:
+        raise EngineError(
+            "Image reference can only be retrieved immediately after the 'Container.From' call. "
+            "Error in fetching imageRef as the container image is changed"
+        )
+    return self.image_ref
+
+
+@field("Container", "withError")
+@field("Directory", "withError")
+async def with_error(ctx: Context, self: object, *, err: str) -> object:
+    """Fail with a text of the caller's; an empty one fails nothing."""
+    if err:
+        raise EngineError(err)
+    return self
+
+
+@field("Container", "withRegistryAuth", secret=Secret)
+async def with_registry_auth(
+    ctx: Context, self: Container, *, address: str, username: str, secret: Secret
+) -> Container:
+    """Log in to a registry for what this container pulls and publishes."""
+    others = tuple(entry for entry in self.registry_auth if entry[0] != address)
+    return replace(self, registry_auth=(*others, (address, username, secret)))
+
+
+@field("Container", "withoutRegistryAuth")
+async def without_registry_auth(ctx: Context, self: Container, *, address: str) -> Container:
+    """Forget a registry's login."""
+    return replace(self, registry_auth=tuple(e for e in self.registry_auth if e[0] != address))
+
+
+@field("Container", "experimentalWithGPU")
+async def experimental_with_gpu(ctx: Context, self: Container, *, devices: list[str]) -> Container:
+    """Ask for devices; commands share the machine's anyway, so nothing changes."""
+    return self
+
+
+@field("Container", "experimentalWithAllGPUs")
+async def experimental_with_all_gpus(ctx: Context, self: Container) -> Container:
+    """Ask for all devices."""
+    return self

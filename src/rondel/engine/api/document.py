@@ -1,0 +1,393 @@
+"""Reads GraphQL queries (October 2021 specification, section 2; executable documents only).
+
+Written by hand for two reasons: selections may be nested more than a thousand deep, where
+recursive parsers stop, and the library that could do it costs more at start than a whole
+connection may. Nesting is kept on a stack of our own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias
+
+from rondel.errors import EngineError
+
+MAX_DEPTH = 5_000
+MAX_VALUE_DEPTH = 100
+_TOKEN = re.compile(
+    r"""(?P<skip>[\s,\ufeff]+|\#[^\n\r]*)
+      |(?P<name>[_A-Za-z][_0-9A-Za-z]*)
+      |(?P<punct>[!$&()\[\]{}:=@|]|\.\.\.)
+      |(?P<block>\"\"\"(?:\\\"\"\"|(?!\"\"\")[\s\S])*\"\"\")
+      |(?P<string>"(?:[^"\\\n\r]|\\.)*")
+      |(?P<float>-?(?:0|[1-9]\d*)(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+))
+      |(?P<int>-?(?:0|[1-9]\d*))
+      |(?P<bad>[\s\S])""",
+    re.VERBOSE | re.ASCII,
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_WIDE_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u\{([0-9A-Fa-f]{1,6})\}")
+
+
+class SyntaxFailure(EngineError):
+    """A query that is not GraphQL; ``offset`` says where."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class EnumValue(str):
+    """A bare word used as a value."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A use of a variable."""
+
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Directive:
+    """A directive such as ``@include(if: $x)``."""
+
+    name: str
+    arguments: dict[str, Any]
+    offset: int
+
+
+@dataclass(slots=True, eq=False)
+class FieldNode:
+    """A field of a selection; ``selections`` None where it has none."""
+
+    name: str
+    key: str
+    arguments: dict[str, Any]
+    directives: list[Directive]
+    selections: list[Selection] | None
+    offset: int
+
+
+@dataclass(slots=True, eq=False)
+class Spread:
+    """A use of a named fragment."""
+
+    name: str
+    directives: list[Directive]
+    offset: int
+
+
+@dataclass(slots=True, eq=False)
+class Inline:
+    """An inline fragment, with or without a type."""
+
+    on: str | None
+    directives: list[Directive]
+    selections: list[Selection]
+    offset: int
+
+
+Selection: TypeAlias = FieldNode | Spread | Inline
+
+
+@dataclass(frozen=True, slots=True)
+class VariableDefinition:
+    """A declared variable; ``type`` as written, for instance ``[String!]!``."""
+
+    name: str
+    type: str
+    default: Any
+    has_default: bool
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """A query (or what claims to be something else)."""
+
+    kind: str
+    name: str | None
+    variables: list[VariableDefinition]
+    directives: list[Directive]
+    selections: list[Selection]
+
+
+@dataclass(slots=True, eq=False)
+class Fragment:
+    """A named fragment."""
+
+    name: str
+    on: str
+    selections: list[Selection]
+    offset: int
+
+
+@dataclass(slots=True)
+class Document:
+    """All operations and fragments of a request."""
+
+    operations: list[Operation] = field(default_factory=list)
+    fragments: dict[str, Fragment] = field(default_factory=dict)
+
+
+def parse(text: str) -> Document:
+    """The document of a query text. Raises SyntaxFailure."""
+    return _Parser(text).document()
+
+
+def location(text: str, offset: int) -> dict[str, int]:
+    """Line and column, from 1, of an offset."""
+    before = text[:offset]
+    return {"line": before.count("\n") + 1, "column": offset - (before.rfind("\n") + 1) + 1}
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.tokens = [(m.lastgroup, m[0], m.start()) for m in _TOKEN.finditer(text) if m.lastgroup != "skip"]
+        self.tokens.append((None, "<EOF>", len(text)))
+        self.at = 0
+
+    # -- tokens
+
+    def peek(self) -> str:
+        """The next token's text, where it can be punctuation or a name; quoted texts stay quoted."""
+        return self.tokens[self.at][1]
+
+    def fail(self, expected: str = "") -> NoReturn:
+        kind, text, offset = self.tokens[self.at]
+        shown = text if kind in {None, "punct"} else f'{str(kind).capitalize()} "{text}"'
+        if kind == "bad":
+            raise SyntaxFailure(f"Cannot parse the unexpected character {json.dumps(text)}.", offset)
+        # The text may be a secret's: only punctuation and names are repeated.
+        shown = shown if kind in {None, "punct", "name"} else str(kind).capitalize()
+        message = f"Expected {expected}, found {shown}" if expected else f"Unexpected {shown}"
+        raise SyntaxFailure(message, offset)
+
+    def take(self, text: str) -> bool:
+        kind, found, _ = self.tokens[self.at]
+        if kind == "punct" and found == text:
+            self.at += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> None:
+        if not self.take(text):
+            self.fail(text)
+
+    def name(self) -> str:
+        kind, text, _ = self.tokens[self.at]
+        if kind != "name":
+            self.fail("Name")
+        self.at += 1
+        return text
+
+    # -- definitions
+
+    def document(self) -> Document:
+        document = Document()
+        if self.tokens[0][0] is None:
+            return document
+        while self.tokens[self.at][0] is not None:
+            offset = self.tokens[self.at][2]
+            if self.peek() == "{":
+                document.operations.append(Operation("query", None, [], [], self.selections()))
+                continue
+            word = self.name()
+            if word in {"query", "mutation", "subscription"}:
+                document.operations.append(self.operation(word))
+            elif word == "fragment":
+                fragment = self.fragment(offset)
+                document.fragments[fragment.name] = fragment
+            else:
+                self.at -= 1
+                self.fail()
+        return document
+
+    def operation(self, kind: str) -> Operation:
+        name = self.name() if self.tokens[self.at][0] == "name" else None
+        variables: list[VariableDefinition] = []
+        if self.take("("):
+            while not self.take(")"):
+                variables.append(self.variable_definition())
+        return Operation(kind, name, variables, self.directives(), self.selections())
+
+    def variable_definition(self) -> VariableDefinition:
+        self.expect("$")
+        name = self.name()
+        self.expect(":")
+        kind = self.type()
+        has_default = self.take("=")
+        default = self.value() if has_default else None
+        self.directives()
+        return VariableDefinition(name, kind, default, has_default)
+
+    def type(self, depth: int = 0) -> str:
+        if depth > MAX_VALUE_DEPTH:
+            self.fail()
+        if self.take("["):
+            inner = self.type(depth + 1)
+            self.expect("]")
+            text = f"[{inner}]"
+        else:
+            text = self.name()
+        return text + "!" if self.take("!") else text
+
+    def fragment(self, offset: int) -> Fragment:
+        name = self.name()
+        if name == "on":
+            self.at -= 1
+            self.fail()
+        if self.name() != "on":
+            self.at -= 1
+            self.fail('"on"')
+        on = self.name()
+        self.directives()
+        return Fragment(name, on, self.selections(), offset)
+
+    # -- selections, on a stack
+
+    def selections(self) -> list[Selection]:
+        self.expect("{")
+        top: list[Selection] = []
+        stack = [top]
+        while stack:
+            if self.take("}"):
+                if not stack[-1]:
+                    self.at -= 1
+                    self.fail("Name")
+                stack.pop()
+                continue
+            opened = self.selection(stack[-1])
+            if opened is not None:
+                stack.append(opened)
+                if len(stack) > MAX_DEPTH:
+                    raise SyntaxFailure(
+                        f"the query is nested more than {MAX_DEPTH} levels deep", self.tokens[self.at][2]
+                    )
+        return top
+
+    def selection(self, into: list[Selection]) -> list[Selection] | None:
+        """Read one selection; the list to go on with if it opens a nested one."""
+        offset = self.tokens[self.at][2]
+        if self.take("..."):
+            return self.spread(into, offset)
+        name = key = self.name()
+        if self.take(":"):
+            name = self.name()
+        arguments = self.arguments()
+        node = FieldNode(name, key, arguments, self.directives(), None, offset)
+        into.append(node)
+        if self.take("{"):
+            node.selections = []
+            return node.selections
+        return None
+
+    def spread(self, into: list[Selection], offset: int) -> list[Selection] | None:
+        kind, text, _ = self.tokens[self.at]
+        if kind == "name" and text != "on":
+            self.at += 1
+            into.append(Spread(text, self.directives(), offset))
+            return None
+        on = None
+        if kind == "name":
+            self.at += 1
+            on = self.name()
+        inline = Inline(on, self.directives(), [], offset)
+        self.expect("{")
+        into.append(inline)
+        return inline.selections
+
+    def directives(self) -> list[Directive]:
+        found: list[Directive] = []
+        while self.peek() == "@" and self.take("@"):
+            offset = self.tokens[self.at][2]
+            found.append(Directive(self.name(), self.arguments(), offset))
+        return found
+
+    def arguments(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if not self.take("("):
+            return found
+        while not self.take(")"):
+            name = self.name()
+            self.expect(":")
+            found[name] = self.value()
+        if not found:
+            self.at -= 1
+            self.fail("Name")
+        return found
+
+    # -- values
+
+    def value(self, depth: int = 0) -> Any:
+        kind, text, offset = self.tokens[self.at]
+        if depth > MAX_VALUE_DEPTH:
+            raise SyntaxFailure(f"a value is nested more than {MAX_VALUE_DEPTH} levels deep", offset)
+        self.at += 1
+        if kind == "string":
+            return _string(text, offset)
+        if kind == "name":
+            return {"true": True, "false": False, "null": None}.get(text, EnumValue(text))
+        if kind == "int":
+            return int(text) if len(text) < 4_000 else float(text)
+        if kind == "block":
+            return _block_string(text)
+        if kind == "float":
+            return float(text)
+        if kind == "punct":
+            return self.compound(text, depth)
+        self.at -= 1
+        self.fail()
+
+    def compound(self, text: str, depth: int) -> Any:
+        if text == "$":
+            return Variable(self.name())
+        if text == "[":
+            items: list[Any] = []
+            while not self.take("]"):
+                items.append(self.value(depth + 1))
+            return items
+        if text == "{":
+            members: dict[str, Any] = {}
+            while not self.take("}"):
+                name = self.name()
+                self.expect(":")
+                members[name] = self.value(depth + 1)
+            return members
+        self.at -= 1
+        self.fail()
+
+
+def _string(text: str, offset: int) -> str:
+    if "\\" not in text:
+        return whole(text[1:-1])
+    wide = _WIDE_ESCAPE.sub(lambda m: m[1] + chr(min(int(m[2], 16), 0x10FFFF)), text)
+    try:
+        value: str = json.loads(wide, strict=False)
+    except ValueError:
+        raise SyntaxFailure("Invalid character escape sequence in a string", offset) from None
+    return whole(value)
+
+
+def whole(text: str) -> str:
+    """The text with pairs of surrogates joined, and single ones replaced."""
+    if _SURROGATE.search(text):
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _block_string(text: str) -> str:
+    """The value of a block string: common indentation and blank first and last lines removed."""
+    lines = re.split(r"\r\n|\n|\r", text[3:-3].replace('\\"""', '"""'))
+    indents = [len(line) - len(line.lstrip(" \t")) for line in lines[1:] if line.strip(" \t")]
+    common = min(indents, default=0)
+    lines = [lines[0], *(line[common:] for line in lines[1:])]
+    while lines and not lines[0].strip(" \t"):
+        lines.pop(0)
+    while lines and not lines[-1].strip(" \t"):
+        lines.pop()
+    return whole("\n".join(lines))

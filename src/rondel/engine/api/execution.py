@@ -1,0 +1,247 @@
+"""Executes a request: parse, validate, then walk the selections with one task per branch.
+
+A straight chain of any length is walked in a loop; nothing here recurses with the query's
+depth. The first failing field ends the request: ``data`` is null then, as the client expects.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from rondel.engine.api import coercion
+from rondel.engine.api.calls import Calls
+from rondel.engine.api.document import (
+    Document,
+    FieldNode,
+    Inline,
+    Operation,
+    Spread,
+    SyntaxFailure,
+    Variable,
+    location,
+    parse,
+)
+from rondel.engine.api.introspection import Introspection
+from rondel.engine.api.objects import ROOT, Obj
+from rondel.engine.api.validation import validate
+from rondel.errors import EngineError
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+    """The request is not executed; ``errors`` says why. Answered with status 422."""
+
+    def __init__(self, errors: list[Json]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class _Failed(Exception):  # noqa: N818 - carries a finished GraphQL error
+    def __init__(self, error: Json) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def execute(
+    calls: Calls, text: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
+) -> Json:
+    """The GraphQL answer to a request: ``data``, or ``errors`` and null data. Raises Refused."""
+    try:
+        document = parse(text)
+    except SyntaxFailure as failure:
+        raise Refused([_refusal(text, failure.what, failure.offset, "GRAPHQL_PARSE_FAILED")]) from None
+    operation = _choose(document, operation_name)
+    invalid = validate(calls.schema, document, operation)
+    if invalid:
+        raise Refused([_refusal(text, i.message, i.offset, "GRAPHQL_VALIDATION_FAILED") for i in invalid])
+    try:
+        values = coercion.variables_of(calls.schema, operation, variables or {})
+    except coercion.BadArgument as error:
+        return {"errors": [{"message": error.what, "path": ["variable"]}], "data": None}
+    return await _Execution(calls, document, values, text).run(operation)
+
+
+def _refusal(text: str, message: str, offset: int, code: str) -> Json:
+    return {"message": message, "locations": [location(text, offset)], "extensions": {"code": code}}
+
+
+def _choose(document: Document, name: str | None) -> Operation:
+    operations = document.operations
+    if not operations:
+        raise Refused([{"message": "no operation provided", "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}])
+    chosen = [o for o in operations if o.name == name] if name else operations if len(operations) == 1 else []
+    extensions = {"code": "GRAPHQL_VALIDATION_FAILED"}
+    if not chosen:
+        raise Refused([{"message": f"operation {name or ''} not found", "extensions": extensions}])
+    if chosen[0].kind != "query":
+        message = f"Schema does not support operation type \"{chosen[0].kind}\""
+        raise Refused([{"message": message, "extensions": extensions}])
+    return chosen[0]
+
+
+class _Execution:
+    def __init__(self, calls: Calls, document: Document, variables: Mapping[str, Any], text: str) -> None:
+        self.calls = calls
+        self.document = document
+        self.variables = variables
+        self.text = text
+        self.error: Json | None = None
+
+    async def run(self, operation: Operation) -> Json:
+        data: Json = {}
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self._object(ROOT, operation.selections, data, tasks)
+            except _Failed as failed:
+                self._fail(failed, tasks)
+        if self.error is not None:
+            return {"errors": [self.error], "data": None}
+        return {"data": data}
+
+    def _fail(self, failed: _Failed, tasks: TaskGroup) -> None:
+        if self.error is None:
+            self.error = failed.error
+        tasks.cancel_scope.cancel()
+
+    async def _branch(self, obj: Obj, key: str, nodes: list[FieldNode], out: Json, tasks: TaskGroup) -> None:
+        try:
+            below = await self._field(obj, key, nodes, out, tasks)
+            while below is not None:
+                below = await self._object(*below, tasks)
+        except _Failed as failed:
+            self._fail(failed, tasks)
+
+    async def _object(
+        self, obj: Obj, selections: list[Any], out: Json, tasks: TaskGroup
+    ) -> tuple[Obj, list[Any], Json] | None:
+        """Fill in an object's fields. In a straight chain, goes on until it branches or ends."""
+        while True:
+            fields = self.flatten(selections, obj.type)
+            if not fields:
+                return None
+            *others, last = fields.items()
+            for key, nodes in others:
+                out[key] = None
+                tasks.start_soon(self._branch, obj, key, nodes, out, tasks)
+            below = await self._field(obj, *last, out, tasks)
+            if below is None:
+                return None
+            obj, selections, out = below
+
+    async def _field(
+        self, obj: Obj, key: str, nodes: list[FieldNode], out: Json, tasks: TaskGroup
+    ) -> tuple[Obj, list[Any], Json] | None:
+        """Answer one field; what to go on with if it is an object."""
+        node = nodes[0]
+        value = await self._answer(obj, key, nodes)
+        selections = [s for n in nodes for s in n.selections or ()]
+        if isinstance(value, Obj):
+            self._need_selections(selections, obj, key, node, value.type)
+            out[key] = below = {}
+            return value, selections, below
+        if isinstance(value, list) and value and isinstance(value[0], Obj):
+            self._need_selections(selections, obj, key, node, value[0].type)
+            rows: list[Json] = [{} for _ in value]
+            out[key] = rows
+            for item, row in zip(value, rows, strict=True):
+                await self._object(item, selections, row, tasks)
+            return None
+        out[key] = value
+        return None
+
+    def _need_selections(self, selections: list[Any], obj: Obj, key: str, node: FieldNode, kind: str) -> None:
+        if not selections:
+            text = f'field "{node.name}" of type "{kind}" must have a selection of subfields'
+            raise _Failed(self._error(EngineError(text), obj, key, node))
+
+    async def _answer(self, obj: Obj, key: str, nodes: list[FieldNode]) -> Any:
+        node = nodes[0]
+        try:
+            if node.name == "__typename":
+                return obj.type
+            if node.name == "id":
+                return self.calls.hand_out(obj)
+            if node.name in {"__schema", "__type"}:
+                return self._introspect(nodes)
+            definition = self.calls.schema.types[obj.type].fields[node.name]
+            values = coercion.arguments(self.calls.schema, definition.args, node.arguments, self.variables)
+            return await self.calls.invoke(obj, definition, values)
+        except coercion.BadArgument as error:
+            raise _Failed({"message": f'parse field "{node.name}": {error.what}'}) from None
+        except EngineError as error:
+            raise _Failed(self._error(error, obj, key, node)) from None
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
+            traceback.print_exception(error, file=sys.stderr)
+            text = f"internal error of the embedded engine: {type(error).__name__}"
+            raise _Failed(self._error(EngineError(text), obj, key, node)) from None
+
+    def _error(self, error: EngineError, obj: Obj, key: str, node: FieldNode) -> Json:
+        answer: Json = {
+            "message": str(error),
+            "path": [*obj.call.path(), key],
+            "locations": [location(self.text, node.offset)],
+        }
+        extensions = getattr(error, "extensions", None)
+        if extensions:
+            answer["extensions"] = extensions
+        return answer
+
+    def _introspect(self, nodes: list[FieldNode]) -> Any:
+        introspection = Introspection(self.calls.schema, self.flatten)
+        selections = [s for n in nodes for s in n.selections or ()]
+        if nodes[0].name == "__schema":
+            return introspection.answer_schema(selections)
+        name = nodes[0].arguments.get("name")
+        name = self.variables.get(name.name) if isinstance(name, Variable) else name
+        return introspection.answer_type(str(name), selections)
+
+    # -- selections
+
+    def flatten(self, selections: list[Any], type_name: str) -> dict[str, list[FieldNode]]:
+        """The fields that count for a type, by their key in the answer; fragments are spread."""
+        fields: dict[str, list[FieldNode]] = {}
+        stack = list(reversed(selections))
+        while stack:
+            selection = stack.pop()
+            if selection.directives and not self._included(selection):
+                continue
+            if isinstance(selection, FieldNode):
+                self._merge(fields, selection)
+            elif isinstance(selection, Inline):
+                if self._applies(selection.on, type_name):
+                    stack.extend(reversed(selection.selections))
+            elif isinstance(selection, Spread):
+                fragment = self.document.fragments[selection.name]
+                if self._applies(fragment.on, type_name):
+                    stack.extend(reversed(fragment.selections))
+        return fields
+
+    def _applies(self, condition: str | None, type_name: str) -> bool:
+        if type_name.startswith("__"):
+            return condition in {None, type_name}
+        return self.calls.schema.applies(condition, type_name)
+
+    def _merge(self, fields: dict[str, list[FieldNode]], node: FieldNode) -> None:
+        known = fields.setdefault(node.key, [])
+        if known and (known[0].name != node.name or known[0].arguments != node.arguments):
+            text = (
+                f'Fields "{node.key}" conflict because they have differing arguments. Use different '
+                "aliases on the fields to fetch both if this was intentional."
+            )
+            raise _Failed(_refusal(self.text, text, node.offset, "GRAPHQL_VALIDATION_FAILED"))
+        known.append(node)
+
+    def _included(self, selection: Any) -> bool:
+        for directive in selection.directives:
+            value = directive.arguments["if"]
+            truth = self.variables.get(value.name) if isinstance(value, Variable) else value
+            if bool(truth) != (directive.name == "include"):
+                return False
+        return True

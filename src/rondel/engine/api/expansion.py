@@ -1,0 +1,59 @@
+"""``expand``: variables of the container in arguments and paths.
+
+The rules are those of Go's ``os.Expand``, as the recorded engine applies them: ``$NAME``,
+``${NAME}``, one-character names such as ``$$``; an unknown name is empty, what is no name is
+dropped with its dollar.
+"""
+
+from __future__ import annotations
+
+from rondel.engine.values import Container
+from rondel.errors import EngineError
+
+_SPECIAL = "*#$@!?-0123456789"
+
+
+def expanded(container: Container, text: str) -> str:
+    """The text with the container's plain variables put in. Raises EngineError for secret ones."""
+    secret = {name for name, _ in container.secret_env}
+    values = dict(container.config.env)
+
+    def value(name: str) -> str:
+        if name in secret:
+            raise EngineError(f'expand cannot be used with secret env variable "{name}"')
+        return values.get(name, "")
+
+    parts: list[str] = []
+    at = 0
+    while (dollar := text.find("$", at)) >= 0 and dollar + 1 < len(text):
+        parts.append(text[at:dollar])
+        name, width = _name(text[dollar + 1 :])
+        if name:
+            parts.append(value(name))
+        elif not width:
+            parts.append("$")  # a dollar before what cannot be a name stays
+        at = dollar + 1 + width
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def expand_path(container: Container, path: str, expand: bool) -> str:
+    """A path argument, expanded if the caller asked for it."""
+    return expanded(container, path) if expand else path
+
+
+def _name(text: str) -> tuple[str, int]:
+    """The name at the beginning of a text that follows a dollar, and how many characters it takes."""
+    if text[0] == "{":
+        if len(text) > 2 and text[1] in _SPECIAL and text[2] == "}":
+            return text[1], 3
+        end = text.find("}", 1)
+        if end < 0:
+            return "", 1  # an open brace is dropped
+        return ("", 2) if end == 1 else (text[1:end], end + 1)
+    if text[0] in _SPECIAL:
+        return text[0], 1
+    width = 0
+    while width < len(text) and (text[width].isascii() and (text[width].isalnum() or text[width] == "_")):
+        width += 1
+    return text[:width], width

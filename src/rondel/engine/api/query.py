@@ -1,0 +1,96 @@
+"""The root of queries: new objects, and objects by their ID."""
+
+from __future__ import annotations
+
+import rondel
+from rondel.engine.api.objects import Obj
+from rondel.engine.api.registry import Context, Resolver, field, register_type
+from rondel.engine.api.schema import load
+from rondel.engine.values import (
+    CacheVolume,
+    Container,
+    Directory,
+    EnvVariable,
+    File,
+    Healthcheck,
+    Label,
+    Port,
+    Secret,
+    Socket,
+)
+from rondel.errors import EngineError
+
+for _kind in (CacheVolume, Container, Directory, EnvVariable, File, Label, Port, Secret, Socket):
+    register_type(_kind, _kind.__name__)
+register_type(Healthcheck, "HealthcheckConfig")
+
+
+@field("Query", "version")
+async def version(ctx: Context, self: None) -> str:  # noqa: ARG001
+    """The engine's version; the client logs it and compares nothing."""
+    return f"v0.21.8+rondel.{rondel.__version__}"
+
+
+@field("Query", "defaultPlatform")
+async def default_platform(ctx: Context, self: None) -> str:  # noqa: ARG001
+    """This machine's platform."""
+    return ctx.session.platform
+
+
+@field("Query", "container")
+async def container(ctx: Context, self: None, *, platform: str | None) -> Container:  # noqa: ARG001
+    """An empty container."""
+    return Container(platform=platform or ctx.session.platform)
+
+
+@field("Query", "directory")
+async def directory(ctx: Context, self: None) -> Directory:  # noqa: ARG001
+    """An empty directory."""
+    return Directory()
+
+
+@field("Query", "file")
+async def file(ctx: Context, self: None, *, name: str, contents: str, permissions: int | None) -> Obj:  # noqa: ARG001
+    """A file of its own; it is one in an otherwise empty directory."""
+    if "/" in name:
+        raise EngineError(f'file name "{name}" must not contain a directory')
+    empty = await ctx.root("directory")
+    mode = 0o644 if permissions is None else permissions
+    holder = await ctx.call(empty, "withNewFile", path=name, contents=contents, permissions=mode)
+    found: Obj = await ctx.call(holder, "file", path=name)
+    return found
+
+
+@field("Query", "cacheVolume", source=Directory)
+async def cache_volume(
+    ctx: Context,  # noqa: ARG001
+    self: None,  # noqa: ARG001
+    *,
+    key: str,
+    source: Directory | None,
+    sharing: str,
+    owner: str,
+) -> CacheVolume:
+    """A cache volume; every argument is part of what it is."""
+    return CacheVolume(key, sharing, owner, source)
+
+
+@field("Query", "node", memo=False)
+async def node(ctx: Context, self: None, *, id: Obj) -> Obj:  # noqa: A002, ARG001
+    """The object of an ID."""
+    return ctx.obj if id is None else id
+
+
+def _loader(type_name: str) -> Resolver:
+    async def load_from_id(ctx: Context, self: None, *, id: Obj) -> Obj:  # noqa: A002, ARG001
+        """The object of an ID, which has to be of one type."""
+        if id.type != type_name:
+            raise EngineError(f"load {type_name}: expected {type_name}, got {id.type}")
+        return id
+
+    return load_from_id
+
+
+for _name, _definition in load().types["Query"].fields.items():
+    if _name.startswith("load") and _name.endswith("FromID"):
+        field("Query", _name, memo=False)(_loader(_definition.base))

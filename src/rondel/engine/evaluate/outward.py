@@ -1,0 +1,171 @@
+"""The way out of a private network namespace.
+
+In this order: pasta or slirp4netns, where they are installed and /dev/net/tun
+opens (a network of its own, whatever the protocol); else a proxy of the
+engine's, which the usual variables name: HTTP and HTTPS go out, other protocols
+do not. A name server on the host's loopback is linked into the namespace.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import anyio
+import anyio.abc
+
+from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Place, Relay, join_command
+
+_PROXY_ADDRESS, _PROXY_PORT = "127.66.0.1", 3128
+_READY_SECONDS = 5.0
+
+
+@dataclass(eq=False)
+class Outward:
+    """A namespace's way out: what the container's environment gains, and how it ends."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[tuple[str, str], ...] = ()
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def close(self) -> None:
+        """End it."""
+        with suppress(NetworkError):
+            await self.stack.aclose()
+
+
+def tun_opens() -> bool:
+    """Whether this process may use /dev/net/tun."""
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def network_program() -> tuple[str, str] | None:
+    """The installed program that gives a namespace a network (``pasta`` or ``slirp4netns``) and its path."""
+    for name in ("pasta", "slirp4netns"):
+        path = shutil.which(name)
+        if path is not None:
+            return name, path
+    return None
+
+
+async def way_out(
+    relay: Relay,
+    namespace: Namespace,
+    environ: Mapping[str, str],
+    *,
+    names: Sequence[str] = (),
+    loopback: bool = False,
+) -> Outward:
+    """Give a namespace a way out; ``names`` are reached without it.
+
+    ``loopback`` lets the proxy reach the host's own loopback, for commands that would
+    otherwise run in the host's network.
+    """
+    outward = Outward()
+    await _link_name_servers(relay, namespace, outward.stack)
+    program = network_program() if tun_opens() else None
+    if program is not None and await _run(program, namespace, outward.stack):
+        return outward
+    proxy = await relay.proxy(
+        Place(namespace, _PROXY_ADDRESS, _PROXY_PORT),
+        upstream=upstream_proxies(environ),
+        bypass=no_proxy(environ),
+        loopback=loopback,
+    )
+    outward.stack.push_async_callback(relay.close, proxy)
+    outward.env = proxy_environment(names, loopback=loopback)
+    return outward
+
+
+def proxy_environment(names: Sequence[str], *, loopback: bool) -> dict[str, str]:
+    """The variables that lead programs to the namespace's proxy; both spellings are in use."""
+    url = f"http://{_PROXY_ADDRESS}:{_PROXY_PORT}"
+    straight = ",".join([*names] if loopback else ["localhost", "127.0.0.1", "::1", *names])
+    pairs = {"http_proxy": url, "https_proxy": url, "no_proxy": straight}
+    return pairs | {name.upper(): value for name, value in pairs.items()}
+
+
+def upstream_proxies(environ: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The host's own proxies by scheme: host, port and the authorization header their URL asks for."""
+    found: dict[str, list[Any]] = {}
+    for scheme in ("http", "https"):
+        url = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") or ""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if not url or parts.scheme != "http" or not parts.hostname:
+            continue
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        header = "Basic " + base64.b64encode(login.encode()).decode() if parts.username else ""
+        found[scheme] = [parts.hostname, parts.port or 80, header]
+    return found
+
+
+def no_proxy(environ: Mapping[str, str]) -> list[str]:
+    """The names that the host reaches without its proxy."""
+    text = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def loopback_name_servers(resolv_conf: str) -> list[str]:
+    """The name servers of a resolv.conf that only the host's own loopback reaches."""
+    words = [line.split() for line in resolv_conf.splitlines()]
+    servers = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+    return [server for server in servers if server.startswith("127.")]
+
+
+async def _link_name_servers(relay: Relay, namespace: Namespace, stack: AsyncExitStack) -> None:
+    try:
+        text = Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for server in loopback_name_servers(text):
+        for protocol in ("UDP", "TCP"):
+            with suppress(NetworkError):
+                forward = await relay.forward(
+                    Place(namespace, server, 53), Destination(None, (server,), 53), protocol=protocol
+                )
+                stack.push_async_callback(relay.close, forward)
+
+
+async def _run(program: tuple[str, str], namespace: Namespace, stack: AsyncExitStack) -> bool:
+    """Start pasta or slirp4netns for a namespace; False when it does not come up."""
+    name, path = program
+    if name == "pasta":
+        # It goes to the background once the namespace is set up, and ends with it: run it in front instead.
+        command = [path, "--config-net", "--foreground", "--quiet", "--no-map-gw",
+                   "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--netns", str(namespace.path)]
+    else:
+        command = [path, "--configure", "--mtu=65520", "--disable-host-loopback",
+                   "--netns-type=path", str(namespace.path), "tap0"]
+    try:
+        process = await anyio.open_process(command, stdin=None, stdout=None, stderr=None)
+    except OSError:
+        return False
+    stack.push_async_callback(_stop, process)
+    with anyio.move_on_after(_READY_SECONDS):
+        while process.returncode is None:
+            if await _has_route(namespace):
+                return True
+            await anyio.sleep(0.02)
+    return False
+
+
+async def _has_route(namespace: Namespace) -> bool:
+    shown = await anyio.run_process([*join_command(namespace.path), "cat", "/proc/net/route"], check=False)
+    return len(shown.stdout.splitlines()) > 1
+
+
+async def _stop(process: anyio.abc.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.aclose()

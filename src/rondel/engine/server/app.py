@@ -1,0 +1,173 @@
+"""The HTTP door: a bare ASGI application for ``POST /query``.
+
+Statuses and bodies are those of the recorded engine; whatever fails inside a query is status
+200 with ``errors``, which the client neither retries nor loses. A request whose client goes
+away is cancelled; work that somebody else waits for goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+
+from rondel.engine.api.calls import Calls
+from rondel.engine.api.execution import Refused, execute
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY = 64 * 1024 * 1024
+_JSON = "application/json"
+_RESPONSE_JSON = "application/graphql-response+json"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class _Reply(Exception):  # noqa: N818 - an answer, decided early
+    def __init__(self, status: int, content_type: str = "", body: bytes = b"") -> None:
+        super().__init__()
+        self.status = status
+        self.content_type = content_type
+        self.body = body
+
+
+def _errors(status: int, message: str, content_type: str = _JSON, **more: Any) -> _Reply:
+    body = {"errors": [{"message": message} | more], "data": None}
+    return _Reply(status, content_type, json.dumps(body).encode())
+
+
+class App:
+    """The ASGI application of one session."""
+
+    def __init__(self, calls: Calls, token: str) -> None:
+        self._calls = calls
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            self._admit(headers)
+            reply = await self._answer(scope, headers, receive)
+        except _Reply as early:
+            reply = early
+        if reply is not None:
+            await _respond(send, reply)
+
+    def _admit(self, headers: dict[str, str]) -> None:
+        """Refuse strangers: a wrong token, and pages that a browser sends here."""
+        if not hmac.compare_digest(_user(headers.get("authorization", "")), self._token):
+            raise _Reply(401)
+        host = urlsplit(f"//{headers.get('host', '')}").hostname
+        origin = headers.get("origin")
+        if host not in _LOOPBACK or (origin is not None and urlsplit(origin).hostname not in _LOOPBACK):
+            raise _Reply(403)
+
+    async def _answer(self, scope: Scope, headers: dict[str, str], receive: Receive) -> _Reply | None:
+        method = scope["method"]
+        if scope["path"] != "/query":
+            return _Reply(404, "text/plain", b"404 page not found\n")
+        if method == "OPTIONS":
+            return _Reply(200)
+        if method == "GET":
+            return _errors(422, "no operation provided", extensions={"code": "GRAPHQL_VALIDATION_FAILED"})
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if method != "POST" or content_type != _JSON:
+            return _errors(400, "transport not supported", "text/plain")
+        request = _request(await _body(headers, receive))
+        answer_type = _RESPONSE_JSON if _RESPONSE_JSON in headers.get("accept", "") else _JSON
+        return await self._execute(request, answer_type, receive)
+
+    async def _execute(self, request: dict[str, Any], answer_type: str, receive: Receive) -> _Reply | None:
+        """Run the query as long as the client stays; None when it left."""
+        reply: _Reply | None = None
+        async with anyio.create_task_group() as tasks:
+
+            async def leave() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(leave)
+            reply = await self._reply(request, answer_type)
+            tasks.cancel_scope.cancel()
+        return reply
+
+    async def _reply(self, request: dict[str, Any], answer_type: str) -> _Reply:
+        status = 200
+        try:
+            answer = await execute(
+                self._calls, request.get("query") or "", request.get("variables"), request.get("operationName")
+            )
+        except Refused as refused:
+            status = 422
+            answer = {"errors": refused.errors, "data": None}
+        return _Reply(status, answer_type, json.dumps(answer, sort_keys=True, ensure_ascii=False).encode())
+
+
+def _user(authorization: str) -> bytes:
+    """The user name of basic authentication; empty when there is none."""
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[0]
+    except (ValueError, binascii.Error):
+        return b""
+
+
+async def _body(headers: dict[str, str], receive: Receive) -> bytes:
+    too_large = _errors(413, f"the request is larger than {MAX_BODY} bytes")
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Reply(400)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise too_large
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _request(body: bytes) -> dict[str, Any]:
+    """The request's JSON object; the body is not repeated in the error, it may hold a secret."""
+    problem = "json request body could not be decoded: "
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _errors(400, problem + ("EOF" if not body else "it is not JSON")) from None
+    if not isinstance(request, dict):
+        raise _errors(400, problem + "it is not an object")
+    for name, kind, words in (
+        ("query", str, "a text"),
+        ("variables", dict, "an object"),
+        ("operationName", str, "a text"),
+        ("extensions", dict, "an object"),
+    ):
+        if not isinstance(request.get(name), kind | None):
+            raise _errors(400, f"{problem}{name} is not {words}")
+    return request
+
+
+async def _respond(send: Send, reply: _Reply) -> None:
+    headers = [(b"content-length", str(len(reply.body)).encode())]
+    if reply.content_type:
+        headers.append((b"content-type", reply.content_type.encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,151 @@
+"""Starts sessions: binds a port at once, starts the engine when somebody connects.
+
+Used by ``rondel run`` and ``rondel session``, and from Python::
+
+    with Session.open() as session:
+        subprocess.run(command, env=os.environ | session.environment)
+
+As a program, ``python -m rondel.engine.server.launcher COMMAND...`` runs a command so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from rondel.errors import EngineUnavailable
+
+
+class Session:
+    """A session's port and token, and the engine behind it.
+
+    The engine process starts at the first connection and ends with :meth:`close`, or with this
+    process, however it ends. Use as a context manager.
+    """
+
+    def __init__(self, listener: socket.socket, workdir: Path, store: Path | None) -> None:
+        self._listener = listener
+        self.port: int = listener.getsockname()[1]
+        self.token = secrets.token_urlsafe(24)
+        self._settings = {
+            "token": self.token,
+            "workdir": str(workdir),
+            "store": str(store) if store else None,
+        }
+        self._wake, self._awake = os.pipe()
+        self._engine: subprocess.Popen[bytes] | None = None
+        # The kernel ends the engine together with the thread that started it: this one stays.
+        self._keeper = threading.Thread(target=self._keep, name="engine keeper", daemon=True)
+        self._keeper.start()
+
+    @classmethod
+    def open(cls, *, workdir: Path | None = None, store: Path | None = None) -> Self:
+        """Bind a loopback port for a session. Raises EngineUnavailable if none can be had.
+
+        ``workdir`` is what relative host paths refer to, the current directory by default;
+        ``store`` is where snapshots live, ``$RONDEL_ENGINE_HOME`` or the user's cache by default.
+        """
+        try:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        except OSError as error:
+            raise EngineUnavailable("no loopback port can be bound for the engine", why=str(error)) from error
+        return cls(listener, workdir or Path.cwd(), store)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a Dagger client finds this session."""
+        return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": self.token}
+
+    @property
+    def connection_line(self) -> str:
+        """The line that ``dagger session`` prints for its client."""
+        return json.dumps({"port": self.port, "session_token": self.token})
+
+    @property
+    def started(self) -> bool:
+        """Whether an engine process was started."""
+        return self._engine is not None
+
+    def close(self, timeout: float = 20.0) -> None:
+        """End the engine, and wait for its end for at most ``timeout`` seconds before killing it."""
+        if self._awake >= 0:
+            os.close(self._awake)
+            self._awake = -1
+        self._keeper.join(timeout)
+        if self._keeper.is_alive() and self._engine is not None:
+            self._engine.kill()
+            self._keeper.join()
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _keep(self) -> None:
+        """Wait for a connection, run the engine, wait for the session's end."""
+        try:
+            readable, _, _ = select.select([self._listener, self._wake], [], [])
+            if self._wake in readable:
+                return
+            engine = self._start()
+            pidfd = os.pidfd_open(engine.pid)
+            try:
+                select.select([self._wake, pidfd], [], [])
+            finally:
+                os.close(pidfd)
+            # Nobody can be served any more: let clients see a refused connection, not a hang.
+            self._listener.close()
+            if engine.stdin is not None:
+                engine.stdin.close()
+            engine.wait()
+        finally:
+            os.close(self._wake)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        descriptor = self._listener.fileno()
+        self._engine = engine = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rondel.engine.server", str(descriptor)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+            process_group=0,
+        )
+        assert engine.stdin is not None  # noqa: S101 - it is a pipe, see above
+        try:
+            engine.stdin.write(json.dumps(self._settings).encode() + b"\n")
+            engine.stdin.flush()
+        except BrokenPipeError:
+            pass  # it ended already; whoever waits for it learns that
+        return engine
+
+
+def run(command: Sequence[str], *, workdir: Path | None = None, store: Path | None = None) -> int:
+    """Run a command under a session; its exit code (128 + N if ended by signal N).
+
+    SIGINT and SIGTERM are passed on to the command once, as ``dagger run`` does with SIGTERM.
+    """
+    with Session.open(workdir=workdir, store=store) as session:
+        try:
+            child = subprocess.Popen(command, env=os.environ | session.environment)
+        except OSError as error:
+            raise EngineUnavailable(f"cannot start {command[0]!r}: {error.strerror}") from error
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: child.terminate())
+        code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

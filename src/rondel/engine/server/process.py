@@ -1,0 +1,110 @@
+"""What runs in the engine process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import anyio
+
+from rondel.engine.api.calls import Calls
+from rondel.engine.api.served import load_resolvers
+from rondel.engine.evaluate import Session
+from rondel.engine.sandbox import Sandbox
+from rondel.engine.server.app import App
+from rondel.engine.store import Store
+from rondel.errors import EngineError, RondelError
+
+
+def serve(listener: socket, start: bytes) -> int:
+    """Serve a session on a listening socket. ``start`` is the launcher's JSON line."""
+    settings = json.loads(start)
+    try:
+        anyio.run(_serve, listener, settings)
+    except* RondelError as group:
+        for error in _leaves(group):
+            print(str(error), file=sys.stderr)
+        return EngineError.exit_code
+    return 0
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+async def _serve(listener: socket, settings: dict[str, Any]) -> None:
+    async with open_session(settings) as session:
+        await _http(App(Calls(session), settings["token"]), listener)
+
+
+@contextlib.asynccontextmanager
+async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
+    """A session over the user's store; at its end everything that it started is gone."""
+    load_resolvers()
+    home = settings.get("store")
+    store = Store.open(Path(home) if home else None)
+    try:
+        async with anyio.create_task_group() as tasks:
+            session = Session(
+                store,
+                Sandbox(store),
+                tasks,
+                workdir=Path(settings.get("workdir") or os.getcwd()),
+                notify=lambda line: print(line, file=sys.stderr, flush=True),
+            )
+            try:
+                yield session
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(15):
+                    await session.aclose()
+                tasks.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+async def _http(app: App, listener: socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_level=logging.ERROR,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=3_600,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    async with anyio.create_task_group() as tasks:
+
+        async def end_with_launcher() -> None:
+            await _until_closed(sys.stdin.fileno())
+            server.should_exit = True
+
+        tasks.start_soon(end_with_launcher)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+
+
+async def _until_closed(descriptor: int) -> None:
+    """Wait for a pipe's end."""
+    os.set_blocking(descriptor, False)
+    while True:
+        await anyio.wait_readable(descriptor)
+        try:
+            if not os.read(descriptor, 4096):
+                return
+        except BlockingIOError:
+            continue

@@ -1,0 +1,112 @@
+"""Services: something that listens, by the name under which others reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rondel.engine.values.container import Container, Port
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortForward:
+    """A port of a front that leads to a port behind; ``frontend`` None is the back's own or any."""
+
+    backend: int
+    frontend: int | None = None
+    protocol: str = "TCP"
+
+    @property
+    def front(self) -> int:
+        """The port in front: the one behind when none was named."""
+        return self.frontend if self.frontend is not None else self.backend
+
+
+class Service(Protocol):
+    """What all services have: a key that tells instances apart, and a name to reach them by."""
+
+    @property
+    def key(self) -> str:
+        """Equal keys share one running instance in a session."""
+        ...
+
+    @property
+    def custom_hostname(self) -> str:
+        """The name its user chose, or empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerService:
+    """A container's command that goes on running."""
+
+    key: str
+    container: Container
+    args: tuple[str, ...]
+    insecure: bool = False
+    custom_hostname: str = ""
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The ports it says that it listens on."""
+        return self.container.config.ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostService:
+    """Ports of the machine, or of another one that it reaches, as a service for containers."""
+
+    key: str
+    host: str
+    forwards: tuple[PortForward, ...]
+    custom_hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """A container's service on ports of the machine."""
+
+    key: str
+    upstream: ContainerService
+    forwards: tuple[PortForward, ...]
+    custom_hostname: str = ""
+
+
+AnyService = ContainerService | HostService | Tunnel
+
+
+def hostname_of(service: Service) -> str:
+    """The name containers reach a service by: its user's choice, else 13 letters and digits of its key."""
+    return service.custom_hostname or host_hash(service.key)
+
+
+def host_hash(key: str) -> str:
+    """A key of hexadecimal digits as a host name that does not begin with a digit."""
+    number = int(key[:24], 16)
+    letters = []
+    for _ in range(12):
+        number, rest = divmod(number, 32)
+        letters.append(_ALPHABET[rest])
+    return "s" + "".join(letters)
+
+
+def service_command(
+    entrypoint: Sequence[str],
+    default_args: Sequence[str],
+    args: Sequence[str],
+    *,
+    use_entrypoint: bool,
+    args_are_set: bool,
+) -> tuple[str, ...]:
+    """What a service runs; empty when nothing says it.
+
+    Own arguments replace the default ones, and the entrypoint as well unless it is asked for.
+    Without own arguments the entrypoint is used, unless the default arguments were set apart
+    from the image (``args_are_set``) and it is not asked for.
+    """
+    with_entrypoint = use_entrypoint if args or args_are_set else True
+    command = tuple(args or default_args)
+    return (*entrypoint, *command) if with_entrypoint else command

@@ -16,7 +16,9 @@ from rondel.errors import EngineError
 
 
 @field("Container", "withEnvVariable")
-async def with_env_variable(ctx: Context, self: Container, *, name: str, value: str, expand: bool) -> Container:
+async def with_env_variable(
+    ctx: Context, self: Container, *, name: str, value: str, expand: bool
+) -> Container:
     """Set a variable."""
     text = expanded(self, value) if expand else value
     return self.with_config(replace(self.config, env=with_pair(self.config.env, name, text)))
@@ -137,14 +139,16 @@ async def with_entrypoint(
 ) -> Container:
     """Set the entrypoint; default arguments, which belong to the old one, go."""
     cmd = self.config.cmd if keep_default_args else ()
-    return self.with_config(replace(self.config, entrypoint=tuple(args), cmd=cmd))
+    changed = self.with_config(replace(self.config, entrypoint=tuple(args), cmd=cmd))
+    return replace(changed, default_args_set=self.default_args_set and keep_default_args)
 
 
 @field("Container", "withoutEntrypoint")
 async def without_entrypoint(ctx: Context, self: Container, *, keep_default_args: bool) -> Container:
     """Unset the entrypoint."""
     cmd = self.config.cmd if keep_default_args else ()
-    return self.with_config(replace(self.config, entrypoint=(), cmd=cmd))
+    changed = self.with_config(replace(self.config, entrypoint=(), cmd=cmd))
+    return replace(changed, default_args_set=self.default_args_set and keep_default_args)
 
 
 @field("Container", "defaultArgs", settle=True)
@@ -156,13 +160,13 @@ async def default_args(ctx: Context, self: Container) -> list[str]:
 @field("Container", "withDefaultArgs")
 async def with_default_args(ctx: Context, self: Container, *, args: list[str]) -> Container:
     """Set the default arguments."""
-    return self.with_config(replace(self.config, cmd=tuple(args)))
+    return replace(self.with_config(replace(self.config, cmd=tuple(args))), default_args_set=True)
 
 
 @field("Container", "withoutDefaultArgs")
 async def without_default_args(ctx: Context, self: Container) -> Container:
     """Unset the default arguments."""
-    return self.with_config(replace(self.config, cmd=()))
+    return replace(self.with_config(replace(self.config, cmd=())), default_args_set=False)
 
 
 @field("Container", "withDefaultTerminalCmd")

@@ -11,17 +11,19 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import anyio
 import anyio.abc
 
 from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Place, Relay, join_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _PROXY_ADDRESS, _PROXY_PORT = "127.66.0.1", 3128
 _READY_SECONDS = 5.0
@@ -123,12 +125,15 @@ def loopback_name_servers(resolv_conf: str) -> list[str]:
     return [server for server in servers if server.startswith("127.")]
 
 
-async def _link_name_servers(relay: Relay, namespace: Namespace, stack: AsyncExitStack) -> None:
+def _resolv_conf() -> str:
     try:
-        text = Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace")
+        return Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return
-    for server in loopback_name_servers(text):
+        return ""
+
+
+async def _link_name_servers(relay: Relay, namespace: Namespace, stack: AsyncExitStack) -> None:
+    for server in loopback_name_servers(_resolv_conf()):
         for protocol in ("UDP", "TCP"):
             with suppress(NetworkError):
                 forward = await relay.forward(
@@ -142,11 +147,33 @@ async def _run(program: tuple[str, str], namespace: Namespace, stack: AsyncExitS
     name, path = program
     if name == "pasta":
         # It goes to the background once the namespace is set up, and ends with it: run it in front instead.
-        command = [path, "--config-net", "--foreground", "--quiet", "--no-map-gw",
-                   "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--netns", str(namespace.path)]
+        command = [
+            path,
+            "--config-net",
+            "--foreground",
+            "--quiet",
+            "--no-map-gw",
+            "-t",
+            "none",
+            "-u",
+            "none",
+            "-T",
+            "none",
+            "-U",
+            "none",
+            "--netns",
+            str(namespace.path),
+        ]
     else:
-        command = [path, "--configure", "--mtu=65520", "--disable-host-loopback",
-                   "--netns-type=path", str(namespace.path), "tap0"]
+        command = [
+            path,
+            "--configure",
+            "--mtu=65520",
+            "--disable-host-loopback",
+            "--netns-type=path",
+            str(namespace.path),
+            "tap0",
+        ]
     try:
         process = await anyio.open_process(command, stdin=None, stdout=None, stderr=None)
     except OSError:

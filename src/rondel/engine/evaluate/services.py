@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -38,6 +37,8 @@ from rondel.engine.values.service import (
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
     from rondel.engine.evaluate.session import Session
     from rondel.engine.sandbox import Process
     from rondel.engine.sandbox.network import Forward
@@ -107,7 +108,8 @@ class Services:
 
     async def start(self, service: AnyService) -> Running:
         """Start a service, or join the start under way; it runs until stopped. Raises ServiceError
-        and ExecError (it ended, or its health check failed)."""
+        and ExecError (it ended, or its health check failed).
+        """
         running = await self._started(service)
         running.held = True
         return running
@@ -135,8 +137,10 @@ class Services:
             yield Joined()
             return
         async with AsyncExitStack() as stack:
-            users = [(alias, await stack.enter_async_context(self._used(alias, service)))
-                     for alias, service in await self._all_started(bindings)]
+            users = [
+                (alias, await stack.enter_async_context(self._used(service)))
+                for alias, service in await self._all_started(bindings)
+            ]
             yield await self._join(stack, users)
 
     # Starting
@@ -159,7 +163,7 @@ class Services:
         return pairs
 
     @asynccontextmanager
-    async def _used(self, alias: str, service: AnyService) -> AsyncIterator[Running]:
+    async def _used(self, service: AnyService) -> AsyncIterator[Running]:
         running = await self._started(service)
         running.users += 1
         try:
@@ -208,8 +212,10 @@ class Services:
         from rondel.engine.evaluate.commands import service_spec
 
         namespace = running.namespace = await self.relay.namespace()
-        users = [(alias, await running.stack.enter_async_context(self._used(alias, bound)))
-                 for alias, bound in await self._all_started(service.container.services)]
+        users = [
+            (alias, await running.stack.enter_async_context(self._used(bound)))
+            for alias, bound in await self._all_started(service.container.services)
+        ]
         joined = await self._links(namespace, users, running.stack, own=hostname_of(service))
         spec = await service_spec(
             self._session, service.container, service.args, joined=joined, insecure=service.insecure
@@ -230,7 +236,8 @@ class Services:
             for forward in service.forwards
         )
         running.ports = tuple(
-            Port(f.front, f.protocol, f"tunnel {f.protocol} {f.front} -> {f.backend}") for f in service.forwards
+            Port(f.front, f.protocol, f"tunnel {f.protocol} {f.front} -> {f.backend}")
+            for f in service.forwards
         )
         running.endpoint_host = hostname_of(service)
         if addresses == _LOOPBACK and all(map(_answers_as_it_is, service.forwards)):
@@ -239,7 +246,7 @@ class Services:
             await self._publish(running)
 
     async def _start_tunnel(self, running: Running, service: Tunnel) -> None:
-        upstream = await running.stack.enter_async_context(self._used("", service.upstream))
+        upstream = await running.stack.enter_async_context(self._used(service.upstream))
         running.endpoint_host = "127.0.0.1"
         ports = []
         for forward in service.forwards:
@@ -327,12 +334,14 @@ class Services:
 
     async def _join(self, stack: AsyncExitStack, users: list[tuple[str, Running]]) -> Joined:
         if all(running.address is not None for _, running in users):
-            return Joined(hosts=tuple(
-                (address, name)
-                for running, names in self._named(users)
-                if (address := running.address) is not None
-                for name in names
-            ))
+            return Joined(
+                hosts=tuple(
+                    (address, name)
+                    for running, names in self._named(users)
+                    if (address := running.address) is not None
+                    for name in names
+                )
+            )
         namespace = await self.relay.namespace()
         stack.push_async_callback(self.relay.drop, namespace)
         return await self._links(namespace, users, stack, loopback=True)

@@ -17,15 +17,19 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.errors import EngineError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 _RELAY = Path(__file__).parent / "relay"
-_BOOT = "import sys; sys.path.append(sys.argv[1]); import relay; relay.main(int(sys.argv[2]), int(sys.argv[3]))"
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); import relay; relay.main(int(sys.argv[2]), int(sys.argv[3]))"
+)
 _ADDRESSES = 256 * 254
 _LINE_LIMIT = 1024 * 1024
 
@@ -122,7 +126,11 @@ class Relay:
             command = [sys.executable, "-I", "-S", "-c", _BOOT, str(_RELAY.parent), str(fd), str(os.getpid())]
             # From the event loop's own thread: the relay's death signal comes when that thread ends.
             self._process = subprocess.Popen(
-                command, pass_fds=[fd], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"LC_ALL": "C"}
+                command,
+                pass_fds=[fd],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={"LC_ALL": "C"},
             )
         ours.setblocking(False)
         self._control, self._got = ours, b""
@@ -177,7 +185,9 @@ class Relay:
             self._control.sendall(line)
         except OSError as error:
             self._lost()
-            raise NetworkError("the network relay of this session is gone", number=error.errno or 0) from error
+            raise NetworkError(
+                "the network relay of this session is gone", number=error.errno or 0
+            ) from error
         try:
             answer = await future
         finally:

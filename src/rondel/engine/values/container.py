@@ -135,7 +135,8 @@ class Container:
     ``fs`` None is the empty root file system. ``last_exec`` is the node of the latest
     command, whose output ``stdout`` answers. ``services`` are pairs of alias and service
     (the service type belongs to the network part; here it is any frozen value that has
-    a ``key``). ``platform`` is ``os/arch[/variant]``.
+    a ``key``). ``platform`` is ``os/arch[/variant]``. ``default_args_set`` tells default arguments
+    that were set here from those of an image: a service then runs them without the entrypoint.
     """
 
     platform: str
@@ -150,6 +151,7 @@ class Container:
     image_ref: str | None = None
     last_exec: Node | None = None
     terminal_cmd: tuple[str, ...] = ()
+    default_args_set: bool = False
 
     def with_config(self, config: ImageConfig) -> Container:
         """The same container under another configuration; its image reference is gone."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rondel.engine.values.container import Container, Port
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.engine.values.container import Container, Port
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 

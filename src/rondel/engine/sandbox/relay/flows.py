@@ -6,12 +6,16 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .loop import READ, WRITE, Loop
-from .namespaces import Namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .namespaces import Namespaces
 
 _CHUNK = 256 * 1024
 _TURNS = 8  # chunks a connection may move before others get their turn
@@ -169,9 +173,7 @@ class Dial:
 class TcpForward:
     """A listener whose connections are each joined to one made to the target."""
 
-    def __init__(
-        self, loop: Loop, namespaces: Namespaces, listener: socket.socket, target: Target
-    ) -> None:
+    def __init__(self, loop: Loop, namespaces: Namespaces, listener: socket.socket, target: Target) -> None:
         self._loop, self._namespaces, self._listener, self._target = loop, namespaces, listener, target
         listener.listen(_BACKLOG)
         loop.watch(listener.fileno(), READ, self._accept)
@@ -205,11 +207,9 @@ class TcpForward:
 class UdpForward:
     """A UDP port whose senders each get a socket of their own towards the target."""
 
-    def __init__(
-        self, loop: Loop, namespaces: Namespaces, listener: socket.socket, target: Target
-    ) -> None:
+    def __init__(self, loop: Loop, namespaces: Namespaces, listener: socket.socket, target: Target) -> None:
         self._loop, self._namespaces, self._listener, self._target = loop, namespaces, listener, target
-        self._flows: dict[object, tuple[socket.socket, float]] = {}
+        self._flows: dict[Any, tuple[socket.socket, float]] = {}
         loop.watch(listener.fileno(), READ, self._receive)
         loop.each_tick(self._expire)
 
@@ -229,7 +229,7 @@ class UdpForward:
                 with suppress(OSError):  # datagrams may get lost; the sender knows
                     out.send(data)
 
-    def _flow(self, sender: object) -> socket.socket | None:
+    def _flow(self, sender: Any) -> socket.socket | None:
         known = self._flows.get(sender)
         if known is not None:
             self._flows[sender] = (known[0], time.monotonic())
@@ -247,12 +247,12 @@ class UdpForward:
         def answer(_events: int) -> None:
             with suppress(OSError):
                 for _ in range(64):
-                    self._listener.sendto(out.recv(65536), sender)  # type: ignore[arg-type]
+                    self._listener.sendto(out.recv(65536), sender)
 
         self._loop.watch(out.fileno(), READ, answer)
         return out
 
-    def _drop(self, sender: object) -> None:
+    def _drop(self, sender: Any) -> None:
         out, _ = self._flows.pop(sender)
         self._loop.watch(out.fileno(), 0, lambda _events: None)
         out.close()

@@ -9,8 +9,11 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 _TICK_SECONDS = 1.0

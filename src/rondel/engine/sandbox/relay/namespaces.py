@@ -7,9 +7,12 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
@@ -78,8 +81,7 @@ class Namespaces:
     def socket(self, number: int | None, family: int, kind: int) -> socket.socket:
         """A non-blocking socket in a namespace."""
         with self.entered(number):
-            made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        return made
+            return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
 def _loopback_up() -> None:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .flows import Dial, Pair, Target, reset
 from .loop import READ, Loop
-from .namespaces import Namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .namespaces import Namespaces
 
 _HEAD_LIMIT = 64 * 1024
 _RESOLVERS = threading.BoundedSemaphore(16)
@@ -96,7 +100,9 @@ def parse(head: bytes) -> Request:
     drop = ("proxy-", "connection:", "keep-alive:")
     kept = [line for line in lines[1:] if line and not line.lower().startswith(drop)]
     first = f"{method} /{path if slash else question + query} {version}"
-    return Request("http", host, port, "\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1"))
+    return Request(
+        "http", host, port, "\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1")
+    )
 
 
 def for_upstream(head: bytes, upstream: Upstream) -> bytes:
@@ -169,7 +175,9 @@ class _Exchange:
         elif request.head:
             self._connect(request.host, request.port, request.head + rest, b"", own=True)
         else:
-            self._connect(request.host, request.port, rest, b"HTTP/1.1 200 Connection established\r\n\r\n", own=True)
+            self._connect(
+                request.host, request.port, rest, b"HTTP/1.1 200 Connection established\r\n\r\n", own=True
+            )
 
     def _refuse(self, status: str) -> None:
         with suppress(OSError):

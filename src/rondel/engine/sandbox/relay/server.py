@@ -124,10 +124,12 @@ class Server:
         listen: tuple[int | None, str, int],
         upstream: dict[str, list[Any]],
         bypass: list[str],
-        loopback: bool,  # noqa: FBT001 — a field of the request
+        loopback: bool,
     ) -> dict[str, Any]:
         """An HTTP proxy in a namespace."""
-        rules = Rules({scheme: Upstream(*value) for scheme, value in upstream.items()}, tuple(bypass), loopback)
+        rules = Rules(
+            {scheme: Upstream(*value) for scheme, value in upstream.items()}, tuple(bypass), loopback
+        )
         made = Proxy(self._loop, self._namespaces, self._listener(*listen, socket.SOCK_STREAM), rules)
         return {"forward": self._keep(made), "port": made.port}
 

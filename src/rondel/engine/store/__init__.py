@@ -1,5 +1,8 @@
 """Content-addressed snapshots, blobs, results and cache volumes on disk, shared by sessions."""
 
+from rondel.engine.store.blobs import Blobs
+from rondel.engine.store.collect import Usage
+from rondel.engine.store.draft import Draft
 from rondel.engine.store.errors import (
     PathError,
     StoreCorrupt,
@@ -8,8 +11,11 @@ from rondel.engine.store.errors import (
     StoreReadOnly,
     StoreTooNew,
 )
+from rondel.engine.store.index import Index
 from rondel.engine.store.model import Entry, Output, Result, Snapshot
-from rondel.engine.store.store import Blobs, Draft, Index, Store, Usage, View, Volumes
+from rondel.engine.store.store import Store
+from rondel.engine.store.view import View
+from rondel.engine.store.volumes import Volumes
 
 __all__ = [
     "Blobs",

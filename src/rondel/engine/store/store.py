@@ -1,276 +1,327 @@
-"""The store's contract; the parts move into modules of their own."""
+"""The store: one directory on disk, shared by all sessions of one user.
+
+``l`` layers, ``b`` blobs, ``v`` cache volumes, ``k`` locks, ``s`` live sessions,
+``t`` their scratch folders, ``index.db``. The names are short because the kernel
+takes all layers of a mount in one page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from rondel.engine.store.model import Entry, Output, Result, Snapshot
+import anyio.to_thread
 
+from rondel.engine.store import sessions
+from rondel.engine.store.blobs import Blobs
+from rondel.engine.store.collect import Usage, plan_collection
+from rondel.engine.store.draft import Draft
+from rondel.engine.store.errors import StoreCorrupt, StoreTooNew, translated
+from rondel.engine.store.export import export_tree
+from rondel.engine.store.files import remove_tree
+from rondel.engine.store.index import Index
+from rondel.engine.store.layers import MOST_LAYERS, Layers, measure, plan_merge
+from rondel.engine.store.locks import Locks
+from rondel.engine.store.model import Output, Result, Snapshot
+from rondel.engine.store.view import Lower, View
+from rondel.engine.store.volumes import Volumes
 
-class Blobs:
-    """Immutable files by their digest, ``sha256:<hex>``."""
-
-    def put(self, data: bytes | Path | BinaryIO, *, expected: str | None = None) -> str:
-        """Keep the bytes and return their digest; StoreCorrupt if it is not ``expected``."""
-        raise NotImplementedError
-
-    def writer(self) -> Any:
-        """A context manager to write a blob piece by piece: ``write(bytes)``, ``commit(expected) -> digest``."""
-        raise NotImplementedError
-
-    def has(self, digest: str) -> bool:
-        """Whether the blob is here; marks it as used."""
-        raise NotImplementedError
-
-    def path(self, digest: str) -> Path:
-        """The blob's file (never to be changed); StoreCorrupt when missing or of the wrong size."""
-        raise NotImplementedError
-
-    def read(self, digest: str) -> bytes:
-        """The blob's bytes, verified."""
-        raise NotImplementedError
+VERSION = 1
+_FOLDERS = ("b", "k", "l", "s", "t", "v")
 
 
-class Index:
-    """Small JSON documents by kind and key; safe from any thread and several processes."""
-
-    def get(self, kind: str, key: str) -> Any | None:
-        """The document, or None; marks it as used."""
-        raise NotImplementedError
-
-    def put(self, kind: str, key: str, document: Any) -> None:
-        """Write or replace a document."""
-        raise NotImplementedError
-
-    def delete(self, kind: str, key: str) -> None:
-        """Forget a document, if it is there."""
-        raise NotImplementedError
-
-
-class Volumes:
-    """Cache volumes: writable folders that outlive sessions."""
-
-    async def prepare(
-        self, key: str, *, source: Snapshot | None = None, subpath: str = "/", owner: tuple[int, int] | None = None
-    ) -> Path:
-        """The volume's folder; made at the first call, as a copy of ``source`` and owned by ``owner``."""
-        raise NotImplementedError
-
-    def use(self, key: str, *, exclusive: bool) -> AbstractAsyncContextManager[None]:
-        """Hold the volume for a command: exclusive for LOCKED and PRIVATE, else shared."""
-        raise NotImplementedError
-
-
-class View:
-    """A snapshot's merged tree, read only. Symbolic links never lead out of it."""
-
-    def lookup(self, path: str, *, follow: bool = True) -> Entry | None:
-        """The entry at a path, or None; ``follow`` is about the last part only."""
-        raise NotImplementedError
-
-    def resolve(self, path: str, *, follow: bool = True) -> Entry:
-        """The entry at a path; PathError with Go's words when it is not there."""
-        raise NotImplementedError
-
-    def scandir(self, path: str = "/") -> list[Entry]:
-        """A directory's entries, sorted by name; PathError when it is none."""
-        raise NotImplementedError
-
-    def walk(self, path: str = "/") -> Iterator[Entry]:
-        """All entries below a directory, parents first, sorted, without following links."""
-        raise NotImplementedError
-
-    def open(self, path: str) -> BinaryIO:
-        """A regular file's content; PathError when it is none."""
-        raise NotImplementedError
-
-    def read(self, path: str, *, limit: int | None = None) -> bytes:
-        """A regular file's bytes, at most ``limit`` of them."""
-        raise NotImplementedError
-
-    def real_lowers(self, path: str = "/") -> list[Path]:
-        """The directories, bottom to top, whose overlay shows this directory."""
-        raise NotImplementedError
-
-
-class Draft:
-    """A layer under construction over a snapshot; every method may run in any one thread at a time.
-
-    Paths are container paths; links in their directories are followed inside
-    the root; missing parents are made with mode 0755, owned by root.
-    ``view`` shows the base with what was done so far.
-    """
-
-    view: View
-
-    def write(
-        self,
-        path: str,
-        data: bytes | Path,
-        *,
-        mode: int = 0o644,
-        uid: int = 0,
-        gid: int = 0,
-        mtime_ns: int | None = None,
-        link_ok: bool = False,
-    ) -> None:
-        """Put a file, in place of whatever is there."""
-        raise NotImplementedError
-
-    def mkdir(
-        self, path: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, mtime_ns: int | None = None
-    ) -> None:
-        """Make a directory, or set the metadata of the one that is there."""
-        raise NotImplementedError
-
-    def symlink(
-        self, target: str, path: str, *, uid: int = 0, gid: int = 0, mtime_ns: int | None = None
-    ) -> None:
-        """Put a symbolic link, in place of whatever is there."""
-        raise NotImplementedError
-
-    def hardlink(self, target: str, path: str) -> None:
-        """Put another name of an existing file (image layers have them)."""
-        raise NotImplementedError
-
-    def remove(self, path: str) -> bool:
-        """Remove what is there, directories with all in them; whether there was anything."""
-        raise NotImplementedError
-
-    def opaque(self, path: str) -> None:
-        """Hide everything the base has in this directory (image layers ask for it)."""
-        raise NotImplementedError
-
-    def set_meta(
-        self,
-        path: str,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        mtime_ns: int | None = None,
-    ) -> None:
-        """Change the metadata of what is there; the last part's link is not followed."""
-        raise NotImplementedError
-
-    def copy_tree(
-        self,
-        source: View,
-        src: str,
-        dst: str,
-        *,
-        keep: Callable[[str, Entry], bool] | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        mode: int | None = None,
-    ) -> None:
-        """Copy a directory's content, or a file, merging into what is there.
-
-        ``keep`` gets the path relative to ``src`` and the entry; a directory
-        it refuses is not entered.
-        """
-        raise NotImplementedError
-
-    def copy_host(
-        self,
-        root: Path,
-        entries: Iterable[str],
-        dst: str,
-        *,
-        uid: int | None = 0,
-        gid: int | None = 0,
-    ) -> None:
-        """Copy files of the host, named relative to ``root`` (parents first), below ``dst``."""
-        raise NotImplementedError
-
-    async def commit(self) -> Snapshot:
-        """Publish the layer at once and as a whole; the base itself if nothing was done."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What the store holds, in bytes and counts."""
-
-    layers: int
-    layer_bytes: int
-    blobs: int
-    blob_bytes: int
-    volumes: int
-    volume_bytes: int
-    results: int
-    free_bytes: int
+def default_root() -> Path:
+    """Where the store is unless somebody says otherwise."""
+    named = os.environ.get("RONDEL_ENGINE_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser().absolute() / "rondel" / "engine"
 
 
 class Store:
-    """One directory shared by all sessions of one user."""
+    """One directory shared by all sessions of one user; made by :meth:`open`."""
 
-    root: Path
-    blobs: Blobs
-    index: Index
-    volumes: Volumes
+    def __init__(self, root: Path) -> None:
+        """Use the existing, checked directory ``root``; see :meth:`open`."""
+        self.root = root
+        self.index = Index(root / "index.db")
+        self.session = sessions.Session(root / "s", root / "t")
+        self.scratch = self.session.scratch
+        self.locks = Locks(root / "k")
+        self.layers = Layers(root / "l", self.index)
+        self.blobs = Blobs(root / "b", self.scratch, self.index)
+        self.volumes = Volumes(root / "v", self.scratch, self.index, self.locks, self.view)
+        self._grafts: dict[str, Mapping[str, str]] = {}
+        self._names = 0
 
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
         """Open or make the store; sweeps what dead sessions left.
 
         ``root`` defaults to ``$RONDEL_ENGINE_HOME``, else ``rondel/engine`` in
-        the XDG cache directory. Raises StoreFull, StoreReadOnly, StoreTooNew.
+        the XDG cache directory. An engine that has only one ID to give (see
+        :mod:`rondel.engine.namespace`) uses a folder ``single`` in it, since
+        owners mean something else there. Raises StoreFull, StoreReadOnly,
+        StoreTooNew, StoreCorrupt.
         """
-        raise NotImplementedError
+        root = default_root() if root is None else root.absolute()
+        if _has_one_id():
+            root /= "single"
+        with translated(root):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.chmod(0o700)  # layers may hold setuid files: nobody else may reach them
+            _check_version(root)
+            for name in _FOLDERS:
+                (root / name).mkdir(mode=0o700, exist_ok=True)
+            store = cls(root)
+            sessions.sweep(root, store.index, store.session)
+            return store
 
-    def close(self) -> None:
-        """End this session: its temporary files go, what it recorded is made durable."""
-        raise NotImplementedError
+    def close(self, *, sync: bool = True) -> None:
+        """End this session: its temporary files go; with ``sync``, what it made is brought to disk.
+
+        Without it, what was made since the last sync is made again after a
+        crash of the machine, and only then.
+        """
+        if sync:
+            self.sync()
+        self.session.close()
+        self.index.close()
+
+    def sync(self) -> None:
+        """Bring the file system to disk and remember that; nothing to do costs nothing."""
+        if not self.index.unsynced():
+            return
+        before = time.time()
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(folder) == 0:
+                self.index.synced(before)
+        finally:
+            os.close(folder)
+
+    def new_path(self) -> Path:
+        """A name in this session's scratch folder that nobody used; gone with the session."""
+        self._names += 1
+        return self.scratch / f"{self._names:x}"
+
+    # --- file systems
 
     def view(self, snapshot: Snapshot) -> View:
-        """The merged tree of a snapshot."""
-        raise NotImplementedError
+        """The merged tree of a snapshot. StoreCorrupt when a layer of it is gone."""
+        if not self.alive(snapshot):
+            raise StoreCorrupt(
+                "a file system of the engine's store is no longer there",
+                why=f"layers {', '.join(snapshot.layers)}",
+                hint="run again: it will be made anew",
+            )
+        return View([self.lower(layer) for layer in snapshot.layers])
 
-    def draft(self, base: Snapshot) -> AbstractAsyncContextManager[Draft]:
-        """Build one layer over a snapshot: ``async with store.draft(base) as draft``."""
-        raise NotImplementedError
+    def lower(self, layer: str) -> Lower:
+        """One layer as a view takes it."""
+        grafts = self._grafts.get(layer)
+        if grafts is None:
+            grafts = self.index.get("grafts", layer) or {}
+            self._grafts[layer] = grafts
+        return Lower(str(self.layers.path(layer)), grafts)
 
-    async def compact(self, snapshot: Snapshot) -> Snapshot:
-        """The same file system in few enough layers to be mounted."""
-        raise NotImplementedError
+    def alive(self, snapshot: Snapshot) -> bool:
+        """Whether all of a snapshot's layers exist; they are kept as long as this session lives."""
+        return self.index.alive("layer", snapshot.layers)
 
-    def result(self, digest: str) -> Result | None:
-        """What is known of an operation, if all it stands on is still here."""
-        raise NotImplementedError
+    async def publish(self, built: Path, *, grafts: Mapping[str, str] | None = None) -> str:
+        """Make a finished tree in the scratch folder a layer; its ID.
 
-    def record(self, digest: str, result: Result) -> None:
-        """Remember durably what an operation came to."""
-        raise NotImplementedError
+        ``grafts`` maps container paths to host directories that stand there, as
+        in the host image; the tree needs their parents.
+        """
 
-    def forget(self, digest: str) -> None:
-        """Drop a result."""
-        raise NotImplementedError
+        def act() -> str:
+            with translated(self.root):
+                layer = self.layers.publish(built)
+                if grafts:
+                    self.index.put("grafts", layer, dict(grafts))
+                return layer
 
-    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Hold a lock across tasks and sessions; freed by the kernel if we are killed."""
-        raise NotImplementedError
+        return await anyio.to_thread.run_sync(act)
 
-    def read(self, output: Output) -> bytes:
-        """All of an output's bytes."""
-        raise NotImplementedError
+    @contextlib.asynccontextmanager
+    async def draft(self, base: Snapshot) -> AsyncIterator[Draft]:
+        """Build one layer over a snapshot: ``async with store.draft(base) as draft``.
 
-    def tail(self, output: Output, limit: int) -> bytes:
-        """The last bytes of an output."""
-        raise NotImplementedError
+        Without ``await draft.commit()`` nothing of it stays.
+        """
+        folder = self.new_path()
+        with translated(self.root):
+            folder.mkdir(mode=0o755)
+
+        async def publish(changed: bool) -> Snapshot:  # noqa: FBT001 — a callback
+            if not changed:
+                return base
+            return base.over(await self.publish(folder))
+
+        try:
+            with translated(self.root):
+                yield Draft(self.view(base), folder, publish)
+        finally:
+            if folder.exists():
+                await anyio.to_thread.run_sync(remove_tree, folder)
+
+    async def compact(self, snapshot: Snapshot, *, most: int = MOST_LAYERS) -> Snapshot:
+        """The same file system in at most ``most`` layers; layer 0 is never merged."""
+        layers = list(snapshot.layers)
+        while (chosen := plan_merge([self.layers.entries(layer) for layer in layers], most=most)) is not None:
+            start, end = chosen
+            run = layers[start:end]
+            async with self.lock(f"merge {','.join(run)}"):
+                scratch = self.new_path()
+                try:
+                    with translated(self.root):
+                        merged = await anyio.to_thread.run_sync(self.layers.merge, run, scratch)
+                finally:
+                    if scratch.exists():
+                        remove_tree(scratch)
+            layers[start:end] = [merged]
+        return Snapshot(tuple(layers))
 
     async def export(self, view: View, src: str, dest: Path, *, wipe: bool = False) -> None:
         """Write a directory's content, or a file, to the host; never through a link of the tree."""
-        raise NotImplementedError
+        await anyio.to_thread.run_sync(lambda: export_tree(view, src, dest, wipe=wipe))
+
+    # --- results
+
+    def result(self, digest: str) -> Result | None:
+        """What is known of an operation, if all it stands on is still here."""
+        value = self.index.get("result", digest)
+        if value is None:
+            return None
+        result = Result.from_json(value)
+        if self.index.alive("layer", result.layers()) and self.index.alive("blob", result.blobs()):
+            return result
+        self.forget(digest)
+        return None
+
+    def record(self, digest: str, result: Result) -> None:
+        """Remember durably what an operation came to."""
+        self.index.put("result", digest, result.to_json())
+
+    def forget(self, digest: str) -> None:
+        """Drop a result."""
+        self.index.delete("result", digest)
+
+    def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """Hold a lock across tasks and sessions; freed by the kernel if we are killed."""
+        return self.locks.hold(name)
+
+    # --- outputs
+
+    def read(self, output: Output) -> bytes:
+        """All of an output's bytes."""
+        return output.data if output.blob is None else self.blobs.read(output.blob)
+
+    def tail(self, output: Output, limit: int) -> bytes:
+        """The last ``limit`` bytes of an output."""
+        if output.blob is None:
+            return output.data[-limit:] if limit else b""
+        with self.blobs.path(output.blob).open("rb") as file:
+            file.seek(max(0, output.size - limit))
+            return file.read()
+
+    # --- upkeep
 
     def usage(self) -> Usage:
-        """What the store holds."""
-        raise NotImplementedError
+        """What the store holds. Walks the cache volumes, which may take seconds."""
+        rows = self.index.objects()
+        layers = [row.size for row in rows if row.kind == "layer"]
+        blobs = [row.size for row in rows if row.kind == "blob"]
+        volumes = [path for path in (self.root / "v").iterdir() if path.is_dir()]
+        free = os.statvfs(self.root)
+        return Usage(
+            layers=len(layers),
+            layer_bytes=sum(layers),
+            blobs=len(blobs),
+            blob_bytes=sum(blobs),
+            volumes=len(volumes),
+            volume_bytes=sum(measure(path).bytes for path in volumes),
+            results=self.index.count("result"),
+            free_bytes=free.f_bavail * free.f_frsize,
+        )
 
     async def collect(self, budget: int) -> int:
-        """Remove the least recently used until at most ``budget`` bytes are held; the bytes freed."""
-        raise NotImplementedError
+        """Remove the least recently used layers and blobs until ``budget`` bytes are left; the bytes freed.
+
+        What any live session may be using stays: whatever was used since the
+        oldest of them started. Cache volumes are not touched.
+        """
+        return await anyio.to_thread.run_sync(self._collect, budget)
+
+    def _collect(self, budget: int) -> int:
+        with self.index.transaction() as db:
+            # Inside the transaction: a session that starts now marks what it uses after it.
+            cutoff = sessions.oldest_live(self.root / "s", self.session)
+            doomed = plan_collection(self.index.objects(), budget=budget, cutoff=cutoff)
+            for row in doomed:
+                db.execute("DELETE FROM objects WHERE kind = ? AND id = ?", (row.kind, row.id))
+        for row in doomed:
+            self._discard(row.kind, row.id)
+        self._forget_dead_results()
+        return sum(row.size for row in doomed)
+
+    def _discard(self, kind: str, name: str) -> None:
+        if kind == "layer":
+            trash = self.scratch / f"x{secrets.token_hex(6)}"
+            with contextlib.suppress(FileNotFoundError):
+                self.layers.path(name).rename(trash)
+            remove_tree(trash)
+            self.index.delete("grafts", name)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                (self.root / "b" / name[7:9] / name[7:]).unlink()
+
+    def _forget_dead_results(self) -> None:
+        there = {(row.kind, row.id) for row in self.index.objects()}
+        for digest, value in self.index.documents("result"):
+            result = Result.from_json(value)
+            needs = {("layer", x) for x in result.layers()} | {("blob", x) for x in result.blobs()}
+            if not needs <= there:
+                self.forget(digest)
+        for key, merged in self.index.documents("merged"):
+            if ("layer", merged) not in there:
+                self.index.delete("merged", key)
+
+
+def _has_one_id() -> bool:
+    """Whether this process's user namespace maps a single ID."""
+    lines = Path("/proc/self/uid_map").read_text().split()
+    return len(lines) == 3 and lines[2] == "1"
+
+
+def _check_version(root: Path) -> None:
+    path = root / "format"
+    try:
+        version = json.loads(path.read_text())["version"]
+    except FileNotFoundError:
+        temporary = root / f"format.{os.getpid()}.{threading.get_ident()}"
+        temporary.write_text(json.dumps({"version": VERSION}))
+        temporary.rename(path)
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreCorrupt(
+            f"the engine's store in {root} is damaged",
+            why=f"{path.name}: {error}",
+            hint=f"it is only a cache: remove {root} and run again",
+        ) from error
+    if version > VERSION:
+        raise StoreTooNew(
+            f"the engine's store in {root} was written by a newer version",
+            why=f"its format is {version}; this version reads up to {VERSION}",
+            hint="update rondel, or set RONDEL_ENGINE_HOME to another folder",
+        )

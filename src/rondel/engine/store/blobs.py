@@ -1,0 +1,147 @@
+"""Immutable files by their content's digest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from rondel.engine.store.errors import StoreCorrupt, translated
+from rondel.engine.store.index import Index
+
+_CHUNK = 1024 * 1024
+
+
+class BlobWriter:
+    """A blob that is written piece by piece; ``digest`` holds once it is committed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.digest: str | None = None
+
+    def write(self, data: bytes) -> int:
+        """Append bytes."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def current_digest(self) -> str:
+        """The digest of what was written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class Blobs:
+    """Immutable files by their digest, ``sha256:<hex>``."""
+
+    def __init__(self, folder: Path, scratch: Path, index: Index) -> None:
+        self._folder = folder
+        self._scratch = scratch
+        self._index = index
+
+    def _place(self, digest: str) -> Path:
+        kind, _, value = digest.partition(":")
+        if kind != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+            raise StoreCorrupt(f"not a digest: {digest!r}")
+        return self._folder / value[:2] / value
+
+    def create(self) -> tuple[BlobWriter, Path]:
+        """A writer that is not bound to a block; finish it with :meth:`keep` or :meth:`drop`."""
+        path = self._scratch / f"b{secrets.token_hex(6)}"
+        with translated(self._folder):
+            return BlobWriter(path.open("xb", buffering=0)), path
+
+    def keep(self, writer: BlobWriter, path: Path, *, expected: str | None = None) -> str:
+        """Move a finished blob into place; StoreCorrupt if its digest is not ``expected``."""
+        writer._file.close()  # noqa: SLF001 — the two are one
+        digest = writer.current_digest()
+        if expected is not None and digest != expected:
+            path.unlink()
+            raise StoreCorrupt(
+                "what was received is not what was asked for",
+                why=f"expected {expected}\ngot      {digest}",
+                hint="try again; if it stays, the source serves damaged data",
+            )
+        target = self._place(digest)
+        with translated(self._folder):
+            path.chmod(0o600)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            self._index.add("blob", digest, size=writer.size)
+            path.rename(target)
+        writer.digest = digest
+        return digest
+
+    @staticmethod
+    def drop(writer: BlobWriter, path: Path) -> None:
+        """Give an unfinished blob up."""
+        writer._file.close()  # noqa: SLF001 — the two are one
+        path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def writer(self, *, expected: str | None = None) -> Iterator[BlobWriter]:
+        """Write a blob within a block; it is kept when the block ends well, and dropped otherwise."""
+        writer, path = self.create()
+        try:
+            with translated(self._folder):
+                yield writer
+        except BaseException:
+            self.drop(writer, path)
+            raise
+        self.keep(writer, path, expected=expected)
+
+    def put(self, data: bytes | Path | BinaryIO, *, expected: str | None = None) -> str:
+        """Keep the bytes and return their digest; StoreCorrupt if it is not ``expected``."""
+        if isinstance(data, bytes):
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            if self.has(digest) and expected in (None, digest):
+                return digest
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(self.writer(expected=expected))
+            if isinstance(data, bytes):
+                writer.write(data)
+            else:
+                file = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
+                while piece := file.read(_CHUNK):
+                    writer.write(piece)
+        if writer.digest is None:  # pragma: no cover - the block above raises instead
+            raise StoreCorrupt("a blob was not kept")
+        return writer.digest
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is here; marks it as used."""
+        return self._index.alive("blob", [digest]) and self._place(digest).exists()
+
+    def path(self, digest: str) -> Path:
+        """The blob's file (never to be changed); StoreCorrupt when missing or of the wrong size."""
+        place = self._place(digest)
+        row = self._index.object("blob", digest)
+        try:
+            size = place.stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if row is None or size != row.size or not self._index.alive("blob", [digest]):
+            raise self._damaged(digest, "it is missing" if size < 0 or row is None else "its size is wrong")
+        return place
+
+    def read(self, digest: str) -> bytes:
+        """The blob's bytes, verified."""
+        data = self.path(digest).read_bytes()
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            raise self._damaged(digest, "its content does not match its digest")
+        return data
+
+    def _damaged(self, digest: str, why: str) -> StoreCorrupt:
+        """The error for a bad blob, which is forgotten so that the next run gets it anew."""
+        self._index.remove("blob", [digest])
+        with contextlib.suppress(OSError):
+            os.unlink(self._place(digest))
+        return StoreCorrupt(
+            f"blob {digest} of the engine's store is damaged",
+            why=why,
+            hint="run again: it was removed and will be fetched or made anew",
+        )

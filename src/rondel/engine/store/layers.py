@@ -1,0 +1,189 @@
+"""Layers: publishing them, and merging many small ones into one.
+
+A chain of commands makes a chain of small layers, and a mount takes only so
+many. As in a log-structured store, a run of neighbouring small layers is merged
+into one by hard links; runs of merged ones are merged in turn, so each file is
+linked a logarithmic number of times however long the chain is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rondel.engine.store.files import set_owner, write_new
+from rondel.engine.store.index import Index
+from rondel.engine.store.view import OPAQUE, is_opaque, is_whiteout
+
+MOST_LAYERS = 24
+_RUN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a layer takes: bytes on disk, and names in it."""
+
+    bytes: int
+    entries: int
+
+
+def plan_merge(entries: Sequence[int], *, most: int = MOST_LAYERS, run: int = _RUN) -> tuple[int, int] | None:
+    """Which layers to merge so that fewer are left: the cheapest run of neighbours, as a half-open range.
+
+    ``entries`` counts the names in each layer, bottom to top; layer 0 is never
+    merged, because it may be a base image's or stand for host directories.
+    None when ``most`` are enough.
+    """
+    excess = len(entries) - most
+    if excess <= 0 or len(entries) < 3:
+        return None
+    width = min(max(run, excess + 1), len(entries) - 1)
+    starts = range(1, len(entries) - width + 1)
+    best = min(starts, key=lambda start: sum(entries[start : start + width]))
+    return best, best + width
+
+
+class Layers:
+    """The folder of layers and their rows in the index."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder = folder
+        self._index = index
+        self._sizes: dict[str, int] = {}
+
+    def path(self, layer: str) -> Path:
+        """A layer's directory."""
+        return self.folder / layer
+
+    def publish(self, built: Path) -> str:
+        """Move a finished tree into place; the new layer's ID."""
+        size = measure(built)
+        layer = secrets.token_hex(4)
+        while (self.folder / layer).exists():
+            layer = secrets.token_hex(5)
+        self._index.add("layer", layer, size=size.bytes, entries=size.entries)
+        os.rename(built, self.folder / layer)
+        self._sizes[layer] = size.entries
+        return layer
+
+    def entries(self, layer: str) -> int:
+        """How many names a layer has."""
+        if layer not in self._sizes:
+            row = self._index.object("layer", layer)
+            self._sizes[layer] = row.entries if row else 0
+        return self._sizes[layer]
+
+    def merge(self, layers: Sequence[str], scratch: Path) -> str:
+        """One layer that shows what these neighbours (bottom to top) show together."""
+        key = ",".join(layers)
+        known = self._index.get("merged", key)
+        if known is not None and self._index.alive("layer", [known]):
+            return str(known)
+        scratch.mkdir(mode=0o700)
+        merge_trees([str(self.path(layer)) for layer in reversed(layers)], str(scratch))
+        merged = self.publish(scratch)
+        self._index.put("merged", key, merged)
+        return merged
+
+
+def measure(root: Path) -> Size:
+    """What a tree takes. Files with several names are counted at each."""
+    total, entries = 0, 0
+    waiting = [str(root)]
+    while waiting:
+        with os.scandir(waiting.pop()) as found:
+            for item in found:
+                entries += 1
+                if item.is_dir(follow_symlinks=False):
+                    waiting.append(item.path)
+                    total += 4096
+                else:
+                    total += item.stat(follow_symlinks=False).st_blocks * 512
+    return Size(total + 4096, entries)
+
+
+def merge_trees(tops: Sequence[str], target: str) -> None:
+    """Merge layer directories (top to bottom) into the existing directory ``target`` by hard links.
+
+    Whiteouts and opaque marks stay, because there is something below that they hide.
+    """
+    if any(is_opaque(folder) for folder in tops):
+        tops = tops[: 1 + next(i for i, folder in enumerate(tops) if is_opaque(folder))]
+        os.setxattr(target, OPAQUE, b"y")
+    seen: set[str] = set()
+    for index, folder in enumerate(tops):
+        with os.scandir(folder) as found:
+            names = [item.name for item in found if item.name not in seen]
+        seen.update(names)
+        for name in names:
+            _merge_name(f"{target}/{name}", [f"{other}/{name}" for other in tops[index:]])
+    copy_metadata(tops[0], target)
+
+
+def _merge_name(target: str, candidates: Sequence[str]) -> None:
+    top = os.lstat(candidates[0])
+    if not stat.S_ISDIR(top.st_mode):
+        link_or_copy(candidates[0], target, top)
+        return
+    folders, hides = [candidates[0]], False
+    for candidate in candidates[1:]:
+        if is_opaque(folders[-1]):
+            break
+        try:
+            status = os.lstat(candidate)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            hides = True
+            break
+        folders.append(candidate)
+    os.mkdir(target, 0o700)
+    merge_trees(folders, target)
+    if hides:
+        times = os.lstat(target)
+        os.setxattr(target, OPAQUE, b"y")
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def link_or_copy(source: str, target: str, status: os.stat_result) -> None:
+    """Another name for a layer's file; a copy where the file system allows no more links."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EPERM, errno.EXDEV):
+            raise
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(source), target)
+            set_owner(target, status.st_uid, status.st_gid)
+        elif is_whiteout(status):
+            whiteout(target)
+        elif stat.S_ISREG(status.st_mode):
+            write_new(
+                target,
+                source,
+                mode=status.st_mode,
+                uid=status.st_uid,
+                gid=status.st_gid,
+                mtime_ns=status.st_mtime_ns,
+            )
+
+
+def whiteout(path: str) -> None:
+    """Hide what the layers below have under this name. A device 0:0 needs no privilege."""
+    os.mknod(path, stat.S_IFCHR | 0o000, os.makedev(0, 0))
+
+
+def copy_metadata(source: str, target: str) -> None:
+    """Give a directory the owner, mode and times of another."""
+    status = os.lstat(source)
+    if status.st_uid or status.st_gid:
+        set_owner(target, status.st_uid, status.st_gid)
+    os.chmod(target, stat.S_IMODE(status.st_mode))
+    with contextlib.suppress(PermissionError):
+        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))

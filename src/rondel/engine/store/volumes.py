@@ -1,0 +1,103 @@
+"""Cache volumes: writable folders that outlive sessions and are shared by them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio.to_thread
+
+from rondel.engine.store.draft import Draft
+from rondel.engine.store.files import remove_tree, set_owner
+from rondel.engine.store.index import Index
+from rondel.engine.store.locks import Locks, release, try_lock
+from rondel.engine.store.model import Snapshot
+from rondel.engine.store.view import View
+
+
+class Volumes:
+    """Cache volumes by key. What belongs to a volume's identity is the caller's to put into the key."""
+
+    def __init__(
+        self, folder: Path, scratch: Path, index: Index, locks: Locks, view: Callable[[Snapshot], View]
+    ) -> None:
+        self._folder = folder
+        self._scratch = scratch
+        self._index = index
+        self._locks = locks
+        self._view = view
+
+    def path(self, key: str) -> Path:
+        """Where the volume of that key is, or would be."""
+        return self._folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    async def prepare(
+        self,
+        key: str,
+        *,
+        source: Snapshot | None = None,
+        subpath: str = "/",
+        owner: tuple[int, int] | None = None,
+    ) -> Path:
+        """The volume's folder; made at the first call, as a copy of ``source`` and owned by ``owner``.
+
+        PathError when ``subpath`` is not a directory of ``source``.
+        """
+        path = self.path(key)
+        if not path.exists():
+            async with self._locks.hold(f"volume-made {key}"):
+                if not path.exists():
+                    await anyio.to_thread.run_sync(self._make, path, source, subpath, owner)
+        self._index.put("volume", key, path.name)
+        return path
+
+    def _make(
+        self, path: Path, source: Snapshot | None, subpath: str, owner: tuple[int, int] | None
+    ) -> None:
+        built = self._scratch / f"v{secrets.token_hex(6)}"
+        built.mkdir(mode=0o755)
+        uid, gid = owner if owner is not None else (None, None)
+        try:
+            if source is not None:
+                # Copies, not links: a volume is written in place.
+                draft = Draft(View(()), built, _never)
+                draft.copy_tree(self._view(source), subpath, "/", uid=uid, gid=gid, share=False)
+            if owner is not None:
+                set_owner(built, *owner)
+            built.chmod(0o755)
+            built.rename(path)
+        finally:
+            remove_tree(built)
+
+    @contextlib.asynccontextmanager
+    async def use(self, key: str, *, exclusive: bool) -> AsyncIterator[None]:
+        """Hold the volume for a command: exclusive for LOCKED and PRIVATE, else shared."""
+        async with self._locks.hold(f"volume {key}", exclusive=exclusive):
+            yield
+
+    def keys(self) -> list[str]:
+        """The keys of all volumes."""
+        return [key for key, _ in self._index.documents("volume")]
+
+    def remove(self, key: str) -> bool:
+        """Remove a volume that nobody uses at the moment; whether that was so."""
+        lock = self._locks.path(f"volume {key}")
+        held = try_lock(lock)
+        if held is None:
+            return False
+        try:
+            trash = self._scratch / f"v{secrets.token_hex(6)}"
+            with contextlib.suppress(FileNotFoundError):
+                self.path(key).rename(trash)
+            self._index.delete("volume", key)
+            remove_tree(trash)
+        finally:
+            release(lock, held)
+        return True
+
+
+async def _never(_: bool) -> Snapshot:  # noqa: FBT001 — the draft's signature
+    raise AssertionError("a volume's content is not published as a layer")

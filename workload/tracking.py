@@ -99,6 +99,8 @@ def log_model(model: Pipeline, example: pd.DataFrame, stored: Path) -> None:
 
     # A uv environment holds no pip; that the model's conda.yaml cannot pin it concerns nobody.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    # The project's lock is in git, at the commit that the run names; the model needs far less.
+    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
     example = example.head(_EXAMPLE_ROWS)
     digest = file_md5(stored)
     signature = mlflow.models.infer_signature(example, model.predict_proba(example))

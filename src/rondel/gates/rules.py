@@ -1,0 +1,302 @@
+"""Rules: what they are, and how they are read from text.
+
+The grammar is in ``rules.lark``. A rule compares a metric of the challenger
+with a number or with the champion; ``no champion: pass`` (or ``fail``) says
+what becomes of the rules that need a champion while there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
+
+from rondel.errors import ConfigurationError, did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lark import Lark, Token, Tree, UnexpectedInput
+
+Operator = Literal[">=", "<=", ">", "<", "==", "!="]
+NoChampion = Literal["pass", "fail"]
+
+CHAMPION = "champion"
+_SAME: dict[str, Operator] = {"≥": ">=", "≤": "<=", "≠": "!="}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricName:
+    """A metric, perhaps on a slice of the data: ``roc_auc[origin=JFK]``."""
+
+    name: str
+    slice: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.slice:
+            return self.name
+        return f"{self.name}[{','.join(f'{column}={value}' for column, value in self.slice)}]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bound:
+    """What a metric is compared with: ``factor`` × the champion's metric + ``offset``, or a number alone."""
+
+    offset: float = 0.0
+    factor: float = 1.0
+    champion: MetricName | None = None
+
+    def value(self, champion: float | None) -> float:
+        """The number, given the champion's metric where one is needed."""
+        if self.champion is None or champion is None:
+            return self.offset
+        return self.factor * champion + self.offset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule. A rule without ``metric`` is a policy: ``no champion: pass`` or ``fail``."""
+
+    text: str
+    metric: MetricName | None = None
+    operator: Operator = ">="
+    bound: Bound = field(default_factory=Bound)
+    no_champion: NoChampion | None = None
+
+    @property
+    def needs_champion(self) -> bool:
+        """Whether the rule cannot be evaluated without a champion."""
+        return self.bound.champion is not None
+
+    def holds(self, value: float, bound: float) -> bool:
+        """Whether ``value OPERATOR bound``."""
+        match self.operator:
+            case ">=":
+                return value >= bound
+            case "<=":
+                return value <= bound
+            case ">":
+                return value > bound
+            case "<":
+                return value < bound
+            case "==":
+                return value == bound
+            case "!=":
+                return value != bound
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuleMistake:
+    """A text that is no rule: where (a column counted from 0), what was wrong, what may have been meant."""
+
+    text: str
+    column: int
+    what: str
+    hint: str | None = None
+
+    def show(self) -> str:
+        """The text with a mark under the character."""
+        line = self.text.replace("\n", " ").replace("\t", " ")
+        return f"{line}\n{' ' * self.column}^ {self.what}"
+
+
+class _Mistake(Exception):
+    def __init__(self, mistake: RuleMistake) -> None:
+        super().__init__(mistake.what)
+        self.mistake = mistake
+
+
+def parse_rule(text: str, *, place: str | None = None) -> Rule:
+    """The rule that ``text`` says. ConfigurationError points at the character that is wrong."""
+    return parse_rules([text], place=place)[0]
+
+
+def parse_rules(texts: Iterable[str], *, place: str | None = None) -> tuple[Rule, ...]:
+    """The rules of a gate. One ConfigurationError names all that are wrong."""
+    rules: list[Rule] = []
+    mistakes: list[tuple[int, RuleMistake]] = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            rules.append(_parse(text))
+        except _Mistake as error:
+            mistakes.append((number, error.mistake))
+    if len(mistakes) == 1:
+        number, mistake = mistakes[0]
+        raise ConfigurationError(
+            f"gate rule {number} is wrong at character {mistake.column + 1}",
+            why=mistake.show(),
+            hint=mistake.hint,
+            place=place,
+        )
+    if mistakes:
+        shown = [
+            f"rule {number}, character {mistake.column + 1}:\n{mistake.show()}"
+            + (f" ({mistake.hint})" if mistake.hint else "")
+            for number, mistake in mistakes
+        ]
+        raise ConfigurationError(f"{len(mistakes)} gate rules are wrong", why="\n".join(shown), place=place)
+    return tuple(rules)
+
+
+def check_rules(texts: Sequence[str]) -> list[RuleMistake]:
+    """The mistakes in these texts, none if all are rules; for checks before anything starts."""
+    mistakes = []
+    for text in texts:
+        try:
+            _parse(text)
+        except _Mistake as error:
+            mistakes.append(error.mistake)
+    return mistakes
+
+
+@cache
+def _parse(text: str) -> Rule:
+    from lark import UnexpectedInput
+
+    if not text.strip():
+        raise _Mistake(RuleMistake(text=text, column=0, what="the rule is empty"))
+    try:
+        tree = _parser().parse(text)
+    except UnexpectedInput as error:
+        raise _Mistake(_explain(text, error)) from None
+    return _rule(text, tree.children[0])
+
+
+@cache
+def _parser() -> Lark:
+    from lark import Lark
+
+    grammar = files("rondel.gates").joinpath("rules.lark").read_text(encoding="utf-8")
+    return Lark(
+        grammar, parser="lalr", lexer="contextual", maybe_placeholders=False, propagate_positions=True
+    )
+
+
+def _rule(text: str, tree: Any) -> Rule:
+    if tree.data == "policy":
+        return Rule(text=text.strip(), no_champion=str(tree.children[-1]))  # type: ignore[arg-type]
+    metric, operator, bound = tree.children
+    sign = str(operator)
+    return Rule(
+        text=text.strip(),
+        metric=_metric(text, metric),
+        operator=_SAME.get(sign, sign),  # type: ignore[arg-type]
+        bound=_bound(text, bound),
+    )
+
+
+def _metric(text: str, tree: Tree[Token]) -> MetricName:
+    first = tree.children[0]
+    name = ".".join(_word(token) for token in first.children)  # type: ignore[union-attr]
+    if name == CHAMPION or name.startswith(f"{CHAMPION}."):
+        raise _Mistake(
+            RuleMistake(
+                text=text,
+                column=first.meta.start_pos,  # type: ignore[union-attr]
+                what="the champion stands on the right side",
+                hint="write: roc_auc >= champion.roc_auc - 0.005",
+            )
+        )
+    pairs = []
+    for part in tree.children[1:]:
+        column, value = part.children  # type: ignore[union-attr]
+        pairs.append((_word(column), _word(value)))
+    return MetricName(name=name, slice=tuple(pairs))
+
+
+def _bound(text: str, tree: Tree[Token]) -> Bound:
+    offset, factor, champion = 0.0, 1.0, None
+    sign = 1.0
+    for child in tree.children:
+        if not hasattr(child, "data"):
+            sign = -1.0 if str(child) in "-−" else 1.0
+            continue
+        if child.data == "number":
+            offset += sign * float(str(child.children[0]))
+        else:
+            if champion is not None:
+                raise _Mistake(
+                    RuleMistake(
+                        text=text, column=child.meta.start_pos, what="the champion stands here a second time"
+                    )
+                )
+            factor = sign
+            for part in child.children:
+                if getattr(part, "data", "") == "champion":
+                    champion = _metric(text, part.children[-1])  # type: ignore[union-attr, arg-type]
+                else:
+                    factor *= float(str(part))
+        sign = 1.0
+    return Bound(offset=offset, factor=factor, champion=champion)
+
+
+def _word(token: Any) -> str:
+    text = str(token)
+    if text[:1] == '"':
+        return text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return text
+
+
+_NAMES = {
+    "NAME": "a metric's name",
+    "STRING": "a metric's name",
+    "OPERATOR": "a comparison (>=, <=, >, <, ==, !=)",
+    "NUMBER": "a number",
+    "CHAMPION": "champion.METRIC",
+    "VALUE": "a value",
+    "LSQB": "[",
+    "RSQB": "]",
+    "EQUAL": "=",
+    "COMMA": ",",
+    "DOT": ".",
+    "COLON": ":",
+    "SIGN": "+ or -",
+    "TIMES": "*",
+    "NO": "no champion: pass",
+    "POLICY": "pass or fail",
+}
+
+
+def _explain(text: str, error: UnexpectedInput) -> RuleMistake:
+    from lark import UnexpectedCharacters, UnexpectedToken
+
+    column = error.pos_in_stream if error.pos_in_stream is not None else len(text)
+    expected: set[str] = set()
+    if isinstance(error, UnexpectedToken):
+        expected = set(error.accepts or error.expected)
+        if error.token.type == "$END":
+            column = len(text.rstrip())
+    elif isinstance(error, UnexpectedCharacters):
+        expected = set(error.allowed or ())
+    if column < 0 or column > len(text):
+        column = len(text)
+    names = sorted({_NAMES[name] for name in expected if name in _NAMES})
+    found = text[column : column + 1].strip()
+    what = f"{_found(text, column)!r} does not belong here" if found else "the rule ends too early"
+    if names:
+        what += f"; expected {' or '.join(names)}"
+    return RuleMistake(text=text, column=column, what=what, hint=_meant(text, column, expected))
+
+
+def _found(text: str, column: int) -> str:
+    end = column
+    while end < len(text) and (text[end].isalnum() or text[end] in "_."):
+        end += 1
+    return text[column : max(end, column + 1)]
+
+
+def _meant(text: str, column: int, expected: set[str]) -> str | None:
+    word = _found(text, column)
+    if "CHAMPION" in expected and nearest(word.split(".")[0], [CHAMPION]):
+        return did_you_mean(word.split(".")[0], [CHAMPION])
+    if "CHAMPION" in expected and word[:1].isalpha():
+        return f"a metric stands on the left side; for the champion's write champion.{word}"
+    sign = text[column : column + 2]
+    if "OPERATOR" in expected and sign[:1] == "=":
+        return f"write {'==' if sign[1:] not in {'>', '<'} else sign[1:] + '='}"
+    if sign[:1] == "," and text[column + 1 : column + 2].isdigit():
+        return "a number has a decimal point"
+    if sign[:1] == "-" and "OPERATOR" in expected:
+        return 'a name with other characters than letters, digits, "_" and "/" is written in double quotes'
+    return None

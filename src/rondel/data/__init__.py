@@ -1,0 +1,32 @@
+"""The project's data: what DVC's and git's files say, the remote, and what comes back from a stage.
+
+Importing this package imports neither DVC nor a web server.
+"""
+
+from rondel.data.git import GitState, read_git
+from rondel.data.hashes import HashCache
+from rondel.data.inputs import lock_entry_digest, outputs_in_place, stage_inputs
+from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, Tracked
+from rondel.data.params import known_params
+from rondel.data.project import find_stage, load_project
+from rondel.data.workspace import workspace_excludes, workspace_files
+
+__all__ = [
+    "DvcProject",
+    "DvcStage",
+    "GitState",
+    "HashCache",
+    "Out",
+    "ParamSource",
+    "StageInputs",
+    "Tracked",
+    "find_stage",
+    "known_params",
+    "load_project",
+    "lock_entry_digest",
+    "outputs_in_place",
+    "read_git",
+    "stage_inputs",
+    "workspace_excludes",
+    "workspace_files",
+]

@@ -1,0 +1,137 @@
+"""The state of the code, from the git command line; works without git and without a repository."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitState:
+    """What the working tree is: a commit, and what differs from it.
+
+    ``branch`` is None on a detached HEAD; ``diff`` is ``git diff --binary
+    HEAD``; ``untracked`` maps files that git neither knows nor ignores to the
+    sha256 of their content. Without a repository everything is empty.
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+    diff: str = ""
+    remote_url: str | None = None
+    shallow: bool = False
+    untracked: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_git(root: Path) -> GitState:
+    """The state of the repository that ``root`` lies in. Never raises for lack of one."""
+    status = _git(
+        root,
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=all",
+        "--",
+        ".",
+        ":(exclude).rondel",
+    )
+    if status is None:
+        return GitState()
+    commit = branch = None
+    changed = False
+    untracked: list[str] = []
+    fields = iter(status.split("\0"))
+    for entry in fields:
+        if entry.startswith("# branch.oid "):
+            commit = entry.removeprefix("# branch.oid ")
+        elif entry.startswith("# branch.head "):
+            branch = entry.removeprefix("# branch.head ")
+        elif entry.startswith("? "):
+            untracked.append(entry.removeprefix("? "))
+        elif entry.startswith("2 "):
+            changed = True
+            next(fields, None)  # a rename's former path is a field of its own
+        elif entry and not entry.startswith("#"):
+            changed = True
+    commit = None if commit == "(initial)" else commit
+    branch = None if branch == "(detached)" else branch
+    top = Path((_git(root, "rev-parse", "--show-toplevel") or str(root)).strip()) if untracked else root
+    return GitState(
+        commit=commit,
+        branch=branch or ci_branch(os.environ),
+        dirty=changed or bool(untracked),
+        diff=_diff(root, commit) if changed else "",
+        remote_url=_remote(root),
+        shallow=_shallow(root),
+        untracked={
+            _shown(top, root, name): digest
+            for name in untracked
+            if (digest := _sha256(top / name)) is not None
+        },
+    )
+
+
+def ci_branch(environ: Mapping[str, str]) -> str | None:
+    """The branch that a CI job is about: CI systems check out a commit, not a branch."""
+    for name in ("CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "GIT_BRANCH", "GITHUB_REF_NAME"):
+        if environ.get(name):
+            return environ[name].removeprefix("origin/")
+    return None
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user and password, as it may stand in a record."""
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", url)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    # CI jobs often run as another user than the one who checked out; to read is harmless.
+    command = ["git", "-c", "safe.directory=*", "-c", "core.quotePath=false", *arguments]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, check=False, env=environ)
+    except OSError:
+        return None
+    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
+
+
+def _diff(root: Path, commit: str | None) -> str:
+    base = (commit,) if commit else ("4b825dc642cb6eb9a060e54bf8d69288fbee4904",)  # git's empty tree
+    return _git(root, "diff", "--binary", "--no-ext-diff", "--no-textconv", *base) or ""
+
+
+def _remote(root: Path) -> str | None:
+    url = _git(root, "config", "--get", "remote.origin.url")
+    return without_credentials(url.strip()) if url else None
+
+
+def _shallow(root: Path) -> bool:
+    return (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
+def _shown(top: Path, root: Path, name: str) -> str:
+    try:
+        return (top / name).relative_to(root.resolve()).as_posix()
+    except ValueError:
+        return name
+
+
+def _sha256(path: Path) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError:
+        return None
+    return digest.hexdigest()

@@ -1,0 +1,213 @@
+"""What a DVC stage depends on, and whether what it made is still there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from rondel.data.hashes import HashCache
+from rondel.data.model import DvcProject, DvcStage, StageInputs, overlap
+from rondel.data.params import stage_params
+from rondel.data.project import find_stage, join, lock_hash
+from rondel.data.yamlfile import line_of
+from rondel.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def stage_inputs(
+    project: DvcProject,
+    name: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    hashes: HashCache | None = None,
+) -> StageInputs:
+    """Everything that decides what the DVC stage ``name`` makes.
+
+    Data that DVC keeps (outputs of other stages, tracked files) counts as
+    ``dvc.lock`` and the ``.dvc`` files say it: that is what the container
+    pulls, whatever lies in the working tree. ``overrides`` are parameters by
+    dotted key. Raises ConfigurationError for a dependency or parameter that
+    does not exist, and DataError for a tracked file that was changed and not
+    added again.
+    """
+    stage = find_stage(project, name)
+    own = hashes or HashCache(project.root)
+    paths = {dep: _dep_hash(project, stage, dep, own) for dep in sorted(stage.deps)}
+    if hashes is None:
+        own.save()
+    return StageInputs(
+        paths=paths,
+        params=stage_params(project.root, stage, overrides or {}),
+        cmd="\n".join(stage.cmd),
+        outs=locked_outs(project, stage),
+    )
+
+
+def locked_outs(project: DvcProject, stage: DvcStage) -> dict[str, str]:
+    """The outputs of ``stage`` as ``dvc.lock`` has them: path relative to the root → ``md5:…``."""
+    found: dict[str, str] = {}
+    for item in project.lock.get(stage.address, {}).get("outs") or ():
+        digest = lock_hash(item)
+        if digest is not None:
+            found[_from_wdir(stage, str(item["path"]))] = digest
+    return found
+
+
+def outputs_in_place(
+    project: DvcProject, name: str, inputs: StageInputs, *, hashes: HashCache | None = None
+) -> bool:
+    """Whether what ``name`` made from ``inputs`` is still there.
+
+    True if ``dvc.lock`` has the stage with this command, these dependencies
+    and parameters, and every output that belongs into the working tree
+    (metrics, plots, ``cache: false``) lies there unchanged. Data outputs are
+    taken for kept where only the cache volume or a far remote could tell; in
+    the local default remote they are looked for. A stage that DVC always runs,
+    or that depends on something outside of the project, is never in place.
+    """
+    stage = find_stage(project, name)
+    if stage.always_changed or stage.external or not _matches_lock(project, stage, inputs):
+        return False
+    own = hashes or HashCache(project.root)
+    there = all(
+        not out.returns or (out.path in inputs.outs and own.of(out.path) == inputs.outs[out.path])
+        for out in stage.outs
+    )
+    if hashes is None:
+        own.save()
+    return there and _in_local_remote(project, stage, inputs)
+
+
+def _matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
+    entry = project.lock.get(stage.address)
+    if entry is None:
+        return False
+    cmd = entry.get("cmd")
+    locked_cmd = "\n".join(cmd) if isinstance(cmd, list) else str(cmd)
+    if locked_cmd != inputs.cmd or set(inputs.outs) != {out.path for out in stage.outs}:
+        return False
+    locked = {_from_wdir(stage, str(dep["path"])): lock_hash(dep) for dep in entry.get("deps") or ()}
+    if set(locked) != set(inputs.paths):
+        return False
+    if any(value.startswith("md5:") and locked[path] != value for path, value in inputs.paths.items()):
+        return False
+    if "missing" in inputs.paths.values():
+        return False
+    return _locked_params(stage, entry) == {
+        key: value for key, value in inputs.params.items() if not key.partition(":")[0].endswith(".py")
+    }
+
+
+def _locked_params(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for file, values in (entry.get("params") or {}).items():
+        path = _from_wdir(stage, str(file))
+        if path.endswith(".py"):
+            continue
+        whole = next((not source.keys for source in stage.params if source.path == path), False)
+        if whole:
+            found[f"{path}:"] = values
+        else:
+            found.update((f"{path}:{key}", value) for key, value in (values or {}).items())
+    return found
+
+
+def _in_local_remote(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
+    from rondel.data.remote import local_remote
+
+    folder = local_remote(project.root)
+    if folder is None or not (folder / "files").is_dir():
+        return True  # far away, or results are not pushed: nothing to look at from here
+    wanted = [inputs.outs[out.path] for out in stage.outs if out.cached and out.push]
+    return all(object_path(folder, digest).exists() for digest in wanted)
+
+
+def object_path(store: Path, digest: str) -> Path:
+    """Where a DVC cache or remote keeps the object ``md5:…``."""
+    name = digest.partition(":")[2]
+    return store / "files" / "md5" / name[:2] / name[2:]
+
+
+def _from_wdir(stage: DvcStage, path: str) -> str:
+    # In a lock entry paths are relative to the stage's working folder, as in dvc.yaml.
+    return join(stage.wdir, path)
+
+
+def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache) -> str:
+    if "://" in dep:
+        return _external(project, stage, dep)
+    parts: dict[str, str] = {}
+    for other in project.stages.values():
+        for out in other.outs:
+            if out.cached and overlap(dep, out.path):
+                parts[out.path] = locked_outs(project, other).get(out.path, "missing")
+    for tracked in project.tracked.values():
+        if tracked.cached and overlap(dep, tracked.path):
+            _check_added(tracked.path, tracked.file, tracked.hash, hashes)
+            parts[tracked.path] = tracked.hash or "missing"
+    if not parts:
+        found = hashes.of(dep)
+        if found is None:
+            uncached = project.producer(dep)
+            if uncached is not None:
+                return "missing"
+            raise _no_such_dep(project.root, stage, dep)
+        return found
+    if dep in parts:
+        return parts[dep]
+    if "missing" in parts.values():
+        return "missing"
+    # A folder with data of several owners, or a part of one: DVC computes its hash when
+    # everything has been pulled; here it is enough that it changes when a part does.
+    lines = [f"{path} {digest}" for path, digest in sorted(parts.items())]
+    if (project.root / dep).is_dir():
+        own = hashes.files(dep)
+        lines += [
+            f"{name} {digest}"
+            for name, digest in sorted(own.items())
+            if not any(overlap(f"{dep}/{name}", path) for path in parts)
+        ]
+    return "dvc:" + hashlib.sha256("\n".join([dep, *lines]).encode()).hexdigest()
+
+
+def _external(project: DvcProject, stage: DvcStage, dep: str) -> str:
+    for item in project.lock.get(stage.address, {}).get("deps") or ():
+        if item.get("path") == dep:
+            known = {key: value for key, value in item.items() if key != "path"}
+            return "dvc:" + hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest()
+    return "missing"
+
+
+def _check_added(path: str, file: str, digest: str | None, hashes: HashCache) -> None:
+    here = hashes.of(path)
+    if here is not None and digest is not None and here != digest:
+        raise DataError(
+            f"{path} is not what {file} says",
+            why="it was changed after `dvc add`, and stages read the version that DVC keeps",
+            hint=f"dvc add {path} && dvc push {path}",
+            place=file,
+        )
+
+
+def _no_such_dep(root: Path, stage: DvcStage, dep: str) -> ConfigurationError:
+    try:
+        line = line_of((root / stage.file).read_text(encoding="utf-8"), "stages", stage.name, "deps")
+    except OSError:
+        line = None
+    return ConfigurationError(
+        f"stage {stage.name!r} depends on {dep!r}, which does not exist",
+        place=f"{stage.file}:{line}" if line else stage.file,
+    )
+
+
+def lock_entry_digest(project: DvcProject, name: str) -> str | None:
+    """The sha256 of the stage's entry in ``dvc.lock``; None if it has none."""
+    stage = find_stage(project, name)
+    entry = project.lock.get(stage.address)
+    if entry is None:
+        return None
+    return hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,132 @@
+"""What DVC's files say, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+OutKind = Literal["out", "metric", "plot"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Out:
+    """An output of a DVC stage. ``path`` is relative to the project's root.
+
+    ``cached``: DVC keeps it in its cache (git ignores it); otherwise it is
+    an ordinary file of the working tree.
+    """
+
+    path: str
+    kind: OutKind = "out"
+    cached: bool = True
+    push: bool = True
+
+    @property
+    def returns(self) -> bool:
+        """Whether the file comes back to the working tree after the stage succeeded."""
+        return not self.cached or self.kind != "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamSource:
+    """A parameter file and which of its dotted keys a stage uses; no keys: the whole file."""
+
+    path: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DvcStage:
+    """One stage of a ``dvc.yaml``; all paths are relative to the project's root, POSIX style."""
+
+    name: str
+    file: str
+    cmd: tuple[str, ...]
+    wdir: str = "."
+    deps: tuple[str, ...] = ()
+    params: tuple[ParamSource, ...] = ()
+    outs: tuple[Out, ...] = ()
+    always_changed: bool = False
+    frozen: bool = False
+
+    @property
+    def address(self) -> str:
+        """The stage as DVC addresses it from the root: ``train`` or ``sub/dvc.yaml:train``."""
+        return self.name if self.file == "dvc.yaml" else f"{self.file}:{self.name}"
+
+    @property
+    def external(self) -> tuple[str, ...]:
+        """Dependencies outside of the project: only DVC itself can tell whether they changed."""
+        return tuple(dep for dep in self.deps if "://" in dep)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """A file or folder that a ``.dvc`` file tracks (``dvc add``, ``dvc import``)."""
+
+    path: str
+    file: str
+    hash: str | None
+    cached: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DvcProject:
+    """A DVC project as its files describe it; ``lock`` maps addresses to entries of ``dvc.lock``."""
+
+    root: Path
+    stages: Mapping[str, DvcStage]
+    tracked: Mapping[str, Tracked] = field(default_factory=dict)
+    lock: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def producer(self, path: str) -> DvcStage | None:
+        """The stage that makes exactly ``path``."""
+        for stage in self.stages.values():
+            if any(out.path == path for out in stage.outs):
+                return stage
+        return None
+
+    def owned(self) -> tuple[str, ...]:
+        """The paths whose content DVC keeps: cached outputs of stages, and tracked files."""
+        outs = {out.path for stage in self.stages.values() for out in stage.outs if out.cached}
+        return tuple(sorted(outs | {each.path for each in self.tracked.values() if each.cached}))
+
+    def upstream(self, address: str) -> tuple[str, ...]:
+        """The stages that ``address`` depends on, directly or not, each after what it needs."""
+        found: dict[str, None] = {}
+
+        def visit(stage: DvcStage, above: tuple[str, ...]) -> None:
+            for dep in stage.deps:
+                for other in self.stages.values():
+                    makes = any(overlap(dep, out.path) for out in other.outs)
+                    if makes and other.address not in (*above, stage.address, *found):
+                        visit(other, (*above, stage.address))
+                        found[other.address] = None
+
+        visit(self.stages[address], ())
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageInputs:
+    """What a DVC stage depends on.
+
+    ``paths``: each dependency with its hash, ``md5:…`` as DVC computes it,
+    ``dvc:…`` where it is a mixture, ``missing`` where nothing is known yet.
+    ``params``: ``file:key`` with its value. ``outs``: what ``dvc.lock`` says
+    of the outputs.
+    """
+
+    paths: Mapping[str, str]
+    params: Mapping[str, Any]
+    cmd: str
+    outs: Mapping[str, str]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")

@@ -1,0 +1,225 @@
+"""Reads ``dvc.yaml``, ``dvc.lock`` and ``.dvc`` files without importing DVC.
+
+A run in which nothing changed has half a second, of which importing DVC alone
+would take most. Templates (``${…}``, ``foreach``, ``matrix``) are left to DVC
+itself, in ``rondel.data.templates``; their result is remembered.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rondel.data import templates
+from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
+from rondel.data.yamlfile import line_of, parse_yaml, read_yaml
+from rondel.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PRUNED = frozenset({".git", ".dvc", ".rondel", ".venv", "venv", "node_modules", "__pycache__", ".tox"})
+
+
+def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcProject:
+    """The DVC project at ``root``; without any ``dvc.yaml`` it has no stages.
+
+    ``overrides`` are values of parameters that templates have to see. Raises
+    ConfigurationError with ``file:line`` for files that are not as DVC wants them.
+    """
+    stages: dict[str, DvcStage] = {}
+    tracked: dict[str, Tracked] = {}
+    lock: dict[str, Mapping[str, Any]] = {}
+    for path in _dvc_files(root):
+        if path.endswith(".dvc"):
+            for each in _tracked(root, path):
+                tracked[each.path] = each
+            continue
+        found = _stages(root, path, overrides or {})
+        stages.update((stage.address, stage) for stage in found)
+        entries = read_lock(root, posixpath.join(posixpath.dirname(path), "dvc.lock"))
+        by_name = {stage.name: stage.address for stage in found}
+        lock.update((by_name[name], entry) for name, entry in entries.items() if name in by_name)
+    return DvcProject(root=root, stages=stages, tracked=tracked, lock=lock)
+
+
+def find_stage(project: DvcProject, name: str, *, place: str | None = None) -> DvcStage:
+    """The stage called ``name``; ConfigurationError with the nearest match if there is none.
+
+    ``sub:train`` and ``sub/dvc.yaml:train`` mean the same.
+    """
+    file, _, stage = name.rpartition(":")
+    candidates = (name, f"{file}/dvc.yaml:{stage}", stage if file in {"dvc.yaml", "."} else name)
+    for candidate in candidates:
+        if candidate in project.stages:
+            return project.stages[candidate]
+    if not (project.root / "dvc.yaml").exists() and not project.stages:
+        raise ConfigurationError(
+            f"there is no dvc.yaml, so there is no DVC stage {name!r}",
+            hint="`dvc stage add` writes one",
+            place=place,
+        )
+    raise ConfigurationError(
+        f"dvc.yaml has no stage {name!r}", hint=did_you_mean(name, project.stages), place=place
+    )
+
+
+def read_lock(root: Path, path: str) -> Mapping[str, Mapping[str, Any]]:
+    """The entries of a ``dvc.lock`` by stage name; empty where there is none."""
+    value = read_yaml(root / path, path)
+    if value is None:
+        return {}
+    stages = value.get("stages", {}) if isinstance(value, dict) else None
+    if stages is None:
+        stages = {}
+    if not isinstance(value, dict) or not isinstance(stages, dict):
+        raise ConfigurationError(
+            "this is no lock file of DVC", place=path, hint="restore it: `git checkout dvc.lock`"
+        )
+    return {str(name): entry for name, entry in stages.items() if isinstance(entry, dict)}
+
+
+def _dvc_files(root: Path) -> list[str]:
+    """All ``dvc.yaml`` and ``.dvc`` files that git does not ignore, relative to the root."""
+    command = [
+        "git",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        "*.dvc",
+        "dvc.yaml",
+    ]
+    command.append("**/dvc.yaml")
+    try:
+        listed = subprocess.run(command, cwd=root, capture_output=True, check=False)
+    except OSError:
+        listed = None
+    if listed is not None and listed.returncode == 0:
+        names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
+    else:
+        names = set(_walk(root))
+    return sorted(name for name in names if not name.startswith(".dvc/") and (root / name).is_file())
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _PRUNED)
+        for name in files:
+            if name == "dvc.yaml" or (name.endswith(".dvc") and name != ".dvc"):
+                yield Path(folder, name).relative_to(root).as_posix()
+
+
+def _stages(root: Path, file: str, overrides: Mapping[str, Any]) -> list[DvcStage]:
+    try:
+        text = (root / file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError("the file can't be read", why=str(error), place=file) from None
+    value = parse_yaml(text, file)
+    if value is None:
+        return []
+    if not isinstance(value, dict) or not isinstance(value.get("stages") or {}, dict):
+        raise ConfigurationError("`stages` has to be a mapping of names to stages", place=file)
+    raw: dict[str, Any] = value.get("stages") or {}
+    if templates.needed(text, value):
+        raw = templates.resolve(root, file, text, overrides)
+    found = []
+    for name, body in raw.items():
+        if not isinstance(body, dict) or not body.get("cmd"):
+            line = line_of(text, "stages", str(name))
+            raise ConfigurationError(f"stage {name!r} has no `cmd`", place=f"{file}:{line}" if line else file)
+        try:
+            found.append(_stage(file, str(name), body))
+        except (TypeError, ValueError, AttributeError) as error:
+            line = line_of(text, "stages", str(name))
+            raise ConfigurationError(
+                f"stage {name!r} is not as DVC wants it",
+                why=str(error),
+                place=f"{file}:{line}" if line else file,
+                hint="`dvc stage list` says more",
+            ) from None
+    return found
+
+
+def _stage(file: str, name: str, body: Mapping[str, Any]) -> DvcStage:
+    folder = posixpath.dirname(file)
+    wdir = posixpath.normpath(posixpath.join(folder, str(body.get("wdir") or ".")))
+    cmd = body["cmd"]
+    outs: dict[str, Out] = {}
+    kinds: tuple[tuple[str, OutKind], ...] = (("outs", "out"), ("metrics", "metric"), ("plots", "plot"))
+    for key, kind in kinds:
+        for out in _outs(body.get(key) or (), kind, wdir):
+            outs[out.path] = out
+    return DvcStage(
+        name=name,
+        file=file,
+        cmd=tuple(str(line) for line in cmd) if isinstance(cmd, list) else (str(cmd),),
+        wdir=wdir,
+        deps=tuple(join(wdir, str(dep)) for dep in body.get("deps") or ()),
+        params=_params(body.get("params") or (), wdir),
+        outs=tuple(outs.values()),
+        always_changed=bool(body.get("always_changed")),
+        frozen=bool(body.get("frozen")),
+    )
+
+
+def _outs(items: Any, kind: OutKind, wdir: str) -> Iterator[Out]:
+    for item in items:
+        entries = item.items() if isinstance(item, dict) else [(str(item), None)]
+        for path, options in entries:
+            flags = options or {}
+            yield Out(
+                path=join(wdir, path),
+                kind=kind,
+                cached=bool(flags.get("cache", True)),
+                push=bool(flags.get("push", True)),
+            )
+
+
+def _params(items: Any, wdir: str) -> tuple[ParamSource, ...]:
+    keys: dict[str, list[str] | None] = {}
+    for item in items:
+        for path, names in item.items() if isinstance(item, dict) else [("params.yaml", [str(item)])]:
+            where = join(wdir, str(path))
+            if not names:
+                keys[where] = None
+            else:
+                kept = keys.setdefault(where, [])
+                if kept is not None:
+                    kept += [str(name) for name in names]
+    return tuple(ParamSource(path=path, keys=tuple(names or ())) for path, names in keys.items())
+
+
+def join(wdir: str, path: str) -> str:
+    """``path`` as written in a stage of working folder ``wdir``, relative to the root; URLs stay."""
+    return path if "://" in path else posixpath.normpath(posixpath.join(wdir, path))
+
+
+def _tracked(root: Path, file: str) -> Iterator[Tracked]:
+    value = read_yaml(root / file, file)
+    if not isinstance(value, dict):
+        raise ConfigurationError("this is no `.dvc` file of DVC", place=file)
+    folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(value.get("wdir") or ".")))
+    for out in value.get("outs") or ():
+        if isinstance(out, dict) and "path" in out:
+            yield Tracked(
+                path=join(folder, str(out["path"])),
+                file=file,
+                hash=lock_hash(out),
+                cached=bool(out.get("cache", True)),
+            )
+
+
+def lock_hash(entry: Mapping[str, Any]) -> str | None:
+    """``md5:…`` of an entry in a lock or ``.dvc`` file; None for hashes of DVC 2 and of clouds.
+
+    DVC 2 hashed text files with other line ends, so its ``md5`` is another number.
+    """
+    if entry.get("hash") == "md5" and isinstance(entry.get("md5"), str):
+        return f"md5:{entry['md5']}"
+    return None

@@ -1,0 +1,242 @@
+"""Which DVC remote a run uses, and what a container needs in order to reach it.
+
+In this order: ``DVC_REMOTE_URL`` (the ``remote`` option), the default remote
+of the project's DVC configuration, a folder ``.rondel/remote``. A local folder
+is not mounted but served (``rondel.data.webdav``), so that an engine on
+another machine can use it just as well.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rondel.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_FOLDER = ".rondel/remote"
+
+# Options of a remote that name a file on this machine.
+_FILES = (
+    "credentialpath",
+    "configpath",
+    "keyfile",
+    "ssl_verify",
+    "cert_path",
+    "key_path",
+    "gdrive_service_account_json_file_path",
+)
+
+# By scheme: variables with secrets, plain ones, and variables that name files (with their usual places).
+_VARIABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Mapping[str, str]]] = {
+    "s3": (
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        (
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+            "AWS_ENDPOINT_URL",
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_PROFILE",
+            "AWS_ROLE_ARN",
+        ),
+        {
+            "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+            "AWS_CONFIG_FILE": "~/.aws/config",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "",
+            "AWS_CA_BUNDLE": "",
+        },
+    ),
+    "gs": (
+        (),
+        ("GOOGLE_CLOUD_PROJECT", "STORAGE_EMULATOR_HOST"),
+        {"GOOGLE_APPLICATION_CREDENTIALS": "~/.config/gcloud/application_default_credentials.json"},
+    ),
+    "azure": (
+        (
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "AZURE_STORAGE_KEY",
+            "AZURE_STORAGE_SAS_TOKEN",
+            "AZURE_CLIENT_SECRET",
+        ),
+        ("AZURE_STORAGE_ACCOUNT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"),
+        {},
+    ),
+    "ssh": ((), (), {}),
+}
+_SSH_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A DVC remote as a run uses it.
+
+    ``folder`` is set for a local one. ``options`` are DVC's own, ``files``
+    those of them whose value is a file that has to travel. ``secrets`` and
+    ``environment`` are variables, ``secret_files`` variables that name files
+    with secrets. ``origin`` says where the choice was made.
+    """
+
+    url: str
+    origin: str
+    folder: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secret_files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def scheme(self) -> str:
+        """``s3``, ``gs``, ``azure``, ``ssh``, ``webdav``, ``http`` …, or ``local``."""
+        return "local" if self.folder is not None else urlsplit(self.url).scheme
+
+    @property
+    def shown(self) -> str:
+        """The remote's address without credentials."""
+        if self.folder is not None:
+            return str(self.folder)
+        return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", self.url)
+
+
+def find_remote(root: Path, environ: Mapping[str, str], url: str | None = None) -> Remote:
+    """The remote of a run in the project at ``root``.
+
+    Raises ConfigurationError if the configuration is damaged or names a remote
+    that it does not define.
+    """
+    if url:
+        return _remote(url, "DVC_REMOTE_URL", {}, base=root, environ=environ)
+    name, options, folder = _configured(root, environ)
+    if name is None:
+        return _remote(DEFAULT_FOLDER, "the default", {}, base=root, environ=environ)
+    address = options.pop("url", None)
+    if not address:
+        raise ConfigurationError(f"the DVC remote {name!r} has no url", place=".dvc/config")
+    origin = f"remote {name!r} of the DVC configuration"
+    return _remote(address, origin, options, base=folder, environ=environ)
+
+
+def local_remote(root: Path, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The folder of the run's remote, if it is one on this machine."""
+    environ = os.environ if environ is None else environ
+    return find_remote(root, environ, environ.get("DVC_REMOTE_URL")).folder
+
+
+def _remote(
+    url: str, origin: str, options: dict[str, str], *, base: Path, environ: Mapping[str, str]
+) -> Remote:
+    match = re.match(r"^([a-z][a-z0-9+.-]*)://", url)
+    if not match or match[1] == "file":
+        path = Path(url.removeprefix("file://")).expanduser()
+        folder = path if path.is_absolute() else Path(os.path.normpath(base / path))
+        return Remote(url=str(folder), origin=origin, folder=folder)
+    scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "sftp": "ssh"}.get(match[1], match[1])
+    secret, plain, paths = _VARIABLES.get(scheme, ((), (), {}))
+    files = {
+        key: Path(options[key]).expanduser() for key in _FILES if options.get(key, "").startswith(("/", "~"))
+    }
+    for key in _FILES:
+        value = options.get(key, "")
+        if value and key not in files and value.lower() not in {"true", "false"}:
+            files[key] = Path(os.path.normpath(base / value))
+    if scheme == "ssh" and "keyfile" not in files and "password" not in options:
+        files.update((("keyfile", key),) if (key := _first_file(_SSH_KEYS)) else ())
+    for key, path in files.items():
+        if not path.is_file():
+            raise ConfigurationError(
+                f"{key} of the DVC remote names a file that is not there: {path}", place=".dvc/config"
+            )
+    return Remote(
+        url=url,
+        origin=origin,
+        options=options,
+        files=files,
+        secrets={name: environ[name] for name in secret if environ.get(name)},
+        environment={name: environ[name] for name in plain if environ.get(name)},
+        secret_files=_secret_files(paths, environ, secret),
+    )
+
+
+def _secret_files(
+    paths: Mapping[str, str], environ: Mapping[str, str], secret: tuple[str, ...]
+) -> dict[str, Path]:
+    found = {}
+    given = any(environ.get(name) for name in secret)
+    for name, usual in paths.items():
+        if environ.get(name):
+            path = Path(environ[name]).expanduser()
+            if not path.is_file():
+                raise ConfigurationError(f"{name} names a file that is not there: {path}")
+            found[name] = path
+        elif usual and not given and (path := Path(usual).expanduser()).is_file():
+            found[name] = path
+    return found
+
+
+def _first_file(candidates: tuple[str, ...]) -> Path | None:
+    return next((path for each in candidates if (path := Path(each).expanduser()).is_file()), None)
+
+
+def _configured(root: Path, environ: Mapping[str, str]) -> tuple[str | None, dict[str, str], Path]:
+    """The default remote's name and options from all of DVC's levels, later ones winning."""
+    sections: dict[str, dict[str, str]] = {}
+    bases: dict[str, Path] = {}
+    for path in _levels(root, environ):
+        for section, options in _read(path).items():
+            sections.setdefault(section, {}).update(options)
+            if "url" in options:
+                bases[section] = path.parent
+    name = sections.get("core", {}).get("remote")
+    if name is None:
+        return None, {}, root
+    options = dict(sections.get(f'remote "{name}"', {}))
+    if not options:
+        known = [match[1] for key in sections if (match := re.fullmatch(r'remote "(.*)"', key))]
+        raise ConfigurationError(
+            f"the DVC configuration has no remote {name!r}",
+            hint=did_you_mean(name, known),
+            place=".dvc/config",
+        )
+    base = bases.get(f'remote "{name}"', root / ".dvc")
+    match = re.match(r"^remote://([^/]+)/?(.*)$", options.get("url", ""))
+    if match:
+        parent = sections.get(f'remote "{match[1]}"', {})
+        options = {**parent, **options, "url": f"{parent.get('url', '').rstrip('/')}/{match[2]}"}
+        base = bases.get(f'remote "{match[1]}"', base)
+    return name, options, base
+
+
+def _levels(root: Path, environ: Mapping[str, str]) -> list[Path]:
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")  # noqa: PTH118
+    return [
+        Path(environ.get("DVC_SYSTEM_CONFIG_DIR") or "/etc/xdg/dvc", "config"),
+        Path(environ.get("DVC_GLOBAL_CONFIG_DIR") or Path(home, "dvc"), "config"),
+        root / ".dvc" / "config",
+        root / ".dvc" / "config.local",
+    ]
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False, default_section="")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except (configparser.Error, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        raise ConfigurationError(
+            "the DVC configuration can't be read",
+            why=str(error).splitlines()[0],
+            place=f"{path}:{line}" if line else str(path),
+        ) from None
+    return {
+        name.strip("'"): {key: value.strip().strip("\"'") for key, value in parser.items(name)}
+        for name in parser.sections()
+    }

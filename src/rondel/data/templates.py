@@ -1,0 +1,135 @@
+"""Templates in ``dvc.yaml``, resolved by DVC itself.
+
+``${…}``, ``vars``, ``foreach`` and ``matrix`` are a small language, and DVC is
+its only definition. DVC is asked in a process of its own (importing it here
+would slow every run down); the answer is kept under ``.rondel/cache`` by the
+content of the files it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rondel.data.params import changed_text
+from rondel.data.yamlfile import parse_yaml, write_atomic
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ASK = """
+import json, sys
+from dvc.repo import Repo
+from dvc.parsing import DataResolver
+from dvc.utils.serialize import load_yaml
+repo = Repo(uninitialized=True)
+file = sys.argv[1]
+try:
+    resolver = DataResolver(repo, repo.fs.abspath(repo.fs.parent(file) or "."), load_yaml(file))
+    print(json.dumps(resolver.resolve()["stages"], default=str))
+except Exception as error:
+    causes = []
+    while error is not None:
+        causes.append(str(error))
+        error = error.__cause__
+    sys.exit("\\n".join(dict.fromkeys(causes)))
+"""
+
+
+def needed(text: str, value: Mapping[str, Any]) -> bool:
+    """Whether the file uses templates anywhere in its stages."""
+    stages = value.get("stages") or {}
+    loops = any(isinstance(body, dict) and ({"foreach", "matrix"} & body.keys()) for body in stages.values())
+    return loops or "${" in text
+
+
+def resolve(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages of ``file`` with all templates resolved.
+
+    ``overrides`` (dotted keys of ``params.yaml``) are seen by templates, too.
+    Raises ConfigurationError with DVC's own message, or if DVC is not installed.
+    """
+    sources = _sources(root, file, text, overrides)
+    digest = hashlib.sha256(json.dumps([file, sorted(sources.items())]).encode()).hexdigest()
+    kept = root / ".rondel" / "cache" / "templates" / f"{digest}.json"
+    try:
+        answer: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        answer = _ask(file, sources)
+        write_atomic(kept, json.dumps(answer).encode())
+    return answer
+
+
+def _sources(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, str]:
+    """The files that can take part: the file itself, and every file that holds variables."""
+    folder = posixpath.dirname(file)
+    names = {posixpath.join(folder, "params.yaml")}
+    value = parse_yaml(text, file)
+    bodies = list((value.get("stages") or {}).values())
+    for holder in [value, *bodies, *(body.get("do") for body in bodies if isinstance(body, dict))]:
+        if not isinstance(holder, dict):
+            continue
+        wdir = str(holder.get("wdir") or ".")
+        if "${" not in wdir:
+            names.add(posixpath.normpath(posixpath.join(folder, wdir, "params.yaml")))
+        for item in holder.get("vars") or ():
+            if isinstance(item, str):
+                path = re.sub(r":[^/]*$", "", item)
+                names.add(posixpath.normpath(posixpath.join(folder, path)))
+                names.add(posixpath.normpath(posixpath.join(folder, wdir, path)))
+    sources = {file: text}
+    for name in names:
+        if not name.startswith("../") and (root / name).is_file():
+            content = (root / name).read_text(encoding="utf-8")
+            if posixpath.basename(name) == "params.yaml" and overrides:
+                content = changed_text(name, content, overrides, partial=True)
+            sources[name] = content
+    return sources
+
+
+def _ask(file: str, sources: Mapping[str, str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="rondel-dvc-") as folder:
+        for name, content in sources.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        done = subprocess.run(
+            [dvc_python(), "-c", _ASK, file],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=None,
+        )
+    if done.returncode:
+        raise ConfigurationError(
+            "DVC can't resolve the templates", why=done.stderr.strip()[-2000:], place=file
+        )
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def dvc_python() -> str:
+    """An interpreter that can import DVC: this one, or that of ``dvc`` on the PATH."""
+    if importlib.util.find_spec("dvc") is not None:
+        return sys.executable
+    found = shutil.which("dvc")
+    if found:
+        with Path(found).open("rb") as script:
+            first = script.readline(512)
+        if first.startswith(b"#!") and b"python" in first:
+            return first[2:].decode().split()[0]
+    raise ConfigurationError(
+        "dvc.yaml uses templates, and DVC is not installed here to resolve them",
+        hint="install it: pip install 'rondel[mlops]'",
+    )

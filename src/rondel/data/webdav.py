@@ -1,0 +1,254 @@
+"""Serves a folder as a DVC remote over WebDAV: a child process of the run, on loopback, with a token.
+
+``python -m rondel.data.webdav`` reads one JSON line (folder, token) from its
+standard input, prints one JSON line (port), and serves until that input ends:
+that happens when the run ends, however it ends, also by ``kill -9``. The token
+stands in no command line and in no environment.
+
+An upload becomes visible only when it is whole: it is written beside its
+place, compared with the length that was announced and, for an object of
+DVC's, with the md5 that is its name, and then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import re
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rondel.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USER = "rondel"
+_START_SECONDS = 30.0
+_STALE_SECONDS = 24 * 3600
+_OBJECT = re.compile(r"/files/md5/([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?$")
+_UPLOAD = ".rondel-upload-"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A folder that is being served: the port on 127.0.0.1, and the token to show as password."""
+
+    port: int
+    token: str = field(repr=False)
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[Served]:
+    """Serve ``folder`` while the block lasts. Raises DataError if the server does not start."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"the DVC remote {folder} can't be made", why=str(error)) from None
+    token = secrets.token_urlsafe(24)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rondel.data.webdav"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the run; it ends this process when it is done
+    )
+    try:
+        yield Served(_start(process, folder, token), token)
+    finally:
+        _stop(process)
+
+
+def _start(process: subprocess.Popen[bytes], folder: Path, token: str) -> int:
+    assert process.stdin is not None  # noqa: S101 - both are pipes
+    assert process.stdout is not None  # noqa: S101
+    line = b""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps({"folder": str(folder), "token": token}).encode() + b"\n")
+        process.stdin.flush()
+        if select.select([process.stdout], [], [], _START_SECONDS)[0]:
+            line = process.stdout.readline()
+    try:
+        return int(json.loads(line)["port"])
+    except (ValueError, KeyError, TypeError):
+        process.kill()
+        said = process.stderr.read().decode(errors="replace")[-1000:] if process.stderr else ""
+        raise DataError(
+            "the server of the local DVC remote did not start",
+            why=said.strip() or f"it said nothing within {_START_SECONDS:.0f} s",
+            hint="pip install 'rondel[mlops]' brings what it needs",
+        ) from None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Upload:
+    """A file that replaces ``path`` when it is complete, and otherwise never was."""
+
+    def __init__(self, path: Path, length: int | None) -> None:
+        self._path = path
+        self._length = length
+        self._temporary = path.with_name(f"{_UPLOAD}{secrets.token_hex(8)}")
+        self._file = self._temporary.open("wb")
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        """Append ``data``."""
+        self._digest.update(data)
+        self._size += len(data)
+        return self._file.write(data)
+
+    def close(self) -> None:
+        """Put the file in its place. Raises ValueError, leaving nothing, if it is damaged or cut short."""
+        if self._file.closed:
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        named = _OBJECT.search(str(self._path))
+        wrong = named is not None and self._digest.hexdigest() != named[1] + named[2]
+        if wrong or (self._length is not None and self._size != self._length):
+            self.discard()
+            raise ValueError("the upload is incomplete or damaged")
+        self._temporary.chmod(0o444 if named else 0o644)
+        self._temporary.replace(self._path)
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def clean(folder: Path, now: float) -> None:
+    """Remove what uploads of killed runs left behind: temporary files older than a day."""
+    for path in folder.glob(f"files/md5/*/{_UPLOAD}*"):
+        with contextlib.suppress(OSError):
+            if now - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+
+
+def make_app(folder: Path, token: str) -> Any:
+    """The WSGI application. Imports wsgidav."""
+    from wsgidav.fs_dav_provider import FileResource, FilesystemProvider, FolderResource
+    from wsgidav.wsgidav_app import WsgiDAVApp
+
+    class ObjectFile(FileResource):  # type: ignore[misc]
+        """A file whose uploads are atomic; it need not exist yet."""
+
+        def __init__(self, path: str, environ: dict[str, Any], file_path: str) -> None:
+            self._upload: Upload | None = None
+            if Path(file_path).exists():
+                super().__init__(path, environ, file_path)
+                return
+            # An object that is about to be uploaded: it has a name and a folder, but no content.
+            super(FileResource, self).__init__(path, environ)
+            self._file_path = file_path
+            self.file_stat = Path(file_path).parent.stat()
+            self.name = Path(file_path).name
+
+        def begin_write(self, *, content_type: str | None = None) -> Upload:
+            del content_type
+            length = self.environ.get("CONTENT_LENGTH")
+            self._upload = Upload(Path(self._file_path), int(length) if length else None)
+            return self._upload
+
+        def end_write(self, *, with_errors: bool) -> None:
+            if with_errors and self._upload is not None:
+                self._upload.discard()
+
+        def get_etag(self) -> str | None:
+            stat = Path(self._file_path).stat()
+            return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+    class ObjectFolder(FolderResource):  # type: ignore[misc]
+        """A folder that makes no empty file in advance."""
+
+        def create_empty_resource(self, name: str) -> ObjectFile:
+            path = f"{self.path.rstrip('/')}/{name}"
+            return ObjectFile(path, self.environ, self.provider._loc_to_file_path(path, self.environ))  # noqa: SLF001
+
+        def get_member_names(self) -> list[str]:
+            return [name for name in super().get_member_names() if not name.startswith(_UPLOAD)]
+
+        def create_collection(self, name: str) -> None:
+            # Two runs that push at once make the same folders.
+            path = f"{self.path.rstrip('/')}/{name}"
+            Path(self.provider._loc_to_file_path(path, self.environ)).mkdir(exist_ok=True)  # noqa: SLF001
+
+    class ObjectProvider(FilesystemProvider):  # type: ignore[misc]
+        """The folder, with those resources."""
+
+        def get_resource_inst(self, path: str, environ: dict[str, Any]) -> Any:
+            file_path = self._loc_to_file_path(path, environ)
+            if not Path(file_path).exists():
+                return None
+            kind = ObjectFolder if Path(file_path).is_dir() else ObjectFile
+            return kind(path, environ, file_path)
+
+    return WsgiDAVApp(
+        {
+            "provider_mapping": {"/": ObjectProvider(str(folder), readonly=False)},
+            "http_authenticator": {
+                "domain_controller": None,
+                "accept_basic": True,
+                "accept_digest": False,
+                "default_to_digest": False,
+            },
+            "simple_dc": {"user_mapping": {"*": {USER: {"password": token}}}},
+            "dir_browser": {"enable": False},
+            "lock_storage": False,
+            "property_manager": None,
+            "verbose": 0,
+            "logging": {"enable": False},
+        }
+    )
+
+
+def main(source: IO[bytes] | None = None) -> None:
+    """Serve as the module's text says. Ends when standard input ends."""
+    # If the run is killed its end of the pipe closes; this is a second rope.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    source = source or sys.stdin.buffer
+    line = source.readline()
+    if not line:
+        return
+    options = json.loads(line)
+    folder = Path(options["folder"])
+    from cheroot import wsgi
+
+    server = wsgi.Server(("127.0.0.1", 0), make_app(folder, options["token"]), numthreads=8, server_name=USER)
+    server.prepare()
+    print(json.dumps({"port": server.bind_addr[1]}), flush=True)
+    threading.Thread(target=clean, args=(folder, time.time()), daemon=True).start()
+    threading.Thread(target=server.serve, daemon=True).start()
+    while source.read(4096):
+        pass
+    os._exit(0)  # uploads that were not finished leave a temporary file, which `clean` removes
+
+
+if __name__ == "__main__":
+    main()

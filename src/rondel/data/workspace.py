@@ -1,0 +1,103 @@
+"""Which files of the project a stage sees: git's, and yours that git does not ignore.
+
+What ``.gitignore`` excludes and what DVC keeps stays outside. The answer is a
+list of exclude patterns for ``host.directory``: that list is short where the
+list of all files is long.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.data.model import DvcProject
+
+ALWAYS = (".git", ".rondel", ".dvc/tmp", ".dvc/cache", ".dvc/config.local", "**/__pycache__")
+_WITHOUT_GIT = (
+    ".venv",
+    "venv",
+    "**/.mypy_cache",
+    "**/.pytest_cache",
+    "**/.ruff_cache",
+    "**/*.pyc",
+    "**/node_modules",
+    "mlruns",
+    "mlflow.db",
+)
+
+
+def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
+    """Patterns, in the style of ``.dockerignore``, of what does not belong to the stages' workspace."""
+    owned = [_escape(path) for path in project.owned()]
+    ignored = _git_ignored(project.root)
+    rest = _WITHOUT_GIT + _gitignore_lines(project.root) if ignored is None else _collapse(ignored)
+    return tuple(dict.fromkeys([*ALWAYS, *owned, *rest]))
+
+
+def _git_ignored(root: Path) -> list[str] | None:
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--others", "--ignored"]
+    command += ["--exclude-standard", "--directory"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
+    except OSError:
+        return None
+    if done.returncode:
+        return None
+    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+
+
+def _collapse(paths: Iterable[str]) -> tuple[str, ...]:
+    kept = []
+    for path in paths:
+        name = path.rstrip("/")
+        if not re.search(r"(^|/)__pycache__(/|$)", name) and name not in ALWAYS:
+            kept.append(_escape(name))
+    return tuple(kept)
+
+
+def _gitignore_lines(root: Path) -> tuple[str, ...]:
+    """The root's ``.gitignore`` as far as its patterns mean the same in a ``.dockerignore``."""
+    try:
+        lines = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    found = []
+    for line in lines:
+        rule = line.strip()
+        if not rule or rule.startswith("#"):
+            continue
+        sign = "!" if rule.startswith("!") else ""
+        body = rule.removeprefix("!").rstrip("/")
+        found.append(sign + (body.lstrip("/") if "/" in body else f"**/{body}"))
+    return tuple(found)
+
+
+def _escape(path: str) -> str:
+    return re.sub(r"([\\*?\[\]!])", r"\\\1", path)
+
+
+def workspace_files(project: DvcProject) -> tuple[str, ...]:
+    """Every file that a stage sees, relative to the root, sorted: for keys that depend on all of them."""
+    import pathspec
+
+    spec = pathspec.PathSpec.from_lines("gitignore", [_anchored(p) for p in workspace_excludes(project)])
+    found = []
+    for folder, folders, files in os.walk(project.root):
+        relative = Path(folder).relative_to(project.root).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        folders[:] = [name for name in folders if not spec.match_file(f"{prefix}{name}/")]
+        found += [f"{prefix}{name}" for name in files if not spec.match_file(f"{prefix}{name}")]
+    return tuple(sorted(found))
+
+
+def _anchored(pattern: str) -> str:
+    """A ``.dockerignore`` pattern as ``.gitignore`` writes it: anchored at the root unless it says ``**``."""
+    sign = "!" if pattern.startswith("!") else ""
+    body = pattern.removeprefix("!")
+    return sign + (body if body.startswith("**/") else f"/{body}")

@@ -46,11 +46,8 @@ def warm() -> None:
         server = {"MLFLOW_TRACKING_URI": _server(clone), "MLFLOW_EXPERIMENT_NAME": "bench"}
         runs, bare, through = iter(range(201, 300)), [], []
         for _ in range(TIMES):
-            bare.append(
-                clone.run(
-                    "python", "-m", "workload.train", "--max-iter", str(next(runs)), **inside(clone), **server
-                )
-            )
+            entry = ("python", "-m", "workload.train", "--max-iter", str(next(runs)))
+            bare.append(clone.run(*entry, changes={**inside(clone), **server}))
             override = f"train.max_iter={next(runs)}"
             through.append(clone.run(*PIPELINE, "--only", "train", "-P", override, changes=inside(clone)))
     host, pipeline = min(run.seconds for run in bare), min(run.seconds for run in through)

@@ -1,6 +1,6 @@
 """The reference pipeline: flight delays, from the raw tables to a model that passed its gate.
 
-    dagger run python ci/main.py train
+``dagger run python ci/main.py train`` runs ``train`` and what it needs.
 """
 
 from rondel import Pipeline, StageContext

@@ -17,7 +17,7 @@ from rondel.errors import ConfigurationError, did_you_mean, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lark import Lark, Token, Tree, UnexpectedInput
+    from lark import Lark, UnexpectedInput
 
 Operator = Literal[">=", "<=", ">", "<", "==", "!="]
 NoChampion = Literal["pass", "fail"]
@@ -186,26 +186,26 @@ def _rule(text: str, tree: Any) -> Rule:
     )
 
 
-def _metric(text: str, tree: Tree[Token]) -> MetricName:
+def _metric(text: str, tree: Any) -> MetricName:
     first = tree.children[0]
-    name = ".".join(_word(token) for token in first.children)  # type: ignore[union-attr]
+    name = ".".join(_word(token) for token in first.children)
     if name == CHAMPION or name.startswith(f"{CHAMPION}."):
         raise _Mistake(
             RuleMistake(
                 text=text,
-                column=first.meta.start_pos,  # type: ignore[union-attr]
+                column=first.meta.start_pos,
                 what="the champion stands on the right side",
                 hint="write: roc_auc >= champion.roc_auc - 0.005",
             )
         )
     pairs = []
     for part in tree.children[1:]:
-        column, value = part.children  # type: ignore[union-attr]
+        column, value = part.children
         pairs.append((_word(column), _word(value)))
     return MetricName(name=name, slice=tuple(pairs))
 
 
-def _bound(text: str, tree: Tree[Token]) -> Bound:
+def _bound(text: str, tree: Any) -> Bound:
     offset, factor, champion = 0.0, 1.0, None
     sign = 1.0
     for child in tree.children:
@@ -224,7 +224,7 @@ def _bound(text: str, tree: Tree[Token]) -> Bound:
             factor = sign
             for part in child.children:
                 if getattr(part, "data", "") == "champion":
-                    champion = _metric(text, part.children[-1])  # type: ignore[union-attr, arg-type]
+                    champion = _metric(text, part.children[-1])
                 else:
                     factor *= float(str(part))
         sign = 1.0

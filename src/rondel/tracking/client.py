@@ -343,7 +343,9 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext | bool:
     if not endpoint.uri.startswith("https:"):
         return False
     if not endpoint.verify:
-        context = ssl._create_unverified_context()
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     else:
         context = ssl.create_default_context(cafile=str(endpoint.ca_file) if endpoint.ca_file else None)
     if endpoint.client_cert:

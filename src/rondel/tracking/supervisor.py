@@ -129,7 +129,7 @@ class Supervisor:
                 cwd=self._folder.path,
                 env=environment,
                 process_group=0,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509
             )
         write(self._folder, self._state("starting"))
         deadline = time.monotonic() + START_SECONDS
@@ -287,6 +287,7 @@ def _free(port: int) -> bool:
 
 
 def _end_with_parent() -> None:
+    # Runs between fork and exec, which is safe here: the supervisor has one thread.
     # MLflow's command passes SIGTERM on to its worker, so a killed supervisor leaves no server.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError
+from rondel.engine.evaluate.execs import Command, bind_services, decode, exec_spec
+from rondel.engine.evaluate.joined import Joined
 from rondel.engine.evaluate.outward import Outward, way_out
-from rondel.engine.sandbox import JoinNetwork, Network
+from rondel.engine.sandbox import ExecRefused, JoinNetwork
 from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Place, Relay
 from rondel.engine.values.container import Port
 from rondel.engine.values.service import (
@@ -37,11 +39,13 @@ from rondel.engine.values.service import (
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from rondel.engine.evaluate.session import Session
     from rondel.engine.sandbox import Process
     from rondel.engine.sandbox.network import Forward
+    from rondel.engine.store import Output
+    from rondel.engine.values import Container
 
 DETACH_SECONDS = 10.0
 TERMINATE_SECONDS = 10.0
@@ -51,15 +55,6 @@ _LOOPBACK = ("127.0.0.1", "::1")
 
 class ServiceError(EngineError):
     """A service cannot be started, or is not what was asked for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
-    """How a container reaches its services: what its ExecSpec takes over."""
-
-    network: Network | JoinNetwork = Network.HOST
-    hosts: tuple[tuple[str, str], ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +204,18 @@ class Services:
         return running
 
     async def _start_container(self, running: Running, service: ContainerService) -> None:
-        from rondel.engine.evaluate.commands import service_spec
-
         namespace = running.namespace = await self.relay.namespace()
         users = [
             (alias, await running.stack.enter_async_context(self._used(bound)))
             for alias, bound in await self._all_started(service.container.services)
         ]
         joined = await self._links(namespace, users, running.stack, own=hostname_of(service))
-        spec = await service_spec(
-            self._session, service.container, service.args, joined=joined, insecure=service.insecure
-        )
-        running.process = await self._session.sandbox.start(spec)
+        command = Command(container=service.container, args=service.args, insecure=service.insecure)
+        spec = await exec_spec(self._session, command, joined, running.stack)
+        try:
+            running.process = await self._session.sandbox.start(spec)
+        except ExecRefused as refused:
+            raise ExecError(refused.what, cmd=service.args, exit_code=refused.exit_code_seen) from None
         running.behind = tuple(
             Behind(port.port, port.protocol, Destination(namespace, _LOOPBACK, port.port))
             for port in service.ports
@@ -414,10 +409,8 @@ class Services:
                 pass  # the relay is gone, and all of this with it
         running.ended.set()
 
-    def _text(self, output: object) -> str:
-        from rondel.engine.evaluate.commands import output_text
-
-        return output_text(self._session, output)
+    def _text(self, output: Output) -> str:
+        return decode(self._session.store.tail(output, ERROR_OUTPUT_LIMIT + 1024))
 
     async def aclose(self) -> None:
         """Stop everything at the session's end; the processes have half a second together."""
@@ -433,6 +426,13 @@ class Services:
             with anyio.move_on_after(0.5):
                 await running.process.wait()
         await self._end(running, kill=True)
+
+
+@bind_services
+@asynccontextmanager
+async def _around_a_command(session: Session, container: Container) -> AsyncIterator[Joined]:
+    async with session.part(Services).bound(container.services) as joined:
+        yield joined
 
 
 def backoff(first: float, longest: float) -> Iterable[float]:

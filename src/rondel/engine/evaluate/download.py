@@ -1,0 +1,165 @@
+"""Files fetched over HTTP, streamed into the store; unchanged ones are not sent again."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import anyio.to_thread
+
+from rondel.engine.evaluate.services import Services
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx
+
+    from rondel.engine.evaluate.session import Session
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TIMEOUT_SECONDS = 60.0
+
+
+class DownloadError(EngineError):
+    """A URL cannot be fetched, or its content is not the expected one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A download: its blob's digest, and when the server says it changed (nanoseconds)."""
+
+    digest: str
+    modified_ns: int | None = None
+
+
+def file_name(url: str) -> str:
+    """The name a download gets when nobody names it: the path's last part."""
+    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
+    return name if name not in {"", ".", ".."} else "index"
+
+
+def check_checksum(checksum: str | None) -> str | None:
+    """The expected digest, None if none is; raises DownloadError for what is no SHA-256 digest."""
+    if not checksum:
+        return None
+    if _DIGEST.fullmatch(checksum) is None:
+        raise DownloadError(
+            f'invalid checksum "{checksum}"', hint="give it as sha256: and 64 hexadecimal digits"
+        )
+    return checksum
+
+
+async def download(
+    session: Session,
+    url: str,
+    *,
+    checksum: str | None = None,
+    authorization: str = "",
+    service: object | None = None,
+) -> Fetched:
+    """Fetch a URL into the store. Raises DownloadError.
+
+    Without credentials the server is asked only for what changed since the last time. Redirects
+    are followed; the Authorization header goes to the first host only (httpx sees to it).
+    """
+    import httpx
+
+    expected = check_checksum(checksum)
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise DownloadError(f'unsupported protocol scheme in "{url}"', hint="http and https are fetched")
+    remembered = not authorization and service is None
+    known = session.store.index.get("http", url) if remembered else None
+    if known is not None and not session.store.blobs.has(known["digest"]):
+        known = None
+    headers = {"Accept-Encoding": "identity", "User-Agent": "rondel"}
+    if authorization:
+        headers["Authorization"] = authorization
+    headers |= _conditions(known)
+    try:
+        async with _opened(session, url, headers, service) as response:
+            if response.status_code == httpx.codes.NOT_MODIFIED and known is not None:
+                digest = known["digest"]
+                _check(expected, digest)
+                return Fetched(digest=digest, modified_ns=_modified(known.get("modified", "")))
+            if response.status_code != httpx.codes.OK:
+                text = f"{response.status_code} {response.reason_phrase}".strip()
+                raise DownloadError(f"invalid response status {text}", why=_shown(url))
+            digest = await _keep(session, response, expected)
+            modified = response.headers.get("last-modified", "")
+            if remembered:
+                etag = response.headers.get("etag", "")
+                session.store.index.put("http", url, {"digest": digest, "etag": etag, "modified": modified})
+            return Fetched(digest=digest, modified_ns=_modified(modified))
+    except httpx.InvalidURL as error:
+        raise DownloadError(f"invalid URL: {error}") from error
+    except httpx.HTTPError as error:
+        raise DownloadError(f"cannot fetch {_shown(url)}", why=str(error) or type(error).__name__) from error
+
+
+def _conditions(known: Any) -> dict[str, str]:
+    if known and known.get("etag"):
+        return {"If-None-Match": known["etag"]}
+    return {"If-Modified-Since": known["modified"]} if known and known.get("modified") else {}
+
+
+def _shown(url: str) -> str:
+    """The URL without a login or a query, which may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _check(expected: str | None, digest: str) -> None:
+    if expected is not None and digest != expected:
+        raise DownloadError(f"http checksum mismatch: expected {expected}, got {digest}")
+
+
+def _modified(text: str) -> int | None:
+    try:
+        return int(email.utils.parsedate_to_datetime(text).timestamp()) * 10**9 if text else None
+    except (ValueError, TypeError):
+        return None
+
+
+@asynccontextmanager
+async def _opened(
+    session: Session, url: str, headers: dict[str, str], service: object | None
+) -> AsyncIterator[httpx.Response]:
+    import httpx
+
+    async with AsyncExitStack() as stack:
+        extensions: dict[str, Any] = {}
+        target = httpx.URL(url)
+        if service is not None:
+            joined = await stack.enter_async_context(session.part(Services).bound([("", service)]))
+            address = next((address for address, name in joined.hosts if name == target.host), None)
+            if address is not None:
+                headers = {**headers, "Host": target.netloc.decode()}
+                extensions["sni_hostname"] = target.host
+                target = target.copy_with(host=address)
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(
+                timeout=_TIMEOUT_SECONDS, follow_redirects=True, trust_env=service is None, max_redirects=10
+            )
+        )
+        yield await stack.enter_async_context(
+            client.stream("GET", target, headers=headers, extensions=extensions)
+        )
+
+
+async def _keep(session: Session, response: httpx.Response, expected: str | None) -> str:
+    """Stream a body into a blob; nothing of it stays when it breaks off or is not the expected one."""
+    blobs = session.store.blobs
+    writer, path = blobs.create()
+    try:
+        async for piece in response.aiter_raw():
+            await anyio.to_thread.run_sync(writer.write, piece)
+        _check(expected, writer.current_digest())
+        return await anyio.to_thread.run_sync(blobs.keep, writer, path)
+    except BaseException:
+        blobs.drop(writer, path)
+        raise

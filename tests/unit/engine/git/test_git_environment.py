@@ -1,0 +1,65 @@
+"""What git commands get to see."""
+
+import pytest
+
+from rondel.engine.evaluate.gitops import Access, GitError, _with_credentials, clean_url, environment
+
+
+def settings(env):
+    count = int(env["GIT_CONFIG_COUNT"])
+    return {env[f"GIT_CONFIG_KEY_{n}"]: env[f"GIT_CONFIG_VALUE_{n}"] for n in range(count)}
+
+
+def test_only_named_protocols_are_open_and_no_hook_runs():
+    env = environment(Access(url="https://host/r.git"), {})
+    found = settings(env)
+    assert found["protocol.allow"] == "never"
+    assert found["protocol.https.allow"] == "always"
+    assert "protocol.file.allow" not in found
+    assert "protocol.ext.allow" not in found
+    assert found["core.hooksPath"] == "/dev/null"
+    assert found["remote.rondel.url"] == "https://host/r.git"
+
+
+def test_files_are_opened_only_for_local_repositories():
+    found = settings(environment(Access(url="file:///x/r.git"), {}))
+    assert found["protocol.file.allow"] == "always"
+    assert "protocol.https.allow" not in found
+
+
+def test_nothing_of_the_user_s_git_takes_part():
+    own = {"GIT_DIR": "/x", "GIT_CONFIG_GLOBAL": "/home/x", "GIT_SSH": "evil", "PATH": "/bin", "https_proxy": "p"}
+    env = environment(Access(url="https://h/r"), own)
+    assert "GIT_DIR" not in env
+    assert "GIT_SSH" not in env
+    assert env["GIT_CONFIG_GLOBAL"] == "/dev/null"
+    assert env["GIT_CONFIG_NOSYSTEM"] == "1"
+    assert env["PATH"] == "/bin"
+    assert env["https_proxy"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://host/r.git", "https://host/r.git"),
+        ("git://host:9/r", "git://host:9/r"),
+        ("git@host:team/r.git", "git@host:team/r.git"),
+        ("ssh://git@host/r.git", "ssh://git@host/r.git"),
+        ("github.com/team/r", "https://github.com/team/r"),
+    ],
+)
+def test_urls_are_taken_as_git_takes_them(given, url):
+    assert clean_url(given) == url
+
+
+@pytest.mark.parametrize("url", ["file:///etc", "ext::sh -c id", "/tmp/r", "../r", "--upload-pack=x", "", "ftp://h/r"])
+def test_other_protocols_and_options_are_refused(url):
+    with pytest.raises(GitError):
+        clean_url(url)
+
+
+def test_a_login_in_a_url_becomes_a_header_of_that_host_only():
+    url, found, silent = _with_credentials("https://me:tok@host:8443/r.git")
+    assert url == "https://host:8443/r.git"
+    assert list(found) == ["http.https://host:8443/.extraHeader"]
+    assert "tok" in silent

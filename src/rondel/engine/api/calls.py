@@ -62,7 +62,7 @@ class Calls:
         async def make() -> Any:
             answer = await self._run(obj, served, self._key(obj, definition, own), given)
             made = self._wrap(answer, obj, definition, digest, shown, given, self._key(obj, definition, own))
-            if served.memo:
+            if served.memo and not (isinstance(answer, Keyed) and answer.fresh):
                 self.objects[digest] = made
             return made
 

@@ -31,11 +31,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """A value with its own key, for content that comes from outside the query."""
+    """A value with its own key, for content that comes from outside the query.
+
+    ``pin`` makes the key part of the object's ID; ``fresh`` has the same call made anew next time.
+    """
 
     value: Any
     key: str
     pin: bool = False
+    fresh: bool = False
 
 
 class Caller(Protocol):

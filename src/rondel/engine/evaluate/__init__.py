@@ -26,6 +26,7 @@ long as the session (a pool, running services) is had by ``session.part(SomeClas
 once as ``SomeClass(session)``, and closed at the end if it has ``aclose()``.
 """
 
+from rondel.engine.evaluate import edits, execs, hostfiles, patches  # register their operations
 from rondel.engine.evaluate.errors import ExecError, NotServed
 from rondel.engine.evaluate.flights import Flights
 from rondel.engine.evaluate.operations import edit, edited, operation

@@ -84,7 +84,7 @@ class FileMount:
     """A file mounted with copy-on-write."""
 
     path: str
-    source: Fs
+    source: Fs | None
     file: str
 
 

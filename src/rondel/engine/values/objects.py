@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rondel.engine.values.node import Fs, digest_of
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory of a file system; ``fs`` None is the empty one, ``path`` is absolute inside it."""
+    """A directory of a file system; ``fs`` None is the empty one, ``path`` is absolute inside it.
+
+    ``named`` is the path as the caller gave it, for errors.
+    """
 
     fs: Fs | None = None
     path: str = "/"
+    named: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a file system; ``path`` is absolute inside it, links in it are followed."""
+    """A file of a file system; ``path`` is absolute inside it, links in it are followed.
 
-    fs: Fs
+    ``named`` is the path as the caller gave it, for errors.
+    """
+
+    fs: Fs | None
     path: str
+    named: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

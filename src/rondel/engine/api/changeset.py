@@ -1,0 +1,214 @@
+"""What differs between two directories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import normpath
+
+import anyio.to_thread
+
+from rondel.engine.api.exports import export_to
+from rondel.engine.api.objects import Obj
+from rondel.engine.api.places import directory_entry
+from rondel.engine.api.registry import Context, field, register_type
+from rondel.engine.api.values import DiffStat
+from rondel.engine.evaluate import edited
+from rondel.engine.evaluate.patches import diff_text, line_counts
+from rondel.engine.evaluate.trees import Changes, changes_between
+from rondel.engine.values import Directory, File, Fs
+from rondel.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Changeset:
+    """The way from one directory to another."""
+
+    before: Directory
+    after: Directory
+
+
+register_type(Changeset, "Changeset")
+
+
+async def _changes(ctx: Context, self: Changeset) -> Changes:
+    old_view, old = await directory_entry(ctx, self.before)
+    new_view, new = await directory_entry(ctx, self.after)
+    return await anyio.to_thread.run_sync(changes_between, old_view, old.path, new_view, new.path)
+
+
+def _inputs(*directories: Directory) -> tuple[Fs, ...]:
+    return tuple(d.fs for d in directories if d.fs is not None)
+
+
+@field("Query", "changeset")
+async def changeset(ctx: Context, self: None) -> Changeset:
+    """No changes at all."""
+    return Changeset(Directory(), Directory())
+
+
+@field("Directory", "changes", from_=Directory)
+async def changes(ctx: Context, self: Directory, *, from_: Directory) -> Changeset:
+    """The way from another directory to this one."""
+    return Changeset(from_, self)
+
+
+@field("Directory", "diff", other=Directory)
+async def diff(ctx: Context, self: Directory, *, other: Directory) -> Directory:
+    """What another directory has that this one has not, or has otherwise."""
+    return await _layer(ctx, Changeset(self, other))
+
+
+@field("Directory", "withChanges", changes=Changeset)
+async def with_changes(ctx: Context, self: Directory, *, changes: Changeset) -> Directory:  # noqa: F811 - the schema's name
+    """The directory with changes made to it."""
+    found = await _changes(ctx, changes)
+    edit = edited(
+        "changes.apply",
+        self.fs,
+        self.path,
+        changes.after.path,
+        [*found.added, *found.modified],
+        list(found.removed),
+        inputs=_inputs(changes.after),
+    )
+    return Directory(edit, self.path, self.named)
+
+
+@field("Changeset", "addedPaths")
+async def added_paths(ctx: Context, self: Changeset) -> list[str]:
+    """What is new, directories with a slash."""
+    return list((await _changes(ctx, self)).added)
+
+
+@field("Changeset", "modifiedPaths")
+async def modified_paths(ctx: Context, self: Changeset) -> list[str]:
+    """What was changed."""
+    return list((await _changes(ctx, self)).modified)
+
+
+@field("Changeset", "removedPaths")
+async def removed_paths(ctx: Context, self: Changeset) -> list[str]:
+    """What is gone; of directories only the topmost."""
+    return list((await _changes(ctx, self)).removed)
+
+
+@field("Changeset", "isEmpty")
+async def is_empty(ctx: Context, self: Changeset) -> bool:
+    """Whether nothing differs."""
+    return (await _changes(ctx, self)).empty
+
+
+@field("Changeset", "sync")
+async def sync(ctx: Context, self: Changeset) -> Obj:
+    """Evaluate both directories."""
+    await _changes(ctx, self)
+    return ctx.obj
+
+
+async def _layer(ctx: Context, self: Changeset) -> Directory:
+    found = await _changes(ctx, self)
+    if not (found.added or found.modified):
+        return Directory()
+    paths = [*found.added, *found.modified]
+    edit = edited("changes.apply", None, "/", self.after.path, paths, [], inputs=_inputs(self.after))
+    return Directory(edit)
+
+
+@field("Changeset", "layer")
+async def layer(ctx: Context, self: Changeset) -> Directory:
+    """Only what was added and modified."""
+    return await _layer(ctx, self)
+
+
+async def _patch(ctx: Context, self: Changeset) -> str:
+    found = await _changes(ctx, self)
+    old_view, old = await directory_entry(ctx, self.before)
+    new_view, new = await directory_entry(ctx, self.after)
+    return await diff_text(old_view, old.path, new_view, new.path, found)
+
+
+@field("Changeset", "asPatch")
+async def as_patch(ctx: Context, self: Changeset) -> File:
+    """The changes as a patch that git understands."""
+    text = await _patch(ctx, self)
+    return File(edited("file.write", None, "/changes.patch", text, 0o644, ""), "/changes.patch")
+
+
+@field("Changeset", "diffStats")
+async def diff_stats(ctx: Context, self: Changeset) -> list[DiffStat]:
+    """How many lines each change adds and removes."""
+    found = await _changes(ctx, self)
+    counts = line_counts(await _patch(ctx, self))
+    rows = [(path, "ADDED") for path in found.added] + [(path, "MODIFIED") for path in found.modified]
+    rows += [(path, "REMOVED") for path in found.removed]
+    return [DiffStat(path, kind, *counts.get(path, (0, 0))) for path, kind in sorted(rows)]
+
+
+@field("Changeset", "export")
+async def export(ctx: Context, self: Changeset, *, path: str) -> str:
+    """Make the changes in a directory of the host."""
+    found = await _changes(ctx, self)
+    dest = Path(normpath(ctx.session.workdir / path))
+    layer = await _layer(ctx, self)
+    view, top = await directory_entry(ctx, layer)
+    await export_to(ctx.session, view, top.path, dest)
+    await anyio.to_thread.run_sync(_remove, dest, found.removed)
+    return str(dest)
+
+
+def _remove(root: Path, paths: tuple[str, ...]) -> None:
+    """Remove paths below a directory, never through a link."""
+    import shutil
+
+    for path in paths:
+        target = root / path.rstrip("/")
+        if target.resolve().parent != target.parent.resolve() or not target.parent.resolve().is_relative_to(
+            root.resolve()
+        ):
+            continue
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        elif target.is_dir():
+            shutil.rmtree(target)
+
+
+@field("Changeset", "withChangeset", changes=Changeset)
+async def with_changeset(
+    ctx: Context, self: Changeset, *, changes: Changeset, on_conflict: str  # noqa: F811
+) -> Changeset:
+    """These changes and others on top; a path that both touch is a conflict."""
+    return await _merged(ctx, self, [changes], on_conflict)
+
+
+@field("Changeset", "withChangesets", changes=Changeset)
+async def with_changesets(
+    ctx: Context, self: Changeset, *, changes: list[Changeset], on_conflict: str  # noqa: F811
+) -> Changeset:
+    """These changes and several others."""
+    return await _merged(ctx, self, changes, on_conflict)
+
+
+async def _merged(ctx: Context, self: Changeset, others: list[Changeset], on_conflict: str) -> Changeset:
+    if on_conflict not in {"FAIL", "FAIL_EARLY", "PREFER_OURS", "PREFER_THEIRS"}:
+        raise EngineError(f"conflict strategy {on_conflict} is not served by Rondel's embedded engine")
+    own = await _changes(ctx, self)
+    touched = {path for path in (*own.added, *own.modified, *own.removed) if not path.endswith("/")}
+    after = self.after
+    for other in others:
+        found = await _changes(ctx, other)
+        conflicts = sorted(
+            path
+            for path in (*found.added, *found.modified, *found.removed)
+            if path in touched and not path.endswith("/")
+        )
+        if conflicts and on_conflict.startswith("FAIL"):
+            raise EngineError(f"changes conflict: {', '.join(conflicts)}")
+        ours = set(conflicts) if on_conflict == "PREFER_OURS" else set()
+        paths = [path for path in (*found.added, *found.modified) if path not in ours]
+        removed = [path for path in found.removed if path not in ours]
+        inputs = _inputs(other.after)
+        edit = edited("changes.apply", after.fs, after.path, other.after.path, paths, removed, inputs=inputs)
+        after = Directory(edit, after.path)
+        touched.update(path for path in (*found.added, *found.modified, *found.removed))
+    return Changeset(self.before, after)

@@ -1,0 +1,108 @@
+"""Commands and what they wrote."""
+
+from __future__ import annotations
+
+from rondel.engine.api.expansion import expanded
+from rondel.engine.api.objects import Obj
+from rondel.engine.api.registry import Context, field
+from rondel.engine.evaluate.execs import Command, after, decode, exec_node
+from rondel.engine.store import Output, Result
+from rondel.engine.values import Container
+from rondel.errors import EngineError
+
+
+def command_line(
+    container: Container, args: list[str], *, use_entrypoint: bool = False, expand: bool = False
+) -> tuple[str, ...]:
+    """The whole command for some arguments. Raises EngineError when there is nothing to run."""
+    words = tuple(args) or container.config.cmd
+    if expand:
+        words = tuple(expanded(container, word) for word in words)
+    if use_entrypoint:
+        words = container.config.entrypoint + words
+    if not words:
+        raise EngineError("no command has been set")
+    return words
+
+
+@field("Container", "withExec")
+async def with_exec(
+    ctx: Context,
+    self: Container,
+    *,
+    args: list[str],
+    use_entrypoint: bool,
+    stdin: str,
+    redirect_stdin: str,
+    redirect_stdout: str,
+    redirect_stderr: str,
+    expect: str,
+    experimental_privileged_nesting: bool,
+    insecure_root_capabilities: bool,
+    expand: bool,
+    no_init: bool,
+) -> Container:
+    """Record a command; it runs when somebody asks for what it leaves."""
+    if stdin and redirect_stdin:
+        raise EngineError("cannot set both stdin and redirectStdin")
+    if experimental_privileged_nesting:
+        raise EngineError(
+            "experimentalPrivilegedNesting is not served by Rondel's embedded engine: "
+            "run this under a Dagger engine"
+        )
+    command = Command(
+        container=self,
+        args=command_line(self, args, use_entrypoint=use_entrypoint, expand=expand),
+        stdin=stdin,
+        redirect_stdin=redirect_stdin,
+        redirect_stdout=redirect_stdout,
+        redirect_stderr=redirect_stderr,
+        expect=expect,
+        no_init=no_init,
+        insecure=insecure_root_capabilities,
+    )
+    return after(command, exec_node(command, ctx.key))
+
+
+async def last_result(ctx: Context, container: Container) -> Result:
+    """The result of the latest command. Raises EngineError when there was none."""
+    await ctx.session.settle(container)
+    if container.last_exec is None:
+        raise EngineError("no command has been set")
+    return await ctx.session.run(container.last_exec)
+
+
+def _text(ctx: Context, output: Output) -> str:
+    return decode(ctx.session.store.read(output))
+
+
+@field("Container", "stdout")
+async def stdout(ctx: Context, self: Container) -> str:
+    """What the latest command wrote to its standard output."""
+    return _text(ctx, (await last_result(ctx, self)).stdout)
+
+
+@field("Container", "stderr")
+async def stderr(ctx: Context, self: Container) -> str:
+    """What the latest command wrote to its standard error."""
+    return _text(ctx, (await last_result(ctx, self)).stderr)
+
+
+@field("Container", "combinedOutput")
+async def combined_output(ctx: Context, self: Container) -> str:
+    """What the latest command wrote to both, in order."""
+    return _text(ctx, (await last_result(ctx, self)).combined)
+
+
+@field("Container", "exitCode")
+async def exit_code(ctx: Context, self: Container) -> int:
+    """The latest command's exit code."""
+    return (await last_result(ctx, self)).exit_code
+
+
+@field("Container", "sync")
+async def sync(ctx: Context, self: Container) -> Obj:
+    """Evaluate the container, commands and file changes alike."""
+    await ctx.session.settle(self)
+    await ctx.snapshot(self.fs)
+    return ctx.obj

@@ -1,0 +1,188 @@
+"""A container's files and directories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rondel.engine.api.directory import copy_options, existence, mode_of, stat_of
+from rondel.engine.api.expansion import expand_path
+from rondel.engine.api.places import change, locate
+from rondel.engine.api.registry import Context, field
+from rondel.engine.api.values import Stat
+from rondel.engine.evaluate import edited
+from rondel.engine.values import Container, Directory, File, Fs
+
+Edit = Callable[[Fs | None, str], Fs]
+
+
+@field("Container", "rootfs")
+async def rootfs(ctx: Context, self: Container) -> Directory:
+    """The root file system, without what is mounted."""
+    return Directory(self.fs)
+
+
+@field("Container", "withRootfs", directory=Directory)
+async def with_rootfs(ctx: Context, self: Container, *, directory: Directory) -> Container:
+    """Replace the root file system."""
+    if directory.path == "/":
+        return self.with_fs(directory.fs)
+    return self.with_fs(_copied(None, "/", directory))
+
+
+def _copied(fs: Fs | None, path: str, source: Directory, **options: Any) -> Fs | None:
+    if source.fs is None and fs is None and path == "/":
+        return None
+    return edited(
+        "dir.copy", fs, copy_options(path, source, **options), inputs=() if source.fs is None else (source.fs,)
+    )
+
+
+@field("Container", "directory")
+async def directory(ctx: Context, self: Container, *, path: str, expand: bool) -> Directory:
+    """A directory, from the root file system or a mount."""
+    path = expand_path(self, path, expand)
+    fs, inner = locate(self, path)
+    return Directory(fs, inner, path)
+
+
+@field("Container", "file")
+async def file(ctx: Context, self: Container, *, path: str, expand: bool) -> File:
+    """A file, from the root file system or a mount."""
+    path = expand_path(self, path, expand)
+    fs, inner = locate(self, path)
+    return File(fs, inner, path)
+
+
+@field("Container", "exists", settle=True)
+async def exists(
+    ctx: Context,
+    self: Container,
+    *,
+    path: str,
+    expected_type: str | None,
+    do_not_follow_symlinks: bool,
+    expand: bool,
+) -> bool:
+    """Whether something is at a path."""
+    fs, inner = locate(self, expand_path(self, path, expand))
+    return existence(await ctx.view(fs), inner, expected_type, follow=not do_not_follow_symlinks)
+
+
+@field("Container", "stat", settle=True)
+async def stat(ctx: Context, self: Container, *, path: str, do_not_follow_symlinks: bool) -> Stat:
+    """What is at a path."""
+    fs, inner = locate(self, path)
+    return stat_of(await ctx.view(fs), inner, path, follow=not do_not_follow_symlinks)
+
+
+@field("Container", "withNewFile")
+async def with_new_file(
+    ctx: Context, self: Container, *, path: str, contents: str, permissions: int | None, owner: str, expand: bool
+) -> Container:
+    """Put a new file."""
+
+    def edit(fs: Fs | None, inner: str) -> Fs:
+        return edited("file.write", fs, inner.rstrip("/") or "/", contents, mode_of(permissions), owner)
+
+    return change(self, expand_path(self, path, expand), edit)
+
+
+@field("Container", "withFile", source=File)
+async def with_file(
+    ctx: Context,
+    self: Container,
+    *,
+    path: str,
+    source: File,
+    permissions: int | None,
+    owner: str,
+    expand: bool,
+) -> Container:
+    """Copy a file."""
+    return change(self, expand_path(self, path, expand), _file_copy(source, permissions, owner))
+
+
+def _file_copy(source: File, permissions: int | None, owner: str) -> Edit:
+    def edit(fs: Fs | None, inner: str) -> Fs:
+        inputs = () if source.fs is None else (source.fs,)
+        return edited("file.copy", fs, inner, source.path, mode_of(permissions), owner, inputs=inputs)
+
+    return edit
+
+
+@field("Container", "withFiles", sources=File)
+async def with_files(
+    ctx: Context,
+    self: Container,
+    *,
+    path: str,
+    sources: list[File],
+    permissions: int | None,
+    owner: str,
+    expand: bool,
+) -> Container:
+    """Copy files into a directory."""
+    path = expand_path(self, path, expand).rstrip("/") + "/"
+    for source in sources:
+        self = change(self, path, _file_copy(source, permissions, owner))  # noqa: PLW0642 - a fold
+    return self
+
+
+@field("Container", "withDirectory", source=Directory)
+async def with_directory(
+    ctx: Context,
+    self: Container,
+    *,
+    path: str,
+    source: Directory,
+    exclude: list[str],
+    include: list[str],
+    gitignore: bool,
+    owner: str,
+    expand: bool,
+    permissions: int | None,
+) -> Container:
+    """Copy a directory's content, merging."""
+    options: dict[str, Any] = {
+        "include": include,
+        "exclude": exclude,
+        "gitignore": gitignore,
+        "owner": owner,
+        "mode": mode_of(permissions),
+    }
+
+    def edit(fs: Fs | None, inner: str) -> Fs:
+        inputs = () if source.fs is None else (source.fs,)
+        return edited("dir.copy", fs, copy_options(inner.rstrip("/") or "/", source, **options), inputs=inputs)
+
+    return change(self, expand_path(self, path, expand), edit)
+
+
+@field("Container", "withSymlink")
+async def with_symlink(
+    ctx: Context, self: Container, *, target: str, link_name: str, expand: bool
+) -> Container:
+    """Make a symbolic link."""
+    target = expand_path(self, target, expand)
+    return change(
+        self, expand_path(self, link_name, expand), lambda fs, inner: edited("link.make", fs, target, inner)
+    )
+
+
+def _without(fs: Fs | None, inner: str) -> Fs:
+    return edited("path.remove", fs, [inner.rstrip("/") or "/"], "/")
+
+
+@field("Container", "withoutFile", "withoutDirectory")
+async def without(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
+    """Remove what is at a path, or what matches it."""
+    return change(self, expand_path(self, path, expand), _without)
+
+
+@field("Container", "withoutFiles")
+async def without_files(ctx: Context, self: Container, *, paths: list[str], expand: bool) -> Container:
+    """Remove several files."""
+    for path in paths:
+        self = change(self, expand_path(self, path, expand), _without)  # noqa: PLW0642 - a fold
+    return self

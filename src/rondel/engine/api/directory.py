@@ -1,0 +1,319 @@
+"""Directories."""
+
+from __future__ import annotations
+
+import posixpath
+import stat as modes
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from rondel.engine.api.exports import export_to
+from rondel.engine.api.objects import Obj
+from rondel.engine.api.places import beside, directory_entry, inside, require_file
+from rondel.engine.api.registry import Context, field
+from rondel.engine.api.searching import search_tree
+from rondel.engine.api.values import SearchResult, Stat
+from rondel.engine.evaluate import edited
+from rondel.engine.evaluate.patterns import compile_glob
+from rondel.engine.evaluate.trees import tree_digest
+from rondel.engine.store import Entry, PathError, View
+from rondel.engine.values import Directory, File, Fs
+from rondel.errors import EngineError
+
+# -- reading
+
+
+def _shown(entry: Entry) -> str:
+    return entry.name + ("/" if entry.is_dir else "")
+
+
+@field("Directory", "entries")
+async def entries(ctx: Context, self: Directory, *, path: str | None) -> list[str]:
+    """The names in the directory or one below it; directories end in a slash."""
+    view, top = await directory_entry(ctx, self)
+    try:
+        return [_shown(entry) for entry in view.scandir(inside(top.path, path or ""))]
+    except PathError as error:
+        raise EngineError(f"open {path}: {error.text}") from None
+
+
+@field("Directory", "glob")
+async def glob(ctx: Context, self: Directory, *, pattern: str) -> list[str]:
+    """The paths below the directory that match a pattern."""
+    matcher = compile_glob(pattern)
+    view, top = await directory_entry(ctx, self)
+    cut = len(top.path.rstrip("/")) + 1
+    found = [
+        entry.path[cut:] + ("/" if entry.is_dir else "")
+        for entry in view.walk(top.path)
+        if matcher.fullmatch(entry.path[cut:])
+    ]
+    return sorted(found)
+
+
+@field("Directory", "name")
+async def name(ctx: Context, self: Directory) -> str:
+    """The directory's name, with a slash."""
+    return posixpath.basename(self.path.rstrip("/")) + "/"
+
+
+@field("Directory", "digest")
+async def digest(ctx: Context, self: Directory) -> str:
+    """A digest of the content, however it was made."""
+    view, top = await directory_entry(ctx, self)
+    return await anyio.to_thread.run_sync(tree_digest, view, top.path)
+
+
+@field("Directory", "sync")
+async def sync(ctx: Context, self: Directory) -> Obj:
+    """Evaluate the directory."""
+    await directory_entry(ctx, self)
+    return ctx.obj
+
+
+def existence(view: View, path: str, expected: str | None, *, follow: bool) -> bool:
+    """Whether something of an expected type is at a path."""
+    entry = view.lookup(path, follow=follow and expected not in {"SYMLINK", "SYMLINK_TYPE"})
+    if entry is None:
+        return False
+    kinds = {"REGULAR": entry.is_file, "DIRECTORY": entry.is_dir, "SYMLINK": entry.is_link}
+    return kinds[expected.removesuffix("_TYPE")] if expected else True
+
+
+@field("Directory", "exists")
+async def exists(
+    ctx: Context, self: Directory, *, path: str, expected_type: str | None, do_not_follow_symlinks: bool
+) -> bool:
+    """Whether something is at a path."""
+    view, top = await directory_entry(ctx, self)
+    return existence(view, inside(top.path, path), expected_type, follow=not do_not_follow_symlinks)
+
+
+def stat_of(view: View, path: str, shown: str, *, follow: bool = True) -> Stat:
+    """What is at a path. Raises EngineError when it is nothing."""
+    entry = view.lookup(path, follow=follow)
+    if entry is None:
+        raise EngineError(f"stat {shown}: no such file or directory")
+    kind = "DIRECTORY" if entry.is_dir else "SYMLINK" if entry.is_link else "REGULAR"
+    kind = kind if entry.is_dir or entry.is_link or entry.is_file else "UNKNOWN"
+    return Stat(posixpath.basename(path.rstrip("/")), entry.size, modes.S_IMODE(entry.mode) & 0o777, kind)
+
+
+@field("Directory", "stat")
+async def stat(ctx: Context, self: Directory, *, path: str, do_not_follow_symlinks: bool) -> Stat:
+    """What is at a path."""
+    view, top = await directory_entry(ctx, self)
+    return stat_of(view, inside(top.path, path), path, follow=not do_not_follow_symlinks)
+
+
+@field("Directory", "findUp")
+async def find_up(ctx: Context, self: Directory, *, name: str, start: str) -> str | None:
+    """The nearest path of a name, from a directory upwards."""
+    view, top = await directory_entry(ctx, self)
+    here = posixpath.normpath("/" + start)
+    while True:
+        found = posixpath.join(here, name)
+        if view.lookup(inside(top.path, found)) is not None:
+            return found.lstrip("/")
+        if here == "/":
+            return None
+        here = posixpath.dirname(here)
+
+
+@field("Directory", "search")
+async def search(
+    ctx: Context, self: Directory, *, paths: list[str], globs: list[str], **options: Any
+) -> list[SearchResult]:
+    """The lines that match a regular expression or text."""
+    view, top = await directory_entry(ctx, self)
+    return await anyio.to_thread.run_sync(lambda: search_tree(view, top.path, paths, globs, options))
+
+
+@field("Directory", "export")
+async def export(ctx: Context, self: Directory, *, path: str, wipe: bool) -> str:
+    """Write the directory to the host; the absolute path it went to."""
+    view, top = await directory_entry(ctx, self)
+    dest = Path(posixpath.normpath(ctx.session.workdir / path))
+    await export_to(ctx.session, view, top.path, dest, wipe=wipe)
+    return str(dest)
+
+
+# -- parts
+
+
+@field("Directory", "directory")
+async def directory(ctx: Context, self: Directory, *, path: str) -> Directory:
+    """A directory below this one."""
+    return Directory(self.fs, beside(self.path, path), path)
+
+
+@field("Directory", "file")
+async def file(ctx: Context, self: Directory, *, path: str) -> File:
+    """A file below this directory; it has to be there."""
+    target = beside(self.path, path)
+    require_file(await ctx.view(self.fs), target, path)
+    return File(self.fs, target, path)
+
+
+# -- changes
+
+
+def mode_of(permissions: int | None) -> int | None:
+    """Permission bits as a file gets them: without setuid, setgid and sticky."""
+    return None if permissions is None else permissions & 0o777
+
+
+def changed(directory: Directory, fs: Fs) -> Directory:
+    """The same directory on a changed file system."""
+    return Directory(fs, directory.path, directory.named)
+
+
+@field("Directory", "withNewFile")
+async def with_new_file(
+    ctx: Context, self: Directory, *, path: str, contents: str, permissions: int | None
+) -> Directory:
+    """Put a new file."""
+    mode = mode_of(permissions)
+    fs = edited("file.write", self.fs, inside(self.path, path), contents, 0o644 if mode is None else mode, "")
+    return changed(self, fs)
+
+
+@field("Directory", "withNewDirectory")
+async def with_new_directory(
+    ctx: Context, self: Directory, *, path: str, permissions: int | None
+) -> Directory:
+    """Make a directory, with its parents."""
+    if posixpath.normpath(path).split("/")[0] == "..":
+        raise EngineError(f'cannot create directory outside parent: "{path}"')
+    return changed(self, edited("dir.make", self.fs, inside(self.path, path), mode_of(permissions)))
+
+
+@field("Directory", "withSymlink")
+async def with_symlink(ctx: Context, self: Directory, *, target: str, link_name: str) -> Directory:
+    """Make a symbolic link."""
+    return changed(self, edited("link.make", self.fs, target, inside(self.path, link_name)))
+
+
+def copy_options(
+    dst: str,
+    source: Directory,
+    *,
+    include: list[str] | tuple[str, ...] = (),
+    exclude: list[str] | tuple[str, ...] = (),
+    gitignore: bool = False,
+    owner: str = "",
+    mode: int | None = None,
+) -> dict[str, Any]:
+    """The parameters of a ``dir.copy`` edit."""
+    return {
+        "dst": dst,
+        "src": source.path,
+        "include": list(include),
+        "exclude": list(exclude),
+        "gitignore": gitignore,
+        "owner": owner,
+        "mode": mode,
+    }
+
+
+@field("Directory", "withDirectory", source=Directory)
+async def with_directory(
+    ctx: Context,
+    self: Directory,
+    *,
+    path: str,
+    source: Directory,
+    exclude: list[str],
+    include: list[str],
+    gitignore: bool,
+    owner: str,
+    permissions: int | None,
+) -> Directory:
+    """Copy a directory's content, merging."""
+    options = copy_options(
+        inside(self.path, path),
+        source,
+        include=include,
+        exclude=exclude,
+        gitignore=gitignore,
+        owner=owner,
+        mode=mode_of(permissions),
+    )
+    inputs = () if source.fs is None else (source.fs,)
+    return changed(self, edited("dir.copy", self.fs, options, inputs=inputs))
+
+
+@field("Directory", "withFile", source=File)
+async def with_file(
+    ctx: Context, self: Directory, *, path: str, source: File, permissions: int | None, owner: str
+) -> Directory:
+    """Copy a file."""
+    trailing = "/" if path.endswith("/") else ""
+    return changed(
+        self, _copy_file(self.fs, inside(self.path, path) + trailing, source, permissions, owner)
+    )
+
+
+def _copy_file(fs: Fs | None, dst: str, source: File, permissions: int | None, owner: str = "") -> Fs:
+    inputs = () if source.fs is None else (source.fs,)
+    return edited("file.copy", fs, dst, source.path, mode_of(permissions), owner, inputs=inputs)
+
+
+@field("Directory", "withFiles", sources=File)
+async def with_files(
+    ctx: Context, self: Directory, *, path: str, sources: list[File], permissions: int | None
+) -> Directory:
+    """Copy files into a directory."""
+    for source in sources:
+        fs = _copy_file(self.fs, inside(self.path, path).rstrip("/") + "/", source, permissions)
+        self = changed(self, fs)  # noqa: PLW0642 - a fold
+    return self
+
+
+@field("Directory", "filter")
+async def filter_(
+    ctx: Context, self: Directory, *, exclude: list[str], include: list[str], gitignore: bool
+) -> Directory:
+    """Only what patterns and .gitignore files leave."""
+    return changed(self, edited("dir.filter", self.fs, self.path, include, exclude, gitignore))
+
+
+@field("Directory", "withoutFile", "withoutDirectory")
+async def without(ctx: Context, self: Directory, *, path: str) -> Directory:
+    """Remove what is at a path, or what matches it."""
+    return changed(self, edited("path.remove", self.fs, [inside(self.path, path)], self.path))
+
+
+@field("Directory", "withoutFiles")
+async def without_files(ctx: Context, self: Directory, *, paths: list[str]) -> Directory:
+    """Remove several files."""
+    removed = [inside(self.path, path) for path in paths]
+    return changed(self, edited("path.remove", self.fs, removed, self.path))
+
+
+@field("Directory", "withTimestamps")
+async def with_timestamps(ctx: Context, self: Directory, *, timestamp: int) -> Directory:
+    """Set every modification time, in seconds since the epoch."""
+    return changed(self, edited("meta.times", self.fs, self.path, timestamp))
+
+
+@field("Directory", "chown")
+async def chown(ctx: Context, self: Directory, *, path: str, owner: str) -> Directory:
+    """Change the owner of a path and all below it; numbers only."""
+    return changed(self, edited("meta.owner", self.fs, inside(self.path, path), owner))
+
+
+@field("Directory", "withPatch")
+async def with_patch(ctx: Context, self: Directory, *, patch: str) -> Directory:
+    """Apply a patch as git does."""
+    return changed(self, edited("patch.apply", self.fs, self.path, patch))
+
+
+@field("Directory", "withPatchFile", patch=File)
+async def with_patch_file(ctx: Context, self: Directory, *, patch: File) -> Directory:
+    """Apply a patch from a file."""
+    view = await ctx.view(patch.fs)
+    text = view.read(require_file(view, patch.path, patch.named).path).decode("utf-8", "surrogateescape")
+    return changed(self, edited("patch.apply", self.fs, self.path, text))

@@ -1,0 +1,123 @@
+"""Files."""
+
+from __future__ import annotations
+
+import itertools
+import posixpath
+from typing import Any
+
+import anyio.to_thread
+
+from rondel.engine.api.directory import stat_of
+from rondel.engine.api.exports import export_to, file_destination
+from rondel.engine.api.objects import Obj
+from rondel.engine.api.places import file_entry
+from rondel.engine.api.registry import Context, field
+from rondel.engine.api.searching import search_tree
+from rondel.engine.api.values import SearchResult, Stat
+from rondel.engine.evaluate import edited
+from rondel.engine.evaluate.execs import decode
+from rondel.engine.evaluate.trees import file_digest
+from rondel.engine.values import File
+from rondel.errors import EngineError
+
+MAX_CONTENTS = 128 * 1024 * 1024
+
+
+@field("File", "contents")
+async def contents(ctx: Context, self: File, *, offset_lines: int | None, limit_lines: int | None) -> str:
+    """The file's text, or some of its lines."""
+    view, entry = await file_entry(ctx, self)
+    if entry.size > MAX_CONTENTS:
+        raise EngineError(f"file size {entry.size} exceeds limit {MAX_CONTENTS}; use export instead")
+    data = await anyio.to_thread.run_sync(entry.real.read_bytes)
+    if offset_lines is None and limit_lines is None:
+        return decode(data)
+    start = max(offset_lines or 0, 0)
+    end = None if limit_lines is None else start + limit_lines
+    lines = data.split(b"\n")
+    parts = [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+    return decode(b"".join(itertools.islice(parts, start, end)))
+
+
+@field("File", "size")
+async def size(ctx: Context, self: File) -> int:
+    """The size in bytes."""
+    return (await file_entry(ctx, self))[1].size
+
+
+@field("File", "name")
+async def name(ctx: Context, self: File) -> str:
+    """The file's name."""
+    return posixpath.basename(self.path)
+
+
+@field("File", "stat")
+async def stat(ctx: Context, self: File) -> Stat:
+    """What the file is."""
+    view, _ = await file_entry(ctx, self)
+    return stat_of(view, self.path, self.named or self.path)
+
+
+@field("File", "digest")
+async def digest(ctx: Context, self: File, *, exclude_metadata: bool) -> str:
+    """A digest of content and metadata; the name does not count."""
+    view, entry = await file_entry(ctx, self)
+    return await anyio.to_thread.run_sync(lambda: file_digest(view, entry, metadata=not exclude_metadata))
+
+
+@field("File", "sync")
+async def sync(ctx: Context, self: File) -> Obj:
+    """Evaluate the file."""
+    await file_entry(ctx, self)
+    return ctx.obj
+
+
+@field("File", "export")
+async def export(ctx: Context, self: File, *, path: str, allow_parent_dir_path: bool) -> str:
+    """Write the file to the host; the absolute path that was named."""
+    view, entry = await file_entry(ctx, self)
+    name = posixpath.basename(self.path)
+    dest = file_destination(ctx.session, path, name, allow_directory=allow_parent_dir_path)
+    await export_to(ctx.session, view, entry.path, dest)
+    return str(posixpath.normpath(ctx.session.workdir / path))
+
+
+@field("File", "withName")
+async def with_name(ctx: Context, self: File, *, name: str) -> File:
+    """The same file under another name."""
+    if "/" in name:
+        raise EngineError(f'file name "{name}" must not contain a directory')
+    inputs = () if self.fs is None else (self.fs,)
+    return File(edited("file.copy", None, f"/{name}", self.path, None, "", inputs=inputs), f"/{name}")
+
+
+@field("File", "withTimestamps")
+async def with_timestamps(ctx: Context, self: File, *, timestamp: int) -> File:
+    """Set the modification time, in seconds since the epoch."""
+    return File(edited("meta.times", self.fs, self.path, timestamp), self.path, self.named)
+
+
+@field("File", "chown")
+async def chown(ctx: Context, self: File, *, owner: str) -> File:
+    """Change the owner; numbers only."""
+    return File(edited("meta.owner", self.fs, self.path, owner), self.path, self.named)
+
+
+@field("File", "withReplaced")
+async def with_replaced(
+    ctx: Context, self: File, *, search: str, replacement: str, all: bool, first_from: int | None  # noqa: A002
+) -> File:
+    """Replace a text; it has to occur once, unless ``all`` or ``firstFrom`` (a line) says otherwise."""
+    edit = edited("file.replace", self.fs, self.path, search, replacement, all, first_from)
+    return File(edit, self.path, self.named)
+
+
+@field("File", "search")
+async def search(
+    ctx: Context, self: File, *, paths: list[str], globs: list[str], **options: Any
+) -> list[SearchResult]:
+    """The lines that match a regular expression or text."""
+    view, _ = await file_entry(ctx, self)
+    top, name = posixpath.split(self.path)
+    return await anyio.to_thread.run_sync(lambda: search_tree(view, top, [name], [], options))

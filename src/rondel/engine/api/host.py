@@ -1,0 +1,74 @@
+"""The client's machine: its directories, files and sockets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rondel.engine.api.registry import Context, Keyed, field, register_type
+from rondel.engine.evaluate.hostfiles import host_directory, host_file
+from rondel.engine.values import Directory, File, Socket, digest_of
+from rondel.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine that the client runs on."""
+
+
+register_type(Host, "Host")
+
+
+@field("Query", "host")
+async def host(ctx: Context, self: None) -> Host:
+    """The client's machine."""
+    return Host()
+
+
+def host_path(ctx: Context, path: str) -> Path:
+    """A path of the client: relative to its directory, ``~`` its home."""
+    return Path(os.path.normpath(ctx.session.workdir / os.path.expanduser(path)))
+
+
+@field("Host", "directory")
+async def directory(
+    ctx: Context,
+    self: Host,
+    *,
+    path: str,
+    exclude: list[str],
+    include: list[str],
+    no_cache: bool,
+    gitignore: bool,
+) -> Keyed:
+    """A directory as it is now; read once a session, unless ``noCache`` asks for more."""
+    if not path:
+        raise EngineError("host directory: the path is empty")
+    root = host_path(ctx, path)
+    fs = await host_directory(ctx.session, root, include, exclude, gitignore=gitignore)
+    return Keyed(Directory(fs), fs.key, pin=no_cache, fresh=no_cache)
+
+
+@field("Host", "file")
+async def file(ctx: Context, self: Host, *, path: str, no_cache: bool) -> Keyed:
+    """A file as it is now; read once a session, unless ``noCache`` asks for more."""
+    fs, inner = await host_file(ctx.session, host_path(ctx, path))
+    return Keyed(File(fs, inner), digest_of("host file", fs.key), pin=no_cache, fresh=no_cache)
+
+
+@field("Host", "unixSocket")
+async def unix_socket(ctx: Context, self: Host, *, path: str) -> Socket:
+    """A Unix socket."""
+    return Socket(str(host_path(ctx, path)))
+
+
+@field("Host", "findUp")
+async def find_up(ctx: Context, self: Host, *, name: str, no_cache: bool) -> str | None:
+    """The nearest path of a name, from the client's directory upwards, relative to it."""
+    start = ctx.session.workdir
+    for folder in (start, *start.parents):
+        found = folder / name
+        if os.path.lexists(found):
+            return os.path.relpath(found, start)
+    return None

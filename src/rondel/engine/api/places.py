@@ -1,0 +1,99 @@
+"""Where a path of a directory, file or container leads, and the errors when it does not."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import replace
+
+from rondel.engine.api.registry import Context
+from rondel.engine.evaluate.execs import absolute
+from rondel.engine.store import Entry, View
+from rondel.engine.values import CacheMount, Container, Directory, DirectoryMount, File, FileMount, Fs, TempMount
+from rondel.errors import EngineError
+
+
+def inside(root: str, path: str) -> str:
+    """A path below a directory; ``..`` cannot lead above it."""
+    return posixpath.join(root, posixpath.normpath("/" + path).lstrip("/")).rstrip("/") or "/"
+
+
+def beside(root: str, path: str) -> str:
+    """A path seen from a directory; ``..`` may lead above it, within the file system."""
+    return "/" + posixpath.normpath(posixpath.join(root, path.lstrip("/") or ".")).lstrip("/")
+
+
+async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, Entry]:
+    """The evaluated directory. Raises EngineError when there is none."""
+    view = await ctx.view(directory.fs)
+    entry = view.lookup(directory.path)
+    shown = directory.named or directory.path
+    if entry is None:
+        raise EngineError(f"stat {shown}: no such file or directory")
+    if not entry.is_dir:
+        raise EngineError(f"path {shown} is a file, not a directory")
+    return view, entry
+
+
+async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
+    """The evaluated file. Raises EngineError when there is none."""
+    view = await ctx.view(file.fs)
+    return view, require_file(view, file.path, file.named or file.path)
+
+
+def require_file(view: View, path: str, shown: str) -> Entry:
+    """The regular file at a path, links followed. Raises EngineError naming it as ``shown``."""
+    entry = view.lookup(path)
+    if entry is None:
+        raise EngineError(f"stat {shown}: no such file or directory")
+    if entry.is_dir:
+        raise EngineError(f"path {shown} is a directory, not a file")
+    return entry
+
+
+def locate(container: Container, path: str) -> tuple[Fs | None, str]:
+    """The file system that shows at a container path, and the path in it: the root's or a mount's.
+
+    Raises EngineError for what lies in a cache volume or a temporary mount.
+    """
+    full = absolute(container, path)
+    mount = _mount_at(container, full)
+    if isinstance(mount, CacheMount):
+        raise EngineError(f"{path}: cannot retrieve path from cache")
+    if isinstance(mount, TempMount):
+        raise EngineError(f"{path}: cannot retrieve path from tmpfs")
+    if isinstance(mount, DirectoryMount):
+        return mount.source, inside(mount.subpath, full[len(mount.path) :])
+    if isinstance(mount, FileMount):
+        return mount.source, mount.file
+    return container.fs, full
+
+
+def _mount_at(container: Container, full: str) -> object | None:
+    """The innermost mount that covers a path; secrets and sockets cover nothing here."""
+    best = None
+    for mount in container.mounts:
+        holds = full == mount.path or full.startswith(mount.path.rstrip("/") + "/")
+        visible = isinstance(mount, CacheMount | TempMount | DirectoryMount | FileMount)
+        if holds and visible and (best is None or len(mount.path) >= len(best.path)):
+            best = mount
+    return best
+
+
+def change(
+    container: Container, path: str, edit: Callable[[Fs | None, str], Fs], *, whole_mount: bool = False
+) -> Container:
+    """The container with an edit made at a path: in its root file system, or in the mount there.
+
+    ``edit`` gets the file system and the path in it, and answers the changed file system. With
+    ``whole_mount`` an edit right at a mount's path goes below it.
+    """
+    full = absolute(container, path)
+    trailing = "/" if path.endswith("/") and full != "/" else ""
+    mount = _mount_at(container, full)
+    if mount is None or (not whole_mount and getattr(mount, "path", "") == full and isinstance(mount, FileMount)):
+        return container.with_fs(edit(container.fs, full + trailing))
+    fs, inner = locate(container, path)
+    changed = edit(fs, inner + trailing)
+    mounts = tuple(replace(m, source=changed) if m is mount else m for m in container.mounts)  # type: ignore[call-arg]
+    return container.with_mounts(mounts)

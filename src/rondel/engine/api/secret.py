@@ -1,0 +1,46 @@
+"""Secrets."""
+
+from __future__ import annotations
+
+from rondel.engine.api.registry import Context, Keyed, field
+from rondel.engine.evaluate.execs import decode
+from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.values import Secret, digest_of
+from rondel.errors import EngineError
+
+
+@field("Query", "setSecret", memo=False, hidden=("plaintext",))
+async def set_secret(ctx: Context, self: None, *, name: str, plaintext: str | None) -> Secret:
+    """Keep a secret's text for this session, under a name; the same name again replaces it."""
+    if plaintext is not None:
+        ctx.session.secrets[name] = plaintext.encode("utf-8", "replace")
+    return Secret(f"session://{name}", name)
+
+
+@field("Query", "secret")
+async def secret(ctx: Context, self: None, *, uri: str, cache_key: str | None) -> Secret | Keyed:
+    """A secret of a provider, looked up when it is used."""
+    if "://" not in uri:
+        raise EngineError(
+            "a secret needs a provider, such as env://NAME", hint="pass a secret's text with setSecret"
+        )
+    made = Secret(uri, uri, cache_key or "")
+    return Keyed(made, digest_of("secret", cache_key)) if cache_key else made
+
+
+@field("Secret", "name")
+async def name(ctx: Context, self: Secret) -> str:
+    """The secret's name."""
+    return self.name
+
+
+@field("Secret", "uri")
+async def uri(ctx: Context, self: Secret) -> str:
+    """Where the secret comes from; empty for one that was set."""
+    return "" if self.uri.startswith("session://") else self.uri
+
+
+@field("Secret", "plaintext")
+async def plaintext(ctx: Context, self: Secret) -> str:
+    """The secret's text."""
+    return decode(await ctx.session.part(Secrets).plaintext(self))

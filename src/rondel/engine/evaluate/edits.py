@@ -1,0 +1,205 @@
+"""Edits: small changes to a file system that need no command."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import stat
+from typing import Any
+
+from rondel.engine.evaluate.filters import Filter, walk
+from rondel.engine.evaluate.operations import edit
+from rondel.engine.evaluate.owners import numeric_owner, owner_in
+from rondel.engine.evaluate.patterns import Patterns
+from rondel.engine.evaluate.session import Session
+from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.values import Node
+from rondel.errors import EngineError
+
+
+def _ids(view: View, owner: str) -> tuple[int, int]:
+    """Numbers for an owner text; empty is root."""
+    if not owner:
+        return 0, 0
+    return owner_in(view, owner)
+
+
+@edit("file.write")
+async def write(session: Session, draft: Draft, node: Node) -> None:
+    """Put a file. Params: path, text, mode, owner."""
+    path, text, mode, owner = node.params
+    there = draft.view.lookup(path)
+    if there is not None and there.is_dir:
+        raise PathError(errno.EISDIR, path, operation="open")
+    uid, gid = _ids(draft.view, owner)
+    target = there.path if there is not None else path
+    draft.write(target, text.encode("utf-8", "replace"), mode=mode, uid=uid, gid=gid)
+
+
+@edit("dir.make")
+async def make(session: Session, draft: Draft, node: Node) -> None:
+    """Make a directory. Params: path, mode."""
+    path, mode = node.params
+    there = draft.view.lookup(path)
+    if there is not None and not there.is_dir:
+        raise PathError(errno.ENOTDIR, path, operation="mkdir")
+    if there is None:
+        draft.mkdir(path, mode=mode)
+
+
+@edit("link.make")
+async def link(session: Session, draft: Draft, node: Node) -> None:
+    """Make a symbolic link. Params: target, path."""
+    target, path = node.params
+    if draft.view.lookup(path, follow=False) is not None:
+        raise EngineError(f"symlink {target} {path}: file exists")
+    draft.symlink(target, path)
+
+
+@edit("path.remove")
+async def remove(session: Session, draft: Draft, node: Node) -> None:
+    """Remove paths, which may have wildcards. Params: paths, root (nothing above it is touched)."""
+    paths, root = node.params
+    for path in paths:
+        if path == root:
+            raise EngineError(f"unlinkat {path}: device or resource busy")
+        if any(char in path for char in "*?["):
+            for found in _matching(draft.view, path):
+                draft.remove(found)
+        elif draft.view.lookup(path, follow=False) is not None:
+            draft.remove(path)
+
+
+def _matching(view: View, pattern: str) -> list[str]:
+    """The paths that match a pattern of which each part may have wildcards."""
+    found = ["/"]
+    for part in pattern.strip("/").split("/"):
+        matcher = Patterns.of([part])
+        below: list[str] = []
+        for holder in found:
+            entry = view.lookup(holder)
+            if entry is not None and entry.is_dir:
+                names = [e.name for e in view.scandir(holder)]
+                below += [posixpath.join(holder, n) for n in names if matcher.match(n, matcher.start)[0]]
+        found = below
+    return found
+
+
+@edit("meta.times")
+async def times(session: Session, draft: Draft, node: Node) -> None:
+    """Set the modification time of all below a path. Params: path, seconds."""
+    path, seconds = node.params
+    for entry in _all_below(draft.view, path)[::-1]:
+        draft.set_meta(entry.path, mtime_ns=seconds * 1_000_000_000)
+
+
+@edit("meta.owner")
+async def chown(session: Session, draft: Draft, node: Node) -> None:
+    """Change the owner of all below a path. Params: path, owner, name of the key's root.
+
+    A second input, if there is one, is the root file system in which names are looked up.
+    """
+    path, owner = node.params
+    if len(node.inputs) > 1:
+        uid, gid = owner_in(await session.view(node.inputs[1]), owner)
+    else:
+        uid, gid = numeric_owner(owner)
+    for entry in _all_below(draft.view, path):
+        draft.set_meta(entry.path, uid=uid, gid=gid)
+
+
+def _all_below(view: View, path: str) -> list[Entry]:
+    top = view.resolve(path)
+    return [top, *view.walk(top.path)] if top.is_dir else [top]
+
+
+@edit("dir.copy")
+async def copy(session: Session, draft: Draft, node: Node) -> None:
+    """Copy a directory of the second input. Params: a dict of dst, src, include, exclude, gitignore,
+    owner, mode.
+    """
+    options: dict[str, Any] = node.params[0]
+    source = await session.view(node.inputs[1])
+    src = _directory(source, options["src"])
+    dst = options["dst"]
+    uid, gid = _ids(draft.view, options["owner"]) if options["owner"] else (None, None)
+    _ensure_directory(draft, dst, uid, gid)
+    chosen = Filter(options["include"], options["exclude"], gitignore=options["gitignore"])
+    keep = None
+    if not chosen.trivial:
+        kept = {path for path, _ in kept_entries(source, src.path, chosen)}
+        keep = lambda path, entry: path.strip("/") in kept  # noqa: E731
+    draft.copy_tree(source, src.path, dst, keep=keep, uid=uid, gid=gid)
+    if options["mode"] is not None:
+        draft.set_meta(dst, mode=options["mode"])
+
+
+def _directory(view: View, path: str) -> Entry:
+    entry = view.resolve(path)
+    if not entry.is_dir:
+        raise PathError(errno.ENOTDIR, path, operation="stat")
+    return entry
+
+
+def _ensure_directory(draft: Draft, path: str, uid: int | None, gid: int | None) -> None:
+    there = draft.view.lookup(path)
+    if there is not None and not there.is_dir:
+        raise PathError(errno.ENOTDIR, path, operation="mkdir")
+    if there is None:
+        draft.mkdir(path, uid=uid or 0, gid=gid or 0)
+    elif uid is not None and gid is not None:
+        draft.set_meta(there.path, uid=uid, gid=gid)
+
+
+def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry]]:
+    """The entries of a directory that a filter keeps, by path relative to it, parents first."""
+
+    def ignore_file(prefix: str) -> str | None:
+        entry = view.lookup(posixpath.join(root, prefix, ".gitignore"))
+        return view.read(entry.path).decode("utf-8", "replace") if entry and entry.is_file else None
+
+    scan = lambda prefix: view.scandir(posixpath.join(root, prefix.rstrip("/")))  # noqa: E731
+    return list(walk(chosen, chosen.root(), scan, lambda entry: entry.is_dir, ignore_file))
+
+
+@edit("file.copy")
+async def copy_file(session: Session, draft: Draft, node: Node) -> None:
+    """Copy a file of the second input. Params: dst, src, mode, owner.
+
+    Into a directory, or under a path that ends with a slash, it goes by its own name.
+    """
+    dst, src, mode, owner = node.params
+    source = await session.view(node.inputs[1])
+    entry = source.resolve(src)
+    if entry.is_dir:
+        raise EngineError(f"path {src} is a directory, not a file")
+    name = posixpath.basename(src)
+    there = draft.view.lookup(dst)
+    if dst.endswith("/") or (there is not None and there.is_dir):
+        dst = posixpath.join(dst, name)
+    uid, gid = _ids(draft.view, owner) if owner else (entry.uid, entry.gid)
+    draft.write(
+        dst,
+        entry.real,
+        mode=stat.S_IMODE(entry.mode) if mode is None else mode,
+        uid=uid,
+        gid=gid,
+        mtime_ns=entry.mtime_ns,
+        link_ok=True,
+    )
+
+
+@edit("dir.filter")
+async def keep_only(session: Session, draft: Draft, node: Node) -> None:
+    """Remove what a filter does not keep. Params: path, include, exclude, gitignore."""
+    path, include, exclude, gitignore = node.params
+    root = _directory(draft.view, path).path
+    chosen = Filter(include, exclude, gitignore=gitignore)
+    kept = {entry.path for _, entry in kept_entries(draft.view, root, chosen)}
+    waiting = [root]
+    while waiting:
+        for entry in draft.view.scandir(waiting.pop()):
+            if entry.path not in kept:
+                draft.remove(entry.path)
+            elif entry.is_dir:
+                waiting.append(entry.path)

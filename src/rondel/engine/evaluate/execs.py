@@ -1,0 +1,248 @@
+"""Commands: what a container's settings and a call's arguments make of one, and its result."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rondel.engine import sandbox
+from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.joined import Joined
+from rondel.engine.evaluate.operations import operation
+from rondel.engine.evaluate.owners import owner_in
+from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.session import Session
+from rondel.engine.store import Output, Result, Snapshot
+from rondel.engine.values import (
+    CacheMount,
+    Container,
+    DirectoryMount,
+    FileMount,
+    Fs,
+    Mount,
+    Node,
+    SecretMount,
+    SocketMount,
+    TempMount,
+)
+from rondel.errors import EngineError
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One call of ``withExec``; ``args`` is complete, entrypoint and expansion included."""
+
+    container: Container
+    args: tuple[str, ...]
+    stdin: str = ""
+    redirect_stdin: str = ""
+    redirect_stdout: str = ""
+    redirect_stderr: str = ""
+    expect: str = "SUCCESS"
+    no_init: bool = False
+    insecure: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    extra_mounts: tuple[sandbox.Mount, ...] = field(default=())
+
+
+def exec_node(command: Command, key: str) -> Node:
+    """The node of a command; ``key`` stands for everything that decides its result."""
+    container = command.container
+    sources = [m.source for m in container.mounts if isinstance(m, DirectoryMount | FileMount)]
+    sources += [m.initial for m in container.mounts if isinstance(m, CacheMount)]
+    inputs = tuple(fs for fs in (container.fs, *sources) if fs is not None)
+    return Node("exec", key, inputs, command, forces=True)
+
+
+def after(command: Command, node: Node) -> Container:
+    """The container that a command leaves behind."""
+    mounts: list[Mount] = []
+    for mount in command.container.mounts:
+        if isinstance(mount, DirectoryMount) and not mount.readonly:
+            mounts.append(
+                DirectoryMount(path=mount.path, source=Fs(node, mount.path), subpath=mount.subpath)
+            )
+        elif isinstance(mount, FileMount):
+            mounts.append(FileMount(path=mount.path, source=Fs(node, mount.path), file=mount.file))
+        else:
+            mounts.append(mount)
+    return replace(command.container, fs=Fs(node), mounts=tuple(mounts), last_exec=node, image_ref=None)
+
+
+ServiceBinder = Callable[[Session, Container], AbstractAsyncContextManager[Joined]]
+_binders: list[ServiceBinder] = []
+
+
+def bind_services(binder: ServiceBinder) -> ServiceBinder:
+    """Register who starts bound services around a command.
+
+    It answers an async context manager: on entry the services run, and its value says how
+    the command reaches them. Called for every command, also for
+    those without bindings: running services may be known by their own names.
+    """
+    _binders[:] = [binder]
+    return binder
+
+
+@operation("exec")
+async def run_exec(session: Session, node: Node) -> Result:
+    """Run a command. Raises ExecError when its end is not the expected one."""
+    command: Command = node.params
+    async with AsyncExitStack() as stack:
+        joined = Joined()
+        for binder in _binders:
+            joined = await stack.enter_async_context(binder(session, command.container))
+        spec = await exec_spec(session, command, joined, stack)
+        try:
+            outcome = await session.sandbox.run(spec)
+        except sandbox.ExecRefused as refused:
+            raise ExecError(refused.what, cmd=command.args, exit_code=refused.exit_code_seen) from None
+    _check(session, command, outcome)
+    return session.result(
+        outcome.snapshot,
+        mounts=dict(outcome.mounts),
+        exit_code=outcome.exit_code,
+        stdout=outcome.stdout,
+        stderr=outcome.stderr,
+        combined=outcome.combined,
+    )
+
+
+def accepted(expect: str, code: int) -> bool:
+    """Whether an exit code is an expected one; 128 to 191, ends by signals, never are."""
+    if expect == "SUCCESS":
+        return code == 0
+    ordinary = code <= 127 or code >= 192
+    return ordinary and (expect == "ANY" or code != 0)
+
+
+def _check(session: Session, command: Command, outcome: sandbox.Outcome) -> None:
+    if accepted(command.expect, outcome.exit_code):
+        return
+
+    def text(output: Output) -> str:
+        return decode(session.store.tail(output, 100 * 1024 + 1024))
+
+    raise ExecError(
+        f"exit code: {outcome.exit_code}",
+        cmd=command.args,
+        exit_code=outcome.exit_code,
+        stdout=text(outcome.stdout),
+        stderr=text(outcome.stderr),
+    )
+
+
+def decode(data: bytes) -> str:
+    """Output as text: each byte that is not UTF-8 becomes one U+FFFD, as Go's JSON encoder does it."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape").translate(_REPLACED)
+
+
+_REPLACED = {code: "\ufffd" for code in range(0xDC80, 0xDD00)}
+
+
+async def exec_spec(
+    session: Session, command: Command, joined: Joined, stack: AsyncExitStack
+) -> sandbox.ExecSpec:
+    """The sandbox's view of a command: snapshots, environment, mounts, secrets.
+
+    Volumes are held in ``stack`` until the command's end.
+    """
+    container = command.container
+    root = await session.snapshot(container.fs)
+    secrets = session.part(Secrets)
+    env, hidden = await _environment(secrets, command)
+    mounts = [await _mount(session, container, root, m, hidden, stack) for m in container.mounts]
+    return sandbox.ExecSpec(
+        root=root,
+        args=command.args,
+        env={**joined.env, **env},
+        cwd=container.config.workdir or "/",
+        user=container.config.user,
+        mounts=(*(m for m in mounts if m is not None), *command.extra_mounts),
+        stdin=command.stdin.encode("utf-8", "replace") if command.stdin else None,
+        redirect_stdin=command.redirect_stdin or None,
+        redirect_stdout=command.redirect_stdout or None,
+        redirect_stderr=command.redirect_stderr or None,
+        secrets=tuple(hidden),
+        hosts=joined.hosts,
+        network=joined.network,
+        insecure=command.insecure,
+    )
+
+
+async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str, str], list[bytes]]:
+    container = command.container
+    env = {"PATH": DEFAULT_PATH} | dict(container.config.env) | dict(container.volatile_env) | dict(command.env)
+    hidden: list[bytes] = []
+    for name, secret in container.secret_env:
+        try:
+            value = await secrets.plaintext(secret)
+        except EngineError as error:
+            raise EngineError(f'secret env "{name}": {error}') from None
+        env[name] = value.decode("utf-8", "surrogateescape")
+        hidden.append(value)
+    return env, hidden
+
+
+async def _mount(
+    session: Session,
+    container: Container,
+    root: Snapshot,
+    mount: object,
+    hidden: list[bytes],
+    stack: AsyncExitStack,
+) -> sandbox.Mount | None:
+    """One mount as the sandbox takes it; the values of secrets are added to what gets hidden."""
+    match mount:
+        case DirectoryMount():
+            snapshot = await session.snapshot(mount.source)
+            return sandbox.OverlayMount(
+                path=mount.path, snapshot=snapshot, subpath=mount.subpath, readonly=mount.readonly
+            )
+        case FileMount():
+            snapshot = await session.snapshot(mount.source)
+            return sandbox.FileMount(path=mount.path, snapshot=snapshot, subpath=mount.file)
+        case CacheMount():
+            return await _volume(session, root, mount, stack)
+        case TempMount():
+            return sandbox.TmpfsMount(path=mount.path, size=mount.size or 0)
+        case SecretMount():
+            value = await session.part(Secrets).plaintext(mount.secret)
+            hidden.append(value)
+            uid, gid = _owner(session, root, mount.owner)
+            return sandbox.SecretMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)
+        case SocketMount():
+            return sandbox.SocketMount(path=mount.path, source=Path(mount.socket.path))
+    return None
+
+
+async def _volume(
+    session: Session, root: Snapshot, mount: CacheMount, stack: AsyncExitStack
+) -> sandbox.VolumeMount:
+    volume = mount.volume
+    source = await session.snapshot(mount.initial) if mount.initial else None
+    owner = _owner(session, root, volume.owner) if volume.owner else None
+    folder = await session.store.volumes.prepare(
+        volume.identity, source=source, subpath=mount.initial_path, owner=owner
+    )
+    exclusive = volume.sharing in {"LOCKED", "PRIVATE"}
+    await stack.enter_async_context(session.store.volumes.use(volume.identity, exclusive=exclusive))
+    return sandbox.VolumeMount(path=mount.path, source=folder)
+
+
+def _owner(session: Session, root: Snapshot, owner: str) -> tuple[int, int]:
+    return owner_in(session.store.view(root), owner) if owner else (0, 0)
+
+
+def absolute(container: Container, path: str) -> str:
+    """A container path, relative ones seen from the working directory."""
+    joined = posixpath.normpath(posixpath.join("/", container.config.workdir, path))
+    return "/" + joined.lstrip("/")

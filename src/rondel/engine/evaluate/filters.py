@@ -1,0 +1,171 @@
+"""Chooses what of a tree counts: include, exclude, and .gitignore files.
+
+The walk is the caller's; a :class:`State` belongs to a directory and says what was decided
+above it. A directory that is not kept itself, and may hold something that is, is entered all
+the same, and kept when something in it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from rondel.engine.evaluate.patterns import Patterns
+
+
+@dataclass(frozen=True, slots=True)
+class _Ignore:
+    """A .gitignore: how a path of the tree reads from its directory, and its rules."""
+
+    prefix: str
+    cut: int
+    spec: Any
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What holds in a directory: its path with a slash ("" for the root), and matches above."""
+
+    prefix: str
+    include: tuple[bool, ...]
+    exclude: tuple[bool, ...]
+    ignores: tuple[_Ignore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an entry is kept for itself, and whether to look into it if it is a directory."""
+
+    keep: bool
+    enter: bool
+    state: State | None = None
+
+
+class Filter:
+    """A choice by patterns; ``gitignore`` has .gitignore files on the way obeyed too."""
+
+    def __init__(
+        self, include: Sequence[str] = (), exclude: Sequence[str] = (), *, gitignore: bool = False
+    ) -> None:
+        self.include = Patterns.of(include)
+        self.exclude = Patterns.of(exclude)
+        self.gitignore = gitignore
+
+    @property
+    def trivial(self) -> bool:
+        """Whether everything is kept."""
+        return not (self.include.groups or self.exclude.groups or self.gitignore)
+
+    def root(self, above: Sequence[tuple[str, str]] = ()) -> State:
+        """The state of the root. ``above`` holds .gitignore texts of the directories that hold it,
+        outermost first, each with the root's path relative to that directory.
+        """
+        ignores = tuple(_Ignore(f"{below}/" if below else "", 0, _spec(text)) for below, text in above)
+        return State("", self.include.start, self.exclude.start, ignores)
+
+    def with_ignore_file(self, state: State, text: str) -> State:
+        """The state of a directory in which a .gitignore was found."""
+        own = _Ignore("", len(state.prefix), _spec(text))
+        return State(state.prefix, state.include, state.exclude, (*state.ignores, own))
+
+    def judge(self, state: State, name: str, *, is_dir: bool) -> Verdict:
+        """The verdict on an entry of a directory."""
+        path = state.prefix + name
+        if self.gitignore and state.ignores and _ignored(state.ignores, path, is_dir=is_dir):
+            return _NO
+        keep, enter, include, exclude = True, is_dir, state.include, state.exclude
+        if self.include.groups:
+            keep, include = self.include.match(path, state.include)
+        if self.exclude.groups:
+            excluded, exclude = self.exclude.match(path, state.exclude)
+            if excluded:
+                keep = False
+                enter = is_dir and self.exclude.has_exceptions
+        if not is_dir:
+            return _YES if keep else _NO
+        return Verdict(keep, enter, State(path + "/", include, exclude, state.ignores) if enter else None)
+
+
+_YES = Verdict(keep=True, enter=False)
+_NO = Verdict(keep=False, enter=False)
+
+
+def _spec(text: str) -> Any:
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(text.splitlines())
+
+
+def _ignored(ignores: tuple[_Ignore, ...], path: str, *, is_dir: bool) -> bool:
+    """Whether git would ignore a path; the file nearest to it decides."""
+    suffix = "/" if is_dir else ""
+    verdict = False
+    for ignore in ignores:
+        found = ignore.spec.check_file(f"{ignore.prefix}{path[ignore.cut :]}{suffix}").include
+        if found is not None:
+            verdict = found
+    return verdict
+
+
+class Item(Protocol):
+    """One entry of a tree that is walked."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+
+E2 = TypeVar("E2", bound=Item)
+
+
+def walk(
+    chosen: Filter,
+    state: State,
+    scan: Callable[[str], list[E2]],
+    is_dir: Callable[[E2], bool],
+    read_ignore: Callable[[str], str | None],
+) -> Iterator[tuple[str, E2]]:
+    """The kept entries by relative path, parents first, sorted within each directory.
+
+    ``scan`` lists a directory by its relative path ("" or with a slash at its end), ``read_ignore``
+    answers a directory's .gitignore, if it has one.
+    """
+    waiting: list[tuple[str, E2]] = []  # directories entered that are not kept for themselves
+    stack: list[Iterator[tuple[State, E2]]] = [_entries(chosen, state, scan, read_ignore)]
+    depth_of: list[int] = [0]
+    while stack:
+        found = next(stack[-1], None)
+        if found is None:
+            stack.pop()
+            del waiting[depth_of.pop() :]
+            continue
+        holder, entry = found
+        path = holder.prefix + entry.name
+        directory = is_dir(entry)
+        verdict = chosen.judge(holder, entry.name, is_dir=directory)
+        if verdict.keep:
+            yield from waiting
+            waiting.clear()
+            depth_of[:] = [0] * len(depth_of)
+            yield path, entry
+        if verdict.enter and verdict.state is not None:
+            depth_of.append(len(waiting))
+            if not verdict.keep:
+                waiting.append((path, entry))
+            stack.append(_entries(chosen, verdict.state, scan, read_ignore))
+
+
+def _entries(
+    chosen: Filter,
+    state: State,
+    scan: Callable[[str], list[E2]],
+    read_ignore: Callable[[str], str | None],
+) -> Iterator[tuple[State, E2]]:
+    entries = scan(state.prefix)
+    if chosen.gitignore and any(entry.name == ".gitignore" for entry in entries):
+        text = read_ignore(state.prefix)
+        if text is not None:
+            state = chosen.with_ignore_file(state, text)
+    return iter([(state, entry) for entry in entries])

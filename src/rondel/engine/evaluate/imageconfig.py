@@ -1,0 +1,100 @@
+"""An image's configuration as containers hold it, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rondel.engine.images import model, platforms
+from rondel.engine.values import Healthcheck, ImageConfig, Port
+
+_NANOSECONDS = (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("µs", 10**3), ("ns", 1))
+_UNITS = {**dict(_NANOSECONDS), "us": 10**3}
+
+
+def from_image(config: model.ImageConfig) -> ImageConfig:
+    """What a container takes over from an image's configuration."""
+    return ImageConfig(
+        env=tuple((name, value) for name, _, value in (pair.partition("=") for pair in config.env)),
+        entrypoint=config.entrypoint,
+        cmd=config.cmd,
+        workdir=config.workdir,
+        user=config.user,
+        labels=tuple(config.labels.items()),
+        ports=tuple(port for text in config.exposed_ports if (port := _port(text)) is not None),
+        volumes=config.volumes,
+        healthcheck=_healthcheck(config.healthcheck),
+        stop_signal=config.stop_signal,
+        shell=config.shell,
+        on_build=config.on_build,
+    )
+
+
+def to_image(config: ImageConfig, platform: str, diff_ids: tuple[str, ...] = ()) -> model.ImageConfig:
+    """A container's configuration as an image has it."""
+    return model.ImageConfig(
+        platform=platforms.parse(platform),
+        env=tuple(f"{name}={value}" for name, value in config.env),
+        entrypoint=config.entrypoint,
+        cmd=config.cmd,
+        workdir=config.workdir,
+        user=config.user,
+        labels=dict(config.labels),
+        exposed_ports=tuple(sorted(f"{port.port}/{port.protocol.lower()}" for port in config.ports)),
+        volumes=tuple(sorted(config.volumes)),
+        stop_signal=config.stop_signal,
+        shell=config.shell,
+        healthcheck=_test(config.healthcheck),
+        on_build=config.on_build,
+        diff_ids=diff_ids,
+    )
+
+
+def _port(text: str) -> Port | None:
+    number, _, protocol = text.partition("/")
+    return Port(int(number), (protocol or "tcp").upper()) if number.isdecimal() else None
+
+
+def _healthcheck(check: Any) -> Healthcheck | None:
+    kind, *args = check.get("Test") or [""]
+    if kind not in ("CMD", "CMD-SHELL"):
+        return None
+    return Healthcheck(
+        args=tuple(args),
+        shell=kind == "CMD-SHELL",
+        interval=duration(check.get("Interval", 0)),
+        timeout=duration(check.get("Timeout", 0)),
+        start_period=duration(check.get("StartPeriod", 0)),
+        start_interval=duration(check.get("StartInterval", 0)),
+        retries=int(check.get("Retries", 0)),
+    )
+
+
+def _test(check: Healthcheck | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    value: dict[str, Any] = {"Test": ["CMD-SHELL" if check.shell else "CMD", *check.args]}
+    names = ("interval", "timeout", "start_period", "start_interval")
+    for name, key in zip(names, ("Interval", "Timeout", "StartPeriod", "StartInterval"), strict=True):
+        if text := getattr(check, name):
+            value[key] = nanoseconds(text)
+    if check.retries:
+        value["Retries"] = check.retries
+    return value
+
+
+def duration(value: int) -> str:
+    """Nanoseconds as Go writes a duration, in parts: ``1m30s``; empty for none."""
+    parts = []
+    for unit, size in _NANOSECONDS:
+        count, value = divmod(value, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+def nanoseconds(text: str) -> int:
+    """A Go duration such as ``1m30s`` or ``1.5h`` in nanoseconds; 0 for what is none."""
+    import re
+
+    parts = re.findall(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)", text)
+    return int(sum(float(number) * _UNITS[unit] for number, unit in parts))

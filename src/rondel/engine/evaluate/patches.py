@@ -1,0 +1,202 @@
+"""Patches: made and applied by git, in a scratch directory that holds only what is touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import re
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+
+from rondel.engine.evaluate.operations import edit
+from rondel.engine.evaluate.session import Session
+from rondel.engine.evaluate.trees import Changes
+from rondel.engine.store import Draft, PathError, View
+from rondel.engine.values import Node
+from rondel.errors import EngineError
+
+_NAMED = re.compile(r"^(?:---|\+\+\+|rename from|rename to|copy from|copy to) (.+?)(?:\t.*)?$", re.MULTILINE)
+_HEADER = re.compile(r"^diff --git (.+)$", re.MULTILINE)
+
+
+@edit("patch.apply")
+async def apply(session: Session, draft: Draft, node: Node) -> None:
+    """Apply a patch below a directory. Params: path, patch."""
+    root, patch = node.params
+    with tempfile.TemporaryDirectory(prefix="rondel-patch-") as scratch:
+        folder = Path(scratch)
+        names = [name for name in touched(patch) if _safe(name)]
+        for name in names:
+            _take_out(draft.view, posixpath.join(root, name), folder / name)
+        done = await _git(["apply", "--allow-empty", "-"], folder, patch.encode("utf-8", "surrogateescape"))
+        if done.returncode:
+            raise EngineError(
+                f"git apply: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace").strip()
+            )
+        for name in names:
+            _put_back(draft, posixpath.join(root, name), folder / name)
+
+
+def touched(patch: str) -> list[str]:
+    """The paths that a patch names, without the ``a/`` and ``b/`` in front."""
+    names: dict[str, None] = {}
+    for match in _NAMED.finditer(patch):
+        name = match[1].strip('"')
+        if name == "/dev/null":
+            continue
+        stripped = name if match[0].startswith(("rename", "copy")) else name.partition("/")[2]
+        names[stripped] = None
+    for match in _HEADER.finditer(patch):
+        left, middle, right = match[1].partition(" b/")
+        if middle and left.startswith("a/"):
+            names[left[2:]] = None
+            names[right] = None
+    return list(names)
+
+
+def _safe(name: str) -> bool:
+    return bool(name) and not name.startswith("/") and ".." not in name.split("/")
+
+
+def _take_out(view: View, path: str, target: Path) -> None:
+    entry = view.lookup(path, follow=False)
+    if entry is None or not (entry.is_file or entry.is_link):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if entry.link is not None:
+        target.symlink_to(entry.link)
+        return
+    target.write_bytes(entry.real.read_bytes())
+    target.chmod(stat.S_IMODE(entry.mode) | 0o600)
+
+
+def _put_back(draft: Draft, path: str, source: Path) -> None:
+    before = draft.view.lookup(path, follow=False)
+    if source.is_symlink():
+        draft.symlink(os.readlink(source), path)
+    elif source.is_file():
+        mode = stat.S_IMODE(source.stat().st_mode)
+        owner = (before.uid, before.gid) if before is not None else (0, 0)
+        draft.write(path, source.read_bytes(), mode=mode, uid=owner[0], gid=owner[1])
+    elif before is not None:
+        draft.remove(path)
+
+
+async def _git(arguments: list[str], folder: Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run git in a directory that is in no repository, without anybody's settings."""
+    env = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CEILING_DIRECTORIES": str(folder.parent),
+        "LC_ALL": "C.UTF-8",
+    }
+    try:
+        return await anyio.run_process(["git", *arguments], input=data, cwd=folder, env=env, check=False)
+    except FileNotFoundError:
+        raise EngineError("git is not installed here", hint="install git to make and apply patches") from None
+
+
+async def diff_text(before: View, old: str, after: View, new: str, changes: Changes) -> str:
+    """The changes between two directories as a git patch."""
+    if changes.empty:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="rondel-diff-") as scratch:
+        folder = Path(scratch)
+        for side in ("a", "b"):
+            (folder / side).mkdir()
+        for name in _files(before, old, (*changes.removed, *changes.modified)):
+            _take_out(before, posixpath.join(old, name), folder / "a" / name)
+        for name in _files(after, new, (*changes.added, *changes.modified)):
+            _take_out(after, posixpath.join(new, name), folder / "b" / name)
+        flags = ["--no-index", "--no-prefix", "--binary", "--no-color", "--no-renames", "--no-ext-diff"]
+        done = await _git(["diff", *flags, "a", "b"], folder)
+        if done.returncode not in {0, 1}:
+            raise EngineError(f"git diff: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace"))
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def _files(view: View, root: str, names: Iterable[str]) -> list[str]:
+    """The files among some paths, and all files of the directories among them."""
+    found: dict[str, None] = {}
+    for name in names:
+        if not name.endswith("/"):
+            found[name] = None
+            continue
+        top = view.resolve(posixpath.join(root, name.rstrip("/"))).path
+        for entry in view.walk(top):
+            if not entry.is_dir:
+                found[name + entry.path[len(top) + 1 :]] = None
+    return list(found)
+
+
+def line_counts(patch: str) -> dict[str, tuple[int, int]]:
+    """Added and removed lines by path."""
+    counts: dict[str, tuple[int, int]] = {}
+    name, inside = "", False
+    for line in patch.split("\n"):
+        if line.startswith("diff --git "):
+            name, inside = line.rpartition(" ")[2].partition("/")[2], False
+            counts[name] = (0, 0)
+        elif line.startswith("@@"):
+            inside = True
+        elif inside and line[:1] in {"+", "-"}:
+            added, removed = counts[name]
+            counts[name] = (added + (line[0] == "+"), removed + (line[0] == "-"))
+    return counts
+
+
+@edit("changes.apply")
+async def apply_changes(session: Session, draft: Draft, node: Node) -> None:
+    """Copy some paths from the second input, remove others. Params: path, source path, paths, removed."""
+    root, source_root, paths, removed = node.params
+    for name in removed:
+        target = posixpath.join(root, name.rstrip("/"))
+        if target != "/" and draft.view.lookup(target, follow=False) is not None:
+            draft.remove(target)
+    if not paths:
+        return
+    source = await session.view(node.inputs[1])
+    for name in sorted(paths):
+        entry = source.lookup(posixpath.join(source_root, name.rstrip("/")), follow=False)
+        if entry is None:
+            raise PathError(errno.ENOENT, name)
+        target = posixpath.join(root, name.rstrip("/"))
+        if entry.is_dir:
+            draft.mkdir(target, mode=stat.S_IMODE(entry.mode), uid=entry.uid, gid=entry.gid)
+        elif entry.link is not None:
+            draft.symlink(entry.link, target)
+        else:
+            draft.write(
+                target,
+                entry.real,
+                mode=stat.S_IMODE(entry.mode),
+                uid=entry.uid,
+                gid=entry.gid,
+                mtime_ns=entry.mtime_ns,
+            )
+
+
+@edit("file.replace")
+async def replace(session: Session, draft: Draft, node: Node) -> None:
+    """Replace a text in a file. Params: path, search, replacement, all, first line or None."""
+    path, search, replacement, everywhere, first_from = node.params
+    entry = draft.view.resolve(path)
+    text = draft.view.read(entry.path).decode("utf-8", "surrogateescape")
+    start = 0
+    if first_from is not None:
+        start = sum(len(line) for line in text.splitlines(keepends=True)[: max(first_from - 1, 0)])
+    count = text.count(search, start)
+    if not count or not search:
+        raise EngineError(f"search string not found in {posixpath.basename(path)}")
+    if count > 1 and not everywhere and first_from is None:
+        raise EngineError(f"search string found {count} times in {posixpath.basename(path)}; use all or firstFrom")
+    tail = text[start:].replace(search, replacement, -1 if everywhere else 1)
+    data = (text[:start] + tail).encode("utf-8", "surrogateescape")
+    draft.write(entry.path, data, mode=stat.S_IMODE(entry.mode), uid=entry.uid, gid=entry.gid)

@@ -1,0 +1,98 @@
+"""Facts about a tree: its digest, and how it differs from another."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+
+from rondel.engine.store import Entry, View
+
+
+def file_digest(view: View, entry: Entry, *, metadata: bool = True) -> str:
+    """A file's digest, ``sha256:<hex>``: of its content, and of mode and owner unless left out."""
+    digest = hashlib.sha256()
+    if metadata:
+        digest.update(f"file {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}\n".encode())
+    with entry.real.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def tree_digest(view: View, path: str) -> str:
+    """A directory's digest, ``sha256:<hex>``: names, modes, owners, links and contents, no times."""
+    digest = hashlib.sha256(b"dir\n")
+    top = view.resolve(path).path
+    cut = len(top.rstrip("/")) + 1
+    for entry in view.walk(top):
+        head = f"{stat.S_IFMT(entry.mode):o} {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}"
+        digest.update(f"{head} {entry.path[cut:]}\0{entry.link or ''}\0".encode("utf-8", "surrogateescape"))
+        if entry.is_file:
+            digest.update(file_digest(view, entry, metadata=False).encode())
+        digest.update(b"\n")
+    return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between two trees, by sorted relative paths; directories end in a slash."""
+
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.added or self.modified or self.removed)
+
+
+def changes_between(before: View, old: str, after: View, new: str) -> Changes:
+    """What was added, modified and removed on the way from one directory to another."""
+    first, second = _listing(before, old), _listing(after, new)
+    added = [name for name in second if name not in first]
+    gone = [name for name in first if name not in second]
+    modified = [
+        name
+        for name, entry in second.items()
+        if name in first and not name.endswith("/") and not _same(first[name], entry)
+    ]
+    return Changes(tuple(sorted(added)), tuple(sorted(modified)), tuple(sorted(_outermost(gone))))
+
+
+def _listing(view: View, path: str) -> dict[str, Entry]:
+    top = view.resolve(path).path
+    cut = len(top.rstrip("/")) + 1
+    return {entry.path[cut:] + ("/" if entry.is_dir else ""): entry for entry in view.walk(top)}
+
+
+def _outermost(names: list[str]) -> list[str]:
+    """The names without those that lie in a directory that is also among them."""
+    directories = {name for name in names if name.endswith("/")}
+    return [
+        name
+        for name in names
+        if not any(name != d and name.startswith(d) for d in _parents(name) if d in directories)
+    ]
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.rstrip("/").split("/")[:-1]
+    return ["/".join(parts[: i + 1]) + "/" for i in range(len(parts))]
+
+
+def _same(old: Entry, new: Entry) -> bool:
+    if old.real == new.real:
+        return True
+    if (old.mode, old.size, old.link) != (new.mode, new.size, new.link):
+        return False
+    if not old.is_file:
+        return True
+    with old.real.open("rb") as a, new.real.open("rb") as b:
+        while True:
+            left, right = a.read(1 << 20), b.read(1 << 20)
+            if left != right:
+                return False
+            if not left:
+                return True

@@ -31,6 +31,9 @@ LOCK_SECONDS = 15.0
 READY_SECONDS = 130.0
 STOP_SECONDS = 20.0
 
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Supervisors that this process started: they outlive it, but while it lives it has to reap them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerStatus:
@@ -226,7 +229,8 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         sys.executable, "-m", "rondel.tracking.supervisor", str(root.absolute()),
         "--linger", str(linger), "--lock", str(alive.descriptor),
     ]  # fmt: skip
-    subprocess.Popen(
+    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
+    process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -236,6 +240,7 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         start_new_session=True,
         pass_fds=(alive.descriptor,),
     )
+    _STARTED.append(process)
 
 
 def _take(alive: FileLock) -> bool:

@@ -1,3 +1,4 @@
+# ruff: noqa: N802, N815
 """A stub of GitLab's MLflow-compatible endpoint. It is a stub: no GitLab was at hand to test against.
 
 It answers as GitLab's source does (lib/api/ml/mlflow): experiments, runs, models

@@ -67,7 +67,7 @@ def test_what_containers_cannot_reach_is_refused_with_its_place(uri: str) -> Non
 
 
 def test_a_missing_certificate_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="no file '/nowhere/ca.pem'"):
+    with pytest.raises(ConfigurationError, match=r"no file '/nowhere/ca\.pem'"):
         parse("https://m", {"MLFLOW_TRACKING_SERVER_CERT_PATH": "/nowhere/ca.pem"})
 
 

@@ -77,7 +77,8 @@ def _literal(value: Any) -> str | None:
         items = [_literal(each) for each in value]
         if None in items:
             return None
-        return f"{type(value).__name__}{sorted(map(str, items)) if isinstance(value, set | frozenset) else items}"
+        shown = sorted(map(str, items)) if isinstance(value, set | frozenset) else items
+        return f"{type(value).__name__}{shown}"
     return None
 
 

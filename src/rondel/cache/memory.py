@@ -22,8 +22,7 @@ class StageMemory:
 
     ``uses`` are the context calls that it made then: with the same code it
     makes the same ones, so the next key is made from them before it runs.
-    ``outputs`` maps files of the workspace to hashes; ``entries`` maps dvc
-    stages to the digest of their entry in ``dvc.lock``.
+    ``outputs`` maps files of the workspace to hashes.
     """
 
     key: KeyRecord
@@ -31,7 +30,6 @@ class StageMemory:
     uses: tuple[UseRecord, ...] = ()
     image_source: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
-    entries: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     mlflow: str | None = None
 
@@ -61,7 +59,6 @@ def recall(root: Path, stage: str) -> StageMemory | None:
             uses=tuple(UseRecord(**use) for use in data["uses"]),
             image_source=data["image_source"],
             outputs=dict(data["outputs"]),
-            entries=dict(data["entries"]),
             metrics={name: float(value) for name, value in data["metrics"].items()},
             mlflow=data["mlflow"],
         )

@@ -22,10 +22,9 @@ Outcome = StageState
 class Git:
     """The code's state: a commit, and what differed from it.
 
-    ``diff`` is the output of ``git diff --binary HEAD``; ``untracked`` maps
-    the path of each file that git did not know yet, though a stage saw it, to
-    the sha256 of its content, which lies under ``untracked/`` beside the
-    capsule when it is small enough.
+    ``diff`` names the file beside the capsule that holds the output of ``git
+    diff --binary HEAD``, empty if there was none; ``untracked`` maps the path
+    of each file that git neither knew nor ignored to the sha256 of its content.
     """
 
     commit: str | None = None

@@ -74,7 +74,7 @@ class RunFolder:
 def run_ids(root: Path) -> tuple[str, ...]:
     """The IDs of all runs under a project's root, newest first."""
     try:
-        names = os.listdir(root / ".rondel" / "runs")
+        names = [entry.name for entry in os.scandir(root / ".rondel" / "runs")]
     except FileNotFoundError:
         return ()
     return tuple(sorted((name for name in names if ID.fullmatch(name)), reverse=True))

@@ -1,9 +1,9 @@
-"""What the runner expects of the context: how a stage's context is made and settled.
+"""What the runner expects of the layers below it: how a stage's context is made and settled.
 
-``rondel.context`` provides :func:`open_ground`, an async context manager that
+``rondel.context`` provides ``open_ground``, an async context manager that
 lasts for one run and is entered when the first stage has to run:
 
-    async with open_ground(run=…, settings=…, client=dagger.dag, tracking=…) as ground:
+    async with open_ground(run=…, settings=…, client=dagger.dag, tracking=…, observer=…) as ground:
         ctx = await ground.context(stage, params=…, recorder=…, mlflow_run=…)
         await stage.body(ctx)
         await ground.settle(ctx)          # only after success: push, bring back, merge dvc.lock
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from rondel.pipeline import Stage
-    from rondel.record import MlflowRun, Observer, Run, StageRecorder
+    from rondel.record import Engine, MlflowRun, Observer, Run, StageRecord, StageRecorder
     from rondel.settings import Settings
 
 
@@ -37,8 +37,10 @@ class Ground(Protocol):
         recorder: StageRecorder,
         mlflow_run: MlflowRun | None,
     ) -> Any:
-        """The context of one attempt at a stage. ``params``: matrix values and ``-P`` overrides
-        (dotted keys of params.yaml for dvc stages, plain names for MLflow entry points).
+        """Make the context of one attempt at a stage.
+
+        ``params`` holds the matrix's values and the ``-P`` overrides: dotted
+        keys for dvc stages, plain names for entry points.
         """
 
     async def settle(self, ctx: Any) -> None:
@@ -55,3 +57,28 @@ class GroundFactory(Protocol):
         self, *, run: Run, settings: Settings, client: Any, tracking: Any, observer: Observer
     ) -> AbstractAsyncContextManager[Ground]:
         """Open the ground of one run."""
+
+
+class Services(Protocol):
+    """Engine, tracking and ground of one run, open while stages run."""
+
+    @property
+    def ground(self) -> Ground:
+        """Where contexts come from."""
+
+    @property
+    def engine(self) -> Engine:
+        """What executes the run, for the record."""
+
+    async def begin(self, record: StageRecord) -> MlflowRun | None:
+        """A stage begins: its nested MLflow run."""
+
+    async def end(self, record: StageRecord) -> None:
+        """A stage ended as ``record`` says: end its nested run. Raises TrackingUnavailable."""
+
+
+class OpenServices(Protocol):
+    """Opens the services of a run; the real one is ``rondel.runner.services.open_services``."""
+
+    def __call__(self, run: Run, settings: Settings, journal: Any) -> AbstractAsyncContextManager[Services]:
+        """Start or reach what the run needs; everything that was started ends with it."""

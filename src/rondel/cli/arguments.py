@@ -1,0 +1,95 @@
+"""Command line flags, made from the declared options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rondel.errors import ConfigurationError, RondelError, did_you_mean
+from rondel.settings.load import convert
+from rondel.settings.options import OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.settings import Option
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What a command line says: targets, and only those options that it gives."""
+
+    targets: tuple[str, ...]
+    flags: dict[str, Any] = field(default_factory=dict)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are Rondel's."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigurationError instead of ending the process."""
+        hint = f"`{self.prog} --help` lists the flags"
+        words = message.split("unrecognized arguments: ")
+        if len(words) == 2:
+            known = [flag for action in self._actions for flag in action.option_strings]
+            unknown = words[1].split()[0].partition("=")[0]
+            raise ConfigurationError(f"there is no flag {unknown}", hint=did_you_mean(unknown, known))
+        raise ConfigurationError(message, hint=hint)
+
+
+def make_parser(program: str) -> Parser:
+    """The parser of a pipeline's command line."""
+    parser = Parser(prog=program, description="Run stages of this pipeline.", allow_abbrev=False)
+    parser.add_argument("targets", nargs="*", metavar="STAGE", help="run these stages and what they need")
+    for option in OPTIONS:
+        if option.flags:
+            _add(parser, option)
+    return parser
+
+
+def _add(parser: Parser, option: Option) -> None:
+    help_ = (option.help + (f" [{option.env}]" if option.env else "")).replace("%", "%%")
+    common: dict[str, Any] = {
+        "dest": option.name,
+        "default": argparse.SUPPRESS,
+        "help": help_,
+    }
+    if option.kind == "flag":
+        parser.add_argument(*option.flags, action="store_true", **common)
+    elif option.kind == "switch":
+        parser.add_argument(*option.flags, action=argparse.BooleanOptionalAction, **common)
+    elif option.kind == "count":
+        parser.add_argument(*option.flags, action="count", **{**common, "default": 0})
+    elif option.kind in {"pairs", "list"}:
+        parser.add_argument(*option.flags, action="append", metavar=option.metavar, **common)
+    else:
+        metavar = option.metavar or ("|".join(option.choices) if option.choices else None)
+        parser.add_argument(*option.flags, metavar=metavar, **common)
+
+
+def parse(argv: Sequence[str], *, program: str) -> Arguments:
+    """Read a command line. Raises ConfigurationError with the nearest flag for an unknown one."""
+    found = vars(make_parser(program).parse_intermixed_args(list(argv)))
+    targets = tuple(found.pop("targets"))
+    by_name = {option.name: option for option in OPTIONS}
+    flags: dict[str, Any] = {}
+    for name, value in found.items():
+        option = by_name[name]
+        if option.kind == "count" and not value:
+            continue
+        try:
+            flags[name] = convert(option, value)
+        except ValueError as error:
+            raise ConfigurationError(str(error), place=option.flags[-1]) from None
+    return Arguments(targets, flags)
+
+
+def show_error(error: RondelError) -> None:
+    """Print an error on stderr, the first line marked when that is a terminal."""
+    text = error.render()
+    if sys.stderr.isatty():
+        first, newline, rest = text.partition("\n")
+        text = f"\x1b[31;1m{first}\x1b[0m{newline}{rest}"
+    print(text, file=sys.stderr)

@@ -1,0 +1,64 @@
+"""``rondel``: finds the command, loads its file, runs it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rondel.errors import ConfigurationError, RondelError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "run a command inside a session of the embedded engine",
+    "session": "serve a session of the embedded engine to a Dagger client",
+    "runs": "list the runs of this project",
+    "show": "show one run",
+    "ui": "open the MLflow server of this project, or stop it",
+    "doctor": "say what this machine can run",
+    "engine": "status of the embedded engine's store, and pruning it",
+    "version": "print the version",
+}
+"""Each has a module of its name in this package with ``main(argv) -> int``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point of ``rondel``; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(words)
+    except RondelError as error:
+        from rondel.cli.arguments import show_error
+
+        show_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Run the command that ``words`` name. Raises ConfigurationError for an unknown one."""
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(usage())
+        return 0
+    name = "version" if words[0] in {"--version", "-V"} else words[0]
+    if name not in COMMANDS:
+        raise ConfigurationError(f"there is no command {name!r}", hint=did_you_mean(name, COMMANDS))
+    module = importlib.import_module(f"rondel.cli.{name}")
+    return int(module.main(words[1:]))
+
+
+def usage() -> str:
+    """The text of ``rondel --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: rondel COMMAND …", "", *lines, "", "`rondel COMMAND --help` says more about one of them."]
+    )

@@ -1,0 +1,165 @@
+"""``python ci/main.py …``: a pipeline's own command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import parse, show_error
+from rondel.errors import RondelError
+from rondel.pipeline import Selection, make_plan
+from rondel.settings import find_root, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rondel.pipeline import Pipeline, Plan
+    from rondel.runner.engine import EngineChoice
+    from rondel.runner.run import Request, Result
+    from rondel.runner.seam import OpenServices
+    from rondel.settings import Settings
+
+
+def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
+    """Run ``pipeline`` as ``argv`` says; the exit code of the process."""
+    try:
+        return _main(pipeline, argv)
+    except RondelError as error:
+        show_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _main(pipeline: Pipeline, argv: Sequence[str]) -> int:
+    arguments = parse(argv, program=_program(pipeline))
+    root = find_root(Path(pipeline.place.file).parent if Path(pipeline.place.file).exists() else Path.cwd())
+    settings = load_settings(root, arguments.flags, os.environ)
+    stages = pipeline.stages()
+    if settings.list_stages:
+        from rondel.reports.plan import show_stages
+
+        print("\n".join(show_stages(stages)))
+        return 0
+    selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
+    plan = make_plan(stages, selection)
+    return _run(pipeline, plan, settings, argv)
+
+
+def _program(pipeline: Pipeline) -> str:
+    file = Path(pipeline.place.file)
+    try:
+        return f"python {file.resolve().relative_to(Path.cwd())}"
+    except (ValueError, OSError):
+        return f"python {file}"
+
+
+def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]) -> int:
+    from rondel.runner.check import check_uses, parse_overrides
+    from rondel.runner.decide import forecast
+    from rondel.runner.disk import DiskProject
+    from rondel.runner.run import Request, run_plan
+
+    project = DiskProject(settings, os.environ)
+    check_uses((planned.stage for planned in plan.stages), project)
+    overrides = parse_overrides(settings.params, plan, project)
+    if settings.dry_run:
+        from rondel.reports.plan import show_plan
+
+        expected = forecast(plan, project, overrides, use_cache=settings.cache)
+        decisions = {name: decision for name, (decision, _) in expected.items()}
+        print("\n".join(show_plan(plan, decisions, project, overrides, settings)))
+        return 0
+    from rondel.reports.console import make_console
+
+    console = make_console(verbose=settings.verbose, quiet=settings.quiet, ci=settings.ci)
+    request = Request(
+        pipeline=pipeline.name or settings.name,
+        file=_relative(pipeline.place.file, settings.root),
+        plan=plan,
+        settings=settings,
+        project=project,
+        environ=os.environ,
+        arguments=(*plan.selection.targets, *settings.arguments()),
+        invocation=(Path(sys.argv[0]).name, *argv),
+        overrides=overrides,
+    )
+    try:
+        result = run_plan(request, console, lambda: _services(settings))
+    finally:
+        console.stop()
+    console.finish(result.capsule, _shown(result.folder.path))
+    if result.error is not None:
+        _explain(result, request)
+    return result.exit_code
+
+
+def _explain(result: Result, request: Request) -> None:
+    from rondel.cli.again import repeat_command
+
+    if result.error is not None:
+        show_error(result.error)
+    print(f"again: {repeat_command(request, result.capsule)}", file=sys.stderr)
+
+
+def _relative(file: str, root: Path) -> str:
+    path = Path(file).resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _services(settings: Settings) -> tuple[str, OpenServices]:
+    from rondel.runner.engine import choose_engine, rondel_executable
+    from rondel.runner.services import services_on
+
+    choice = choose_engine(settings, os.environ, rondel_executable())
+    return choice.kind, services_on(choice, _open_engine)
+
+
+@contextmanager
+def _open_engine(choice: EngineChoice) -> Iterator[None]:
+    """Make the chosen engine reachable through this process's environment."""
+    before = dict(os.environ)
+    try:
+        if choice.kind == "embedded" and "DAGGER_SESSION_PORT" not in os.environ:
+            from rondel.engine.server.launcher import Session
+
+            # The same session that `rondel session` serves, without a process of its own for it.
+            with Session.open() as session:
+                os.environ.update(session.environment)
+                _wake(session.port)
+                yield
+        else:
+            os.environ.update(choice.environment)
+            if port := os.environ.get("DAGGER_SESSION_PORT"):
+                _wake(int(port))
+            yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _wake(port: int) -> None:
+    """Knock once, so that an engine that starts at the first connection starts now.
+
+    Importing the Dagger client takes longer than the engine needs to start.
+    """
+    import socket
+
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            pass
+    except OSError:
+        return

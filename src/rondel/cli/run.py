@@ -1,0 +1,94 @@
+"""``rondel run CMD…``: a command inside a session of the embedded engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+
+GRACE = 10.0
+"""Seconds between the signal that is passed on and the kill."""
+
+USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
+
+Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that any
+Dagger client in it uses the embedded engine. The engine starts when the client
+connects, and ends with COMMAND, whose exit code is passed on."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit code, or 128 + N if signal N ended it."""
+    words = list(argv)
+    if not words or words[0] in {"-h", "--help"}:
+        print(USAGE)
+        return 0 if words else ConfigurationError.exit_code
+    if words[0] == "--":
+        words = words[1:]
+    if words and words[0].startswith("-"):
+        raise ConfigurationError(f"`rondel run` has no flag {words[0]}", hint="rondel run -- COMMAND")
+    if not words:
+        raise ConfigurationError("which command?", hint="rondel run python ci/main.py train")
+    if os.environ.get("DAGGER_SESSION_PORT"):
+        # A session inside of a session is the same session, as with `dagger run`.
+        return run_child(words, os.environ)
+    from rondel.engine.server.launcher import Session
+
+    with Session.open() as session:
+        return run_child(words, {**os.environ, **session.environment, "RONDEL_SESSION": "1"})
+
+
+def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command, pass SIGINT and SIGTERM on to it, and kill it when it does not end in time.
+
+    Raises ConfigurationError if it cannot be started.
+    """
+    # Handlers first: a signal between the start of the child and them would end us alone.
+    pending: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        pending.append(number)
+        if child is not None:
+            _pass_on(child, number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        try:
+            child = subprocess.Popen(list(words), env=dict(environ))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot start {words[0]!r}: {error.strerror}",
+                hint="is it on the PATH?" if isinstance(error, FileNotFoundError) else None,
+            ) from None
+        for number in pending:
+            _pass_on(child, number)
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
+    if number != signal.SIGINT or not _from_terminal():
+        child.send_signal(number)
+    killer = threading.Timer(GRACE, child.kill)
+    killer.daemon = True
+    killer.start()
+
+
+def _from_terminal() -> bool:
+    """Whether a SIGINT most likely is a ^C, which the terminal has sent to the child as well."""
+    try:
+        return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,71 @@
+"""``rondel show [RUN]``: one run's capsule as people read it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.errors import RecordError, did_you_mean
+from rondel.record import Capsule, RunFolder, load
+from rondel.reports.table import summary
+from rondel.settings import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Show a run, the newest without a name. RUN is an ID, its beginning, or a path."""
+    parser = Parser(prog="rondel show", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("run", nargs="?", metavar="RUN")
+    parser.add_argument("--json", action="store_true", help="the capsule itself")
+    parser.add_argument("--log", metavar="STAGE", help="the whole log of a stage")
+    arguments = parser.parse_args(list(argv))
+    folder, capsule = load(find_root(Path.cwd()), arguments.run)
+    if arguments.json:
+        sys.stdout.write(folder.capsule.read_text(encoding="utf-8"))
+    elif arguments.log:
+        sys.stdout.write(_log(folder, capsule, arguments.log))
+    else:
+        print("\n".join(describe(folder, capsule)))
+    return 0
+
+
+def _log(folder: RunFolder, capsule: Capsule, stage: str) -> str:
+    names = [record.name for record in capsule.stages]
+    if stage not in names:
+        raise RecordError(f"run {capsule.id} has no stage {stage!r}", hint=did_you_mean(stage, names))
+    try:
+        return folder.log(stage).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise RecordError(f"stage {stage!r} has no log: it did not run", place=str(folder.path)) from None
+
+
+def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
+    """The run in lines: where it stands, what it was made from, its stages, its error."""
+    git = capsule.git
+    code = (git.commit or "no commit")[:12] + (f" on {git.branch}" if git.branch else "")
+    facts = {
+        "run": f"{capsule.id} {capsule.state}",
+        "command": " ".join(["python", capsule.file, *capsule.arguments]),
+        "code": code + (" with uncommitted changes" if git.dirty else ""),
+        "engine": f"{capsule.engine.kind} {capsule.engine.version}".strip()
+        if capsule.engine
+        else "not needed",
+        "image": capsule.image.digest or capsule.image.reference if capsule.image else "",
+        "machine": f"{capsule.host.distribution}, Python {capsule.host.python}",
+        "job": (capsule.ci.url or capsule.ci.provider) if capsule.ci else "",
+        "mlflow": capsule.mlflow.url or capsule.mlflow.run_id if capsule.mlflow else "",
+        "folder": str(folder.path),
+    }
+    lines = [f"{name:8} {text}" for name, text in facts.items() if text]
+    lines += ["", *summary(capsule, colour=sys.stdout.isatty())]
+    for record in capsule.stages:
+        for verdict in record.verdicts:
+            lines += ["", f"gate of {record.name}: {'passed' if verdict.passed else 'failed'}"]
+            lines += [f"  {rule.get('text') or rule.get('rule') or rule}" for rule in verdict.rules]
+    if capsule.error:
+        lines += ["", capsule.error]
+    return lines

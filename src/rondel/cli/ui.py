@@ -1,0 +1,48 @@
+"""``rondel ui``: the project's MLflow server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.settings import find_root, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Start the MLflow server if none runs, print its address and, on a desktop, open it; --stop ends it."""
+    parser = Parser(prog="rondel ui", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--stop", action="store_true", help="end the local server")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    arguments = parser.parse_args(list(argv))
+    root = find_root(Path.cwd())
+    from rondel import tracking
+
+    if arguments.stop:
+        print("the MLflow server is stopped" if tracking.stop(root) else "no MLflow server runs here")
+        return 0
+    settings = load_settings(root, {}, os.environ)
+    endpoint, lease = tracking.connect_now(root, os.environ, uri=settings.tracking_uri)
+    try:
+        print(endpoint.uri)
+        if not arguments.no_browser and sys.stdout.isatty() and _desktop():
+            import webbrowser
+
+            webbrowser.open(endpoint.uri)
+        if lease is not None:
+            print(
+                f"it ends {settings.linger // 60} minutes after its last use; `rondel ui --stop` ends it now"
+            )
+    finally:
+        if lease is not None:
+            lease.release()
+    return 0
+
+
+def _desktop() -> bool:
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

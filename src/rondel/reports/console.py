@@ -1,0 +1,185 @@
+"""What a run shows while it runs: short plain lines, or live stages on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from rondel.reports.table import COLOURS, duration, paint, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import RenderableType
+
+    from rondel.record import Capsule, StageRecord
+
+MARKS = {"running": "▸", "ran": "✓", "cached": "=", "failed": "✗", "skipped": "-", "cancelled": "-"}
+
+
+class PlainConsole:
+    """An observer that prints a line when a stage begins, takes a step, and ends: for pipes and CI."""
+
+    def __init__(
+        self, out: TextIO | None = None, *, verbose: int = 0, quiet: bool = False, colour: bool = False
+    ) -> None:
+        self.out = out or sys.stdout
+        self.verbose = verbose
+        self.quiet = quiet
+        self.colour = colour
+        self._states: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """The run is over; nothing more is drawn."""
+
+    def stage_changed(self, record: StageRecord) -> None:
+        """Print a line when the stage's state is a new one."""
+        if self._states.get(record.name) == record.state or record.state == "pending":
+            return
+        self._states[record.name] = record.state
+        if self.quiet and record.state != "failed":
+            return
+        self.write(state_line(record, colour=self.colour))
+
+    def step(self, stage: str, text: str) -> None:
+        """Print a stage's next step."""
+        if not self.quiet:
+            self.write(f"  {paint(stage, '2', colour=self.colour)}: {text}")
+
+    def line(self, stage: str, text: str) -> None:
+        """Print a line of a stage's output, if that is wanted."""
+        if self.verbose:
+            self.write(f"  {paint(stage, '2', colour=self.colour)} │ {text}")
+
+    def note(self, text: str) -> None:
+        """Print a note."""
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Print a line at once; a reader that went away is no reason to fail a run."""
+        try:
+            print(text, file=self.out, flush=True)
+        except BrokenPipeError:
+            self.out = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the rest of the process
+
+    def finish(self, capsule: Capsule, shown_path: str) -> None:
+        """Print the table and the last line."""
+        if len(capsule.stages) > 1 or not self.quiet:
+            self.write("")
+        for line in summary(capsule, colour=self.colour):
+            self.write(line)
+        word = paint(capsule.state, "31;1" if capsule.state != "succeeded" else "32", colour=self.colour)
+        self.write(f"run {capsule.id} {word} in {duration(capsule.seconds)} · {shown_path}")
+        if capsule.mlflow and capsule.mlflow.url:
+            self.write(f"MLflow: {capsule.mlflow.url}")
+
+
+def state_line(record: StageRecord, *, colour: bool) -> str:
+    """``✓ train ran in 12 s``, and why where that is worth telling."""
+    mark = paint(MARKS.get(record.state, " "), COLOURS.get(record.state, ""), colour=colour)
+    if record.state == "running":
+        return f"{mark} {record.name}: {record.reason}" if record.reason else f"{mark} {record.name}"
+    text = f"{mark} {record.name} {record.state}"
+    if record.state in {"ran", "failed", "cancelled"}:
+        return f"{text} {'in' if record.state == 'ran' else 'after'} {duration(record.seconds)}"
+    return f"{text}: {record.reason}" if record.reason else text
+
+
+class LiveConsole(PlainConsole):
+    """An observer that draws the stages that run, with times and current steps, below what is done."""
+
+    def __init__(self, out: TextIO, *, verbose: int = 0, quiet: bool = False, colour: bool = True) -> None:
+        super().__init__(out, verbose=verbose, quiet=quiet, colour=colour)
+        self._running: dict[str, tuple[float, str]] = {}
+        self._live: object | None = None
+
+    def _start(self) -> None:
+        # With the first stage that runs, not before: a run without any does not load rich.
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(file=self.out, highlight=False, no_color=not self.colour)
+        live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
+        live.start()
+        self._live = live
+
+    def stop(self) -> None:
+        """Take the drawing away; what was printed above it stays."""
+        from rich.live import Live
+
+        live, self._live = self._live, None
+        if isinstance(live, Live):
+            live.stop()
+
+    def stage_changed(self, record: StageRecord) -> None:
+        """Draw the stage while it runs; print its line when it has ended."""
+        if record.state == "running":
+            if self._live is None:
+                self._start()
+            if record.name not in self._running:
+                self._running[record.name] = (time.monotonic(), record.reason)
+            self._states[record.name] = record.state
+            return
+        self._running.pop(record.name, None)
+        super().stage_changed(record)
+
+    def step(self, stage: str, text: str) -> None:
+        """Show the step beside its stage."""
+        if stage in self._running:
+            self._running[stage] = (self._running[stage][0], text)
+
+    def line(self, stage: str, text: str) -> None:
+        """Print the line if output is wanted; else show it beside its stage."""
+        if self.verbose:
+            super().line(stage, text)
+        elif text.strip():
+            self.step(stage, text.strip())
+
+    def write(self, text: str) -> None:
+        """Print above the drawing."""
+        if self._live is None:
+            super().write(text)
+            return
+        from rich.text import Text
+
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        now = time.monotonic()
+        for name, (began, step) in self._running.items():
+            grid.add_row(
+                Spinner("dots", style="blue"),
+                Text(name, style="bold"),
+                Text(duration(now - began)),
+                Text(step, style="dim"),
+            )
+        return grid
+
+
+def make_console(
+    *,
+    verbose: int,
+    quiet: bool,
+    ci: bool,
+    out: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> PlainConsole:
+    """The console that fits where the output goes; NO_COLOR and dumb terminals are honoured."""
+    out = out or sys.stdout
+    environ = os.environ if environ is None else environ
+    terminal = out.isatty() and environ.get("TERM", "dumb") != "dumb"
+    colour = terminal and not environ.get("NO_COLOR")
+    if terminal and not ci and not quiet:
+        return LiveConsole(out, verbose=verbose, quiet=quiet, colour=colour)
+    return PlainConsole(out, verbose=verbose, quiet=quiet, colour=colour)

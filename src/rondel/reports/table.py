@@ -1,0 +1,79 @@
+"""Plain tables and times. No rich here: the table also ends runs that have half a second in all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.record import Capsule, StageRecord
+
+COLOURS = {"ran": "32", "cached": "36", "failed": "31;1", "skipped": "33", "cancelled": "33", "running": "34"}
+SHOWN_METRICS = 3
+
+
+def paint(text: str, code: str, *, colour: bool) -> str:
+    """``text`` in an ANSI colour, if colour is wanted."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colour and code else text
+
+
+def duration(seconds: float) -> str:
+    """A time as people read it: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``1 h 12 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def metric(value: float) -> str:
+    """A metric in at most five significant digits."""
+    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:.3e}"
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
+    """Lines with aligned columns; columns that are empty everywhere are left out."""
+    kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    table = [[header[index] for index in kept], *([row[index] for index in kept] for row in rows)]
+    widths = [max(len(row[index]) for row in table) for index in range(len(kept))]
+    return [
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in table
+    ]
+
+
+def summary(capsule: Capsule, *, colour: bool = False) -> list[str]:
+    """The table that ends a run: stage, state, time, key metrics, MLflow run."""
+    header = ("stage", "state", "time", "metrics", "mlflow run")
+    rows = [_row(record) for record in capsule.stages]
+    lines = columns(header, rows)
+    shown = [paint(lines[0], "2", colour=colour)]
+    for record, line in zip(capsule.stages, lines[1:], strict=True):
+        start = line.find(record.state, len(record.name))
+        end = start + len(record.state)
+        state = paint(record.state, COLOURS.get(record.state, ""), colour=colour)
+        shown.append(line[:start] + state + line[end:])
+    return shown
+
+
+def _row(record: StageRecord) -> tuple[str, str, str, str, str]:
+    ran = record.state in {"ran", "failed", "cancelled"}
+    return (
+        record.name,
+        record.state,
+        duration(record.seconds) if ran else "",
+        key_metrics(record),
+        record.mlflow.run_id[:12] if record.mlflow else "",
+    )
+
+
+def key_metrics(record: StageRecord, limit: int = SHOWN_METRICS) -> str:
+    """The metrics to show for a stage: those that a gate looked at first."""
+    judged = [name for verdict in record.verdicts for name in verdict.metrics]
+    names = list(dict.fromkeys([name for name in judged if name in record.metrics] + list(record.metrics)))
+    text = " ".join(f"{name}={metric(record.metrics[name])}" for name in names[:limit])
+    return f"{text} …" if len(names) > limit else text

@@ -1,0 +1,144 @@
+"""One stage's attempts: context, body, time limit, retries, and what its errors mean."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from rondel.errors import (
+    ConfigurationError,
+    DataError,
+    EngineUnavailable,
+    GateFailed,
+    RondelError,
+    StageFailed,
+    TrackingUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.pipeline import Stage
+    from rondel.record import RunFolder, StageRecorder
+    from rondel.runner.seam import Services
+
+FIRST_PAUSE = 1.0
+"""Seconds before the second attempt; each further one waits twice as long, up to a minute."""
+
+CLEAN_UP = 10.0
+"""Seconds that clean-up after a cancelled or failed attempt may take."""
+
+FINAL = (ConfigurationError, GateFailed, DataError, TrackingUnavailable, EngineUnavailable)
+"""Errors that another attempt would not cure."""
+
+
+async def attempt_stage(
+    services: Services,
+    stage: Stage,
+    recorder: StageRecorder,
+    overrides: Mapping[str, Any],
+) -> None:
+    """Run a stage until it succeeds or its attempts are used up; raises the last attempt's error."""
+    tries = 1 + (stage.retries if stage.pure else 0)
+    for number in range(1, tries + 1):
+        # Findings of a failed attempt are not the stage's.
+        recorder.change(attempts=number, uses=[], outputs={}, metrics={}, verdicts=[], exit_code=None)
+        try:
+            await _attempt(services, stage, recorder, overrides)
+        except FINAL:
+            raise
+        except Exception as error:
+            if number == tries:
+                raise
+            pause = min(FIRST_PAUSE * 2 ** (number - 1), 60.0)
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            recorder.step(f"attempt {number} of {tries} failed ({said}); again in {pause:g} s")
+            await anyio.sleep(pause)
+        else:
+            return
+
+
+async def _attempt(
+    services: Services,
+    stage: Stage,
+    recorder: StageRecorder,
+    overrides: Mapping[str, Any],
+) -> None:
+    mlflow_run = await services.begin(recorder.record)
+    if mlflow_run is not None:
+        recorder.mlflow_run(mlflow_run)
+    ctx: Any = None
+    outcome = "failed"
+    try:
+        with anyio.fail_after(stage.timeout):
+            ctx = await services.ground.context(
+                stage, params={**stage.variant, **overrides}, recorder=recorder, mlflow_run=mlflow_run
+            )
+            await stage.body(ctx)
+        # Outside of the time limit: a result that is there is brought home.
+        await services.ground.settle(ctx)
+        outcome = "ran"
+    except TimeoutError as error:
+        if stage.timeout is None:
+            raise
+        raise StageFailed(f"stage {stage.name!r} took longer than its {stage.timeout:g} s") from error
+    except anyio.get_cancelled_exc_class():
+        outcome = "cancelled"
+        raise
+    finally:
+        with anyio.move_on_after(CLEAN_UP, shield=True):
+            if ctx is not None and outcome != "ran":
+                await services.ground.abandon(ctx)
+            await services.end(_ended(recorder, outcome))
+
+
+def _ended(recorder: StageRecorder, state: str) -> Any:
+    from dataclasses import replace
+
+    return replace(recorder.record, state=state)  # type: ignore[arg-type]
+
+
+def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder: RunFolder) -> RondelError:
+    """What a stage's exception means: the command, its last lines, the log, and what to do next."""
+    if isinstance(error, RondelError) and not isinstance(error, StageFailed):
+        error.place = error.place or f"stage {stage.name!r}"
+        return error
+    lines: list[str] = []
+    if isinstance(error, StageFailed):
+        what = error.what
+        lines += (error.why or "").splitlines()
+    elif type(error).__name__ == "ExecError" and hasattr(error, "exit_code"):
+        what, lines = _exec_error(error, stage, recorder)
+    else:
+        what = f"stage {stage.name!r} raised {type(error).__name__}: {recorder.redact(str(error))}"
+        lines += _where(error, stage)
+        if lines:
+            recorder.output("\n".join(lines))
+    lines.append(f"log: {folder.log(stage.name)}")
+    lines.append(f"capsule: {folder.capsule}")
+    translated = StageFailed(what, why="\n".join(lines), hint=getattr(error, "hint", None))
+    translated.__cause__ = error
+    return translated
+
+
+def _exec_error(error: Any, stage: Stage, recorder: StageRecorder) -> tuple[str, list[str]]:
+    command = shlex.join(str(word) for word in error.command)
+    output = "\n".join(part for part in (error.stdout, error.stderr) if part)
+    said = recorder.redact(output).splitlines()
+    if said and not recorder.tail:
+        recorder.output("\n".join(said))
+    recorder.command([str(word) for word in error.command], exit_code=error.exit_code)
+    what = f"stage {stage.name!r}: a command ended with exit code {error.exit_code}"
+    tail = said or list(recorder.tail)
+    return what, [f"command: {recorder.redact(command)}", *(f"│ {line}" for line in tail[-20:])]
+
+
+def _where(error: Exception, stage: Stage) -> list[str]:
+    """The lines of the team's own code that the exception came through."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == stage.place.file]
+    return [f"at {frame.filename}:{frame.lineno}: {frame.line}" for frame in own]

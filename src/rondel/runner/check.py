@@ -1,0 +1,112 @@
+"""What can be known to be wrong before anything starts, gathered into one error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.pipeline import Plan, Stage, Use
+    from rondel.runner.project import Project
+
+
+def check_uses(stages: Iterable[Stage], project: Project) -> None:
+    """Check what the stages' sources say: dvc stages, entry points, and the rules of gates.
+
+    Raises ConfigurationError with the place of each mistake.
+    """
+    mistakes = [error for stage in stages for use in stage.uses for error in _use(stage, use, project)]
+    _raise(mistakes)
+
+
+def _raise(mistakes: list[ConfigurationError]) -> None:
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        why = "\n".join(error.render() for error in mistakes)
+        raise ConfigurationError(f"the pipeline has {len(mistakes)} mistakes", why=why)
+
+
+def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationError]:
+    place = str(use.place or stage.place)
+    if use.kind == "dvc" and use.name:
+        known = project.dvc_stages()
+        if use.name not in known:
+            yield ConfigurationError(
+                f"stage {stage.name!r} uses the dvc stage {use.name!r}, which dvc.yaml does not have",
+                hint=did_you_mean(use.name, known),
+                place=place,
+            )
+    elif use.kind == "mlflow" and use.name:
+        points = project.entry_points()
+        if use.name not in points:
+            yield ConfigurationError(
+                f"stage {stage.name!r} uses the entry point {use.name!r}, which MLproject does not have",
+                hint=did_you_mean(use.name, points),
+                place=place,
+            )
+    elif use.kind == "gate":
+        yield from _rules(use, place)
+
+
+def _rules(use: Use, place: str) -> Iterable[ConfigurationError]:
+    rules = [str(rule) for rule in use.details.get("rules", ())]
+    if not rules:
+        return
+    from rondel.gates import parse_rules
+
+    try:
+        parse_rules(rules, place=place)
+    except ConfigurationError as error:
+        yield error
+
+
+def parse_overrides(
+    pairs: Iterable[tuple[str, str]], plan: Plan, project: Project
+) -> dict[str, dict[str, Any]]:
+    """The ``-P`` values by the name of the stage that each concerns.
+
+    For a dvc stage the name is the dotted key in its parameters' file
+    (``train.max_iter``), for an entry point ``STAGE.PARAMETER``. Raises
+    ConfigurationError for a name that no planned stage uses.
+    """
+    pairs = tuple(pairs)
+    if not pairs:
+        return {}
+    import yaml
+
+    known = {planned.name: _known(planned.stage, project) for planned in plan.stages}
+    everything = {name for names in known.values() for name in names}
+    chosen: dict[str, dict[str, Any]] = {}
+    mistakes: list[ConfigurationError] = []
+    for name, text in pairs:
+        place = f"-P {name}={text}"
+        owners = [stage for stage, names in known.items() if name in names]
+        if not owners:
+            what = f"no stage of this run has a parameter {name!r}"
+            mistakes.append(ConfigurationError(what, hint=did_you_mean(name, everything), place=place))
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mistakes.append(ConfigurationError("the value is not valid YAML", why=str(error), place=place))
+            continue
+        for owner in owners:
+            chosen.setdefault(owner, {})[known[owner][name]] = value
+    _raise(mistakes)
+    return chosen
+
+
+def _known(stage: Stage, project: Project) -> dict[str, str]:
+    """The names that ``-P`` may use for a stage, each with the name that the stage itself knows it by."""
+    names: dict[str, str] = {}
+    for use in stage.uses:
+        if use.kind == "dvc" and use.name:
+            names |= {key: key for key in project.dvc_parameters(use.name)}
+        elif use.kind == "mlflow" and use.name:
+            points = project.entry_points().get(use.name, {})
+            names |= {f"{stage.base}.{key}": key for key in {*points, *use.details}}
+    return names

@@ -1,0 +1,134 @@
+"""Which engine runs the containers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rondel.errors import ConfigurationError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.settings import Settings
+
+SESSION_PORT = "DAGGER_SESSION_PORT"
+SESSION_TOKEN = "DAGGER_SESSION_TOKEN"  # noqa: S105 - the variable's name
+CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
+RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
+EMBEDDED_SESSION = "RONDEL_SESSION"
+"""Set to 1 by ``rondel run`` beside the session's port, so that records can tell whose session it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """The engine and the environment variables that lead the client to it."""
+
+    kind: Literal["session", "dagger", "embedded"]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+
+
+def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Path | None) -> EngineChoice:
+    """The engine for a run. ``executable`` is the environment's ``rondel``.
+
+    A session that is there already is used; ``--engine`` then only has to
+    agree. Otherwise ``dagger`` needs a real CLI on the PATH, and ``auto``
+    means the embedded engine unless a real one is within reach. Raises
+    EngineUnavailable if the engine that was asked for is not there.
+    """
+    if environ.get(SESSION_PORT):
+        return _session(settings, environ)
+    real = find_real_cli(environ)
+    if settings.engine == "dagger":
+        if real is None:
+            raise EngineUnavailable(
+                "there is no Dagger CLI on the PATH",
+                why="--engine dagger asks for a real Dagger engine",
+                hint="install one (https://docs.dagger.io/install), or use --engine embedded",
+            )
+        return EngineChoice("dagger", {CLI: str(real)})
+    if settings.engine == "auto" and real is not None and engine_in_reach(environ):
+        return EngineChoice("dagger", {CLI: str(real)})
+    if executable is None:
+        raise EngineUnavailable(
+            "the rondel executable is not beside this Python",
+            why=f"looked in {Path(sys.executable).parent} and on the PATH",
+            hint="install rondel into the environment that runs the pipeline",
+        )
+    return EngineChoice("embedded", {CLI: str(executable)})
+
+
+def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
+    if not environ.get(SESSION_TOKEN):
+        raise EngineUnavailable(
+            f"{SESSION_PORT} is set, but {SESSION_TOKEN} is not",
+            hint="start the pipeline with `dagger run` or `rondel run`, or unset both",
+        )
+    embedded = environ.get(EMBEDDED_SESSION) == "1"
+    if settings.engine != "auto" and (settings.engine == "embedded") != embedded:
+        there = "Rondel's embedded engine" if embedded else "a Dagger engine"
+        raise ConfigurationError(
+            f"this session belongs to {there}, and --engine asks for {settings.engine}",
+            hint="run `python ci/main.py` without `dagger run`, or leave --engine out",
+            place=settings.sources.get("engine"),
+        )
+    return EngineChoice("embedded" if embedded else "session")
+
+
+def rondel_executable() -> Path | None:
+    """The ``rondel`` command of this environment."""
+    beside = Path(sys.executable).with_name("rondel")
+    if beside.is_file():
+        return beside
+    found = shutil.which("rondel")
+    return Path(found) if found else None
+
+
+def find_real_cli(environ: Mapping[str, str]) -> Path | None:
+    """The first ``dagger`` on the PATH that is not Rondel's own."""
+    given = environ.get(CLI)
+    if given and not is_own(Path(given)):
+        return Path(given)
+    for folder in environ.get("PATH", "").split(os.pathsep):
+        candidate = Path(folder or ".") / "dagger"
+        if candidate.is_file() and os.access(candidate, os.X_OK) and not is_own(candidate):
+            return candidate
+    return None
+
+
+def is_own(command: Path) -> bool:
+    """Whether an executable is one of Rondel's: a short script that imports it."""
+    if command.name == "rondel":
+        return True
+    try:
+        with command.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    return head.startswith(b"#!") and b"rondel" in head
+
+
+def engine_in_reach(environ: Mapping[str, str], *, timeout: float = 2.0) -> bool:
+    """Whether a real CLI would find an engine: one is named, or a container runtime answers in time."""
+    import subprocess
+
+    if environ.get(RUNNER_HOST):
+        return True
+    for runtime in ("docker", "podman", "nerdctl", "finch"):
+        command = shutil.which(runtime, path=environ.get("PATH", os.defpath))
+        if command is None:
+            continue
+        try:
+            answer = subprocess.run(
+                [command, "info"], capture_output=True, timeout=timeout, check=False, env=dict(environ)
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if answer.returncode == 0:
+            return True
+    return False

@@ -1,0 +1,155 @@
+"""Runs the stages of a plan: at once where they do not need each other, each border recorded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from rondel.cache import forget
+from rondel.errors import Interrupted, RondelError
+from rondel.runner.attempt import attempt_stage, stage_error
+from rondel.runner.decide import decide_stage
+from rondel.runner.facts import processors
+from rondel.runner.journal import now
+from rondel.runner.keys import Decision
+from rondel.runner.signals import run_interruptibly
+from rondel.runner.success import note_cached, remember_success
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.pipeline import Plan, PlannedStage
+    from rondel.record import Run
+    from rondel.runner.journal import Journal
+    from rondel.runner.project import Project
+    from rondel.runner.seam import OpenServices, Services
+    from rondel.settings import Settings
+
+
+@dataclass(kw_only=True)
+class Execution:
+    """One run of a plan: what it is given, and what becomes of it."""
+
+    plan: Plan
+    settings: Settings
+    project: Project
+    journal: Journal
+    run: Run
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[str, RondelError] = field(default_factory=dict)
+    interrupted: str | None = None
+
+    async def execute(self, open_services: OpenServices) -> None:
+        """Run the plan.
+
+        Failures of stages are kept in ``failures``, in the order in which they
+        happened; what goes wrong before or around the stages is raised.
+        """
+
+        async def work() -> None:
+            async with open_services(self.run, self.settings, self.journal) as services:
+                self.journal.change(engine=services.engine)
+                await self._stages(services)
+
+        try:
+            await run_interruptibly(work, self._on_signal)
+        finally:
+            self._mark_unfinished()
+        if self.interrupted:
+            raise Interrupted(
+                f"the run was interrupted by {self.interrupted}",
+                hint=f"its capsule: {self.journal.folder.capsule}",
+            )
+
+    def _on_signal(self, name: str) -> None:
+        if self.interrupted is None:
+            self.interrupted = name
+            self.journal.note(f"{name}: stopping the stages; once more to stop at once")
+
+    async def _stages(self, services: Services) -> None:
+        self._done = {planned.name: anyio.Event() for planned in self.plan.stages}
+        slots = self.settings.jobs or processors()
+        self._slots = anyio.CapacityLimiter(max(1, slots) if slots else math.inf)
+        async with anyio.create_task_group() as group:
+            self._group = group
+            for planned in self.plan.stages:
+                group.start_soon(self._stage, services, planned, name=f"stage {planned.name}")
+
+    async def _stage(self, services: Services, planned: PlannedStage) -> None:
+        try:
+            for need in planned.waits_for:
+                await self._done[need].wait()
+            broken = [need for need in planned.waits_for if not self._succeeded(need)]
+            if broken:
+                reason = f"{broken[0]} {self.journal.record(broken[0]).state}"
+                self.journal.border(planned.name, state="skipped", reason=reason)
+                return
+            async with self._slots:
+                await self._run(services, planned)
+        finally:
+            self._done[planned.name].set()
+
+    def _succeeded(self, name: str) -> bool:
+        return self.journal.record(name).state in {"ran", "cached"}
+
+    async def _run(self, services: Services, planned: PlannedStage) -> None:
+        name, stage = planned.name, planned.stage
+        overrides = self.overrides.get(name, {})
+        try:
+            decision, memory = await anyio.to_thread.run_sync(
+                decide_stage, stage, self.project, overrides, self.settings.cache
+            )
+        except RondelError as error:
+            self._failed(name, error, Decision(run=True, reason=""))
+            return
+        if not decision.run and memory is not None:
+            note_cached(self.journal, name, decision, memory)
+            return
+        forget(self.run.root, name)
+        recorder = self.journal.recorder(name)
+        self.journal.border(name, state="running", reason=decision.reason, started=now())
+        began = anyio.current_time()
+        raised: BaseException | None = None
+        try:
+            await attempt_stage(services, stage, recorder, overrides)
+        except BaseException as caught:  # noqa: BLE001 - translated below; cancellation is raised again
+            raised = caught
+        seconds = round(anyio.current_time() - began, 3)
+        cancelled = anyio.get_cancelled_exc_class()
+        if raised is None:
+            self.journal.border(name, state="ran", finished=now(), seconds=seconds, error=None)
+            await anyio.to_thread.run_sync(self.project.changed)
+            await anyio.to_thread.run_sync(remember_success, self, stage, overrides)
+        elif isinstance(raised, cancelled):
+            self.journal.border(name, state="cancelled", finished=now(), seconds=seconds)
+            raise raised
+        elif isinstance(raised, Exception):
+            failure = stage_error(raised, stage, recorder, self.journal.folder)
+            self._failed(name, failure, decision, seconds=seconds)
+        else:
+            raise raised
+
+    def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:
+        self.failures[name] = error
+        self.journal.border(
+            name,
+            state="failed",
+            reason=decision.reason,
+            finished=now(),
+            seconds=seconds,
+            error=error.render(),
+        )
+        if not self.settings.keep_going:
+            self._group.cancel_scope.cancel()
+
+    def _mark_unfinished(self) -> None:
+        for record in self.journal.capsule.stages:
+            if record.state == "pending":
+                because = self.interrupted or next(iter(self.failures), "the run ended")
+                reason = because if self.interrupted else f"{because} failed"
+                self.journal.border(record.name, state="skipped", reason=reason)
+            elif record.state == "running":
+                self.journal.border(record.name, state="cancelled", finished=now())

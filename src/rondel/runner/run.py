@@ -1,0 +1,177 @@
+"""One run, from a plan to its capsule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import Interrupted, RondelError
+from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
+from rondel.record.folder import write_atomically
+from rondel.runner.decide import forecast
+from rondel.runner.facts import allowed_environment, ci_job, host
+from rondel.runner.journal import Journal, now
+from rondel.runner.success import note_cached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rondel.cache import StageMemory
+    from rondel.pipeline import Plan
+    from rondel.record import Observer
+    from rondel.runner.keys import Decision
+    from rondel.runner.project import Project
+    from rondel.runner.seam import OpenServices
+    from rondel.settings import Settings
+
+DIFF = "code.diff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run is made from."""
+
+    pipeline: str
+    file: str
+    plan: Plan
+    settings: Settings
+    project: Project
+    environ: Mapping[str, str]
+    arguments: tuple[str, ...] = ()
+    invocation: tuple[str, ...] = ()
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a run: its capsule, where it lies, and the error that decides the exit code."""
+
+    capsule: Capsule
+    folder: RunFolder
+    error: RondelError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of the first failure."""
+        return self.error.exit_code if self.error else 0
+
+
+def run_plan(
+    request: Request, observer: Observer, choose_services: Callable[[], tuple[str, OpenServices]]
+) -> Result:
+    """Run a plan, and leave a capsule whatever happens.
+
+    ``choose_services`` is asked only when a stage has to run: for the engine's
+    kind and the opener of services. Errors of the run are in the result;
+    those that precede it (nothing was started) are raised.
+    """
+    settings, project = request.settings, request.project
+    expected = forecast(request.plan, project, request.overrides, use_cache=settings.cache)
+    folder = RunFolder.of(settings.root, new_id())
+    git = project.git()
+    capsule = _capsule(request, folder)
+    if git.diff:
+        write_atomically(folder.path / DIFF, git.diff.encode("utf-8", "surrogateescape"), sync=False)
+        git = replace(git, diff=DIFF)
+    journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
+    if not any(decision.run for decision, _ in expected.values()):
+        return _nothing_to_do(journal, expected, project)
+    return _do(request, journal, choose_services)
+
+
+def _nothing_to_do(
+    journal: Journal, expected: Mapping[str, tuple[Decision, StageMemory | None]], project: Project
+) -> Result:
+    for name, (decision, memory) in expected.items():
+        if memory is not None:
+            note_cached(journal, name, decision, memory, save=False)
+    project.save()
+    journal.close(state="succeeded", exit_code=0)
+    return Result(capsule=journal.capsule, folder=journal.folder)
+
+
+def _do(
+    request: Request, journal: Journal, choose_services: Callable[[], tuple[str, OpenServices]]
+) -> Result:
+    import anyio
+
+    from rondel.runner.execute import Execution
+    from rondel.runner.signals import single
+
+    journal.save()
+    error: RondelError | None = None
+    try:
+        kind, open_services = choose_services()
+        execution = Execution(
+            plan=request.plan,
+            settings=request.settings,
+            project=request.project,
+            journal=journal,
+            run=_run(request, journal, kind),
+            overrides=request.overrides,
+        )
+        journal.hide(request.environ.get(name, "") for name in request.settings.secrets)
+        anyio.run(execution.execute, open_services)
+        error = next(iter(execution.failures.values()), None)
+    except RondelError as raised:
+        error = raised
+    except BaseException as raised:
+        # A defect or ^C outside of the stages: the capsule says so, too, before it goes on.
+        journal.close(state="failed", exit_code=1, error=f"{type(raised).__name__}: {raised}")
+        if isinstance(raised, Exception):
+            found = single(raised)
+            if isinstance(found, RondelError):
+                return _result(journal, found)
+            raise found from None
+        raise
+    finally:
+        request.project.save()
+    return _result(journal, error)
+
+
+def _result(journal: Journal, error: RondelError | None) -> Result:
+    state = "succeeded" if error is None else "interrupted" if isinstance(error, Interrupted) else "failed"
+    images = [record.image for record in journal.capsule.stages if record.image]
+    journal.close(
+        state=state,
+        exit_code=error.exit_code if error else 0,
+        error=error.render() if error else None,
+        image=images[-1] if images else None,
+    )
+    return Result(capsule=journal.capsule, folder=journal.folder, error=error)
+
+
+def _capsule(request: Request, folder: RunFolder) -> Capsule:
+    settings = request.settings
+    return Capsule(
+        schema_version=SCHEMA_VERSION,
+        id=folder.path.name,
+        state="running",
+        pipeline=request.pipeline,
+        file=request.file,
+        created=now(),
+        arguments=list(request.arguments),
+        invocation=list(request.invocation),
+        targets=list(request.plan.selection.targets),
+        overrides=dict(settings.params),
+        settings=dict(settings.sources),
+        host=host(),
+        ci=ci_job(request.environ),
+        environment=allowed_environment(request.environ, settings.environment),
+        secrets=sorted(settings.secrets),
+    )
+
+
+def _run(request: Request, journal: Journal, engine: str) -> Run:
+    capsule = journal.capsule
+    return Run(
+        id=capsule.id,
+        root=request.settings.root,
+        folder=journal.folder.path,
+        created=capsule.created,
+        targets=request.plan.selection.targets,
+        git_commit=capsule.git.commit,
+        git_dirty=capsule.git.dirty,
+        engine=engine,
+        ci=request.settings.ci,
+    )

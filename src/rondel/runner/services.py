@@ -1,0 +1,158 @@
+"""The real services of a run: a Dagger client on the chosen engine, MLflow, and the ground of contexts."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import EngineUnavailable
+from rondel.record import Engine, MlflowRun
+from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractContextManager
+
+    from rondel.record import Run, StageRecord
+    from rondel.runner.engine import EngineChoice
+    from rondel.runner.journal import Journal
+    from rondel.runner.seam import Ground, OpenServices
+    from rondel.settings import Settings
+    from rondel.tracking import RunHandle
+
+STATUS = {"ran": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+
+
+class RunServices:
+    """Engine, tracking and ground of one run; see :func:`services_on`."""
+
+    def __init__(self, ground: Ground, engine: Engine, tree: RunTree, journal: Journal, uri: str) -> None:
+        self.ground = ground
+        self.engine = engine
+        self._tree = tree
+        self._journal = journal
+        self._uri = uri
+        self._open: dict[str, RunHandle] = {}
+
+    async def begin(self, record: StageRecord) -> MlflowRun:
+        """Start the stage's nested MLflow run, and before the first one the parent."""
+        handle = await self._tree.begin(_stage_facts(record))
+        self._open[record.name] = handle
+        parent = self._tree.parent
+        if parent is not None and self._journal.capsule.mlflow is None:
+            self._journal.change(mlflow=MlflowRun(run_id=parent.run_id, url=parent.url, uri=self._uri))
+        return MlflowRun(run_id=handle.run_id, url=handle.url, uri=self._uri)
+
+    async def end(self, record: StageRecord) -> None:
+        """End the stage's nested run with what the record says."""
+        handle = self._open.pop(record.name, None)
+        if handle is not None:
+            status: Any = STATUS.get(record.state, "FAILED")
+            await self._tree.end(handle, status, facts=_stage_facts(record), metrics=record.metrics)
+
+
+def _stage_facts(record: StageRecord) -> StageFacts:
+    image = (record.image.digest or record.image.reference) if record.image else ""
+    return StageFacts(name=record.name, image=image, inputs=record.inputs, outputs=record.outputs)
+
+
+def services_on(
+    choice: EngineChoice, open_engine: Callable[[EngineChoice], AbstractContextManager[None]]
+) -> OpenServices:
+    """An opener of services on the chosen engine.
+
+    ``open_engine`` makes the engine reachable for a Dagger client in this
+    process, by the environment variables that every engine has.
+    """
+
+    @asynccontextmanager
+    async def open_services(run: Run, settings: Settings, journal: Journal) -> AsyncIterator[RunServices]:
+        async with AsyncExitStack() as stack:
+            # First what starts by itself in the background, then the import of the client.
+            session = await stack.enter_async_context(
+                ensure_server(
+                    run.root,
+                    os.environ,
+                    experiment=settings.experiment or settings.name,
+                    uri=settings.tracking_uri,
+                    linger=0 if settings.ci else settings.linger,
+                )
+            )
+            stack.enter_context(open_engine(choice))
+            client = await stack.enter_async_context(_client())
+            version = await client.version()
+            tracking = await session.ready()
+            mlflow = await stack.enter_async_context(TrackingClient(tracking.endpoint))
+            tree = RunTree(
+                mlflow, experiment=settings.experiment or settings.name, facts=_facts(run, journal)
+            )
+            from rondel.context import open_ground
+
+            ground = await stack.enter_async_context(
+                open_ground(run=run, settings=settings, client=client, tracking=tracking, observer=journal)
+            )
+            engine = Engine(kind=choice.kind, version=version)
+            try:
+                yield RunServices(ground, engine, tree, journal, tracking.uri)
+            finally:
+                await _close(tree, journal)
+
+    return open_services
+
+
+async def _close(tree: RunTree, journal: Journal) -> None:
+    import anyio
+
+    states = {record.state for record in journal.capsule.stages}
+    ended: Any = (
+        "FAILED" if "failed" in states else "KILLED" if states & {"cancelled", "running"} else "FINISHED"
+    )
+    with anyio.move_on_after(10, shield=True):
+        await tree.close(ended)
+
+
+@asynccontextmanager
+async def _client() -> AsyncIterator[Any]:
+    """A Dagger client. Its retries are off: they would run a failed command five times.
+
+    Raises EngineUnavailable if no session comes about.
+    """
+    import dagger
+
+    try:
+        connection = dagger.connection(dagger.Config(retry=None))
+        await connection.__aenter__()
+    except (dagger.ClientError, OSError) as error:
+        raise EngineUnavailable(
+            "the engine does not answer",
+            why=str(error).strip() or type(error).__name__,
+            hint="`rondel doctor` says what this machine can run",
+        ) from error
+    try:
+        yield dagger.dag
+    finally:
+        await connection.__aexit__(None, None, None)
+
+
+def _facts(run: Run, journal: Journal) -> RunFacts:
+    capsule = journal.capsule
+    ci = capsule.ci
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    found = {"provider": ci.provider, "url": ci.url, "id": ci.id, "name": ci.name} if ci else {}
+    return RunFacts(
+        run_id=run.id,
+        pipeline=capsule.pipeline,
+        user=user,
+        git_commit=capsule.git.commit,
+        git_branch=capsule.git.branch,
+        git_remote=capsule.git.remote_url,
+        git_dirty=capsule.git.dirty,
+        engine=run.engine,
+        capsule=str(journal.folder.capsule.relative_to(run.root)),
+        ci={key: value for key, value in found.items() if value},
+    )

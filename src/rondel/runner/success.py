@@ -1,0 +1,66 @@
+"""What is kept of a stage that succeeded, so that it need not run again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rondel.cache import StageMemory, remember
+from rondel.record import MlflowRun
+from rondel.runner.keys import stage_key, stands_on_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.pipeline import Stage
+    from rondel.runner.execute import Execution
+    from rondel.runner.journal import Journal
+    from rondel.runner.keys import Decision
+
+
+def note_cached(
+    journal: Journal, name: str, decision: Decision, memory: StageMemory, *, save: bool = True
+) -> None:
+    """Record that a stage's last success still holds."""
+    change = journal.border if save else journal.note_stage
+    change(
+        name,
+        state="cached",
+        reason=decision.reason,
+        key=decision.key,
+        metrics=dict(memory.metrics),
+        uses=list(memory.uses),
+        outputs=dict(memory.outputs),
+        mlflow=MlflowRun(run_id=memory.mlflow) if memory.mlflow else None,
+    )
+
+
+def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> None:
+    """Make the key of a stage that just ran and, for a pure one, keep it as its last success.
+
+    The key is made after the run because only now it is known what the stage
+    used. Outputs that are not in the workspace (data stays in DVC's cache)
+    are covered by ``dvc.lock``.
+    """
+    journal, project = execution.journal, execution.project
+    record = journal.record(stage.name)
+    source = record.image.source if record.image else None
+    key = stage_key(stage, record.uses, project, overrides, host_image=stands_on_host(source))
+    journal.stage_changed(replace(record, key=key))
+    journal.save()
+    if not stage.pure:
+        return
+    present = {path: project.file_hash(path) for path in record.outputs}
+    remember(
+        execution.run.root,
+        stage.name,
+        StageMemory(
+            key=key,
+            run=execution.run.id,
+            uses=tuple(record.uses),
+            image_source=source,
+            outputs={path: now for path, now in present.items() if now and now == record.outputs[path]},
+            metrics=dict(record.metrics),
+            mlflow=record.mlflow.run_id if record.mlflow else None,
+        ),
+    )

@@ -1,0 +1,298 @@
+"""Fakes for testing pipelines without an engine, and what Rondel's own tests use.
+
+They say what they are: nothing here runs a container, talks to a server or
+pretends that it did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import ConfigurationError, DataError, did_you_mean
+from rondel.pipeline import Pipeline, Plan, Selection, make_plan
+from rondel.record import Engine, Git, Image, MlflowRun
+from rondel.runner.project import DvcInputs
+from rondel.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from rondel.pipeline import Stage
+    from rondel.record import Run, StageRecord, StageRecorder
+    from rondel.runner.journal import Journal
+    from rondel.runner.run import Result
+
+__all__ = [
+    "FakeClient",
+    "FakeGround",
+    "FakeProject",
+    "FakeServices",
+    "RecordingContext",
+    "RecordingObserver",
+    "plan_of",
+    "run_with_fakes",
+]
+
+
+class FakeClient:
+    """A double of a Dagger client that says so and remembers the fields that were asked for."""
+
+    def __init__(self, path: tuple[str, ...] = (), calls: list[tuple[str, ...]] | None = None) -> None:
+        self._path = path
+        self.calls: list[tuple[str, ...]] = [] if calls is None else calls
+
+    def __getattr__(self, name: str) -> Callable[..., FakeClient]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def select(*_args: object, **_named: object) -> FakeClient:
+            path = (*self._path, name)
+            self.calls.append(path)
+            return FakeClient(path, self.calls)
+
+        return select
+
+    def __await__(self) -> Any:
+        raise RuntimeError(f"rondel.testing.FakeClient runs nothing; asked for {'.'.join(self._path)}")
+
+    def __repr__(self) -> str:
+        return f"<fake Dagger client at {'.'.join(self._path) or 'query'}>"
+
+
+@dataclass
+class FakeProject:
+    """A project that exists in memory only; change its fields between runs to see what follows.
+
+    ``dvc`` maps stages to their inputs, ``files`` workspace files to hashes.
+    """
+
+    root: Path
+    dvc: dict[str, DvcInputs] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    recipe: dict[str, str] = field(default_factory=lambda: {"containerfile": "1"})
+    champions: dict[str, str] = field(default_factory=dict)
+    points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=lambda: {"distribution": "fake"})
+    lost: set[str] = field(default_factory=set)
+
+    def dvc_stages(self) -> tuple[str, ...]:
+        """The names in ``dvc``."""
+        return tuple(self.dvc)
+
+    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> DvcInputs:
+        """The inputs, with known parameters overridden."""
+        if name not in self.dvc:
+            raise ConfigurationError(f"dvc.yaml has no stage {name!r}", hint=did_you_mean(name, self.dvc))
+        found = self.dvc[name]
+        given = {key: value for key, value in overrides.items() if key in found.params}
+        return DvcInputs(
+            command=found.command, files=found.files, params={**found.params, **given}, outs=found.outs
+        )
+
+    def dvc_parameters(self, name: str) -> tuple[str, ...]:
+        """The names of the stage's parameters."""
+        return tuple(self.dvc[name].params)
+
+    def dvc_in_place(self, name: str, overrides: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """True unless the stage is in ``lost``."""
+        return name not in self.lost
+
+    def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
+        """The entry points in ``points``."""
+        return self.points
+
+    def workspace(self) -> Mapping[str, str]:
+        """All of ``files``."""
+        return self.files
+
+    def file_hash(self, path: str) -> str | None:
+        """The hash in ``files``."""
+        return self.files.get(path)
+
+    def image(self) -> Mapping[str, str]:
+        """The recipe."""
+        return self.recipe
+
+    def host(self) -> Mapping[str, str]:
+        """The machine."""
+        return self.machine
+
+    def champion(self, model: str) -> str | None:
+        """The version in ``champions``."""
+        return self.champions.get(model)
+
+    def git(self) -> Git:
+        """A commit made of the files."""
+        return Git(commit=hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest())  # noqa: S324
+
+    def changed(self) -> None:
+        """Nothing is remembered here."""
+
+    def save(self) -> None:
+        """Nothing is kept here."""
+
+
+@dataclass
+class RecordingContext:
+    """A stage context that runs nothing and records each call, as the real one does.
+
+    ``answers`` maps ``"kind name"`` (``"dvc train"``, ``"gate flight-delay"``)
+    to an async function that is awaited in its place, for example to fail, to
+    wait, or to tell metrics through ``ctx.recorder``.
+    """
+
+    stage: Stage
+    params: Mapping[str, Any]
+    recorder: StageRecorder
+    answers: Mapping[str, Callable[[RecordingContext], Awaitable[None]]] = field(default_factory=dict)
+    mlflow_run: MlflowRun | None = None
+
+    async def dvc(self, name: str, **params: Any) -> None:
+        """Record a dvc stage."""
+        await self._call("dvc", name, params)
+
+    async def mlflow(self, entry_point: str, **params: Any) -> None:
+        """Record an entry point."""
+        await self._call("mlflow", entry_point, params)
+
+    async def sh(self, command: str) -> None:
+        """Record a shell command."""
+        await self._call("sh", command, {})
+
+    async def gate(self, *rules: str, metrics: str | None = None, model: str | None = None) -> None:
+        """Record a gate; its rules are not evaluated."""
+        await self._call("gate", model or "", {"rules": list(rules), "metrics": metrics})
+
+    async def _call(self, kind: str, name: str, details: Mapping[str, Any]) -> None:
+        self.recorder.use(kind, name, details)
+        self.recorder.step(f"{kind} {name}".strip())
+        answer = self.answers.get(f"{kind} {name}".strip())
+        if answer is not None:
+            await answer(self)
+
+
+@dataclass
+class FakeGround:
+    """Makes :class:`RecordingContext` and remembers which were settled and abandoned."""
+
+    answers: Mapping[str, Callable[[RecordingContext], Awaitable[None]]] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    conflicts: set[str] = field(default_factory=set)
+
+    async def context(
+        self,
+        stage: Stage,
+        *,
+        params: Mapping[str, Any],
+        recorder: StageRecorder,
+        mlflow_run: MlflowRun | None,
+    ) -> RecordingContext:
+        """A recording context."""
+        recorder.image(Image(reference="fake", source="fake"))
+        return RecordingContext(stage, params, recorder, self.answers, mlflow_run)
+
+    async def settle(self, ctx: RecordingContext) -> None:
+        """Remember; DataError for stages in ``conflicts``."""
+        if ctx.stage.name in self.conflicts:
+            raise DataError(f"{ctx.stage.name}: a file was changed meanwhile")
+        self.settled.append(ctx.stage.name)
+
+    async def abandon(self, ctx: RecordingContext) -> None:
+        """Remember."""
+        self.abandoned.append(ctx.stage.name)
+
+
+@dataclass
+class FakeServices:
+    """Services without engine and server. ``opened`` counts how often they were needed."""
+
+    ground: FakeGround = field(default_factory=FakeGround)
+    engine: Engine = field(default_factory=lambda: Engine(kind="embedded", version="fake"))
+    begun: list[str] = field(default_factory=list)
+    ended: list[tuple[str, str]] = field(default_factory=list)
+    opened: int = 0
+    closed: int = 0
+
+    async def begin(self, record: StageRecord) -> MlflowRun:
+        """A run that no server knows."""
+        self.begun.append(record.name)
+        return MlflowRun(run_id=f"fake-{record.name}")
+
+    async def end(self, record: StageRecord) -> None:
+        """Remember how the stage ended."""
+        self.ended.append((record.name, record.state))
+
+    @asynccontextmanager
+    async def open(self, run: Run, settings: Settings, journal: Journal) -> AsyncIterator[FakeServices]:
+        """What the runner calls."""
+        self.opened += 1
+        try:
+            yield self
+        finally:
+            self.closed += 1
+
+
+@dataclass
+class RecordingObserver:
+    """An observer that remembers: ``events`` holds ``(stage, what)`` in order."""
+
+    events: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def stage_changed(self, record: StageRecord) -> None:
+        """Remember a new state."""
+        event = (record.name, record.state)
+        if event not in self.events:
+            self.events.append(event)
+
+    def step(self, stage: str, text: str) -> None:
+        """Remember a step."""
+        self.events.append((stage, f"step: {text}"))
+
+    def line(self, stage: str, text: str) -> None:
+        """Remember a line."""
+        self.lines.append((stage, text))
+
+    def note(self, text: str) -> None:
+        """Remember a note."""
+        self.notes.append(text)
+
+
+def plan_of(pipeline: Pipeline, *targets: str, only: bool = False, from_: str | None = None) -> Plan:
+    """The plan that ``python ci/main.py TARGETS…`` would make."""
+    return make_plan(pipeline.stages(), Selection(targets=targets, only=only, from_=from_))
+
+
+def run_with_fakes(
+    pipeline: Pipeline,
+    *targets: str,
+    project: FakeProject,
+    services: FakeServices | None = None,
+    observer: RecordingObserver | None = None,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Result:
+    """Run a pipeline's stages for real, in this process, on fakes: no engine, no server, no DVC."""
+    from rondel.runner.check import check_uses, parse_overrides
+    from rondel.runner.run import Request, run_plan
+
+    settings = settings or Settings(root=project.root, jobs=4)
+    plan = plan_of(pipeline, *targets, only=settings.only, from_=settings.from_)
+    check_uses((planned.stage for planned in plan.stages), project)
+    request = Request(
+        pipeline=pipeline.name or "fake",
+        file="ci/main.py",
+        plan=plan,
+        settings=settings,
+        project=project,
+        environ=environ or {},
+        overrides=parse_overrides(settings.params, plan, project),
+    )
+    opened = services or FakeServices()
+    return run_plan(request, observer or RecordingObserver(), lambda: ("embedded", opened.open))

@@ -1,9 +1,33 @@
-"""Become root of a user namespace of our own, so that all code below is the same with and without root."""
+"""Become root of namespaces of our own, so that all code below is the same with and without root.
+
+Real root gets a mount namespace. An ordinary user gets a user namespace as well:
+with the IDs that /etc/subuid and /etc/subgid give him where ``newuidmap`` is
+installed (subordinate mode), else with a single one, his own, shown as 0.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import enum
+import os
+import pwd
+import shutil
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+
+from rondel.errors import EngineUnavailable
+
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWUSER = 0x10000000
+_MS_REC = 0x4000
+_MS_SLAVE = 1 << 19
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MNT_DETACH = 2
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mode(enum.Enum):
@@ -22,9 +46,171 @@ class Identity:
     ids: int
 
 
-def become_root() -> Identity:
-    """Enter new namespaces as their root; call it before any thread starts.
+@dataclass(frozen=True, slots=True)
+class Range:
+    """IDs of the outer namespace, as a line of /etc/subuid grants them."""
 
-    Raises EngineUnavailable with the reason where user namespaces are forbidden.
+    start: int
+    count: int
+
+
+_entered: Identity | None = None
+
+
+def identity() -> Identity | None:
+    """Who the engine is, once :func:`become_root` was called in this process."""
+    return _entered
+
+
+def become_root(*, subordinate: bool = True) -> Identity:
+    """Enter new namespaces as their root; call it before any thread starts. Once only.
+
+    Without ``subordinate`` the granted ID ranges are left alone. Raises
+    EngineUnavailable with the reason where user namespaces are forbidden.
     """
-    raise NotImplementedError
+    global _entered  # noqa: PLW0603 — namespaces are the process's own state, too
+    if _entered is not None:
+        return _entered
+    death_signal = ctypes.c_int(0)
+    _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(death_signal), 0, 0, 0)
+    if os.geteuid() == 0 and _unshare(_CLONE_NEWNS):
+        found = Identity(Mode.ROOT, _mapped_ids())
+    else:
+        found = _enter_user_namespace(subordinate=subordinate)
+    _mount(None, "/", None, _MS_REC | _MS_SLAVE, None)
+    with contextlib.suppress(OSError):
+        os.setgroups([])
+    # Changed credentials make the kernel forget whose death should end this process.
+    _libc.prctl(_PR_SET_PDEATHSIG, death_signal.value, 0, 0, 0)
+    _entered = found
+    return found
+
+
+def mount_tmpfs(path: Path, *, size: int) -> None:
+    """Mount a file system in memory that only this process's namespace sees, and that ends with it."""
+    _mount("rondel", str(path), "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=0700")
+
+
+def unmount(path: Path) -> None:
+    """Unmount what :func:`mount_tmpfs` mounted."""
+    _libc.umount2(os.fsencode(path), _MNT_DETACH)
+
+
+def granted(text: str, user: str, uid: int) -> Range | None:
+    """The largest range that a subuid or subgid file grants to a user, by name or number."""
+    ranges = []
+    for line in text.splitlines():
+        owner, _, rest = line.strip().partition(":")
+        start, _, count = rest.partition(":")
+        if owner in (user, str(uid)) and start.isdecimal() and count.isdecimal():
+            ranges.append(Range(int(start), int(count)))
+    return max(ranges, key=lambda found: found.count, default=None)
+
+
+def _enter_user_namespace(*, subordinate: bool) -> Identity:
+    uid, gid = os.geteuid(), os.getegid()
+    commands = _mapping_commands(uid, gid) if subordinate else None
+    if commands is not None:
+        count, helper = _start_helper(*commands)
+        if not _unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
+            helper.finish()
+            raise _forbidden(ctypes.get_errno())
+        if helper.finish():
+            return Identity(Mode.SUBORDINATE, count)
+    elif not _unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
+        raise _forbidden(ctypes.get_errno())
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    except OSError as error:
+        raise _forbidden(error.errno or 0) from error
+    return Identity(Mode.SINGLE, 1)
+
+
+def _mapping_commands(uid: int, gid: int) -> tuple[int, list[str], list[str]] | None:
+    """How many IDs can be had, and the commands that map them (the PID goes second); None without."""
+    tools = shutil.which("newuidmap"), shutil.which("newgidmap")
+    if tools[0] is None or tools[1] is None:
+        return None
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    ranges = []
+    for path in ("/etc/subuid", "/etc/subgid"):
+        try:
+            ranges.append(granted(Path(path).read_text(), name, uid))
+        except OSError:
+            return None
+    if ranges[0] is None or ranges[1] is None:
+        return None
+    count = min(ranges[0].count, ranges[1].count, 65535)
+    pid = str(os.getpid())
+    return (
+        count + 1,
+        [tools[0], pid, "0", str(uid), "1", "1", str(ranges[0].start), str(count)],
+        [tools[1], pid, "0", str(gid), "1", "1", str(ranges[1].start), str(count)],
+    )
+
+
+@dataclass(slots=True)
+class _Helper:
+    """A child that stays in the outer namespace, since only from there IDs can be mapped."""
+
+    pid: int
+    go: int
+
+    def finish(self) -> bool:
+        """Let it map the IDs of this process and end; whether it did."""
+        os.write(self.go, b"1")
+        os.close(self.go)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) == 0
+
+
+def _start_helper(count: int, map_users: list[str], map_groups: list[str]) -> tuple[int, _Helper]:
+    wait, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(go)
+            os.read(wait, 1)
+            status = 0
+            for command in (map_users, map_groups):
+                done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                status = status or done.returncode
+        finally:
+            os._exit(status)
+    os.close(wait)
+    return count, _Helper(pid, go)
+
+
+def _unshare(flags: int) -> bool:
+    return bool(_libc.unshare(flags) == 0)
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:
+    def text(value: str | None) -> bytes | None:
+        return None if value is None else os.fsencode(value)
+
+    if _libc.mount(text(source), text(target), text(kind), ctypes.c_ulong(flags), text(data)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+
+
+def _mapped_ids() -> int:
+    lines = Path("/proc/self/uid_map").read_text().splitlines()
+    return sum(int(line.split()[2]) for line in lines)
+
+
+def _forbidden(number: int) -> EngineUnavailable:
+    hints = []
+    for name in ("kernel/apparmor_restrict_unprivileged_userns", "kernel/unprivileged_userns_clone"):
+        with contextlib.suppress(OSError):
+            hints.append(f"{name.replace('/', '.')} is {Path('/proc/sys', name).read_text().strip()}")
+    return EngineUnavailable(
+        "this machine does not let the engine make a user namespace",
+        why="; ".join([os.strerror(number), *hints]),
+        hint="allow user namespaces, run as root, or use a Dagger engine (--engine dagger)",
+    )

@@ -1,6 +1,6 @@
 """Runs one command in one file system, isolated by bubblewrap."""
 
-from rondel.engine.sandbox.run import Process, Sandbox
+from rondel.engine.sandbox.run import Listener, Process, Sandbox
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
@@ -26,6 +26,7 @@ __all__ = [
     "FileMount",
     "JoinNetwork",
     "Limits",
+    "Listener",
     "Mount",
     "Network",
     "Outcome",

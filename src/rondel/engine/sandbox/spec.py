@@ -137,6 +137,8 @@ class ExecSpec:
     ``stdin`` is given as bytes or as a host file. The redirects are container
     paths, relative ones to ``cwd``. ``secrets`` are the values to scrub from
     every output. ``hosts`` are (address, name) pairs added to /etc/hosts.
+    Without ``init`` the command itself is process 1. HOME and PATH are set
+    where ``env`` does not.
     """
 
     root: Snapshot
@@ -155,7 +157,7 @@ class ExecSpec:
     network: Network | JoinNetwork = Network.HOST
     limits: Limits | None = None
     tty: bool = False
-    insecure: bool = False
+    init: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

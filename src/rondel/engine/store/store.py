@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import anyio.to_thread
@@ -61,6 +61,7 @@ class Store:
         self.volumes = Volumes(root / "v", self.scratch, self.index, self.locks, self.view)
         self._grafts: dict[str, Mapping[str, str]] = {}
         self._names = 0
+        self._at_close: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
@@ -91,10 +92,16 @@ class Store:
         Without it, what was made since the last sync is made again after a
         crash of the machine, and only then.
         """
+        for act in reversed(self._at_close):
+            act()
         if sync:
             self.sync()
         self.session.close()
         self.index.close()
+
+    def at_close(self, act: Callable[[], None]) -> None:
+        """Have something done before the scratch folder goes, such as unmounting what is in it."""
+        self._at_close.append(act)
 
     def sync(self) -> None:
         """Bring the file system to disk and remember that; nothing to do costs nothing."""

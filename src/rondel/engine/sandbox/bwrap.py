@@ -1,0 +1,161 @@
+"""From a plan of a container to bubblewrap's command line: a pure function.
+
+Options go to bwrap through a file descriptor, never on its command line: they
+hold the environment, and with it secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rondel.engine.sandbox.users import User
+
+CAPABILITIES = (
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+"""An ordinary container's, without MKNOD (devices of the host) and NET_RAW (its network is the host's)."""
+
+TOOLS = "/dev/.rondel"
+"""Where a container finds what switches the user. In /dev, which is never part of a layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Directories of the host merged at ``path``, bottom to top; read-only without ``upper``."""
+
+    path: str
+    lowers: tuple[str, ...]
+    upper: str | None = None
+    work: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A file or directory of the host at ``path``."""
+
+    path: str
+    source: str
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A file system in memory at ``path``; 0 is the kernel's default size, in bytes."""
+
+    path: str
+    size: int = 0
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What the kernel or bwrap itself puts at ``path``: ``proc`` or ``dev``."""
+
+    path: str
+    kind: str
+
+
+Piece = Overlay | Bind | Memory | Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that a container is made of, with nothing left to look up.
+
+    ``pieces`` are mounted in their order. ``command`` is what to execute,
+    ``args`` its arguments with the name it is called by. ``nested_user`` says
+    that other IDs than one do not exist, so that a user needs a namespace of
+    his own.
+    """
+
+    pieces: tuple[Piece, ...]
+    command: str
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str
+    hostname: str
+    user: User = User()
+    nested_user: bool = False
+    private_network: bool = False
+    init: bool = True
+    terminal: bool = False
+
+
+def options(plan: Plan) -> list[str]:
+    """The options for ``bwrap --args``."""
+    found = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", plan.hostname]
+    found += ["--die-with-parent", "--cap-drop", "ALL"]
+    if plan.private_network:
+        found.append("--unshare-net")
+    if not plan.terminal:
+        found.append("--new-session")
+    if not plan.init:
+        found.append("--as-pid-1")
+    if plan.nested_user and not plan.user.is_root:
+        found += ["--unshare-user", "--uid", str(plan.user.uid), "--gid", str(plan.user.gid)]
+    else:
+        for capability in CAPABILITIES:
+            found += ["--cap-add", capability]
+    for piece in plan.pieces:
+        found += _mount(piece)
+    found.append("--clearenv")
+    for name, value in plan.env:
+        found += ["--setenv", name, value]
+    return [*found, "--chdir", plan.cwd]
+
+
+def command_line(plan: Plan) -> list[str]:
+    """What follows bwrap's options: the command, or what switches the user and then becomes it."""
+    if plan.user.is_root or plan.nested_user:
+        return ["--argv0", plan.args[0], "--", plan.command, *plan.args[1:]]
+    groups = ",".join(map(str, plan.user.groups))
+    # By its name where PATH finds it, so that the command sees the name it was called by.
+    name = plan.args[0] if "/" not in plan.args[0] else plan.command
+    return [
+        "--",
+        f"{TOOLS}/loader",
+        "--library-path",
+        TOOLS,
+        f"{TOOLS}/setpriv",
+        f"--reuid={plan.user.uid}",
+        f"--regid={plan.user.gid}",
+        f"--groups={groups}" if groups else "--clear-groups",
+        "--",
+        name,
+        *plan.args[1:],
+    ]
+
+
+def _mount(piece: Piece) -> Iterator[str]:
+    if isinstance(piece, Overlay):
+        if piece.upper is None and len(piece.lowers) == 1:
+            yield from ("--ro-bind", piece.lowers[0], piece.path)
+            return
+        for lower in piece.lowers:
+            yield from ("--overlay-src", lower)
+        if piece.upper is None or piece.work is None:
+            yield from ("--ro-overlay", piece.path)
+        else:
+            yield from ("--overlay", piece.upper, piece.work, piece.path)
+    elif isinstance(piece, Bind):
+        yield from ("--ro-bind" if piece.readonly else "--bind", piece.source, piece.path)
+    elif isinstance(piece, Memory):
+        if piece.size:
+            yield from ("--size", str(piece.size))
+        yield from ("--tmpfs", piece.path)
+        if piece.readonly:
+            yield from ("--remount-ro", piece.path)
+    else:
+        yield from (f"--{piece.kind}", piece.path)

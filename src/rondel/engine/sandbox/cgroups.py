@@ -1,0 +1,120 @@
+"""Limits on memory, processors and processes, where the machine's cgroups let the engine set them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rondel.engine.sandbox.spec import Limits
+
+_ROOT = Path("/sys/fs/cgroup")
+_PERIOD = 100_000
+_ENTER = 'for group in $0; do echo $$ > "$group/cgroup.procs" || exit 125; done; exec "$@"'
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of one control file, by controller."""
+
+    controller: str
+    file: str
+    value: str
+
+
+def settings(limits: Limits, *, unified: bool) -> tuple[Setting, ...]:
+    """The control files that say these limits, in cgroup v2 (``unified``) or v1."""
+    found = []
+    if limits.memory_bytes is not None:
+        file = "memory.max" if unified else "memory.limit_in_bytes"
+        found.append(Setting("memory", file, str(limits.memory_bytes)))
+    if limits.cpus is not None:
+        quota = str(max(1000, int(limits.cpus * _PERIOD)))
+        if unified:
+            found.append(Setting("cpu", "cpu.max", f"{quota} {_PERIOD}"))
+        else:
+            found.append(Setting("cpu", "cpu.cfs_period_us", str(_PERIOD)))
+            found.append(Setting("cpu", "cpu.cfs_quota_us", quota))
+    if limits.pids is not None:
+        found.append(Setting("pids", "pids.max", str(limits.pids)))
+    return tuple(found)
+
+
+def own_groups(text: str, root: Path = _ROOT) -> tuple[bool, Mapping[str, Path]]:
+    """From /proc/self/cgroup: whether v2 rules alone, and the own group's folder of each controller."""
+    groups: dict[str, Path] = {}
+    unified = True
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if names and not names.startswith("name="):
+            unified = False
+            for name in names.split(","):
+                groups[name] = root / name / path.strip("/")
+        elif not names:
+            groups.setdefault("", root / path.strip("/"))
+    if unified:
+        folder = groups.get("", root)
+        groups = {name: folder for name in ("memory", "cpu", "pids")}
+    return unified, groups
+
+
+class Cgroups:
+    """The groups of this session's containers; ``reason`` says why there can be none."""
+
+    def __init__(self, session: str) -> None:
+        """Look at what this machine allows; nothing is made before it is asked for."""
+        self._name = f"rondel-{session}"
+        self._made: dict[str, list[Path]] = {}
+        self.reason: str | None = None
+        try:
+            self.unified, self._own = own_groups(Path("/proc/self/cgroup").read_text())
+        except OSError as error:
+            self.unified, self._own = True, {}
+            self.reason = str(error)
+            return
+        closed = [name for name in ("memory", "cpu", "pids") if not self._writable(name)]
+        if closed:
+            self.reason = f"no write access to the cgroup controllers {', '.join(closed)}"
+
+    def _writable(self, controller: str) -> bool:
+        folder = self._own.get(controller)
+        if folder is None or not os.access(folder, os.W_OK):
+            return False
+        if not self.unified:
+            return True
+        with contextlib.suppress(OSError):
+            return controller in (folder / "cgroup.subtree_control").read_text().split()
+        return False
+
+    def enter_command(self, name: str, limits: Limits) -> tuple[str, ...]:
+        """What a command line begins with to run within limits; empty where there can be none."""
+        wanted = [part for part in settings(limits, unified=self.unified) if self._writable(part.controller)]
+        folders: list[Path] = []
+        for part in wanted:
+            folder = self._own[part.controller] / f"{self._name}-{name}"
+            try:
+                folder.mkdir(exist_ok=True)
+                (folder / part.file).write_text(part.value)
+            except OSError as error:
+                self.reason = str(error)
+                continue
+            if folder not in folders:
+                folders.append(folder)
+        if not folders:
+            return ()
+        self._made[name] = folders
+        return ("/bin/sh", "-c", _ENTER, " ".join(map(str, folders)))
+
+    def leave(self, name: str) -> None:
+        """Remove a container's groups, once it is gone."""
+        for folder in self._made.pop(name, ()):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def close(self) -> None:
+        """Remove what is left."""
+        for name in list(self._made):
+            self.leave(name)

@@ -1,0 +1,91 @@
+"""Finding the command of a container before it is started, with the words that Go has for failures.
+
+The real engine starts commands with Go's ``os/exec``; pipelines match its texts.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from rondel.engine.sandbox.tree import Tree, TreeNode
+from rondel.engine.sandbox.users import User
+from rondel.engine.store.errors import PathError
+from rondel.engine.store.paths import join
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ELF = b"\x7fELF"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that can be started: the path to execute, absolute or relative to the working directory."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """A command that cannot be started, in Go's words."""
+
+    text: str
+
+
+def find_command(tree: Tree, name: str, *, path: str, cwd: str, user: User) -> Command | NotStarted:
+    """Look a command up as Go does: names with a slash as they are, others along ``path``."""
+    if "/" in name:
+        return _checked(tree, name, cwd, user)
+    for folder in path.split(":"):
+        candidate = f"{folder or '.'}/{name}" if name else ""
+        node = _node(tree, candidate, cwd)
+        if node is not None and node.entry.is_file and may_execute(node, user):
+            return _checked(tree, candidate, cwd, user)
+    return NotStarted(f'exec: "{name}": executable file not found in $PATH')
+
+
+def may_execute(node: TreeNode, user: User) -> bool:
+    """Whether the file's mode lets the user execute it."""
+    entry = node.entry
+    if user.uid == 0:
+        return bool(entry.mode & 0o111)
+    if entry.uid == user.uid:
+        return bool(entry.mode & stat.S_IXUSR)
+    if entry.gid == user.gid or entry.gid in user.groups:
+        return bool(entry.mode & stat.S_IXGRP)
+    return bool(entry.mode & stat.S_IXOTH)
+
+
+def _node(tree: Tree, path: str, cwd: str) -> TreeNode | None:
+    try:
+        node, missing = tree.find(path if path.startswith("/") else join(cwd, path))
+    except PathError:
+        return None
+    return None if missing else node
+
+
+def _checked(tree: Tree, path: str, cwd: str, user: User) -> Command | NotStarted:
+    def refused(text: str) -> NotStarted:
+        return NotStarted(f"fork/exec {path}: {text}")
+
+    try:
+        node, missing = tree.find(path if path.startswith("/") else join(cwd, path))
+    except PathError as error:
+        return refused(error.text)
+    if missing:
+        return refused("no such file or directory")
+    if not node.entry.is_file or not may_execute(node, user):
+        return refused("permission denied")
+    try:
+        with open(node.entry.real, "rb") as file:
+            head = file.read(256)
+    except OSError:  # in a mount whose content is not on disk: the kernel will tell
+        return Command(path)
+    if head.startswith(_ELF):
+        return Command(path)
+    if not head.startswith(b"#!"):
+        return refused("exec format error")
+    interpreter = os.fsdecode(head[2:].split(b"\n", 1)[0].strip().split(b" ", 1)[0].split(b"\t", 1)[0])
+    if _node(tree, interpreter, cwd) is None:
+        return refused("no such file or directory")
+    return Command(path)

@@ -1,0 +1,60 @@
+"""What of the host's kernel a container sees: /proc, /sys and /dev, with what is dangerous masked.
+
+bwrap leaves /proc/sys writable for user 0, who could then have the host run any
+program on a crash (kernel.core_pattern). It is bound read-only, which holds
+against umount and remount, since the container has no CAP_SYS_ADMIN.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from rondel.engine.sandbox.bwrap import Bind, Kernel, Memory, Piece
+
+_READ_ONLY = ("/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/dynamic_debug")
+_MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/key-users",
+    "/proc/kmsg",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/vmallocinfo",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/bpf",
+    "/sys/fs/fuse",
+    "/sys/fs/pstore",
+    "/sys/fs/selinux",
+    "/sys/hypervisor",
+    "/sys/kernel/config",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+    "/sys/module",
+)
+
+
+def kernel_pieces(empty_file: Path) -> tuple[Piece, ...]:
+    """The mounts of /dev, /proc and /sys on this machine. ``empty_file`` stands in for masked files."""
+    pieces: list[Piece] = [Kernel("/dev", "dev"), Kernel("/proc", "proc")]
+    if os.path.isdir("/sys"):
+        pieces.append(Bind("/sys", "/sys"))
+    pieces += [Bind(path, path) for path in _READ_ONLY if os.path.exists(path)]
+    for path in _MASKED:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            continue
+        pieces.append(Memory(path, readonly=True) if stat.S_ISDIR(mode) else Bind(path, str(empty_file)))
+    return tuple(pieces)

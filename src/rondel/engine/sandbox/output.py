@@ -1,0 +1,114 @@
+"""The output of a command while it runs: scrubbed, spilled to disk when large, and read back whole."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from rondel.engine.store import Blobs, Output
+from rondel.engine.store.blobs import BlobWriter
+
+MASK = b"***"
+_INLINE = 1024 * 1024
+
+
+def patterns_of(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+    """What must not be seen of secrets: exact, without surrounding white space, and in base64. Longest first."""
+    found = set()
+    for value in secrets:
+        for form in (value, value.strip()):
+            if form:
+                found.add(form)
+                if len(form) > 2:  # the base64 of less says nothing and occurs by chance
+                    found.add(base64.b64encode(form).rstrip(b"="))
+    return tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+class Scrubber:
+    """Masks patterns in a stream, also where one is spread over several chunks."""
+
+    def __init__(self, patterns: tuple[bytes, ...]) -> None:
+        self._patterns = patterns
+        self._longest = len(patterns[0]) if patterns else 0
+        self._first = frozenset(pattern[0] for pattern in patterns)
+        self._regex = re.compile(b"|".join(re.escape(pattern) for pattern in patterns)) if patterns else None
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be shown so far; an end that may be the start of a secret is held back."""
+        if self._regex is None:
+            return data
+        data = self._held + data
+        return self._mask(data, self._safe_end(data))
+
+    def flush(self) -> bytes:
+        """What was held back, at the end of the stream."""
+        data, self._held = self._held, b""
+        return b"" if self._regex is None else self._regex.sub(MASK, data)
+
+    def _safe_end(self, data: bytes) -> int:
+        for position in range(max(0, len(data) - self._longest + 1), len(data)):
+            if data[position] in self._first:
+                rest = data[position:]
+                if any(len(pattern) > len(rest) and pattern.startswith(rest) for pattern in self._patterns):
+                    return position
+        return len(data)
+
+    def _mask(self, data: bytes, end: int) -> bytes:
+        shown, position = [], 0
+        if self._regex is not None:
+            for match in self._regex.finditer(data):
+                if match.start() >= end:
+                    break
+                shown += [data[position : match.start()], MASK]
+                position = match.end()
+        end = max(end, position)
+        shown.append(data[position:end])
+        self._held = data[end:]
+        return b"".join(shown)
+
+
+class Spool:
+    """Bytes in memory while they are few, in a blob when they are many."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._data = bytearray()
+        self._file: tuple[BlobWriter, Path] | None = None
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self._size += len(data)
+        if self._file is not None:
+            self._file[0].write(data)
+            return
+        self._data += data
+        if len(self._data) > _INLINE:
+            self._file = self._blobs.create()
+            self._file[0].write(bytes(self._data))
+            self._data = bytearray()
+
+    def so_far(self) -> bytes:
+        """What was written, or the last part of it when it was spilled."""
+        if self._file is None:
+            return bytes(self._data)
+        with self._file[1].open("rb") as file:
+            file.seek(max(0, self._size - _INLINE))
+            return file.read()
+
+    def finish(self) -> Output:
+        """The whole output; call it once."""
+        if self._file is None:
+            return Output.of(bytes(self._data))
+        writer, path = self._file
+        self._file = None
+        return Output(blob=self._blobs.keep(writer, path), size=self._size)
+
+    def drop(self) -> None:
+        """Give it up."""
+        if self._file is not None:
+            self._blobs.drop(*self._file)
+            self._file = None

@@ -1,0 +1,208 @@
+"""The overlays of one container: where writes go, and the layers that become of them.
+
+Every overlay has its own upper directory in the session's scratch folder, so it
+can be moved into the store as it is. Mount points that do not exist yet are
+made in a lower directory on top of the others (``stubs``), where they are seen
+but are nobody's writes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rondel.engine.sandbox.bwrap import Overlay
+from rondel.engine.store import Entry, PathError, Snapshot
+from rondel.engine.store.files import set_owner
+from rondel.engine.store.layers import copy_metadata
+from rondel.engine.store.paths import join
+from rondel.engine.store.view import View
+
+
+def make_like(target: str, entry: Entry) -> None:
+    """Make a directory with another's metadata."""
+    os.mkdir(target)
+    if entry.uid or entry.gid:
+        set_owner(target, entry.uid, entry.gid)
+    os.chmod(target, stat.S_IMODE(entry.mode))
+    os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+@dataclass(slots=True)
+class Layered:
+    """One writable overlay: ``path`` in the container shows ``base`` of ``snapshot``.
+
+    A graft of the root's snapshot is an overlay of its own whose writes belong
+    to the root's layer; ``graft`` says so.
+    """
+
+    path: str
+    snapshot: Snapshot
+    view: View
+    base: str
+    lowers: tuple[str, ...]
+    folder: Path
+    graft: bool = False
+    readonly: bool = False
+    stubbed: bool = False
+    status: tuple[int, int, int] = (0, 0, 0)
+    _entries: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def upper(self) -> str:
+        """Where writes go."""
+        return f"{self.folder}/u"
+
+    def prepare(self) -> None:
+        """Make the upper directory, which shows as the overlay's root: with the metadata of what it covers."""
+        self.folder.mkdir(mode=0o700)
+        make_like(self.upper, self.entry(self.base))
+        os.mkdir(f"{self.folder}/w", 0o700)
+        self.status = _status(self.upper)
+
+    def entry(self, path: str) -> Entry:
+        """An entry of the snapshot, by its canonical path there."""
+        found = self._entries.get(path)
+        if found is None:
+            found = self._entries[path] = self.view.resolve(path, follow=False)
+        return found
+
+    def inner(self, path: str) -> str:
+        """A container path below this overlay, relative to it."""
+        return path[len(self.path) :].strip("/")
+
+    def stub(self, path: str, missing: Sequence[str], *, directory: bool) -> None:
+        """Let a mount point exist: ``path`` is the deepest directory that does, in the container."""
+        top = f"{self.folder}/s"
+        if not self.stubbed:
+            make_like(top, self.entry(self.base))
+            self.stubbed = True
+        here = top
+        inner = self.base
+        for name in filter(None, self.inner(path).split("/")):
+            here, inner = f"{here}/{name}", join(inner, name)
+            if not os.path.isdir(here):
+                self._make_like(here, inner)
+        for name in missing[:-1]:
+            here = f"{here}/{name}"
+            os.makedirs(here, 0o755, exist_ok=True)
+        last = f"{here}/{missing[-1]}"
+        if directory:
+            os.makedirs(last, 0o755, exist_ok=True)
+        else:
+            os.makedirs(here, 0o755, exist_ok=True)
+            with open(last, "ab"):
+                pass
+
+    def make(self, path: str, missing: Sequence[str], owner: tuple[int, int]) -> None:
+        """Make a missing directory for good, as part of what this container writes."""
+        here = self.materialise(self.inner(path))
+        for name in missing:
+            here = f"{here}/{name}"
+            os.mkdir(here, 0o755)
+            set_owner(here, *owner)
+
+    def materialise(self, relative: str) -> str:
+        """The upper's own copy of an existing directory, never through a link.
+
+        Raises NotADirectoryError where the container put something else.
+        """
+        here, inner = self.upper, self.base
+        for name in filter(None, relative.split("/")):
+            here, inner = f"{here}/{name}", join(inner, name)
+            try:
+                mode = os.lstat(here).st_mode
+            except FileNotFoundError:
+                self._make_like(here, inner)
+                continue
+            if not stat.S_ISDIR(mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), here)
+        return here
+
+    def _make_like(self, target: str, inner: str) -> None:
+        """Make a directory like the snapshot's, or a plain one where only a mount point stands."""
+        try:
+            make_like(target, self.entry(inner))
+        except PathError:
+            os.mkdir(target, 0o755)
+
+    def piece(self) -> Overlay:
+        """What bwrap mounts."""
+        lowers = (*self.lowers, f"{self.folder}/s") if self.stubbed else self.lowers
+        if self.readonly:
+            return Overlay(self.path, lowers)
+        return Overlay(self.path, lowers, self.upper, f"{self.folder}/w")
+
+    def changed(self) -> bool:
+        """Whether the container wrote anything here."""
+        if self.readonly:
+            return False
+        with os.scandir(self.upper) as found:
+            if next(found, None) is not None:
+                return True
+        return _status(self.upper) != self.status
+
+    def as_layer(self) -> Path:
+        """The tree of the layer that this overlay's writes make of its snapshot."""
+        if self.base == "/":
+            return Path(self.upper)
+        top = f"{self.folder}/l"
+        make_like(top, self.entry("/"))
+        here, inner = top, "/"
+        parts = self.base.strip("/").split("/")
+        for name in parts[:-1]:
+            here, inner = f"{here}/{name}", join(inner, name)
+            make_like(here, self.entry(inner))
+        os.rename(self.upper, f"{here}/{parts[-1]}")
+        return Path(top)
+
+    def take_in(self, graft: Layered) -> None:
+        """Put the writes to a graft where they belong in this overlay's own."""
+        parent, _, name = self.inner(graft.path).rpartition("/")
+        os.rename(graft.upper, f"{self.materialise(parent)}/{name}")
+
+
+@dataclass(slots=True)
+class CopiedFile:
+    """A mounted file that may be written: a private copy, compared afterwards."""
+
+    path: str
+    snapshot: Snapshot
+    view: View
+    base: str
+    copy: str
+    before: tuple[int, ...] = ()
+
+    def remember(self) -> None:
+        """Remember the copy's state before the container runs."""
+        self.before = self._state()
+
+    def changed(self) -> bool:
+        """Whether the container wrote to it."""
+        return self._state() != self.before
+
+    def _state(self) -> tuple[int, ...]:
+        status = os.lstat(self.copy)
+        return (status.st_ctime_ns, status.st_size, status.st_mode, status.st_uid, status.st_gid)
+
+    def as_layer(self) -> Path:
+        """The tree of the layer that the writes make of its snapshot."""
+        top = f"{self.copy}.l"
+        make_like(top, self.view.resolve("/"))
+        here, inner = top, "/"
+        parts = self.base.strip("/").split("/")
+        for name in parts[:-1]:
+            here, inner = f"{here}/{name}", join(inner, name)
+            os.mkdir(here)
+            copy_metadata(str(self.view.resolve(inner, follow=False).real), here)
+        os.rename(self.copy, f"{here}/{parts[-1]}")
+        return Path(top)
+
+
+def _status(path: str) -> tuple[int, int, int]:
+    status = os.lstat(path)
+    return (status.st_mode, status.st_uid, status.st_gid)

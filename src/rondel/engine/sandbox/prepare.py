@@ -1,0 +1,378 @@
+"""From an :class:`ExecSpec` to a plan: everything is looked up and made ready before anything is started."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rondel.engine.sandbox.bwrap import TOOLS, Bind, Memory, Piece, Plan
+from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
+from rondel.engine.sandbox.overlays import CopiedFile, Layered
+from rondel.engine.sandbox.spec import (
+    BindMount,
+    ExecRefused,
+    ExecSpec,
+    FileMount,
+    Mount,
+    Network,
+    OverlayMount,
+    SandboxError,
+    SecretMount,
+    SocketMount,
+    TmpfsMount,
+    VolumeMount,
+)
+from rondel.engine.sandbox.tree import Tree
+from rondel.engine.sandbox.users import User, resolve_user
+from rondel.engine.store import PathError, Snapshot, Store, View
+from rondel.engine.store.files import set_owner, write_new
+from rondel.engine.store.layers import MOST_LAYERS
+from rondel.engine.store.paths import clean, join
+
+_OPTIONS_PAGE = 3800  # bytes of the kernel's one page for mount options that we use
+_OLD_ROOT = len("/oldroot:")
+_CONFIG_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A file of the container that gets a copy of a stream.
+
+    ``relative`` is its path, without links, in the overlay ``over``, else below
+    the host directory ``root``, else that of the mounted file ``root``.
+    """
+
+    stream: str
+    over: Layered | None
+    root: str | None
+    relative: str
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A container ready to be started, and what to look at afterwards."""
+
+    folder: Path
+    plan: Plan
+    overlays: list[Layered]
+    files: list[CopiedFile]
+    redirects: list[Redirect]
+    secrets: list[Path]
+    stdin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What containers of this engine have in common."""
+
+    kernel: tuple[Piece, ...]
+    hosts: Callable[[ExecSpec], Path]
+    resolver: Path | None
+    secrets: Callable[[], Path]
+    tools: Callable[[], Path]
+    one_id: bool
+
+
+@dataclass(slots=True)
+class Preparation:
+    """The making of one container. Use :func:`prepare`."""
+
+    store: Store
+    machine: Machine
+    spec: ExecSpec
+    folder: Path
+    root: Snapshot
+    mounted: dict[int, Snapshot]
+    overlays: list[Layered] = field(default_factory=list)
+    files: list[CopiedFile] = field(default_factory=list)
+    secrets: list[Path] = field(default_factory=list)
+    pieces: list[Piece | Layered] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    tree: Tree = field(init=False)
+
+    def run(self) -> Prepared | NotStarted:
+        """Do all the steps; NotStarted when the command cannot be executed."""
+        spec = self.spec
+        view = self._root_overlays()
+        user = self._user(view)
+        self._common()
+        for number, mount in sorted(enumerate(spec.mounts), key=lambda item: clean(item[1].path)):
+            self._mount(number, mount)
+        env = {"PATH": DEFAULT_PATH, "HOME": user.home, **spec.env}
+        cwd = self._directory(clean(spec.cwd or "/"), user)
+        stdin = self._stdin(cwd)
+        redirects = self._redirects(cwd)
+        if not spec.args:
+            raise ExecRefused("no command has been set")
+        command = find_command(self.tree, spec.args[0], path=env["PATH"], cwd=cwd, user=user)
+        if isinstance(command, NotStarted):
+            if not spec.init and command.text.startswith("exec:"):
+                return NotStarted(f"runc run failed: unable to start container process: {command.text}")
+            return command
+        if not user.is_root and not self.machine.one_id:
+            self.pieces.append(Bind(TOOLS, str(self.machine.tools())))
+        plan = Plan(
+            pieces=tuple(self._ordered()),
+            command=command.path,
+            args=spec.args,
+            env=tuple(env.items()),
+            cwd=cwd,
+            hostname=spec.hostname,
+            user=user,
+            nested_user=self.machine.one_id,
+            private_network=spec.network is Network.NONE,
+            init=spec.init,
+            terminal=spec.tty,
+        )
+        return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin)
+
+    def _ordered(self) -> list[Piece]:
+        pieces = [piece.piece() if isinstance(piece, Layered) else piece for piece in self.pieces]
+        return sorted(pieces, key=lambda piece: piece.path.split("/") if piece.path != "/" else [])
+
+    # --- the root
+
+    def _root_overlays(self) -> View:
+        view = self.store.view(self.root)
+        self.tree = Tree(view)
+        self._overlay("/", self.root, view, "/")
+        grafts = sorted({path for lower in view.lowers for path in lower.grafts})
+        for path in grafts:
+            entry = view.lookup(path, follow=False)
+            if entry is None or not entry.is_dir or not _shows_graft(view, path):
+                continue
+            self._overlay(path, self.root, view, path, graft=True)
+        return view
+
+    def _overlay(
+        self,
+        path: str,
+        snapshot: Snapshot,
+        view: View,
+        base: str,
+        *,
+        graft: bool = False,
+        readonly: bool = False,
+    ) -> Layered:
+        folder = self.folder / f"{len(self.overlays)}"
+        lowers = tuple(str(lower) for lower in view.real_lowers(base))
+        if path == "/" and not lowers:
+            bottom = self.folder / "e"
+            bottom.mkdir(mode=0o755)
+            lowers = (str(bottom),)
+        made = Layered(path, snapshot, view, base, lowers, folder, graft=graft, readonly=readonly)
+        made.prepare()
+        self.overlays.append(made)
+        self.pieces.append(made)
+        return made
+
+    def _user(self, view: View) -> User:
+        def text(path: str) -> str:
+            try:
+                return view.read(path, limit=_CONFIG_LIMIT).decode("utf-8", "replace")
+            except PathError:
+                return ""
+
+        return resolve_user(self.spec.user, text("/etc/passwd"), text("/etc/group"))
+
+    def _common(self) -> None:
+        taken = {clean(mount.path) for mount in self.spec.mounts}
+        for piece in self.machine.kernel:
+            if piece.path in ("/dev", "/proc", "/sys"):
+                self._point(piece.path, directory=True)
+            self.pieces.append(piece)
+        hosts = self.machine.hosts(self.spec)
+        for path, source in (("/etc/hosts", hosts), ("/etc/resolv.conf", self.machine.resolver)):
+            if source is not None and path not in taken:
+                self.pieces.append(Bind(self._point(path, directory=False), str(source)))
+
+    # --- mounts
+
+    def _containing(self, path: str) -> Layered | None:
+        """The overlay in which a canonical path lies; None where another mount covers it."""
+        node, _ = self.tree.find(path)
+        best = [over for over in self.overlays if path == over.path or path.startswith(_slash(over.path))]
+        found = max(best, key=lambda over: len(over.path))
+        if node.mount != "/" and len(node.mount) > len(found.path):
+            return None
+        return found
+
+    def _point(self, path: str, *, directory: bool) -> str:
+        """Make sure that a mount point exists; its canonical path."""
+        canonical = self.tree.canonical(path)
+        node, missing = self.tree.find(canonical)
+        if missing:
+            over = self._containing(canonical)
+            if over is not None:
+                over.stub(node.entry.path, missing, directory=directory)
+        return canonical
+
+    def _mount(self, number: int, mount: Mount) -> None:
+        if clean(mount.path) == "/":
+            raise SandboxError("cannot mount at /", why="that is the container's root file system")
+        try:
+            source_is_file = isinstance(mount, FileMount | SecretMount | SocketMount) or (
+                isinstance(mount, BindMount) and not mount.source.is_dir()
+            )
+            path = self._point(clean(mount.path), directory=not source_is_file)
+        except PathError as error:
+            raise SandboxError(f"cannot mount at {mount.path}", why=error.text) from error
+        if isinstance(mount, OverlayMount | FileMount):
+            self._mount_snapshot(number, path, mount)
+            return
+        self.tree.add(path, mount)
+        if isinstance(mount, TmpfsMount):
+            self.pieces.append(Memory(path, mount.size))
+        elif isinstance(mount, SecretMount):
+            self.pieces.append(Bind(path, str(self._secret(mount))))
+        elif isinstance(mount, BindMount):
+            self.pieces.append(Bind(path, str(mount.source), readonly=mount.readonly))
+        else:
+            self.pieces.append(Bind(path, str(mount.source), readonly=False))
+        if isinstance(mount, VolumeMount) or (isinstance(mount, BindMount) and not mount.readonly):
+            self.sources[path] = str(mount.source)
+
+    def _mount_snapshot(self, number: int, path: str, mount: OverlayMount | FileMount) -> None:
+        snapshot = self.mounted[number]
+        view = self.store.view(snapshot)
+        node = view.node(mount.subpath)
+        self.tree.add(path, mount, node)
+        if isinstance(mount, OverlayMount):
+            if not node.entry.is_dir:
+                raise SandboxError(f"cannot mount {mount.subpath} at {path}: not a directory")
+            lowers = view.real_lowers(node.entry.path)
+            if not lowers:
+                view = self._empty()
+            self._overlay(path, snapshot, view, node.entry.path, readonly=mount.readonly)
+            return
+        entry = node.entry
+        if not entry.is_file:
+            raise SandboxError(f"cannot mount {mount.subpath} at {path}: not a file")
+        if mount.readonly and mount.owner is None and mount.mode is None:
+            self.pieces.append(Bind(path, str(entry.real)))
+            return
+        copy = f"{self.folder}/f{number}"
+        uid, gid = mount.owner or (entry.uid, entry.gid)
+        mode = entry.mode if mount.mode is None else mount.mode
+        write_new(copy, entry.real, mode=mode, uid=uid, gid=gid, mtime_ns=entry.mtime_ns)
+        if not mount.readonly:
+            made = CopiedFile(path, snapshot, view, entry.path, copy)
+            made.remember()
+            self.files.append(made)
+            self.sources[path] = copy
+        self.pieces.append(Bind(path, copy, readonly=mount.readonly))
+
+    def _empty(self) -> View:
+        """A view of an empty directory: the empty snapshot has no layer that could be mounted."""
+        from rondel.engine.store.view import Lower
+
+        folder = self.folder / f"e{len(self.overlays)}"
+        folder.mkdir(mode=0o755)
+        return View([Lower(str(folder))])
+
+    def _secret(self, mount: SecretMount) -> Path:
+        path = self.machine.secrets() / f"{self.folder.name}-{len(self.secrets)}"
+        self.secrets.append(path)
+        write_new(str(path), mount.value, mode=mount.mode, uid=mount.uid, gid=mount.gid)
+        return path
+
+    # --- the command's surroundings
+
+    def _directory(self, path: str, user: User) -> str:
+        """The working directory, made for the user when it is missing."""
+        try:
+            canonical = self.tree.canonical(path)
+            node, missing = self.tree.find(canonical)
+        except PathError as error:
+            raise ExecRefused(f'chdir to cwd ("{path}") set in config.json failed: {error.text}') from error
+        if not missing:
+            if not node.entry.is_dir:
+                raise ExecRefused(f'chdir to cwd ("{path}") set in config.json failed: not a directory')
+            return canonical
+        over = self._containing(canonical)
+        if over is not None and not over.readonly:
+            over.make(node.entry.path, missing, (user.uid, user.gid))
+        elif over is None and os.path.isdir(node.entry.real):
+            here = str(node.entry.real)
+            for name in missing:
+                here = f"{here}/{name}"
+                os.mkdir(here, 0o755)
+                set_owner(here, user.uid, user.gid)
+        return canonical
+
+    def _stdin(self, cwd: str) -> str | None:
+        path = self.spec.redirect_stdin
+        if path is None:
+            return None
+        try:
+            node, missing = self.tree.find(path if path.startswith("/") else join(cwd, path))
+        except PathError as error:
+            raise ExecRefused(f"open redirect stdin file: open {path}: {error.text}") from error
+        if missing:
+            raise ExecRefused(f"open redirect stdin file: open {path}: no such file or directory")
+        if not stat.S_ISREG(node.entry.mode):
+            raise ExecRefused(f"open redirect stdin file: open {path}: not a regular file")
+        return str(node.entry.real)
+
+    def _redirects(self, cwd: str) -> list[Redirect]:
+        found = []
+        for stream, path in (("stdout", self.spec.redirect_stdout), ("stderr", self.spec.redirect_stderr)):
+            if not path:
+                continue
+            failed = f"open redirect {stream} file: open {path}"
+            try:
+                canonical = self.tree.canonical(path if path.startswith("/") else join(cwd, path))
+                node, missing = self.tree.find(canonical)
+            except PathError as error:
+                raise ExecRefused(f"{failed}: {error.text}") from error
+            if len(missing) > 1:
+                raise ExecRefused(f"{failed}: no such file or directory")
+            if not missing and node.entry.is_dir:
+                raise ExecRefused(f"{failed}: is a directory")
+            over = self._containing(canonical)
+            mount = node.mount
+            if over is not None:
+                found.append(Redirect(stream, over, None, over.inner(canonical)))
+            elif mount in self.sources:
+                found.append(Redirect(stream, None, self.sources[mount], canonical[len(mount) :].strip("/")))
+            # Anything else is in memory, and gone with the container.
+        return found
+
+
+def _slash(path: str) -> str:
+    return path if path.endswith("/") else f"{path}/"
+
+
+def _shows_graft(view: View, path: str) -> bool:
+    shown = {str(lower) for lower in view.real_lowers(path)}
+    return any(lower.grafts.get(path) in shown for lower in view.lowers)
+
+
+def room_for(store: Store, subpath: str) -> int:
+    """How many layers fit into one mount's options, showing that directory of each."""
+    each = len(str(store.layers.path("0" * 10))) + len(subpath) + _OLD_ROOT
+    own = 3 * (len(str(store.scratch)) + 32 + _OLD_ROOT)
+    return max(2, min(MOST_LAYERS, (_OPTIONS_PAGE - own) // each))
+
+
+async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | NotStarted:
+    """Make a container ready: compact what it mounts, look everything up, make its folders.
+
+    Raises ExecRefused for an unknown user, a working directory or redirect that
+    cannot be; SandboxError for a mount that cannot be made.
+    """
+    grafts = [path for layer in spec.root.layers[:1] for path in store.lower(layer).grafts]
+    room = min(room_for(store, path) for path in ("/", *grafts))
+    root = await store.compact(spec.root, most=room)
+    mounted = {}
+    for number, mount in enumerate(spec.mounts):
+        if isinstance(mount, FileMount):
+            mounted[number] = mount.snapshot
+        elif isinstance(mount, OverlayMount):
+            mounted[number] = await store.compact(mount.snapshot, most=room_for(store, mount.subpath))
+    folder = store.new_path()
+    folder.mkdir(mode=0o700)
+    return Preparation(store, machine, spec, folder, root, mounted).run()

@@ -1,0 +1,94 @@
+"""After a container's end: what it wrote becomes layers, and its folder goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from rondel.engine.sandbox.overlays import CopiedFile, Layered
+from rondel.engine.sandbox.prepare import Prepared, Redirect
+from rondel.engine.store import Output, Snapshot, Store
+from rondel.engine.store.errors import translated
+from rondel.engine.store.files import remove_tree, set_owner
+
+
+def settle(
+    store: Store, prepared: Prepared, outputs: Mapping[str, Output]
+) -> tuple[Snapshot, dict[str, Snapshot]]:
+    """The root and the mounts after the container; runs in a thread. ``outputs`` by stream name."""
+    user = prepared.plan.user
+    with translated(store.root):
+        written: dict[tuple[str | None, str], bytes] = {}
+        for redirect in prepared.redirects:
+            # Both streams in one file: each has an offset of its own, so the later covers the earlier.
+            key = (redirect.over.path if redirect.over else redirect.root, redirect.relative)
+            data = store.read(outputs[redirect.stream])
+            data += written.get(key, b"")[len(data) :]
+            written[key] = data
+            with contextlib.suppress(OSError):  # the command put something else in the way
+                _write_redirect(redirect, data, user.uid, user.gid)
+        root = prepared.overlays[0]
+        for over in prepared.overlays[1:]:
+            if over.graft and over.changed():
+                root.take_in(over)
+        mounts = {
+            over.path: _published(store, over)
+            for over in prepared.overlays[1:]
+            if not over.graft and not over.readonly
+        }
+        mounts |= {file.path: _published(store, file) for file in prepared.files}
+        return _published(store, root), mounts
+
+
+def discard(prepared: Prepared) -> None:
+    """Remove what a container left in the scratch folder; runs in a thread."""
+    for path in prepared.secrets:
+        path.unlink(missing_ok=True)
+    remove_tree(prepared.folder)
+
+
+def _published(store: Store, written: Layered | CopiedFile) -> Snapshot:
+    if not written.changed():
+        return written.snapshot
+    return written.snapshot.over(store.layers.publish(written.as_layer()))
+
+
+def _write_redirect(redirect: Redirect, data: bytes, uid: int, gid: int) -> None:
+    head, _, name = redirect.relative.rpartition("/")
+    if redirect.over is not None:
+        redirect.over.materialise(head)
+        root = redirect.over.upper
+    else:
+        root = redirect.root or ""
+        if not name:  # a mounted file
+            Path(root).write_bytes(data)
+            return
+    folder = open_beneath(root, head)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=folder)  # a whiteout, or a link that the command made
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(name, flags, 0o600, dir_fd=folder)
+        with os.fdopen(file, "wb") as target:
+            target.write(data)
+            set_owner(file, uid, gid)
+            os.fchmod(file, 0o600)
+    finally:
+        os.close(folder)
+
+
+def open_beneath(root: str, relative: str) -> int:
+    """Open a directory below ``root`` without following any link; raises OSError where there is one."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(root, flags)
+    for name in filter(None, relative.split("/")):
+        try:
+            inner = os.open(name, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder

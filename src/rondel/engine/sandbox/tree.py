@@ -1,0 +1,130 @@
+"""What a container sees at a path: the root's snapshot with the mounts over it.
+
+Mount points, commands, redirects and the working directory have to be found
+before anything is mounted. Links are followed inside the container's root, also
+across mounts; a mount point that is missing counts as an empty directory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rondel.engine.sandbox.spec import (
+    BindMount,
+    FileMount,
+    Mount,
+    OverlayMount,
+    SecretMount,
+    SocketMount,
+    TmpfsMount,
+    VolumeMount,
+)
+from rondel.engine.store.model import Entry
+from rondel.engine.store.paths import descend, join
+from rondel.engine.store.view import View, ViewNode, entry_of
+
+_NOWHERE = Path("/nonexistent")
+
+
+class TreeNode:
+    """A place in the container: ``mount`` is the path of the mount it lies in, ``inner`` its path there."""
+
+    __slots__ = ("_tree", "_view", "entry", "inner", "mount")
+
+    def __init__(
+        self, tree: Tree, entry: Entry, mount: str, inner: str, view: ViewNode | None = None
+    ) -> None:
+        self._tree = tree
+        self._view = view
+        self.entry = entry
+        self.mount = mount
+        self.inner = inner
+
+    def child(self, name: str) -> TreeNode | None:
+        """The child of that name, or None."""
+        path = join(self.entry.path, name)
+        over = self._tree.mounted(path)
+        if over is not None:
+            return over
+        inner = join(self.inner, name)
+        if self._view is not None:
+            found = self._view.child(name)
+            if found is not None:
+                return TreeNode(self._tree, _at(path, found.entry), self.mount, inner, found)
+        elif self.entry.real != _NOWHERE:
+            real = f"{self.entry.real}/{name}"
+            try:
+                entry = entry_of(path, real, os.lstat(real))
+            except OSError:
+                entry = None
+            if entry is not None:
+                return TreeNode(self._tree, entry, self.mount, inner)
+        if self._tree.leads_to_mount(path):
+            return TreeNode(self._tree, _empty_directory(path), self.mount, inner)
+        return None
+
+
+def _at(path: str, entry: Entry) -> Entry:
+    if entry.path == path:
+        return entry
+    return Entry(path, entry.real, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link)
+
+
+def _empty_directory(path: str) -> Entry:
+    return Entry(path, _NOWHERE, stat.S_IFDIR | 0o755, 0, 0, 0, 0)
+
+
+class Tree:
+    """A root view with mounts; add them parents first, by their canonical paths."""
+
+    def __init__(self, root: View, views: Mapping[str, ViewNode] | None = None) -> None:
+        self._root = root
+        self._nodes: dict[str, TreeNode] = {}
+        self._views = dict(views or {})
+
+    @property
+    def root(self) -> TreeNode:
+        """The container's root directory."""
+        node = self._root.root
+        return TreeNode(self, node.entry, "/", "/", node)
+
+    def mounted(self, path: str) -> TreeNode | None:
+        """What is mounted exactly there."""
+        return self._nodes.get(path)
+
+    def leads_to_mount(self, path: str) -> bool:
+        """Whether a mount point lies below the path."""
+        start = f"{path}/"
+        return any(point.startswith(start) for point in self._nodes)
+
+    def canonical(self, path: str) -> str:
+        """The path with all links resolved, as far as it exists; PathError below a file."""
+        node, missing = descend(self.root, path)
+        found = node.entry.path
+        for name in missing:
+            found = found if name == ".." else join(found, name)
+        return found
+
+    def find(self, path: str) -> tuple[TreeNode, Sequence[str]]:
+        """The deepest place on the way to a path, and what is missing below it; PathError below a file."""
+        return descend(self.root, path)
+
+    def add(self, path: str, mount: Mount, view: ViewNode | None = None) -> None:
+        """Mount something; ``view`` is what a mount of a snapshot shows."""
+        if isinstance(mount, OverlayMount | FileMount):
+            if view is None:
+                raise ValueError("a mount of a snapshot needs its node")
+            node = TreeNode(self, _at(path, view.entry), path, "/", view)
+        elif isinstance(mount, TmpfsMount):
+            node = TreeNode(self, _empty_directory(path), path, "/")
+        elif isinstance(mount, SecretMount):
+            mode = stat.S_IFREG | mount.mode
+            size = len(mount.value)
+            node = TreeNode(self, Entry(path, _NOWHERE, mode, mount.uid, mount.gid, size, 0), path, "/")
+        elif isinstance(mount, VolumeMount | BindMount | SocketMount):
+            real = str(mount.source)
+            node = TreeNode(self, entry_of(path, real, os.stat(real)), path, "/")
+        self._nodes[path] = node

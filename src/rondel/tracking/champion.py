@@ -87,10 +87,24 @@ async def fetch_champion(client: TrackingClient, model: str, *, alias: str = CHA
     elif version.run_id:
         run = await client.get_run(version.run_id)
         parent = run.tags.get(_PARENT_TAG)
-        metrics = {**((await client.get_run(parent)).metrics if parent else {}), **run.metrics}
+        metrics = from_run({**((await client.get_run(parent)).metrics if parent else {}), **run.metrics})
     return Champion(
         model=model, version=version.version, run_id=version.run_id, metrics=metrics, tags=version.tags
     )
+
+
+def from_run(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of a run under the names that rules use.
+
+    MLflow's names have no brackets: ``slices.origin.JFK.roc_auc`` is ``roc_auc[origin=JFK]``.
+    """
+    found = {}
+    for name, value in metrics.items():
+        parts = name.split(".")
+        if parts[0] == "slices" and len(parts) > 3:
+            name = f"{'.'.join(parts[3:])}[{parts[1]}={parts[2]}]"  # noqa: PLW2901
+        found[name] = value
+    return found
 
 
 def local_version(folder: Folder, model: str, alias: str) -> str | None:

@@ -5,8 +5,13 @@ endpoint cannot change a model's tags, but it takes tags on runs, and refuses
 one that is there already: there the entries are tags of one run a model, and
 what an alias points at is what the newest entry says.
 
-Entry N is the tag ``rondel.log.N`` (six digits); its ``hash`` is the SHA-256 of
-its canonical JSON, which holds the hash of the entry before.
+Entry N is the tag ``rondel.log.N.HASH`` (six digits, and the first eight of the
+entry's hash); the hash is the SHA-256 of the entry's canonical JSON, which
+holds the hash of the entry before. An MLflow server overwrites a tag without a
+word, so the hash in the name keeps two machines from destroying each other's
+entry: of two entries with one number the one with the smaller hash counts, and
+the other is told that it lost. On GitLab the tag is ``rondel.log.N``, which the
+server lets only one of them write.
 """
 
 from __future__ import annotations
@@ -52,8 +57,13 @@ class Entry:
 
     @property
     def tag(self) -> str:
-        """The name of the tag that holds it."""
+        """The name of the tag that holds it, where tags are refused that are there already."""
         return f"{TAG_PREFIX}{self.number:06d}"
+
+    @property
+    def claim(self) -> str:
+        """The name of the tag that holds it, where tags would be overwritten."""
+        return f"{self.tag}.{self.hash[:8]}"
 
     def encode(self) -> str:
         """The tag's value."""
@@ -67,9 +77,27 @@ def digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def decode(tags: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
-    """The entries in these tags, by number, and what is wrong with the chain; pure."""
-    entries: list[Entry] = []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """A log as it was read: the entries that count, those that lost a race, and what is wrong with it."""
+
+    entries: tuple[Entry, ...] = ()
+    lost: tuple[Entry, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """The hash that the next entry follows."""
+        return self.entries[-1].hash if self.entries else NO_HASH
+
+    def next(self, **fields: Any) -> Entry:
+        """The entry after the last one, sealed."""
+        return Entry(number=len(self.entries) + 1, **fields).sealed(self.head)
+
+
+def decode(tags: Mapping[str, str]) -> Ledger:
+    """The log in these tags; pure."""
+    claims: dict[int, list[Entry]] = {}
     wrong: list[str] = []
     for tag in sorted(name for name in tags if name.startswith(TAG_PREFIX)):
         try:
@@ -77,10 +105,13 @@ def decode(tags: Mapping[str, str]) -> tuple[list[Entry], list[str]]:
         except (ValueError, TypeError):
             wrong.append(f"{tag} cannot be read")
             continue
-        if entry.tag != tag:
+        if tag not in {entry.tag, entry.claim}:
             wrong.append(f"{tag} holds entry {entry.number}")
-        entries.append(entry)
-    return entries, wrong + broken(entries)
+        claims.setdefault(entry.number, []).append(entry)
+    ranked = [sorted(claims[number], key=lambda entry: entry.hash) for number in sorted(claims)]
+    entries = tuple(each[0] for each in ranked)
+    lost = tuple(entry for each in ranked for entry in each[1:])
+    return Ledger(entries=entries, lost=lost, wrong=(*wrong, *broken(entries)))
 
 
 def broken(entries: Sequence[Entry]) -> list[str]:
@@ -133,11 +164,11 @@ async def gitlab_aliases(client: TrackingClient, model: str) -> dict[str, str]:
     ledger = await gitlab_ledger(client, model)
     if ledger is None:
         return {}
-    entries, wrong = decode(ledger[1])
-    if wrong:
+    log = decode(ledger[1])
+    if log.wrong:
         raise TrackingUnavailable(
             f"the log of model {model!r} on {client.endpoint.uri} is damaged",
-            why="\n".join(wrong),
+            why="\n".join(log.wrong),
             hint="see `rondel models history`; somebody changed the tags of its run",
         )
-    return aliases(entries)
+    return aliases(log.entries)

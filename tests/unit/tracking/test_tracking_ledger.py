@@ -34,31 +34,31 @@ MOVES = chain(("champion", "", "1"), ("champion", "1", "2"), ("challenger", "", 
 
 
 def test_a_whole_chain_is_read_back_and_gives_the_aliases() -> None:
-    entries, wrong = decode(as_tags(MOVES))
-    assert entries == MOVES
-    assert not wrong
-    assert aliases(entries) == {"champion": "1", "challenger": "3"}
+    log = decode(as_tags(MOVES))
+    assert list(log.entries) == MOVES
+    assert not log.wrong
+    assert aliases(log.entries) == {"champion": "1", "challenger": "3"}
 
 
 def test_a_changed_entry_shows() -> None:
     tags = as_tags([*MOVES[:1], replace(MOVES[1], who="mallory"), *MOVES[2:]])
-    assert decode(tags)[1] == ["entry 2 was changed after it was written"]
+    assert decode(tags).wrong == ("entry 2 was changed after it was written",)
 
 
 def test_an_entry_that_was_resealed_after_a_change_shows_in_the_next() -> None:
     forged = replace(MOVES[1], new="9").sealed(MOVES[0].hash)
-    assert decode(as_tags([MOVES[0], forged, *MOVES[2:]]))[1] == [
-        "entry 3 does not follow entry 2 as it is now"
-    ]
+    assert decode(as_tags([MOVES[0], forged, *MOVES[2:]])).wrong == (
+        "entry 3 does not follow entry 2 as it is now",
+    )
 
 
 def test_a_removed_entry_shows() -> None:
-    assert decode(as_tags([MOVES[0], *MOVES[2:]]))[1] == ["entry 2 is missing"]
+    assert decode(as_tags([MOVES[0], *MOVES[2:]])).wrong == ("entry 2 is missing",)
 
 
 def test_an_unreadable_entry_shows() -> None:
     tags = as_tags(MOVES) | {MOVES[3].tag: "{"}
-    assert decode(tags)[1] == ["rondel.log.000004 cannot be read"]
+    assert decode(tags).wrong == ("rondel.log.000004 cannot be read",)
 
 
 @given(
@@ -68,4 +68,24 @@ def test_no_field_can_be_changed_unseen(position: int, name: str, value: str) ->
     entry = MOVES[position]
     changed = replace(entry, **{name: value})
     tags = as_tags([*MOVES[:position], changed, *MOVES[position + 1 :]])
-    assert bool(decode(tags)[1]) == (changed != entry)
+    assert bool(decode(tags).wrong) == (changed != entry)
+
+
+def test_of_two_entries_with_one_number_one_counts_and_the_other_is_known() -> None:
+    first = replace(MOVES[3], who="bob").sealed(MOVES[2].hash)
+    tags = {entry.claim: entry.encode() for entry in [*MOVES, first]}
+    log = decode(tags)
+    assert not log.wrong
+    winner, loser = sorted([MOVES[3], first], key=lambda entry: entry.hash)
+    assert log.entries[-1] == winner
+    assert log.lost == (loser,)
+
+
+def test_an_entry_that_is_slipped_in_later_breaks_the_chain() -> None:
+    forged = MOVES[1]
+    attempt = 0
+    while forged.hash >= MOVES[1].hash:
+        attempt += 1
+        forged = replace(MOVES[1], new="9", reason=str(attempt)).sealed(MOVES[0].hash)
+    tags = {entry.claim: entry.encode() for entry in [*MOVES, forged]}
+    assert decode(tags).wrong == ("entry 3 does not follow entry 2 as it is now",)

@@ -49,8 +49,13 @@ def stage_inputs(
 
 def locked_outs(project: DvcProject, stage: DvcStage) -> dict[str, str]:
     """The outputs of ``stage`` as ``dvc.lock`` has them: path relative to the root → ``md5:…``."""
+    return entry_outs(stage, project.lock.get(stage.address, {}))
+
+
+def entry_outs(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, str]:
+    """The outputs in a lock file's entry for ``stage``, as :func:`locked_outs` gives them."""
     found: dict[str, str] = {}
-    for item in project.lock.get(stage.address, {}).get("outs") or ():
+    for item in entry.get("outs") or ():
         digest = lock_hash(item)
         if digest is not None:
             found[_from_wdir(stage, str(item["path"]))] = digest

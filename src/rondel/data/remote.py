@@ -147,7 +147,8 @@ def _remote(
         if value and key not in files and value.lower() not in {"true", "false"}:
             files[key] = Path(os.path.normpath(base / value))
     if scheme == "ssh" and "keyfile" not in files and "password" not in options:
-        files.update((("keyfile", key),) if (key := _first_file(_SSH_KEYS)) else ())
+        usual = _first_file(_SSH_KEYS)
+        files.update((("keyfile", usual),) if usual else ())
     for key, path in files.items():
         if not path.is_file():
             raise ConfigurationError(
@@ -185,14 +186,11 @@ def _first_file(candidates: tuple[str, ...]) -> Path | None:
 
 
 def _configured(root: Path, environ: Mapping[str, str]) -> tuple[str | None, dict[str, str], Path]:
-    """The default remote's name and options from all of DVC's levels, later ones winning."""
-    sections: dict[str, dict[str, str]] = {}
+    """The default remote's name and options, and what its address is relative to."""
+    sections = dvc_config(root, environ)
     bases: dict[str, Path] = {}
     for path in _levels(root, environ):
-        for section, options in _read(path).items():
-            sections.setdefault(section, {}).update(options)
-            if "url" in options:
-                bases[section] = path.parent
+        bases.update((section, path.parent) for section, options in _read(path).items() if "url" in options)
     name = sections.get("core", {}).get("remote")
     if name is None:
         return None, {}, root
@@ -211,6 +209,15 @@ def _configured(root: Path, environ: Mapping[str, str]) -> tuple[str | None, dic
         options = {**parent, **options, "url": f"{parent.get('url', '').rstrip('/')}/{match[2]}"}
         base = bases.get(f'remote "{match[1]}"', base)
     return name, options, base
+
+
+def dvc_config(root: Path, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """DVC's configuration from all of its levels, later ones winning. Raises ConfigurationError."""
+    sections: dict[str, dict[str, str]] = {}
+    for path in _levels(root, environ):
+        for section, options in _read(path).items():
+            sections.setdefault(section, {}).update(options)
+    return sections
 
 
 def _levels(root: Path, environ: Mapping[str, str]) -> list[Path]:

@@ -50,58 +50,70 @@ class Served:
     token: str = field(repr=False)
 
 
+class Server:
+    """The child process that serves ``folder``; it starts at once, and :meth:`ready` waits for it."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"the DVC remote {folder} can't be made", why=str(error)) from None
+        self._served = Served(0, secrets.token_urlsafe(24))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rondel.data.webdav"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the run; it ends this process when it is done
+        )
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        with contextlib.suppress(BrokenPipeError):
+            options = {"folder": str(folder), "token": self._served.token}
+            self._process.stdin.write(json.dumps(options).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def ready(self) -> Served:
+        """Wait for the port; blocks. Raises DataError if the server does not start."""
+        if self._served.port:
+            return self._served
+        assert self._process.stdout is not None  # noqa: S101
+        line = b""
+        if select.select([self._process.stdout], [], [], _START_SECONDS)[0]:
+            line = self._process.stdout.readline()
+        try:
+            self._served = Served(int(json.loads(line)["port"]), self._served.token)
+        except (ValueError, KeyError, TypeError):
+            self._process.kill()
+            stderr = self._process.stderr
+            said = stderr.read().decode(errors="replace")[-1000:] if stderr else ""
+            raise DataError(
+                "the server of the local DVC remote did not start",
+                why=said.strip() or f"it said nothing within {_START_SECONDS:.0f} s",
+                hint="pip install 'rondel[mlops]' brings what it needs",
+            ) from None
+        return self._served
+
+    def stop(self) -> None:
+        """End the server. Safe to call twice."""
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
 def serve(folder: Path) -> Iterator[Served]:
     """Serve ``folder`` while the block lasts. Raises DataError if the server does not start."""
+    server = Server(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"the DVC remote {folder} can't be made", why=str(error)) from None
-    token = secrets.token_urlsafe(24)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rondel.data.webdav"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the run; it ends this process when it is done
-    )
-    try:
-        yield Served(_start(process, folder, token), token)
+        yield server.ready()
     finally:
-        _stop(process)
-
-
-def _start(process: subprocess.Popen[bytes], folder: Path, token: str) -> int:
-    assert process.stdin is not None  # noqa: S101 - both are pipes
-    assert process.stdout is not None  # noqa: S101
-    line = b""
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(json.dumps({"folder": str(folder), "token": token}).encode() + b"\n")
-        process.stdin.flush()
-        if select.select([process.stdout], [], [], _START_SECONDS)[0]:
-            line = process.stdout.readline()
-    try:
-        return int(json.loads(line)["port"])
-    except (ValueError, KeyError, TypeError):
-        process.kill()
-        said = process.stderr.read().decode(errors="replace")[-1000:] if process.stderr else ""
-        raise DataError(
-            "the server of the local DVC remote did not start",
-            why=said.strip() or f"it said nothing within {_START_SECONDS:.0f} s",
-            hint="pip install 'rondel[mlops]' brings what it needs",
-        ) from None
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        server.stop()
 
 
 class Upload:

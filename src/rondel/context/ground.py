@@ -1,0 +1,302 @@
+"""What the stages of one run share: image, workspace, DVC cache and remote, the way to MLflow.
+
+The workspace is read once, when the first stage needs it, so that all stages
+of a run see the same files; what earlier stages brought back is laid over it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from rondel.context.access import (
+    CACHE,
+    GLOBAL,
+    REMOTE_HOST,
+    SITE,
+    Access,
+    remote_access,
+    usable_cache_type,
+)
+from rondel.context.machine import index_script, surroundings
+from rondel.context.stage import StageContext
+from rondel.errors import ConfigurationError, StageFailed
+from rondel.record import Image
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    import dagger
+
+    from rondel.context.machine import Surroundings
+    from rondel.context.stage import Pending
+    from rondel.data.remote import Remote
+    from rondel.data.returning import Conflict, Returned
+    from rondel.data.webdav import Server
+    from rondel.pipeline import Stage
+    from rondel.record import MlflowRun, Run, StageRecorder
+    from rondel.settings import Settings
+    from rondel.tracking import Tracking
+
+WORK = "/work"
+CACHE_VOLUME = "rondel-dvc-cache"
+
+
+@asynccontextmanager
+async def open_ground(
+    *, run: Run, settings: Settings, client: Any, tracking: Tracking | None, observer: Any
+) -> AsyncIterator[RunGround]:
+    """The ground of one run; the local remote's server lives as long as the block.
+
+    Raises ConfigurationError for a remote that the configuration does not
+    define, and DataError if a local one can't be served.
+    """
+    from anyio import to_thread
+
+    from rondel.data.remote import find_remote
+    from rondel.data.webdav import Server
+
+    remote = find_remote(run.root, os.environ, settings.remote)
+    server = Server(remote.folder) if remote.folder is not None and (run.root / ".dvc").is_dir() else None
+    try:
+        yield RunGround(run, settings, client, tracking, observer=observer, remote=remote, server=server)
+    finally:
+        if server is not None:
+            from anyio import CancelScope
+
+            with CancelScope(shield=True):
+                await to_thread.run_sync(server.stop)
+
+
+class RunGround:
+    """Makes the contexts of a run's stages, and brings home what they made."""
+
+    def __init__(
+        self,
+        run: Run,
+        settings: Settings,
+        client: dagger.Client,
+        tracking: Tracking | None,
+        *,
+        observer: Any,
+        remote: Remote,
+        server: Server | None,
+    ) -> None:
+        import anyio
+
+        self.run = run
+        self.settings = settings
+        self.client = client
+        self.tracking = tracking
+        self.remote = remote
+        self._observer = observer
+        self._server = server
+        self._lock = anyio.Lock()
+        self._settling = anyio.Lock()
+        self._base: dagger.Container | None = None
+        self._workspace: dagger.Directory | None = None
+        self._access: Access | None = None
+        self._around: Surroundings | None = None
+        self._results: list[Path] = []
+
+    @property
+    def push(self) -> bool:
+        """Whether results are pushed: as told, else in CI and to a folder on this machine."""
+        return self.settings.push if self.settings.push is not None else self._pushes_by_itself()
+
+    def _pushes_by_itself(self) -> bool:
+        return self.settings.ci or self.remote.folder is not None
+
+    async def context(
+        self,
+        stage: Stage,
+        *,
+        params: Mapping[str, Any],
+        recorder: StageRecorder,
+        mlflow_run: MlflowRun | None,
+    ) -> StageContext:
+        """The context of one attempt at ``stage``.
+
+        Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
+        """
+        async with self._lock:
+            if self._base is None:
+                recorder.step("the image")
+                self._base = await self._build()
+                await self._prepare()
+        assert self._access is not None  # noqa: S101 - set together with the base
+        assert self._around is not None  # noqa: S101
+        recorder.hide([*self._access.secrets.values(), *self._around.secrets.values()])
+        if self.tracking is not None:
+            recorder.hide(self.tracking.secrets.values())
+        recorder.image(self._image())
+        return StageContext(
+            self, stage, params=params, recorder=recorder, container=self._container(mlflow_run)
+        )
+
+    async def settle(self, ctx: StageContext) -> None:
+        """After success: bring back what the stage made.
+
+        Raises DataError with every file that was changed meanwhile, after all the others are in place.
+        """
+        from anyio import to_thread
+
+        from rondel.data.returning import conflict_error
+
+        conflicts: list[Conflict] = []
+        async with self._settling:
+            for pending in ctx.pending:
+                done = await to_thread.run_sync(self._bring_back, ctx.stage.name, pending)
+                conflicts += done.conflicts
+                self._results.append(pending.files)
+        ctx.pending.clear()
+        if conflicts:
+            raise conflict_error(ctx.stage.name, conflicts, self.run.root)
+
+    def _bring_back(self, stage: str, pending: Pending) -> Returned:
+        from rondel.data.returning import bring_back
+
+        aside = self.run.folder / "conflicts" / stage
+        locks = pending.locks()
+        return bring_back(self.run.root, pending.files, pending.before, aside=aside, new_locks=locks)
+
+    async def abandon(self, ctx: StageContext) -> None:
+        """After failure: nothing goes into the working tree; what was made stays in the run's folder."""
+        ctx.pending.clear()
+
+    async def _build(self) -> dagger.Container:
+        """The image, built. One Containerfile, one build a run."""
+        import dagger
+
+        from rondel.cache.recipe import copied_sources
+
+        settings, root = self.settings, self.run.root
+        file = root / settings.containerfile
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"there is no {settings.containerfile}", why=str(error), place=settings.containerfile
+            ) from None
+        include = [settings.containerfile, ".dockerignore", *copied_sources(text)]
+        context = self.client.host().directory(
+            str(root), include=include, exclude=[".git", ".rondel", ".venv"]
+        )
+        script = index_script(os.environ)
+        secret = self.client.set_secret("package-index", script)
+        built = context.docker_build(
+            dockerfile=settings.containerfile,
+            target=settings.target,
+            build_args=[dagger.BuildArg(name, value) for name, value in settings.build_args],
+            secrets=[secret],
+        )
+        try:
+            return await built.sync()
+        except dagger.ExecError as error:
+            said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
+            raise StageFailed(
+                "the image could not be built", why=said, hint=f"see {settings.containerfile}"
+            ) from error
+
+    async def _prepare(self) -> None:
+        from anyio import to_thread
+
+        from rondel.data import load_project, workspace_excludes
+
+        def read() -> tuple[str, ...]:
+            return workspace_excludes(load_project(self.run.root))
+
+        excludes = await to_thread.run_sync(read)
+        self._workspace = self.client.host().directory(str(self.run.root), exclude=list(excludes))
+        served = None
+        if self._server is not None:
+            served = await to_thread.run_sync(self._server.ready)
+        self._access = remote_access(self.remote, served, cache_type=usable_cache_type(self._cache_type()))
+        bound = [*self._access.hosts, *([self._mlflow_host()] if self.tracking else [])]
+        self._around = surroundings(self.settings, os.environ, bound)
+
+    def _cache_type(self) -> str | None:
+        from rondel.data.remote import dvc_config
+
+        return dvc_config(self.run.root, os.environ).get("cache", {}).get("type")
+
+    def _mlflow_host(self) -> str:
+        from rondel.tracking import CONTAINER_HOST
+
+        return CONTAINER_HOST
+
+    def _image(self) -> Image:
+        return Image(reference=f"{self.settings.containerfile}:{self.settings.target}")
+
+    def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
+        """The image with everything on it that a stage needs."""
+        assert self._base is not None  # noqa: S101 - `context` made them
+        assert self._workspace is not None  # noqa: S101
+        container = self._base.with_directory(WORK, self._workspace)
+        for folder in self._results:
+            container = container.with_directory(WORK, self.client.host().directory(str(folder)))
+        container = self._with_dvc(container.with_workdir(WORK))
+        container = self._with_tracking(container, mlflow_run)
+        return self._with_surroundings(container)
+
+    def _with_dvc(self, container: dagger.Container) -> dagger.Container:
+        access = self._access
+        if access is None or not (self.run.root / ".dvc").is_dir():
+            return container
+        config = self.client.set_secret("rondel-dvc-config", access.config)
+        container = (
+            container.with_mounted_cache(CACHE, self.client.cache_volume(CACHE_VOLUME))
+            .with_mounted_temp(SITE)
+            .with_mounted_secret(f"{WORK}/.dvc/config.local", config)
+            .with_env_variable("DVC_GLOBAL_CONFIG_DIR", GLOBAL)  # none of the image's own
+            .with_env_variable("DVC_SITE_CACHE_DIR", SITE)
+            .with_env_variable("DVC_NO_ANALYTICS", "1")
+        )
+        for name, value in access.environment.items():
+            container = container.with_env_variable(name, value)
+        for name, value in access.secrets.items():
+            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for place, path in access.secret_files.items():
+            secret = self.client.set_secret(f"rondel-{place}", path.read_text(encoding="utf-8"))
+            container = container.with_mounted_secret(place, secret)
+        for name, port in access.hosts.items():
+            container = container.with_service_binding(name, self._port_here(port))
+        return container
+
+    def _with_tracking(self, container: dagger.Container, mlflow_run: MlflowRun | None) -> dagger.Container:
+        tracking = self.tracking
+        if tracking is None:
+            return container
+        for name, value in tracking.env.items():
+            container = container.with_env_variable(name, value)
+        for name, value in tracking.secrets.items():
+            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for place, path in tracking.files.items():
+            container = container.with_file(place, self.client.host().file(str(path)))
+        if mlflow_run is not None:
+            container = container.with_env_variable("MLFLOW_RUN_ID", mlflow_run.run_id)
+        if tracking.needs_host_service:
+            container = container.with_service_binding(self._mlflow_host(), self._port_here(tracking.port))
+        return container
+
+    def _with_surroundings(self, container: dagger.Container) -> dagger.Container:
+        around = self._around
+        assert around is not None  # noqa: S101 - `context` made it
+        for name, value in around.environment.items():
+            container = container.with_env_variable(name, value)
+        for name, value in around.secrets.items():
+            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for place, path in around.files.items():
+            container = container.with_file(place, self.client.host().file(str(path)))
+        # Unique in each run: a stage that was chosen to run does run, whatever an engine remembers.
+        return container.with_env_variable("RONDEL_RUN_ID", self.run.id).with_env_variable("USER", "rondel")
+
+    def _port_here(self, port: int) -> dagger.Service:
+        import dagger
+
+        return self.client.host().service([dagger.PortForward(backend=port, frontend=port)], host="127.0.0.1")
+
+
+__all__ = ["REMOTE_HOST", "WORK", "RunGround", "open_ground"]

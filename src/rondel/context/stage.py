@@ -1,0 +1,390 @@
+"""The context of a stage: what the team's function gets, and calls."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rondel.context.command import (
+    DRIVER,
+    OUT,
+    PLAN,
+    SCRIPT,
+    DvcOutcome,
+    driver_text,
+    dvc_command,
+    failure,
+    outcome,
+    read_result,
+)
+from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import dagger
+
+    from rondel.context.command import DvcCommand
+    from rondel.context.ground import RunGround
+    from rondel.data import DvcProject, DvcStage
+    from rondel.data.returning import Before
+    from rondel.gates import Metrics, Verdict
+    from rondel.pipeline import Stage
+    from rondel.record import Run, StageRecorder
+    from rondel.settings import Settings
+
+WORK = "/work"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Results that go to the working tree when the stage has succeeded: they wait in ``files``."""
+
+    files: Path
+    before: Before
+    lock_files: tuple[str, ...] = ()
+
+    def locks(self) -> dict[str, str]:
+        """The lock files as the container wrote them."""
+        found = {}
+        for name in self.lock_files:
+            path = self.files / name
+            if path.is_file():
+                found[name] = path.read_text(encoding="utf-8")
+        return found
+
+
+class StageContext:
+    """What a stage's function works with.
+
+    ``run`` is the run that the stage is part of, ``params`` its matrix values
+    and ``-P`` overrides, ``settings`` the options. Files that a stage made
+    come back to the working tree when its function has returned.
+    """
+
+    def __init__(
+        self,
+        ground: RunGround,
+        stage: Stage,
+        *,
+        params: Mapping[str, Any],
+        recorder: StageRecorder,
+        container: dagger.Container,
+    ) -> None:
+        self.stage = stage
+        self.params = dict(params)
+        self.run: Run = ground.run
+        self.settings: Settings = ground.settings
+        self.pending: list[Pending] = []
+        self._ground = ground
+        self._recorder = recorder
+        self._container = container
+
+    def container(self) -> dagger.Container:
+        """The stage's container as it is now, after what ``dvc`` and ``sh`` did in it.
+
+        The image with the workspace at ``/work``, the DVC cache, the MLflow
+        environment, secrets, proxies and certificates: the rest of the Dagger
+        API starts here.
+        """
+        self._recorder.use("container")
+        return self._container
+
+    async def sh(self, command: str, *, outputs: Iterable[str] = ()) -> str:
+        """Run a shell command in the workspace and return its standard output.
+
+        ``outputs`` are files that it makes for the working tree (a folder ends
+        in ``/``); they come back when the stage has succeeded. A command that
+        fails fails the stage.
+        """
+        outputs = tuple(outputs)
+        self._recorder.use("sh", command, {"outputs": list(outputs)} if outputs else {})
+        return await self._run(["sh", "-c", command], shown=["sh", "-c", command], outputs=outputs)
+
+    async def mlflow(self, entry_point: str, /, **parameters: Any) -> None:
+        """Run an entry point of the ``MLproject`` file, logging to the stage's MLflow run.
+
+        ``-P STAGE.PARAMETER=VALUE`` of the command line wins over ``parameters``.
+        """
+        self._recorder.use("mlflow", entry_point, parameters)
+        values = {**parameters, **self.params}
+        args = ["mlflow", "run", ".", "--entry-point", entry_point, "--env-manager", "local"]
+        for name, value in sorted(values.items()):
+            args += ["-P", f"{name}={value}"]
+        self._recorder.parameters(values)
+        script = f'exec {shlex.join(args)} ${{MLFLOW_RUN_ID:+--run-id "$MLFLOW_RUN_ID"}}'
+        await self._run(["sh", "-c", script], shown=args, outputs=())
+
+    async def dvc(self, name: str, /, params: Mapping[str, Any] | None = None, **more: Any) -> DvcOutcome:
+        """Bring a stage of ``dvc.yaml`` up to date in the container, and push what it made.
+
+        Data comes from the DVC cache or remote, only what the stage needs.
+        ``params`` are values for parameters of this call, by dotted key; they
+        change the container's copy of the parameter file, never the working
+        tree's. Metrics, plots, uncached outputs and the stage's entry in
+        ``dvc.lock`` come back when the stage has succeeded.
+
+        Raises StageFailed if the command fails, DataError if data can't be
+        pulled or pushed, ConfigurationError for an unknown stage or parameter.
+        """
+        from anyio import to_thread
+
+        given = {**(params or {}), **more}
+        self._recorder.use("dvc", name, {"params": given} if given else {})
+        prepared = await to_thread.run_sync(lambda: self._prepare_dvc(name, given))
+        container = await self._with_parameters(prepared)
+        command, folder = prepared.command, prepared.folder
+        self._recorder.step(f"dvc repro {command.stage}")
+        shown = shlex.split(command.shown.replace(" && ", " \\&\\& "))
+        self._recorder.command(shown)
+        began = time.monotonic()
+        lines = await self._exec_dvc(container, folder)
+        seconds = round(time.monotonic() - began, 3)
+        result = read_result(folder)
+        if result is None or result.get("code"):
+            code = (result or {}).get("command_code") or (result or {}).get("code") or 1
+            self._recorder.command(shown, exit_code=int(code), seconds=seconds)
+            raise failure(command, result, lines, self._ground.remote.shown)
+        self._recorder.command(shown, exit_code=0, seconds=seconds)
+        return self._finish_dvc(prepared, result)
+
+    async def gate(
+        self,
+        *rules: str,
+        metrics: str | Mapping[str, Any] = "metrics.json",
+        model: str | None = None,
+    ) -> Verdict:
+        """Let the stage pass only if every rule holds; the verdict is recorded either way.
+
+        ``metrics`` is a file that the stage made (or that lies in the working
+        tree), or a mapping. ``model`` is whose champion the rules compare
+        with. Raises GateFailed with every rule that does not hold,
+        ConfigurationError for a rule that can't be read.
+        """
+        from rondel.gates import ChampionMetrics, evaluate, parse_rules
+        from rondel.record import VerdictRecord
+        from rondel.tracking import TrackingClient, fetch_champion
+
+        details: dict[str, Any] = {"rules": list(rules)}
+        if isinstance(metrics, str):
+            details["metrics"] = metrics
+        self._recorder.use("gate", model or "", details)
+        parsed = parse_rules(rules, place=str(self.stage.place))
+        champion = None
+        if model and self._ground.tracking is not None:
+            self._recorder.step(f"the gate: the champion of {model}")
+            async with TrackingClient(self._ground.tracking.endpoint) as client:
+                found = await fetch_champion(client, model)
+            if found is not None:
+                champion = ChampionMetrics(version=found.version, metrics=found.metrics)
+        verdict = evaluate(parsed, self._metrics(metrics), champion, model=model)
+        self._recorder.verdict(
+            VerdictRecord(
+                passed=verdict.passed,
+                model=model,
+                champion_version=verdict.champion_version,
+                rules=[asdict(result) for result in verdict.results],
+                metrics=dict(verdict.metrics),
+            )
+        )
+        self._recorder.output(verdict.summary())
+        if not verdict.passed:
+            raise GateFailed(verdict.summary())
+        return verdict
+
+    def _metrics(self, metrics: str | Mapping[str, Any]) -> Metrics:
+        from rondel.gates import metrics_from_mapping, read_metrics
+
+        if not isinstance(metrics, str):
+            return metrics_from_mapping(metrics, source="the stage")
+        for pending in reversed(self.pending):
+            if (pending.files / metrics).is_file():
+                return read_metrics(pending.files / metrics, shown=metrics)
+        return read_metrics(self.run.root / metrics, shown=metrics)
+
+    async def _run(self, args: list[str], *, shown: list[str], outputs: tuple[str, ...]) -> str:
+        import dagger
+        from anyio import to_thread
+
+        from rondel.data.returning import look_before
+
+        names = [name.rstrip("/") for name in outputs]
+        before = await to_thread.run_sync(look_before, self.run.root, names, {})
+        self._recorder.step(shlex.join(shown)[:120])
+        self._recorder.command(shown)
+        began = time.monotonic()
+        executed = self._container.with_exec(args)
+        try:
+            stdout = await executed.stdout()
+        except dagger.ExecError as error:
+            seconds = round(time.monotonic() - began, 3)
+            self._recorder.output("\n".join(part for part in (error.stdout, error.stderr) if part))
+            self._recorder.command(shown, exit_code=error.exit_code, seconds=seconds)
+            raise StageFailed(
+                f"the command ended with exit code {error.exit_code}",
+                why="\n".join(
+                    [
+                        f"command: {shlex.join(shown)}",
+                        *(f"│ {line}" for line in list(self._recorder.tail)[-20:]),
+                    ]
+                ),
+            ) from error
+        stderr = await executed.stderr()
+        self._recorder.output("\n".join(part for part in (stdout, stderr) if part))
+        self._recorder.command(shown, exit_code=0, seconds=round(time.monotonic() - began, 3))
+        self._container = executed
+        if outputs:
+            await self._export(executed, outputs, before)
+        return stdout
+
+    async def _export(self, container: dagger.Container, outputs: tuple[str, ...], before: Before) -> None:
+        import dagger
+
+        folder = self._folder(f"sh-{len(self.pending)}")
+        for name in outputs:
+            target = folder / name.rstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place = f"{WORK}/{name.rstrip('/')}"
+            try:
+                if name.endswith("/"):
+                    await container.directory(place).export(str(target))
+                else:
+                    await container.file(place).export(str(target))
+            except dagger.QueryError as error:
+                raise StageFailed(f"the command did not make {name}", why=str(error)) from error
+        self.pending.append(Pending(files=folder, before=before))
+
+    def _folder(self, name: str) -> Path:
+        # Each attempt has one of its own: an engine reads a folder of the host once in a session.
+        attempt = self._recorder.record.attempts or 1
+        folder = self.run.folder / "results" / self.stage.name / f"{name.replace('/', '_')}-{attempt}"
+        number = 0
+        while folder.exists():
+            number += 1
+            folder = folder.with_name(f"{name.replace('/', '_')}-{attempt}.{number}")
+        folder.mkdir(parents=True)
+        return folder
+
+    def _prepare_dvc(self, name: str, given: Mapping[str, Any]) -> _DvcRun:
+        from rondel.data import find_stage, known_params, load_project, stage_inputs
+        from rondel.data.params import check_overrides
+        from rondel.data.returning import look_before
+
+        root = self.run.root
+        if not (root / ".dvc").is_dir():
+            raise ConfigurationError("this is no DVC project", why=f"{root} has no .dvc", hint="dvc init")
+        plain = load_project(root)
+        stage = find_stage(plain, name, place=str(self.stage.place))
+        check_overrides(root, stage, given)
+        known = known_params(root, stage) if self.params else ()
+        overrides = {**{key: value for key, value in self.params.items() if key in known}, **given}
+        project = load_project(root, overrides) if overrides else plain
+        stage = find_stage(project, name)
+        inputs = stage_inputs(project, name, overrides)
+        self._recorder.inputs(inputs.paths)
+        self._recorder.parameters(
+            {key.partition(":")[2] or key: value for key, value in inputs.params.items()}
+        )
+        command = dvc_command(
+            project,
+            stage,
+            own=frozenset(self.run.dvc_stages) - {stage.address, stage.name},
+            push=self._ground.push,
+            force=not self.settings.cache,
+            scheme="webdav" if self._ground.remote.folder is not None else self._ground.remote.scheme,
+        )
+        made = [project.stages[address] for address in (*command.upstream, stage.address)]
+        locks: dict[str, list[str]] = {}
+        for each in made:
+            locks.setdefault(each.file.removesuffix("dvc.yaml") + "dvc.lock", []).append(each.name)
+        return _DvcRun(
+            project=project,
+            stage=stage,
+            command=command,
+            overrides=overrides,
+            before=look_before(root, command.returns, locks),
+            folder=self._folder(stage.name),
+            made=tuple(made),
+        )
+
+    async def _with_parameters(self, prepared: _DvcRun) -> dagger.Container:
+        from rondel.data.params import changed_text
+
+        root = self.run.root
+        container = self._container.with_new_file(DRIVER, driver_text()).with_new_file(
+            PLAN, prepared.command.plan()
+        )
+        for lock in prepared.command.locks:
+            if (root / lock).is_file():
+                # Stages that ended meanwhile have put their entries in.
+                text = (root / lock).read_text(encoding="utf-8")
+                container = container.with_new_file(f"{WORK}/{lock}", text)
+        for path in {source.path for stage in prepared.made for source in stage.params}:
+            if not prepared.overrides or path.endswith(".py"):
+                continue
+            text = (root / path).read_text(encoding="utf-8")
+            changed = changed_text(path, text, prepared.overrides)
+            if changed != text:
+                container = container.with_new_file(f"{WORK}/{path}", changed)
+        return container
+
+    async def _exec_dvc(self, container: dagger.Container, folder: Path) -> list[str]:
+        """Run the driver; returns its last lines. Whether it succeeded, its result file says."""
+        import dagger
+
+        executed = container.with_exec(["sh", "-c", SCRIPT], expect=dagger.ReturnType.ANY)
+        try:
+            log = await executed.stdout()
+        except dagger.ExecError as error:  # killed by a signal: no result, but output
+            log = "\n".join(part for part in (error.stdout, error.stderr) if part)
+            self._recorder.output(log)
+            return log.splitlines()[-30:]
+        self._recorder.output(log)
+        try:
+            await executed.directory(OUT).export(str(folder))
+        except dagger.QueryError as error:
+            if "no such file" not in str(error):
+                raise
+        self._container = executed
+        return self._recorder.redact(log).splitlines()[-30:]
+
+    def _finish_dvc(self, prepared: _DvcRun, result: Mapping[str, Any]) -> DvcOutcome:
+        from rondel.data.inputs import entry_outs
+        from rondel.data.yamlfile import parse_yaml
+        from rondel.gates import read_metrics
+
+        files = prepared.folder / "files"
+        files.mkdir(exist_ok=True)
+        pending = Pending(files=files, before=prepared.before, lock_files=prepared.command.locks)
+        self.pending.append(pending)
+        for name, text in pending.locks().items():
+            entries = (parse_yaml(text, name) or {}).get("stages") or {}
+            for stage in prepared.made:
+                if stage.file.removesuffix("dvc.yaml") + "dvc.lock" == name and stage.name in entries:
+                    self._recorder.outputs(entry_outs(stage, entries[stage.name]))
+        if not pending.locks() and prepared.stage.outs:
+            raise DataError(f"DVC wrote no lock entry for stage {prepared.command.stage!r}")
+        for stage in prepared.made:
+            for out in stage.outs:
+                if out.kind == "metric":
+                    self._recorder.metrics(dict(read_metrics(files / out.path, shown=out.path).values))
+        done = outcome(prepared.command, result)
+        took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in done.seconds.items())
+        self._recorder.step(f"dvc stage {prepared.command.stage}: {done.state} ({took})")
+        return done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DvcRun:
+    """Everything that is known about a run of a DVC stage before its container starts."""
+
+    project: DvcProject
+    stage: DvcStage
+    command: DvcCommand
+    overrides: Mapping[str, Any]
+    before: Before
+    folder: Path
+    made: tuple[DvcStage, ...]

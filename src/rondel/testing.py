@@ -228,7 +228,9 @@ class FakeServices:
         self.ended.append((record.name, record.state))
 
     @asynccontextmanager
-    async def open(self, run: Run, settings: Settings, journal: Journal) -> AsyncIterator[FakeServices]:
+    async def open(
+        self, run: Run, settings: Settings, journal: Journal  # noqa: ARG002 - as the runner calls it
+    ) -> AsyncIterator[FakeServices]:
         """What the runner calls."""
         self.opened += 1
         try:

@@ -99,7 +99,7 @@ class Settings:
         env="RONDEL_KEEP_GOING",
         key="keep-going",
     )
-    engine: EngineChoice = _option(
+    engine: EngineChoice = _option(  # noqa: RUF009 - it makes a field, as field() does
         "choice",
         "what runs the containers: a Dagger engine, or Rondel's embedded one",
         "auto",

@@ -40,6 +40,8 @@ class Request:
     arguments: tuple[str, ...] = ()
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dvc_stages: tuple[str, ...] = ()
+    """The dvc stages that the whole pipeline runs itself, chosen for this run or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,4 +176,5 @@ def _run(request: Request, journal: Journal, engine: str) -> Run:
         git_dirty=capsule.git.dirty,
         engine=engine,
         ci=request.settings.ci,
+        dvc_stages=request.dvc_stages,
     )

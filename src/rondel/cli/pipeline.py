@@ -63,10 +63,9 @@ def _program(pipeline: Pipeline) -> str:
 
 
 def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]) -> int:
-    from rondel.runner.check import check_uses, parse_overrides
+    from rondel.runner.check import check_uses, dvc_names, parse_overrides
     from rondel.runner.decide import forecast
     from rondel.runner.disk import DiskProject
-    from rondel.runner.keys import dvc_names
     from rondel.runner.run import Request, run_plan
 
     project = DiskProject(settings, os.environ)
@@ -92,7 +91,7 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         arguments=(*plan.selection.targets, *settings.arguments()),
         invocation=(Path(sys.argv[0]).name, *argv),
         overrides=overrides,
-        dvc_stages=dvc_names(use for stage in pipeline.stages() for use in stage.uses),
+        dvc_stages=tuple(use.name for stage in pipeline.stages() for use in stage.uses if use.kind == "dvc"),
     )
     try:
         result = run_plan(request, console, lambda: _services(settings))

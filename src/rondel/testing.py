@@ -281,7 +281,7 @@ def run_with_fakes(
     environ: Mapping[str, str] | None = None,
 ) -> Result:
     """Run a pipeline's stages for real, in this process, on fakes: no engine, no server, no DVC."""
-    from rondel.runner.check import check_uses, parse_overrides
+    from rondel.runner.check import check_uses, dvc_names, parse_overrides
     from rondel.runner.run import Request, run_plan
 
     settings = settings or Settings(root=project.root, jobs=4)
@@ -295,6 +295,7 @@ def run_with_fakes(
         project=project,
         environ=environ or {},
         overrides=parse_overrides(settings.params, plan, project),
+        dvc_stages=dvc_names(pipeline.declared),
     )
     opened = services or FakeServices()
     return run_plan(request, observer or RecordingObserver(), lambda: ("embedded", opened.open))

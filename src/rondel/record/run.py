@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a stage may know about its run, as ``ctx.run``."""
+    """What a stage may know about its run, as ``ctx.run``.
+
+    ``dvc_stages`` are the stages of ``dvc.yaml`` that stages of the pipeline
+    run, part of this run or not: they are left to those.
+    """
 
     id: str
     root: Path
     folder: Path
     created: str
     targets: tuple[str, ...] = ()
+    dvc_stages: tuple[str, ...] = ()
     git_commit: str | None = None
     git_dirty: bool = False
     engine: str = "embedded"

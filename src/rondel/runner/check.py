@@ -110,3 +110,10 @@ def _known(stage: Stage, project: Project) -> dict[str, str]:
             points = project.entry_points().get(use.name, {})
             names |= {f"{stage.base}.{key}": key for key in {*points, *use.details}}
     return names
+
+
+def dvc_names(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The stages of ``dvc.yaml`` that these stages run, as far as their source says so."""
+    return tuple(
+        dict.fromkeys(use.name for stage in stages for use in stage.uses if use.kind == "dvc" and use.name)
+    )

@@ -38,6 +38,7 @@ class Request:
     project: Project
     environ: Mapping[str, str]
     arguments: tuple[str, ...] = ()
+    dvc_stages: tuple[str, ...] = ()
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dvc_stages: tuple[str, ...] = ()
@@ -172,6 +173,7 @@ def _run(request: Request, journal: Journal, engine: str) -> Run:
         folder=journal.folder.path,
         created=capsule.created,
         targets=request.plan.selection.targets,
+        dvc_stages=request.dvc_stages,
         git_commit=capsule.git.commit,
         git_dirty=capsule.git.dirty,
         engine=engine,

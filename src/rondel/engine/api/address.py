@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rondel.engine.api.objects import Obj
 from rondel.engine.api.registry import Context, field, register_type
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ async def git_ref(ctx: Context, self: Address) -> Obj:
 async def socket(ctx: Context, self: Address) -> Obj:
     """The Unix socket of a path."""
     host = await ctx.root("host")
-    found: Obj = await ctx.call(host, "unixSocket", path=posixpath.normpath(self.value.removeprefix("unix://")))
+    found: Obj = await ctx.call(
+        host, "unixSocket", path=posixpath.normpath(self.value.removeprefix("unix://"))
+    )
     return found
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api import coercion
 from rondel.engine.api.objects import ROOT, Call, Obj, element
@@ -12,6 +11,9 @@ from rondel.engine.api.schema import FieldDefinition, Schema, load
 from rondel.engine.evaluate import Flights, NotServed, Session
 from rondel.engine.values import digest_of
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Calls:
@@ -30,7 +32,7 @@ class Calls:
         """Call a field with arguments by their schema names; missing ones get their defaults."""
         definition = self.schema.types[obj.type].fields[name]
         values = {
-            key: arguments.get(key, coercion._plain(argument.default))  # noqa: SLF001 - one package
+            key: arguments.get(key, coercion._plain(argument.default))
             for key, argument in definition.args.items()
         }
         return await self.invoke(obj, definition, values)
@@ -76,7 +78,8 @@ class Calls:
         if served.settle:
             await self.session.settle(obj.value)
         context = Context(self.session, obj, key, self)
-        return await served.resolver(context, obj.value, **{snake(n): _raw(v) for n, v in given.items()})
+        raw = _whole if served.as_is else _raw
+        return await served.resolver(context, obj.value, **{snake(n): raw(v) for n, v in given.items()})
 
     async def _scalar(self, answer: Any) -> Any:
         if isinstance(answer, Obj):
@@ -229,6 +232,10 @@ def _for_key(value: Any) -> Any:
     if isinstance(value, Obj):
         return {"@": value.key}
     return [_for_key(item) for item in value] if isinstance(value, list) else value
+
+
+def _whole(value: Any) -> Any:
+    return value
 
 
 def _raw(value: Any) -> Any:

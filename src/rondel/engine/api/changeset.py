@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from rondel.engine.api.exports import export_to
-from rondel.engine.api.objects import Obj
 from rondel.engine.api.places import directory_entry
 from rondel.engine.api.registry import Context, field, register_type
 from rondel.engine.api.values import DiffStat
@@ -18,6 +18,9 @@ from rondel.engine.evaluate.patches import diff_text, line_counts
 from rondel.engine.evaluate.trees import Changes, changes_between
 from rondel.engine.values import Directory, File, Fs
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ async def diff(ctx: Context, self: Directory, *, other: Directory) -> Directory:
 
 
 @field("Directory", "withChanges", changes=Changeset)
-async def with_changes(ctx: Context, self: Directory, *, changes: Changeset) -> Directory:  # noqa: F811 - the schema's name
+async def with_changes(ctx: Context, self: Directory, *, changes: Changeset) -> Directory:
     """The directory with changes made to it."""
     found = await _changes(ctx, changes)
     edit = edited(
@@ -174,16 +177,14 @@ def _remove(root: Path, paths: tuple[str, ...]) -> None:
 
 
 @field("Changeset", "withChangeset", changes=Changeset)
-async def with_changeset(
-    ctx: Context, self: Changeset, *, changes: Changeset, on_conflict: str  # noqa: F811
-) -> Changeset:
+async def with_changeset(ctx: Context, self: Changeset, *, changes: Changeset, on_conflict: str) -> Changeset:
     """These changes and others on top; a path that both touch is a conflict."""
     return await _merged(ctx, self, [changes], on_conflict)
 
 
 @field("Changeset", "withChangesets", changes=Changeset)
 async def with_changesets(
-    ctx: Context, self: Changeset, *, changes: list[Changeset], on_conflict: str  # noqa: F811
+    ctx: Context, self: Changeset, *, changes: list[Changeset], on_conflict: str
 ) -> Changeset:
     """These changes and several others."""
     return await _merged(ctx, self, changes, on_conflict)

@@ -7,12 +7,14 @@ a secret's plaintext is an argument like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.document import EnumValue, Operation, Variable, whole
 from rondel.engine.api.schema import Argument, Schema, base_type
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _INT = 2**63
 _OS = re.compile(r"[A-Za-z0-9_-]+(?:\([A-Za-z0-9_.-]*\))?")
@@ -30,7 +32,10 @@ class IdText(str):
 
 
 def arguments(
-    schema: Schema, definitions: Mapping[str, Argument], given: Mapping[str, Any], variables: Mapping[str, Any]
+    schema: Schema,
+    definitions: Mapping[str, Argument],
+    given: Mapping[str, Any],
+    variables: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Every argument of a field by its schema name: as given, or its default, or None."""
     values: dict[str, Any] = {}

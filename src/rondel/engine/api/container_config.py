@@ -264,7 +264,7 @@ async def with_docker_healthcheck(
     args: list[str],
     shell: bool | None,
     interval: str | None,
-    timeout: str | None,  # noqa: ASYNC109 - the schema's name; metadata only
+    timeout: str | None,
     start_period: str | None,
     start_interval: str | None,
     retries: int | None,

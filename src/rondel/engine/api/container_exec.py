@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rondel.engine.api.expansion import expanded
-from rondel.engine.api.objects import Obj
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate.execs import Command, after, decode, exec_node
-from rondel.engine.store import Output, Result
-from rondel.engine.values import Container
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
+    from rondel.engine.store import Output, Result
+    from rondel.engine.values import Container
 
 
 def command_line(

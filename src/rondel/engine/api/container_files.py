@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.directory import copy_options, existence, mode_of, stat_of
 from rondel.engine.api.expansion import expand_path
 from rondel.engine.api.places import change, locate
 from rondel.engine.api.registry import Context, field
-from rondel.engine.api.values import Stat
 from rondel.engine.evaluate import edited
 from rondel.engine.values import Container, Directory, File, Fs
+
+if TYPE_CHECKING:
+    from rondel.engine.api.values import Stat
 
 Edit = Callable[[Fs | None, str], Fs]
 
@@ -34,7 +36,10 @@ def _copied(fs: Fs | None, path: str, source: Directory, **options: Any) -> Fs |
     if source.fs is None and fs is None and path == "/":
         return None
     return edited(
-        "dir.copy", fs, copy_options(path, source, **options), inputs=() if source.fs is None else (source.fs,)
+        "dir.copy",
+        fs,
+        copy_options(path, source, **options),
+        inputs=() if source.fs is None else (source.fs,),
     )
 
 
@@ -78,7 +83,14 @@ async def stat(ctx: Context, self: Container, *, path: str, do_not_follow_symlin
 
 @field("Container", "withNewFile")
 async def with_new_file(
-    ctx: Context, self: Container, *, path: str, contents: str, permissions: int | None, owner: str, expand: bool
+    ctx: Context,
+    self: Container,
+    *,
+    path: str,
+    contents: str,
+    permissions: int | None,
+    owner: str,
+    expand: bool,
 ) -> Container:
     """Put a new file."""
 
@@ -125,7 +137,7 @@ async def with_files(
     """Copy files into a directory."""
     path = expand_path(self, path, expand).rstrip("/") + "/"
     for source in sources:
-        self = change(self, path, _file_copy(source, permissions, owner))  # noqa: PLW0642 - a fold
+        self = change(self, path, _file_copy(source, permissions, owner))
     return self
 
 
@@ -154,7 +166,9 @@ async def with_directory(
 
     def edit(fs: Fs | None, inner: str) -> Fs:
         inputs = () if source.fs is None else (source.fs,)
-        return edited("dir.copy", fs, copy_options(inner.rstrip("/") or "/", source, **options), inputs=inputs)
+        return edited(
+            "dir.copy", fs, copy_options(inner.rstrip("/") or "/", source, **options), inputs=inputs
+        )
 
     return change(self, expand_path(self, path, expand), edit)
 
@@ -184,5 +198,5 @@ async def without(ctx: Context, self: Container, *, path: str, expand: bool) -> 
 async def without_files(ctx: Context, self: Container, *, paths: list[str], expand: bool) -> Container:
     """Remove several files."""
     for path in paths:
-        self = change(self, expand_path(self, path, expand), _without)  # noqa: PLW0642 - a fold
+        self = change(self, expand_path(self, path, expand), _without)
     return self

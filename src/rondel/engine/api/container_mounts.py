@@ -110,7 +110,9 @@ async def with_mounted_secret(
 ) -> Container:
     """Mount a secret as a file in memory."""
     bits = 0o400 if mode is None else mode & 0o777
-    return self.with_mount(SecretMount(path=_place(self, path, expand), secret=source, mode=bits, owner=owner))
+    return self.with_mount(
+        SecretMount(path=_place(self, path, expand), secret=source, mode=bits, owner=owner)
+    )
 
 
 @field("Container", "withUnixSocket", source=Socket)
@@ -132,6 +134,4 @@ async def without_mount(ctx: Context, self: Container, *, path: str, expand: boo
 async def without_unix_socket(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
     """Remove a Unix socket."""
     place = _place(self, path, expand)
-    return self.with_mounts(
-        m for m in self.mounts if not (isinstance(m, SocketMount) and m.path == place)
-    )
+    return self.with_mounts(m for m in self.mounts if not (isinstance(m, SocketMount) and m.path == place))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import posixpath
 import stat as modes
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from rondel.engine.api.exports import export_to
-from rondel.engine.api.objects import Obj
 from rondel.engine.api.places import beside, directory_entry, inside, require_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
@@ -21,6 +20,9 @@ from rondel.engine.evaluate.trees import tree_digest
 from rondel.engine.store import Entry, PathError, View
 from rondel.engine.values import Directory, File, Fs
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
 
 # -- reading
 
@@ -251,9 +253,7 @@ async def with_file(
 ) -> Directory:
     """Copy a file."""
     trailing = "/" if path.endswith("/") else ""
-    return changed(
-        self, _copy_file(self.fs, inside(self.path, path) + trailing, source, permissions, owner)
-    )
+    return changed(self, _copy_file(self.fs, inside(self.path, path) + trailing, source, permissions, owner))
 
 
 def _copy_file(fs: Fs | None, dst: str, source: File, permissions: int | None, owner: str = "") -> Fs:
@@ -268,7 +268,7 @@ async def with_files(
     """Copy files into a directory."""
     for source in sources:
         fs = _copy_file(self.fs, inside(self.path, path).rstrip("/") + "/", source, permissions)
-        self = changed(self, fs)  # noqa: PLW0642 - a fold
+        self = changed(self, fs)
     return self
 
 

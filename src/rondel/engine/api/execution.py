@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from rondel.engine.api import coercion
-from rondel.engine.api.calls import Calls
 from rondel.engine.api.document import (
     Document,
     FieldNode,
@@ -32,10 +29,17 @@ from rondel.engine.api.objects import ROOT, Obj
 from rondel.engine.api.validation import validate
 from rondel.errors import EngineError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anyio.abc import TaskGroup
+
+    from rondel.engine.api.calls import Calls
+
 Json = dict[str, Any]
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+class Refused(Exception):
     """The request is not executed; ``errors`` says why. Answered with status 422."""
 
     def __init__(self, errors: list[Json]) -> None:
@@ -43,7 +47,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of ours
         self.errors = errors
 
 
-class _Failed(Exception):  # noqa: N818 - carries a finished GraphQL error
+class _Failed(Exception):
     def __init__(self, error: Json) -> None:
         super().__init__()
         self.error = error
@@ -75,15 +79,24 @@ def _refusal(text: str, message: str, offset: int, code: str) -> Json:
 def _choose(document: Document, name: str | None) -> Operation:
     operations = document.operations
     if not operations:
-        raise Refused([{"message": "no operation provided", "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}])
+        raise Refused(
+            [{"message": "no operation provided", "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}]
+        )
     chosen = [o for o in operations if o.name == name] if name else operations if len(operations) == 1 else []
     extensions = {"code": "GRAPHQL_VALIDATION_FAILED"}
     if not chosen:
         raise Refused([{"message": f"operation {name or ''} not found", "extensions": extensions}])
     if chosen[0].kind != "query":
-        message = f"Schema does not support operation type \"{chosen[0].kind}\""
+        message = f'Schema does not support operation type "{chosen[0].kind}"'
         raise Refused([{"message": message, "extensions": extensions}])
     return chosen[0]
+
+
+def _known(error: BaseException) -> EngineError | None:
+    """The engine's own error in a group that a task group raised, if there is one."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, EngineError) else None
+    return next((found for inner in error.exceptions if (found := _known(inner)) is not None), None)
 
 
 class _Execution:
@@ -144,7 +157,8 @@ class _Execution:
         selections = [s for n in nodes for s in n.selections or ()]
         if isinstance(value, Obj):
             self._need_selections(selections, obj, key, node, value.type)
-            out[key] = below = {}
+            below: Json = {}
+            out[key] = below
             return value, selections, below
         if isinstance(value, list) and value and isinstance(value[0], Obj):
             self._need_selections(selections, obj, key, node, value[0].type)
@@ -159,7 +173,7 @@ class _Execution:
     def _need_selections(self, selections: list[Any], obj: Obj, key: str, node: FieldNode, kind: str) -> None:
         if not selections:
             text = f'field "{node.name}" of type "{kind}" must have a selection of subfields'
-            raise _Failed(self._error(EngineError(text), obj, key, node))
+            raise _Failed(self._error(EngineError(text), obj, key))
 
     async def _answer(self, obj: Obj, key: str, nodes: list[FieldNode]) -> Any:
         node = nodes[0]
@@ -176,18 +190,17 @@ class _Execution:
         except coercion.BadArgument as error:
             raise _Failed({"message": f'parse field "{node.name}": {error.what}'}) from None
         except EngineError as error:
-            raise _Failed(self._error(error, obj, key, node)) from None
-        except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
+            raise _Failed(self._error(error, obj, key)) from None
+        except Exception as error:
+            known = _known(error)
+            if known is not None:
+                raise _Failed(self._error(known, obj, key)) from None
             traceback.print_exception(error, file=sys.stderr)
             text = f"internal error of the embedded engine: {type(error).__name__}"
-            raise _Failed(self._error(EngineError(text), obj, key, node)) from None
+            raise _Failed(self._error(EngineError(text), obj, key)) from None
 
-    def _error(self, error: EngineError, obj: Obj, key: str, node: FieldNode) -> Json:
-        answer: Json = {
-            "message": str(error),
-            "path": [*obj.call.path(), key],
-            "locations": [location(self.text, node.offset)],
-        }
+    def _error(self, error: EngineError, obj: Obj, key: str) -> Json:
+        answer: Json = {"message": str(error), "path": [*obj.call.path(), key]}
         extensions = getattr(error, "extensions", None)
         if extensions:
             answer["extensions"] = extensions

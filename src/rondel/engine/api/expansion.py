@@ -7,8 +7,12 @@ dropped with its dollar.
 
 from __future__ import annotations
 
-from rondel.engine.values import Container
+from typing import TYPE_CHECKING
+
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.values import Container
 
 _SPECIAL = "*#$@!?-0123456789"
 
@@ -37,7 +41,7 @@ def expanded(container: Container, text: str) -> str:
     return "".join(parts)
 
 
-def expand_path(container: Container, path: str, expand: bool) -> str:
+def expand_path(container: Container, path: str, expand: bool = True) -> str:
     """A path argument, expanded if the caller asked for it."""
     return expanded(container, path) if expand else path
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rondel.engine.evaluate import Session
-from rondel.engine.store import View
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.evaluate import Session
+    from rondel.engine.store import View
 
 
 async def export_to(session: Session, view: View, src: str, dest: Path, *, wipe: bool = False) -> None:
@@ -17,7 +20,7 @@ async def export_to(session: Session, view: View, src: str, dest: Path, *, wipe:
     try:
         await session.store.export(view, src, dest, wipe=wipe)
         if former is not None and view.resolve(src).is_file:
-            dest.chmod(former)  # noqa: ASYNC240 - the file was there, and keeps its mode
+            dest.chmod(former)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise EngineError(f"failed to write to {dest}: {error.filename or dest}: {reason}") from None

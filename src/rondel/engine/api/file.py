@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import posixpath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from rondel.engine.api.directory import stat_of
 from rondel.engine.api.exports import export_to, file_destination
-from rondel.engine.api.objects import Obj
 from rondel.engine.api.places import file_entry
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
-from rondel.engine.api.values import SearchResult, Stat
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import decode
 from rondel.engine.evaluate.trees import file_digest
 from rondel.engine.values import File
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
+    from rondel.engine.api.values import SearchResult, Stat
 
 MAX_CONTENTS = 128 * 1024 * 1024
 
@@ -106,7 +108,7 @@ async def chown(ctx: Context, self: File, *, owner: str) -> File:
 
 @field("File", "withReplaced")
 async def with_replaced(
-    ctx: Context, self: File, *, search: str, replacement: str, all: bool, first_from: int | None  # noqa: A002
+    ctx: Context, self: File, *, search: str, replacement: str, all: bool, first_from: int | None
 ) -> File:
     """Replace a text; it has to occur once, unless ``all`` or ``firstFrom`` (a line) says otherwise."""
     edit = edited("file.replace", self.fs, self.path, search, replacement, all, first_from)

@@ -27,14 +27,14 @@ class Introspection:
         """The value of ``__schema``."""
         types = self.schema.types.values()
         values: dict[str, Callable[[FieldNode, list[Any]], Any]] = {
-            "types": lambda node, below: [self.type(t.name, below, 1) for t in types],
-            "queryType": lambda node, below: self.type("Query", below, 1),
-            "mutationType": lambda node, below: None,
-            "subscriptionType": lambda node, below: None,
-            "directives": lambda node, below: [
+            "types": lambda _node, below: [self.type(t.name, below, 1) for t in types],
+            "queryType": lambda _node, below: self.type("Query", below, 1),
+            "mutationType": lambda _node, _below: None,
+            "subscriptionType": lambda _node, _below: None,
+            "directives": lambda _node, below: [
                 self.directive(name, spec, below) for name, spec in self.schema.directives.items()
             ],
-            "description": lambda node, below: None,
+            "description": lambda _node, _below: None,
         }
         return self._project("__Schema", selections, values)
 
@@ -52,7 +52,7 @@ class Introspection:
         if text.endswith("!") or text.startswith("["):
             kind = "NON_NULL" if text.endswith("!") else "LIST"
             inner = text[:-1] if kind == "NON_NULL" else text[1:-1]
-            values = _wrapper(kind) | {"ofType": lambda node, below: self.type(inner, below, depth + 1)}
+            values = _wrapper(kind) | {"ofType": lambda _node, below: self.type(inner, below, depth + 1)}
         else:
             values = self._named(self.schema.types[text], depth)
         answer = self._project("__Type", selections, values)
@@ -61,32 +61,36 @@ class Introspection:
 
     def _named(self, definition: TypeDefinition, depth: int) -> dict[str, Any]:
         def references(names: tuple[str, ...]) -> Any:
-            return lambda node, below: [self.type(name, below, depth + 1) for name in names]
+            return lambda _node, below: [self.type(name, below, depth + 1) for name in names]
 
         composite = definition.composite
         return _wrapper(definition.kind) | {
-            "name": lambda node, below: definition.name,
-            "fields": lambda node, below: [
-                self.field(f, below, depth + 1)
-                for f in definition.fields.values()
-                if not f.name.startswith("__") and _wanted(node, f.deprecated)
-            ]
-            if composite
-            else None,
+            "name": lambda _node, _below: definition.name,
+            "fields": lambda node, below: (
+                [
+                    self.field(f, below, depth + 1)
+                    for f in definition.fields.values()
+                    if not f.name.startswith("__") and _wanted(node, f.deprecated)
+                ]
+                if composite
+                else None
+            ),
             "interfaces": references(definition.interfaces) if composite else _none,
             "possibleTypes": references(definition.possible) if definition.kind == "INTERFACE" else _none,
-            "enumValues": lambda node, below: [
-                self.enum_value(name, reason, below)
-                for name, reason in definition.values.items()
-                if _wanted(node, reason)
-            ]
-            if definition.kind == "ENUM"
-            else None,
-            "inputFields": lambda node, below: [
-                self.argument(a, below, depth + 1) for a in definition.inputs.values()
-            ]
-            if definition.kind == "INPUT_OBJECT"
-            else None,
+            "enumValues": lambda node, below: (
+                [
+                    self.enum_value(name, reason, below)
+                    for name, reason in definition.values.items()
+                    if _wanted(node, reason)
+                ]
+                if definition.kind == "ENUM"
+                else None
+            ),
+            "inputFields": lambda _node, below: (
+                [self.argument(a, below, depth + 1) for a in definition.inputs.values()]
+                if definition.kind == "INPUT_OBJECT"
+                else None
+            ),
         }
 
     def field(self, definition: FieldDefinition, selections: list[Any], depth: int) -> dict[str, Any]:
@@ -95,14 +99,14 @@ class Introspection:
             "__Field",
             selections,
             {
-                "name": lambda node, below: definition.name,
+                "name": lambda _node, _below: definition.name,
                 "description": _none,
-                "args": lambda node, below: [
+                "args": lambda _node, below: [
                     self.argument(a, below, depth + 1) for a in definition.args.values()
                 ],
-                "type": lambda node, below: self.type(definition.type, below, depth + 1),
-                "isDeprecated": lambda node, below: definition.deprecated is not None,
-                "deprecationReason": lambda node, below: definition.deprecated,
+                "type": lambda _node, below: self.type(definition.type, below, depth + 1),
+                "isDeprecated": lambda _node, _below: definition.deprecated is not None,
+                "deprecationReason": lambda _node, _below: definition.deprecated,
             },
         )
 
@@ -112,12 +116,12 @@ class Introspection:
             "__InputValue",
             selections,
             {
-                "name": lambda node, below: argument.name,
+                "name": lambda _node, _below: argument.name,
                 "description": _none,
-                "type": lambda node, below: self.type(argument.type, below, depth + 1),
-                "defaultValue": lambda node, below: argument.default_text,
-                "isDeprecated": lambda node, below: argument.deprecated is not None,
-                "deprecationReason": lambda node, below: argument.deprecated,
+                "type": lambda _node, below: self.type(argument.type, below, depth + 1),
+                "defaultValue": lambda _node, _below: argument.default_text,
+                "isDeprecated": lambda _node, _below: argument.deprecated is not None,
+                "deprecationReason": lambda _node, _below: argument.deprecated,
             },
         )
 
@@ -127,10 +131,10 @@ class Introspection:
             "__EnumValue",
             selections,
             {
-                "name": lambda node, below: name,
+                "name": lambda _node, _below: name,
                 "description": _none,
-                "isDeprecated": lambda node, below: reason is not None,
-                "deprecationReason": lambda node, below: reason,
+                "isDeprecated": lambda _node, _below: reason is not None,
+                "deprecationReason": lambda _node, _below: reason,
             },
         )
 
@@ -140,11 +144,11 @@ class Introspection:
             "__Directive",
             selections,
             {
-                "name": lambda node, below: name,
+                "name": lambda _node, _below: name,
                 "description": _none,
-                "isRepeatable": lambda node, below: False,
-                "locations": lambda node, below: spec["locations"],
-                "args": lambda node, below: [
+                "isRepeatable": lambda _node, _below: False,
+                "locations": lambda _node, _below: spec["locations"],
+                "args": lambda _node, below: [
                     self.argument(Argument(key, a["type"], None, a.get("default")), below, 2)
                     for key, a in spec["args"].items()
                 ],
@@ -171,7 +175,7 @@ class Introspection:
         return answer
 
 
-def _none(node: FieldNode, below: list[Any]) -> None:  # noqa: ARG001 - one signature for all
+def _none(node: FieldNode, below: list[Any]) -> None:
     return None
 
 
@@ -180,8 +184,8 @@ def _wrapper(kind: str) -> dict[str, Any]:
     others = ("name", "description", "specifiedByURL", "specifiedByUrl", "fields", "interfaces")
     more = ("possibleTypes", "enumValues", "inputFields", "ofType")
     values: dict[str, Any] = dict.fromkeys((*others, *more), _none)
-    values["kind"] = lambda node, below: kind
-    values["isOneOf"] = lambda node, below: False if kind == "INPUT_OBJECT" else None
+    values["kind"] = lambda _node, _below: kind
+    values["isOneOf"] = lambda _node, _below: False if kind == "INPUT_OBJECT" else None
     return values
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.places import file_entry
 from rondel.engine.api.registry import Context, field, register_type
-from rondel.engine.values import File
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.values import File
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from rondel.engine.api.registry import Context
 from rondel.engine.evaluate.execs import absolute
-from rondel.engine.store import Entry, View
-from rondel.engine.values import CacheMount, Container, Directory, DirectoryMount, File, FileMount, Fs, TempMount
+from rondel.engine.values import (
+    CacheMount,
+    Container,
+    Directory,
+    DirectoryMount,
+    File,
+    FileMount,
+    Fs,
+    Mount,
+    TempMount,
+)
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rondel.engine.api.registry import Context
+    from rondel.engine.store import Entry, View
 
 
 def inside(root: str, path: str) -> str:
@@ -91,9 +105,22 @@ def change(
     full = absolute(container, path)
     trailing = "/" if path.endswith("/") and full != "/" else ""
     mount = _mount_at(container, full)
-    if mount is None or (not whole_mount and getattr(mount, "path", "") == full and isinstance(mount, FileMount)):
+    if mount is None or (
+        not whole_mount and getattr(mount, "path", "") == full and isinstance(mount, FileMount)
+    ):
         return container.with_fs(edit(container.fs, full + trailing))
     fs, inner = locate(container, path)
     changed = edit(fs, inner + trailing)
-    mounts = tuple(replace(m, source=changed) if m is mount else m for m in container.mounts)  # type: ignore[call-arg]
-    return container.with_mounts(mounts)
+
+    def with_change(old: Mount) -> Mount:
+        if old is not mount:
+            return old
+        match old:
+            case DirectoryMount():
+                return replace(old, source=changed)
+            case FileMount():
+                return replace(old, source=changed)
+            case _:
+                return old
+
+    return container.with_mounts(with_change(old) for old in container.mounts)

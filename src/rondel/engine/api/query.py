@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import rondel
-from rondel.engine.api.objects import Obj
 from rondel.engine.api.registry import Context, Resolver, field, register_type
 from rondel.engine.api.schema import load
 from rondel.engine.values import (
@@ -20,37 +21,40 @@ from rondel.engine.values import (
 )
 from rondel.errors import EngineError
 
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
+
 for _kind in (CacheVolume, Container, Directory, EnvVariable, File, Label, Port, Secret, Socket):
     register_type(_kind, _kind.__name__)
 register_type(Healthcheck, "HealthcheckConfig")
 
 
 @field("Query", "version")
-async def version(ctx: Context, self: None) -> str:  # noqa: ARG001
+async def version(ctx: Context, self: None) -> str:
     """The engine's version; the client logs it and compares nothing."""
     return f"v0.21.8+rondel.{rondel.__version__}"
 
 
 @field("Query", "defaultPlatform")
-async def default_platform(ctx: Context, self: None) -> str:  # noqa: ARG001
+async def default_platform(ctx: Context, self: None) -> str:
     """This machine's platform."""
     return ctx.session.platform
 
 
 @field("Query", "container")
-async def container(ctx: Context, self: None, *, platform: str | None) -> Container:  # noqa: ARG001
+async def container(ctx: Context, self: None, *, platform: str | None) -> Container:
     """An empty container."""
     return Container(platform=platform or ctx.session.platform)
 
 
 @field("Query", "directory")
-async def directory(ctx: Context, self: None) -> Directory:  # noqa: ARG001
+async def directory(ctx: Context, self: None) -> Directory:
     """An empty directory."""
     return Directory()
 
 
 @field("Query", "file")
-async def file(ctx: Context, self: None, *, name: str, contents: str, permissions: int | None) -> Obj:  # noqa: ARG001
+async def file(ctx: Context, self: None, *, name: str, contents: str, permissions: int | None) -> Obj:
     """A file of its own; it is one in an otherwise empty directory."""
     if "/" in name:
         raise EngineError(f'file name "{name}" must not contain a directory')
@@ -63,8 +67,8 @@ async def file(ctx: Context, self: None, *, name: str, contents: str, permission
 
 @field("Query", "cacheVolume", source=Directory)
 async def cache_volume(
-    ctx: Context,  # noqa: ARG001
-    self: None,  # noqa: ARG001
+    ctx: Context,
+    self: None,
     *,
     key: str,
     source: Directory | None,
@@ -75,14 +79,14 @@ async def cache_volume(
     return CacheVolume(key, sharing, owner, source)
 
 
-@field("Query", "node", memo=False)
-async def node(ctx: Context, self: None, *, id: Obj) -> Obj:  # noqa: A002, ARG001
+@field("Query", "node", memo=False, as_is=True)
+async def node(ctx: Context, self: None, *, id: Obj) -> Obj:
     """The object of an ID."""
     return ctx.obj if id is None else id
 
 
 def _loader(type_name: str) -> Resolver:
-    async def load_from_id(ctx: Context, self: None, *, id: Obj) -> Obj:  # noqa: A002, ARG001
+    async def load_from_id(ctx: Context, self: None, *, id: Obj) -> Obj:
         """The object of an ID, which has to be of one type."""
         if id.type != type_name:
             raise EngineError(f"load {type_name}: expected {type_name}, got {id.type}")
@@ -93,4 +97,4 @@ def _loader(type_name: str) -> Resolver:
 
 for _name, _definition in load().types["Query"].fields.items():
     if _name.startswith("load") and _name.endswith("FromID"):
-        field("Query", _name, memo=False)(_loader(_definition.base))
+        field("Query", _name, memo=False, as_is=True)(_loader(_definition.base))

@@ -26,7 +26,7 @@ class Field:
     memo: bool = True
     settle: bool = False
     hidden: frozenset[str] = frozenset()
-    names: dict[str, str] | None = None
+    as_is: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,18 @@ def field(
     memo: bool = True,
     settle: bool = False,
     hidden: tuple[str, ...] = (),
+    as_is: bool = False,
     **objects: type | tuple[type, ...],
 ) -> Callable[[Resolver], Resolver]:
     """Register a resolver for fields of a type.
 
     ``hidden`` arguments (secret text) are part of neither IDs nor keys, and never kept.
+    With ``as_is`` the resolver gets objects instead of their values.
     """
 
     def register(resolver: Resolver) -> Resolver:
         for name in names:
-            FIELDS[type_name, name] = Field(resolver, objects, memo, settle, frozenset(hidden))
+            FIELDS[type_name, name] = Field(resolver, objects, memo, settle, frozenset(hidden), as_is)
         return resolver
 
     return register

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.values import SearchResult, SearchSubmatch
 from rondel.engine.evaluate.execs import decode
 from rondel.engine.evaluate.filters import Filter, walk
 from rondel.engine.evaluate.patterns import Patterns
-from rondel.engine.store import Entry, View
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rondel.engine.store import Entry, View
 
 
 def search_tree(
@@ -67,7 +70,7 @@ def _files(
 
     starts = [posixpath.normpath(path).lstrip("/") for path in paths] or ["."]
     for path, entry in walk(chosen, chosen.root(), scan, lambda e: e.is_dir, ignore_file):
-        inside = any(s == "." or path == s or path.startswith(f"{s}/") for s in starts)
+        inside = any(s in (".", path) or path.startswith(f"{s}/") for s in starts)
         hidden = options.get("skip_hidden") and any(part.startswith(".") for part in path.split("/"))
         if entry.is_file and inside and not hidden and (not globs or _globbed(wanted, path)):
             found.append((path, entry))
@@ -76,9 +79,7 @@ def _files(
 
 def _globbed(wanted: Patterns, path: str) -> bool:
     """Globs without a slash hold for names at any depth."""
-    return any(
-        wanted.match(text, wanted.start)[0] for text in {path, posixpath.basename(path)}
-    )
+    return any(wanted.match(text, wanted.start)[0] for text in {path, posixpath.basename(path)})
 
 
 def _matches(path: str, data: bytes, pattern: re.Pattern[bytes], *, multiline: bool) -> list[SearchResult]:

@@ -7,11 +7,13 @@ walked on a stack; a fragment is checked once.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.document import Directive, Document, FieldNode, Inline, Operation, Spread, Variable
-from rondel.engine.api.schema import FieldDefinition, Schema
 from rondel.errors import nearest
+
+if TYPE_CHECKING:
+    from rondel.engine.api.schema import FieldDefinition, Schema
 
 MAX_ERRORS = 20
 

@@ -26,10 +26,23 @@ long as the session (a pool, running services) is had by ``session.part(SomeClas
 once as ``SomeClass(session)``, and closed at the end if it has ``aclose()``.
 """
 
-from rondel.engine.evaluate import edits, execs, hostfiles, patches  # register their operations
+# Importing these registers their operations.
+from rondel.engine.evaluate import edits, execs, hostfiles, patches
 from rondel.engine.evaluate.errors import ExecError, NotServed
 from rondel.engine.evaluate.flights import Flights
 from rondel.engine.evaluate.operations import edit, edited, operation
 from rondel.engine.evaluate.session import Session
 
-__all__ = ["ExecError", "Flights", "NotServed", "Session", "edit", "edited", "operation"]
+__all__ = [
+    "ExecError",
+    "Flights",
+    "NotServed",
+    "Session",
+    "edit",
+    "edited",
+    "edits",
+    "execs",
+    "hostfiles",
+    "operation",
+    "patches",
+]

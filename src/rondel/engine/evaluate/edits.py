@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import posixpath
 import stat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.evaluate.filters import Filter, walk
 from rondel.engine.evaluate.operations import edit
 from rondel.engine.evaluate.owners import numeric_owner, owner_in
 from rondel.engine.evaluate.patterns import Patterns
-from rondel.engine.evaluate.session import Session
 from rondel.engine.store import Draft, Entry, PathError, View
-from rondel.engine.values import Node
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.values import Node
 
 
 def _ids(view: View, owner: str) -> tuple[int, int]:
@@ -128,7 +130,7 @@ async def copy(session: Session, draft: Draft, node: Node) -> None:
     keep = None
     if not chosen.trivial:
         kept = {path for path, _ in kept_entries(source, src.path, chosen)}
-        keep = lambda path, entry: path.strip("/") in kept  # noqa: E731
+        keep = lambda path, entry: path.strip("/") in kept
     draft.copy_tree(source, src.path, dst, keep=keep, uid=uid, gid=gid)
     if options["mode"] is not None:
         draft.set_meta(dst, mode=options["mode"])
@@ -158,7 +160,7 @@ def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry
         entry = view.lookup(posixpath.join(root, prefix, ".gitignore"))
         return view.read(entry.path).decode("utf-8", "replace") if entry and entry.is_file else None
 
-    scan = lambda prefix: view.scandir(posixpath.join(root, prefix.rstrip("/")))  # noqa: E731
+    scan = lambda prefix: view.scandir(posixpath.join(root, prefix.rstrip("/")))
     return list(walk(chosen, chosen.root(), scan, lambda entry: entry.is_dir, ignore_file))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OMITTED = "[omitting %d bytes]..."
 ERROR_OUTPUT_LIMIT = 100 * 1024

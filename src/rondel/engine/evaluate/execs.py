@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine import sandbox
 from rondel.engine.evaluate.errors import ExecError
@@ -15,7 +16,6 @@ from rondel.engine.evaluate.operations import operation
 from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.evaluate.secrets import Secrets
 from rondel.engine.evaluate.session import Session
-from rondel.engine.store import Output, Result, Snapshot
 from rondel.engine.values import (
     CacheMount,
     Container,
@@ -29,6 +29,9 @@ from rondel.engine.values import (
     TempMount,
 )
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.store import Output, Result, Snapshot
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -64,9 +67,7 @@ def after(command: Command, node: Node) -> Container:
     mounts: list[Mount] = []
     for mount in command.container.mounts:
         if isinstance(mount, DirectoryMount) and not mount.readonly:
-            mounts.append(
-                DirectoryMount(path=mount.path, source=Fs(node, mount.path), subpath=mount.subpath)
-            )
+            mounts.append(DirectoryMount(path=mount.path, source=Fs(node, mount.path), subpath=mount.subpath))
         elif isinstance(mount, FileMount):
             mounts.append(FileMount(path=mount.path, source=Fs(node, mount.path), file=mount.file))
         else:
@@ -145,7 +146,7 @@ def decode(data: bytes) -> str:
         return data.decode("utf-8", "surrogateescape").translate(_REPLACED)
 
 
-_REPLACED = {code: "\ufffd" for code in range(0xDC80, 0xDD00)}
+_REPLACED = dict.fromkeys(range(56448, 56576), "�")
 
 
 async def exec_spec(
@@ -174,13 +175,15 @@ async def exec_spec(
         secrets=tuple(hidden),
         hosts=joined.hosts,
         network=joined.network,
-        insecure=command.insecure,
+        init=not command.no_init,
     )
 
 
 async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str, str], list[bytes]]:
     container = command.container
-    env = {"PATH": DEFAULT_PATH} | dict(container.config.env) | dict(container.volatile_env) | dict(command.env)
+    env = (
+        {"PATH": DEFAULT_PATH} | dict(container.config.env) | dict(container.volatile_env) | dict(command.env)
+    )
     hidden: list[bytes] = []
     for name, secret in container.secret_env:
         try:

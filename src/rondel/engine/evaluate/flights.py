@@ -6,11 +6,14 @@ goes to all who wait, and is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    from anyio.abc import TaskGroup
 
 T = TypeVar("T")
 
@@ -68,7 +71,7 @@ class Flights:
         try:
             with flight.scope:
                 flight.result = await work()
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+        except Exception as error:
             flight.error = error
         finally:
             flight.done.set()

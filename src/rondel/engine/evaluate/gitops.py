@@ -406,7 +406,7 @@ async def merge_base(session: Session, one: GitRef, two: GitRef) -> str:
 
 def cleaned(repository: GitRepository) -> Fs:
     """A local repository's directory as its last commit has it, ignored files left alone."""
-    assert repository.fs is not None  # noqa: S101 - only directories that exist have a git folder
+    assert repository.fs is not None
     key = digest_of("git-clean", repository.fs.key, repository.path)
     return Fs(Node("git-clean", key, (repository.fs,), repository))
 

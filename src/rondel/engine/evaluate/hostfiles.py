@@ -11,19 +11,22 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from rondel.engine.evaluate.filters import Filter, State, walk
 from rondel.engine.evaluate.operations import operation
-from rondel.engine.evaluate.session import Session
 from rondel.engine.store import Result, Snapshot
 from rondel.engine.values import Fs, Node, digest_of
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.engine.evaluate.session import Session
 
 Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 # A file changed within this time before it was read may change again under the same stamp.
@@ -151,7 +154,7 @@ def _key(top_mode: int, entries: dict[str, tuple[int, str]]) -> str:
 
 
 def _digest(path: str) -> str:
-    with open(path, "rb") as file:  # noqa: PTH123 - the same for 50,000 files
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

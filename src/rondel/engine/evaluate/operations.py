@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.values.node import Fs, Node, digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from rondel.engine.evaluate.session import Session
     from rondel.engine.store import Draft, Result
 
@@ -58,5 +59,5 @@ EMPTY = Fs(Node("empty", digest_of("empty"), durable=False))
 
 
 @operation("empty")
-async def _empty(session: Session, node: Node) -> Result:  # noqa: ARG001 - the operations' signature
+async def _empty(session: Session, node: Node) -> Result:
     return session.result()

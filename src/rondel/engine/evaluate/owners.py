@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from rondel.engine.store import View
+from typing import TYPE_CHECKING
+
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.store import View
 
 
 def numeric_owner(owner: str) -> tuple[int, int]:

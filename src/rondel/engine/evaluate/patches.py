@@ -7,19 +7,23 @@ import os
 import posixpath
 import re
 import stat
-import subprocess
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from rondel.engine.evaluate.operations import edit
-from rondel.engine.evaluate.session import Session
-from rondel.engine.evaluate.trees import Changes
 from rondel.engine.store import Draft, PathError, View
-from rondel.engine.values import Node
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable
+
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.evaluate.trees import Changes
+    from rondel.engine.values import Node
 
 _NAMED = re.compile(r"^(?:---|\+\+\+|rename from|rename to|copy from|copy to) (.+?)(?:\t.*)?$", re.MULTILINE)
 _HEADER = re.compile(r"^diff --git (.+)$", re.MULTILINE)
@@ -37,7 +41,8 @@ async def apply(session: Session, draft: Draft, node: Node) -> None:
         done = await _git(["apply", "--allow-empty", "-"], folder, patch.encode("utf-8", "surrogateescape"))
         if done.returncode:
             raise EngineError(
-                f"git apply: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace").strip()
+                f"git apply: exit status {done.returncode}",
+                why=done.stderr.decode("utf-8", "replace").strip(),
             )
         for name in names:
             _put_back(draft, posixpath.join(root, name), folder / name)
@@ -118,7 +123,9 @@ async def diff_text(before: View, old: str, after: View, new: str, changes: Chan
         flags = ["--no-index", "--no-prefix", "--binary", "--no-color", "--no-renames", "--no-ext-diff"]
         done = await _git(["diff", *flags, "a", "b"], folder)
         if done.returncode not in {0, 1}:
-            raise EngineError(f"git diff: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace"))
+            raise EngineError(
+                f"git diff: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace")
+            )
         return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -196,7 +203,9 @@ async def replace(session: Session, draft: Draft, node: Node) -> None:
     if not count or not search:
         raise EngineError(f"search string not found in {posixpath.basename(path)}")
     if count > 1 and not everywhere and first_from is None:
-        raise EngineError(f"search string found {count} times in {posixpath.basename(path)}; use all or firstFrom")
+        raise EngineError(
+            f"search string found {count} times in {posixpath.basename(path)}; use all or firstFrom"
+        )
     tail = text[start:].replace(search, replacement, -1 if everywhere else 1)
     data = (text[:start] + tail).encode("utf-8", "surrogateescape")
     draft.write(entry.path, data, mode=stat.S_IMODE(entry.mode), uid=entry.uid, gid=entry.gid)

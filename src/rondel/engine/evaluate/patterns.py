@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CLASS = re.compile(r"\[\^?(?:\\.|[^\]\\])(?:\\.|[^\]\\])*\]")
 
@@ -80,7 +83,9 @@ class Patterns:
                 runs.append((exception, []))
             runs[-1][1].append(regex_of(pattern))
         try:
-            return cls(tuple((e, re.compile("|".join(f"(?:{r})" for r in run), re.DOTALL)) for e, run in runs))
+            return cls(
+                tuple((e, re.compile("|".join(f"(?:{r})" for r in run), re.DOTALL)) for e, run in runs)
+            )
         except re.error:
             raise EngineError("syntax error in pattern") from None
 

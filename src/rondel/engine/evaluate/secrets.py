@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
-from rondel.engine.evaluate.session import Session
-from rondel.engine.values import Secret
 from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.values import Secret
 
 MAX_SIZE = 512 * 1000
 
@@ -49,7 +52,7 @@ class Secrets:
         return os.fsencode(value)
 
     async def _file(self, path: str) -> bytes:
-        full = self._session.workdir / (os.path.expanduser(path) if path.startswith("~") else path)  # noqa: ASYNC240, PTH111
+        full = self._session.workdir / (os.path.expanduser(path) if path.startswith("~") else path)
         try:
             size = (await anyio.Path(full).stat()).st_size
             if size > MAX_SIZE:

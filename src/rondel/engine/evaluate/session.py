@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
-
-from anyio.abc import TaskGroup
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from rondel.engine.evaluate.flights import Flights
 from rondel.engine.evaluate.operations import EDITS, OPERATIONS
-from rondel.engine.sandbox import Sandbox
 from rondel.engine.store import Result, Snapshot, Store, View
-from rondel.engine.values import Container, Fs, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anyio.abc import TaskGroup
+
+    from rondel.engine.sandbox import Sandbox
+    from rondel.engine.values import Container, Fs, Node
 
 T = TypeVar("T")
+_NOTHING = Snapshot()
 _LONGEST_RUN = 100  # edits that make one layer
 
 
@@ -41,7 +45,7 @@ class Session:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     platform: str = field(default_factory=lambda: own_platform())
     secrets: dict[str, bytes] = field(default_factory=dict)
-    notify: Callable[[str], None] = field(default=lambda line: None)
+    notify: Callable[[str], None] = field(default=lambda _line: None)
     _parts: dict[type, Any] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
 
@@ -61,7 +65,7 @@ class Session:
             if hasattr(part, "aclose"):
                 await cast("_Closing", part).aclose()
 
-    def result(self, snapshot: Snapshot = Snapshot(), **more: Any) -> Result:
+    def result(self, snapshot: Snapshot = _NOTHING, **more: Any) -> Result:
         """A result made now."""
         return Result(snapshot=snapshot, created=time.time(), **more)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import stat
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rondel.engine.store import Entry, View
+if TYPE_CHECKING:
+    from rondel.engine.store import Entry, View
 
 
 def file_digest(view: View, entry: Entry, *, metadata: bool = True) -> str:

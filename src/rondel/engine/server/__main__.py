@@ -22,9 +22,6 @@ def main() -> int:
     start = sys.stdin.buffer.readline()
     if not start:
         return 0
-    from rondel.engine.namespace import become_root
-
-    become_root()
     sys.setrecursionlimit(20_000)  # the JSON encoder recurses with the answer's depth
     gc.set_threshold(50_000, 20, 20)
     from rondel.engine.server.process import serve

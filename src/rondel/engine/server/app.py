@@ -12,18 +12,22 @@ import binascii
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
 
-from rondel.engine.api.calls import Calls
 from rondel.engine.api.execution import Refused, execute
+
+if TYPE_CHECKING:
+    from rondel.engine.api.calls import Calls
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 64 * 1024 * 1024
 _JSON = "application/json"
@@ -31,7 +35,7 @@ _RESPONSE_JSON = "application/graphql-response+json"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-class _Reply(Exception):  # noqa: N818 - an answer, decided early
+class _Reply(Exception):
     def __init__(self, status: int, content_type: str = "", body: bytes = b"") -> None:
         super().__init__()
         self.status = status
@@ -107,12 +111,27 @@ class App:
         status = 200
         try:
             answer = await execute(
-                self._calls, request.get("query") or "", request.get("variables"), request.get("operationName")
+                self._calls,
+                request.get("query") or "",
+                request.get("variables"),
+                request.get("operationName"),
             )
         except Refused as refused:
             status = 422
             answer = {"errors": refused.errors, "data": None}
         return _Reply(status, answer_type, json.dumps(answer, sort_keys=True, ensure_ascii=False).encode())
+
+
+class Refusal:
+    """The ASGI application of an engine that cannot run: it answers why, to everybody."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            await _respond(send, _errors(200, self._message))
 
 
 def _user(authorization: str) -> bytes:

@@ -19,11 +19,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rondel.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Session:
@@ -96,7 +98,7 @@ class Session:
     def _keep(self) -> None:
         """Wait for a connection, run the engine, wait for the session's end."""
         try:
-            readable, _, _ = select.select([self._listener, self._wake], [], [])
+            readable, _, _ = select.select([self._listener.fileno(), self._wake], [], [])
             if self._wake in readable:
                 return
             engine = self._start()
@@ -122,7 +124,7 @@ class Session:
             pass_fds=[descriptor],
             process_group=0,
         )
-        assert engine.stdin is not None  # noqa: S101 - it is a pipe, see above
+        assert engine.stdin is not None
         try:
             engine.stdin.write(json.dumps(self._settings).encode() + b"\n")
             engine.stdin.flush()

@@ -7,10 +7,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
-from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -18,28 +16,43 @@ from rondel.engine.api.calls import Calls
 from rondel.engine.api.served import load_resolvers
 from rondel.engine.evaluate import Session
 from rondel.engine.sandbox import Sandbox
-from rondel.engine.server.app import App
+from rondel.engine.server.app import App, Application, Refusal
 from rondel.engine.store import Store
 from rondel.errors import EngineError, RondelError
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from socket import socket
+
 
 def serve(listener: socket, start: bytes) -> int:
-    """Serve a session on a listening socket. ``start`` is the launcher's JSON line."""
+    """Serve a session on a listening socket. ``start`` is the launcher's JSON line.
+
+    Where the engine cannot run, every request is answered with the reason, until the launcher
+    ends the session: a client would take a closed door for a broken network, and try again.
+    """
     settings = json.loads(start)
     try:
+        from rondel.engine.namespace import become_root
+
+        become_root()
         anyio.run(_serve, listener, settings)
-    except* RondelError as group:
-        for error in _leaves(group):
-            print(str(error), file=sys.stderr)
+    except (RondelError, BaseExceptionGroup) as raised:
+        errors = _leaves(raised)
+        if not all(isinstance(error, RondelError) for error in errors):
+            raise
+        message = "\n".join(str(error) for error in errors)
+        print(message, file=sys.stderr, flush=True)
+        anyio.run(_http, Refusal(message), listener)
         return EngineError.exit_code
     return 0
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The single errors in a group, or the error itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
 
 
 async def _serve(listener: socket, settings: dict[str, Any]) -> None:
@@ -72,7 +85,7 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
         store.close()
 
 
-async def _http(app: App, listener: socket) -> None:
+async def _http(app: Application, listener: socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from rondel.engine.values.node import Fs, Node
-from rondel.engine.values.objects import CacheVolume, Secret, Socket
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.engine.values.node import Fs, Node
+    from rondel.engine.values.objects import CacheVolume, Secret, Socket
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 

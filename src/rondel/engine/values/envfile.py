@@ -46,7 +46,9 @@ class EnvFile:
         start = prefix.removesuffix("_").upper() + "_" if prefix else ""
         return replace(
             self,
-            raw=tuple((name[len(start) :], value) for name, value in self.raw if name.upper().startswith(start)),
+            raw=tuple(
+                (name[len(start) :], value) for name, value in self.raw if name.upper().startswith(start)
+            ),
         )
 
     def evaluated(self) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import signal
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -381,7 +381,7 @@ class Services:
 
     async def _watch(self, running: Running) -> None:
         if running.process is not None:
-            await running.process.wait()
+            await _ended(running.process)
             if self._running.get(running.service.key) is running:
                 running.process = None
                 await self._end(running)
@@ -396,7 +396,7 @@ class Services:
             if not kill:
                 process.signal(signal.SIGTERM)
                 with anyio.move_on_after(TERMINATE_SECONDS):
-                    await process.wait()
+                    await _ended(process)
             with anyio.CancelScope(shield=True):
                 await process.kill()
         with anyio.CancelScope(shield=True):
@@ -424,7 +424,7 @@ class Services:
         if running.process is not None:
             running.process.signal(signal.SIGTERM)
             with anyio.move_on_after(0.5):
-                await running.process.wait()
+                await _ended(running.process)
         await self._end(running, kill=True)
 
 
@@ -433,6 +433,12 @@ class Services:
 async def _around_a_command(session: Session, container: Container) -> AsyncIterator[Joined]:
     async with session.part(Services).bound(container.services) as joined:
         yield joined
+
+
+async def _ended(process: Process) -> None:
+    """Wait for the end of a process, whatever it came to."""
+    with suppress(EngineError):
+        await process.wait()
 
 
 def backoff(first: float, longest: float) -> Iterable[float]:

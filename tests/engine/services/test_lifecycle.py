@@ -1,0 +1,277 @@
+"""Services of a session: started once, shared, counted, stopped, and told apart when they fail."""
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+import urllib.request
+
+import anyio
+import pytest
+
+from rondel.engine.evaluate import services as services_module
+from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.services import ServiceError, Services
+from rondel.engine.sandbox import JoinNetwork, Network
+from rondel.engine.sandbox.network import NetworkError, join_command
+from rondel.engine.values import Port
+from rondel.engine.values.service import HostService, PortForward, Tunnel, hostname_of
+
+pytestmark = pytest.mark.anyio
+
+
+def address_of(joined, name):
+    return next(address for address, known in joined.hosts if known == name)
+
+
+async def get(address, port):
+    url = f"http://{address}:{port}/"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return await asyncio.to_thread(lambda: opener.open(url, timeout=10).read().decode())
+
+
+async def test_bound_service_answers_by_its_alias_and_its_hostname(services, web):
+    service = web(8000, "one")
+    async with services.bound([("web", service)]) as joined:
+        assert joined.network is Network.HOST
+        assert await get(address_of(joined, "web"), 8000) == "one"
+        assert address_of(joined, hostname_of(service)) == address_of(joined, "web")
+
+
+async def test_two_services_on_one_low_port_coexist(services, web):
+    async with services.bound([("a", web(80, "A")), ("b", web(80, "B"))]) as joined:
+        if joined.network is Network.HOST:
+            assert await get(address_of(joined, "a"), 80) == "A"
+            assert await get(address_of(joined, "b"), 80) == "B"
+        else:
+            assert isinstance(joined.network, JoinNetwork)
+
+
+async def test_identical_services_asked_for_at_once_start_once(session, services, web):
+    service = web(8000, "x")
+
+    async def use():
+        async with services.bound([("web", service)]) as joined:
+            return await get(address_of(joined, "web"), 8000)
+
+    assert await asyncio.gather(*(use() for _ in range(5))) == ["x"] * 5
+    assert len(session.sandbox.started) == 1
+
+
+async def test_started_service_is_known_by_its_hostname_without_a_binding(services, web):
+    service = web(8000, "known")
+    await services.start(service)
+    async with services.bound([]) as joined:
+        assert await get(address_of(joined, hostname_of(service)), 8000) == "known"
+    await services.stop(service)
+    async with services.bound([]) as joined:
+        assert joined.hosts == ()
+
+
+async def test_start_and_stop_may_be_repeated(session, services, web):
+    service = web(8000, "x")
+    await services.start(service)
+    await services.start(service)
+    await services.stop(service)
+    await services.stop(service)
+    await services.stop(service, kill=True)
+    assert len(session.sandbox.started) == 1
+    assert session.sandbox.started[0].popen.poll() is not None
+    await services.start(service)
+    assert len(session.sandbox.started) == 2
+
+
+async def test_unused_service_stops_after_its_grace(session, services, web, monkeypatch):
+    monkeypatch.setattr(services_module, "DETACH_SECONDS", 0.1)
+    service = web(8000, "x")
+    async with services.bound([("web", service)]):
+        process = session.sandbox.started[0]
+        assert process.popen.poll() is None
+    with anyio.fail_after(10):
+        while process.popen.poll() is None:
+            await anyio.sleep(0.01)
+    assert service.key not in services._running
+
+
+async def test_service_used_again_within_its_grace_goes_on(session, services, web, monkeypatch):
+    monkeypatch.setattr(services_module, "DETACH_SECONDS", 0.3)
+    service = web(8000, "x")
+    for _ in range(4):
+        async with services.bound([("web", service)]) as joined:
+            assert await get(address_of(joined, "web"), 8000) == "x"
+        await anyio.sleep(0.1)
+    assert len(session.sandbox.started) == 1
+
+
+async def test_explicitly_started_service_outlives_its_users(session, services, web, monkeypatch):
+    monkeypatch.setattr(services_module, "DETACH_SECONDS", 0.05)
+    service = web(8000, "x")
+    await services.start(service)
+    async with services.bound([("web", service)]):
+        pass
+    await anyio.sleep(0.3)
+    assert session.sandbox.started[0].popen.poll() is None
+
+
+async def test_command_waits_until_the_port_is_open(services, web):
+    late = "import time, http.server; time.sleep(0.5); http.server.test(port=8000, bind='127.0.0.1')"
+    service = web(8000, "late", args=(sys.executable, "-c", late))
+    async with services.bound([("web", service)]) as joined:
+        with socket.create_connection((address_of(joined, "web"), 8000), timeout=5):
+            pass
+
+
+async def test_service_that_ends_before_it_is_healthy_fails_at_once_with_its_output(services, web):
+    service = web(8000, "x", args=(sys.executable, "-c", "import sys; sys.exit('no such table')"))
+    started = time.monotonic()
+    with pytest.raises(ExecError) as caught:
+        async with services.bound([("db", service)]):
+            pytest.fail("must not be entered")
+    assert time.monotonic() - started < 8
+    assert caught.value.exit == 1
+    assert "aliased as db" in str(caught.value)
+    assert "exit code: 1" in str(caught.value)
+
+
+async def test_service_that_ends_well_before_it_is_healthy_is_an_error_too(services, web):
+    with pytest.raises(ServiceError, match="service exited before healthcheck"):
+        await services.start(web(8000, "x", args=("true",)))
+
+
+async def test_service_without_ports_may_end(services, web):
+    service = web(0, "x", args=("true",), ports=())
+    await services.start(service)
+    async with services.bound([("gone", service)]):
+        pass
+
+
+async def test_port_without_health_check_is_not_waited_for(services, web):
+    port = Port(9, "TCP", None, experimental_skip_healthcheck=True)
+    service = web(9, "x", args=("sleep", "60"), ports=(port,))
+    with anyio.fail_after(10):
+        await services.start(service)
+        await services.stop(service, kill=True)
+
+
+async def test_service_that_ignores_sigterm_is_killed(session, services, web, monkeypatch):
+    monkeypatch.setattr(services_module, "TERMINATE_SECONDS", 0.2)
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(99)"
+    service = web(0, "x", args=(sys.executable, "-c", stubborn), ports=())
+    await services.start(service)
+    await anyio.sleep(0.3)
+    await services.stop(service)
+    assert session.sandbox.started[0].popen.returncode == -signal.SIGKILL
+
+
+async def test_service_reaches_the_service_bound_to_it(session, services, web):
+    back = web(80, "from behind")
+    script = (
+        "import http.server, urllib.request\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        text = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(URL).read()\n"
+        "        self.send_response(200); self.end_headers(); self.wfile.write(b'got ' + text)\n"
+        "http.server.HTTPServer(('', 8000), H).serve_forever()\n"
+    )
+    front = web(8000, "front", args=(sys.executable, "-c", script.replace("URL", "'http://HOST/'")), bound=[("back", back)])
+    # Plain processes have no /etc/hosts of their own: look the address up first.
+    await services.start(back)
+    joined_names = services._named([("back", services.get(back))])
+    assert joined_names[0][1][0] == "back"
+    front = web(8000, "front", args=(sys.executable, "-c", script.replace("URL", "'http://127.66.0.2/'")), bound=[("back", back)])
+    async with services.bound([("front", front)]) as joined:
+        assert await get(address_of(joined, "front"), 8000) == "got from behind"
+    spec = session.sandbox.started[-1].spec
+    assert ("127.66.0.2", "back") in spec.hosts
+    assert ("127.0.0.1", hostname_of(front)) in spec.hosts
+
+
+async def test_port_taken_on_the_host_gives_the_command_a_network_of_its_own(services, web):
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = web(port, "inside")
+        async with services.bound([("web", service)]) as joined:
+            assert isinstance(joined.network, JoinNetwork)
+            address = address_of(joined, "web")
+            script = f"import urllib.request as u; print(u.urlopen('http://{address}:{port}/').read().decode())"
+            command = [*join_command(joined.network.path), sys.executable, "-c", script]
+            shown = await anyio.run_process(command)
+            assert shown.stdout == b"inside\n"
+            assert "web" in joined.env.get("no_proxy", "web")
+
+
+async def test_host_port_is_reached_as_a_service(services):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for forward in (PortForward(backend=port), PortForward(backend=port, frontend=port + 1)):
+            service = HostService(key=f"{forward.front:040x}", host="localhost", forwards=(forward,))
+            async with services.bound([("up", service)]) as joined:
+                with socket.create_connection((address_of(joined, "up"), forward.front), timeout=5):
+                    connection, _ = await asyncio.to_thread(server.accept)
+                    connection.close()
+
+
+async def test_host_service_need_not_be_up_when_it_is_bound(services):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = HostService(key="a" * 40, host="localhost", forwards=(PortForward(backend=port),))
+    async with services.bound([("up", service)]) as joined:
+        with socket.create_server(("127.0.0.1", port)) as server:
+            with socket.create_connection((address_of(joined, "up"), port), timeout=5):
+                connection, _ = await asyncio.to_thread(server.accept)
+                connection.close()
+
+
+async def test_tunnel_brings_a_service_onto_the_host(services, web):
+    tunnel = Tunnel(key="b" * 40, upstream=web(80, "through"), forwards=(PortForward(backend=80),))
+    running = await services.start(tunnel)
+    assert await get("127.0.0.1", running.ports[0].port) == "through"
+    await services.stop(tunnel)
+    with pytest.raises(OSError):
+        await get("127.0.0.1", running.ports[0].port)
+
+
+async def test_tunnel_that_does_not_run_says_so(services, web):
+    tunnel = Tunnel(key="b" * 40, upstream=web(80, "x"), forwards=(PortForward(backend=80),))
+    with pytest.raises(ServiceError, match=r"service s\w{12} is not running"):
+        services.get(tunnel)
+
+
+async def test_tunnel_to_a_taken_port_fails_clearly(services, web):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        tunnel = Tunnel(key="c" * 40, upstream=web(80, "x"), forwards=(PortForward(backend=80, frontend=port),))
+        with pytest.raises(NetworkError, match=f"cannot listen on 127.0.0.1:{port}"):
+            await services.start(tunnel)
+
+
+async def test_start_is_cancelled_with_its_last_waiter_and_leaves_nothing(session, services, web):
+    never = web(8000, "x", args=("sleep", "60"))
+    with anyio.move_on_after(0.5):
+        await services.start(never)
+    with anyio.fail_after(10):
+        while session.sandbox.started[0].popen.poll() is None:
+            await anyio.sleep(0.01)
+    assert not services._running
+
+
+async def test_everything_ends_with_the_session(session, services, web):
+    await services.start(web(8000, "x"))
+    await services.start(web(8001, "y"))
+    await services.aclose()
+    assert all(process.popen.poll() is not None for process in session.sandbox.started)
+    assert not services.relay.running
+
+
+async def test_service_that_ends_is_started_again_by_the_next_user(session, services, web):
+    service = web(8000, "x")
+    await services.start(service)
+    session.sandbox.started[0].popen.kill()
+    with anyio.fail_after(10):
+        while service.key in services._running:
+            await anyio.sleep(0.01)
+    async with services.bound([("web", service)]) as joined:
+        assert await get(address_of(joined, "web"), 8000) == "x"
+    assert len(session.sandbox.started) == 2

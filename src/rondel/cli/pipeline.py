@@ -91,7 +91,7 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         arguments=(*plan.selection.targets, *settings.arguments()),
         invocation=(Path(sys.argv[0]).name, *argv),
         overrides=overrides,
-        dvc_stages=tuple(use.name for stage in pipeline.stages() for use in stage.uses if use.kind == "dvc"),
+        dvc_stages=dvc_names(pipeline.declared),
     )
     try:
         result = run_plan(request, console, lambda: _services(settings))

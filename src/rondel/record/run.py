@@ -29,5 +29,3 @@ class Run:
     engine: str = "embedded"
     ci: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    dvc_stages: tuple[str, ...] = ()
-    """The DVC stages that stages of the pipeline run themselves; others run with the stage that needs them."""

@@ -178,5 +178,4 @@ def _run(request: Request, journal: Journal, engine: str) -> Run:
         git_dirty=capsule.git.dirty,
         engine=engine,
         ci=request.settings.ci,
-        dvc_stages=request.dvc_stages,
     )

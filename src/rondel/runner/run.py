@@ -38,6 +38,8 @@ class Request:
     project: Project
     environ: Mapping[str, str]
     arguments: tuple[str, ...] = ()
+    invocation: tuple[str, ...] = ()
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dvc_stages: tuple[str, ...] = ()
     """The dvc stages that the whole pipeline runs itself, chosen for this run or not."""
 

@@ -82,7 +82,13 @@ class Pipeline:
 
     @overload
     def effect(
-        self, *, needs: Iterable[Need] = (), name: str | None = None, timeout: float | None = None
+        self,
+        *,
+        needs: Iterable[Need] = (),
+        name: str | None = None,
+        timeout: float | None = None,
+        approval: str | None = None,
+        on: Literal["schedule"] | None = None,
     ) -> Callable[[StageBody], Stage]: ...
 
     def effect(
@@ -92,12 +98,28 @@ class Pipeline:
         needs: Iterable[Need] = (),
         name: str | None = None,
         timeout: float | None = None,
+        approval: str | None = None,
+        on: Literal["schedule"] | None = None,
     ) -> Stage | Callable[[StageBody], Stage]:
-        """Declare a stage that acts on the outside world: never cached, never retried."""
+        """Declare a stage that acts on the outside world: never cached, never retried.
+
+        ``approval`` names what somebody has to approve before the stage runs
+        (``"production"``). ``on="schedule"`` leaves the stage to scheduled CI
+        jobs and to those who name it; other runs don't include it.
+        """
         place = _caller()
 
         def declare(function: StageBody) -> Stage:
-            return self._add(function, "effect", place, needs=needs, name=name, timeout=timeout)
+            return self._add(
+                function,
+                "effect",
+                place,
+                needs=needs,
+                name=name,
+                timeout=timeout,
+                approval=approval,
+                on=on,
+            )
 
         return declare if body is None else declare(body)
 
@@ -189,6 +211,8 @@ class Pipeline:
         retries: int = 0,
         matrix: Mapping[str, Sequence[Any]] | None = None,
         uses: tuple[Use, ...] | None = None,
+        approval: str | None = None,
+        on: Literal["schedule"] | None = None,
     ) -> Stage:
         title = name or getattr(body, "__name__", "stage").strip("_").replace("_", "-")
         if timeout is not None and timeout <= 0:
@@ -208,6 +232,8 @@ class Pipeline:
             retries=retries,
             matrix={key: tuple(values) for key, values in (matrix or {}).items()},
             uses=find_uses(body) if uses is None else uses,
+            approval=approval,
+            on=on,
             doc=(body.__doc__ or "").strip().partition("\n")[0],
         )
         self._declared.append(stage)

@@ -99,7 +99,8 @@ def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
     if not targets and selection.from_ is None:
         known = ", ".join(dict.fromkeys(stage.base for stage in stages)) or "the pipeline has none"
         raise ConfigurationError("no stage was named", hint=f"stages: {known}")
-    chosen = frozenset(targets) if selection.only else closure(by_name, targets or by_name)
+    unscheduled = [stage.name for stage in stages if stage.on is None]
+    chosen = frozenset(targets) if selection.only else closure(by_name, targets or unscheduled)
     if selection.from_ is not None:
         starts = resolve(stages, selection.from_)
         after = frozenset(starts).union(*(dependants(stages, start) for start in starts))

@@ -53,7 +53,9 @@ class Stage:
     they have not changed. An *effect* stage acts on the outside world: it is
     never skipped and never repeated. ``timeout`` is in seconds. ``variant``
     holds this stage's own point of a matrix; ``base`` is then the name that
-    the declaration gave, and equal to ``name`` otherwise.
+    the declaration gave, and equal to ``name`` otherwise. ``approval`` names
+    what somebody has to approve first; ``on="schedule"`` keeps the stage out
+    of runs that do not name it.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Stage:
     base: str = ""
     uses: tuple[Use, ...] = ()
     doc: str = ""
+    approval: str | None = None
+    on: Literal["schedule"] | None = None
 
     @property
     def pure(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
-import rondel
 from rondel.engine.api.registry import Context, Resolver, field, register_type
 from rondel.engine.api.schema import load
 from rondel.engine.values import (
@@ -32,7 +32,7 @@ register_type(Healthcheck, "HealthcheckConfig")
 @field("Query", "version")
 async def version(ctx: Context, self: None) -> str:
     """The engine's version; the client logs it and compares nothing."""
-    return f"v0.21.8+rondel.{rondel.__version__}"
+    return f"v0.21.8+rondel.{metadata.version('rondel')}"
 
 
 @field("Query", "defaultPlatform")

@@ -51,6 +51,7 @@ class Command:
     insecure: bool = False
     env: tuple[tuple[str, str], ...] = ()
     extra_mounts: tuple[sandbox.Mount, ...] = field(default=())
+    offline: bool = False
 
 
 def exec_node(command: Command, key: str) -> Node:
@@ -174,7 +175,7 @@ async def exec_spec(
         redirect_stderr=command.redirect_stderr or None,
         secrets=tuple(hidden),
         hosts=joined.hosts,
-        network=joined.network,
+        network=sandbox.Network.NONE if command.offline else joined.network,
         init=not command.no_init,
     )
 

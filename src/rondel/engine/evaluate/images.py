@@ -16,7 +16,7 @@ from rondel.engine.evaluate.imageconfig import from_image
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.images import host, platforms, reference, settings
 from rondel.engine.images.fallback import HOST, contradiction, this_machine
-from rondel.engine.images.layout import open_local, search_local
+from rondel.engine.images.layout import open_images, open_local, search_local
 from rondel.engine.images.model import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from rondel.engine.images.pull import pull
 from rondel.engine.images.reference import InvalidReferenceError, Reference
@@ -208,7 +208,8 @@ class Images:
         against = contradiction(ref, platform, machine)
         if against is not None:
             raise RegistryUnreachable(
-                f"{what}: no registry answers, and this machine cannot stand for it", why=f"{error.render()}\n{against}",
+                f"{what}: no registry answers, and this machine cannot stand for it",
+                why=f"{error.render()}\n{against}",
                 hint=f'connect to a registry, or ask for this machine\'s own system by the name "{HOST}"',
             )  # fmt: skip
         base = await self._host_base()
@@ -231,6 +232,15 @@ def _as_base(found: Found, name: str, wanted: Platform) -> Base:
     node = Node("image", digest_of("image", found.manifest_digest), params=found)
     ref = name if "@" in name else f"{name}@{found.digest}"
     return Base(Fs(node), from_image(found.config), str(platform), ref, node.key)
+
+
+async def import_archive(session: Session, path: Path, tag: str, platform: str) -> Base:
+    """The image in an OCI or Docker archive. InvalidImageError for what is none."""
+    images = await anyio.to_thread.run_sync(open_images, path)
+    wanted = platforms.parse(platform)
+    return _as_base(
+        await choose(images.choose(tag), wanted, images.read, images, "image archive"), "import", wanted
+    )
 
 
 @operation("image")

@@ -109,11 +109,14 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     media_type: str = OCI_MANIFEST
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The manifest's JSON; its SHA-256 is the image's digest."""
+        annotations = {"annotations": dict(self.annotations)} if self.annotations else {}
         return canonical(
-            {
+            annotations
+            | {
                 "schemaVersion": 2,
                 "mediaType": self.media_type,
                 "config": self.config.to_json(),

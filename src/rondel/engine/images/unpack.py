@@ -41,12 +41,18 @@ _COPY = 1 << 20
 class LowerEntry(Protocol):
     """What is asked of an entry of the layers below."""
 
-    real: Path
-    mode: int
-    uid: int
-    gid: int
-    mtime_ns: int
-    link: str | None
+    @property
+    def real(self) -> Path: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def link(self) -> str | None: ...
 
 
 class Lower(Protocol):
@@ -66,14 +72,17 @@ class Unpacked:
     devices: list[str] = field(default_factory=list)
 
 
-def unpack(stream: IO[bytes], target: Path, lower: Lower | None = None) -> Unpacked:
+def unpack(
+    stream: IO[bytes], target: Path, lower: Lower | None = None, *, whiteouts: bool = True
+) -> Unpacked:
     """Write the plain tar ``stream`` below ``target``, an empty directory; answers what it holds.
 
     Device nodes are left out and named in the answer. :class:`InvalidImageError` for a
-    damaged stream; what was written by then is the caller's to remove.
+    damaged stream; what was written by then is the caller's to remove. Without ``whiteouts``
+    the stream is an ordinary archive, whose ``.wh.`` names are names like all others.
     """
     source = _HashingReader(stream)
-    layer = _Layer(target, lower)
+    layer = _Layer(target, lower, whiteouts=whiteouts)
     try:
         # Stream mode: one pass, nothing kept. ignore_zeros stays off: what follows the end is padding.
         with tarfile.open(fileobj=source, mode="r|", bufsize=1 << 18, errorlevel=1, encoding="utf-8",  # type: ignore[call-overload]
@@ -112,7 +121,8 @@ class _HashingReader:
 class _Layer:
     """A layer directory while it is written; all paths are absolute paths of the image."""
 
-    def __init__(self, target: Path, lower: Lower | None) -> None:
+    def __init__(self, target: Path, lower: Lower | None, *, whiteouts: bool) -> None:
+        self._whiteouts = whiteouts
         self._root = os.fspath(target)
         self._lower = lower
         self._directories: dict[str, str] = {"/": "/"}  # as named → as resolved, existing here
@@ -137,7 +147,7 @@ class _Layer:
             return
         parent, name = posixpath.split(path)
         parent = self._directory(parent)
-        if name.startswith(WHITEOUT):
+        if self._whiteouts and name.startswith(WHITEOUT):
             self._whiteout(parent, name)
             return
         path = posixpath.join(parent, name)

@@ -1,0 +1,255 @@
+"""Images: from a name, from an archive, and back into archives and registries."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from rondel.engine.api.registry import Context, Keyed, field
+from rondel.engine.evaluate.imageconfig import to_image
+from rondel.engine.evaluate.images import Auth, Base, Images, import_archive
+from rondel.engine.evaluate.operations import operation
+from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.images import reference
+from rondel.engine.images.archive import Packed, root_of, write_archive
+from rondel.engine.images.export import Format, format_of, pack_image
+from rondel.engine.images.registry import Credentials
+from rondel.engine.images.registry.push import Pusher
+from rondel.engine.values import Container, File, Fs, Node, Secret, digest_of
+from rondel.engine.values.container import ImageConfig, with_pair
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.store import Result
+
+_NO_REF = (
+    "Image reference can only be retrieved immediately after the 'Container.From' call. "
+    "Error in fetching imageRef as the container image is changed"
+)
+
+
+async def auth_of(ctx: Context, container: Container) -> Auth:
+    """The registry credentials that a container was given."""
+    secrets = ctx.session.part(Secrets)
+    found = []
+    for address, username, secret in container.registry_auth:
+        password = (await secrets.plaintext(secret)).decode("utf-8", "replace").strip()
+        found.append((address, Credentials(username, password)))
+    return tuple(found)
+
+
+def over(container: Container, base: Base) -> Container:
+    """A container on another image: variables, labels and ports are merged, the rest is the image's."""
+    old, new = container.config, base.config
+    env, labels = old.env, old.labels
+    for name, value in new.env:
+        env = with_pair(env, name, value)
+    for name, value in new.labels:
+        labels = with_pair(labels, name, value)
+    kept = [
+        port
+        for port in old.ports
+        if all(port.port != p.port or port.protocol != p.protocol for p in new.ports)
+    ]
+    volumes = tuple(sorted({*old.volumes, *new.volumes}))
+    config = replace(new, env=env, labels=labels, ports=(*kept, *new.ports), volumes=volumes)
+    return replace(container, fs=base.fs, config=config, platform=base.platform, image_ref=base.ref)
+
+
+@field("Container", "from")
+async def from_(
+    ctx: Context, self: Container, *, address: str, registry_service: object | None = None
+) -> Keyed:
+    """An image by its name. Its configuration is read now, its layers when they are needed."""
+    if registry_service is not None:
+        raise EngineError("from(registryService) is not served by Rondel's embedded engine")
+    base = await ctx.session.part(Images).base(address, self.platform, await auth_of(ctx, self))
+    return Keyed(over(self, base), digest_of("from", ctx.obj.key, base.key, base.fallback))
+
+
+@field("Container", "imageRef")
+async def image_ref(ctx: Context, self: Container) -> str:
+    """The reference with digest of the image that was just taken."""
+    if self.image_ref is None:
+        raise EngineError(_NO_REF)
+    return self.image_ref
+
+
+@field("Container", "withRegistryAuth", secret=Secret)
+async def with_registry_auth(
+    ctx: Context, self: Container, *, address: str, username: str, secret: Secret
+) -> Keyed:
+    """Credentials for a registry."""
+    kept = [entry for entry in self.registry_auth if entry[0] != address]
+    return Keyed(replace(self, registry_auth=(*kept, (address, username, secret))), ctx.obj.key)
+
+
+@field("Container", "withoutRegistryAuth")
+async def without_registry_auth(ctx: Context, self: Container, *, address: str) -> Keyed:
+    """Without the credentials for a registry."""
+    kept = tuple(entry for entry in self.registry_auth if entry[0] != address)
+    return Keyed(replace(self, registry_auth=kept), ctx.obj.key)
+
+
+@field("Container", "import", source=File)
+async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> Keyed:
+    """An image from an OCI or Docker archive. Read now; its layers when they are needed."""
+    view = await ctx.view(source.fs)
+    entry = view.resolve(source.path)
+    base = await import_archive(ctx.session, entry.real, tag, self.platform)
+    made = over(self, base)
+    return Keyed(replace(made, image_ref=None), digest_of("import", ctx.obj.key, base.key))
+
+
+# --- out
+
+
+async def _packed(
+    ctx: Context, container: Container, variants: list[Container], form: Format
+) -> list[Packed]:
+    """The images to write: the container's and its variants', those that have files; at least one."""
+    everyone = [c for c in (container, *variants) if c.fs is not None]
+    if not everyone and container.config != ImageConfig():
+        everyone = [container]
+    if not everyone:
+        raise EngineError("no containers to export")
+    platforms = [c.platform for c in everyone]
+    if len(set(platforms)) != len(platforms):
+        raise EngineError(f"duplicate platform {max(platforms, key=platforms.count)!r} among the variants")
+    images = []
+    for one in everyone:
+        await ctx.session.settle(one)
+        snapshot = await ctx.snapshot(one.fs)
+        annotations = dict(one.annotations)
+        images.append(
+            await pack_image(
+                ctx.session.store, snapshot, to_image(one.config, one.platform), form, annotations
+            )
+        )
+    return images
+
+
+@field("Container", "export", memo=False, platform_variants=Container)
+async def export(
+    ctx: Context,
+    self: Container,
+    *,
+    path: str,
+    platform_variants: list[Container],
+    forced_compression: str | None,
+    media_types: str | None,
+    expand: bool = False,
+) -> str:
+    """Write the image as an OCI archive to the host; the path that was written."""
+    if expand:
+        from rondel.engine.api.expansion import expand_path
+
+        path = expand_path(self, path)
+    target = Path(posixpath.join(ctx.session.workdir, path))
+    if await anyio.Path(target).is_dir():
+        raise EngineError(
+            f'destination "{target}" is a directory; must be a file path unless allowParentDirPath is set'
+        )
+    images = await _packed(ctx, self, platform_variants, format_of(forced_compression, media_types))
+    await anyio.to_thread.run_sync(_write, ctx.session, images, target)
+    return str(target)
+
+
+def _write(session: Session, images: list[Packed], target: Path) -> None:
+    """The archive at once and whole: written beside its place, then moved there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write_archive(images, file, session.store.blobs.path)
+        temporary.rename(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@field("Container", "asTarball", platform_variants=Container)
+async def as_tarball(
+    ctx: Context,
+    self: Container,
+    *,
+    platform_variants: list[Container],
+    forced_compression: str | None,
+    media_types: str | None,
+) -> File:
+    """The image as an OCI archive, a file."""
+    images = await _packed(ctx, self, platform_variants, format_of(forced_compression, media_types))
+    key = digest_of("tarball", [image.descriptor.digest for image in images])
+    return File(Fs(Node("image-tarball", key, params=tuple(images))), "/image.tar")
+
+
+@operation("image-tarball")
+async def tarball(session: Session, node: Node) -> Result:
+    """An archive as the only file of a file system. Params: the images."""
+    path = session.store.new_path()
+
+    def write() -> None:
+        with path.open("wb") as file:
+            write_archive(node.params, file, session.store.blobs.path)
+
+    try:
+        await anyio.to_thread.run_sync(write)
+        async with session.store.draft(session.result().snapshot) as draft:
+            await anyio.to_thread.run_sync(lambda: draft.write("/image.tar", path, mtime_ns=0))
+            return session.result(await draft.commit())
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@field("Container", "publish", memo=False, platform_variants=Container)
+async def publish(
+    ctx: Context,
+    self: Container,
+    *,
+    address: str,
+    platform_variants: list[Container],
+    forced_compression: str | None,
+    media_types: str | None,
+    registry_service: object | None = None,
+) -> str:
+    """Push the image to a registry; its reference with digest."""
+    if registry_service is not None:
+        raise EngineError("publish(registryService) is not served by Rondel's embedded engine")
+    ref = reference.parse(address)
+    images = await _packed(ctx, self, platform_variants, format_of(forced_compression, media_types))
+    client = ctx.session.part(Images).client(await auth_of(ctx, self))
+    pusher = Pusher(client, ref)
+    store = ctx.session.store
+    limiter = anyio.CapacityLimiter(4)
+
+    async def push(image: Packed) -> None:
+        async with anyio.create_task_group() as tasks:
+            for layer in {layer.digest: layer for layer in image.manifest.layers}.values():
+                known = store.index.get("blob-source", layer.digest) or []
+                near = [n.removeprefix(f"{ref.registry}/") for n in known if n.startswith(f"{ref.registry}/")]
+                tasks.start_soon(_limited, limiter, pusher.blob, layer, store.blobs.path(layer.digest), near)
+        path = store.new_path()
+        await anyio.Path(path).write_bytes(image.config)
+        await pusher.blob(image.manifest.config, path)
+        await anyio.Path(path).unlink()
+
+    for image in images:
+        await push(image)
+    root, data = root_of(images)
+    if len(images) > 1:
+        for image in images:
+            manifest = image.manifest.to_bytes()
+            await pusher.manifest(manifest, image.manifest.media_type, image.descriptor.digest)
+    await pusher.manifest(data, root.media_type, ref.tag or "latest")
+    return f"{ref.name}{f':{ref.tag}' if ref.tag else ''}@{root.digest}"
+
+
+async def _limited(limiter: anyio.CapacityLimiter, push: object, *args: object) -> None:
+    async with limiter:
+        await push(*args)  # type: ignore[operator]

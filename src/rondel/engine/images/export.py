@@ -1,0 +1,171 @@
+"""Snapshots as image layers: packed once, remembered, and as they came where they came from an image."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import anyio.to_thread
+
+from rondel.engine.images import model
+from rondel.engine.images.archive import Packed
+from rondel.engine.images.compression import GzipWriter, Sink
+from rondel.engine.images.model import Descriptor, ImageConfig, Manifest
+from rondel.engine.images.pack import Tree, pack
+from rondel.engine.images.pull import remembered
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rondel.engine.store import Snapshot, Store
+    from rondel.engine.store.blobs import BlobWriter
+
+# Docker stops at 127 layers, and some registries below that.
+MOST_LAYERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How layers are written: ``gzip``, ``zstd`` or ``none``; ``forced`` repacks what came otherwise."""
+
+    compression: str = "gzip"
+    forced: bool = False
+    docker: bool = False
+
+
+def format_of(forced: str | None, media_types: str | None) -> Format:
+    """The format that ``forcedCompression`` and ``mediaTypes`` of the API ask for."""
+    docker = (media_types or "").upper().startswith("DOCKER")
+    if forced is None:
+        return Format(docker=docker)
+    names = {"GZIP": "gzip", "ZSTD": "zstd", "UNCOMPRESSED": "none"}
+    compression = names.get(forced.upper())
+    if compression is None:
+        raise EngineError(
+            f"layer compression {forced} is not served by Rondel's embedded engine",
+            hint="use Gzip, Zstd or Uncompressed, or run this under a Dagger engine",
+        )
+    return Format(compression, forced=True, docker=docker)
+
+
+async def pack_image(store: Store, snapshot: Snapshot, config: ImageConfig, form: Format,
+                     annotations: Mapping[str, str] | None = None) -> Packed:  # fmt: skip
+    """The image of a file system with this configuration; its layers are blobs of the store afterwards."""
+    layers: list[Descriptor] = []
+    diff_ids: list[str] = []
+    for group in groups(snapshot.layers):
+        blob, diff_id = await _layer(store, group, form)
+        layers.append(replace(blob, media_type=_media_type(blob.media_type, form)))
+        diff_ids.append(diff_id)
+    data = config.with_layers(tuple(diff_ids)).to_bytes()
+    kind = model.DOCKER_CONFIG if form.docker else model.OCI_CONFIG
+    media_type = model.DOCKER_MANIFEST if form.docker else model.OCI_MANIFEST
+    manifest = Manifest(Descriptor.of(data, kind), tuple(layers), media_type, dict(annotations or {}))
+    return Packed(manifest, data, config.platform)
+
+
+def groups(layers: Sequence[str], most: int = MOST_LAYERS) -> list[tuple[str, ...]]:
+    """Layers, bottom to top, in at most ``most`` groups; the lowest, which images share, stay alone."""
+    if len(layers) <= most:
+        return [(layer,) for layer in layers]
+    alone, rest = layers[: most // 2], layers[most // 2 :]
+    width = -(-len(rest) // (most - len(alone)))
+    return [(layer,) for layer in alone] + [
+        tuple(rest[start : start + width]) for start in range(0, len(rest), width)
+    ]
+
+
+async def _layer(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descriptor, str]:
+    keys = [f"{','.join(group)}:{form.compression}"]
+    if len(group) == 1 and not form.forced:
+        keys.insert(0, group[0])  # as it came from its image
+    for key in keys:
+        if (known := _known(store, key)) is not None:
+            return known
+    async with store.lock(f"pack {keys[-1]}"):
+        if (known := _known(store, keys[-1])) is not None:
+            return known
+        blob, diff_id = await anyio.to_thread.run_sync(_pack, store, group, form.compression)
+        store.index.put("layer-blob", keys[-1], remembered(blob, diff_id))
+        return blob, diff_id
+
+
+def _known(store: Store, key: str) -> tuple[Descriptor, str] | None:
+    value: Any = store.index.get("layer-blob", key)
+    if not isinstance(value, dict) or not store.blobs.has(value["digest"]):
+        return None
+    return Descriptor(value["type"], value["digest"], value["size"]), value["diff_id"]
+
+
+def _pack(store: Store, group: tuple[str, ...], compression: str) -> tuple[Descriptor, str]:
+    grafts: dict[str, Any] = {}
+    for layer in group:
+        grafts |= store.index.get("grafts", layer) or {}
+    tree = Tree([store.layers.path(layer) for layer in group], grafts)
+    writer, path = store.blobs.create()
+    try:
+        diff_id = _write(tree, writer, compression)
+        digest = store.blobs.keep(writer, path)
+    except BaseException:
+        store.blobs.drop(writer, path)
+        raise
+    suffix = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}[compression]
+    return Descriptor(model.OCI_LAYER + suffix, digest, writer.size), diff_id
+
+
+def _write(tree: Tree, target: BlobWriter, compression: str) -> str:
+    if compression == "gzip":
+        with GzipWriter(target) as sink:
+            plain = _Hashing(sink)
+            pack(tree, plain)
+    elif compression == "zstd":
+        import zstandard
+
+        # The number of threads is fixed, so that the bytes are the same on every machine.
+        compressor = zstandard.ZstdCompressor(level=3, threads=2)
+        with compressor.stream_writer(cast("IO[bytes]", _Raw(target)), closefd=False) as sink_:
+            plain = _Hashing(sink_)
+            pack(tree, plain)
+    else:
+        plain = _Hashing(target)
+        pack(tree, plain)
+    return plain.digest
+
+
+class _Hashing:
+    """Passes bytes on, and knows the digest of all that passed."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        self._hash.update(data)
+        self._sink.write(data)
+        return len(data)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class _Raw:
+    """A blob's writer as the stream that zstandard wants."""
+
+    def __init__(self, target: BlobWriter) -> None:
+        self._target = target
+
+    def write(self, data: bytes) -> int:
+        return self._target.write(bytes(data))
+
+
+def _media_type(media_type: str, form: Format) -> str:
+    """A layer's media type in the family that is written."""
+    if not form.docker:
+        return media_type.replace(model.DOCKER_LAYER, model.OCI_LAYER).replace(".tar.gzip", ".tar+gzip")
+    plain, _, suffix = media_type.partition("+")
+    if plain.startswith(model.DOCKER_LAYER):
+        return media_type
+    return model.DOCKER_LAYER + {"gzip": ".gzip", "zstd": ".zstd"}.get(suffix, "")

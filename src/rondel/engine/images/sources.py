@@ -1,0 +1,75 @@
+"""Where an image comes from: its manifest, its configuration, and a way to its blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rondel.engine.images.model import (
+    Descriptor,
+    ImageConfig,
+    Index,
+    InvalidImageError,
+    Manifest,
+    parse_manifest,
+)
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rondel.engine.images.platforms import Platform
+
+
+class BlobSource(Protocol):
+    """Gives a blob's bytes; a registry, an OCI layout, an archive."""
+
+    async def fetch(self, blob: Descriptor, target: Path) -> None:
+        """Write the blob to ``target``, going on with what is there; the caller verifies the digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that was found. ``digest`` is what its name stands for: that of an index, if it is one."""
+
+    digest: str
+    manifest: Manifest
+    manifest_digest: str
+    config: ImageConfig
+    blobs: BlobSource
+
+
+class NoSuchPlatform(EngineError):
+    """An image exists, but not for the platform that was asked for."""
+
+
+Read = Callable[[Descriptor], Awaitable[bytes]]
+
+
+async def choose(root: Descriptor, platform: Platform, read: Read, blobs: BlobSource, name: str) -> Found:
+    """The image for ``platform`` below a manifest or index.
+
+    ``read`` gives small, verified blobs. A single image is taken whatever its platform:
+    that is how images for another machine are looked into. Raises NoSuchPlatform.
+    """
+    entry, tree = root, parse_manifest(await read(root), root.media_type)
+    for _ in range(4):
+        if not isinstance(tree, Index):
+            break
+        found = tree.best_for(platform)
+        if found is None:
+            there = ", ".join(sorted({str(m.platform) for m in tree.manifests if not m.is_attestation}))
+            raise NoSuchPlatform(
+                f"{name}: no match for platform in manifest: not found", why=f"there is: {there}"
+            )
+        entry, tree = found, parse_manifest(await read(found), found.media_type)
+    if isinstance(tree, Index):
+        raise InvalidImageError(f"{name}: indexes within indexes without end")
+    config = ImageConfig.from_bytes(await read(tree.config))
+    if len(config.diff_ids) != len(tree.layers):
+        raise InvalidImageError(
+            f"{name}: the configuration names {len(config.diff_ids)} layers, the manifest {len(tree.layers)}"
+        )
+    return Found(root.digest, tree, entry.digest, config, blobs)

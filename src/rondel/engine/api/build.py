@@ -1,0 +1,56 @@
+"""``Directory.dockerBuild``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rondel.engine.api.registry import Context, Keyed, field
+from rondel.engine.evaluate import ExecError
+from rondel.engine.evaluate.build import BuildRequest, build
+from rondel.engine.evaluate.imageconfig import to_image
+from rondel.engine.images.containerfile import ContainerfileError
+from rondel.engine.values import Directory, Secret, digest_of
+from rondel.errors import EngineError
+
+
+@field("Directory", "dockerBuild", secrets=Secret)
+async def docker_build(
+    ctx: Context,
+    self: Directory,
+    *,
+    dockerfile: str,
+    platform: str | None,
+    build_args: list[dict[str, Any]],
+    target: str,
+    secrets: list[Secret],
+    no_init: bool,
+    ssh: object | None = None,
+) -> Keyed:
+    """Build a Containerfile, now: what is answered is the finished container."""
+    if ssh is not None:
+        raise EngineError(
+            "dockerBuild(ssh) is not served by Rondel's embedded engine: it forwards no SSH agent",
+            hint="give the key as a secret, or run this under a Dagger engine",
+        )
+    request = BuildRequest(
+        context=self,
+        dockerfile=dockerfile or "Dockerfile",
+        target=target,
+        args={pair["name"]: pair["value"] for pair in build_args},
+        secrets={secret.name or secret.uri: secret for secret in secrets},
+        platform=platform or "",
+    )
+    try:
+        made = await build(ctx.session, request)
+    except ExecError as error:
+        raise ExecError(
+            f"failed to clone built container state: {error.what}",
+            cmd=error.cmd, exit_code=error.exit, stdout=error.stdout, stderr=error.stderr,
+        ) from None  # fmt: skip
+    except ContainerfileError as error:
+        if error.what.startswith("target stage"):
+            raise EngineError(f"failed to convert Dockerfile to LLB: {error.what}", hint=error.hint) from None
+        raise
+    await ctx.snapshot(made.fs)
+    config = to_image(made.config, made.platform).to_bytes().decode()
+    return Keyed(made, digest_of("docker-build", made.fs.key if made.fs else "", config))

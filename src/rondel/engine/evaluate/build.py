@@ -1,0 +1,575 @@
+"""Building a Containerfile: a plan's steps as nodes, stages that don't need each other at once.
+
+A step's key is made of what it stands on and of the content that it copies, so
+an unchanged build runs nothing again, in this session or in another, and a file
+that is not copied makes no difference.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import posixpath
+import stat
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from rondel.engine.evaluate.download import download, file_name
+from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.execs import Command, exec_node
+from rondel.engine.evaluate.imageconfig import from_image, to_image
+from rondel.engine.evaluate.images import Images
+from rondel.engine.evaluate.operations import edit, edited
+from rondel.engine.evaluate.owners import owner_in
+from rondel.engine.images import platforms
+from rondel.engine.images.compression import decompressed
+from rondel.engine.images.containerfile import (
+    BindUse,
+    CacheUse,
+    ContainerfileError,
+    CopyStep,
+    FetchStep,
+    Outline,
+    RunStep,
+    SecretUse,
+    Stage,
+    StagePlan,
+    TmpfsUse,
+    WorkdirStep,
+    outline,
+    plan_stage,
+)  # fmt: skip
+from rondel.engine.images.containerfile.ignore import Ignore
+from rondel.engine.images.containerfile.selection import Item, select, symbolic_mode
+from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, Source, StageSource, Use
+from rondel.engine.images.model import ImageConfig
+from rondel.engine.images.unpack import unpack
+from rondel.engine.sandbox import SecretMount as ShownFile
+from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store.files import remove_tree
+from rondel.engine.values import (
+    CacheMount,
+    CacheVolume,
+    Container,
+    Directory,
+    DirectoryMount,
+    FileMount,
+    Fs,
+    Mount,
+    Node,
+    Secret,
+    SecretMount,
+    TempMount,
+    digest_of,
+)  # fmt: skip
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from rondel.engine.evaluate.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What ``dockerBuild`` was asked for."""
+
+    context: Directory
+    dockerfile: str = "Dockerfile"
+    target: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    platform: str = ""
+
+
+async def build(session: Session, request: BuildRequest) -> Container:
+    """Build, to the last command, and answer the target as a container.
+
+    Raises ContainerfileError with the line for what cannot be done, ExecError for a RUN that fails.
+    """
+    builder = await _Builder.of(session, request)
+    return await builder.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A finished stage; ``fs`` None is the empty file system."""
+
+    fs: Fs | None
+    plan: StagePlan
+
+
+class _Builder:
+    def __init__(self, session: Session, request: BuildRequest, file: Outline, ignore: Ignore) -> None:
+        self.session = session
+        self.request = request
+        self.outline = file
+        self.ignore = ignore
+        self.platform = request.platform or session.platform
+        self._done = {stage.index: anyio.Event() for stage in file.needed}
+        self._built: dict[int, _Built] = {}
+
+    @classmethod
+    async def of(cls, session: Session, request: BuildRequest) -> _Builder:
+        view = await session.view(request.context.fs)
+        root = view.resolve(request.context.path).path
+        text = _text(view, root, request.dockerfile)
+        if text is None:
+            raise EngineError(
+                f"failed to read dockerfile: open {request.dockerfile}: no such file or directory",
+                hint="dockerBuild(dockerfile:) names it, relative to the directory",
+            )
+        ignored, name = None, ""
+        for name in (f"{request.dockerfile}.dockerignore", ".dockerignore"):
+            if (ignored := _text(view, root, name)) is not None:
+                break
+        ignore = Ignore.of((ignored or "").splitlines(), name)
+        platform = platforms.parse(request.platform or session.platform)
+        file = outline(
+            text, file=request.dockerfile, target=request.target, build_args=request.args, platform=platform,
+            build_platform=platforms.parse(session.platform),
+        )  # fmt: skip
+        return cls(session, request, file, ignore)
+
+    async def run(self) -> Container:
+        errors: list[Exception] = []
+
+        async def one(stage: Stage) -> None:
+            try:
+                self._built[stage.index] = await self._stage(stage)
+                self._done[stage.index].set()
+            except (EngineError, OSError) as error:
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for stage in self.outline.needed:
+                tasks.start_soon(one, stage)
+        if errors:
+            raise errors[0]
+        done = self._built[self.outline.target]
+        config = from_image(done.plan.config)
+        return Container(platform=str(done.plan.config.platform), fs=done.fs, config=config)
+
+    async def _stage(self, stage: Stage) -> _Built:
+        fs, config, args = await self._base(stage)
+        plan = plan_stage(self.outline, stage, config, args)
+        for step in plan.steps:
+            try:
+                fs = await self._step(fs, step)
+            except ExecError:
+                line = f"{self.outline.file}:{step.line}"
+                self.session.notify(f"{line}: {step.source if isinstance(step, RunStep) else ''} failed")
+                raise
+            except ContainerfileError:
+                raise
+            except EngineError as error:
+                raise ContainerfileError(
+                    f"{_source(step)}: {error.what}", file=self.outline.file, line=step.line, hint=error.hint
+                ) from error
+        return _Built(fs, plan)
+
+    async def _base(self, stage: Stage) -> tuple[Fs | None, ImageConfig, Mapping[str, str] | None]:
+        platform = platforms.parse(stage.platform) if stage.platform else platforms.parse(self.platform)
+        if stage.base is None:
+            return None, ImageConfig(platform=platform), None
+        if isinstance(stage.base, StageSource):
+            under = await self._wait(stage.base.index)
+            return under.fs, under.plan.config, under.plan.args
+        assert isinstance(stage.base, ImageSource)  # noqa: S101 - a stage never stands on the context
+        try:
+            base = await self.session.part(Images).base(stage.base.reference, str(platform))
+        except EngineError as error:
+            raise ContainerfileError(
+                error.what, file=self.outline.file, line=stage.at.line, hint=error.hint or error.why
+            ) from error
+        return base.fs, to_image(base.config, base.platform), None
+
+    async def _wait(self, index: int) -> _Built:
+        await self._done[index].wait()
+        return self._built[index]
+
+    async def _step(self, fs: Fs | None, step: RunStep | CopyStep | FetchStep | WorkdirStep) -> Fs:
+        match step:
+            case WorkdirStep():
+                return edited("build.workdir", fs, step.path, step.user)
+            case CopyStep():
+                return await self._copy(fs, step)
+            case FetchStep():
+                return await self._fetch(fs, step)
+            case RunStep():
+                return await self._run(fs, step)
+
+    # --- files
+
+    async def _origin(self, source: Source) -> tuple[Fs | None, str, bool]:
+        """A source's file system, the directory in it, and whether it is the context."""
+        match source:
+            case ContextSource():
+                return self.request.context.fs, self.request.context.path, True
+            case StageSource(index):
+                return (await self._wait(index)).fs, "/", False
+            case ImageSource(reference):
+                base = await self.session.part(Images).base(reference, self.platform)
+                return base.fs, "/", False
+
+    async def _copy(self, fs: Fs | None, step: CopyStep) -> Fs:
+        origin, root, is_context = await self._origin(step.origin)
+        ignore = self.ignore if is_context else Ignore()
+        content = await self._content(origin, root, step, ignore)
+        key = digest_of(
+            "build.copy", fs.key if fs else "", content, step.destination, step.into_directory, step.chown,
+            step.chmod, is_context, step.unpack, [[file.name, file.text] for file in step.files],
+        )  # fmt: skip
+        source = origin or edited("build.nothing", None)
+        return edited("build.copy", fs, step, root, ignore, is_context, key=key, inputs=(source,))
+
+    async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Ignore) -> str:
+        """What stands for the content that a step copies. Remembered: layers never change."""
+        snapshot = await self.session.snapshot(origin)
+        selection = [step.sources, step.exclude, step.parents, step.into_directory, ignore.patterns]
+        known = digest_of("copied", snapshot.layers, root, selection)
+        found = self.session.store.index.get("copied", known)
+        if not isinstance(found, str):
+            view = self.session.store.view(snapshot)
+            found = await anyio.to_thread.run_sync(lambda: _digest(select(view, root, step, ignore)))
+            self.session.store.index.put("copied", known, found)
+        return found
+
+    async def _fetch(self, fs: Fs | None, step: FetchStep) -> Fs:
+        fetched = await download(self.session, step.url, checksum=step.checksum or None)
+        key = digest_of("build.fetch", fs.key if fs else "", fetched.digest, step.destination, step.into_directory,
+                        step.chown, step.chmod, step.unpack, file_name(step.url))  # fmt: skip
+        return edited("build.fetch", fs, step, fetched.digest, fetched.modified_ns, key=key)
+
+    # --- commands
+
+    async def _run(self, fs: Fs | None, step: RunStep) -> Fs:
+        mounts: list[Mount] = []
+        secret_env: list[tuple[str, Secret]] = []
+        uses: list[object] = []
+        for use in step.uses:
+            made, variables, identity = await self._use(use, step)
+            mounts += made
+            secret_env += variables
+            uses.append(identity)
+        shown: tuple[ShownFile, ...] = ()
+        if step.script is not None:
+            text = step.script.text.encode()
+            shown = (ShownFile(path=step.args[0], value=text, mode=0o755),)
+        config = replace(
+            from_image(ImageConfig(workdir=step.workdir, user=step.user)), env=step.env, workdir=step.workdir
+        )
+        container = Container(
+            platform=self.platform, fs=fs, config=config, mounts=tuple(mounts), secret_env=tuple(secret_env)
+        )
+        key = digest_of(
+            "build.run", fs.key if fs else "", step.args, step.env, step.workdir, step.user, step.network, uses,
+            step.script.text if step.script else "",
+        )  # fmt: skip
+        command = Command(
+            container=container, args=step.args, env=step.hidden_env, extra_mounts=shown,
+            offline=step.network == "none",
+        )  # fmt: skip
+        made_fs = Fs(exec_node(command, key))
+        # Now, not when somebody asks: stages wait for each other's files, and a failure names its line.
+        await self.session.run(made_fs.node)
+        return made_fs
+
+    async def _use(self, use: Use, step: RunStep) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
+        """What a ``--mount`` becomes: mounts, secret variables, and what stands for it in the key."""
+        match use:
+            case CacheUse():
+                return await self._cache(use)
+            case TmpfsUse():
+                return (
+                    [TempMount(path=use.target, size=use.size or None)],
+                    [],
+                    ["tmpfs", use.target, use.size],
+                )
+            case SecretUse():
+                return self._secret(use, step)
+            case BindUse():
+                return await self._bind(use, step)
+
+    async def _cache(self, use: CacheUse) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
+        initial, path = None, "/"
+        if use.source is not None:
+            initial, root, _ = await self._origin(use.source)
+            path = posixpath.join(root, use.subpath.lstrip("/"))
+        owner = f"{use.uid}:{use.gid}" if use.uid or use.gid else ""
+        volume = CacheVolume(f"containerfile {use.id}", use.sharing, owner)
+        mount = CacheMount(path=use.target, volume=volume, initial=initial, initial_path=path)
+        return [mount], [], ["cache", use.target, use.id]
+
+    def _secret(self, use: SecretUse, step: RunStep) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
+        identity = ["secret", use.id, use.target, use.env]
+        secret = self.request.secrets.get(use.id)
+        if secret is None:
+            if use.required:
+                raise ContainerfileError(
+                    f"secret {use.id} is required and was not given", file=self.outline.file, line=step.line,
+                    hint="pass it: dockerBuild(secrets: [...]) with a secret of that name",
+                )  # fmt: skip
+            return [], [], [*identity, "absent"]
+        mounts: list[Mount] = []
+        if use.target is not None:
+            owner = f"{use.uid}:{use.gid}"
+            mounts.append(SecretMount(path=use.target, secret=secret, mode=use.mode, owner=owner))
+        return mounts, [(use.env, secret)] if use.env else [], identity
+
+    async def _bind(
+        self, use: BindUse, step: RunStep
+    ) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
+        origin, root, is_context = await self._origin(use.source)
+        whole = CopyStep(
+            line=step.line, text=step.source, sources=(use.subpath.lstrip("/") or ".",), destination="/"
+        )
+        ignore = self.ignore if is_context else Ignore()
+        content = await self._content(origin, root, whole, ignore)
+        path = posixpath.normpath(posixpath.join(root, use.subpath.lstrip("/")))
+        if ignore.matcher is not None:
+            key = digest_of("build.bound", content)
+            source = origin or edited("build.nothing", None)
+            origin = edited("build.copy", None, replace(whole, destination="/s"), root, ignore, False, key=key,
+                            inputs=(source,))  # fmt: skip
+            path = "/s"
+        if origin is None:
+            origin = edited("build.nothing", None)
+        entry = (await self.session.view(origin)).resolve(path)
+        identity = ["bind", use.target, content]
+        if not entry.is_dir:
+            return [FileMount(path=use.target, source=origin, file=entry.path)], [], identity
+        return (
+            [DirectoryMount(path=use.target, source=origin, subpath=entry.path, readonly=not use.writable)],
+            [],
+            identity,
+        )
+
+
+def _text(view: View, root: str, name: str) -> str | None:
+    """A text file of the context; a path that leads above it stays inside."""
+    entry = view.lookup(posixpath.join(root, posixpath.normpath("/" + name).lstrip("/")))
+    return view.read(entry.path).decode("utf-8", "replace") if entry is not None and entry.is_file else None
+
+
+def _source(step: RunStep | CopyStep | FetchStep | WorkdirStep) -> str:
+    match step:
+        case RunStep():
+            return step.source
+        case WorkdirStep():
+            return f"WORKDIR {step.path}"
+        case CopyStep() | FetchStep():
+            return step.text
+
+
+def _digest(items: Iterable[Item]) -> str:
+    """What stands for a selection: places, kinds, modes, owners and contents; no times."""
+    digest = hashlib.sha256()
+    for item in items:
+        entry = item.entry
+        head = f"{item.target}\0{entry.mode:o} {entry.uid} {entry.gid} {entry.link or ''}\0{item.explicit}\0"
+        if item.explicit and not entry.is_dir:
+            head += entry.name  # a destination that turns out to be a directory takes this name
+        digest.update(head.encode("utf-8", "surrogateescape"))
+        if entry.is_file:
+            with entry.real.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+# --- what the steps do
+
+
+@edit("build.nothing")
+async def _nothing(session: Session, draft: Draft, node: Node) -> None:
+    """An empty source."""
+
+
+@edit("build.workdir")
+async def _workdir(session: Session, draft: Draft, node: Node) -> None:
+    """Make a working directory. Params: path, user."""
+    path, user = node.params
+    there = draft.view.lookup(path)
+    if there is not None:
+        if not there.is_dir:
+            raise PathError(errno.ENOTDIR, path, operation="mkdir")
+        return
+    uid, gid = owner_in(draft.view, user) if user else (0, 0)
+    _make_directories(draft, path, uid, gid)
+
+
+def _make_directories(draft: Draft, path: str, uid: int, gid: int) -> None:
+    """Make a directory and its missing parents, all of one owner."""
+    missing = []
+    while path != "/" and draft.view.lookup(path) is None:
+        missing.append(path)
+        path = posixpath.dirname(path)
+    for name in reversed(missing):
+        draft.mkdir(name, uid=uid, gid=gid)
+
+
+@edit("build.copy")
+async def _copy(session: Session, draft: Draft, node: Node) -> None:
+    """Copy files. Params: the step, the source's root, what is ignored, whether it is the context."""
+    step, root, ignore, is_context = node.params
+    source = await session.view(node.inputs[1])
+    await anyio.to_thread.run_sync(
+        lambda: _Copier(session, draft, step, is_context).copy(source, root, ignore)
+    )
+
+
+class _Copier:
+    """Carries out one COPY or ADD in a draft."""
+
+    def __init__(self, session: Session, draft: Draft, step: CopyStep | FetchStep, is_context: bool) -> None:
+        self.session = session
+        self.draft = draft
+        self.step = step
+        self.override = (0, 0) if is_context else None
+        if step.chown:
+            self.override = owner_in(draft.view, step.chown)
+
+    def copy(self, source: View, root: str, ignore: Ignore) -> None:
+        step = self.step
+        assert isinstance(step, CopyStep)  # noqa: S101 - the other kind has no source
+        several = step.into_directory
+        for item in select(source, root, step, ignore):
+            entry = item.entry
+            if step.unpack and item.explicit and entry.is_file and self._unpack(entry.real):
+                continue
+            path = self._place(item, several)
+            if entry.is_dir:
+                self._directory(entry, path)
+            elif entry.link is not None:
+                uid, gid = self._owner(entry)
+                self._parents(path)
+                self.draft.symlink(entry.link, path, uid=uid, gid=gid, mtime_ns=entry.mtime_ns)
+            elif entry.is_file:
+                self.write(
+                    path, entry.real, mode=entry.mode, mtime_ns=entry.mtime_ns, owner=self._owner(entry)
+                )
+        for file in step.files:
+            name = file.name if several or len(step.files) > 1 else ""
+            path = posixpath.join(step.destination, name) if name else self.named(file.name)
+            self.write(path, file.text.encode(), mode=0o644, mtime_ns=0)
+
+    def write(
+        self,
+        path: str,
+        data: bytes | Path,
+        *,
+        mode: int,
+        mtime_ns: int | None,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        """Put one file, with the instruction's owner and mode if it names them."""
+        self._parents(path)
+        there = self.draft.view.lookup(path, follow=False)
+        if there is not None and there.is_dir:
+            raise PathError(errno.EISDIR, path, operation="open")
+        uid, gid = owner or self.override or (0, 0)
+        self.draft.write(
+            path,
+            data,
+            mode=self._mode(mode, directory=False),
+            uid=uid,
+            gid=gid,
+            mtime_ns=mtime_ns,
+            link_ok=True,
+        )
+
+    def unpack(self, archive: Path) -> bool:
+        """Take an archive apart at the destination; False if the file is none."""
+        return self._unpack(archive)
+
+    def _place(self, item: Item, several: bool) -> str:
+        if item.target:
+            return posixpath.join(self._root(), item.target)
+        if item.entry.is_dir:
+            return self._root()
+        return posixpath.join(self._root(), item.entry.name) if several else self.named(item.entry.name)
+
+    def _root(self) -> str:
+        """The destination, with links to directories followed."""
+        there = self.draft.view.lookup(self.step.destination)
+        return there.path if there is not None and there.is_dir else self.step.destination
+
+    def named(self, name: str) -> str:
+        """Where a single file goes: into the destination if that is a directory."""
+        there = self.draft.view.lookup(self.step.destination)
+        if there is not None and there.is_dir:
+            return posixpath.join(there.path, name)
+        return self.step.destination if there is None or there.is_link else there.path
+
+    def _directory(self, entry: Entry, path: str) -> None:
+        there = self.draft.view.lookup(path)
+        if there is not None:
+            if not there.is_dir:
+                raise EngineError(f"cannot copy to non-directory: {path}")
+            return
+        self._parents(path)
+        uid, gid = self._owner(entry)
+        self.draft.mkdir(path, mode=self._mode(entry.mode, directory=True), uid=uid, gid=gid)
+
+    def _parents(self, path: str) -> None:
+        _make_directories(self.draft, posixpath.dirname(path), *(self.override or (0, 0)))
+
+    def _owner(self, entry: Entry) -> tuple[int, int]:
+        return self.override or (entry.uid, entry.gid)
+
+    def _mode(self, mode: int, *, directory: bool) -> int:
+        bits = stat.S_IMODE(mode)
+        return symbolic_mode(self.step.chmod, bits, directory=directory) if self.step.chmod else bits
+
+    def _unpack(self, archive: Path) -> bool:
+        target = self.session.store.new_path()
+        try:
+            with archive.open("rb") as raw:
+                if not _is_archive(raw):
+                    return False
+                target.mkdir(mode=0o755)
+                with decompressed(raw) as stream:
+                    unpack(stream, target, whiteouts=False)
+            names = [str(path.relative_to(target)) for path in sorted(target.rglob("*"))]
+            uid, gid = self.override if self.step.chown and self.override else (None, None)
+            self.draft.copy_host(target, names, self._root(), uid=uid, gid=gid)
+        finally:
+            remove_tree(target)
+        return True
+
+
+def _is_archive(raw: IO[bytes]) -> bool:
+    """Whether a file is a tar, plain or compressed; leaves it at its start. An empty file is none."""
+    import tarfile
+
+    try:
+        with decompressed(raw) as stream:
+            head = stream.read(512)
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except Exception:  # noqa: BLE001 - whatever a decompressor says of a file that is no archive
+        return False
+    finally:
+        raw.seek(0)
+    return True
+
+
+@edit("build.fetch")
+async def _fetched(session: Session, draft: Draft, node: Node) -> None:
+    """Put a download. Params: the step, its blob, when it changed."""
+    step, digest, modified = node.params
+    path = session.store.blobs.path(digest)
+
+    def put() -> None:
+        copier = _Copier(session, draft, step, is_context=True)
+        if step.unpack and copier.unpack(path):
+            return
+        name = file_name(step.url)
+        target = posixpath.join(step.destination, name) if step.into_directory else copier.named(name)
+        copier.write(target, path, mode=0o600, mtime_ns=modified or 0)
+
+    await anyio.to_thread.run_sync(put)

@@ -23,8 +23,14 @@ ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 def new_id(now: float | None = None) -> str:
-    """A run's ID, ``20261123-194742-a1b2c3``: UTC, so that IDs sort by time."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+    """A run's ID, ``20261123-194742-a1b2c3``, in UTC.
+
+    IDs sort by time: of the last six digits the first three are the fraction
+    of the second (in 4096ths), the others are random.
+    """
+    now = time.time() if now is None else now
+    tail = (int(now % 1 * 4096) << 12) | secrets.randbelow(4096)
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{tail:06x}"
 
 
 def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:

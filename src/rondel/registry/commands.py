@@ -1,0 +1,238 @@
+"""What ``rondel models``, ``promote`` and ``rollback`` do; each returns the lines to print."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rondel.registry import gather, promote
+from rondel.registry.lineage import Lineage
+from rondel.registry.move import champion_at, find, parse_time, split_reference, whole_ledger
+from rondel.registry.store import Registry, registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from rondel.tracking.models import ModelVersion
+
+_SHOWN_METRICS = 3
+
+
+def with_registry(
+    root: Path,
+    environ: Mapping[str, str],
+    uri: str | None,
+    action: Callable[[Registry], Awaitable[list[str]]],
+) -> list[str]:
+    """Run ``action`` on the registry of the configured server, or of the project's own."""
+    import anyio
+
+    from rondel.tracking import TrackingClient, connect_now
+
+    endpoint, lease = connect_now(root, environ, uri=uri)
+
+    async def main() -> list[str]:
+        async with TrackingClient(endpoint) as client:
+            return await action(registry(client))
+
+    try:
+        return anyio.run(main)
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+@asynccontextmanager
+async def opened(root: Path, environ: Mapping[str, str], uri: str | None) -> AsyncIterator[Registry]:
+    """The registry for callers inside an event loop."""
+    from rondel.tracking import TrackingClient, ensure_server
+
+    async with (
+        ensure_server(root, environ, experiment="Default", uri=uri) as session,
+        TrackingClient((await session.ready()).endpoint) as client,
+    ):
+        yield registry(client)
+
+
+async def list_models(source: Registry, model: str | None, *, as_json: bool = False) -> list[str]:
+    """All models, or the versions of one, with aliases, gate, metrics and commit."""
+    names = [model] if model else sorted(await source.names())
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        aliases = await source.aliases(name)
+        versions = await source.versions(name)
+        if model and not versions:
+            await find(source, name)  # says that there is no such model, and which there are
+        rows += [_row(version, aliases) for version in versions]
+    if as_json:
+        return json.dumps(rows, indent=2).splitlines()
+    if not rows:
+        return ["no models are registered yet"]
+    shown = [
+        (
+            row["model"], row["version"], ", ".join(row["aliases"]), row["gate"], row["created"],
+            row["commit"][:12] + ("+" if row["dirty"] else ""), row["shown"],
+        )
+        for row in rows
+    ]  # fmt: skip
+    return _columns([("MODEL", "VERSION", "ALIASES", "GATE", "CREATED", "COMMIT", "METRICS"), *shown])
+
+
+async def show(source: Registry, reference: str, *, as_json: bool = False) -> list[str]:
+    """One version with its lineage down to data files and commit."""
+    version = await find(source, reference)
+    aliases = await source.aliases(version.model)
+    lineage = Lineage.from_tags(version.tags)
+    if as_json:
+        document = {**_row(version, aliases), "lineage": asdict(lineage), "source": version.source}
+        return json.dumps(document, indent=2, default=dict).splitlines()
+    facts = {
+        "model": f"{version.model} version {version.version}",
+        "aliases": ", ".join(_aliases(version, aliases)) or "none",
+        "created": _time(version.created_ms),
+        "source": version.source,
+        "commit": (lineage.git_commit or "not recorded")
+        + (" with uncommitted changes" if lineage.git_dirty else ""),
+        "repository": lineage.git_remote,
+        "image": lineage.image,
+        "run": lineage.run,
+        "capsule": lineage.capsule,
+        "CI job": lineage.ci_job,
+        "MLflow run": version.run_id,
+        "gate": lineage.gate,
+    }
+    lines = [f"{name:11} {text}" for name, text in facts.items() if text]
+    lines += [f"{'':11} {rule}" for rule in lineage.gate_rules]
+    for title, values in (
+        ("metrics", {name: f"{value:.6g}" for name, value in lineage.metrics.items()}),
+        ("parameters", {name: str(value) for name, value in lineage.params.items()}),
+        ("data that it was made from", lineage.inputs),
+        ("data that its stages made", lineage.outputs),
+    ):
+        if values:
+            width = max(map(len, values))
+            lines += ["", title, *(f"  {name.ljust(width)}  {values[name]}" for name in sorted(values))]
+    return lines
+
+
+async def history(
+    source: Registry, model: str, *, at: str | None = None, alias: str = "champion"
+) -> list[str]:
+    """Who moved what, when and why; or with ``at`` which version the alias pointed at then."""
+    name, wanted, _ = split_reference(model)
+    log = await whole_ledger(source, name)
+    if at is not None:
+        moment = parse_time(at)
+        version = champion_at(log.entries, wanted or alias, moment)
+        return [version or f"none: {name}@{wanted or alias} pointed at nothing at {moment}"]
+    if not log.entries:
+        await find(source, name)
+        return [f"no alias of {name} has been moved yet"]
+    rows = [
+        (
+            entry.at, entry.who, entry.action + (" (forced)" if entry.forced else ""), entry.alias,
+            f"{entry.old or '-'} → {entry.new or '-'}", entry.reason,
+        )
+        for entry in log.entries
+        if not wanted or entry.alias == wanted
+    ]  # fmt: skip
+    lines = _columns([("WHEN", "WHO", "WHAT", "ALIAS", "FROM → TO", "WHY"), *rows])
+    lines += [f"lost a race: {entry.at} {entry.who} {entry.alias} → {entry.new}" for entry in log.lost]
+    now = await source.aliases(name)
+    for key, version in sorted(now.items()):
+        logged = champion_at(log.entries, key, "9999")
+        if logged != version:
+            lines.append(
+                f"note: {key} points at {version}, the log says {logged or 'nothing'}: it was moved outside"
+                " of Rondel, or a move was cut off"
+            )
+    return lines
+
+
+async def promote_model(
+    source: Registry,
+    reference: str,
+    *,
+    root: Path,
+    environ: Mapping[str, str],
+    to: str = "champion",
+    force: bool = False,
+    reason: str = "",
+    remote: str | None = None,
+) -> list[str]:
+    """``rondel promote``; raises what :func:`rondel.registry.promote.promote` raises."""
+    who = gather.whoami(root, environ)
+    moved = await promote.promote(
+        source,
+        reference,
+        root=root,
+        environ=environ,
+        who=who,
+        to=to,
+        force=force,
+        reason=reason,
+        remote=remote,
+    )
+    return [*(f"overridden: {each}" for each in moved.overridden), _sentence(moved)]
+
+
+async def rollback_model(
+    source: Registry,
+    model: str,
+    *,
+    root: Path,
+    environ: Mapping[str, str],
+    steps: int = 1,
+    reason: str = "",
+    alias: str = "champion",
+) -> list[str]:
+    """``rondel rollback``; raises what :func:`rondel.registry.promote.rollback` raises."""
+    who = gather.whoami(root, environ)
+    moved = await promote.rollback(source, model, who=who, alias=alias, steps=steps, reason=reason)
+    return [_sentence(moved)]
+
+
+def _sentence(moved: promote.Moved) -> str:
+    if moved.entry is None:
+        return f"{moved.model}@{moved.alias} is version {moved.new} already"
+    before = f"; before it was version {moved.old}" if moved.old else ""
+    return f"{moved.model}@{moved.alias} is now version {moved.new}{before}"
+
+
+def _row(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
+    lineage = Lineage.from_tags(version.tags)
+    plain = [(name, value) for name, value in lineage.metrics.items() if "[" not in name and "." not in name]
+    judged = [pair for pair in plain if any(pair[0] in rule for rule in lineage.gate_rules)]
+    shown = [f"{name}={value:.4g}" for name, value in (judged or plain)[:_SHOWN_METRICS]]
+    return {
+        "model": version.model,
+        "version": version.version,
+        "aliases": _aliases(version, aliases),
+        "gate": lineage.gate,
+        "created": _time(version.created_ms),
+        "commit": lineage.git_commit,
+        "dirty": lineage.git_dirty and bool(lineage.git_commit),
+        "metrics": dict(lineage.metrics),
+        "shown": " ".join(shown),
+    }
+
+
+def _aliases(version: ModelVersion, aliases: Mapping[str, str]) -> list[str]:
+    return sorted(alias for alias, target in aliases.items() if target == version.version)
+
+
+def _time(milliseconds: int) -> str:
+    if not milliseconds:
+        return ""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -1,0 +1,70 @@
+"""The lineage of a model from what is on disk: DVC's files and git, as they are after the run's stages."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from rondel.data import load_project
+from rondel.data.inputs import entry_outs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def data_lineage(root: Path) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+    """Inputs, outputs and parameters by ``dvc.lock``: path to ``md5:…``, dotted name to value.
+
+    Inputs are files that were added to DVC; outputs what its stages made and
+    its cache keeps. Code and metrics are git's and are not listed.
+    """
+    project = load_project(root)
+    inputs = {path: _prefixed(each.hash) for path, each in project.tracked.items() if each.hash}
+    outputs: dict[str, str] = {}
+    params: dict[str, Any] = {}
+    for address, stage in project.stages.items():
+        entry = project.lock.get(address) or project.lock.get(stage.name)
+        if entry is None:
+            continue
+        hashes = entry_outs(stage, entry)
+        for out in stage.outs:
+            if out.cached and out.push and hashes.get(out.path):
+                outputs[out.path] = _prefixed(hashes[out.path])
+        for values in (entry.get("params") or {}).values():
+            params |= values
+    return inputs, outputs, params
+
+
+def commit_known(root: Path, commit: str) -> bool | None:
+    """Whether the repository here has the commit; None where there is no repository."""
+    inside = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=root, capture_output=True, check=False)
+    if inside.returncode != 0:
+        return None
+    found = subprocess.run(
+        ["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=root, capture_output=True, check=False
+    )
+    return found.returncode == 0
+
+
+def whoami(root: Path, environ: Mapping[str, str]) -> str:
+    """Who acts: in CI the person whom the CI names, else git's user, else the login."""
+    for variable in ("GITLAB_USER_LOGIN", "BUILD_USER_ID", "CHANGE_AUTHOR", "GITHUB_ACTOR"):
+        if environ.get(variable):
+            return environ[variable]
+    found = subprocess.run(
+        ["git", "config", "user.email"], cwd=root, capture_output=True, text=True, check=False
+    )
+    if found.returncode == 0 and found.stdout.strip():
+        return found.stdout.strip()
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _prefixed(digest: str) -> str:
+    return digest if ":" in digest else f"md5:{digest}"

@@ -1,0 +1,160 @@
+"""Where a model version came from: its tags, its card, and whether that is enough to trust it; pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TAG_LIMIT = 4900
+CARD_LIMIT = 4900
+
+REGISTRATION = "rondel.registration"
+GATE = "rondel.gate"
+METRICS = "rondel.metrics"
+_LIMITS = """It was measured on the data above and on nothing else: other places, times or
+populations are not covered. Slices that are not listed were not looked at."""
+_TEXTS = {
+    "git_commit": "rondel.git.commit",
+    "git_remote": "rondel.git.remote",
+    "image": "rondel.image",
+    "run": "rondel.run",
+    "capsule": "rondel.capsule",
+    "ci_job": "rondel.ci.job",
+    "pipeline": "rondel.pipeline",
+}
+_DOCUMENTS = {
+    "inputs": "rondel.data.in",
+    "outputs": "rondel.data.out",
+    "params": "rondel.params",
+    "metrics": METRICS,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """What a version was made from and how it was judged.
+
+    ``inputs`` and ``outputs`` map paths to DVC hashes. ``gate`` is ``passed``,
+    ``failed`` or ``none``; ``gate_rules`` says each rule's fate in words.
+    """
+
+    run: str = ""
+    pipeline: str = ""
+    git_commit: str = ""
+    git_dirty: bool = False
+    git_remote: str = ""
+    image: str = ""
+    capsule: str = ""
+    ci_job: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    gate: str = "none"
+    gate_rules: Sequence[str] = ()
+
+    def tags(self) -> dict[str, str]:
+        """The tags of a version. What is too long for one goes to further ones, ``NAME.1`` and so on."""
+        tags = {tag: str(getattr(self, name)) for name, tag in _TEXTS.items() if getattr(self, name)}
+        tags["rondel.git.dirty"] = "true" if self.git_dirty else "false"
+        tags[GATE] = self.gate
+        for number, rule in enumerate(self.gate_rules, start=1):
+            tags[f"{GATE}.rule.{number:02d}"] = rule[:TAG_LIMIT]
+        for name, tag in _DOCUMENTS.items():
+            tags |= _split(tag, json.dumps(dict(getattr(self, name)), sort_keys=True, default=str))
+        return tags
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Self:
+        """The lineage that :meth:`tags` wrote, as far as the tags hold it."""
+        fields: dict[str, Any] = {name: tags.get(tag, "") for name, tag in _TEXTS.items()}
+        for name, tag in _DOCUMENTS.items():
+            fields[name] = _document(_joined(tags, tag))
+        rules = sorted(key for key in tags if key.startswith(f"{GATE}.rule."))
+        return cls(
+            **fields,
+            git_dirty=tags.get("rondel.git.dirty") != "false",
+            gate=tags.get(GATE, "none"),
+            gate_rules=tuple(tags[key] for key in rules),
+        )
+
+
+def objections(lineage: Lineage, *, missing: Sequence[str], commit_known: bool | None = None) -> list[str]:
+    """Why this version must not become champion; none when it may.
+
+    ``missing`` are the data files that the remote does not hold; ``commit_known``
+    is whether the repository here has the commit, None where there is none.
+    """
+    found = []
+    if lineage.gate != "passed":
+        found.append("it never went through a gate" if lineage.gate == "none" else "its gate was not passed")
+    if lineage.git_dirty:
+        found.append("it was made from a tree with uncommitted changes")
+    if not lineage.git_commit:
+        found.append("its git commit is not recorded")
+    elif commit_known is False:
+        found.append(f"its commit {lineage.git_commit[:12]} is not in this repository: fetch it first")
+    if not lineage.inputs and not lineage.outputs:
+        found.append("the hashes of its data are not recorded")
+    if not lineage.image:
+        found.append("the image that it was made in is not recorded")
+    if not lineage.run:
+        found.append("the run that made it is not recorded")
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        found.append(f"its data is not in the remote: {shown}; `dvc push` brings it there")
+    return found
+
+
+def model_card(model: str, lineage: Lineage) -> str:
+    """The version's description: a short model card in Markdown."""
+    code = f"commit `{lineage.git_commit[:12]}`" if lineage.git_commit else "an unknown commit"
+    dirty = " **with uncommitted changes**" if lineage.git_dirty else ""
+    plain = {name: value for name, value in lineage.metrics.items() if "[" not in name}
+    sliced = {name: value for name, value in lineage.metrics.items() if "[" in name}
+    parts = [
+        f"# {model}",
+        f"Made by run `{lineage.run or '?'}` of `{lineage.pipeline or '?'}` from {code}{dirty}"
+        + (f", [CI job]({lineage.ci_job})" if lineage.ci_job else "")
+        + f". Image: `{lineage.image or '?'}`.",
+        "## Gate: " + lineage.gate + "\n\n" + "\n".join(f"- {rule}" for rule in lineage.gate_rules),
+        "## Metrics\n\n" + _table("metric", plain),
+        "## Slices\n\n" + _table("metric", sliced) if sliced else "",
+        "## Data\n\n" + "\n".join(f"- `{path}` {digest}" for path, digest in lineage.inputs.items()),
+        "## Parameters\n\n" + "\n".join(f"- `{name}` = {value}" for name, value in lineage.params.items()),
+        f"## Limits\n\n{_LIMITS}",
+    ]
+    card = "\n\n".join(part for part in parts if part)
+    return card if len(card) <= CARD_LIMIT else card[: CARD_LIMIT - 2] + "\n…"
+
+
+def _table(head: str, values: Mapping[str, float]) -> str:
+    if not values:
+        return "none recorded"
+    rows = [f"| {name} | {value:.6g} |" for name, value in sorted(values.items())]
+    return "\n".join([f"| {head} | value |", "|---|---:|", *rows])
+
+
+def _split(tag: str, text: str) -> dict[str, str]:
+    parts = [text[start : start + TAG_LIMIT] for start in range(0, len(text), TAG_LIMIT)]
+    return {tag if number == 0 else f"{tag}.{number}": part for number, part in enumerate(parts)}
+
+
+def _joined(tags: Mapping[str, str], tag: str) -> str:
+    text, number = tags.get(tag, ""), 1
+    while f"{tag}.{number}" in tags:
+        text += tags[f"{tag}.{number}"]
+        number += 1
+    return text
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,108 @@
+"""Promotion and rollback with their conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rondel.errors import ConfigurationError, GateFailed
+from rondel.registry.gather import commit_known
+from rondel.registry.lineage import Lineage, objections
+from rondel.registry.move import find, move, rollback_target, split_reference, whole_ledger
+from rondel.registry.remote import missing_in_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.registry.store import Registry
+    from rondel.tracking.ledger import Entry
+    from rondel.tracking.models import ModelVersion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """What a promotion or a rollback did; ``entry`` is None when the alias pointed there already."""
+
+    model: str
+    alias: str
+    old: str
+    new: str
+    entry: Entry | None
+    overridden: tuple[str, ...] = ()
+
+
+async def promote(
+    registry: Registry,
+    reference: str,
+    *,
+    root: Path,
+    environ: Mapping[str, str],
+    who: str,
+    to: str = "champion",
+    force: bool = False,
+    reason: str = "",
+    remote: str | None = None,
+    run: str = "",
+) -> Moved:
+    """Move ``to`` to the version that ``reference`` means (a bare name: its challenger).
+
+    Raises GateFailed with every condition that is not met; ``force`` overrides
+    them and needs a reason, and both go into the log.
+    """
+    if force and not reason.strip():
+        raise ConfigurationError("--force needs a reason", hint="add --reason 'why it has to be'")
+    name, alias, version = split_reference(reference)
+    wanted = reference if alias or version else f"{name}@challenger"
+    found = await find(registry, wanted)
+    against = conditions(found, root=root, environ=environ, remote=remote)
+    if against and not force:
+        raise GateFailed(
+            f"version {found.version} of {name!r} must not become {to}",
+            why="\n".join(f"- {each}" for each in against),
+            hint="make the version anew with these met, or override with --force --reason TEXT",
+        )
+    old = (await registry.aliases(name)).get(to, "")
+    note = reason if not against else f"{reason} [overridden: {'; '.join(against)}]"
+    entry = await move(
+        registry,
+        name,
+        alias=to,
+        new=found.version,
+        who=who,
+        action="promote",
+        reason=note,
+        forced=bool(against),
+        run=run or found.tags.get("rondel.run", ""),
+    )
+    return Moved(model=name, alias=to, old=old, new=found.version, entry=entry, overridden=tuple(against))
+
+
+async def rollback(
+    registry: Registry, model: str, *, who: str, alias: str = "champion", steps: int = 1, reason: str = ""
+) -> Moved:
+    """Return the alias to what it pointed at ``steps`` promotions ago.
+
+    A version that was champion once needs no gate again: taking back must work
+    when nothing else does.
+    """
+    log = await whole_ledger(registry, model)
+    old = (await registry.aliases(model)).get(alias, "")
+    target = rollback_target(log.entries, alias, old, steps, model)
+    if await registry.version(model, target) is None:
+        raise ConfigurationError(
+            f"version {target} of {model!r} is gone from the registry",
+            hint=f"go further back: rondel rollback {model} --steps {steps + 1}",
+        )
+    entry = await move(registry, model, alias=alias, new=target, who=who, action="rollback", reason=reason)
+    return Moved(model=model, alias=alias, old=old, new=target, entry=entry)
+
+
+def conditions(
+    version: ModelVersion, *, root: Path, environ: Mapping[str, str], remote: str | None = None
+) -> list[str]:
+    """What speaks against promoting a version; the remote is asked for its data."""
+    lineage = Lineage.from_tags(version.tags)
+    missing = missing_in_remote(root, {**lineage.inputs, **lineage.outputs}, environ, url=remote)
+    known = commit_known(root, lineage.git_commit) if lineage.git_commit else None
+    return objections(lineage, missing=missing, commit_known=known)

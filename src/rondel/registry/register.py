@@ -1,0 +1,108 @@
+"""Registration: a new version with its lineage, once for each run however often it is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rondel.errors import DataError
+from rondel.registry.lineage import REGISTRATION, Lineage, model_card
+from rondel.registry.move import move
+from rondel.tracking import TrackingRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.registry.store import Registry
+    from rondel.tracking import RunHandle, TrackingClient
+    from rondel.tracking.models import ModelVersion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSource:
+    """A model that a run logged: its address, the run, and MLflow's id of the logged model if it has one."""
+
+    uri: str
+    run_id: str
+    model_id: str = ""
+
+
+async def find_model(
+    client: TrackingClient, runs: Iterable[RunHandle], *, artifact: str | None = None
+) -> ModelSource:
+    """The model that one of these runs logged, the last run that has one; DataError when none has.
+
+    ``artifact`` names it where a run logged several.
+    """
+    handles = list(runs)
+    if client.endpoint.kind == "gitlab":
+        if not handles:
+            raise _no_model(client)
+        return ModelSource(uri=handles[-1].artifact_uri, run_id=handles[-1].run_id)
+    for run in reversed(handles):
+        experiment = run.experiment_id or (await client.get_run(run.run_id)).handle.experiment_id
+        body = {"experiment_ids": [experiment], "filter": f"source_run_id = '{run.run_id}'"}
+        try:
+            found = await client.call("POST", "logged-models/search", body=body, repeatable=True)
+        except TrackingRefused as refusal:
+            if refusal.code == "ENDPOINT_NOT_FOUND":  # before MLflow 3 models were artifacts of runs
+                return ModelSource(uri=f"runs:/{run.run_id}/{artifact or 'model'}", run_id=run.run_id)
+            raise
+        models = [row["info"] for row in found.get("models") or []]
+        if artifact:
+            models = [info for info in models if info.get("name") == artifact]
+        if models:
+            newest = max(models, key=lambda info: int(info.get("creation_timestamp_ms") or 0))
+            return ModelSource(
+                uri=f"models:/{newest['model_id']}", run_id=run.run_id, model_id=str(newest["model_id"])
+            )
+    raise _no_model(client)
+
+
+async def register(
+    registry: Registry,
+    model: str,
+    source: ModelSource,
+    lineage: Lineage,
+    *,
+    who: str,
+    alias: str | None = "challenger",
+) -> ModelVersion:
+    """Make a version and set the alias; what a crashed attempt of the same run did is taken up."""
+    key = f"{lineage.run}/{model}/{source.model_id or source.run_id}"
+    version = None
+    for known in await registry.versions(model):
+        if known.tags.get(REGISTRATION) == key:
+            version = known
+            break
+    if version is None:
+        tags = {**lineage.tags(), REGISTRATION: key}
+        version = await registry.create(
+            model,
+            source=source.uri,
+            run_id=source.run_id,
+            model_id=source.model_id,
+            tags=tags,
+            card=model_card(model, lineage),
+        )
+    if alias:
+        await move(
+            registry,
+            model,
+            alias=alias,
+            new=version.version,
+            who=who,
+            action="register",
+            reason=f"run {lineage.run}",
+            run=lineage.run,
+        )
+        version = replace(version, aliases=tuple(sorted({*version.aliases, alias})))
+    return version
+
+
+def _no_model(client: TrackingClient) -> DataError:
+    return DataError(
+        "there is no model to register",
+        why=f"none of the stages that ran before logged one to {client.endpoint.uri}.",
+        hint="log it in the training stage, for example with mlflow.sklearn.log_model(model, name='model')",
+    )

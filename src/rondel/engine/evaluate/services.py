@@ -345,7 +345,9 @@ class Services:
         """Each service once, with the names it has for one container: aliases come before hostnames."""
         taken = {own}
         named: dict[int, tuple[Running, list[str]]] = {}
-        everyone = [(name, running) for running in self._running.values() for name in running.names]
+        # Inside a service's network, a listener for a service that it does not use could take its port.
+        others = () if own else self._running.values()
+        everyone = [(name, running) for running in others for name in running.names]
         bound = [(name, running) for _, running in users for name in running.names]
         for name, running in [*users, *bound, *everyone]:
             if name and name not in taken and not isinstance(running.service, Tunnel):

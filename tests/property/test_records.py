@@ -45,10 +45,16 @@ stage_records = st.builds(
     parameters=st.dictionaries(texts, values, max_size=2),
     inputs=hashes,
     outputs=hashes,
-    uses=st.lists(st.builds(UseRecord, kind=texts, name=texts, details=st.dictionaries(texts, values)), max_size=2),
-    commands=st.lists(st.builds(CommandRecord, args=st.lists(texts), exit_code=st.none() | st.integers(-1, 255))),
+    uses=st.lists(
+        st.builds(UseRecord, kind=texts, name=texts, details=st.dictionaries(texts, values)), max_size=2
+    ),
+    commands=st.lists(
+        st.builds(CommandRecord, args=st.lists(texts), exit_code=st.none() | st.integers(-1, 255))
+    ),
     metrics=st.dictionaries(texts, numbers, max_size=2),
-    verdicts=st.lists(st.builds(VerdictRecord, passed=st.booleans(), metrics=st.dictionaries(texts, numbers))),
+    verdicts=st.lists(
+        st.builds(VerdictRecord, passed=st.booleans(), metrics=st.dictionaries(texts, numbers))
+    ),
     mlflow=st.none() | st.builds(MlflowRun, run_id=texts, url=maybe),
     image=st.none() | st.builds(Image, reference=texts, digest=maybe, recipe=hashes),
     exit_code=st.none() | st.integers(-1, 255),

@@ -28,12 +28,12 @@ def code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     queue: list[tuple[str, Any]] = [(body.__qualname__, body)]
-    seen: set[int] = set()
+    seen: set[tuple[str, int]] = set()
     while queue:
         name, value = queue.pop()
-        if id(value) in seen:
+        if (name, id(value)) in seen:
             continue
-        seen.add(id(value))
+        seen.add((name, id(value)))
         text = _text(value, root)
         if text is None:
             continue

@@ -109,7 +109,7 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
         return error
     lines: list[str] = []
     if isinstance(error, StageFailed):
-        what = error.what
+        what = error.what if stage.name in error.what else f"stage {stage.name!r}: {error.what}"
         lines += (error.why or "").splitlines()
     elif type(error).__name__ == "ExecError" and hasattr(error, "exit_code"):
         what, lines = _exec_error(error, stage, recorder)

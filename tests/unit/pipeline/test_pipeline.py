@@ -36,7 +36,12 @@ def test_a_decorator_works_bare_and_with_arguments() -> None:
 
     first, second = pipeline.stages()
     assert (first.name, first.kind, first.doc, first.needs) == ("load-data", "pure", "Loads.", ())
-    assert (second.name, second.kind, second.needs, second.timeout) == ("publish", "effect", ("load-data",), 5)
+    assert (second.name, second.kind, second.needs, second.timeout) == (
+        "publish",
+        "effect",
+        ("load-data",),
+        5,
+    )
 
 
 def test_a_declaration_knows_its_line() -> None:
@@ -99,7 +104,9 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
     text = caught.value.render()
     lines = [stage.place.line for stage in pipeline.declared]
     assert "2 mistakes" in text
-    assert f":{lines[0]}: stage 'train' needs 'prepair', which does not exist (did you mean 'prepare'?)" in text
+    assert (
+        f":{lines[0]}: stage 'train' needs 'prepair', which does not exist (did you mean 'prepare'?)" in text
+    )
     assert f":{lines[2]}: stage 'prepare' is declared twice; the first is at" in text
 
 
@@ -174,4 +181,6 @@ def test_context_calls_are_found_in_the_source() -> None:
 def test_one_liners_say_what_they_use() -> None:
     pipeline = Pipeline()
     fit = pipeline.mlflow("train", alpha=0.5)
-    assert [(use.kind, use.name, dict(use.details)) for use in fit.uses] == [("mlflow", "train", {"alpha": 0.5})]
+    assert [(use.kind, use.name, dict(use.details)) for use in fit.uses] == [
+        ("mlflow", "train", {"alpha": 0.5})
+    ]

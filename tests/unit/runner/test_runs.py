@@ -238,9 +238,7 @@ def test_keep_going_lets_independent_stages_end(project: FakeProject) -> None:
     pipeline, ground = fork()
     settings = Settings(root=project.root, keep_going=True, jobs=4)
     services = FakeServices(ground)
-    result = run_with_fakes(
-        pipeline, "after", "slow", project=project, services=services, settings=settings
-    )
+    result = run_with_fakes(pipeline, "after", "slow", project=project, services=services, settings=settings)
     assert states(result) == {"broken": "failed", "after": "skipped", "slow": "ran"}
     assert result.capsule.stage("after").reason == "broken failed"
     assert result.exit_code == 10

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rondel.cli.arguments import parse
+from rondel.errors import ConfigurationError
+from rondel.settings import OPTIONS, Settings, find_root, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(root: Path, text: str) -> None:
+    (root / "pyproject.toml").write_text(text)
+
+
+def test_defaults_need_no_file(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+    assert settings.engine == "auto"
+    assert settings.cache is True
+    assert settings.sources == {}
+    assert settings.name == tmp_path.name
+
+
+def test_the_projects_name_is_the_default_name(tmp_path: Path) -> None:
+    write(tmp_path, '[project]\nname = "delays"\n')
+    assert load_settings(tmp_path).name == "delays"
+
+
+def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.rondel]\njobs = 1\n[tool.rondel.engine]\nkind = "dagger"\n')
+    assert load_settings(tmp_path).jobs == 1
+    environ = {"RONDEL_JOBS": "2", "RONDEL_ENGINE": "embedded"}
+    settings = load_settings(tmp_path, {"jobs": 3}, environ)
+    assert (settings.jobs, settings.engine) == (3, "embedded")
+    assert settings.sources == {"jobs": "the command line", "engine": "RONDEL_ENGINE"}
+
+
+def test_a_key_of_the_file_is_its_source(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.rondel]\njobs = 1\n")
+    assert load_settings(tmp_path).sources == {"jobs": "pyproject.toml [tool.rondel] jobs"}
+
+
+def test_all_mistakes_are_told_with_their_places(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.rondel]\njobz = 1\ncache = "perhaps"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(tmp_path, {}, {"RONDEL_JOBS": "many", "RONDEL_ENGINE": "docker"})
+    text = caught.value.render()
+    assert "4 settings are wrong" in text
+    assert "[tool.rondel] jobz: there is no such option (did you mean 'jobs'?)" in text
+    assert "[tool.rondel] cache: 'perhaps' is neither true nor false" in text
+    assert "RONDEL_JOBS: 'many' is not a whole number" in text
+    assert "RONDEL_ENGINE: 'docker' is none of auto, dagger, embedded" in text
+
+
+def test_broken_toml_names_the_file(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.rondel\n")
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        load_settings(tmp_path)
+
+
+def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}, {"MLFLOW_TRACKING_URI": ""}).tracking_uri is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("1", True), ("woodpecker", True), ("false", False)]
+)
+def test_ci_is_known_by_its_variable(tmp_path: Path, text: str, expected: bool) -> None:
+    assert load_settings(tmp_path, {}, {"CI": text}).ci is expected
+
+
+def test_lists_are_read_from_text_and_toml(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.rondel]\nsecrets = ["A", "B"]\n[tool.rondel.build-args]\nPYTHON = "3.12"\n')
+    settings = load_settings(tmp_path)
+    assert settings.secrets == ("A", "B")
+    assert settings.build_args == (("PYTHON", "3.12"),)
+    assert load_settings(tmp_path, {}, {"RONDEL_SECRETS": "X, Y Z"}).secrets == ("X", "Y", "Z")
+
+
+def test_the_root_is_the_nearest_project_above(tmp_path: Path) -> None:
+    write(tmp_path, "")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert find_root(tmp_path / "a" / "b") == tmp_path
+
+
+def test_flags_are_read_between_and_after_targets() -> None:
+    arguments = parse(
+        ["train", "--only", "-P", "a.b=1", "evaluate", "-P", "c=x=y", "--no-cache"], program="p"
+    )
+    assert arguments.targets == ("train", "evaluate")
+    assert arguments.flags == {"only": True, "params": (("a.b", "1"), ("c", "x=y")), "cache": False}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--nocache"], "there is no flag --nocache\n  → did you mean '--no-cache'?"),
+        (["--jobs", "x"], "'x' is not a whole number"),
+        (["-P", "max_iter"], "does not have the form NAME=VALUE"),
+        (["--engine", "docker"], "'docker' is none of"),
+        (["--from"], "expected one argument"),
+    ],
+)
+def test_a_wrong_flag_is_explained(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(words, program="p")
+    assert message in caught.value.render()
+
+
+def test_every_option_is_declared_once() -> None:
+    for each in ("flags", "env", "key"):
+        values: list[Any] = [getattr(option, each) for option in OPTIONS if getattr(option, each)]
+        flat = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
+        assert len(flat) == len(set(flat)), each
+
+
+def test_every_field_but_two_is_an_option() -> None:
+    assert {each.name for each in fields(Settings)} - {option.name for option in OPTIONS} == {
+        "root",
+        "sources",
+    }
+
+
+names = st.from_regex(r"[a-z][a-z_.]{0,10}", fullmatch=True)
+
+
+@given(
+    only=st.booleans(),
+    from_=st.none() | names,
+    params=st.lists(
+        st.tuples(names, st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)), max_size=3
+    ),
+    cache=st.booleans(),
+    keep_going=st.booleans(),
+    engine=st.sampled_from(["auto", "dagger", "embedded"]),
+    push=st.none() | st.booleans(),
+    jobs=st.integers(0, 64),
+)
+def test_arguments_give_the_same_settings_again(
+    tmp_path_factory: pytest.TempPathFactory, **values: Any
+) -> None:
+    values["params"] = tuple(values["params"])
+    root = tmp_path_factory.getbasetemp()
+    settings = replace(Settings(root=root), **values)
+    flags = parse(settings.arguments(), program="p").flags
+    assert replace(load_settings(root, flags), sources={}, name="") == settings

@@ -178,7 +178,9 @@ def _start_helper(count: int, map_users: list[str], map_groups: list[str]) -> tu
             os.read(wait, 1)
             status = 0
             for command in (map_users, map_groups):
-                done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                done = subprocess.run(
+                    command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
                 status = status or done.returncode
         finally:
             os._exit(status)

@@ -23,9 +23,9 @@ import stat
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
@@ -34,6 +34,9 @@ from rondel.engine.images import platforms
 from rondel.engine.images.model import ImageConfig
 from rondel.engine.store import Draft, Snapshot, Store
 from rondel.engine.store.files import remove_tree, write_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _VERSION = 2  # of what is made below; part of the layer's key
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -159,13 +162,17 @@ def installed_packages() -> list[str]:
     found = []
     for block in _text("/var/lib/dpkg/status").split("\n\n"):
         fields = dict(
-            line.split(": ", 1) for line in block.splitlines() if line.startswith(("Package: ", "Version: ", "Arch"))
+            line.split(": ", 1)
+            for line in block.splitlines()
+            if line.startswith(("Package: ", "Version: ", "Arch"))
         )
         if "Package" in fields:
             found.append(" ".join(fields.get(name, "") for name in ("Package", "Version", "Architecture")))
     for path in ("/lib/apk/db/installed", "/usr/lib/apk/db/installed"):
-        for block in _text(path).split("\n\n"):
-            found.append(" ".join(line[2:] for line in block.splitlines() if line[:2] in ("P:", "V:")))
+        found += [
+            " ".join(line[2:] for line in block.splitlines() if line[:2] in ("P:", "V:"))
+            for block in _text(path).split("\n\n")
+        ]
     for path in ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite"):
         with contextlib.suppress(OSError):
             status = os.stat(path)
@@ -214,8 +221,8 @@ async def _build(store: Store, interpreter: Interpreter) -> Snapshot:
             await anyio.to_thread.run_sync(remove_tree, path)
     async with store.draft(snapshot) as draft:
         await anyio.to_thread.run_sync(_fit_python, draft, interpreter)
-        for path in hidden:
-            draft.remove(path)
+        for private in hidden:
+            draft.remove(private)
         return await draft.commit()
 
 
@@ -315,7 +322,11 @@ def _presentable(relative: str, status: os.stat_result) -> bool:
         return True
     if stat.S_ISDIR(status.st_mode):
         return bool(status.st_mode & stat.S_IXOTH)
-    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH or status.st_size > _LARGEST_FILE:
+    if (
+        not stat.S_ISREG(status.st_mode)
+        or not status.st_mode & stat.S_IROTH
+        or status.st_size > _LARGEST_FILE
+    ):
         return False
     if relative == "pip.conf":
         with contextlib.suppress(OSError):
@@ -325,7 +336,9 @@ def _presentable(relative: str, status: os.stat_result) -> bool:
 
 def name_is_private(name: str) -> bool:
     """Whether a file's name says that it is a key or a list of credentials."""
-    return name.endswith((".key", ".keytab", ".p12", ".pfx", ".jks")) or name.startswith((".netrc", "id_", ".git"))
+    return name.endswith((".key", ".keytab", ".p12", ".pfx", ".jks")) or name.startswith(
+        (".netrc", "id_", ".git")
+    )
 
 
 def system_accounts(text: str) -> str:
@@ -373,7 +386,7 @@ def _make_folders(target: Path, grafts: dict[str, str]) -> None:
             for item in inner:
                 if not os.access(item.path, os.R_OK | os.X_OK):
                     continue
-                copy = f"{target}{path}{item.path[len(source):]}"
+                copy = f"{target}{path}{item.path[len(source) :]}"
                 os.mkdir(copy, 0o755)
                 os.chmod(copy, stat.S_IMODE(item.stat().st_mode) | 0o700)
                 waiting.append(item.path)
@@ -400,7 +413,13 @@ def _fit_python(draft: Draft, interpreter: Interpreter) -> None:
         _unpack_pip(draft, packages)
     short = f"python{sys.version_info.major}.{sys.version_info.minor}"
     python = f'exec "{interpreter.program}"'
-    for name, command in (("python", ""), ("python3", ""), (short, ""), ("pip", " -m pip"), ("pip3", " -m pip")):
+    for name, command in (
+        ("python", ""),
+        ("python3", ""),
+        (short, ""),
+        ("pip", " -m pip"),
+        ("pip3", " -m pip"),
+    ):
         if interpreter.outside and draft.view.lookup(f"{interpreter.prefix}/bin/{name}") is None:
             _script(draft, f"{interpreter.prefix}/bin/{name}", python + command)
         if interpreter.outside or draft.view.lookup(f"/usr/bin/{name}") is None:
@@ -427,7 +446,7 @@ def _unpack_pip(draft: Draft, folder: str) -> None:
     wheels += Path("/usr/share/python-wheels").glob("pip-*.whl")
     if not wheels:
         return
-    with zipfile.ZipFile(sorted(wheels)[-1]) as archive:
+    with zipfile.ZipFile(max(wheels)) as archive:
         for member in archive.infolist():
             if not member.is_dir() and ".." not in member.filename.split("/"):
                 draft.write(f"{folder}/{member.filename}", archive.read(member))

@@ -6,10 +6,14 @@ hold the environment, and with it secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.users import User
+from rondel.engine.sandbox.spec import ExecRefused
+from rondel.engine.sandbox.users import ROOT, User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CAPABILITIES = (
     "CAP_AUDIT_WRITE",
@@ -86,7 +90,7 @@ class Plan:
     env: tuple[tuple[str, str], ...]
     cwd: str
     hostname: str
-    user: User = User()
+    user: User = ROOT
     nested_user: bool = False
     private_network: bool = False
     init: bool = True
@@ -114,6 +118,13 @@ def options(plan: Plan) -> list[str]:
     for name, value in plan.env:
         found += ["--setenv", name, value]
     return [*found, "--chdir", plan.cwd]
+
+
+def packed(values: list[str]) -> bytes:
+    """Options as bwrap reads them: each ended by NUL. One that holds a NUL would become two: refused."""
+    if any("\0" in value for value in values):
+        raise ExecRefused("a path, argument or variable of the command contains a NUL byte")
+    return "".join(f"{value}\0" for value in values).encode("utf-8", "surrogateescape")
 
 
 def command_line(plan: Plan) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.spec import Limits
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.engine.sandbox.spec import Limits
 
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD = 100_000
@@ -57,7 +60,7 @@ def own_groups(text: str, root: Path = _ROOT) -> tuple[bool, Mapping[str, Path]]
             groups.setdefault("", root / path.strip("/"))
     if unified:
         folder = groups.get("", root)
-        groups = {name: folder for name in ("memory", "cpu", "pids")}
+        groups = dict.fromkeys(("memory", "cpu", "pids"), folder)
     return unified, groups
 
 

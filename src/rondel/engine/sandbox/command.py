@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.tree import Tree, TreeNode
-from rondel.engine.sandbox.users import User
 from rondel.engine.store.errors import PathError
 from rondel.engine.store.paths import join
+
+if TYPE_CHECKING:
+    from rondel.engine.sandbox.tree import Tree, TreeNode
+    from rondel.engine.sandbox.users import User
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ELF = b"\x7fELF"

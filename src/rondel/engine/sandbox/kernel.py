@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.bwrap import Bind, Kernel, Memory, Piece
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _READ_ONLY = ("/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/dynamic_debug")
 _MASKED = (

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.store import Blobs, Output
-from rondel.engine.store.blobs import BlobWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rondel.engine.store.blobs import BlobWriter
 
 MASK = b"***"
 _INLINE = 1024 * 1024
 
 
 def patterns_of(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
-    """What must not be seen of secrets: exact, without surrounding white space, and in base64. Longest first."""
+    """What must not be seen of secrets: exact, trimmed, and each in base64; longest first."""
     found = set()
     for value in secrets:
         for form in (value, value.strip()):

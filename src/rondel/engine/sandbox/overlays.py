@@ -11,16 +11,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.bwrap import Overlay
 from rondel.engine.store import Entry, PathError, Snapshot
 from rondel.engine.store.files import set_owner
 from rondel.engine.store.layers import copy_metadata
 from rondel.engine.store.paths import join
-from rondel.engine.store.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.engine.store.view import View
 
 
 def make_like(target: str, entry: Entry) -> None:
@@ -34,13 +38,16 @@ def make_like(target: str, entry: Entry) -> None:
 
 @dataclass(slots=True)
 class Layered:
-    """One writable overlay: ``path`` in the container shows ``base`` of ``snapshot``.
+    """One overlay: ``path`` in the container shows ``base`` of ``snapshot``.
+
+    ``name`` is the path by which the mount was asked for, ``path`` has no links.
 
     A graft of the root's snapshot is an overlay of its own whose writes belong
     to the root's layer; ``graft`` says so.
     """
 
     path: str
+    name: str
     snapshot: Snapshot
     view: View
     base: str
@@ -58,7 +65,7 @@ class Layered:
         return f"{self.folder}/u"
 
     def prepare(self) -> None:
-        """Make the upper directory, which shows as the overlay's root: with the metadata of what it covers."""
+        """Make the upper directory; it shows as the overlay's root, so it gets that one's metadata."""
         self.folder.mkdir(mode=0o700)
         make_like(self.upper, self.entry(self.base))
         os.mkdir(f"{self.folder}/w", 0o700)
@@ -170,7 +177,7 @@ class Layered:
 class CopiedFile:
     """A mounted file that may be written: a private copy, compared afterwards."""
 
-    path: str
+    name: str
     snapshot: Snapshot
     view: View
     base: str

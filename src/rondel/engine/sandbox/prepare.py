@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.bwrap import TOOLS, Bind, Memory, Piece, Plan
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
@@ -31,6 +30,10 @@ from rondel.engine.store import PathError, Snapshot, Store, View
 from rondel.engine.store.files import set_owner, write_new
 from rondel.engine.store.layers import MOST_LAYERS
 from rondel.engine.store.paths import clean, join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 _OPTIONS_PAGE = 3800  # bytes of the kernel's one page for mount options that we use
 _OLD_ROOT = len("/oldroot:")
@@ -101,7 +104,8 @@ class Preparation:
         self._common()
         for number, mount in sorted(enumerate(spec.mounts), key=lambda item: clean(item[1].path)):
             self._mount(number, mount)
-        env = {"PATH": DEFAULT_PATH, "HOME": user.home, **spec.env}
+        named = {name: value for name, value in spec.env.items() if name and "=" not in name}
+        env = {"PATH": DEFAULT_PATH, "HOME": user.home, **named}
         cwd = self._directory(clean(spec.cwd or "/"), user)
         stdin = self._stdin(cwd)
         redirects = self._redirects(cwd)
@@ -154,6 +158,7 @@ class Preparation:
         view: View,
         base: str,
         *,
+        name: str = "",
         graft: bool = False,
         readonly: bool = False,
     ) -> Layered:
@@ -163,7 +168,9 @@ class Preparation:
             bottom = self.folder / "e"
             bottom.mkdir(mode=0o755)
             lowers = (str(bottom),)
-        made = Layered(path, snapshot, view, base, lowers, folder, graft=graft, readonly=readonly)
+        made = Layered(
+            path, name or path, snapshot, view, base, lowers, folder, graft=graft, readonly=readonly
+        )
         made.prepare()
         self.overlays.append(made)
         self.pieces.append(made)
@@ -246,7 +253,7 @@ class Preparation:
             lowers = view.real_lowers(node.entry.path)
             if not lowers:
                 view = self._empty()
-            self._overlay(path, snapshot, view, node.entry.path, readonly=mount.readonly)
+            self._overlay(path, snapshot, view, node.entry.path, name=mount.path, readonly=mount.readonly)
             return
         entry = node.entry
         if not entry.is_file:
@@ -259,7 +266,7 @@ class Preparation:
         mode = entry.mode if mount.mode is None else mount.mode
         write_new(copy, entry.real, mode=mode, uid=uid, gid=gid, mtime_ns=entry.mtime_ns)
         if not mount.readonly:
-            made = CopiedFile(path, snapshot, view, entry.path, copy)
+            made = CopiedFile(mount.path, snapshot, view, entry.path, copy)
             made.remember()
             self.files.append(made)
             self.sources[path] = copy

@@ -12,9 +12,12 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _CHUNK = 65536
 _MFD_CLOEXEC = 1
@@ -31,7 +34,7 @@ def memory_file(name: str, data: bytes) -> int:
 
 
 def seal_descriptors() -> None:
-    """Keep every open descriptor but the standard ones from our children: a container must not inherit any."""
+    """Keep all but the standard descriptors from our children: a container must not inherit any."""
     for name in os.listdir("/proc/self/fd"):
         number = int(name)
         if number > 2:
@@ -39,11 +42,16 @@ def seal_descriptors() -> None:
                 os.set_inheritable(number, False)
 
 
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
 async def _readable(descriptor: int) -> None:
     """Wait until a descriptor is readable; a pidfd is when its process has ended."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(descriptor, lambda: ready.done() or ready.set_result(None))
+    loop.add_reader(descriptor, _resolve, ready)
     try:
         await ready
     finally:
@@ -157,7 +165,14 @@ class Container:
                 os.close(descriptor)
 
 
-_DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
+_DEFAULT_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+)
 
 
 def spawn(argv: Sequence[str], *, standard: tuple[int, int, int], passed: Sequence[int]) -> int:
@@ -169,15 +184,13 @@ def spawn(argv: Sequence[str], *, standard: tuple[int, int, int], passed: Sequen
     actions: list[tuple[int, int, int]] = []
     for number, source in enumerate(standard):
         actions.append((os.POSIX_SPAWN_DUP2, source, number))
-    for number in passed:
-        actions.append((os.POSIX_SPAWN_DUP2, number, number))
+    actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in passed]
     return os.posix_spawn(
         argv[0],
-        argv,
+        list(argv),
         {"PATH": os.defpath},
         file_actions=actions,
         setsid=True,
         setsigmask=(),
         setsigdef=_DEFAULT_SIGNALS,
     )
-

@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from rondel.engine import namespace
 from rondel.engine.sandbox import seccomp
-from rondel.engine.sandbox.bwrap import command_line, options
+from rondel.engine.sandbox.bwrap import command_line, options, packed
 from rondel.engine.sandbox.cgroups import Cgroups
 from rondel.engine.sandbox.command import NotStarted
 from rondel.engine.sandbox.kernel import kernel_pieces
@@ -160,8 +160,7 @@ class Sandbox:
 
     def command(self, spec: ExecSpec, prepared: Prepared, given: list[int]) -> list[str]:
         """The whole command line; descriptors that it names are opened and appended to ``given``."""
-        text = "".join(f"{option}\0" for option in options(prepared.plan))
-        given.append(memory_file("options", text.encode("utf-8", "surrogateescape")))
+        given.append(memory_file("options", packed(options(prepared.plan))))
         argv = [self._bwrap, "--args", str(given[-1])]
         if self._filter is not None:
             given.append(os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC))
@@ -204,7 +203,7 @@ class Process:
         given: list[int] = []
         self._streams = [] if spec.tty else [self._stream("stdout"), self._stream("stderr")]
         self._container: Container
-        status = Stream(lambda data: self._container.take_status(data))
+        status = Stream(self._take_status)
         try:
             standard = self._standard(spec, given)
             argv = sandbox.command(spec, prepared, given)
@@ -226,6 +225,9 @@ class Process:
 
     def _stream(self, name: str) -> Stream:
         return Stream(lambda data: self._take(name, self._scrubbers[name].feed(data)))
+
+    def _take_status(self, data: bytes) -> None:
+        self._container.take_status(data)
 
     def _take(self, name: str, data: bytes) -> None:
         if not data:
@@ -291,7 +293,9 @@ class Process:
         container = self._container
         if container.exit_code is None:
             text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
-            why = f"bwrap ended with {container.code}: {text}" if text else f"bwrap ended with {container.code}"
+            why = (
+                f"bwrap ended with {container.code}: {text}" if text else f"bwrap ended with {container.code}"
+            )
             raise SandboxError("a container could not be set up", why=why)
         outputs = {name: spool.finish() for name, spool in self._spools.items()}
         outputs = _in_go_words(outputs, container.exit_code)
@@ -341,5 +345,3 @@ def _in_go_words(outputs: dict[str, Output], exit_code: int) -> dict[str, Output
         return outputs
     text = b"fork/exec " + match[1] + b": " + match[2].lower()
     return {"stdout": Output(), "stderr": Output.of(text), "combined": Output.of(text)}
-
-

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.overlays import CopiedFile, Layered
-from rondel.engine.sandbox.prepare import Prepared, Redirect
-from rondel.engine.store import Output, Snapshot, Store
 from rondel.engine.store.errors import translated
 from rondel.engine.store.files import remove_tree, set_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.engine.sandbox.overlays import CopiedFile, Layered
+    from rondel.engine.sandbox.prepare import Prepared, Redirect
+    from rondel.engine.store import Output, Snapshot, Store
 
 
 def settle(
@@ -35,11 +39,11 @@ def settle(
             if over.graft and over.changed():
                 root.take_in(over)
         mounts = {
-            over.path: _published(store, over)
+            over.name: _published(store, over)
             for over in prepared.overlays[1:]
             if not over.graft and not over.readonly
         }
-        mounts |= {file.path: _published(store, file) for file in prepared.files}
+        mounts |= {file.name: _published(store, file) for file in prepared.files}
         return _published(store, root), mounts
 
 

@@ -19,7 +19,7 @@ _PT_INTERP = 3
 
 
 def prepare_tools(folder: Path) -> None:
-    """Fill ``folder`` with ``setpriv``, its libraries, and ``loader``. Raises SandboxError without setpriv."""
+    """Fill ``folder`` with ``setpriv``, its libraries, and ``loader``; SandboxError without setpriv."""
     setpriv = shutil.which("setpriv", path=f"{os.defpath}:/sbin:/usr/sbin:{os.environ.get('PATH', '')}")
     if setpriv is None:
         raise SandboxError(
@@ -54,8 +54,9 @@ def interpreter(program: bytes) -> str | None:
     for number in range(count):
         at = start + number * size
         if struct.unpack_from(f"{order}I", program, at)[0] == _PT_INTERP:
-            offset, length = struct.unpack_from(f"{order}Q", program, at + 8)[0], struct.unpack_from(
-                f"{order}Q", program, at + 32
-            )[0]
+            offset, length = (
+                struct.unpack_from(f"{order}Q", program, at + 8)[0],
+                struct.unpack_from(f"{order}Q", program, at + 32)[0],
+            )
             return os.fsdecode(program[offset : offset + length].rstrip(b"\0"))
     return None

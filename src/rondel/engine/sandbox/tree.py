@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.spec import (
     BindMount,
@@ -25,6 +25,9 @@ from rondel.engine.sandbox.spec import (
 from rondel.engine.store.model import Entry
 from rondel.engine.store.paths import descend, join
 from rondel.engine.store.view import View, ViewNode, entry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _NOWHERE = Path("/nonexistent")
 

@@ -7,10 +7,13 @@ explicit group leaves out the supplementary ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.spec import ExecRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LARGEST = 2**31 - 1
 
@@ -28,6 +31,9 @@ class User:
     def is_root(self) -> bool:
         """Whether no switch of user is needed."""
         return self.uid == 0 and self.gid == 0 and not any(self.groups)
+
+
+ROOT = User()
 
 
 def _rows(text: str, width: int) -> Iterator[list[str]]:

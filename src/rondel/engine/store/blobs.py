@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.store.errors import StoreCorrupt, translated
-from rondel.engine.store.index import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rondel.engine.store.index import Index
 
 _CHUNK = 1024 * 1024
 

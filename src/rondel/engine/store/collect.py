@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rondel.engine.store.index import Object
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.engine.store.index import Object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

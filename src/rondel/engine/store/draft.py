@@ -33,9 +33,7 @@ class Draft:
     with what was done so far.
     """
 
-    def __init__(
-        self, base: View, folder: Path, publish: Callable[[bool], Awaitable[Snapshot]]
-    ) -> None:
+    def __init__(self, base: View, folder: Path, publish: Callable[[bool], Awaitable[Snapshot]]) -> None:
         """Start in an empty ``folder``; ``publish`` gets whether anything was done."""
         copy_metadata(str(base.root.entry.real), str(folder)) if base.lowers else folder.chmod(0o755)
         self.view = View((*base.lowers, Lower(str(folder))))
@@ -92,7 +90,7 @@ class Draft:
         own = f"{self._materialise(parent)}/{name}"
         hidden = self._clear(own)
         os.mkdir(own)
-        os.chmod(own, 0o755)
+        os.chmod(own, 0o755)  # noqa: S103 - a directory of a container
         if hidden:
             os.setxattr(own, OPAQUE, b"y")
         self._changed = True
@@ -144,7 +142,7 @@ class Draft:
         mtime_ns: int | None = None,
         link_ok: bool = False,
     ) -> None:
-        """Put a file, in place of whatever is there; with ``link_ok`` it may share an immutable file's inode."""
+        """Put a file in place of whatever is there; ``link_ok``: it may share an immutable file's inode."""
         own = self._replace(path)
         if link_ok and isinstance(data, Path) and _linked(data, own, mode, uid, gid, mtime_ns):
             return
@@ -363,9 +361,7 @@ class Draft:
                 self.mkdir(path, mode=bits, uid=owner[0], gid=owner[1])
                 folders.append((path, status.st_mtime_ns))
             elif stat.S_ISLNK(status.st_mode):
-                self.symlink(
-                    os.readlink(real), path, uid=owner[0], gid=owner[1], mtime_ns=status.st_mtime_ns
-                )
+                self.symlink(os.readlink(real), path, uid=owner[0], gid=owner[1], mtime_ns=status.st_mtime_ns)
             elif stat.S_ISREG(status.st_mode):
                 with contextlib.suppress(FileNotFoundError):
                     self.write(
@@ -379,7 +375,7 @@ class Draft:
         return await self._publish(self._changed)
 
 
-def _linked(
+def _linked(  # noqa: PLR0917 - a file's properties, in their usual order
     source: Path, own: str, mode: int, uid: int, gid: int, mtime_ns: int | None
 ) -> bool:
     """Whether a file could be shared by a hard link: only its second name, and nothing about it differs."""

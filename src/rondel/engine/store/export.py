@@ -12,10 +12,13 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.store.files import copy_bytes, remove_tree
-from rondel.engine.store.model import Entry
-from rondel.engine.store.view import View, ViewNode
+
+if TYPE_CHECKING:
+    from rondel.engine.store.model import Entry
+    from rondel.engine.store.view import View, ViewNode
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

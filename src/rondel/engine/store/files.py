@@ -7,7 +7,10 @@ import errno
 import os
 import shutil
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SMALL = 256 * 1024
 _CHUNK = 64 * 1024 * 1024
@@ -95,7 +98,7 @@ def remove_tree(path: str | Path) -> None:
     shutil.rmtree(path, onerror=_open_and_retry)
 
 
-def _open_and_retry(function: object, path: str, _: object) -> None:
+def _open_and_retry(_function: object, path: str, _: object) -> None:
     with contextlib.suppress(FileNotFoundError):
         parent = os.path.dirname(path)
         for folder in (parent, path):

@@ -18,12 +18,14 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rondel.engine.store.errors import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -99,9 +101,7 @@ class Index:
             return None
         if (kind, key) not in self._fresh:
             self._fresh.add((kind, key))
-            self._rows(
-                "UPDATE documents SET used = ? WHERE kind = ? AND key = ?", (time.time(), kind, key)
-            )
+            self._rows("UPDATE documents SET used = ? WHERE kind = ? AND key = ?", (time.time(), kind, key))
         return json.loads(rows[0][0])
 
     def put(self, kind: str, key: str, document: Any) -> None:

@@ -13,13 +13,17 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.store.files import set_owner, write_new
-from rondel.engine.store.index import Index
 from rondel.engine.store.view import OPAQUE, is_opaque, is_whiteout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rondel.engine.store.index import Index
 
 MOST_LAYERS = 24
 _RUN = 16

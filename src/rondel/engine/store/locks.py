@@ -11,8 +11,11 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 _FIRST_WAIT = 0.005
 _LONGEST_WAIT = 0.1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class Snapshot:
     layers: tuple[str, ...] = ()
 
     def over(self, layer: str) -> Snapshot:
-        """This file system with one more layer on top."""
+        """The same file system with one more layer on top."""
         return Snapshot((*self.layers, layer))
 
 

@@ -7,10 +7,12 @@ absolute link starts at the tree's root, and ``..`` stops there.
 from __future__ import annotations
 
 import errno
-from typing import Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from rondel.engine.store.errors import PathError
-from rondel.engine.store.model import Entry
+
+if TYPE_CHECKING:
+    from rondel.engine.store.model import Entry
 
 _MOST_LINKS = 40  # as the kernel
 

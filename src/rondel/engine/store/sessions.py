@@ -10,15 +10,19 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.engine.store.files import remove_tree
-from rondel.engine.store.index import Index
 from rondel.engine.store.locks import release, try_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rondel.engine.store.index import Index
 
 
 class Session:
-    """This process's session: its scratch folder, and the proof that it lives."""
+    """The session of this process: its scratch folder, and the proof that it lives."""
 
     def __init__(self, sessions: Path, scratch: Path) -> None:
         """Register in the folder ``sessions``; a scratch folder of the same name is made in ``scratch``."""

@@ -14,8 +14,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
@@ -32,6 +32,9 @@ from rondel.engine.store.locks import Locks
 from rondel.engine.store.model import Output, Result, Snapshot
 from rondel.engine.store.view import Lower, View
 from rondel.engine.store.volumes import Volumes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 VERSION = 1
 _FOLDERS = ("b", "k", "l", "s", "t", "v")
@@ -170,7 +173,7 @@ class Store:
         with translated(self.root):
             folder.mkdir(mode=0o755)
 
-        async def publish(changed: bool) -> Snapshot:  # noqa: FBT001 — a callback
+        async def publish(changed: bool) -> Snapshot:
             if not changed:
                 return base
             return base.over(await self.publish(folder))

@@ -11,14 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.store.errors import PathError
 from rondel.engine.store.model import Entry
 from rondel.engine.store.paths import descend, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 OPAQUE = "user.overlay.opaque"
 
@@ -64,9 +66,7 @@ class ViewNode:
 
     __slots__ = ("_lowers", "entry", "stack")
 
-    def __init__(
-        self, lowers: Sequence[Lower], entry: Entry, stack: Sequence[tuple[int, str]] = ()
-    ) -> None:
+    def __init__(self, lowers: Sequence[Lower], entry: Entry, stack: Sequence[tuple[int, str]] = ()) -> None:
         self._lowers = lowers
         self.entry = entry
         self.stack = stack
@@ -139,7 +139,9 @@ class ViewNode:
 
 def _maybe_device(item: os.DirEntry[str]) -> bool:
     """Whether a directory entry is neither file, directory nor link; costs no system call."""
-    return not (item.is_symlink() or item.is_file(follow_symlinks=False) or item.is_dir(follow_symlinks=False))
+    return not (
+        item.is_symlink() or item.is_file(follow_symlinks=False) or item.is_dir(follow_symlinks=False)
+    )
 
 
 class View:

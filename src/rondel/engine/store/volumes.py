@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from rondel.engine.store.draft import Draft
 from rondel.engine.store.files import remove_tree, set_owner
-from rondel.engine.store.index import Index
 from rondel.engine.store.locks import Locks, release, try_lock
-from rondel.engine.store.model import Snapshot
 from rondel.engine.store.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from rondel.engine.store.index import Index
+    from rondel.engine.store.model import Snapshot
 
 
 class Volumes:
@@ -54,9 +58,7 @@ class Volumes:
         self._index.put("volume", key, path.name)
         return path
 
-    def _make(
-        self, path: Path, source: Snapshot | None, subpath: str, owner: tuple[int, int] | None
-    ) -> None:
+    def _make(self, path: Path, source: Snapshot | None, subpath: str, owner: tuple[int, int] | None) -> None:
         built = self._scratch / f"v{secrets.token_hex(6)}"
         built.mkdir(mode=0o755)
         uid, gid = owner if owner is not None else (None, None)
@@ -99,5 +101,5 @@ class Volumes:
         return True
 
 
-async def _never(_: bool) -> Snapshot:  # noqa: FBT001 — the draft's signature
+async def _never(_: bool) -> Snapshot:
     raise AssertionError("a volume's content is not published as a layer")

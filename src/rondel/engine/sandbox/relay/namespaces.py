@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import queue
 import socket
 import struct
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
+T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x1 | 0x40
@@ -37,36 +40,42 @@ def die_with(parent: int) -> None:
 
 
 class Namespaces:
-    """The namespaces that this process holds, by number; None is the one it was started in."""
+    """The namespaces that this process holds, by number; None is the one it was started in.
+
+    An ordinary user may step from one of his own namespaces into another, but never back
+    into the host's. So a thread of its own does the stepping, and makes the sockets.
+    """
 
     def __init__(self) -> None:
-        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._held: dict[int, int] = {}
         self._next = 1
+        self._errands: queue.SimpleQueue[tuple[Callable[[], object], queue.SimpleQueue[object]]]
+        self._errands = queue.SimpleQueue()
+        self._traveller: threading.Thread | None = None
 
-    @contextmanager
-    def entered(self, number: int | None) -> Iterator[None]:
-        """Be in a namespace for a moment; the calling thread only."""
-        if number is None:
-            yield
-            return
-        _check(_libc.setns(self._held[number], CLONE_NEWNET), "setns")
-        try:
-            yield
-        finally:
-            _check(_libc.setns(self._home, CLONE_NEWNET), "setns")
+    def _travel(self) -> None:
+        while True:
+            errand, answer = self._errands.get()
+            try:
+                answer.put(errand())
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+                answer.put(error)
+
+    def _send(self, errand: Callable[[], T]) -> T:
+        """Have the travelling thread do something, and wait for it."""
+        if self._traveller is None:
+            self._traveller = threading.Thread(target=self._travel, daemon=True)
+            self._traveller.start()
+        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._errands.put((errand, answer))
+        got = answer.get()
+        if isinstance(got, Exception):
+            raise got
+        return got  # type: ignore[no-any-return]
 
     def create(self) -> tuple[int, str]:
         """A new namespace with its loopback up: its number and the path by which others enter it."""
-        _check(_libc.unshare(CLONE_NEWNET), "unshare")
-        try:
-            held = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            _loopback_up()
-            # Any user may listen below 1024 in there: it is nobody's but the service's.
-            with suppress(OSError):
-                Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
-        finally:
-            _check(_libc.setns(self._home, CLONE_NEWNET), "setns")
+        held = self._send(_create)
         number = self._next
         self._next += 1
         self._held[number] = held
@@ -79,9 +88,27 @@ class Namespaces:
             os.close(held)
 
     def socket(self, number: int | None, family: int, kind: int) -> socket.socket:
-        """A non-blocking socket in a namespace."""
-        with self.entered(number):
-            return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        """A non-blocking socket in a namespace. Raises KeyError for one that is not held, and OSError."""
+        kind |= socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        if number is None:
+            return socket.socket(family, kind)
+        held = self._held[number]
+
+        def make() -> socket.socket:
+            _check(_libc.setns(held, CLONE_NEWNET), "setns")
+            return socket.socket(family, kind)
+
+        return self._send(make)
+
+
+def _create() -> int:
+    """Leave for a new namespace; a descriptor that holds it."""
+    _check(_libc.unshare(CLONE_NEWNET), "unshare")
+    _loopback_up()
+    # Any user may listen below 1024 in there: it is nobody's but the service's.
+    with suppress(OSError):
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _loopback_up() -> None:

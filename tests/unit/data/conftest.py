@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a fixture's annotation
 
 import pytest
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from rondel.data.returning import bring_back, conflict_error, look_before
@@ -85,7 +83,7 @@ def test_a_folder_becomes_what_the_stage_made(project_root, made, write_files):
     write_files(project_root, {"plots/old.csv": "old"})
     before = look_before(project_root, ["plots"], {})
     back(project_root, made, before)
-    assert sorted(os.listdir(project_root / "plots")) == ["roc.csv"]
+    assert sorted(path.name for path in (project_root / "plots").iterdir()) == ["roc.csv"]
 
 
 def test_nothing_is_written_outside_of_the_project(project_root, made, tmp_path):
@@ -101,4 +99,4 @@ def test_a_link_among_the_results_is_not_followed(project_root, made):
     (made / "plots" / "passwd").symlink_to("/etc/passwd")
     before = look_before(project_root, ["plots"], {})
     back(project_root, made, before)
-    assert sorted(os.listdir(project_root / "plots")) == ["roc.csv"]
+    assert sorted(path.name for path in (project_root / "plots").iterdir()) == ["roc.csv"]

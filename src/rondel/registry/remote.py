@@ -39,12 +39,12 @@ def _of_dvc(digest: str) -> bool:
 def _missing_in_folder(folder: Path, wanted: Mapping[str, str]) -> list[str]:
     missing = []
     for path, digest in wanted.items():
-        stored = object_path(folder, digest)
+        stored = object_path(folder, f"md5:{digest}")
         if not stored.is_file():
             missing.append(path)
         elif digest.endswith(".dir"):
             for name, part in manifest(stored.read_bytes(), path).items():
-                if not object_path(folder, part).is_file():
+                if not object_path(folder, f"md5:{part}").is_file():
                     missing.append(name)
     return missing
 

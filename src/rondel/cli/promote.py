@@ -1,0 +1,44 @@
+"""``rondel promote NAME[@challenger]``: make a version champion, if nothing speaks against it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.cli.models import run
+from rondel.settings import find_root, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.registry import Registry
+
+
+def main(argv: Sequence[str]) -> int:
+    """Move an alias to a version whose gate passed, made from a clean tree, with its data in the remote."""
+    parser = Parser(prog="rondel promote", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("model", metavar="NAME[@ALIAS|/VERSION]", help="the challenger without an alias")
+    parser.add_argument("--to", default="champion", metavar="ALIAS", help="the alias that moves")
+    parser.add_argument("--force", action="store_true", help="though conditions are not met; needs a reason")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the log")
+    arguments = parser.parse_args(list(argv))
+    root = find_root(Path.cwd())
+    settings = load_settings(root, {}, os.environ)
+
+    async def action(source: Registry) -> list[str]:
+        from rondel.registry.commands import promote_model
+
+        return await promote_model(
+            source,
+            arguments.model,
+            root=root,
+            environ=os.environ,
+            to=arguments.to,
+            force=arguments.force,
+            reason=arguments.reason,
+            remote=settings.remote,
+        )
+
+    return run(action)

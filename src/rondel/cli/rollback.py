@@ -1,0 +1,41 @@
+"""``rondel rollback NAME``: return to the previous champion."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.cli.models import run
+from rondel.settings import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.registry import Registry
+
+
+def main(argv: Sequence[str]) -> int:
+    """Return an alias to the version that it pointed at before the last promotion, or before more."""
+    parser = Parser(prog="rondel rollback", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("model", metavar="NAME")
+    parser.add_argument("--steps", type=int, default=1, metavar="N", help="how many promotions back")
+    parser.add_argument("--alias", default="champion", metavar="ALIAS", help="the alias that moves")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the log")
+    arguments = parser.parse_args(list(argv))
+
+    async def action(source: Registry) -> list[str]:
+        from rondel.registry.commands import rollback_model
+
+        return await rollback_model(
+            source,
+            arguments.model,
+            root=find_root(Path.cwd()),
+            environ=os.environ,
+            steps=arguments.steps,
+            reason=arguments.reason,
+            alias=arguments.alias,
+        )
+
+    return run(action)

@@ -1,0 +1,142 @@
+"""Storing a version's SBOM and provenance, and checking them later."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rondel import __version__
+from rondel.errors import RecordError
+from rondel.registry import attest
+from rondel.registry.lineage import Lineage
+from rondel.registry.move import find, whole_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rondel.registry.store import Registry
+    from rondel.tracking.models import ModelVersion
+
+DIGEST_TAG = "rondel.attestation"
+SBOM, PROVENANCE = "sbom.cdx.json", "provenance.json"
+
+
+async def attach(
+    registry: Registry,
+    version: ModelVersion,
+    lineage: Lineage,
+    *,
+    packages: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> bool:
+    """Store both with the version's run and their digests as its tags; idempotent.
+
+    False where the server does not take files: GitLab's runs and MLflow's
+    proxied artifacts do, an artifact store beside the server does not.
+    """
+    if f"{DIGEST_TAG}.{PROVENANCE}" in version.tags or not version.run_id:
+        return True
+    run = (await registry.client.get_run(version.run_id)).handle
+    statement = attest.provenance(
+        version.model,
+        artifacts=lineage.outputs,
+        lineage=lineage,
+        version=version.version,
+        rondel=__version__,
+    )
+    made = [
+        attest.Attestation(
+            name=SBOM, content=attest.sbom(version.model, packages, image=lineage.image or "unknown")
+        ),
+        attest.Attestation(
+            name=PROVENANCE,
+            content=json.dumps(attest.envelope(statement, environ), indent=1, sort_keys=True).encode(),
+        ),
+    ]
+    for each in made:
+        if not await registry.client.log_artifact(run, place(version, each.name), each.content):
+            return False
+    await registry.tag(version, {f"{DIGEST_TAG}.{each.name}": each.digest for each in made})
+    return True
+
+
+def place(version: ModelVersion, name: str) -> str:
+    """Where a version's file lies among its run's artifacts: a run may have several versions."""
+    return f"rondel/{version.model}/{version.version}/{name}"
+
+
+async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> list[str]:
+    """Check a version: its log, its files against their digests, the statement against the tags, signatures.
+
+    The lines say what was checked. RecordError names everything that is wrong.
+    """
+    version = await find(registry, reference)
+    lineage = Lineage.from_tags(version.tags)
+    log = await whole_ledger(registry, version.model)
+    checked = [f"the log of {version.model} is whole: {len(log.entries)} entries"]
+    wrong: list[str] = []
+    contents: dict[str, bytes] = {}
+    run = (await registry.client.get_run(version.run_id)).handle if version.run_id else None
+    for name in (SBOM, PROVENANCE):
+        digest = version.tags.get(f"{DIGEST_TAG}.{name}")
+        content = await registry.client.read_artifact(run, place(version, name)) if run and digest else None
+        if digest is None:
+            wrong.append(f"{name} was never stored")
+        elif content is None:
+            wrong.append(f"{name} is gone from the server")
+        elif attest.Attestation(name=name, content=content).digest != digest:
+            wrong.append(f"{name} was changed: its digest is not the one in the version's tags")
+        else:
+            contents[name] = content
+            checked.append(f"{name} is as it was stored (sha256:{digest[:12]}…)")
+    if PROVENANCE in contents:
+        _statement(contents[PROVENANCE], version, lineage, keys=keys, checked=checked, wrong=wrong)
+    if wrong:
+        raise RecordError(
+            f"version {version.version} of {version.model!r} cannot be trusted", why="\n".join(wrong)
+        )
+    return checked
+
+
+def _statement(
+    content: bytes,
+    version: ModelVersion,
+    lineage: Lineage,
+    *,
+    keys: Sequence[Path],
+    checked: list[str],
+    wrong: list[str],
+) -> None:
+    try:
+        document = json.loads(content)
+        statement = attest.opened(document)
+        definition = statement["predicate"]["buildDefinition"]
+        told = definition["externalParameters"]
+        commits = [each["digest"].get("gitCommit") for each in definition["resolvedDependencies"]]
+        invocation = statement["predicate"]["runDetails"]["metadata"]["invocationId"]
+        subjects = {each["name"]: next(iter(each["digest"].values())) for each in statement["subject"]}
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        wrong.append(f"{PROVENANCE} cannot be read: {error}")
+        return
+    mine = {name: text.partition(":")[2].removesuffix(".dir") for name, text in lineage.outputs.items()}
+    for name, same in (
+        ("model and version", (told["model"], told["version"]) == (version.model, version.version)),
+        ("git commit", not lineage.git_commit or lineage.git_commit in commits),
+        ("run", invocation == lineage.run),
+        ("data", subjects == mine),
+    ):
+        if not same:
+            wrong.append(f"{name}: {PROVENANCE} and the version's tags tell different things")
+    if not wrong:
+        checked.append(f"{PROVENANCE} and the version's tags agree")
+    if keys:
+        good = attest.signers(document, keys)
+        if good:
+            checked.append(f"signed by {', '.join(good)}")
+        else:
+            wrong.append("none of the given keys signed it")
+    elif document.get("signatures"):
+        checked.append("it is signed, but no key was given to check that: --key PUBLIC.pem")
+    else:
+        checked.append("it is not signed")

@@ -1,0 +1,410 @@
+"""Registration, promotion and rollback against a real MLflow server, and against the GitLab stub.
+
+The same behaviour is asked of both; what only one can do has tests of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from rondel.errors import ConfigurationError, GateFailed, RecordError, TrackingUnavailable
+from rondel.registry import (
+    Lineage,
+    LostRace,
+    ModelSource,
+    Registry,
+    find,
+    find_model,
+    move,
+    register,
+    registry,
+    whole_ledger,
+)
+from rondel.registry.commands import history, list_models, show
+from rondel.registry.promote import promote, rollback
+from rondel.tracking import Endpoint, TrackingClient, champion_version, fetch_champion, server
+from rondel.tracking.endpoint import parse
+
+sys.path.append(str(Path(__file__).parents[1] / "unit" / "tracking"))
+from gitlab_stub import TOKEN, GitlabStub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+ENVIRON = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in {"CI", "MLFLOW_TRACKING_URI", "DVC_REMOTE_URL"}
+}
+
+
+def git(root: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", *words]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one commit and a data file that lies in the local remote."""
+    root = tmp_path_factory.mktemp("project")
+    git(root, "init", "-q", "-b", "main")
+    (root / "pyproject.toml").write_text('[project]\nname = "flights"\n')
+    git(root, "add", "pyproject.toml")
+    git(root, "commit", "-q", "-m", "Begin")
+    data = hashlib.md5(b"data", usedforsecurity=False).hexdigest()
+    stored = root / ".rondel" / "remote" / "files" / "md5" / data[:2] / data[2:]
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"data")
+    return root
+
+
+@pytest.fixture(scope="module")
+def mlflow(project: Path) -> Iterator[Endpoint]:
+    lease = server.acquire(project, ENVIRON)
+    yield Endpoint(uri=lease.ready_now().uri)
+    lease.release()
+    server.stop(project)
+
+
+@pytest.fixture(params=["mlflow", "gitlab"])
+def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    if request.param == "mlflow":
+        yield request.getfixturevalue("mlflow")
+        return
+    stub = GitlabStub()
+    yield parse(stub.uri, {"MLFLOW_TRACKING_TOKEN": TOKEN})
+    stub.close()
+
+
+@asynccontextmanager
+async def opened(endpoint: Endpoint) -> AsyncIterator[Registry]:
+    async with TrackingClient(endpoint) as client:
+        yield registry(client)
+
+
+def on(endpoint: Endpoint, action: Callable[[Registry], Any]) -> Any:
+    async def main() -> Any:
+        async with opened(endpoint) as source:
+            return await action(source)
+
+    return anyio.run(main)
+
+
+def lineage(project: Path, run: str, **changes: Any) -> Lineage:
+    data = hashlib.md5(b"data", usedforsecurity=False).hexdigest()
+    good = Lineage(
+        run=run,
+        pipeline="ci/main.py",
+        git_commit=git(project, "rev-parse", "HEAD"),
+        image="sha256:abc",
+        capsule=f".rondel/runs/{run}",
+        outputs={"data/prepared.parquet": f"md5:{data}"},
+        params={"train.max_iter": 200},
+        metrics={"roc_auc": 0.71, "roc_auc[origin=JFK]": 0.65},
+        gate="passed",
+        gate_rules=("passed: roc_auc >= 0.68 (0.71 is >= 0.68)",),
+    )
+    return replace(good, **changes)
+
+
+async def new_version(source: Registry, project: Path, model: str, run: str, **changes: Any) -> str:
+    experiment = await source.client.ensure_experiment("flights")
+    handle = await source.client.create_run(experiment, name="train", tags={})
+    origin = ModelSource(uri=handle.artifact_uri or "m", run_id=handle.run_id)
+    version = await register(source, model, origin, lineage(project, run, **changes), who="ann")
+    return version.version
+
+
+async def promoted(source: Registry, project: Path, model: str, **options: Any) -> Any:
+    return await promote(source, model, root=project, environ=ENVIRON, who="ann", **options)
+
+
+def test_a_version_is_registered_with_its_lineage_once_a_run(project: Path, endpoint: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        experiment = await source.client.ensure_experiment("flights")
+        handle = await source.client.create_run(experiment, name="train", tags={})
+        origin = ModelSource(uri=handle.artifact_uri, run_id=handle.run_id)
+        first = await register(source, "once", origin, lineage(project, "r1"), who="ann")
+        again = await register(source, "once", origin, lineage(project, "r1"), who="ann")
+        assert again.version == first.version
+        assert len(await source.versions("once")) == 1
+        found = await find(source, "once@challenger")
+        assert found.version == first.version
+        assert Lineage.from_tags(found.tags) == lineage(project, "r1")
+        assert "# once" in found.description
+        assert "roc_auc[origin=JFK]" in found.description
+        assert [entry.action for entry in (await whole_ledger(source, "once")).entries] == ["register"]
+
+    on(endpoint, action)
+
+
+def test_promotion_and_rollback_go_through_the_log(project: Path, endpoint: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        versions = []
+        for run in ("r1", "r2", "r3"):
+            versions.append(await new_version(source, project, "steps", run))
+            moved = await promoted(source, project, "steps")
+            assert (moved.alias, moved.new) == ("champion", versions[-1])
+        again = await promoted(source, project, "steps")
+        assert again.entry is None
+        champion = await fetch_champion(source.client, "steps")
+        assert champion is not None
+        assert champion.version == versions[2]
+        assert champion.metrics == {"roc_auc": 0.71, "roc_auc[origin=JFK]": 0.65}
+        assert (await rollback(source, "steps", who="bob", reason="late")).new == versions[1]
+        assert (await rollback(source, "steps", who="bob")).new == versions[0]
+        with pytest.raises(ConfigurationError, match="cannot go back 1 step"):
+            await rollback(source, "steps", who="bob")
+        await promoted(source, project, f"steps/{versions[2]}")
+        assert (await rollback(source, "steps", who="bob")).new == versions[0]
+        log = await whole_ledger(source, "steps")
+        second = next(
+            entry for entry in log.entries if entry.alias == "champion" and entry.new == versions[1]
+        )
+        assert await history(source, "steps", at=second.at) == [versions[1]]
+        assert (await history(source, "steps", at="2020-01-01"))[0].startswith("none")
+        lines = await history(source, "steps")
+        assert any("bob" in line and "rollback" in line and "late" in line for line in lines)
+        assert not any(line.startswith("note:") for line in lines)
+
+    on(endpoint, action)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gate": "failed"}, "gate was not passed"),
+        ({"gate": "none"}, "never went through a gate"),
+        ({"git_dirty": True}, "uncommitted changes"),
+        ({"git_commit": ""}, "commit is not recorded"),
+        ({"git_commit": "0" * 40}, "is not in this repository"),
+        ({"outputs": {"data/lost.parquet": "md5:" + "0" * 32}}, "not in the remote: data/lost.parquet"),
+        ({"outputs": {}}, "hashes of its data"),
+        ({"image": ""}, "image"),
+    ],
+)
+def test_a_version_that_breaks_a_condition_does_not_become_champion(
+    project: Path, mlflow: Endpoint, changes: dict[str, Any], words: str
+) -> None:
+    async def action(source: Registry) -> None:
+        model = "bad-" + hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:8]
+        version = await new_version(source, project, model, "r1", **changes)
+        with pytest.raises(GateFailed, match="must not become champion") as caught:
+            await promoted(source, project, model)
+        assert words in (caught.value.why or "")
+        with pytest.raises(ConfigurationError, match="needs a reason"):
+            await promoted(source, project, model, force=True)
+        assert "champion" not in await source.aliases(model)
+        moved = await promoted(source, project, model, force=True, reason="fire")
+        assert moved.new == version
+        entry = (await whole_ledger(source, model)).entries[-1]
+        assert entry.forced
+        assert entry.reason.startswith("fire [overridden: ")
+
+    on(mlflow, action)
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(project: Path, endpoint: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        first = await new_version(source, project, "race", "r1")
+        second = await new_version(source, project, "race", "r2")
+        outcomes: dict[str, str] = {}
+        told: list[str] = []
+
+        async def one(version: str) -> None:
+            try:
+                await move(source, "race", alias="champion", new=version, who=f"v{version}", action="promote")
+                outcomes[version] = "won"
+            except LostRace as error:
+                told.append(error.what)
+                outcomes[version] = "lost"
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one, first)
+            group.start_soon(one, second)
+        assert all("came first" in what for what in told)
+        # They may also have come one after the other; then both moves are in the log.
+        champion = (await source.aliases("race"))["champion"]
+        log = await whole_ledger(source, "race")
+        assert log.entries[-1].new == champion
+        assert outcomes[champion] == "won"
+        moves = [entry for entry in log.entries if entry.alias == "champion"]
+        assert len(moves) == list(outcomes.values()).count("won")
+
+    on(endpoint, action)
+
+
+class Held:
+    """A registry whose next ``append`` waits until another move is complete."""
+
+    def __init__(self, source: Registry, between: Callable[[], Any]) -> None:
+        self._source, self._between = source, between
+        self.client = source.client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    async def append(self, model: str, entry: Any) -> None:
+        await self._between()
+        await self._source.append(model, entry)
+
+
+def test_a_move_between_our_reading_and_writing_is_noticed(project: Path, endpoint: Endpoint) -> None:
+    """The window that a server without transactions leaves, held open on purpose."""
+
+    async def action(source: Registry) -> None:
+        first = await new_version(source, project, "window", "r1")
+        second = await new_version(source, project, "window", "r2")
+
+        async def other() -> None:
+            await move(source, "window", alias="champion", new=second, who="bob", action="promote")
+
+        held: Any = Held(source, other)
+        try:
+            await move(held, "window", alias="champion", new=first, who="ann", action="promote")
+            ours = True
+        except LostRace:
+            ours = False
+        log = await whole_ledger(source, "window")
+        assert log.entries[-1].new == (first if ours else second)
+        assert (await source.aliases("window"))["champion"] == log.entries[-1].new
+        if source.client.endpoint.kind == "gitlab":
+            assert not ours
+        else:
+            assert [entry.new for entry in log.lost] == [second if ours else first]
+
+    on(endpoint, action)
+
+
+def test_a_server_that_dies_in_mid_promotion_loses_nothing(project: Path, mlflow: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        first = await new_version(source, project, "dies", "r1")
+        await promoted(source, project, "dies")
+        second = await new_version(source, project, "dies", "r2")
+
+        def handler(request: httpx.Request) -> httpx.Response:
+            dead = request.url.path.endswith("registered-models/alias") and request.method == "POST"
+            if dead:
+                raise httpx.ConnectError("gone", request=request)
+            with httpx.Client() as real:
+                headers = {"Content-Type": "application/json"}
+                answer = real.request(request.method, request.url, content=request.read(), headers=headers)
+                return httpx.Response(answer.status_code, content=answer.content)
+
+        async with TrackingClient(mlflow, transport=httpx.MockTransport(handler)) as broken:
+            with pytest.raises(TrackingUnavailable, match="in the log but may not have taken effect"):
+                await promoted(registry(broken), project, "dies")
+        assert (await source.aliases("dies"))["champion"] == first
+        assert any(line.startswith("note: champion") for line in await history(source, "dies"))
+        moved = await promoted(source, project, "dies")
+        assert (moved.old, moved.new) == (first, second)
+        assert (await source.aliases("dies"))["champion"] == second
+        assert (await rollback(source, "dies", who="ann")).new == first
+
+    on(mlflow, action)
+
+
+def test_a_log_that_was_tampered_with_stops_everything(project: Path, mlflow: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        await new_version(source, project, "forged", "r1")
+        await promoted(source, project, "forged")
+        log = await whole_ledger(source, "forged")
+        changed = replace(log.entries[0], who="mallory")
+        body = {"name": "forged", "key": log.entries[0].claim, "value": changed.encode()}
+        await source.client.call("POST", "registered-models/set-tag", body=body)
+        for attempt in (
+            promoted(source, project, "forged/1"),
+            rollback(source, "forged", who="ann"),
+            history(source, "forged"),
+        ):
+            with pytest.raises(RecordError, match="damaged"):
+                await attempt
+
+    on(mlflow, action)
+
+
+def test_an_alias_that_was_moved_by_hand_is_shown_and_taken_as_it_is(project: Path, mlflow: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        first = await new_version(source, project, "hand", "r1")
+        await promoted(source, project, "hand")
+        second = await new_version(source, project, "hand", "r2")
+        body = {"name": "hand", "alias": "champion", "version": second}
+        await source.client.call("POST", "registered-models/alias", body=body)
+        assert any("moved outside" in line for line in await history(source, "hand"))
+        moved = await rollback(source, "hand", who="ann")
+        assert (moved.old, moved.new) == (second, first)
+
+    on(mlflow, action)
+
+
+def test_models_are_listed_and_shown(project: Path, endpoint: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        assert await list_models(source, None) or True
+        version = await new_version(source, project, "shown", "r1", ci_job="https://ci.example/42")
+        await promoted(source, project, "shown")
+        lines = await list_models(source, "shown")
+        assert lines[0].split()[:3] == ["MODEL", "VERSION", "ALIASES"]
+        assert lines[1].split()[:5] == ["shown", version, "challenger,", "champion", "passed"]
+        assert "roc_auc=0.71" in lines[1]
+        text = "\n".join(await show(source, "shown@champion"))
+        for words in (
+            f"shown version {version}",
+            git(project, "rev-parse", "HEAD"),
+            "data/prepared.parquet  md5:",
+            "train.max_iter  200",
+            "https://ci.example/42",
+        ):
+            assert words in text
+        document = json.loads("\n".join(await show(source, "shown", as_json=True)))
+        assert document["lineage"]["run"] == "r1"
+        with pytest.raises(ConfigurationError) as caught:
+            await show(source, "shwon")
+        assert "'shown'" in (caught.value.hint or "")
+        with pytest.raises(ConfigurationError, match="no version"):
+            await show(source, "shown@nobody")
+
+    on(endpoint, action)
+
+
+def test_the_champion_that_was_promoted_is_the_gates_champion(project: Path, mlflow: Endpoint) -> None:
+    async def action(source: Registry) -> str:
+        version = await new_version(source, project, "gated", "r1")
+        await promoted(source, project, "gated")
+        return version
+
+    version = on(mlflow, action)
+    assert champion_version(project, ENVIRON, "gated") == version
+
+
+def test_the_model_that_a_run_logged_is_found(project: Path, mlflow: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        client = source.client
+        experiment = await client.ensure_experiment("logged")
+        empty = await client.create_run(experiment, name="prepare", tags={})
+        run = await client.create_run(experiment, name="train", tags={})
+        made = []
+        for name in ("model", "other"):
+            body = {"experiment_id": experiment, "name": name, "source_run_id": run.run_id}
+            made.append((await client.call("POST", "logged-models", body=body))["model"]["info"]["model_id"])
+        source_ = await find_model(client, [run, empty], artifact="model")
+        assert source_ == ModelSource(uri=f"models:/{made[0]}", run_id=run.run_id, model_id=made[0])
+        version = await register(source, "logged", source_, lineage(project, "r1"), who="ann")
+        assert (await find(source, "logged@challenger")).version == version.version
+        from rondel.errors import DataError
+
+        with pytest.raises(DataError, match="no model to register"):
+            await find_model(client, [empty])
+
+    on(mlflow, action)

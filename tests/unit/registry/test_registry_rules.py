@@ -1,0 +1,163 @@
+"""Lineage, conditions, the past of an alias, approval: the parts that decide, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rondel.errors import ConfigurationError, DataError, WaitingForApproval
+from rondel.registry import Lineage, champion_at, model_card, objections, past_champions
+from rondel.registry.approval import decide
+from rondel.registry.gather import data_lineage
+from rondel.registry.move import parse_time, rollback_target, split_reference
+from rondel.registry.remote import missing_in_remote
+from rondel.tracking.ledger import Entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+texts = st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=2000), max_size=20)
+
+
+@given(
+    st.builds(
+        Lineage,
+        run=st.text(max_size=9),
+        git_commit=st.text(max_size=9),
+        git_dirty=st.booleans(),
+        inputs=texts,
+        outputs=texts,
+        params=st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5),
+        metrics=st.dictionaries(st.text(max_size=9), st.floats(allow_nan=False), max_size=9),
+        gate=st.sampled_from(["passed", "failed", "none"]),
+        gate_rules=st.lists(st.text(max_size=50), max_size=12).map(tuple),
+    )
+)
+def test_lineage_survives_tags_of_limited_length(lineage: Lineage) -> None:
+    tags = lineage.tags()
+    assert all(len(value) <= 5000 for value in tags.values())
+    assert Lineage.from_tags(tags) == lineage
+    assert len(model_card("m", lineage)) <= 5000
+
+
+def test_a_version_that_rondel_did_not_register_meets_no_condition() -> None:
+    found = objections(Lineage.from_tags({}), missing=())
+    assert len(found) == 6
+    assert "it never went through a gate" in found
+
+
+def entries(*moves: tuple[str, str]) -> list[Entry]:
+    return [
+        Entry(number=number, at=f"2026-11-{number:02d}T00:00:00.000Z", who="ann", action=action,
+              alias="champion", old="", new=new)
+        for number, (action, new) in enumerate(moves, start=1)
+    ]  # fmt: skip
+
+
+def test_rollback_goes_back_step_by_step_and_not_to_and_fro() -> None:
+    log = entries(("promote", "1"), ("promote", "2"), ("promote", "3"), ("rollback", "2"))
+    assert past_champions(log, "champion") == ["1", "2"]
+    assert rollback_target(log, "champion", "2", 1, "m") == "1"
+    log = entries(("promote", "1"), ("promote", "2"), ("rollback", "1"), ("promote", "3"))
+    assert past_champions(log, "champion") == ["1", "3"]
+    assert rollback_target(log, "champion", "3", 1, "m") == "1"
+    with pytest.raises(ConfigurationError, match="2 steps"):
+        rollback_target(log, "champion", "3", 2, "m")
+    with pytest.raises(ConfigurationError):
+        rollback_target([], "champion", "", 1, "m")
+    with pytest.raises(ConfigurationError):
+        rollback_target(log, "champion", "3", 0, "m")
+
+
+def test_the_log_knows_who_was_champion_when() -> None:
+    log = entries(("promote", "1"), ("promote", "2"))
+    assert champion_at(log, "champion", "2026-10-31T00:00:00.000Z") is None
+    assert champion_at(log, "champion", "2026-11-01T12:00:00.000Z") == "1"
+    assert champion_at(log, "champion", "2027") == "2"
+    assert champion_at(log, "other", "2027") is None
+
+
+def test_times_are_read_in_utc() -> None:
+    assert parse_time("2026-11-23T20:30:00+01:00") == "2026-11-23T19:30:00.000Z"
+    assert parse_time("2026-11-23T19:30") == "2026-11-23T19:30:00.000Z"
+    assert parse_time("2026-11-23") == "2026-11-23T23:59:59.999Z"
+    with pytest.raises(ConfigurationError, match="not a time"):
+        parse_time("yesterday")
+
+
+def test_references_are_split() -> None:
+    assert split_reference("m") == ("m", "", "")
+    assert split_reference("m@challenger") == ("m", "challenger", "")
+    assert split_reference("m/3") == ("m", "", "3")
+    for wrong in ("@a", "m@", "m/", ""):
+        with pytest.raises(ConfigurationError):
+            split_reference(wrong)
+
+
+def test_approval_is_given_by_flag_or_at_a_terminal_or_waited_for() -> None:
+    given = decide("deploy", "production", approve_by=" bob ", who="ann")
+    assert (given.by, given.how) == ("bob", "flag")
+    asked: list[str] = []
+
+    def answer(text: str) -> Any:
+        def ask(question: str) -> str:
+            asked.append(question)
+            return text
+
+        return ask
+
+    found = decide(
+        "deploy", "production", approve_by=None, who="ann", changes=["champion 3 → 4"], ask=answer("Yes\n")
+    )
+    assert (found.by, found.how) == ("ann", "terminal")
+    assert "champion 3 → 4" in asked[0]
+    for ask in (answer("\n"), answer("n"), answer(""), None):
+        with pytest.raises(WaitingForApproval) as caught:
+            decide("deploy", "production", approve_by=None, who="ann", ask=ask)
+        assert caught.value.exit_code == 12
+
+
+def stored(folder: Path, content: bytes, *, suffix: str = "") -> str:
+    name = hashlib.md5(content, usedforsecurity=False).hexdigest() + suffix
+    path = folder / "files" / "md5" / name[:2] / name[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return f"md5:{name}"
+
+
+def test_data_is_looked_for_in_the_remote_file_by_file(tmp_path: Path) -> None:
+    folder = tmp_path / ".rondel" / "remote"
+    one = stored(folder, b"one")
+    parts = [{"md5": one[4:], "relpath": "a.csv"}, {"md5": "0" * 32, "relpath": "b.csv"}]
+    whole = stored(folder, json.dumps(parts).encode(), suffix=".dir")
+    hashes = {"one": one, "lost": "md5:" + "1" * 32, "folder": whole, "code.py": "sha256:1"}
+    assert missing_in_remote(tmp_path, hashes, {}) == ["lost", "folder/b.csv"]
+    assert missing_in_remote(tmp_path, {"one": one}, {}) == []
+    broken = stored(folder, b"{", suffix=".dir")
+    with pytest.raises(DataError, match="damaged"):
+        missing_in_remote(tmp_path, {"folder": broken}, {})
+
+
+def test_the_data_of_a_model_comes_from_dvcs_own_files(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  train:\n    cmd: python train.py\n    deps: [train.py, raw.csv]\n"
+        "    params: [train]\n    outs: [model.skops]\n    metrics:\n    - metrics.json:\n        cache: false\n"
+    )
+    (tmp_path / "params.yaml").write_text("train:\n  max_iter: 3\n")
+    (tmp_path / "raw.csv.dvc").write_text(f"outs:\n- md5: {'a' * 32}\n  path: raw.csv\n  hash: md5\n")
+    (tmp_path / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  train:\n    cmd: python train.py\n    deps:\n"
+        f"    - {{path: train.py, hash: md5, md5: {'b' * 32}, size: 1}}\n"
+        "    params:\n      params.yaml:\n        train: {max_iter: 3}\n    outs:\n"
+        f"    - {{path: model.skops, hash: md5, md5: {'c' * 32}, size: 1}}\n"
+        f"    - {{path: metrics.json, hash: md5, md5: {'d' * 32}, size: 1}}\n"
+    )
+    inputs, outputs, params = data_lineage(tmp_path)
+    assert inputs == {"raw.csv": "md5:" + "a" * 32}
+    assert outputs == {"model.skops": "md5:" + "c" * 32}
+    assert params == {"train": {"max_iter": 3}}

@@ -25,6 +25,7 @@ _MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MNT_DETACH = 2
+_ALL_IDS = 2**32 - 1
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -74,7 +75,7 @@ def become_root(*, subordinate: bool = True) -> Identity:
     death_signal = ctypes.c_int(0)
     _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(death_signal), 0, 0, 0)
     if os.geteuid() == 0 and _unshare(_CLONE_NEWNS):
-        found = Identity(Mode.ROOT, _mapped_ids())
+        found = _as_found(_mapped_ids())
     else:
         found = _enter_user_namespace(subordinate=subordinate)
     _mount(None, "/", None, _MS_REC | _MS_SLAVE, None)
@@ -199,6 +200,13 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, data: 
     if _libc.mount(text(source), text(target), text(kind), ctypes.c_ulong(flags), text(data)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target)
+
+
+def _as_found(ids: int) -> Identity:
+    """Who root is: of the machine, or of a user namespace that somebody else made."""
+    if ids == 1:
+        return Identity(Mode.SINGLE, ids)
+    return Identity(Mode.ROOT if ids >= _ALL_IDS else Mode.SUBORDINATE, ids)
 
 
 def _mapped_ids() -> int:

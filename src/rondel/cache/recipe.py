@@ -42,6 +42,38 @@ _COPY = re.compile(r"^\s*(?:COPY|ADD)\s+(.*)$", re.IGNORECASE | re.MULTILINE)
 _MOUNT = re.compile(r"--mount=(\S+)")
 
 
+_FROM = re.compile(
+    r"^\s*FROM\s+(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE | re.MULTILINE
+)
+_USED = re.compile(r"(?:--from=|[,=]from=)([^\s,]+)", re.IGNORECASE)
+
+
+def needed_text(text: str, target: str) -> str:
+    """The part of a Containerfile that building ``target`` needs: its stages, and what precedes them.
+
+    An unknown target (the last stage, with an empty name) means all of it.
+    """
+    starts = list(_FROM.finditer(text))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    blocks = [text[match.start() : end] for match, end in zip(starts, ends, strict=True)]
+    names = {(match["name"] or "").lower(): number for number, match in enumerate(starts) if match["name"]}
+    if target.lower() not in names:
+        return text
+    wanted: set[int] = set()
+    queue = [names[target.lower()]]
+    while queue:
+        number = queue.pop()
+        if number in wanted:
+            continue
+        wanted.add(number)
+        for name in [starts[number]["base"], *_USED.findall(blocks[number])]:
+            if name.lower() in names:
+                queue.append(names[name.lower()])
+            elif name.isdigit() and int(name) < len(blocks):
+                queue.append(int(name))
+    return text[: starts[0].start()] + "".join(blocks[number] for number in sorted(wanted))
+
+
 def copied_sources(text: str) -> tuple[str, ...]:
     """The context paths that a Containerfile's COPY, ADD and bind mounts name; no URLs, no other stages.
 
@@ -101,6 +133,7 @@ def read_recipe(
             hint="write one, or name another with containerfile in [tool.rondel]",
             place=str(file),
         ) from None
+    text = needed_text(text, target)
     copies = copied_sources(text)
     parts = {
         "containerfile": hashlib.sha256(text.encode()).hexdigest(),

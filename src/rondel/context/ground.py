@@ -170,7 +170,7 @@ class RunGround:
         """The image, built. One Containerfile, one build a run."""
         import dagger
 
-        from rondel.cache.recipe import copied_sources
+        from rondel.cache.recipe import copied_sources, needed_text
 
         settings, root = self.settings, self.run.root
         file = root / settings.containerfile
@@ -180,7 +180,7 @@ class RunGround:
             raise ConfigurationError(
                 f"there is no {settings.containerfile}", why=str(error), place=settings.containerfile
             ) from None
-        include = [settings.containerfile, ".dockerignore", *copied_sources(text)]
+        include = [settings.containerfile, ".dockerignore", *copied_sources(needed_text(text, settings.target))]
         context = self.client.host().directory(
             str(root), include=include, exclude=[".git", ".rondel", ".venv"]
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.cache import Recipe, host_parts, read_recipe
-from rondel.cache.recipe import copied_sources
+from rondel.cache.recipe import copied_sources, needed_text
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -97,3 +97,28 @@ def test_a_missing_source_is_named(root: Path) -> None:
 def test_the_machine_is_known_by_distribution_and_interpreter() -> None:
     parts = host_parts(hash_file)
     assert {"python", "prefix", "libc"} <= set(parts)
+
+
+def test_only_the_targets_own_stages_count() -> None:
+    text = """\
+ARG PYTHON=3.11
+FROM python:${PYTHON} AS base
+COPY base.txt .
+FROM base AS Tool
+COPY tool.txt .
+FROM debian AS unused
+COPY unused.txt .
+FROM base AS stage
+COPY --from=tool /x /x
+RUN --mount=type=bind,from=mounted,target=/m true
+COPY stage.txt .
+FROM scratch AS mounted
+COPY mounted.txt .
+FROM stage AS runner
+COPY runner.txt .
+"""
+    needed = needed_text(text, "stage")
+    assert copied_sources(needed) == ("base.txt", "tool.txt", "stage.txt", "mounted.txt")
+    assert needed.startswith("ARG PYTHON=3.11\nFROM python")
+    assert needed_text(text, "runner").endswith("COPY runner.txt .\n")
+    assert needed_text(text, "no-such-target") == text

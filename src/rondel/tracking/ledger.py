@@ -9,8 +9,9 @@ Entry N is the tag ``rondel.log.N.HASH`` (six digits, and the first eight of the
 entry's hash); the hash is the SHA-256 of the entry's canonical JSON, which
 holds the hash of the entry before. An MLflow server overwrites a tag without a
 word, so the hash in the name keeps two machines from destroying each other's
-entry: of two entries with one number the one with the smaller hash counts, and
-the other is told that it lost. On GitLab the tag is ``rondel.log.N``, which the
+entry: of two entries with one number the one that the next entry follows counts,
+before there is a next one that with the smaller hash, and the other is told
+that it lost. On GitLab the tag is ``rondel.log.N``, which the
 server lets only one of them write.
 """
 
@@ -108,10 +109,16 @@ def decode(tags: Mapping[str, str]) -> Ledger:
         if tag not in {entry.tag, entry.claim}:
             wrong.append(f"{tag} holds entry {entry.number}")
         claims.setdefault(entry.number, []).append(entry)
-    ranked = [sorted(claims[number], key=lambda entry: entry.hash) for number in sorted(claims)]
-    entries = tuple(each[0] for each in ranked)
-    lost = tuple(entry for each in ranked for entry in each[1:])
-    return Ledger(entries=entries, lost=lost, wrong=(*wrong, *broken(entries)))
+    counted: list[Entry] = []
+    lost: list[Entry] = []
+    wanted = ""  # the hash that the entry after this one follows
+    for number in sorted(claims, reverse=True):
+        ranked = sorted(claims[number], key=lambda entry: (entry.hash != wanted, entry.hash))
+        counted.insert(0, ranked[0])
+        lost += ranked[1:]
+        wanted = ranked[0].previous
+    entries = tuple(counted)
+    return Ledger(entries=entries, lost=tuple(lost), wrong=(*wrong, *broken(entries)))
 
 
 def broken(entries: Sequence[Entry]) -> list[str]:

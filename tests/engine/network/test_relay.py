@@ -225,3 +225,29 @@ async def test_proxy_gives_a_namespace_a_way_out_but_not_to_the_hosts_loopback(r
     assert (await fetch("no-such-name.invalid")).split() == ["502"]
     if not outside.startswith("127."):
         assert (await fetch(outside)).split() == ["200", "hi"]
+
+
+async def test_namespaces_reach_each_other_on_any_port_without_forwards(relay, server_in):
+    client, server = await relay.namespace(), await relay.namespace()
+    if client.address is None:
+        pytest.skip("this kernel has no veth")
+    server_in(server, "name", 7777, "direct", host="0.0.0.0")
+    server_in(client, "name", 7777, "own", host="0.0.0.0")
+    shown = await asyncio.to_thread(subprocess.check_output, [*join_command(client.path), *ask(server.address, 7777)])
+    assert shown == b"direct\n"
+
+
+async def test_hub_listens_for_all_namespaces_and_dials_the_host(relay, server_in):
+    namespace = await relay.namespace()
+    if relay.hub is None:
+        pytest.skip("this kernel has no veth")
+    server_in(None, "name", 18766, "host")
+    address = await relay.hub_address()
+    await relay.forward(Place(relay.hub, address, 80), Destination(None, ("127.0.0.1",), 18766))
+    shown = await asyncio.to_thread(subprocess.check_output, [*join_command(namespace.path), *ask(address, 80)])
+    assert shown == b"host\n"
+
+
+def ask(address, port):
+    script = f"import socket; s = socket.create_connection(('{address}', {port}), 10); s.shutdown(1)\n"
+    return [sys.executable, "-c", script + "print(s.recv(99).decode())"]

@@ -20,7 +20,15 @@ from urllib.parse import unquote, urlsplit
 import anyio
 import anyio.abc
 
-from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Place, Relay, join_command
+from rondel.engine.sandbox.network import (
+    GATEWAY,
+    Destination,
+    Namespace,
+    NetworkError,
+    Place,
+    Relay,
+    join_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,20 +87,31 @@ async def way_out(
     program = network_program() if tun_opens() else None
     if program is not None and await _run(program, namespace, outward.stack):
         return outward
-    proxy = await relay.proxy(
-        Place(namespace, _PROXY_ADDRESS, _PROXY_PORT),
-        upstream=upstream_proxies(environ),
-        bypass=no_proxy(environ),
-        loopback=loopback,
-    )
-    outward.stack.push_async_callback(relay.close, proxy)
-    outward.env = proxy_environment(names, loopback=loopback)
+    if relay.hub is not None and namespace.address is not None:
+        place = Place(relay.hub, GATEWAY, _PROXY_PORT + int(loopback))
+    else:
+        place = Place(namespace, _PROXY_ADDRESS, _PROXY_PORT)
+    try:
+        proxy = await relay.proxy(
+            place,
+            upstream=upstream_proxies(environ),
+            bypass=no_proxy(environ),
+            loopback=loopback,
+        )
+    except NetworkError as error:
+        if not error.taken or place.namespace is not relay.hub:
+            raise
+        # The hub's proxy serves all namespaces, and stays.
+    else:
+        if place.namespace is not relay.hub:
+            outward.stack.push_async_callback(relay.close, proxy)
+    outward.env = proxy_environment(f"{place.address}:{place.port}", names, loopback=loopback)
     return outward
 
 
-def proxy_environment(names: Sequence[str], *, loopback: bool) -> dict[str, str]:
-    """The variables that lead programs to the namespace's proxy; both spellings are in use."""
-    url = f"http://{_PROXY_ADDRESS}:{_PROXY_PORT}"
+def proxy_environment(proxy: str, names: Sequence[str], *, loopback: bool) -> dict[str, str]:
+    """The variables that lead programs to the proxy at ``address:port``; both spellings are in use."""
+    url = f"http://{proxy}"
     straight = ",".join([*names] if loopback else ["localhost", "127.0.0.1", "::1", *names])
     pairs = {"http_proxy": url, "https_proxy": url, "no_proxy": straight}
     return pairs | {name.upper(): value for name, value in pairs.items()}

@@ -79,6 +79,9 @@ class Running:
     claimed: str | None = None
     namespace: Namespace | None = None
     forwards: list[Forward] = field(default_factory=list)
+    inner: str | None = None  # where the session's own network reaches a host's service
+    inward: list[Forward] = field(default_factory=list)
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     users: int = 0
     held: bool = False  # started by a query, until it is stopped by one
@@ -217,7 +220,7 @@ class Services:
         except ExecRefused as refused:
             raise ExecError(refused.what, cmd=service.args, exit_code=refused.exit_code_seen) from None
         running.behind = tuple(
-            Behind(port.port, port.protocol, Destination(namespace, _LOOPBACK, port.port))
+            Behind(port.port, port.protocol, Destination(namespace, self._inside(namespace), port.port))
             for port in service.ports
         )
         running.ports, running.endpoint_host = service.ports, hostname_of(service)
@@ -247,7 +250,7 @@ class Services:
         for forward in service.forwards:
             made = await self.relay.forward(
                 Place(None, "127.0.0.1", forward.frontend or 0),
-                Destination(upstream.namespace, _LOOPBACK, forward.backend),
+                Destination(upstream.namespace, self._inside(upstream.namespace), forward.backend),
                 protocol=forward.protocol,
             )
             running.forwards.append(made)
@@ -267,6 +270,12 @@ class Services:
             await self._unpublish(running)
         else:
             running.address = running.claimed
+
+    @staticmethod
+    def _inside(namespace: Namespace | None) -> tuple[str, ...]:
+        """The addresses on which a service may listen, seen from its own namespace."""
+        own = namespace.address if namespace is not None else None
+        return (own, *_LOOPBACK) if own else _LOOPBACK
 
     async def _forward(self, namespace: Namespace | None, address: str, behind: Behind) -> Forward:
         return await self.relay.forward(
@@ -345,9 +354,7 @@ class Services:
         """Each service once, with the names it has for one container: aliases come before hostnames."""
         taken = {own}
         named: dict[int, tuple[Running, list[str]]] = {}
-        # Inside a service's network, a listener for a service that it does not use could take its port.
-        others = () if own else self._running.values()
-        everyone = [(name, running) for running in others for name in running.names]
+        everyone = [(name, running) for running in self._running.values() for name in running.names]
         bound = [(name, running) for _, running in users for name in running.names]
         for name, running in [*users, *bound, *everyone]:
             if name and name not in taken and not isinstance(running.service, Tunnel):
@@ -365,19 +372,36 @@ class Services:
         loopback: bool = False,
     ) -> Joined:
         """Make services reachable inside a namespace, and give it a way out."""
-        hosts = [("127.0.0.1", own)] if own else []
+        hosts = [(namespace.address or "127.0.0.1", own)] if own else []
         for number, (running, names) in enumerate(self._named(users, own)):
-            high, low = divmod(number, 250)
-            address = f"127.66.{high}.{low + 2}"
-            for behind in running.behind:
-                forward = await self._forward(namespace, address, behind)
-                stack.push_async_callback(self.relay.close, forward)
+            if namespace.address is not None:
+                address = await self._inner(running)
+            elif any(running is user for _, user in users):
+                # Without veth, a listener in there; for a service that is not used it might take a port.
+                address = f"127.66.0.{number + 2}"
+                for behind in running.behind:
+                    forward = await self._forward(namespace, address, behind)
+                    stack.push_async_callback(self.relay.close, forward)
+            else:
+                continue
             hosts += [(address, name) for name in names]
         outward: Outward = await way_out(
             self.relay, namespace, self._session.environ, names=[name for _, name in hosts], loopback=loopback
         )
         stack.push_async_callback(outward.close)
         return Joined(network=JoinNetwork(namespace.path), hosts=(*hosts, *outward.hosts), env=outward.env)
+
+    async def _inner(self, running: Running) -> str:
+        """The address of a service in the session's own network, which joins all namespaces."""
+        if running.namespace is not None and running.namespace.address is not None:
+            return running.namespace.address
+        async with running.lock:
+            if running.inner is None:
+                address = await self.relay.hub_address()
+                for behind in running.behind:
+                    running.inward.append(await self._forward(self.relay.hub, address, behind))
+                running.inner = address
+        return running.inner
 
     # Ending
 
@@ -403,6 +427,8 @@ class Services:
                 await process.kill()
         with anyio.CancelScope(shield=True):
             try:
+                for forward in running.inward:
+                    await self.relay.close(forward)
                 await self._unpublish(running)
                 await running.stack.aclose()
                 if running.namespace is not None:

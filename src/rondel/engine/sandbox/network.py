@@ -30,6 +30,8 @@ _RELAY = Path(__file__).parent / "relay"
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); import relay; relay.main(int(sys.argv[2]), int(sys.argv[3]))"
 )
+GATEWAY = "198.18.0.1"
+"""Where the hub of a session's namespaces is reached from all of them."""
 _ADDRESSES = 256 * 254
 _LINE_LIMIT = 1024 * 1024
 
@@ -61,10 +63,15 @@ def join_command(namespace: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A private network namespace with loopback only; ``path`` is where others enter it."""
+    """A private network namespace; ``path`` is where others enter it.
+
+    ``address`` is its own in the session's network, which joins all namespaces of the session
+    (and which the host is no part of); None where the kernel cannot join them.
+    """
 
     number: int
     path: Path
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,7 @@ class Relay:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next = 1
         self._got = b""
+        self.hub: Namespace | None = None
 
     @property
     def running(self) -> bool:
@@ -158,6 +166,7 @@ class Relay:
 
     def _lost(self) -> None:
         control, self._control = self._control, None
+        self.hub = None
         if control is not None:
             asyncio.get_running_loop().remove_reader(control)
             control.close()
@@ -199,7 +208,14 @@ class Relay:
     async def namespace(self) -> Namespace:
         """A new private namespace; raises NetworkError where the machine allows none."""
         answer = await self._ask("namespace", "cannot make a network namespace")
-        return Namespace(answer["namespace"], Path(answer["path"]))
+        hub = answer["hub"]
+        self.hub = None if hub is None else Namespace(hub, Path())
+        return Namespace(answer["namespace"], Path(answer["path"]), answer["address"])
+
+    async def hub_address(self) -> str:
+        """An address of the hub's own, where it listens for all namespaces of the session."""
+        answer = await self._ask("hub_address", "cannot add an address")
+        return str(answer["address"])
 
     async def drop(self, namespace: Namespace) -> None:
         """Let a namespace go: it ends with the last process in it."""

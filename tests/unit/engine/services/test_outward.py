@@ -28,13 +28,13 @@ def test_no_proxy_is_a_list():
 
 
 def test_container_variables_name_the_proxy_and_spare_services():
-    env = proxy_environment(["db", "web"], loopback=False)
-    assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://127.66.0.1:3128"
+    env = proxy_environment("198.18.0.1:3128", ["db", "web"], loopback=False)
+    assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://198.18.0.1:3128"
     assert env["NO_PROXY"].split(",") == ["localhost", "127.0.0.1", "::1", "db", "web"]
 
 
 def test_commands_reach_the_hosts_loopback_through_the_proxy():
-    assert proxy_environment(["db"], loopback=True)["no_proxy"] == "db"
+    assert proxy_environment("x:1", ["db"], loopback=True)["no_proxy"] == "db"
 
 
 def test_only_name_servers_on_loopback_need_a_link():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import queue
@@ -13,9 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import netlink
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NETWORK, GATEWAY = "198.18.0.0", "198.18.0.1"  # of the benchmarking range (RFC 2544), which no network uses
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
@@ -49,6 +53,9 @@ class Namespaces:
     def __init__(self) -> None:
         self._held: dict[int, int] = {}
         self._next = 1
+        self._hub: int | None = None
+        self._hub_failed = False
+        self._addresses = 0
         self._errands: queue.SimpleQueue[tuple[Callable[[], object], queue.SimpleQueue[object]]]
         self._errands = queue.SimpleQueue()
         self._traveller: threading.Thread | None = None
@@ -73,13 +80,74 @@ class Namespaces:
             raise got
         return got  # type: ignore[no-any-return]
 
-    def create(self) -> tuple[int, str]:
-        """A new namespace with its loopback up: its number and the path by which others enter it."""
+    def create(self) -> tuple[int, str, str | None]:
+        """A new namespace with its loopback up.
+
+        Its number, the path by which others enter it, and its address in the session's own
+        network, where the machine can join namespaces by veth pairs.
+        """
         held = self._send(_create)
+        number = self._keep(held)
+        address = self._join(number, held)
+        return number, f"/proc/{os.getpid()}/fd/{held}", address
+
+    def _keep(self, held: int) -> int:
         number = self._next
         self._next += 1
         self._held[number] = held
-        return number, f"/proc/{os.getpid()}/fd/{held}"
+        return number
+
+    @property
+    def hub(self) -> int | None:
+        """The namespace in the middle, which routes between the others."""
+        return self._hub
+
+    def _join(self, number: int, held: int) -> str | None:
+        """Join a namespace to the hub; None where the kernel has no veth."""
+        if self._hub is None and not self._hub_failed:
+            try:
+                self._hub = self._keep(self._send(_create_hub))
+            except OSError:
+                self._hub_failed = True
+        if self._hub is None:
+            return None
+        hub, address, name = self._held[self._hub], self.hub_address(), f"v{number}"
+
+        def join() -> None:
+            _check(_libc.setns(hub, CLONE_NEWNET), "setns")
+            netlink.make_pair(name, "eth0", held)
+            netlink.set_up(name)
+            netlink.add_route(name, address, source=GATEWAY)
+            _check(_libc.setns(held, CLONE_NEWNET), "setns")
+            netlink.add_address("eth0", address)
+            netlink.set_up("eth0")
+            netlink.add_route("eth0", GATEWAY)
+            netlink.add_route("eth0", NETWORK, prefix=16, through=GATEWAY)
+
+        try:
+            self._send(join)
+        except OSError:
+            return None
+        return address
+
+    def hub_address(self) -> str:
+        """An address of the session's own network that nobody has yet."""
+        self._addresses += 1
+        high, low = divmod(self._addresses, 250)
+        return f"198.18.{high}.{low + 2}"
+
+    def own_address(self) -> str:
+        """An address at which the hub itself listens. Raises OSError without a hub."""
+        if self._hub is None:
+            raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
+        hub, address = self._held[self._hub], self.hub_address()
+
+        def add() -> None:
+            _check(_libc.setns(hub, CLONE_NEWNET), "setns")
+            netlink.add_address("lo", address)
+
+        self._send(add)
+        return address
 
     def close(self, number: int) -> None:
         """Let a namespace go; it lasts as long as processes are in it."""
@@ -109,6 +177,14 @@ def _create() -> int:
     with suppress(OSError):
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _create_hub() -> int:
+    """The namespace in the middle: it owns the gateway's address and passes packets on."""
+    held = _create()
+    netlink.add_address("lo", GATEWAY)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    return held
 
 
 def _loopback_up() -> None:

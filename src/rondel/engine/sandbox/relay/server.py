@@ -64,8 +64,12 @@ class Server:
 
     def do_namespace(self, _number: int) -> dict[str, Any]:
         """A new namespace."""
-        made, path = self._namespaces.create()
-        return {"namespace": made, "path": path}
+        made, path, address = self._namespaces.create()
+        return {"namespace": made, "path": path, "address": address, "hub": self._namespaces.hub}
+
+    def do_hub_address(self, _number: int) -> dict[str, Any]:
+        """An address at which the hub listens for all namespaces."""
+        return {"address": self._namespaces.own_address()}
 
     def do_drop(self, _number: int, namespace: int) -> dict[str, Any]:
         """Let a namespace go."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "promote": "make a model version champion",
     "rollback": "return to the previous champion",
     "ui": "open the MLflow server of this project, or stop it",
+    "ci": "write the files of GitLab and Jenkins from the pipeline, or check them",
     "doctor": "say what this machine can run",
     "engine": "status of the embedded engine's store, and pruning it",
     "version": "print the version",

@@ -1,7 +1,21 @@
 """What a team declares: stages, how they depend on one another, and the plan of one run. Pure."""
 
+from rondel.pipeline.graph import order
+from rondel.pipeline.load import load_pipeline
 from rondel.pipeline.pipeline import Pipeline
 from rondel.pipeline.plan import Plan, PlannedStage, Selection, make_plan
 from rondel.pipeline.stage import Place, Stage, StageBody, Use
 
-__all__ = ["Pipeline", "Place", "Plan", "PlannedStage", "Selection", "Stage", "StageBody", "Use", "make_plan"]
+__all__ = [
+    "Pipeline",
+    "Place",
+    "Plan",
+    "PlannedStage",
+    "Selection",
+    "Stage",
+    "StageBody",
+    "Use",
+    "load_pipeline",
+    "make_plan",
+    "order",
+]

@@ -84,11 +84,16 @@ def _read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
     return name if isinstance(name, str) else None, table if isinstance(table, dict) else {}
 
 
+OTHERS = ("ci.",)
+"""Tables that other parts of Rondel read for themselves."""
+
+
 def _from_table(table: Mapping[str, Any], mistakes: list[tuple[str, str, str | None]]) -> dict[str, _Found]:
     by_key = {option.key: option for option in OPTIONS if option.key}
-    # Tables that other parts of Rondel read for themselves.
     found: dict[str, _Found] = {}
     for key, value in _flatten(table, frozenset(by_key)):
+        if key.startswith(OTHERS):
+            continue
         place = f"pyproject.toml [tool.rondel] {key}"
         option = by_key.get(key)
         if option is None:

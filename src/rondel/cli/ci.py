@@ -1,0 +1,95 @@
+"""``rondel ci``: write the CI system's files from the pipeline, or check that they fit it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.wrappers import Wrapper
+
+DRIFTED = 1
+
+
+def main(argv: Sequence[str]) -> int:
+    """Generate or check ``.gitlab-ci.yml`` and ``Jenkinsfile``."""
+    from rondel.settings import find_root
+    from rondel.wrappers import WRAPPERS
+
+    parser = Parser(prog="rondel ci", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("action", choices=("generate", "check"))
+    parser.add_argument(
+        "system", nargs="*", metavar="SYSTEM", help="gitlab, jenkins (default: those there are)"
+    )
+    parser.add_argument(
+        "--layout", choices=("single", "stages"), default=None, help="one job, or one a stage"
+    )
+    parser.add_argument("--file", default="ci/main.py", help="where the pipeline is declared (ci/main.py)")
+    arguments = parser.parse_args(list(argv))
+    root = find_root(Path.cwd())
+    unknown = [name for name in arguments.system if name not in WRAPPERS]
+    if unknown:
+        raise ConfigurationError(
+            f"there is no CI system {unknown[0]!r}", hint=f"known: {', '.join(WRAPPERS)}"
+        )
+    chosen = [WRAPPERS[name] for name in arguments.system or WRAPPERS]
+    if not arguments.system and arguments.action == "check":
+        chosen = [wrapper for wrapper in chosen if (root / wrapper.path).exists()]
+    regions = _regions(root, chosen, arguments.file, arguments.layout)
+    act = _generate if arguments.action == "generate" else _check
+    return act(root, regions)
+
+
+def _regions(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None) -> dict[str, str]:
+    from rondel.data import load_project
+    from rondel.pipeline import load_pipeline
+    from rondel.settings import load_settings
+    from rondel.wrappers import jobs_of
+    from rondel.wrappers.changes import changes_of
+    from rondel.wrappers.options import load_ci_options
+
+    options = load_ci_options(root)
+    settings = load_settings(root, {}, {})
+    stages = load_pipeline(root / file).stages()
+    project = load_project(root) if (root / "dvc.yaml").exists() else None
+    changes = changes_of(stages, project, file=file, containerfile=settings.containerfile)
+    jobs = jobs_of(stages, changes, file=file, layout=layout or options.layout)  # type: ignore[arg-type]
+    return {wrapper.path: wrapper.region(jobs, options) for wrapper in wrappers}
+
+
+def _generate(root: Path, regions: dict[str, str]) -> int:
+    from rondel.wrappers import merge
+
+    texts = {path: merge(_read(root / path), region, path) for path, region in regions.items()}
+    for path, text in texts.items():
+        state = "unchanged" if _read(root / path) == text else "written"
+        if state == "written":
+            temporary = root / f"{path}.rondel-new"
+            temporary.write_text(text)
+            temporary.replace(root / path)
+        print(f"{path}: {state}")
+    return 0
+
+
+def _check(root: Path, regions: dict[str, str]) -> int:
+    from rondel.wrappers import drift
+
+    found = [drift(_read(root / path), region, path) for path, region in regions.items()]
+    for each in found:
+        if each is not None:
+            sys.stdout.write(each.diff)
+    if any(found):
+        print("the pipeline has changed since these files were made\n  → rondel ci generate", file=sys.stderr)
+        return DRIFTED
+    print(f"{', '.join(regions) or 'no CI files'}: as the pipeline says")
+    return 0
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None

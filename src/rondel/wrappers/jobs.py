@@ -1,0 +1,143 @@
+"""Which CI jobs a pipeline becomes: decided here, written down by each wrapper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rondel.pipeline import order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rondel.pipeline import Stage
+
+Layout = Literal["single", "stages"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One CI job.
+
+    ``command`` is its one line of work. ``needs`` are names of other jobs.
+    ``approval`` makes it start by hand; ``scheduled`` keeps it to scheduled
+    pipelines. ``effect``: it acts on the outside world, so that it is never
+    interrupted, repeated, or run beside another of its ``resource``.
+    ``changes`` are the paths, as git's glob patterns, whose change starts it;
+    none: every change. ``minutes`` is its time limit.
+    """
+
+    name: str
+    command: str
+    needs: tuple[str, ...] = ()
+    approval: str | None = None
+    scheduled: bool = False
+    effect: bool = False
+    resource: str | None = None
+    changes: tuple[str, ...] = ()
+    minutes: int | None = None
+
+
+MARGIN_MINUTES = 10
+"""What a job may take besides its stages: image, data, reports."""
+
+
+def jobs_of(
+    stages: Sequence[Stage], changes: Mapping[str, Sequence[str]], *, file: str, layout: Layout
+) -> tuple[Job, ...]:
+    """The jobs of a pipeline, each after those that it needs.
+
+    ``changes`` has, by stage, the paths that its result depends on. Layout
+    ``single`` makes one job of all that runs by itself; stages that wait for
+    an approval or a schedule, and what needs them, are jobs of their own.
+    """
+    ordered = order(stages)
+    if layout == "stages":
+        return tuple(_job(stage, ordered, changes, file) for stage in _bases(ordered))
+    apart = _apart(ordered)
+    together = [stage for stage in ordered if stage.name not in apart]
+    main = _single(together, changes, file) if together else None
+    rest = [
+        _job(stage, ordered, changes, file, main=main) for stage in _bases(ordered) if stage.name in apart
+    ]
+    return ((main,) if main else ()) + tuple(rest)
+
+
+def _bases(stages: Sequence[Stage]) -> list[Stage]:
+    """One stage for each declaration: the points of a matrix run in one job, at once."""
+    return list({stage.base: stage for stage in reversed(stages)}.values())[::-1]
+
+
+def _apart(stages: Sequence[Stage]) -> frozenset[str]:
+    apart: set[str] = set()
+    for stage in stages:
+        if stage.approval or stage.on or apart & set(stage.needs):
+            apart.add(stage.name)
+    return frozenset(apart)
+
+
+def _single(stages: Sequence[Stage], changes: Mapping[str, Sequence[str]], file: str) -> Job:
+    needed = {need for stage in stages for need in stage.needs}
+    targets = dict.fromkeys(stage.base for stage in stages if stage.name not in needed)
+    effects = any(not stage.pure for stage in stages)
+    return Job(
+        name="pipeline",
+        command=f"dagger run python {file} {' '.join(targets)}",
+        effect=effects,
+        resource="pipeline" if effects else None,
+        changes=_union(changes.get(stage.name, ()) for stage in stages),
+        minutes=_minutes(stages),
+    )
+
+
+def _job(
+    stage: Stage,
+    stages: Sequence[Stage],
+    changes: Mapping[str, Sequence[str]],
+    file: str,
+    *,
+    main: Job | None = None,
+) -> Job:
+    by_name = {each.name: each for each in stages}
+    same = [each for each in stages if each.base == stage.base]
+    apart = _apart(stages) if main else frozenset(by_name)
+    needs = dict.fromkeys(
+        by_name[need].base if need in apart or main is None else main.name
+        for each in same
+        for need in each.needs
+    )
+    return Job(
+        name=stage.base,
+        command=f"dagger run python {file} {stage.base} --only",
+        needs=tuple(needs),
+        approval=stage.approval,
+        scheduled=stage.on == "schedule",
+        effect=not stage.pure,
+        resource=None if stage.pure else (stage.approval or stage.base),
+        changes=_union(changes.get(name, ()) for name in _upstream(by_name, same)),
+        minutes=_minutes(same),
+    )
+
+
+def _upstream(by_name: Mapping[str, Stage], stages: Sequence[Stage]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    queue = [stage.name for stage in stages]
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found[name] = None
+            queue.extend(by_name[name].needs)
+    return tuple(found)
+
+
+def _union(paths: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(sorted({path for group in paths for path in group}))
+
+
+def _minutes(stages: Sequence[Stage]) -> int | None:
+    """The stages' time limits together; None when one of them has none."""
+    limits = [stage.timeout for stage in stages if stage.timeout is not None]
+    if len(limits) < len(stages):
+        return None
+    retries = [limit * (1 + stage.retries) for limit, stage in zip(limits, stages, strict=True)]
+    return int(sum(retries) // 60) + 1 + MARGIN_MINUTES

@@ -1,0 +1,36 @@
+"""The wrappers there are, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rondel.wrappers import gitlab, jenkins
+from rondel.wrappers.regions import marked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rondel.wrappers.jobs import Job
+    from rondel.wrappers.options import CiOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapper:
+    """One CI system: its file, its comment sign, and how jobs are written down in it."""
+
+    name: str
+    path: str
+    comment: str
+    render: Callable[[Sequence[Job], CiOptions], str]
+
+    def region(self, jobs: Sequence[Job], options: CiOptions) -> str:
+        """The marked region of the file for these jobs."""
+        return marked(self.render(jobs, options), self.comment, f"rondel ci generate {self.name}")
+
+
+WRAPPERS = {
+    "gitlab": Wrapper(name="gitlab", path=".gitlab-ci.yml", comment="#", render=gitlab.render),
+    "jenkins": Wrapper(name="jenkins", path="Jenkinsfile", comment="//", render=jenkins.render),
+}
+"""By the name that ``rondel ci generate`` takes."""

@@ -1,0 +1,54 @@
+"""What a team says about its CI in ``[tool.rondel.ci]``."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from rondel.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiOptions:
+    """How the wrappers are written.
+
+    ``image`` is the runner's image (the Containerfile's target ``runner``), as
+    the CI system's variable or a reference; empty for runners that have all
+    they need. ``layout``: one job, or one for each stage. ``keep_days``: how
+    long reports and capsules are kept. ``schedule``: a cron line for Jenkins
+    (GitLab keeps its schedules outside of the file).
+    """
+
+    image: str = "$RONDEL_RUNNER_IMAGE"
+    layout: Literal["single", "stages"] = "single"
+    keep_days: int = 30
+    schedule: str = "H 4 * * *"
+
+
+def load_ci_options(root: Path) -> CiOptions:
+    """The options of the project at ``root``. Raises ConfigurationError that names the key."""
+    path = root / "pyproject.toml"
+    table: dict[str, Any] = {}
+    if path.exists():
+        table = tomllib.loads(path.read_text()).get("tool", {}).get("rondel", {}).get("ci", {})
+    known = {field.name.replace("_", "-"): field for field in fields(CiOptions)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        place = f"pyproject.toml: tool.rondel.ci.{key}"
+        if key not in known:
+            raise ConfigurationError("there is no such option", hint=did_you_mean(key, known), place=place)
+        expected = int if known[key].name == "keep_days" else str
+        if not isinstance(value, expected) or isinstance(value, bool):
+            raise ConfigurationError(f"expected {expected.__name__}, found {value!r}", place=place)
+        values[known[key].name] = value
+    if values.get("layout", "single") not in {"single", "stages"}:
+        raise ConfigurationError(
+            f"{values['layout']!r} is no layout",
+            hint="single or stages",
+            place="pyproject.toml: tool.rondel.ci.layout",
+        )
+    return CiOptions(**values)

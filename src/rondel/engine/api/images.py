@@ -19,6 +19,7 @@ from rondel.engine.evaluate.secrets import Secrets
 from rondel.engine.images import reference
 from rondel.engine.images.archive import Packed, root_of, write_archive
 from rondel.engine.images.export import Format, format_of, pack_image
+from rondel.engine.images.model import InvalidImageError
 from rondel.engine.images.registry import Credentials
 from rondel.engine.images.registry.push import Pusher
 from rondel.engine.values import Container, File, Fs, Node, Secret, digest_of
@@ -103,9 +104,20 @@ async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> K
     """An image from an OCI or Docker archive. Read now; its layers when they are needed."""
     view = await ctx.view(source.fs)
     entry = view.resolve(source.path)
-    base = await import_archive(ctx.session, entry.real, tag, self.platform)
+    try:
+        base = await import_archive(ctx.session, entry.real, tag, self.platform)
+    except InvalidImageError as error:
+        # Told when somebody reads the container, as all that an import does.
+        node = Node("image-refused", ctx.key, params=error, forces=True, durable=False)
+        return Keyed(replace(self, fs=Fs(node), image_ref=None), ctx.key)
     made = over(self, base)
     return Keyed(replace(made, image_ref=None), digest_of("import", ctx.obj.key, base.key))
+
+
+@operation("image-refused")
+async def refused(session: Session, node: Node) -> Result:
+    """What an import of something that is no image evaluates to."""
+    raise node.params
 
 
 # --- out

@@ -238,7 +238,7 @@ class _Builder:
             view = self.session.store.view(snapshot)
             found = await anyio.to_thread.run_sync(lambda: _digest(select(view, root, step, ignore)))
             self.session.store.index.put("copied", known, found)
-        return found
+        return str(found)
 
     async def _fetch(self, fs: Fs | None, step: FetchStep) -> Fs:
         fetched = await download(self.session, step.url, checksum=step.checksum or None)
@@ -335,8 +335,8 @@ class _Builder:
         if ignore.matcher is not None:
             key = digest_of("build.bound", content)
             source = origin or edited("build.nothing", None)
-            origin = edited("build.copy", None, replace(whole, destination="/s"), root, ignore, False, key=key,
-                            inputs=(source,))  # fmt: skip
+            step = replace(whole, destination="/s")
+            origin = edited("build.copy", None, step, root, ignore, False, key=key, inputs=(source,))
             path = "/s"
         if origin is None:
             origin = edited("build.nothing", None)
@@ -548,8 +548,7 @@ def _is_archive(raw: IO[bytes]) -> bool:
     import tarfile
 
     try:
-        with decompressed(raw) as stream:
-            head = stream.read(512)
+        head = decompressed(raw).read(512)
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except Exception:  # noqa: BLE001 - whatever a decompressor says of a file that is no archive
         return False

@@ -14,8 +14,9 @@ import anyio.to_thread
 
 from rondel.engine.evaluate.imageconfig import from_image
 from rondel.engine.evaluate.operations import operation
-from rondel.engine.images import host, platforms, reference, settings
+from rondel.engine.images import platforms, reference, settings
 from rondel.engine.images.fallback import HOST, contradiction, this_machine
+from rondel.engine.images.host import host_image, python_version
 from rondel.engine.images.layout import open_images, open_local, search_local
 from rondel.engine.images.model import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from rondel.engine.images.pull import pull
@@ -187,7 +188,7 @@ class Images:
         return base
 
     async def _host_base(self) -> Base:
-        image = await host.host_image(self._store)
+        image = await host_image(self._store)
         digest = f"sha256:{image.digest.removeprefix('sha256:')}"
         node = Node("host-image", digest_of("host-image", digest), params=image.snapshot)
         return Base(
@@ -204,7 +205,7 @@ class Images:
                 f"{what}: no registry answers, and the host image is forbidden", why=error.render(),
                 hint="connect to a registry, or allow this machine's own system: host-image = \"auto\"",
             )  # fmt: skip
-        machine = this_machine(host.python_version())
+        machine = this_machine(python_version())
         against = contradiction(ref, platform, machine)
         if against is not None:
             raise RegistryUnreachable(

@@ -52,6 +52,7 @@ def write_archive(images: Sequence[Packed], target: IO[bytes], blob: Callable[[s
         small[image.manifest.config.digest] = image.config
         layers |= {layer.digest: blob(layer.digest) for layer in image.manifest.layers}
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.copybufsize = 1 << 20  # type: ignore[attr-defined]
         for name in ("blobs/", "blobs/sha256/"):
             info = tarfile.TarInfo(name)
             info.type, info.mode = tarfile.DIRTYPE, 0o755

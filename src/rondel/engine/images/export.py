@@ -13,7 +13,7 @@ from rondel.engine.images.archive import Packed
 from rondel.engine.images.compression import GzipWriter, Sink
 from rondel.engine.images.model import Descriptor, ImageConfig, Manifest
 from rondel.engine.images.pack import Tree, pack
-from rondel.engine.images.pull import remembered
+from rondel.engine.images.pull import chain_ids, remembered
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -55,10 +55,14 @@ async def pack_image(store: Store, snapshot: Snapshot, config: ImageConfig, form
     """The image of a file system with this configuration; its layers are blobs of the store afterwards."""
     layers: list[Descriptor] = []
     diff_ids: list[str] = []
+    single: list[str] = []
     for group in groups(snapshot.layers):
         blob, diff_id = await _layer(store, group, form)
+        if len(group) == 1 and len(single) == len(layers):
+            single.append(group[0])
         layers.append(replace(blob, media_type=_media_type(blob.media_type, form)))
         diff_ids.append(diff_id)
+    _remember_chains(store, single, tuple(diff_ids))
     data = config.with_layers(tuple(diff_ids)).to_bytes()
     kind = model.DOCKER_CONFIG if form.docker else model.OCI_CONFIG
     media_type = model.DOCKER_MANIFEST if form.docker else model.OCI_MANIFEST
@@ -75,6 +79,13 @@ def groups(layers: Sequence[str], most: int = MOST_LAYERS) -> list[tuple[str, ..
     return [(layer,) for layer in alone] + [
         tuple(rest[start : start + width]) for start in range(0, len(rest), width)
     ]
+
+
+def _remember_chains(store: Store, layers: Sequence[str], diff_ids: tuple[str, ...]) -> None:
+    """Let an import of what was exported here find its layers in place. Stops at the first packed group."""
+    for layer, chain in zip(layers, chain_ids(diff_ids), strict=False):
+        if store.index.get("chain", chain) is None:
+            store.index.put("chain", chain, layer)
 
 
 async def _layer(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descriptor, str]:

@@ -42,17 +42,17 @@ class LowerEntry(Protocol):
     """What is asked of an entry of the layers below."""
 
     @property
-    def real(self) -> Path: ...
+    def real(self) -> Path: ...  # noqa: D102
     @property
-    def mode(self) -> int: ...
+    def mode(self) -> int: ...  # noqa: D102
     @property
-    def uid(self) -> int: ...
+    def uid(self) -> int: ...  # noqa: D102
     @property
-    def gid(self) -> int: ...
+    def gid(self) -> int: ...  # noqa: D102
     @property
-    def mtime_ns(self) -> int: ...
+    def mtime_ns(self) -> int: ...  # noqa: D102
     @property
-    def link(self) -> str | None: ...
+    def link(self) -> str | None: ...  # noqa: D102
 
 
 class Lower(Protocol):

@@ -23,7 +23,7 @@ def score(late: Labels, probability: Numbers, threshold: float) -> dict[str, flo
     ``threshold`` is the probability from which on a flight is called late.
     """
     called = (probability >= threshold).astype("int64")
-    found: dict[str, float] = {"rows": len(late), "late_share": late.mean()}
+    found: dict[str, float] = {}
     if len(np.unique(late)) == 2:
         found |= {
             "roc_auc": metrics.roc_auc_score(late, probability),
@@ -35,6 +35,8 @@ def score(late: Labels, probability: Numbers, threshold: float) -> dict[str, flo
         "accuracy": metrics.accuracy_score(late, called),
         "precision": metrics.precision_score(late, called, zero_division=0),
         "recall": metrics.recall_score(late, called, zero_division=0),
+        "late_share": late.mean(),
+        "rows": len(late),
     }
     return {name: value if name == "rows" else round(float(value), _DIGITS) for name, value in found.items()}
 

@@ -97,6 +97,10 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         result = run_plan(request, console, lambda: _services(settings))
     finally:
         console.stop()
+    if any(record.verdicts for record in result.capsule.stages):
+        from rondel.reports.verdicts import write_reports
+
+        write_reports(result.capsule, result.folder.path)
     console.finish(result.capsule, _shown(result.folder.path))
     if result.error is not None:
         _explain(result, request)

@@ -186,8 +186,10 @@ class StageContext:
                 passed=verdict.passed,
                 model=model,
                 champion_version=verdict.champion_version,
+                source=verdict.source,
                 rules=[asdict(result) for result in verdict.results],
                 metrics=dict(verdict.metrics),
+                champion_metrics=dict(verdict.champion_metrics),
             )
         )
         self._recorder.output(verdict.summary())

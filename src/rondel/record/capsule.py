@@ -112,13 +112,18 @@ class UseRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictRecord:
-    """A gate's verdict: each rule with what it was compared with."""
+    """A gate's verdict: each rule with what it was compared with.
+
+    ``source`` is where the metrics came from.
+    """
 
     passed: bool
     model: str | None = None
     champion_version: str | None = None
+    source: str = ""
     rules: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
+    champion_metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,36 @@ class RunServices:
         handle = self._open.pop(record.name, None)
         if handle is not None:
             status: Any = STATUS.get(record.state, "FAILED")
-            await self._tree.end(handle, status, facts=_stage_facts(record), metrics=record.metrics)
+            tags, files = _verdicts(record)
+            await self._tree.end(
+                handle,
+                status,
+                facts=_stage_facts(record),
+                metrics=record.metrics,
+                tags=tags,
+                files=files,
+            )
+
+
+def _verdicts(record: StageRecord) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The verdicts of a stage's gates as MLflow tags, and whole as files."""
+    if not record.verdicts:
+        return {}, {}
+    import json
+    from dataclasses import asdict
+
+    from rondel.gates import Verdict
+
+    tags: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for number, each in enumerate(record.verdicts, start=1):
+        verdict = Verdict.from_dict(asdict(each))
+        tags |= verdict.tags()
+        name = "gate/verdict.json" if number == 1 else f"gate/verdict-{number}.json"
+        files[name] = json.dumps(verdict.to_dict(), indent=1).encode()
+    if not all(each.passed for each in record.verdicts):
+        tags["rondel.gate"] = "failed"
+    return tags, files
 
 
 def _stage_facts(record: StageRecord) -> StageFacts:

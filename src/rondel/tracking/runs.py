@@ -132,12 +132,20 @@ class RunTree:
         *,
         facts: StageFacts | None = None,
         metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
-        """End a stage's run; metrics go to the parent as well, where runs are compared."""
-        if facts is not None:
-            await self.client.log(run.run_id, tags=stage_tags(facts))
-        if metrics and self._parent is not None:
-            await self.client.log(self._parent.run_id, metrics=metrics)
+        """End a stage's run; metrics and ``tags`` go to the parent as well, where runs are compared.
+
+        ``files`` are kept with the stage's run where the server takes files.
+        """
+        mine = {**(stage_tags(facts) if facts is not None else {}), **(tags or {})}
+        if mine:
+            await self.client.log(run.run_id, tags=mine)
+        for name, content in (files or {}).items():
+            await self.client.log_artifact(run, name, content)
+        if (metrics or tags) and self._parent is not None:
+            await self.client.log(self._parent.run_id, metrics=metrics, tags=tags)
         await self.client.end_run(run.run_id, status)
         self._open.pop(run.run_id, None)
 

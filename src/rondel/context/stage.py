@@ -19,6 +19,7 @@ from rondel.context.command import (
     outcome,
     read_result,
 )
+from rondel.context.registering import Registering
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Pending:
         return found
 
 
-class StageContext:
+class StageContext(Registering):
     """What a stage's function works with.
 
     ``run`` is the run that the stage is part of, ``params`` its matrix values
@@ -189,6 +190,8 @@ class StageContext:
                 source=verdict.source,
                 rules=[asdict(result) for result in verdict.results],
                 metrics=dict(verdict.metrics),
+                champion_metrics=dict(verdict.champion_metrics),
+                source=verdict.source,
                 champion_metrics=dict(verdict.champion_metrics),
             )
         )

@@ -73,7 +73,7 @@ def _row(record: StageRecord) -> tuple[str, str, str, str, str]:
 
 def key_metrics(record: StageRecord, limit: int = SHOWN_METRICS) -> str:
     """The metrics to show for a stage: those that a gate looked at first."""
-    judged = [name for verdict in record.verdicts for name in verdict.metrics]
+    judged = [str(rule.get("metric")) for verdict in record.verdicts for rule in verdict.rules]
     names = list(dict.fromkeys([name for name in judged if name in record.metrics] + list(record.metrics)))
     text = " ".join(f"{name}={metric(record.metrics[name])}" for name in names[:limit])
     return f"{text} …" if len(names) > limit else text

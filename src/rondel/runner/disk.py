@@ -62,7 +62,9 @@ class DiskProject:
         """What a dvc stage depends on; overrides that are not for it are left out."""
         with self._lock:
             found = self._stage_inputs(name, overrides)
-            return DvcInputs(command=found.cmd, files=found.paths, params=found.params, outs=found.outs)
+            return DvcInputs(
+                command=found.cmd, files=found.paths, params=_dotted(found.params), outs=found.outs
+            )
 
     def _stage_inputs(self, name: str, overrides: Mapping[str, Any]) -> StageInputs:
         from rondel.data import stage_inputs
@@ -186,3 +188,18 @@ class DiskProject:
         with self._lock:
             if self._hashes is not None:
                 self._hashes.save()
+
+
+def _dotted(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters one by one: ``params.yaml:train`` with a mapping becomes ``train.max_iter`` and so on.
+
+    A group as one value would be changed as a whole, and nobody could see what in it was.
+    """
+    from rondel.data.params import leaves
+
+    found: dict[str, Any] = {}
+    for name, value in params.items():
+        file, _, key = name.partition(":")
+        prefix = "" if file == "params.yaml" else f"{file}:"
+        found |= {f"{prefix}{leaf}": each for leaf, each in leaves(value, key)}
+    return found

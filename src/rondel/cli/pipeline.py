@@ -101,10 +101,6 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         from rondel.reports.verdicts import write_reports
 
         write_reports(result.capsule, result.folder.path)
-    if any(record.verdicts for record in result.capsule.stages):
-        from rondel.reports.export import export_reports
-
-        export_reports(result.capsule, result.folder)
     console.finish(result.capsule, _shown(result.folder.path))
     if result.error is not None:
         _explain(result, request)

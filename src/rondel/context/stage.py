@@ -191,8 +191,6 @@ class StageContext(Registering):
                 rules=[asdict(result) for result in verdict.results],
                 metrics=dict(verdict.metrics),
                 champion_metrics=dict(verdict.champion_metrics),
-                source=verdict.source,
-                champion_metrics=dict(verdict.champion_metrics),
             )
         )
         self._recorder.output(verdict.summary())

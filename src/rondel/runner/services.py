@@ -5,11 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import EngineUnavailable
-from rondel.gates import Verdict
 from rondel.record import Engine, MlflowRun
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 

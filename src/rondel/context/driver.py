@@ -121,6 +121,9 @@ class Driver:
         # `repro --pull` copies the remote's whole run-cache, every time. The local one is used as ever.
         dvc.stage.cache.StageCache.pull = lambda *_args, **_kwargs: []
 
+        if hasattr(dvc.stage.run, "_pull_missing_deps"):
+            dvc.stage.run._pull_missing_deps = _fetch_missing  # noqa: SLF001
+
         with contextlib.suppress(AttributeError):
             run = dvc.stage.run.cmd_run
 
@@ -156,6 +159,21 @@ class Driver:
                 return value
 
             dvc.stage.cache.StageCache.restore = restored
+
+
+def _fetch_missing(stage: Any) -> None:
+    """Put the dependencies of ``stage`` in place: from the cache if they are there, else from the remote.
+
+    DVC would ask the remote once for each of them, also for what the cache has.
+    """
+    from dvc.exceptions import CheckoutError
+
+    missing = [dep.fs_path for dep in stage.deps if dep.protocol == "local" and not dep.exists]
+    if missing:
+        try:
+            stage.repo.checkout(missing)
+        except CheckoutError:
+            stage.repo.pull(missing)
 
 
 def _preload(modules: list[str]) -> None:

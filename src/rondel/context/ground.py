@@ -180,7 +180,11 @@ class RunGround:
             raise ConfigurationError(
                 f"there is no {settings.containerfile}", why=str(error), place=settings.containerfile
             ) from None
-        include = [settings.containerfile, ".dockerignore", *copied_sources(needed_text(text, settings.target))]
+        include = [
+            settings.containerfile,
+            ".dockerignore",
+            *copied_sources(needed_text(text, settings.target)),
+        ]
         context = self.client.host().directory(
             str(root), include=include, exclude=[".git", ".rondel", ".venv"]
         )

@@ -32,7 +32,7 @@ class Calls:
         """Call a field with arguments by their schema names; missing ones get their defaults."""
         definition = self.schema.types[obj.type].fields[name]
         values = {
-            key: arguments.get(key, coercion._plain(argument.default))
+            key: arguments.get(key, coercion.plain(argument.default))
             for key, argument in definition.args.items()
         }
         return await self.invoke(obj, definition, values)
@@ -137,7 +137,14 @@ class Calls:
     def hand_out(self, obj: Obj) -> str:
         """The object's ID; from now on the object can be had by it, in other sessions as well."""
         self.objects.setdefault(obj.call.digest, obj)
-        waiting = [obj.call]
+        if obj.call.digest not in self._kept:
+            with self.session.store.index.transaction():
+                self._keep(obj.call)
+        return obj.id
+
+    def _keep(self, last: Call) -> None:
+        """Write down a chain of calls, as far as it is not written yet."""
+        waiting = [last]
         while waiting:
             call = waiting.pop()
             if call.digest in self._kept:
@@ -149,7 +156,6 @@ class Calls:
                 waiting.append(call.receiver)
             waiting.extend(call.parents)
             self.session.store.index.put("call", call.digest, document)
-        return obj.id
 
     async def load(self, identifier: str) -> Obj:
         """The object of an ID, of this session or another one of the same store."""

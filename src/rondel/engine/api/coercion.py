@@ -48,15 +48,16 @@ def arguments(
         if absent and definition.required:
             raise BadArgument(f'argument "{name}" of type "{definition.type}" is required')
         if absent:
-            values[name] = _plain(definition.default)
+            values[name] = plain(definition.default)
         else:
             values[name] = coerce(schema, definition.type, value, variables, name)
             if value is None and definition.default_text is not None:
-                values[name] = _plain(definition.default)
+                values[name] = plain(definition.default)
     return values
 
 
-def _plain(default: Any) -> Any:
+def plain(default: Any) -> Any:
+    """A schema default as resolvers get it."""
     return str(default) if isinstance(default, EnumValue) else default
 
 

@@ -157,6 +157,13 @@ class Session:
         found = self._recall(node)
         if found is not None:
             return found
+        if node.op in EDITS or not node.durable:
+            return await self._work(node)
+        # What another session is at already is waited for, not done twice.
+        async with self.store.lock(f"operation {node.key}"):
+            return self._recall(node) or await self._work(node)
+
+    async def _work(self, node: Node) -> Result:
         result = await (self._apply(node) if node.op in EDITS else OPERATIONS[node.op](self, node))
         self._results[node.key] = result
         if node.durable:

@@ -25,6 +25,7 @@ MODULES = (
     "services",
     "git",
     "http",
+    "terminal",
 )
 
 

@@ -1,0 +1,53 @@
+"""``terminal``: a shell in a container, on the terminal of whoever started the session."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rondel.engine.api.registry import Context, field
+from rondel.engine.evaluate.terminal import shell
+from rondel.engine.values import Container, Directory
+
+if TYPE_CHECKING:
+    from rondel.engine.api.objects import Obj
+
+_MOUNT = "/src"
+
+
+@field("Container", "terminal", memo=False, settle=True)
+async def container_terminal(
+    ctx: Context,
+    self: Container,
+    *,
+    cmd: list[str],
+    experimental_privileged_nesting: bool,
+    insecure_root_capabilities: bool,
+) -> Obj:
+    """Open a shell; what is changed in it is not kept, as the container is a value."""
+    _ = experimental_privileged_nesting, insecure_root_capabilities
+    await shell(ctx.session, self, cmd or self.terminal_cmd or ("sh",))
+    return ctx.obj
+
+
+@field("Directory", "terminal", memo=False, container=Container)
+async def directory_terminal(
+    ctx: Context,
+    self: Directory,
+    *,
+    container: Container | None,
+    cmd: list[str],
+    experimental_privileged_nesting: bool,
+    insecure_root_capabilities: bool,
+) -> Obj:
+    """Open a shell on a directory, in a container (this machine's own system unless one is given)."""
+    _ = self, experimental_privileged_nesting, insecure_root_capabilities
+    if container is None:
+        holder = await ctx.call(await ctx.root("container"), "from", address="host")
+        container = holder.value
+    holder = await ctx.root("container")
+    mounted = await ctx.call(holder, "withMountedDirectory", path=_MOUNT, source=ctx.obj)
+    own = container.with_mount(mounted.value.mounts[-1])
+    own = own.with_config(replace(own.config, workdir=_MOUNT))
+    await shell(ctx.session, own, cmd or container.terminal_cmd or ("sh",))
+    return ctx.obj

@@ -1,0 +1,74 @@
+"""A shell on the user's terminal, from a session that was started in one, and from one that was not."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+CLIENT = """
+import base64, json, os, urllib.request
+query = {"query": '{container{from(address:"host"){terminal(cmd:["sh"]){id}}}}'}
+login = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
+url = "http://127.0.0.1:%s/query" % os.environ["DAGGER_SESSION_PORT"]
+headers = {"Content-Type": "application/json", "Authorization": "Basic " + login}
+request = urllib.request.Request(url, data=json.dumps(query).encode(), headers=headers)
+print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).read().decode())
+if os.isatty(0):
+    print("foreground", os.tcgetpgrp(0) == os.getpgrp())
+"""
+
+
+def command():
+    return [sys.executable, "-m", "rondel.engine.server.launcher", sys.executable, "-c", CLIENT]
+
+
+def converse(door, child, *, prompt, reply, seconds=60):
+    """What a program on the other side of a pseudo-terminal writes; ``reply`` is typed at the prompt."""
+    seen, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([door], [], [], 0.2)[0]:
+            try:
+                data = os.read(door, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            seen += data
+        if reply and prompt in seen:
+            os.write(door, reply)
+            reply = b""
+    os.waitpid(child, 0)
+    return seen.decode(errors="replace")
+
+
+def test_shell_of_a_container_is_used_from_the_session_s_terminal(tmp_path):
+    child, door = pty.fork()
+    if child == 0:
+        os.environ["RONDEL_ENGINE_HOME"] = str(tmp_path / "store")
+        os.execv(sys.executable, command())
+    fcntl.ioctl(door, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+    seen = converse(door, child, prompt=b"# ", reply=b"echo in $((6*7)) $(hostname); sleep 1; stty size; exit\n")
+    os.close(door)
+    assert "in 42 dagger" in seen
+    assert "33 99" in seen
+    assert '"terminal"' in seen
+    assert "foreground True" in seen
+
+
+def test_session_without_a_terminal_says_so(tmp_path):
+    done = subprocess.run(
+        ["setsid", "--wait", *command()],
+        env=os.environ | {"RONDEL_ENGINE_HOME": str(tmp_path / "store")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "this session has no terminal" in done.stdout
+    assert "EXEC_ERROR" not in done.stdout

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.record import KeyRecord, UseRecord
+from rondel.record import KeyRecord, UseRecord, VerdictRecord
 from rondel.record.folder import write_atomically
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class StageMemory:
     image_source: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    verdicts: tuple[VerdictRecord, ...] = ()
     mlflow: str | None = None
 
 
@@ -40,7 +41,7 @@ def _file(root: Path, stage: str) -> Path:
 
 def remember(root: Path, stage: str, memory: StageMemory) -> None:
     """Keep the memory of a stage's success; atomic."""
-    data = json.dumps({"format": FORMAT, "stage": stage, **asdict(memory)}, indent=1, sort_keys=True)
+    data = json.dumps({"format": FORMAT, "stage": stage, **asdict(memory)}, indent=1)
     write_atomically(_file(root, stage), data.encode() + b"\n")
 
 
@@ -60,6 +61,7 @@ def recall(root: Path, stage: str) -> StageMemory | None:
             image_source=data["image_source"],
             outputs=dict(data["outputs"]),
             metrics={name: float(value) for name, value in data["metrics"].items()},
+            verdicts=tuple(VerdictRecord(**verdict) for verdict in data["verdicts"]),
             mlflow=data["mlflow"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -97,7 +97,7 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         result = run_plan(request, console, lambda: _services(settings))
     finally:
         console.stop()
-    if any(record.verdicts for record in result.capsule.stages):
+    if _judged(result, settings):
         from rondel.reports.verdicts import write_reports
 
         write_reports(result.capsule, result.folder.path)
@@ -105,6 +105,13 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
     if result.error is not None:
         _explain(result, request)
     return result.exit_code
+
+
+def _judged(result: Result, settings: Settings) -> bool:
+    """Whether there are verdicts to report: new ones, or in CI, where reports are collected, old ones, too."""
+    return any(
+        record.verdicts and (settings.ci or record.state != "cached") for record in result.capsule.stages
+    )
 
 
 def _explain(result: Result, request: Request) -> None:

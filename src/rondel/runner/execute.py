@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from rondel.cache import forget
-from rondel.errors import Interrupted, RondelError
+from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.runner.attempt import attempt_stage, stage_error
 from rondel.runner.decide import decide_stage
 from rondel.runner.facts import processors
@@ -21,7 +22,7 @@ from rondel.runner.success import note_cached, remember_success
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.pipeline import Plan, PlannedStage
+    from rondel.pipeline import Plan, PlannedStage, Stage
     from rondel.record import Run
     from rondel.runner.journal import Journal
     from rondel.runner.project import Project
@@ -108,9 +109,14 @@ class Execution:
         if not decision.run and memory is not None:
             note_cached(self.journal, name, decision, memory)
             return
+        approved = await self._approved(name, stage)
+        if approved is None:
+            return
         forget(self.run.root, name)
         recorder = self.journal.recorder(name)
         self.journal.border(name, state="running", reason=decision.reason, started=now())
+        if approved:
+            recorder.output(approved)
         began = anyio.current_time()
         raised: BaseException | None = None
         try:
@@ -131,6 +137,24 @@ class Execution:
             self._failed(name, failure, decision, seconds=seconds)
         else:
             raise raised
+
+    async def _approved(self, name: str, stage: Stage) -> str | None:
+        """Who approved the stage, in words; empty where nobody has to, None where nobody did."""
+        if not stage.approval:
+            return ""
+        from rondel.runner.approve import approve
+
+        try:
+            given = await anyio.to_thread.run_sync(
+                approve, stage, self.settings, self.journal, os.environ, abandon_on_cancel=True
+            )
+        except WaitingForApproval as error:
+            # Nothing failed, so what does not depend on it goes on; the exit code tells.
+            self.failures[name] = error
+            reason = f"waiting for approval for {stage.approval}"
+            self.journal.border(name, state="skipped", reason=reason, error=error.render())
+            return None
+        return f"approved for {given.environment} by {given.by} ({given.how})"
 
     def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:
         self.failures[name] = error

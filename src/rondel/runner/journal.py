@@ -84,6 +84,12 @@ class Journal:
         self.capsule = replace(self.capsule, finished=now(), **fields)
         self.save()
 
+    def pause(self) -> None:
+        """Take away what is drawn, because somebody is asked something; it comes back with the next stage."""
+        stop = getattr(self._observer, "stop", None)
+        if stop is not None:
+            stop()
+
     # The observer's part: keep, and pass on.
 
     def stage_changed(self, record: StageRecord) -> None:

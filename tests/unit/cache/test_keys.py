@@ -17,7 +17,7 @@ from rondel.cache import (
     recall,
     remember,
 )
-from rondel.record import UseRecord
+from rondel.record import UseRecord, VerdictRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,8 @@ def memory() -> StageMemory:
         uses=(UseRecord(kind="dvc", name="train", details={"params": {"a.b": 1}}),),
         image_source="registry",
         outputs={"m.json": "md5:1"},
-        metrics={"auc": 0.7},
+        metrics={"z": 1.0, "auc": 0.7},
+        verdicts=(VerdictRecord(passed=True, rules=[{"rule": "auc > 0.5", "metric": "auc"}]),),
         mlflow="abc",
     )
 
@@ -99,7 +100,7 @@ def test_a_memory_with_a_field_of_another_type_is_no_memory(tmp_path: Path) -> N
     remember(tmp_path, "train", memory())
     (file,) = (tmp_path / ".rondel" / "stages").iterdir()
     document = json.loads(file.read_text())
-    for field in ("key", "uses", "outputs", "metrics"):
+    for field in ("key", "uses", "outputs", "metrics", "verdicts"):
         file.write_text(json.dumps({**document, field: 7}))
         assert recall(tmp_path, "train") is None
 

@@ -64,6 +64,7 @@ class Store:
         self.volumes = Volumes(root / "v", self.scratch, self.index, self.locks, self.view)
         self._grafts: dict[str, Mapping[str, str]] = {}
         self._names = 0
+        self._closed = False
         self._at_close: list[Callable[[], None]] = []
 
     @classmethod
@@ -95,6 +96,9 @@ class Store:
         Without it, what was made since the last sync is made again after a
         crash of the machine, and only then.
         """
+        if self._closed:
+            return
+        self._closed = True
         for act in reversed(self._at_close):
             act()
         if sync:

@@ -116,6 +116,14 @@ class Settings:
         env="RONDEL_PUSH",
         key="push",
     )
+    approve_by: str | None = _option(
+        "text",
+        "approve the stages of this run that need it, in this name",
+        None,
+        flags=("--approve-by",),
+        metavar="NAME",
+        repeats=False,
+    )
     jobs: int = _option(
         "number",
         "how many stages run at once (0: as many as the machine has processors)",

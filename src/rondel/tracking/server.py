@@ -211,6 +211,7 @@ def stop_folder(folder: Folder, *, only_unused: bool) -> bool:
                     hint=f"see {folder.state} for its process number",
                 )
             time.sleep(0.02)
+        _reap()
         return True
     finally:
         start.close()
@@ -229,7 +230,7 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         sys.executable, "-m", "rondel.tracking.supervisor", str(root.absolute()),
         "--linger", str(linger), "--lock", str(alive.descriptor),
     ]  # fmt: skip
-    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
+    _reap()
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -241,6 +242,10 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         pass_fds=(alive.descriptor,),
     )
     _STARTED.append(process)
+
+
+def _reap() -> None:
+    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
 
 
 def _take(alive: FileLock) -> bool:

@@ -6,14 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from signing_keys import keys
 
 from rondel.errors import ConfigurationError
 from rondel.registry import Lineage, attest
@@ -36,15 +29,6 @@ LINEAGE = Lineage(
 
 def statement() -> dict[str, object]:
     return attest.provenance("m", artifacts=LINEAGE.outputs, lineage=LINEAGE, version="3", rondel="0.1")
-
-
-def keys(folder: Path, name: str, password: str | None = None) -> tuple[Path, Path]:
-    private = Ed25519PrivateKey.generate()
-    encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-    secret, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    secret.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
-    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return secret, public
 
 
 def test_the_statement_names_product_materials_and_run() -> None:

@@ -96,7 +96,8 @@ def find_real_cli(environ: Mapping[str, str]) -> Path | None:
         return Path(given)
     for folder in environ.get("PATH", "").split(os.pathsep):
         candidate = Path(folder or ".") / "dagger"
-        if candidate.is_file() and os.access(candidate, os.X_OK) and not is_own(candidate):
+        # os.path: a folder that this user may not enter is no folder of commands, not an error.
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK) and not is_own(candidate):  # noqa: PTH113
             return candidate
     return None
 

@@ -108,7 +108,7 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
 
 
 def _judged(result: Result, settings: Settings) -> bool:
-    """Whether there are verdicts to report: new ones, or in CI, where reports are collected, old ones, too."""
+    """Whether there are verdicts to report: new ones, or in CI, where reports are collected, any."""
     return any(
         record.verdicts and (settings.ci or record.state != "cached") for record in result.capsule.stages
     )

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.number and len(rows) >= arguments.number:
             break
         if isinstance(found, Capsule):
-            rows.append(_row(found))
+            rows.append(_row(found, killed=found.state == "running" and folder.abandoned))
         else:
             rows.append((folder.path.name, "unreadable", "", "", "", "", found.what))
     if not rows:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _row(capsule: Capsule) -> tuple[str, ...]:
+def _row(capsule: Capsule, *, killed: bool) -> tuple[str, ...]:
     failed = [record.name for record in capsule.stages if record.state in {"failed", "cancelled", "running"}]
     ran = [record.name for record in capsule.stages if record.state == "ran"]
     measured = [record for record in capsule.stages if record.metrics]
@@ -44,7 +44,7 @@ def _row(capsule: Capsule) -> tuple[str, ...]:
     branch = (capsule.git.branch or (capsule.git.commit or "")[:8]) + ("*" if capsule.git.dirty else "")
     return (
         capsule.id,
-        capsule.state,
+        "killed" if killed else capsule.state,
         " ".join(capsule.targets),
         stage,
         branch,

@@ -46,9 +46,10 @@ def _log(folder: RunFolder, capsule: Capsule, stage: str) -> str:
 def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
     """The run in lines: where it stands, what it was made from, its stages, its error."""
     git = capsule.git
+    killed = capsule.state == "running" and folder.abandoned
     code = (git.commit or "no commit")[:12] + (f" on {git.branch}" if git.branch else "")
     facts = {
-        "run": f"{capsule.id} {capsule.state}",
+        "run": f"{capsule.id} {'killed' if killed else capsule.state}",
         "command": " ".join(["python", capsule.file, *capsule.arguments]),
         "code": code + (" with uncommitted changes" if git.dirty else ""),
         "engine": f"{capsule.engine.kind} {capsule.engine.version}".strip()

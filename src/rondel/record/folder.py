@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
@@ -9,7 +10,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
 from rondel.record.codec import decode, encode
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rondel.record.capsule import Capsule
+
+LOCK = "lock"
 
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
@@ -71,6 +74,25 @@ class RunFolder:
     def save(self, capsule: Capsule, *, sync: bool = True) -> None:
         """Write the capsule; a crash leaves the last one whole."""
         write_atomically(self.capsule, encode(capsule), sync=sync)
+
+    def hold(self) -> IO[bytes]:
+        """Lock the folder for the run that writes it; the kernel frees it however the process ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = (self.path / LOCK).open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether no process writes this run any more. A capsule that says ``running`` is then a lie."""
+        try:
+            with (self.path / LOCK).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def remove(self) -> None:
         """Remove the run's folder."""

@@ -99,6 +99,7 @@ def _do(
     from rondel.runner.execute import Execution
     from rondel.runner.signals import single
 
+    lock = journal.folder.hold()
     journal.save()
     error: RondelError | None = None
     try:
@@ -127,6 +128,7 @@ def _do(
         raise
     finally:
         request.project.save()
+        lock.close()
     return _result(journal, error)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from rondel.record import Capsule, RunFolder, StageRecord, StageRecorder, list_r
 from rondel.record.codec import schema
 from rondel.record.folder import ID, write_atomically
 from rondel.testing import RecordingObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[3]
 
@@ -108,15 +112,20 @@ def test_a_log_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     assert log.parent == tmp_path / "logs"
 
 
-def recorder(tmp_path: Path) -> tuple[StageRecorder, RecordingObserver]:
-    observer = RecordingObserver()
-    return StageRecorder(
-        StageRecord(name="train", kind="pure"), tmp_path / "logs/train.log", observer
-    ), observer
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[StageRecorder]:
+    record = StageRecord(name="train", kind="pure")
+    recorder = StageRecorder(record, tmp_path / "logs/train.log", RecordingObserver())
+    yield recorder
+    recorder.close()
 
 
-def test_a_recorder_logs_everything_and_keeps_the_last_lines(tmp_path: Path) -> None:
-    ours, observer = recorder(tmp_path)
+def seen(ours: StageRecorder) -> RecordingObserver:
+    assert isinstance(ours.observer, RecordingObserver)
+    return ours.observer
+
+
+def test_a_recorder_logs_everything_and_keeps_the_last_lines(tmp_path: Path, ours: StageRecorder) -> None:
     ours.step("fit")
     ours.output("\n".join(f"line {number}" for number in range(100)))
     ours.close()
@@ -124,20 +133,20 @@ def test_a_recorder_logs_everything_and_keeps_the_last_lines(tmp_path: Path) -> 
     assert re.match(r"\d\d:\d\d:\d\d ▸ fit\n\d\d:\d\d:\d\d line 0\n", text)
     assert text.count("\n") == 101
     assert list(ours.tail) == [f"line {number}" for number in range(70, 100)]
-    assert len(observer.lines) == 100
+    assert len(seen(ours).lines) == 100
 
 
-def test_a_recorder_hides_secrets_longest_first_but_not_trivial_ones(tmp_path: Path) -> None:
-    ours, observer = recorder(tmp_path)
+def test_a_recorder_hides_secrets_longest_first_but_not_trivial_ones(
+    tmp_path: Path, ours: StageRecorder
+) -> None:
     ours.hide(["hunter2", "hunter2-and-more", "a", ""])
     ours.output("a hunter2-and-more hunter2")
     ours.step("use hunter2")
-    assert observer.lines == [("train", "a *** ***")]
+    assert seen(ours).lines == [("train", "a *** ***")]
     assert "hunter2" not in (tmp_path / "logs/train.log").read_text()
 
 
-def test_a_command_that_ends_replaces_its_beginning(tmp_path: Path) -> None:
-    ours, _ = recorder(tmp_path)
+def test_a_command_that_ends_replaces_its_beginning(ours: StageRecorder) -> None:
     ours.command(["make"])
     ours.command(["make"], exit_code=2, seconds=1.5)
     ours.command(["make"], exit_code=0)
@@ -149,3 +158,13 @@ def test_a_recorder_works_without_a_log() -> None:
     ours.output("line")
     ours.change(state="ran")
     assert replace(ours.record, state="pending") == StageRecord(name="x", kind="pure")
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_runs(tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, "20261123-200000-aaaaaa")
+    folder.save(replace(capsule(folder.path.name), state="running"))
+    assert folder.abandoned
+    held = folder.hold()
+    assert not folder.abandoned
+    held.close()
+    assert folder.abandoned

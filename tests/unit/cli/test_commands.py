@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rondel.cli import dagger, main
+from rondel.cli.engine import shown, size
+from rondel.errors import ConfigurationError, EngineUnavailable
+from rondel.record import Capsule, RunFolder, StageRecord
+from rondel.runner.engine import choose_engine, engine_in_reach, find_real_cli, is_own
+from rondel.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PYTHON = sys.executable
+
+
+def script(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.write_text(text)
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return file
+
+
+def own(folder: Path) -> Path:
+    return script(folder, "dagger", f"#!{PYTHON}\nfrom rondel.cli.dagger import main\nmain()\n")
+
+
+def real(folder: Path, text: str = 'echo "real: $*"; exit 7') -> Path:
+    return script(folder, "dagger", f"#!/bin/sh\n{text}\n")
+
+
+def test_an_unknown_command_gets_the_nearest_match(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shwo"]) == ConfigurationError.exit_code
+    assert "did you mean 'show'?" in capsys.readouterr().err
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    for name in ("run", "session", "runs", "show", "ui", "doctor", "engine", "version"):
+        assert f"  {name} " in out
+
+
+@pytest.mark.parametrize(("command", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137)])
+def test_run_passes_the_exit_code_on(command: str, code: int) -> None:
+    assert main(["run", "sh", "-c", command]) == code
+
+
+def test_run_gives_the_command_a_session(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["run", "--", "sh", "-c", f'echo "$DAGGER_SESSION_PORT $DAGGER_SESSION_TOKEN" > {out}']) == 0
+    port, token = out.read_text().split()
+    assert int(port) > 0
+    assert len(token) > 20
+
+
+def test_run_inside_of_a_session_uses_that_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGGER_SESSION_PORT", "1")
+    out = tmp_path / "out"
+    assert main(["run", "sh", "-c", f"echo $DAGGER_SESSION_PORT > {out}"]) == 0
+    assert out.read_text() == "1\n"
+
+
+def test_run_says_that_a_command_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "no-such-command"]) == ConfigurationError.exit_code
+    assert "cannot start 'no-such-command'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_passes_signals_on_and_waits(tmp_path: Path, number: int) -> None:
+    ready = tmp_path / "ready"
+    body = f"trap 'echo got; exit 5' {int(number)}; touch {ready}; while :; do sleep 0.05; done"
+    code = "import sys; from rondel.cli import main; sys.exit(main(['run', 'sh', '-c', sys.argv[1]]))"
+    # A session of its own: the signal is for this process alone, not from a terminal.
+    process = subprocess.Popen(
+        [PYTHON, "-c", code, body], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (out, process.returncode) == ("got\n", 5)
+
+
+def test_session_prints_one_line_and_ends_with_its_input() -> None:
+    process = subprocess.run(
+        [PYTHON, "-c", SESSION],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert process.returncode == 0, process.stderr
+    (line,) = process.stdout.splitlines()
+    assert set(json.loads(line)) == {"port", "session_token"}
+
+
+SESSION = """
+import sys
+from rondel.cli import main
+words = "session --label a:b --label c:d --workdir . --load-workspace-modules".split()
+sys.exit(main(words))
+"""
+
+
+def test_the_stand_in_says_what_it_is(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert dagger.main(["version"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out.startswith("rondel ")
+    assert len(captured.err.splitlines()) == 1
+    assert "Rondel's" in captured.err
+
+
+def test_the_stand_in_runs_past_the_real_clis_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.delenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST", raising=False)
+    assert dagger.main(["run", "--progress", "plain", "-s", "sh", "-c", "exit 4"]) == 4
+
+
+@pytest.mark.parametrize("words", [["call", "x"], ["init"], []])
+def test_what_the_stand_in_does_not_serve_is_explained(
+    words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert dagger.main(words) == ConfigurationError.exit_code
+    assert "it serves run, session, version" in capfd.readouterr().err
+
+
+def hand_over(tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(tmp_path / "own"), str(tmp_path / "real")])
+    environ = {"PATH": path, "HOME": str(tmp_path), **more}
+    return subprocess.run(
+        [PYTHON, str(tmp_path / "own" / "dagger"), "run", "true"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_a_real_cli_takes_over_when_an_engine_is_named(tmp_path: Path) -> None:
+    own(tmp_path / "own")
+    real(tmp_path / "real")
+    done = hand_over(tmp_path, _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine:1")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "real: run true\n", "")
+
+
+def test_a_real_cli_takes_over_when_a_container_runtime_answers(tmp_path: Path) -> None:
+    own(tmp_path / "own")
+    real(tmp_path / "real")
+    script(tmp_path / "real", "docker", "#!/bin/sh\nexit 0\n")
+    assert hand_over(tmp_path).stdout == "real: run true\n"
+
+
+def test_a_real_cli_without_an_engine_does_not_take_over(tmp_path: Path) -> None:
+    own(tmp_path / "own")
+    real(tmp_path / "real")
+    script(tmp_path / "real", "docker", "#!/bin/sh\nexit 1\n")
+    script(tmp_path / "real", "true", "#!/bin/sh\nexit 0\n")
+    done = hand_over(tmp_path)
+    assert done.returncode == 0
+    assert "Rondel's stand-in" in done.stderr
+
+
+def test_a_runtime_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    script(tmp_path / "bin", "docker", "#!/bin/sh\nexec sleep 30\n")
+    environ = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    assert engine_in_reach(environ, timeout=0.1) is False
+
+
+def test_rondels_own_commands_are_never_taken_for_the_real_one(tmp_path: Path) -> None:
+    ours = own(tmp_path / "own")
+    assert is_own(ours)
+    assert find_real_cli({"PATH": str(tmp_path / "own")}) is None
+    there = real(tmp_path / "real")
+    assert not is_own(there)
+    assert find_real_cli({"PATH": f"{tmp_path / 'own'}{os.pathsep}{tmp_path / 'real'}"}) == there
+
+
+def test_the_engine_is_chosen_by_session_flag_and_reach(tmp_path: Path) -> None:
+    there, rondel = real(tmp_path / "real"), tmp_path / "rondel"
+    settings = Settings(root=tmp_path)
+    plain = {"PATH": str(tmp_path / "real")}
+    assert choose_engine(settings, plain, rondel).kind == "embedded"
+    in_reach = {**plain, "_EXPERIMENTAL_DAGGER_RUNNER_HOST": "tcp://x:1"}
+    choice = choose_engine(settings, in_reach, rondel)
+    assert (choice.kind, dict(choice.environment)) == ("dagger", {"_EXPERIMENTAL_DAGGER_CLI_BIN": str(there)})
+    assert choose_engine(replace(settings, engine="embedded"), in_reach, rondel).kind == "embedded"
+    session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t"}
+    assert choose_engine(settings, session, None).kind == "session"
+    assert choose_engine(settings, {**session, "RONDEL_SESSION": "1"}, None).kind == "embedded"
+
+
+def test_an_engine_that_cannot_be_had_is_explained(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path, engine="dagger")
+    with pytest.raises(EngineUnavailable, match="no Dagger CLI"):
+        choose_engine(settings, {"PATH": "/nowhere"}, None)
+    with pytest.raises(EngineUnavailable, match="DAGGER_SESSION_TOKEN is not"):
+        choose_engine(settings, {"DAGGER_SESSION_PORT": "1"}, None)
+    session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"}
+    with pytest.raises(ConfigurationError, match="belongs to Rondel's embedded engine"):
+        choose_engine(settings, session, None)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "p"\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save(root: Path, run: str, **fields: object) -> RunFolder:
+    folder = RunFolder.of(root, run)
+    plain = Capsule(
+        schema_version=1, id=run, state="succeeded", pipeline="p", file="ci/main.py", created="now"
+    )
+    folder.save(replace(plain, **fields))  # type: ignore[arg-type]
+    return folder
+
+
+def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out == "there is no run yet\n"
+    stage = StageRecord(name="train", kind="pure", state="failed", seconds=3, metrics={"auc": 0.71234})
+    folder = save(
+        project, "20261123-200000-aaaaaa", state="failed", targets=["train"], stages=[stage], error="broke"
+    )
+    save(project, "20261123-210000-bbbbbb", state="running", stages=[replace(stage, state="running")])
+    folder.log("train").parent.mkdir()
+    folder.log("train").write_text("what happened\n")
+    assert main(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "killed" in lines[1]
+    assert lines[2].split()[:4] == ["20261123-200000-aaaaaa", "failed", "train", "train"]
+    assert "auc=0.7123" in lines[2]
+    assert main(["show", "aaaaaa"]) == 0
+    out = capsys.readouterr().out
+    assert "broke" in out
+    assert "python ci/main.py" in out
+    assert main(["show", "aaaaaa", "--log", "train"]) == 0
+    assert capsys.readouterr().out == "what happened\n"
+    assert main(["show", "aaaaaa", "--log", "trian"]) == 24
+    assert "did you mean 'train'?" in capsys.readouterr().err
+    assert main(["show", "aaaaaa", "--json"]) == 0
+    assert capsys.readouterr().out == folder.capsule.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("0", 0), ("5G", 5 << 30), ("1.5m", 3 << 19), ("300 MiB", 300 << 20), ("7B", 7)]
+)
+def test_sizes_are_read(text: str, count: int) -> None:
+    assert size(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "five", "-1G", "1X"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no size"):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1536, "2 KiB"), (3 << 19, "1.5 MiB"), (1 << 42, "4096.0 GiB")]
+)
+def test_sizes_are_shown(count: int, text: str) -> None:
+    assert shown(count) == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rondel.cache import code_parts, recall
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -48,8 +49,14 @@ def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationErro
                 hint=did_you_mean(use.name, points),
                 place=place,
             )
-    elif use.kind == "gate":
+    elif use.kind == "gate" and not _passed_before(stage, project):
         yield from _rules(use, place)
+
+
+def _passed_before(stage: Stage, project: Project) -> bool:
+    """Whether this very code has succeeded: its rules need no parser then, which takes long to load."""
+    memory = recall(project.root, stage.name)
+    return memory is not None and memory.key.parts.get("code") == code_parts(stage.body, project.root)
 
 
 def _rules(use: Use, place: str) -> Iterable[ConfigurationError]:

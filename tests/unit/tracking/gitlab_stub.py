@@ -14,8 +14,11 @@ import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
 
 PREFIX = "/api/v4/projects/7/ml/mlflow"
 TOKEN = "glpat-stub"
@@ -31,7 +34,7 @@ class Refusal(Exception):
 class GitlabStub:
     """The stub's server and its state. ``calls`` lists what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.experiments: dict[str, str] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
@@ -64,8 +67,11 @@ class GitlabStub:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        self.uri = f"http://127.0.0.1:{self.server.server_port}{PREFIX}"
+        scheme = "http" if tls is None else "https"
+        self.uri = f"{scheme}://127.0.0.1:{self.server.server_port}{PREFIX}"
 
     def close(self) -> None:
         self.server.shutdown()

@@ -62,7 +62,10 @@ class PlainConsole:
         try:
             print(text, file=self.out, flush=True)
         except BrokenPipeError:
-            self.out = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the rest of the process
+            # What is left in the buffer goes where nobody minds; else Python complains at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.out.fileno())
+            os.close(nowhere)
 
     def finish(self, capsule: Capsule, shown_path: str) -> None:
         """Print the table and the last line."""

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+import os
+import pty
+from dataclasses import replace
+
+import pytest
+
+from rondel.record import Capsule, MlflowRun, StageRecord, VerdictRecord
+from rondel.reports.console import LiveConsole, PlainConsole, make_console
+from rondel.reports.table import columns, duration, key_metrics, summary
+
+TRAIN = StageRecord(name="train", kind="pure", state="running", reason="input a.csv changed")
+
+
+def plain(**options: bool | int) -> tuple[PlainConsole, io.StringIO]:
+    out = io.StringIO()
+    return PlainConsole(out, **options), out  # type: ignore[arg-type]
+
+
+def follow(console: PlainConsole) -> None:
+    console.stage_changed(replace(TRAIN, state="pending"))
+    console.stage_changed(TRAIN)
+    console.step("train", "fit")
+    console.line("train", "epoch 1")
+    console.stage_changed(replace(TRAIN, metrics={"auc": 0.7}))
+    console.stage_changed(replace(TRAIN, state="ran", seconds=12.3))
+
+
+def test_a_pipe_gets_short_plain_lines() -> None:
+    console, out = plain()
+    follow(console)
+    assert out.getvalue().splitlines() == [
+        "▸ train: input a.csv changed",
+        "  train: fit",
+        "✓ train ran in 12 s",
+    ]
+
+
+def test_verbose_shows_output_and_quiet_only_failures() -> None:
+    console, out = plain(verbose=1)
+    follow(console)
+    assert "  train │ epoch 1" in out.getvalue().splitlines()
+    console, out = plain(quiet=True)
+    follow(console)
+    assert out.getvalue() == ""
+    console.stage_changed(replace(TRAIN, state="failed", seconds=1))
+    assert out.getvalue() == "✗ train failed after 1.0 s\n"
+
+
+def capsule() -> Capsule:
+    verdict = VerdictRecord(passed=True, rules=[{"rule": "auc > 0.5", "metric": "auc"}])
+    stages = [
+        StageRecord(name="prepare", kind="pure", state="cached", reason="unchanged"),
+        StageRecord(
+            name="evaluate",
+            kind="pure",
+            state="ran",
+            seconds=75,
+            metrics={"rows": 27010.0, "brier": 0.11, "loss": 0.4, "auc": 0.70434},
+            verdicts=[verdict],
+            mlflow=MlflowRun(run_id="0123456789abcdef"),
+        ),
+        StageRecord(name="deploy", kind="effect", state="skipped"),
+    ]
+    return Capsule(
+        schema_version=1,
+        id="20261123-200000-aaaaaa",
+        state="succeeded",
+        pipeline="p",
+        file="ci/main.py",
+        created="now",
+        seconds=80.2,
+        stages=stages,
+        mlflow=MlflowRun(run_id="p", url="http://127.0.0.1:5000/#/runs/p"),
+    )
+
+
+def test_the_table_shows_what_a_gate_judged_first() -> None:
+    header, *rows = [" ".join(line.split()) for line in summary(capsule())]
+    assert header == "stage state time metrics mlflow run"
+    assert rows == [
+        "prepare cached",
+        "evaluate ran 1 min 15 s auc=0.7043 rows=2.701e+04 brier=0.11 … 0123456789ab",
+        "deploy skipped",
+    ]
+
+
+def test_the_end_of_a_run_names_it_and_its_places() -> None:
+    console, out = plain()
+    console.finish(capsule(), ".rondel/runs/x")
+    lines = out.getvalue().splitlines()
+    assert lines[-2:] == [
+        "run 20261123-200000-aaaaaa succeeded in 1 min 20 s · .rondel/runs/x",
+        "MLflow: http://127.0.0.1:5000/#/runs/p",
+    ]
+
+
+def test_colour_does_not_change_the_text() -> None:
+    import re
+
+    coloured = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in summary(capsule(), colour=True)]
+    assert coloured == summary(capsule())
+
+
+def test_columns_without_content_are_left_out() -> None:
+    assert columns(("a", "b", "c"), [("1", "", "3"), ("22", "", "")]) == ["a   c", "1   3", "22"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3600, "1 h 00 min"),
+    ],
+)
+def test_times_are_shown(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_few_metrics_need_no_dots() -> None:
+    assert key_metrics(replace(TRAIN, metrics={"a": 1.0, "b": 123456.0})) == "a=1 b=1.235e+05"
+
+
+def test_a_reader_that_went_away_does_not_fail_the_run() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        console = PlainConsole(out)
+        console.note("nobody hears this")
+        console.note("nor this")
+
+
+def test_the_console_fits_where_it_writes() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        kinds = {
+            "terminal": make_console(
+                verbose=0, quiet=False, ci=False, out=terminal, environ={"TERM": "xterm"}
+            ),
+            "ci": make_console(verbose=0, quiet=False, ci=True, out=terminal, environ={"TERM": "xterm"}),
+            "dumb": make_console(verbose=0, quiet=False, ci=False, out=terminal, environ={"TERM": "dumb"}),
+            "pipe": make_console(
+                verbose=0, quiet=False, ci=False, out=io.StringIO(), environ={"TERM": "xterm"}
+            ),
+            "no colour": make_console(
+                verbose=0, quiet=False, ci=False, out=terminal, environ={"TERM": "xterm", "NO_COLOR": "1"}
+            ),
+        }
+    os.close(ours)
+    assert {name: type(each) is LiveConsole for name, each in kinds.items()} == {
+        "terminal": True,
+        "ci": False,
+        "dumb": False,
+        "pipe": False,
+        "no colour": True,
+    }
+    assert {name for name, each in kinds.items() if each.colour} == {"terminal", "ci"}
+
+
+def test_a_terminal_sees_running_stages_with_their_step() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        console = LiveConsole(terminal, colour=False)
+        console.stage_changed(TRAIN)
+        console.step("train", "fit the model")
+        console.line("train", "epoch 1")
+        grid = console._render()
+        assert [list(column.cells)[0].__class__.__name__ for column in grid.columns][1:] == ["Text"] * 3
+        assert [str(list(column.cells)[0]) for column in grid.columns][1] == "train"
+        assert str(list(grid.columns[3].cells)[0]) == "epoch 1"
+        console.stage_changed(replace(TRAIN, state="ran", seconds=2))
+        console.stop()
+        terminal.flush()
+        shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "✓ train ran in 2.0 s" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"

@@ -171,9 +171,9 @@ def test_a_terminal_sees_running_stages_with_their_step() -> None:
         console.step("train", "fit the model")
         console.line("train", "epoch 1")
         grid = console._render()
-        assert [list(column.cells)[0].__class__.__name__ for column in grid.columns][1:] == ["Text"] * 3
-        assert [str(list(column.cells)[0]) for column in grid.columns][1] == "train"
-        assert str(list(grid.columns[3].cells)[0]) == "epoch 1"
+        assert [next(iter(column.cells)).__class__.__name__ for column in grid.columns][1:] == ["Text"] * 3
+        assert [str(next(iter(column.cells))) for column in grid.columns][1] == "train"
+        assert str(next(iter(grid.columns[3].cells))) == "epoch 1"
         console.stage_changed(replace(TRAIN, state="ran", seconds=2))
         console.stop()
         terminal.flush()

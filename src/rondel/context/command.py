@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rondel.errors import DataError, RondelError, StageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from rondel.data import DvcProject, DvcStage
@@ -49,6 +49,7 @@ class DvcCommand:
     returns: tuple[str, ...] = ()
     cached: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     push: bool = False
     force: bool = False
     scheme: str = "webdav"
@@ -71,6 +72,7 @@ class DvcCommand:
                 "returns": self.returns,
                 "cached": self.cached,
                 "locks": self.locks,
+                "changed": self.changed,
                 "push": self.push,
                 "force": self.force,
                 "preload": _PRELOAD.get(self.scheme, ()),
@@ -84,13 +86,15 @@ def dvc_command(
     stage: DvcStage,
     *,
     own: frozenset[str] = frozenset(),
+    changed: Collection[str] = (),
     push: bool,
     force: bool,
     scheme: str,
 ) -> DvcCommand:
     """The command for ``stage``. Upstream stages run with it unless the pipeline has them as its ``own``.
 
-    Stages above one of those are its business, too.
+    Stages above one of those are its business, too. ``changed`` are those whose inputs are
+    not the ones in the lock.
     """
     upstream = upstream_here(project, stage, own)
     made = [project.stages[name] for name in (*upstream, stage.address)]
@@ -102,6 +106,7 @@ def dvc_command(
         returns=tuple(out.path for out in outs),
         cached=tuple(out.path for out in outs if out.cached),
         locks=tuple(dict.fromkeys(each.file.removesuffix("dvc.yaml") + "dvc.lock" for each in made)),
+        changed=tuple(name for name in (*upstream, stage.address) if name in changed),
         push=push,
         force=force,
         scheme=scheme,

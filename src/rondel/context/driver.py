@@ -112,14 +112,26 @@ class Driver:
     def _hook(self) -> None:
         """See which commands DVC runs, and with which exit code; it tells neither to its callers.
 
-        Every part is optional: without it the result only says less.
+        What only observes is optional: without it the result says less.
         """
+        import dvc.stage
         import dvc.stage.cache
         import dvc.stage.exceptions
         import dvc.stage.run
 
         # `repro --pull` copies the remote's whole run-cache, every time. The local one is used as ever.
         dvc.stage.cache.StageCache.pull = lambda *_args, **_kwargs: []
+
+        reproduce = dvc.stage.Stage.reproduce
+
+        def with_inputs(stage: Any, *args: Any, **kwargs: Any) -> Any:
+            # `--allow-missing` takes a dependency that is not here for unchanged, whatever the
+            # lock and `.dvc` files say of it. Of these stages it is known that one did change.
+            if stage.addressing in self.plan["changed"]:
+                _fetch_missing(stage)
+            return reproduce(stage, *args, **kwargs)
+
+        dvc.stage.Stage.reproduce = with_inputs
 
         if hasattr(dvc.stage.run, "_pull_missing_deps"):
             dvc.stage.run._pull_missing_deps = _fetch_missing  # noqa: SLF001

@@ -18,6 +18,7 @@ from rondel.context.command import (
     failure,
     outcome,
     read_result,
+    upstream_here,
 )
 from rondel.context.registering import Registering
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
@@ -291,10 +292,12 @@ class StageContext(Registering):
         self._recorder.parameters(
             {key.partition(":")[2] or key: value for key, value in inputs.params.items()}
         )
+        own = frozenset(self.run.dvc_stages) - {stage.address, stage.name}
         command = dvc_command(
             project,
             stage,
-            own=frozenset(self.run.dvc_stages) - {stage.address, stage.name},
+            own=own,
+            changed=_changed(project, (*upstream_here(project, stage, own), stage.address), overrides),
             push=self._ground.push,
             force=not self.settings.cache,
             scheme="webdav" if self._ground.remote.folder is not None else self._ground.remote.scheme,
@@ -391,3 +394,19 @@ class _DvcRun:
     before: Before
     folder: Path
     made: tuple[DvcStage, ...]
+
+
+def _changed(project: DvcProject, addresses: Iterable[str], overrides: Mapping[str, Any]) -> set[str]:
+    """Those of the stages whose inputs, as far as they are known, are not the ones in ``dvc.lock``."""
+    from rondel.data import HashCache, known_params, stage_inputs
+    from rondel.data.inputs import matches_lock
+
+    hashes = HashCache(project.root)
+    found = set()
+    for address in addresses:
+        stage = project.stages[address]
+        known = known_params(project.root, stage) if overrides else ()
+        mine = {key: value for key, value in overrides.items() if key in known}
+        if not matches_lock(project, stage, stage_inputs(project, address, mine, hashes=hashes)):
+            found.add(address)
+    return found

@@ -75,7 +75,7 @@ def outputs_in_place(
     or that depends on something outside of the project, is never in place.
     """
     stage = find_stage(project, name)
-    if stage.always_changed or stage.external or not _matches_lock(project, stage, inputs):
+    if stage.always_changed or stage.external or not matches_lock(project, stage, inputs):
         return False
     own = hashes or HashCache(project.root)
     there = all(
@@ -87,7 +87,8 @@ def outputs_in_place(
     return there and _in_local_remote(project, stage, inputs)
 
 
-def _matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
+def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
+    """Whether ``dvc.lock`` has ``stage`` with this command, these dependencies and these parameters."""
     entry = project.lock.get(stage.address)
     if entry is None:
         return False

@@ -20,17 +20,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import TrackingUnavailable
-from rondel.tracking.client import TrackingClient
-from rondel.tracking.ledger import gitlab_aliases
-from rondel.tracking.models import ModelVersion, get_version, version_by_alias
-from rondel.tracking.session import endpoint_for
+from rondel.tracking.endpoint import endpoint_for
 from rondel.tracking.state import Folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from rondel.tracking.client import TrackingClient
     from rondel.tracking.endpoint import Endpoint
+    from rondel.tracking.models import ModelVersion
 
 CHAMPION = "champion"
 METRICS_TAG = "rondel.metrics"
@@ -167,6 +166,10 @@ def _query_version(address: str, model: str, alias: str) -> str | None:
 
 
 async def _ask(endpoint: Endpoint, model: str, alias: str) -> str | None:
+    from rondel.tracking.client import TrackingClient
+    from rondel.tracking.ledger import gitlab_aliases
+    from rondel.tracking.models import version_by_alias
+
     async with TrackingClient(endpoint) as client:
         if endpoint.kind == "gitlab":
             return (await gitlab_aliases(client, model)).get(alias)
@@ -175,6 +178,9 @@ async def _ask(endpoint: Endpoint, model: str, alias: str) -> str | None:
 
 
 async def _champion(client: TrackingClient, model: str, alias: str) -> ModelVersion | None:
+    from rondel.tracking.ledger import gitlab_aliases
+    from rondel.tracking.models import get_version, version_by_alias
+
     if client.endpoint.kind != "gitlab":
         return await version_by_alias(client, model, alias)
     version = (await gitlab_aliases(client, model)).get(alias)

@@ -7,7 +7,6 @@ needs of it is a dozen calls. One client serves all stages of a run.
 from __future__ import annotations
 
 import math
-import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,6 +18,7 @@ from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint
 from rondel.tracking.problems import TrackingRefused
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
@@ -342,6 +342,8 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext | bool:
     """How to check the server's certificate: its own CA, the system's, or not at all."""
     if not endpoint.uri.startswith("https:"):
         return False
+    import ssl
+
     if not endpoint.verify:
         context = ssl.create_default_context()
         context.check_hostname = False

@@ -111,6 +111,14 @@ def from_environment(environ: Mapping[str, str]) -> Endpoint | None:
     return parse(uri, environ)
 
 
+def endpoint_for(environ: Mapping[str, str], uri: str | None = None) -> Endpoint | None:
+    """The remote server that ``uri`` or the environment names, or None: then a local one is used.
+
+    Raises ConfigurationError for an address that containers could not reach.
+    """
+    return parse(uri, environ) if uri else from_environment(environ)
+
+
 def parse(uri: str, environ: Mapping[str, str]) -> Endpoint:
     """The endpoint for ``uri``; credentials written in the address win over the variables."""
     parts = urlsplit(uri)

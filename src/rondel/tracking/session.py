@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING
 
 from rondel.tracking import server
 from rondel.tracking.client import TrackingClient
-from rondel.tracking.endpoint import Endpoint, Tracking, from_environment, parse, tracking
+from rondel.tracking.endpoint import Endpoint, Tracking, endpoint_for, tracking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from rondel.tracking.server import Lease
-
-
-def endpoint_for(environ: Mapping[str, str], uri: str | None = None) -> Endpoint | None:
-    """The remote server that ``uri`` or the environment names, or None: then a local one is used.
-
-    Raises ConfigurationError for an address that containers could not reach.
-    """
-    return parse(uri, environ) if uri else from_environment(environ)
 
 
 class TrackingSession:

@@ -63,7 +63,8 @@ for number, arguments in ((56, (0x10000000 | 17, 0, 0, 0, 0)), (435, (0, 0))) if
 
 
 @pytest.mark.parametrize(
-    "node", ["/dev/fuse c 10 229", "/dev/kvm c 10 232", "/dev/mem c 1 1", "/tmp/disk b 254 0", "/tmp/null c 1 3"]
+    "node",
+    ["/dev/fuse c 10 229", "/dev/kvm c 10 232", "/dev/mem c 1 1", "/tmp/disk b 254 0", "/tmp/null c 1 3"],
 )
 async def test_no_devices_can_be_made(run, node):
     done = await run("mknod", *node.split())
@@ -79,7 +80,9 @@ async def test_only_harmless_devices_are_there(run):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/dev/fuse", "/dev/kvm", "/dev/vda", "/dev/sda", "/dev/mem", "/dev/net/tun"])
+@pytest.mark.parametrize(
+    "path", ["/dev/fuse", "/dev/kvm", "/dev/vda", "/dev/sda", "/dev/mem", "/dev/net/tun"]
+)
 async def test_devices_of_the_host_do_not_open(run, path):
     assert (await run("head", "-c1", path)).exit_code != 0
 
@@ -94,13 +97,17 @@ async def test_kernel_secrets_are_empty(run, path):
     assert done.stdout.data == b""
 
 
-@pytest.mark.parametrize("path", ["/sys/firmware", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/bpf"])
+@pytest.mark.parametrize(
+    "path", ["/sys/firmware", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/bpf"]
+)
 async def test_kernel_folders_are_empty(run, path):
     done = await run("ls", "-A", path)
     assert done.stdout.data == b""
 
 
-@pytest.mark.parametrize("path", ["/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/sys/power/state"])
+@pytest.mark.parametrize(
+    "path", ["/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/sys/power/state"]
+)
 async def test_kernel_triggers_are_not_writable(run, path):
     done = await run(*sh(f"printf x > {path} && echo wrote"))
     assert b"wrote" not in done.stdout.data
@@ -163,7 +170,9 @@ async def test_setuid_programs_gain_nothing(run):
     assert done.stdout.data in (b"1234\n", b"")
 
 
-@pytest.mark.parametrize("call", ["keyctl", "add_key", "bpf", "mount", "open_by_handle_at", "perf_event_open", "setns"])
+@pytest.mark.parametrize(
+    "call", ["keyctl", "add_key", "bpf", "mount", "open_by_handle_at", "perf_event_open", "setns"]
+)
 async def test_dangerous_system_calls_are_refused(run, call):
     from rondel.engine.sandbox.seccomp import _REFUSED
 

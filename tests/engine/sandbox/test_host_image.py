@@ -42,9 +42,9 @@ async def test_virtual_environments_work(run):
 
 
 async def test_a_second_call_makes_nothing(store, image):
-    before = set(path.name for path in (store.root / "l").iterdir())
+    before = {path.name for path in (store.root / "l").iterdir()}
     assert await host_image(store) == image
-    assert set(path.name for path in (store.root / "l").iterdir()) == before
+    assert {path.name for path in (store.root / "l").iterdir()} == before
 
 
 async def test_the_system_can_be_written_over(run):

@@ -58,7 +58,10 @@ async def test_a_read_only_mount_refuses_writes(run, tree):
 
 
 async def test_mounts_within_mounts_are_made_parents_first(run, store, tree):
-    mounts = (OverlayMount(path="/m/in/deep", snapshot=tree), OverlayMount(path="/m", snapshot=tree, subpath="/d"))
+    mounts = (
+        OverlayMount(path="/m/in/deep", snapshot=tree),
+        OverlayMount(path="/m", snapshot=tree, subpath="/d"),
+    )
     done = await run(*sh("ls /m /m/in /m/in/deep"), mounts=mounts)
     assert done.stdout.data == b"/m:\nf\nin\n\n/m/in:\ndeep\nx\n\n/m/in/deep:\nd\n"
     assert done.mounts["/m"] == tree
@@ -139,7 +142,9 @@ async def test_volumes_keep_what_commands_write_even_when_they_fail(run, store):
 async def test_redirects_into_mounts_land_there(run, store, tree):
     folder = await store.volumes.prepare("redirect-volume")
     mounts = (OverlayMount(path="/m", snapshot=tree), VolumeMount(path="/c", source=folder))
-    done = await run(*sh("echo o; echo e >&2"), mounts=mounts, redirect_stdout="/m/d/o", redirect_stderr="/c/e")
+    done = await run(
+        *sh("echo o; echo e >&2"), mounts=mounts, redirect_stdout="/m/d/o", redirect_stderr="/c/e"
+    )
     assert store.view(done.mounts["/m"]).read("/d/o") == b"o\n"
     assert (folder / "e").read_bytes() == b"e\n"
 

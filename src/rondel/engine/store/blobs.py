@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.store.errors import StoreCorrupt, translated
+from rondel.engine.store.files import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +31,10 @@ class BlobWriter:
 
     def write(self, data: bytes) -> int:
         """Append bytes."""
+        write_all(self._file.fileno(), data)
         self._hash.update(data)
         self.size += len(data)
-        return self._file.write(data)
+        return len(data)
 
     def current_digest(self) -> str:
         """The digest of what was written so far."""
@@ -95,7 +97,10 @@ class Blobs:
         except BaseException:
             self.drop(writer, path)
             raise
-        self.keep(writer, path, expected=expected)
+        try:
+            self.keep(writer, path, expected=expected)
+        finally:
+            path.unlink(missing_ok=True)
 
     def put(self, data: bytes | Path | BinaryIO, *, expected: str | None = None) -> str:
         """Keep the bytes and return their digest; StoreCorrupt if it is not ``expected``."""

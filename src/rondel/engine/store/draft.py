@@ -19,7 +19,7 @@ from rondel.engine.store.files import remove_tree, set_owner, write_new
 from rondel.engine.store.layers import copy_metadata, whiteout
 from rondel.engine.store.model import Entry, Snapshot
 from rondel.engine.store.paths import descend, join
-from rondel.engine.store.view import OPAQUE, Lower, View, ViewNode, is_whiteout
+from rondel.engine.store.view import OPAQUE, Lower, View, ViewNode
 
 Keep: TypeAlias = Callable[[str, Entry], bool]
 
@@ -36,7 +36,7 @@ class Draft:
     def __init__(self, base: View, folder: Path, publish: Callable[[bool], Awaitable[Snapshot]]) -> None:
         """Start in an empty ``folder``; ``publish`` gets whether anything was done."""
         copy_metadata(str(base.root.entry.real), str(folder)) if base.lowers else folder.chmod(0o755)
-        self.view = View((*base.lowers, Lower(str(folder))))
+        self.view = View((*base.lowers, Lower(str(folder))), changing=True)
         self._own = len(base.lowers)
         self._folder = str(folder)
         self._publish = publish
@@ -98,21 +98,18 @@ class Draft:
         return own
 
     def _clear(self, own: str) -> bool:
-        """Remove what the layer itself has there; whether that hid something of the base."""
+        """Remove what the layer itself has there; whether there was anything, which hid the base's."""
         try:
             status = os.lstat(own)
         except FileNotFoundError:
             return False
         if stat.S_ISDIR(status.st_mode):
-            hidden = True  # what the base may have there was replaced or merged: gone either way
             remove_tree(own)
-            self._forget()
         else:
-            hidden = is_whiteout(status)
-            if stat.S_ISLNK(status.st_mode):
-                self._forget()
             os.unlink(own)
-        return hidden
+        if not stat.S_ISREG(status.st_mode):
+            self._forget()
+        return True
 
     def _forget(self) -> None:
         """Directories may be elsewhere now."""

@@ -35,7 +35,7 @@ def copy_bytes(source: int, target: int, size: int) -> None:
     """Copy an open file's content to another, within the kernel where it can."""
     if size <= _SMALL:
         while data := os.read(source, _SMALL):
-            _write_all(target, data)
+            write_all(target, data)
         return
     try:
         while os.copy_file_range(source, target, _CHUNK):
@@ -44,10 +44,11 @@ def copy_bytes(source: int, target: int, size: int) -> None:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
             raise
         while data := os.read(source, 1024 * 1024):
-            _write_all(target, data)
+            write_all(target, data)
 
 
-def _write_all(target: int, data: bytes) -> None:
+def write_all(target: int, data: bytes) -> None:
+    """Write all of the bytes: a disk that fills up takes some of them before it complains."""
     view = memoryview(data)
     while view:
         view = view[os.write(target, view) :]
@@ -66,7 +67,7 @@ def write_new(
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if isinstance(data, bytes):
-            _write_all(target, data)
+            write_all(target, data)
         else:
             source = os.open(data, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.store.errors import translated
+from rondel.engine.store.errors import StoreFull, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -101,7 +101,10 @@ class Index:
             return None
         if (kind, key) not in self._fresh:
             self._fresh.add((kind, key))
-            self._rows("UPDATE documents SET used = ? WHERE kind = ? AND key = ?", (time.time(), kind, key))
+            with contextlib.suppress(StoreFull):  # reading goes on where nothing can be noted
+                self._rows(
+                    "UPDATE documents SET used = ? WHERE kind = ? AND key = ?", (time.time(), kind, key)
+                )
         return json.loads(rows[0][0])
 
     def put(self, kind: str, key: str, document: Any) -> None:
@@ -141,14 +144,22 @@ class Index:
         unsure = [name for name in dict.fromkeys(names) if (kind, name) not in self._fresh]
         if not unsure:
             return True
+        try:
+            found = self._mark(kind, unsure)
+        except StoreFull:  # nobody can collect now, either: that takes space, too
+            return all(self.object(kind, name) is not None for name in unsure)
+        if found:
+            self._fresh.update((kind, name) for name in unsure)
+        return found
+
+    def _mark(self, kind: str, names: list[str]) -> bool:
         with self.transaction() as db:
-            for name in unsure:
+            for name in names:
                 done = db.execute(
                     "UPDATE objects SET used = ? WHERE kind = ? AND id = ?", (time.time(), kind, name)
                 )
                 if done.rowcount != 1:
                     return False
-        self._fresh.update((kind, name) for name in unsure)
         return True
 
     def remove(self, kind: str, names: Iterable[str]) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
 VERSION = 1
+_RESERVE = 512 * 1024
 _FOLDERS = ("b", "k", "l", "s", "t", "v")
 
 
@@ -88,6 +89,7 @@ class Store:
                 (root / name).mkdir(mode=0o700, exist_ok=True)
             store = cls(root)
             sessions.sweep(root, store.index, store.session)
+            store.reserve()
             return store
 
     def close(self, *, sync: bool = True) -> None:
@@ -109,6 +111,13 @@ class Store:
     def at_close(self, act: Callable[[], None]) -> None:
         """Have something done before the scratch folder goes, such as unmounting what is in it."""
         self._at_close.append(act)
+
+    def reserve(self) -> None:
+        """Keep some space back, so that a full disk leaves enough to note what is removed from it."""
+        path = self.root / "reserve"
+        if not path.exists():
+            with contextlib.suppress(OSError), path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE)
 
     def sync(self) -> None:
         """Bring the file system to disk and remember that; nothing to do costs nothing."""
@@ -278,6 +287,7 @@ class Store:
         return await anyio.to_thread.run_sync(self._collect, budget)
 
     def _collect(self, budget: int) -> int:
+        (self.root / "reserve").unlink(missing_ok=True)
         with self.index.transaction() as db:
             # Inside the transaction: a session that starts now marks what it uses after it.
             cutoff = sessions.oldest_live(self.root / "s", self.session)
@@ -287,6 +297,7 @@ class Store:
         for row in doomed:
             self._discard(row.kind, row.id)
         self._forget_dead_results()
+        self.reserve()
         return sum(row.size for row in doomed)
 
     def _discard(self, kind: str, name: str) -> None:

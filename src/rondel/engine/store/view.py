@@ -147,13 +147,17 @@ def _maybe_device(item: os.DirEntry[str]) -> bool:
 class View:
     """A snapshot's merged tree, read only. Symbolic links never lead out of it."""
 
-    def __init__(self, lowers: Sequence[Lower]) -> None:
-        """``lowers`` from bottom to top."""
+    def __init__(self, lowers: Sequence[Lower], *, changing: bool = False) -> None:
+        """``lowers`` from bottom to top; ``changing`` when one of them is still being written."""
         self.lowers = tuple(lowers)
+        self._root = None if changing else self._look_at_root()
 
     @property
     def root(self) -> ViewNode:
         """The root directory."""
+        return self._root or self._look_at_root()
+
+    def _look_at_root(self) -> ViewNode:
         stack: list[tuple[int, str]] = []
         for index in range(len(self.lowers) - 1, -1, -1):
             real = self.lowers[index].root

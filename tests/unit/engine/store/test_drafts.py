@@ -23,7 +23,11 @@ def paths(store, snapshot) -> list[str]:
 async def test_parents_are_made_for_everybody_to_enter(store):
     snapshot = await made(store, Snapshot(), lambda d: d.write("/a/b/c", b"x", mode=0o600))
     view = store.view(snapshot)
-    assert [oct(view.resolve(path).mode & 0o7777) for path in ("/a", "/a/b", "/a/b/c")] == ["0o755", "0o755", "0o600"]
+    assert [oct(view.resolve(path).mode & 0o7777) for path in ("/a", "/a/b", "/a/b/c")] == [
+        "0o755",
+        "0o755",
+        "0o600",
+    ]
 
 
 async def test_nothing_done_is_the_base_itself(store):
@@ -79,7 +83,9 @@ async def test_removing_what_is_not_there_says_so(store):
 
 async def test_files_and_directories_replace_each_other(store):
     base = await made(store, Snapshot(), lambda d: (d.write("/a/x", b""), d.write("/b", b"")))
-    snapshot = await made(store, base, lambda d: (d.write("/a", b"file"), d.mkdir("/b"), d.write("/b/y", b"")))
+    snapshot = await made(
+        store, base, lambda d: (d.write("/a", b"file"), d.mkdir("/b"), d.write("/b/y", b""))
+    )
     assert paths(store, snapshot) == ["/a", "/b", "/b/y"]
 
 
@@ -115,14 +121,14 @@ async def test_a_path_below_a_file_is_refused(store):
 
 async def test_copied_trees_merge_filter_and_change_owner(store):
     source = await made(
-        store, Snapshot(), lambda d: (d.write("/s/a", b"a"), d.write("/s/skip/b", b""), d.symlink("a", "/s/l"))
+        store,
+        Snapshot(),
+        lambda d: (d.write("/s/a", b"a"), d.write("/s/skip/b", b""), d.symlink("a", "/s/l")),
     )
     base = await made(store, Snapshot(), lambda d: d.write("/t/keep", b""))
 
     def act(draft):
-        draft.copy_tree(
-            store.view(source), "/s", "/t", keep=lambda name, entry: name != "skip", mode=0o640
-        )
+        draft.copy_tree(store.view(source), "/s", "/t", keep=lambda name, entry: name != "skip", mode=0o640)
 
     snapshot = await made(store, base, act)
     view = store.view(snapshot)

@@ -185,7 +185,9 @@ def test_errors_of_the_disk_are_translated(tmp_path):
     assert isinstance(translate(OSError(122, "Disk quota exceeded"), tmp_path), StoreFull)
     assert isinstance(translate(OSError(30, "Read-only file system"), tmp_path), StoreReadOnly)
     assert isinstance(translate(sqlite3.OperationalError("database or disk is full"), tmp_path), StoreFull)
-    assert isinstance(translate(sqlite3.OperationalError("attempt to write a readonly database"), tmp_path), StoreReadOnly)
+    assert isinstance(
+        translate(sqlite3.OperationalError("attempt to write a readonly database"), tmp_path), StoreReadOnly
+    )
     assert translate(OSError(2, "No such file"), tmp_path) is None
 
 

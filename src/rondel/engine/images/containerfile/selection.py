@@ -47,7 +47,7 @@ def select(view: View, root: str, step: CopyStep, ignore: Ignore) -> Iterator[It
         yield from _items(view, base, relative, step, ignore, exclude, one=one)
 
 
-def _items(
+def _items(  # noqa: PLR0917 - one walk
     view: View, base: str, relative: str, step: CopyStep, ignore: Ignore, exclude: Ignore, *, one: bool
 ) -> Iterator[Item]:
     before, pivot, after = f"/{relative}".partition("/./") if step.parents else ("", "", "")

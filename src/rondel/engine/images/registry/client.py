@@ -16,7 +16,7 @@ from rondel.engine.images.registry.errors import ImageNotFound, RegistryError, R
 from rondel.engine.images.registry.transport import Endpoint, Interrupted, Transport, endpoints, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from rondel.engine.images.reference import Reference
@@ -119,8 +119,7 @@ class RegistryClient:
                         if response.status_code == 416:
                             continue
                         with translated(endpoint):
-                            async for chunk in response.aiter_raw(_CHUNK):
-                                await anyio.to_thread.run_sync(partial.write, chunk)
+                            await _receive(response.aiter_raw(), partial)
                     if partial.size >= blob.size:
                         break
                 except Interrupted as error:
@@ -153,6 +152,19 @@ class RegistryClient:
             return await ask(candidates[-1])
         except ImageNotFound as error:
             raise ImageNotFound(f"{reference}: not found", why=error.why) from None
+
+
+async def _receive(chunks: AsyncIterator[bytes], partial: _Partial) -> None:
+    """Write what comes, in large pieces; of a connection that breaks, all that came."""
+    pending = bytearray()
+    try:
+        async for chunk in chunks:
+            pending += chunk
+            if len(pending) >= _CHUNK:
+                data, pending = bytes(pending), bytearray()
+                await anyio.to_thread.run_sync(partial.write, data)
+    finally:
+        partial.write(bytes(pending))
 
 
 class _Partial:

@@ -72,7 +72,10 @@ async def check(layers: list[list[tuple[str, str, bytes | None]]], root: Path) -
             assert shown(store.view(await store.compact(snapshot, most=most))) == model
         out = root / "out"
         await store.export(store.view(snapshot), "/", out)
-        found = {f"/{path.relative_to(out)}": None if path.is_dir() else path.read_bytes() for path in out.rglob("*")}
+        found = {
+            f"/{path.relative_to(out)}": None if path.is_dir() else path.read_bytes()
+            for path in out.rglob("*")
+        }
         assert found == model
     finally:
         store.close(sync=False)

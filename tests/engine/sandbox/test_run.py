@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from rondel.engine import namespace
-from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, SandboxError
+from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, SecretMount
 from rondel.engine.store import Snapshot, Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
@@ -49,15 +51,26 @@ async def test_variables_with_impossible_names_are_left_out(run):
 
 
 @pytest.mark.parametrize("where", ["env", "args", "cwd"])
-async def test_a_nul_byte_cannot_smuggle_options(run, where):
+async def test_a_nul_byte_cannot_smuggle_options(run, store, where):
     value = "x\0--bind\0/\0/mnt"
-    with pytest.raises((ExecRefused, SandboxError, ValueError), match="NUL|null"):
-        if where == "env":
-            await run("true", env={"X": value})
-        elif where == "args":
-            await run("true", value)
-        else:
-            await run("true", cwd=f"/{value}")
+    args = ("true", value) if where == "args" else ("true",)
+    env = {"X": value} if where == "env" else {}
+    scratch = os.listdir(store.scratch)
+    with pytest.raises((ExecRefused, ValueError), match=r"NUL|null"):
+        await run(*args, env=env, cwd=f"/{value}" if where == "cwd" else "/")
+    assert os.listdir(store.scratch) == scratch
+
+
+async def test_what_is_not_started_leaves_nothing(run, store):
+    mounts = (SecretMount(path="/s", value=b"hush"),)
+    await run("true", mounts=mounts)
+    scratch = sorted(str(path) for path in store.scratch.rglob("*"))
+    assert (await run("nope", mounts=mounts)).exit_code == 1
+    with pytest.raises(ExecRefused):
+        await run("true", mounts=mounts, user="ghost")
+    with pytest.raises(ExecRefused):
+        await run("true", mounts=mounts, redirect_stdout="/no/o")
+    assert sorted(str(path) for path in store.scratch.rglob("*")) == scratch
 
 
 @pytest.mark.parametrize(
@@ -175,7 +188,7 @@ async def test_a_redirect_never_follows_a_link_the_command_made(run, store, tmp_
 async def test_redirects_that_cannot_be_are_refused_before_the_start(run):
     with pytest.raises(ExecRefused, match="no such file or directory"):
         await run("true", redirect_stdout="/missing/o")
-    with pytest.raises(ExecRefused, match="open redirect stdin file: .*: no such file or directory"):
+    with pytest.raises(ExecRefused, match=r"open redirect stdin file: .*: no such file or directory"):
         await run("cat", redirect_stdin="/missing")
 
 

@@ -27,7 +27,7 @@ from rondel.engine.sandbox.spec import (
 from rondel.engine.sandbox.tree import Tree
 from rondel.engine.sandbox.users import User, resolve_user
 from rondel.engine.store import PathError, Snapshot, Store, View
-from rondel.engine.store.files import set_owner, write_new
+from rondel.engine.store.files import remove_tree, set_owner, write_new
 from rondel.engine.store.layers import MOST_LAYERS
 from rondel.engine.store.paths import clean, join
 
@@ -382,4 +382,18 @@ async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | 
             mounted[number] = await store.compact(mount.snapshot, most=room_for(store, mount.subpath))
     folder = store.new_path()
     folder.mkdir(mode=0o700)
-    return Preparation(store, machine, spec, folder, root, mounted).run()
+    preparation = Preparation(store, machine, spec, folder, root, mounted)
+    prepared = None
+    try:
+        prepared = preparation.run()
+    finally:
+        if not isinstance(prepared, Prepared):
+            discard(folder, preparation.secrets)
+    return prepared
+
+
+def discard(folder: Path, secrets: list[Path]) -> None:
+    """Remove what was made for a container: its folder, and its secrets in memory."""
+    for path in secrets:
+        path.unlink(missing_ok=True)
+    remove_tree(folder)

@@ -23,9 +23,9 @@ from rondel.engine.sandbox.command import NotStarted
 from rondel.engine.sandbox.kernel import kernel_pieces
 from rondel.engine.sandbox.network import join_command
 from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
-from rondel.engine.sandbox.prepare import Machine, Prepared, prepare
+from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
 from rondel.engine.sandbox.process import Container, Stream, memory_file, seal_descriptors, spawn
-from rondel.engine.sandbox.settle import discard, settle
+from rondel.engine.sandbox.settle import settle
 from rondel.engine.sandbox.spec import ExecSpec, JoinNetwork, Outcome, SandboxError
 from rondel.engine.sandbox.switch import prepare_tools
 from rondel.engine.store import Output, Store
@@ -112,9 +112,11 @@ class Sandbox:
     def _start(self, spec: ExecSpec, prepared: Prepared, listener: Listener | None) -> Process:
         try:
             return Process(self, spec, prepared, listener)
-        except OSError as error:
-            discard(prepared)
-            raise SandboxError("a container could not be started", why=str(error)) from error
+        except BaseException as error:
+            discard(prepared.folder, prepared.secrets)
+            if isinstance(error, OSError):
+                raise SandboxError("a container could not be started", why=str(error)) from error
+            raise
 
     # --- what containers have in common
 
@@ -165,7 +167,9 @@ class Sandbox:
         if self._filter is not None:
             given.append(os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC))
             argv += ["--seccomp", str(given[-1])]
-        argv += command_line(prepared.plan)
+        command = command_line(prepared.plan)
+        packed(command)  # looks for NUL bytes here, too
+        argv += command
         if spec.limits is not None:
             argv = [*self.cgroups.enter_command(prepared.folder.name, spec.limits), *argv]
         if spec.tty:
@@ -307,7 +311,7 @@ class Process:
     def _discard(self) -> None:
         for spool in self._spools.values():
             spool.drop()
-        discard(self._prepared)
+        discard(self._prepared.folder, self._prepared.secrets)
         self._sandbox.cgroups.leave(self._prepared.folder.name)
 
     def _close_terminal(self) -> None:

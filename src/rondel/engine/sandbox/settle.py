@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine.store.errors import translated
-from rondel.engine.store.files import remove_tree, set_owner
+from rondel.engine.store.files import set_owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +45,6 @@ def settle(
         }
         mounts |= {file.name: _published(store, file) for file in prepared.files}
         return _published(store, root), mounts
-
-
-def discard(prepared: Prepared) -> None:
-    """Remove what a container left in the scratch folder; runs in a thread."""
-    for path in prepared.secrets:
-        path.unlink(missing_ok=True)
-    remove_tree(prepared.folder)
 
 
 def _published(store: Store, written: Layered | CopiedFile) -> Snapshot:

@@ -119,7 +119,10 @@ def test_limits_in_both_versions_of_cgroups():
 
 def test_own_groups_in_both_versions_of_cgroups():
     root = Path("/g")
-    assert own_groups("0::/user/me\n", root) == (True, dict.fromkeys(("memory", "cpu", "pids"), root / "user/me"))
+    assert own_groups("0::/user/me\n", root) == (
+        True,
+        dict.fromkeys(("memory", "cpu", "pids"), root / "user/me"),
+    )
     unified, groups = own_groups("4:memory:/a\n3:cpu,cpuacct:/b\n9:name=systemd:/\n0::/\n", root)
     assert not unified
     assert (groups["memory"], groups["cpu"]) == (root / "memory/a", root / "cpu/b")

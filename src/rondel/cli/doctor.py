@@ -67,7 +67,7 @@ def engine_findings() -> Iterator[Finding]:
     if sys.platform != "linux":
         yield Finding("bad", "engine", "the embedded engine runs on Linux; here a Dagger engine is needed")
         return
-    from rondel.engine import doctor
+    from rondel.engine.doctor import examine
 
-    for finding in doctor.examine():
+    for finding in examine():
         yield Finding(finding.level, finding.subject, finding.text)

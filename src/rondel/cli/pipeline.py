@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
+from rondel.cli.run import engine_environment
 from rondel.errors import RondelError
 from rondel.pipeline import Selection, make_plan
 from rondel.settings import find_root, load_settings
@@ -119,6 +121,8 @@ def _explain(result: Result, request: Request) -> None:
 
     if result.error is not None:
         show_error(result.error)
+        if str(result.folder.capsule) not in result.error.render():
+            print(f"capsule: {_shown(result.folder.capsule)}", file=sys.stderr)
     print(f"again: {repeat_command(request, result.capsule)}", file=sys.stderr)
 
 
@@ -136,17 +140,18 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())
-    return choice.kind, services_on(choice, _open_engine)
+    return choice.kind, services_on(choice, partial(_open_engine, settings.root))
 
 
 @contextmanager
-def _open_engine(choice: EngineChoice) -> Iterator[None]:
+def _open_engine(root: Path, choice: EngineChoice) -> Iterator[None]:
     """Make the chosen engine reachable through this process's environment."""
     before = dict(os.environ)
     try:
         if choice.kind == "embedded" and "DAGGER_SESSION_PORT" not in os.environ:
             from rondel.engine.server.launcher import Session
 
+            os.environ.update(engine_environment(root, os.environ))
             # The same session that `rondel session` serves, without a process of its own for it.
             with Session.open() as session:
                 os.environ.update(session.environment)

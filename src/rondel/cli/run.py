@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError
+from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 GRACE = 10.0
 """Seconds between the signal that is passed on and the kill."""
+
+HOST_IMAGE = "RONDEL_ENGINE_HOST_IMAGE"
 
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
@@ -42,8 +46,24 @@ def main(argv: Sequence[str]) -> int:
         return run_child(words, os.environ)
     from rondel.engine.server.launcher import Session
 
+    os.environ.update(engine_environment(Path.cwd(), os.environ))
     with Session.open() as session:
         return run_child(words, {**os.environ, **session.environment, "RONDEL_SESSION": "1"})
+
+
+def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which the project's options reach the engine, which reads no project's files.
+
+    Outside of a project there are none. Raises ConfigurationError for wrong options.
+    """
+    try:
+        root = find_root(folder)
+    except ConfigurationError:
+        return {}
+    settings = load_settings(root, {}, environ)
+    if "host_image" not in settings.sources or settings.sources["host_image"] == HOST_IMAGE:
+        return {}
+    return {HOST_IMAGE: settings.host_image}
 
 
 def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:

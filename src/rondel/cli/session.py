@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
+from rondel.cli.run import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
     # A terminal's ^C reaches the client, too, which then closes our standard input in its own time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.environ.update(engine_environment(arguments.workdir or Path.cwd(), os.environ))
     with Session.open(workdir=arguments.workdir) as session:
         print(session.connection_line, flush=True)
         # Not sys.stdin: its buffer would have to be filled.

@@ -14,6 +14,7 @@ import pytest
 
 from rondel.cli import dagger, main
 from rondel.cli.engine import shown, size
+from rondel.cli.run import engine_environment
 from rondel.errors import ConfigurationError, EngineUnavailable
 from rondel.record import Capsule, RunFolder, StageRecord
 from rondel.runner.engine import choose_engine, engine_in_reach, find_real_cli, is_own
@@ -284,3 +285,10 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 )
 def test_sizes_are_shown(count: int, text: str) -> None:
     assert shown(count) == text
+
+
+def test_the_projects_engine_options_reach_the_engine(tmp_path: Path) -> None:
+    assert engine_environment(tmp_path, {}) == {}
+    (tmp_path / "pyproject.toml").write_text('[tool.rondel.engine]\nhost-image = "never"\n')
+    assert engine_environment(tmp_path, {}) == {"RONDEL_ENGINE_HOST_IMAGE": "never"}
+    assert engine_environment(tmp_path, {"RONDEL_ENGINE_HOST_IMAGE": "auto"}) == {}

@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -15,6 +15,9 @@ import yaml
 from replaying import Door, free_port
 
 from rondel.engine.server.launcher import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEPARTURES = yaml.safe_load((Path(__file__).parent / "departures.yaml").read_text("utf-8")) or {}
 

@@ -15,14 +15,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CORPUS = Path(__file__).parent / "corpus"
 ABSENT = "<absent>"
@@ -96,7 +98,11 @@ class Door:
         auth = {"none": None, "wrong": ("wrong-token", "")}.get(spec.get("auth", ""), (self.token, ""))
         url = f"http://127.0.0.1:{self.port}{spec.get('path', '/query')}"
         reply = self.client.request(
-            spec.get("method", "POST"), url, content=spec.get("body", ""), headers=spec.get("headers"), auth=auth
+            spec.get("method", "POST"),
+            url,
+            content=spec.get("body", ""),
+            headers=spec.get("headers"),
+            auth=auth,
         )
         kind = reply.headers.get("content-type", "").split(";")[0]
         return {"status": reply.status_code, "type": kind, "body": _body(reply)}

@@ -15,9 +15,7 @@ CASES = [case for case in load_cases() if case.quirk is None]
 
 @pytest.mark.container
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_engine_answers_as_recorded(
-    case: Case, doors: list[Door], base: str, registry: str | None
-) -> None:
+def test_engine_answers_as_recorded(case: Case, doors: list[Door], base: str, registry: str | None) -> None:
     if len(doors) < case.sessions:
         pytest.skip("one session only: SECOND_SESSION_PORT and SECOND_SESSION_TOKEN name another")
     if case.needs_registry and registry is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api import coercion
@@ -63,7 +64,9 @@ class Calls:
 
         async def make() -> Any:
             answer = await self._run(obj, served, self._key(obj, definition, own), given)
-            made = self._wrap(answer, obj, definition, digest, shown, given, self._key(obj, definition, own))
+            parents = tuple(o.call for value in given.values() for o in _objects_in(value))
+            call = Call(obj.call, definition.name, shown, digest, None, parents)
+            made = self._wrap(answer, definition, call, self._key(obj, definition, own))
             if served.memo and not (isinstance(answer, Keyed) and answer.fresh):
                 self.objects[digest] = made
             return made
@@ -95,28 +98,19 @@ class Calls:
             raise NotServed(f"{obj.type}.{definition.name}")
         base = self.schema.types.get(definition.base)
         if base is not None and base.composite:
-            digest = digest_of(obj.call.digest, definition.name, {})
-            key = digest_of(obj.key, definition.name, {})
-            return self._wrap(value, obj, definition, digest, {}, {}, key)
+            call = Call(obj.call, definition.name, {}, digest_of(obj.call.digest, definition.name, {}))
+            return self._wrap(value, definition, call, digest_of(obj.key, definition.name, {}))
         return list(value) if isinstance(value, tuple) else value
 
-    def _wrap(
-        self,
-        answer: Any,
-        obj: Obj,
-        definition: FieldDefinition,
-        digest: str,
-        shown: dict[str, Any],
-        given: Mapping[str, Any],
-        key: str,
-    ) -> Any:
+    def _wrap(self, answer: Any, definition: FieldDefinition, call: Call, key: str) -> Any:
+        """What a resolver answered, as an object or a list of them."""
         if answer is None or isinstance(answer, Obj):
             return answer
         if isinstance(answer, Keyed):
-            key, digest = answer.key, digest_of(digest, answer.key) if answer.pin else digest
+            key = answer.key
+            if answer.pin:
+                call = replace(call, digest=digest_of(call.digest, key))
             answer = answer.value
-        parents = tuple(o.call for value in given.values() for o in _objects_in(value))
-        call = Call(obj.call, definition.name, shown, digest, None, parents)
         if isinstance(answer, list | tuple):
             return [
                 item

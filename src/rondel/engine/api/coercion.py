@@ -137,10 +137,7 @@ def normal_platform(parts: list[str]) -> str:
     """Join the parts of a platform under the names that images use."""
     if len(parts) == 1:
         known = {"linux", "windows", "darwin", "freebsd"}
-        if parts[0] not in known:
-            parts = ["linux", *parts]
-        else:
-            parts = [*parts, "amd64"]
+        parts = [*parts, "amd64"] if parts[0] in known else ["linux", *parts]
     architecture = _ARCHITECTURES.get(parts[1], parts[1])
     variant = parts[2:]
     if architecture == "arm64" and variant == ["v8"]:

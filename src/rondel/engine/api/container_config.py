@@ -57,15 +57,12 @@ async def without_volatile_variable(ctx: Context, self: Container, *, name: str)
 @field("Container", "envVariables", settle=True)
 async def env_variables(ctx: Context, self: Container) -> list[EnvVariable]:
     """The plain variables."""
-    secret = {name for name, _ in self.secret_env}
-    return [EnvVariable(name, value) for name, value in self.config.env if name not in secret]
+    return [EnvVariable(name, value) for name, value in self.config.env]
 
 
 @field("Container", "envVariable", settle=True)
 async def env_variable(ctx: Context, self: Container, *, name: str) -> str | None:
     """One plain variable's value."""
-    if any(secret == name for secret, _ in self.secret_env):
-        return None
     return self.config.env_value(name)
 
 

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 def command_line(
     container: Container, args: list[str], *, use_entrypoint: bool = False, expand: bool = False
 ) -> tuple[str, ...]:
-    """The whole command for some arguments. Raises EngineError when there is nothing to run."""
+    """The whole command for some arguments; empty when there is nothing to run."""
     words = tuple(args) or container.config.cmd
     if expand:
         words = tuple(expanded(container, word) for word in words)
     if use_entrypoint:
         words = container.config.entrypoint + words
-    if not words:
-        raise EngineError("no command has been set")
     return words
 
 

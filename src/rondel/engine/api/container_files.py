@@ -93,9 +93,12 @@ async def with_new_file(
     expand: bool,
 ) -> Container:
     """Put a new file."""
+    mode = mode_of(permissions)
 
     def edit(fs: Fs | None, inner: str) -> Fs:
-        return edited("file.write", fs, inner.rstrip("/") or "/", contents, mode_of(permissions), owner)
+        return edited(
+            "file.write", fs, inner.rstrip("/") or "/", contents, 0o644 if mode is None else mode, owner
+        )
 
     return change(self, expand_path(self, path, expand), edit)
 

@@ -341,7 +341,7 @@ class _Parser:
         if kind == "punct":
             return self.compound(text, depth)
         self.at -= 1
-        self.fail()
+        return self.fail()
 
     def compound(self, text: str, depth: int) -> Any:
         if text == "$":
@@ -359,7 +359,7 @@ class _Parser:
                 members[name] = self.value(depth + 1)
             return members
         self.at -= 1
-        self.fail()
+        return self.fail()
 
 
 def _string(text: str, offset: int) -> str:

@@ -191,7 +191,7 @@ class _Execution:
             raise _Failed({"message": f'parse field "{node.name}": {error.what}'}) from None
         except EngineError as error:
             raise _Failed(self._error(error, obj, key)) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
             known = _known(error)
             if known is not None:
                 raise _Failed(self._error(known, obj, key)) from None

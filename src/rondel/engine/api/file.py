@@ -29,7 +29,7 @@ MAX_CONTENTS = 128 * 1024 * 1024
 @field("File", "contents")
 async def contents(ctx: Context, self: File, *, offset_lines: int | None, limit_lines: int | None) -> str:
     """The file's text, or some of its lines."""
-    view, entry = await file_entry(ctx, self)
+    _, entry = await file_entry(ctx, self)
     if entry.size > MAX_CONTENTS:
         raise EngineError(f"file size {entry.size} exceeds limit {MAX_CONTENTS}; use export instead")
     data = await anyio.to_thread.run_sync(entry.real.read_bytes)
@@ -108,7 +108,13 @@ async def chown(ctx: Context, self: File, *, owner: str) -> File:
 
 @field("File", "withReplaced")
 async def with_replaced(
-    ctx: Context, self: File, *, search: str, replacement: str, all: bool, first_from: int | None
+    ctx: Context,
+    self: File,
+    *,
+    search: str,
+    replacement: str,
+    all: bool,  # noqa: A002 - the schema's name
+    first_from: int | None,
 ) -> File:
     """Replace a text; it has to occur once, unless ``all`` or ``firstFrom`` (a line) says otherwise."""
     edit = edited("file.replace", self.fs, self.path, search, replacement, all, first_from)

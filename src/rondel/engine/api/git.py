@@ -71,6 +71,7 @@ async def git(
     self: None,
     *,
     url: str,
+    keep_git_dir: bool | None,  # of old: `tree(discardGitDir:)` decides
     ssh_known_hosts: str,
     ssh_auth_socket: Socket | None,
     http_auth_username: str,
@@ -173,7 +174,8 @@ async def uncommitted(ctx: Context, self: GitRepository) -> Obj:
         ctx.obj, type="Directory", value=Directory(cleaned(self)), key=digest_of(ctx.key, "clean")
     )
     after = replace(ctx.obj, type="Directory", value=directory, key=digest_of(ctx.key, "dirty"))
-    return await ctx.call(after, "changes", **{"from": before})
+    changes: Obj = await ctx.call(after, "changes", **{"from": before})
+    return changes
 
 
 @field("GitRef", "commit")

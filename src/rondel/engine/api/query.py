@@ -37,7 +37,7 @@ async def version(ctx: Context, self: None) -> str:
 
 @field("Query", "defaultPlatform")
 async def default_platform(ctx: Context, self: None) -> str:
-    """This machine's platform."""
+    """The platform of this machine."""
     return ctx.session.platform
 
 

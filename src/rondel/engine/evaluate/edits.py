@@ -127,10 +127,11 @@ async def copy(session: Session, draft: Draft, node: Node) -> None:
     uid, gid = _ids(draft.view, options["owner"]) if options["owner"] else (None, None)
     _ensure_directory(draft, dst, uid, gid)
     chosen = Filter(options["include"], options["exclude"], gitignore=options["gitignore"])
-    keep = None
-    if not chosen.trivial:
-        kept = {path for path, _ in kept_entries(source, src.path, chosen)}
-        keep = lambda path, entry: path.strip("/") in kept
+    kept = None if chosen.trivial else {path for path, _ in kept_entries(source, src.path, chosen)}
+
+    def keep(path: str, _: Entry) -> bool:
+        return kept is None or path.strip("/") in kept
+
     draft.copy_tree(source, src.path, dst, keep=keep, uid=uid, gid=gid)
     if options["mode"] is not None:
         draft.set_meta(dst, mode=options["mode"])
@@ -160,7 +161,9 @@ def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry
         entry = view.lookup(posixpath.join(root, prefix, ".gitignore"))
         return view.read(entry.path).decode("utf-8", "replace") if entry and entry.is_file else None
 
-    scan = lambda prefix: view.scandir(posixpath.join(root, prefix.rstrip("/")))
+    def scan(prefix: str) -> list[Entry]:
+        return view.scandir(posixpath.join(root, prefix.rstrip("/")))
+
     return list(walk(chosen, chosen.root(), scan, lambda entry: entry.is_dir, ignore_file))
 
 

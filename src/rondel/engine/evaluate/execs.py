@@ -95,6 +95,8 @@ def bind_services(binder: ServiceBinder) -> ServiceBinder:
 async def run_exec(session: Session, node: Node) -> Result:
     """Run a command. Raises ExecError when its end is not the expected one."""
     command: Command = node.params
+    if not command.args:
+        raise EngineError("no command has been set")
     async with AsyncExitStack() as stack:
         joined = Joined()
         for binder in _binders:
@@ -161,7 +163,7 @@ async def exec_spec(
     root = await session.snapshot(container.fs)
     secrets = session.part(Secrets)
     env, hidden = await _environment(secrets, command)
-    mounts = [await _mount(session, container, root, m, hidden, stack) for m in container.mounts]
+    mounts = [await _mount(session, root, m, hidden, stack) for m in container.mounts]
     return sandbox.ExecSpec(
         root=root,
         args=command.args,
@@ -198,9 +200,8 @@ async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str,
 
 async def _mount(
     session: Session,
-    container: Container,
     root: Snapshot,
-    mount: object,
+    mount: Mount,
     hidden: list[bytes],
     stack: AsyncExitStack,
 ) -> sandbox.Mount | None:

@@ -71,7 +71,7 @@ class Flights:
         try:
             with flight.scope:
                 flight.result = await work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
             flight.error = error
         finally:
             flight.done.set()

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio.to_thread
 
@@ -33,8 +34,7 @@ Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 _RACY_NS = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Host:
+class _Host(NamedTuple):
     """One entry of a host directory."""
 
     name: str
@@ -195,8 +195,6 @@ class _StatCache:
         if known is not None and tuple(known[0]) == entry.stamp:
             self._seen[path] = known
             return str(known[1])
-        import time
-
         started = time.time_ns()
         try:
             digest = _digest(entry.path)

@@ -63,6 +63,9 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         raise EngineError(f"failed to create glob pattern matcher: {text}") from None
 
 
+_HIT, _MISS = (True,), (False,)
+
+
 @dataclass(frozen=True, slots=True)
 class Patterns:
     """An ordered list of patterns; neighbours of one polarity are one expression."""
@@ -104,6 +107,10 @@ class Patterns:
 
         ``parent`` is what this answered for the directory that holds the path.
         """
+        if len(self.groups) == 1:  # the usual case, 50,000 times
+            exception, regex = self.groups[0]
+            hit = parent[0] or regex.fullmatch(path) is not None
+            return hit and not exception, _HIT if hit else _MISS
         groups = tuple(
             known or regex.fullmatch(path) is not None
             for known, (_, regex) in zip(parent, self.groups, strict=True)

@@ -43,7 +43,7 @@ class Session:
     tasks: TaskGroup
     workdir: Path = field(default_factory=Path.cwd)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    platform: str = field(default_factory=lambda: own_platform())
+    platform: str = field(default_factory=lambda: own_platform())  # noqa: PLW0108 - defined below
     secrets: dict[str, bytes] = field(default_factory=dict)
     notify: Callable[[str], None] = field(default=lambda _line: None)
     _parts: dict[type, Any] = field(default_factory=dict)
@@ -180,7 +180,7 @@ class Session:
 
 
 def own_platform() -> str:
-    """This machine's platform as images name it, such as ``linux/amd64``."""
+    """The platform of this machine as images name it, such as ``linux/amd64``."""
     machine = os.uname().machine
     names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "i686": "386"}
     return f"linux/{names.get(machine, machine)}"

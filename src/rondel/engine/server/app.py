@@ -130,6 +130,7 @@ class Refusal:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        _ = receive
         if scope["type"] == "http":
             await _respond(send, _errors(200, self._message))
 

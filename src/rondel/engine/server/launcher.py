@@ -124,10 +124,10 @@ class Session:
             pass_fds=[descriptor],
             process_group=0,
         )
-        assert engine.stdin is not None
         try:
-            engine.stdin.write(json.dumps(self._settings).encode() + b"\n")
-            engine.stdin.flush()
+            if engine.stdin is not None:
+                engine.stdin.write(json.dumps(self._settings).encode() + b"\n")
+                engine.stdin.flush()
         except BrokenPipeError:
             pass  # it ended already; whoever waits for it learns that
         return engine

@@ -223,6 +223,8 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
             "MLflow is not installed here, so no local server can be started",
             hint="install rondel[mlops], or set MLFLOW_TRACKING_URI to a server that runs",
         )
+    from rondel.tracking.supervisor import plain_environment
+
     folder = Folder.of(root)
     with contextlib.suppress(FileNotFoundError):
         folder.state.replace(folder.previous)  # the new supervisor ends what it names
@@ -237,7 +239,7 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        env={name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        env=plain_environment(environ),
         start_new_session=True,
         pass_fds=(alive.descriptor,),
     )

@@ -39,6 +39,9 @@ RESTARTS = 3
 LOG_LIMIT = 4 << 20
 _MARKER = "RONDEL_TRACKING_FOLDER"
 _PR_SET_PDEATHSIG = 1
+_PLAIN = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
+)
 
 
 class _Stop(Exception):
@@ -198,18 +201,14 @@ def server_command(folder: Folder, port: int) -> list[str]:
 
 
 def server_environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:
-    """The server's environment: ours without the client's MLflow settings, bytecode kept.
+    """The server's environment: the plain part of ours, and bytecode kept.
 
-    Without bytecode the server takes three times as long to start, so the switch
-    that forbids it is dropped, and it goes to a cache folder when the packages'
-    own folder cannot be written to.
+    A process that outlives the run must not hold the run's secrets, nor the
+    client's MLflow settings. Without bytecode the server takes three times as
+    long to start, so the switch that forbids it is dropped, and it goes to a
+    cache folder when the packages' own folder cannot be written to.
     """
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(("MLFLOW_", "_MLFLOW_", "UVICORN_", "GUNICORN_"))
-        and name != "PYTHONDONTWRITEBYTECODE"
-    }
+    kept = plain_environment(environ)
     spec = find_spec("mlflow")
     if spec and spec.origin and not os.access(Path(spec.origin).parent, os.W_OK):
         base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -221,6 +220,16 @@ def server_environment(environ: Mapping[str, str], folder: Folder) -> dict[str, 
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:*" for name in names),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         _MARKER: str(folder.path),
+    }
+
+
+def plain_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a Python program needs of an environment, and nothing that could be a secret."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in _PLAIN or name.startswith(("LC_", "XDG_", "PYTHON")))
+        and name != "PYTHONDONTWRITEBYTECODE"
     }
 
 

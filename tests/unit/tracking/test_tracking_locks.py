@@ -97,8 +97,12 @@ def test_the_server_starts_without_the_clients_settings_and_with_bytecode(tmp_pa
         "MLFLOW_TRACKING_URI": "http://elsewhere",
         "MLFLOW_TRACKING_TOKEN": "secret",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "PYTHONPATH": "/src",
     }
     found = server_environment(environ, Folder.of(tmp_path))
     assert found["PATH"] == "/bin"
+    assert found["PYTHONPATH"] == "/src"
+    assert "secret" not in found.values()
     assert not {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "PYTHONDONTWRITEBYTECODE"} & set(found)
     assert "mlflow:*" in found["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")

@@ -59,17 +59,17 @@ async def test_what_was_written_before_a_crash_of_the_machine_is_not_trusted(sto
     store.record("lost", Result(snapshot=lost))
     store.record("kept", Result(snapshot=kept))
     store.close(sync=False)
-    with sqlite3.connect(tmp_path / "store/index.db") as db:
+    with sqlite3.connect(store.root / "index.db") as db:
         db.execute("UPDATE objects SET boot = 'another boot' WHERE id = ?", lost.layers)
         db.execute("UPDATE objects SET boot = NULL WHERE id = ?", kept.layers)
     db.close()
-    dead = tmp_path / "store/s/1234567890abcdef"
+    dead = store.root / "s/1234567890abcdef"
     dead.touch()
     again = Store.open(tmp_path / "store")
     try:
         assert again.result("lost") is None
         assert again.result("kept") is not None
-        assert os.listdir(tmp_path / "store/l") == list(kept.layers)
+        assert os.listdir(store.root / "l") == list(kept.layers)
         with pytest.raises(StoreCorrupt, match="no longer there"):
             again.view(lost)
     finally:
@@ -84,14 +84,14 @@ async def test_sync_makes_everything_durable(store):
 
 
 async def test_dead_sessions_are_swept_and_live_ones_left_alone(store, tmp_path):
-    root = tmp_path / "store"
+    root = store.root
     dead = root / "t/17a4cfde0000abcd"
     (dead / "1/u").mkdir(parents=True)
     (dead / "1/w/work").mkdir(parents=True)
     (dead / "1/w/work").chmod(0)
     (root / "s/17a4cfde0000abcd").touch()
     (root / "l/litter").mkdir()
-    other = Store.open(root)
+    other = Store.open(tmp_path / "store")
     try:
         assert sorted(os.listdir(root / "t")) == sorted([store.session.name, other.session.name])
         assert os.listdir(root / "l") == []
@@ -105,7 +105,7 @@ async def test_collection_takes_the_least_recently_used_and_spares_live_sessions
     store.record("old", Result(snapshot=old))
     assert await store.collect(0) == 0  # all of it was used in this session
     store.close(sync=False)
-    with sqlite3.connect(tmp_path / "store/index.db") as db:
+    with sqlite3.connect(store.root / "index.db") as db:
         db.execute("UPDATE objects SET used = 1 WHERE id = ?", old.layers)
         db.execute("UPDATE objects SET used = 2 WHERE id = ?", new.layers)
         db.execute("UPDATE objects SET used = 3 WHERE kind = 'blob'")
@@ -115,11 +115,11 @@ async def test_collection_takes_the_least_recently_used_and_spares_live_sessions
         total = again.usage().collectable_bytes
         assert await again.collect(total) == 0
         assert await again.collect(total - 1) > 0
-        assert os.listdir(tmp_path / "store/l") == list(new.layers)
+        assert os.listdir(store.root / "l") == list(new.layers)
         assert again.result("old") is None
         assert again.alive(new)
         await again.collect(0)
-        assert os.listdir(tmp_path / "store/l") == list(new.layers)  # now it is used
+        assert os.listdir(store.root / "l") == list(new.layers)  # now it is used
         assert not again.blobs.has(blob)
     finally:
         again.close(sync=False)
@@ -162,20 +162,20 @@ async def test_a_digest_is_never_a_path(store, digest):
         store.blobs.path(digest)
 
 
-async def test_a_newer_store_is_refused(tmp_path):
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store/format").write_text(json.dumps({"version": 99}))
+async def test_a_newer_store_is_refused(store, tmp_path):
+    store.close()
+    (store.root / "format").write_text(json.dumps({"version": 99}))
     with pytest.raises(StoreTooNew, match="newer version"):
         Store.open(tmp_path / "store")
 
 
-async def test_a_damaged_format_or_index_is_named(tmp_path):
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store/format").write_text("{")
+async def test_a_damaged_format_or_index_is_named(store, tmp_path):
+    store.close()
+    (store.root / "format").write_text("{")
     with pytest.raises(StoreCorrupt, match="damaged"):
         Store.open(tmp_path / "store")
-    (tmp_path / "store/format").unlink()
-    (tmp_path / "store/index.db").write_bytes(b"not a database" * 100)
+    (store.root / "format").unlink()
+    (store.root / "index.db").write_bytes(b"not a database" * 100)
     with pytest.raises(StoreCorrupt, match="index"):
         Store.open(tmp_path / "store")
 
@@ -207,7 +207,7 @@ async def test_locks_exclude_each_other_across_stores_and_wake_waiters(store, tm
         other.close(sync=False)
     assert len(order) == 8
     assert all(order[n][1:] == order[n + 1][1:] for n in range(0, 8, 2))
-    assert os.listdir(tmp_path / "store/k") == []
+    assert os.listdir(store.root / "k") == []
 
 
 async def test_a_waiting_lock_can_be_cancelled(store):

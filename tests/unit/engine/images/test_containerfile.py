@@ -225,7 +225,7 @@ def test_a_heredoc_is_the_command() -> None:
 
 def test_a_heredoc_with_an_interpreter_is_a_file() -> None:
     step = run("FROM a\nRUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF")
-    assert step.args == ("/dev/pipes/EOF",)
+    assert step.args == ("/run/containerfile/EOF",)
     assert step.script == InlineFile("EOF", "#!/usr/bin/env python3\nprint(1)\n")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rondel.engine.images.model import ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SCRIPTS = "/run/containerfile"  # where a document that is a script is shown while it runs
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 _PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")
@@ -246,7 +247,7 @@ class _Planner:
             # The document is the whole command: a script of its own, or one for the shell.
             body = _chomped(document.text) if document.chomp else document.text
             if body.startswith("#!"):
-                return (f"/dev/pipes/{document.name}",), InlineFile(document.name, body)
+                return (f"{_SCRIPTS}/{document.name}",), InlineFile(document.name, body)
             return self._command(at, (body,)), None
         # Otherwise the shell itself reads the documents, as it would in a script.
         rest = "".join(f"{doc.text}{doc.name}\n" for doc in at.heredocs)

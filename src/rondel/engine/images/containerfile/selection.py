@@ -50,8 +50,7 @@ def select(view: View, root: str, step: CopyStep, ignore: Ignore) -> Iterator[It
 def _items(  # noqa: PLR0917 - one walk
     view: View, base: str, relative: str, step: CopyStep, ignore: Ignore, exclude: Ignore, *, one: bool
 ) -> Iterator[Item]:
-    before, pivot, after = f"/{relative}".partition("/./") if step.parents else ("", "", "")
-    kept = (after if pivot else before.lstrip("/")) if step.parents else ""
+    kept = _pivoted(relative)[1] if step.parents else ""
     clean = posixpath.normpath("/" + relative).lstrip("/")
     entry = view.resolve(posixpath.join(base, clean) if clean else base)
     top = posixpath.normpath(kept) if kept.strip("/.") else ""
@@ -63,6 +62,15 @@ def _items(  # noqa: PLR0917 - one walk
         return
     yield Item(entry, top, explicit=True)
     yield from _below(view, entry, "", top, _Filter(ignore, clean, exclude))
+
+
+def _pivoted(source: str) -> tuple[str, str]:
+    """The two parts of a source: before ``/./``, which --parents drops, and after it. Often all is after."""
+    source = source.lstrip("/")
+    while source.startswith("./"):
+        source = source[2:].lstrip("/")
+    before, pivot, after = source.partition("/./")
+    return (before, after) if pivot else ("", source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,7 @@ def _matches(view: View, base: str, source: str, ignore: Ignore) -> list[str]:
         if entry is None or (clean and ignore(clean, directory=entry.is_dir)):
             raise PathError(errno.ENOENT, f"/{clean}")
         return [source]
+    before = len([part for part in _pivoted(source)[0].split("/") if part not in ("", ".")])
     found = [""]
     for part in clean.split("/"):
         pattern = _pattern(part)
@@ -119,7 +128,8 @@ def _matches(view: View, base: str, source: str, ignore: Ignore) -> list[str]:
     for path in found:
         entry = view.lookup(posixpath.join(base, path), follow=False)
         if entry is not None and not ignore(path, directory=entry.is_dir):
-            kept.append(path)
+            parts = path.split("/")
+            kept.append("/".join([*parts[:before], ".", *parts[before:]]) if before else path)
     return kept
 
 

@@ -138,8 +138,8 @@ def replay(case: Case, doors: list[Door], base: str, registry: str, folder: Path
             answer = _take(fill(step, names), doors, folder)
             for name, path in (step.get("save") or {}).items():
                 names[name] = str(at(answer, path))
-            rules = fill(_rules(step), names)
-            found = differences(expected, neutral(answer, names), rules, names)
+            rules = with_base(fill(_rules(step), names), base)
+            found = differences(with_base(expected, base), neutral(answer, names), rules, names)
             problems += [f"step {number}: {line}" for line in found]
     return problems
 
@@ -221,19 +221,26 @@ def fill(value: Any, names: dict[str, str]) -> Any:
     return {key: fill(item, names) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def neutral(value: Any, names: dict[str, str], *, base: bool = True) -> Any:
-    """Replace what differs from run to run; the base's name only where it is no part of an error's path."""
+def neutral(value: Any, names: dict[str, str]) -> Any:
+    """Replace what differs from run to run. The base's name stays: it may be a word like any other."""
     if isinstance(value, str):
         text = _SCRATCH.sub("<ENGINE_TMP>", _TRACE.sub("", value))
-        for name in ("TMP", "REL", "BASE", "REGISTRY", "RUN"):
-            if names.get(name) and (base or name != "BASE"):
+        for name in ("TMP", "REL", "REGISTRY", "RUN"):
+            if names.get(name):
                 text = text.replace(names[name], f"<{name}>")
         return re.sub(rf"(?<!\d){names['PORT']}(?!\d)", "<PORT>", text)
     if isinstance(value, list):
-        return [neutral(item, names, base=base) for item in value]
-    if isinstance(value, dict):
-        return {key: neutral(item, names, base=base and key != "path") for key, item in value.items()}
-    return value
+        return [neutral(item, names) for item in value]
+    return {key: neutral(item, names) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def with_base(value: Any, base: str) -> Any:
+    """A recorded answer or rule with the base's name in it, so far as it shows the base."""
+    if isinstance(value, str):
+        return value.replace("<BASE>", base)
+    if isinstance(value, list):
+        return [with_base(item, base) for item in value]
+    return {key: with_base(item, base) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def at(value: Any, path: str) -> Any:

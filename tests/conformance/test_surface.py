@@ -70,7 +70,7 @@ def test_what_pipelines_use_is_served() -> None:
             field
             for field in schema.types[type_name].fields
             if field not in {"id", *elsewhere}
-                and f"{type_name}.{field}" not in elsewhere
+            and f"{type_name}.{field}" not in elsewhere
             and (type_name, field) not in FIELDS
             and snake(field) not in attributes
         ]

@@ -9,6 +9,7 @@ from rondel.engine.api import coercion
 from rondel.engine.api.objects import ROOT, Call, Obj, element
 from rondel.engine.api.registry import FIELDS, TYPES, Context, Field, Keyed, snake
 from rondel.engine.api.schema import FieldDefinition, Schema, load
+from rondel.engine.api.served import load_resolvers
 from rondel.engine.evaluate import Flights, NotServed, Session
 from rondel.engine.values import digest_of
 from rondel.errors import EngineError
@@ -44,6 +45,9 @@ class Calls:
         Answers an Obj, a list of Obj, or plain data.
         """
         served = FIELDS.get((obj.type, definition.name))
+        if served is None:
+            load_resolvers()
+            served = FIELDS.get((obj.type, definition.name))
         if served is None:
             return self._attribute(obj, definition)
         given = {name: await self._load_ids(value) for name, value in values.items()}

@@ -1,21 +1,20 @@
-"""Which modules hold resolvers; importing them registers what they serve."""
+"""Which modules hold resolvers; importing them registers what they serve.
+
+A session starts with the modules that need little; images, services, git and the like come
+when the first field asks for one of them. A client is connected in the meantime.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from functools import cache
 
-MODULES = (
-    "query",
-    "container_config",
+AT_START = ("query", "container_config", "directory", "file", "secret")
+LATER = (
     "container_exec",
     "container_files",
     "container_mounts",
-    "directory",
-    "file",
     "host",
-    "secret",
     "envfile",
     "changeset",
     "json_value",
@@ -30,8 +29,17 @@ MODULES = (
 
 
 @cache
+def load_first() -> None:
+    """Import what a session starts with."""
+    _load(AT_START)
+
+
+@cache
 def load_resolvers() -> None:
     """Import every module that registers resolvers."""
-    for name in MODULES:
-        if importlib.util.find_spec(f"rondel.engine.api.{name}"):
-            importlib.import_module(f"rondel.engine.api.{name}")
+    _load(AT_START + LATER)
+
+
+def _load(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(f"rondel.engine.api.{name}")

@@ -8,17 +8,17 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
 from rondel.engine.api.calls import Calls
-from rondel.engine.api.served import load_resolvers
+from rondel.engine.api.served import load_first
 from rondel.engine.evaluate import Session
 from rondel.engine.sandbox import Sandbox
 from rondel.engine.server.app import App, Application, Refusal
 from rondel.engine.store import Store
-from rondel.errors import EngineError, RondelError
+from rondel.errors import EngineError, EngineUnavailable, RondelError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,10 +33,7 @@ def serve(listener: socket, start: bytes) -> int:
     """
     settings = json.loads(start)
     try:
-        from rondel.engine.namespace import become_root
-
-        become_root()
-        anyio.run(_serve, listener, settings)
+        anyio.run(_serve, listener, {**settings, "in_place": not _contained()})
     except (RondelError, BaseExceptionGroup) as raised:
         errors = _leaves(raised)
         if not all(isinstance(error, RondelError) for error in errors):
@@ -46,6 +43,25 @@ def serve(listener: socket, start: bytes) -> int:
         anyio.run(_http, Refusal(message), listener)
         return EngineError.exit_code
     return 0
+
+
+def _contained() -> bool:
+    """Whether containers can be made here; if not, commands run in place, unless that is forbidden.
+
+    Raises EngineUnavailable then (``RONDEL_ENGINE_IN_PLACE=never``).
+    """
+    from rondel.engine.namespace import become_root
+
+    try:
+        become_root()
+    except EngineUnavailable as error:
+        if os.environ.get("RONDEL_ENGINE_IN_PLACE") == "never":
+            raise
+        from rondel.engine.inplace import NOT_IN_PLACE
+
+        print(f"{NOT_IN_PLACE} ({error.why})", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -63,16 +79,17 @@ async def _serve(listener: socket, settings: dict[str, Any]) -> None:
 @contextlib.asynccontextmanager
 async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
     """A session over the user's store; at its end everything that it started is gone."""
-    load_resolvers()
+    load_first()
     home = settings.get("store")
     store = Store.open(Path(home) if home else None)
     try:
         async with anyio.create_task_group() as tasks:
+            workdir = Path(settings["workdir"])
             session = Session(
                 store,
-                Sandbox(store),
+                _sandbox(store, workdir, in_place=bool(settings.get("in_place"))),
                 tasks,
-                workdir=Path(settings.get("workdir") or os.getcwd()),
+                workdir=workdir,
                 notify=lambda line: print(line, file=sys.stderr, flush=True),
             )
             try:
@@ -83,6 +100,14 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
                 tasks.cancel_scope.cancel()
     finally:
         store.close()
+
+
+def _sandbox(store: Store, workdir: Path, *, in_place: bool) -> Sandbox:
+    if not in_place:
+        return Sandbox(store)
+    from rondel.engine.inplace import InPlaceSandbox
+
+    return cast("Sandbox", InPlaceSandbox(store, workdir))
 
 
 async def _http(app: Application, listener: socket) -> None:

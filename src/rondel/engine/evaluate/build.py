@@ -22,6 +22,7 @@ from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import Command, exec_node
 from rondel.engine.evaluate.imageconfig import from_image, to_image
 from rondel.engine.evaluate.images import Images
+from rondel.engine.evaluate.inplace import confirm_copy, runs_in_place
 from rondel.engine.evaluate.operations import edit, edited
 from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.images import platforms
@@ -47,7 +48,7 @@ from rondel.engine.images.containerfile.selection import Item, select, symbolic_
 from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, Source, StageSource, Use
 from rondel.engine.images.model import ImageConfig
 from rondel.engine.images.unpack import unpack
-from rondel.engine.sandbox import SecretMount as ShownFile
+from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.store import Draft, Entry, PathError, View
 from rondel.engine.store.files import remove_tree
 from rondel.engine.values import (
@@ -112,6 +113,7 @@ class _Builder:
         self.platform = request.platform or session.platform
         self._done = {stage.index: anyio.Event() for stage in file.needed}
         self._built: dict[int, _Built] = {}
+        self.confirmed = 0  # files that were compared with this machine's, in place
 
     @classmethod
     async def of(cls, session: Session, request: BuildRequest) -> _Builder:
@@ -152,6 +154,8 @@ class _Builder:
         if errors:
             raise errors[0]
         done = self._built[self.outline.target]
+        if runs_in_place(self.session) and not self.confirmed:
+            raise NeedsIsolation(f"{self.outline.file}, which copies nothing that tells this job's image,")
         config = from_image(done.plan.config)
         return Container(platform=str(done.plan.config.platform), fs=done.fs, config=config)
 
@@ -169,8 +173,9 @@ class _Builder:
                 raise
             except EngineError as error:
                 raise ContainerfileError(
-                    f"{_source(step)}: {error.what}", file=self.outline.file, line=step.line, hint=error.hint
-                ) from error
+                    f"{_source(step)}: {error.what}", file=self.outline.file, line=step.line,
+                    hint=error.hint or error.why,
+                ) from error  # fmt: skip
         return _Built(fs, plan)
 
     async def _base(self, stage: Stage) -> tuple[Fs | None, ImageConfig, Mapping[str, str] | None]:
@@ -194,6 +199,8 @@ class _Builder:
         return self._built[index]
 
     async def _step(self, fs: Fs | None, step: RunStep | CopyStep | FetchStep | WorkdirStep) -> Fs:
+        if fs is not None and runs_in_place(self.session):
+            return await self._confirm(fs, step)
         match step:
             case WorkdirStep():
                 return edited("build.workdir", fs, step.path, step.user)
@@ -203,6 +210,15 @@ class _Builder:
                 return await self._fetch(fs, step)
             case RunStep():
                 return await self._run(fs, step)
+
+    async def _confirm(self, fs: Fs, step: RunStep | CopyStep | FetchStep | WorkdirStep) -> Fs:
+        """In place nothing is built: what a step of this Containerfile copies has to be here already."""
+        if isinstance(step, CopyStep) and isinstance(step.origin, ContextSource):
+            before = await self.session.snapshot(fs)
+            after = await self.session.snapshot(await self._copy(fs, step))
+            place = f"{self.outline.file}:{step.line}"
+            self.confirmed += confirm_copy(self.session, before, after, place)
+        return fs
 
     # --- files
 
@@ -242,8 +258,10 @@ class _Builder:
 
     async def _fetch(self, fs: Fs | None, step: FetchStep) -> Fs:
         fetched = await download(self.session, step.url, checksum=step.checksum or None)
-        key = digest_of("build.fetch", fs.key if fs else "", fetched.digest, step.destination, step.into_directory,
-                        step.chown, step.chmod, step.unpack, file_name(step.url))  # fmt: skip
+        key = digest_of(
+            "build.fetch", fs.key if fs else "", fetched.digest, step.destination, step.into_directory,
+            step.chown, step.chmod, step.unpack, file_name(step.url),
+        )  # fmt: skip
         return edited("build.fetch", fs, step, fetched.digest, fetched.modified_ns, key=key)
 
     # --- commands
@@ -257,10 +275,9 @@ class _Builder:
             mounts += made
             secret_env += variables
             uses.append(identity)
-        shown: tuple[ShownFile, ...] = ()
         if step.script is not None:
-            text = step.script.text.encode()
-            shown = (ShownFile(path=step.args[0], value=text, mode=0o755),)
+            script = edited("file.write", None, "/script", step.script.text, 0o755, "")
+            mounts.append(FileMount(path=step.args[0], source=script, file="/script"))
         config = replace(
             from_image(ImageConfig(workdir=step.workdir, user=step.user)), env=step.env, workdir=step.workdir
         )
@@ -268,11 +285,11 @@ class _Builder:
             platform=self.platform, fs=fs, config=config, mounts=tuple(mounts), secret_env=tuple(secret_env)
         )
         key = digest_of(
-            "build.run", fs.key if fs else "", step.args, step.env, step.workdir, step.user, step.network, uses,
-            step.script.text if step.script else "",
+            "build.run", fs.key if fs else "", step.args, step.env, step.workdir, step.user, step.network,
+            uses, step.script.text if step.script else "",
         )  # fmt: skip
         command = Command(
-            container=container, args=step.args, env=step.hidden_env, extra_mounts=shown,
+            container=container, args=step.args, env=step.hidden_env,
             offline=step.network == "none",
         )  # fmt: skip
         made_fs = Fs(exec_node(command, key))
@@ -335,8 +352,8 @@ class _Builder:
         if ignore.matcher is not None:
             key = digest_of("build.bound", content)
             source = origin or edited("build.nothing", None)
-            step = replace(whole, destination="/s")
-            origin = edited("build.copy", None, step, root, ignore, False, key=key, inputs=(source,))
+            shown = replace(whole, destination="/s")
+            origin = edited("build.copy", None, shown, root, ignore, False, key=key, inputs=(source,))
             path = "/s"
         if origin is None:
             origin = edited("build.nothing", None)

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from rondel.engine.evaluate.imageconfig import from_image
+from rondel.engine.evaluate.inplace import machine, runs_in_place
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.images import platforms, reference, settings
 from rondel.engine.images.fallback import HOST, contradiction, this_machine
@@ -29,6 +30,8 @@ from rondel.engine.images.registry import (
     RegistryUnreachable,
 )
 from rondel.engine.images.sources import Found, NoSuchPlatform, choose
+from rondel.engine.inplace import NOT_IN_PLACE, NeedsIsolation
+from rondel.engine.sandbox.command import DEFAULT_PATH
 from rondel.engine.store import Result, Store, StoreCorrupt
 from rondel.engine.values import Fs, ImageConfig, Node, digest_of
 from rondel.errors import EngineError
@@ -94,6 +97,8 @@ class Images:
 
     async def _find(self, address: str, platform: str, auth: Auth) -> Base:
         wanted = platforms.parse(platform)
+        if runs_in_place(self._session):
+            return self._in_place(address, wanted)
         if address == HOST or address.startswith(f"{HOST}@sha256:"):
             return await self._host(address)
         local = await anyio.to_thread.run_sync(open_local, address)
@@ -194,6 +199,21 @@ class Images:
         return Base(
             Fs(node), from_image(image.config), str(platforms.default()), f"{HOST}@{digest}", node.key
         )
+
+    def _in_place(self, address: str, platform: Platform) -> Base:
+        """The machine itself, for an image that it does not contradict."""
+        if address != HOST:
+            ref = reference.parse(address)
+            against = contradiction(ref, platform, this_machine(python_version()))
+            if against is not None:
+                raise NeedsIsolation(f"the image {address}")
+        env = (("PATH", self._session.environ.get("PATH", DEFAULT_PATH)),)
+        if address not in self._announced:
+            self._announced.add(address)
+            self._session.notify(f"{address}: {NOT_IN_PLACE}")
+        node = machine(self._session)
+        config = ImageConfig(env=env, labels=((FALLBACK_LABEL, address),))
+        return Base(node, config, str(platforms.default()), "in-place", node.key, fallback=address)
 
     async def _instead(
         self, address: str, ref: Reference, platform: Platform, error: RegistryUnreachable

@@ -22,8 +22,10 @@ import anyio.to_thread
 
 from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError
 from rondel.engine.evaluate.execs import Command, bind_services, decode, exec_spec
+from rondel.engine.evaluate.inplace import runs_in_place
 from rondel.engine.evaluate.joined import Joined
 from rondel.engine.evaluate.outward import Outward, way_out
+from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.sandbox import ExecRefused, JoinNetwork
 from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Place, Relay
 from rondel.engine.values.container import Port
@@ -207,6 +209,8 @@ class Services:
         return running
 
     async def _start_container(self, running: Running, service: ContainerService) -> None:
+        if runs_in_place(self._session):
+            raise NeedsIsolation("a service")
         namespace = running.namespace = await self.relay.namespace()
         users = [
             (alias, await running.stack.enter_async_context(self._used(bound)))

@@ -167,14 +167,14 @@ def symbolic_mode(text: str, mode: int, *, directory: bool) -> int:
     for clause in text.split(","):
         match = re.match(r"[ugoa]*", clause)
         who = match[0] if match else ""
-        for operator, letters in re.findall(r"([-+=])([rwxXst]*|[ugo])", clause[len(who) :]):
+        for operator, letters in re.findall(r"([-+=])([ugo](?![a-zA-Z])|[rwxXst]*)", clause[len(who) :]):
             bits = _apply(bits, who or "a", operator, letters, directory=directory)
     return bits
 
 
 def _apply(bits: int, who: str, operator: str, letters: str, *, directory: bool) -> int:
     executable = directory or bool(bits & 0o111)
-    for kind, shift, special in (("u", 6, 0o4000), ("g", 3, 0o2000), ("o", 0, 0)):
+    for kind, shift, special in (("u", 6, 0o4000), ("g", 3, 0o2000), ("o", 0, 0o1000)):
         if kind not in who and "a" not in who:
             continue
         if letters in ("u", "g", "o"):
@@ -183,13 +183,11 @@ def _apply(bits: int, who: str, operator: str, letters: str, *, directory: bool)
             wanted = sum({"r": 4, "w": 2, "x": 1}.get(letter, 0) for letter in set(letters))
             if "X" in letters and executable:
                 wanted |= 1
-        mask = wanted << shift | (special if "s" in letters else 0)
+        mask = wanted << shift | (special if ("t" if kind == "o" else "s") in letters else 0)
         if operator == "=":
             bits = bits & ~(7 << shift | special) | mask
         elif operator == "+":
             bits |= mask
         else:
             bits &= ~mask
-    if "t" in letters and operator != "-":
-        bits |= 0o1000
     return bits

@@ -1,0 +1,160 @@
+"""A small pipeline on the embedded engine: the three invocations, a failure, ^C, `kill -9`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rondel.record import RunFolder, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.container
+
+BIN = Path(sys.executable).parent
+
+MAIN = """
+from rondel import Pipeline, StageContext
+
+pipeline = Pipeline()
+
+
+@pipeline.stage
+async def greet(ctx: StageContext) -> None:
+    await ctx.sh("cat word.txt; id -u; test ! -e /etc/shadow")
+
+
+@pipeline.stage
+async def broken(ctx: StageContext) -> None:
+    await ctx.sh("echo about to fail; exit 7")
+
+
+@pipeline.stage
+async def slow(ctx: StageContext) -> None:
+    await ctx.sh("echo slow; sleep 600")
+
+
+if __name__ == "__main__":
+    pipeline.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("runs")
+    files = {
+        "pyproject.toml": '[project]\nname = "runs"\n',
+        "Containerfile": "FROM python:3.11-slim AS stage\nWORKDIR /work\n",
+        "word.txt": "hello from the workspace\n",
+        "ci/main.py": MAIN,
+        ".gitignore": ".rondel/\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    subprocess.run(["git", "init", "-q", "."], cwd=root, check=True)
+    yield root
+    subprocess.run([BIN / "rondel", "ui", "--stop"], cwd=root, env=environ(), check=False)
+
+
+def environ() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGGER", "MLFLOW_"))}
+    kept.pop("CI", None)
+    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=root, env=environ(), capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_all_three_invocations_run_the_same_pipeline(project: Path) -> None:
+    for words in (["dagger", "run"], ["rondel", "run"], []):
+        done = run(project, *words, "python", "ci/main.py", "greet", "--no-cache")
+        assert done.returncode == 0, done.stdout + done.stderr
+        folder, capsule = load(project)
+        record = capsule.stage("greet")
+        assert record.state == "ran"
+        assert "hello from the workspace" in folder.log("greet").read_text()
+        assert capsule.engine is not None
+        assert capsule.engine.kind == "embedded"
+        assert record.mlflow is not None
+        assert capsule.mlflow is not None
+        assert f"run {capsule.id} succeeded" in done.stdout
+        assert ("stand-in" in done.stderr) == (words == ["dagger", "run"])
+    done = run(project, "python", "ci/main.py", "greet")
+    assert "= greet cached" in done.stdout
+
+
+def test_a_failed_command_is_told_with_what_to_do(project: Path) -> None:
+    done = run(project, "python", "ci/main.py", "broken")
+    assert done.returncode == 10
+    assert "│ about to fail" in done.stderr
+    assert "exit code 7" in done.stderr
+    assert "again: python ci/main.py broken --only" in done.stderr
+    folder, capsule = load(project)
+    assert str(folder.capsule) in done.stderr
+    assert (capsule.state, capsule.stage("broken").exit_code) == ("failed", 7)
+
+
+def start(root: Path) -> subprocess.Popen[str]:
+    """``dagger run`` of the slow stage, in a session of its own; returns when its command runs."""
+    process = subprocess.Popen(
+        ["dagger", "run", "python", "ci/main.py", "slow"],
+        cwd=root,
+        env=environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "sleep 600" in line:
+            return process
+    raise AssertionError(f"the stage did not start: exit code {process.wait()}")
+
+
+def sleepers() -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if "echo slow; sleep 600" in line]
+
+
+def gone(seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while sleepers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not sleepers()
+
+
+def test_an_interrupted_run_says_so_and_leaves_nothing_running(project: Path) -> None:
+    process = start(project)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted by SIGINT" in out
+    _, capsule = load(project)
+    assert capsule.state == "interrupted"
+    assert capsule.stage("slow").state == "cancelled"
+    assert gone()
+
+
+def test_a_killed_run_leaves_nothing_running_and_its_last_true_state(project: Path) -> None:
+    process = start(project)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert gone()
+    folder, capsule = load(project)
+    assert (capsule.state, capsule.stage("slow").state) == ("running", "running")
+    assert RunFolder(folder.path).abandoned
+    assert "killed" in run(project, "rondel", "runs", "-n", "1").stdout
+    assert run(project, "python", "ci/main.py", "greet").returncode == 0

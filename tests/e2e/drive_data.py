@@ -47,7 +47,11 @@ async def drive(job: dict[str, Any]) -> None:
     run_id = f"test-{time.time_ns()}"
     folder = root / ".rondel" / "runs" / run_id
     run = Run(
-        id=run_id, root=root, folder=folder, created="now", dvc_stages=tuple(job.get("dvc_stages", job["stages"]))
+        id=run_id,
+        root=root,
+        folder=folder,
+        created="now",
+        dvc_stages=tuple(job.get("dvc_stages", job["stages"])),
     )
 
     async def body(ctx: Any) -> None:
@@ -55,7 +59,9 @@ async def drive(job: dict[str, Any]) -> None:
 
     async with (
         dagger.connection(dagger.Config(retry=None)),
-        open_ground(run=run, settings=settings, client=dagger.dag, tracking=None, observer=Silent()) as ground,
+        open_ground(
+            run=run, settings=settings, client=dagger.dag, tracking=None, observer=Silent()
+        ) as ground,
     ):
         for name in job["stages"]:
             recorder = StageRecorder(

@@ -73,6 +73,12 @@ def git(root: Path, *words: str) -> str:
     return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.fixture(autouse=True)
+def shorter_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine nobody is a second late."""
+    monkeypatch.setattr(sys.modules["rondel.registry.move"], "SETTLE_SECONDS", 0.2)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one commit and a data file that lies in the local remote."""

@@ -30,6 +30,12 @@ BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 pytestmark = pytest.mark.skipif(not BINARIES, reason="Debian's postgresql package is not installed")
 
 
+@pytest.fixture(autouse=True)
+def shorter_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine nobody is a second late."""
+    monkeypatch.setattr(sys.modules["rondel.registry.move"], "SETTLE_SECONDS", 0.2)
+
+
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """The address of a database server of our own, on a socket in a folder that goes away."""

@@ -30,7 +30,6 @@ async def move(
     reason: str = "",
     forced: bool = False,
     run: str = "",
-    settle: float = SETTLE_SECONDS,
 ) -> Entry | None:
     """Write the entry, then move the alias; None when it points there already.
 
@@ -67,7 +66,7 @@ async def move(
         ) from error
     if registry.client.endpoint.kind == "gitlab":
         return entry  # its server lets only one of two entries in
-    await anyio.sleep(settle)
+    await anyio.sleep(SETTLE_SECONDS)
     log = await registry.ledger(model)
     if entry not in log.entries:
         raise lost_race(model, log, entry)

@@ -88,6 +88,8 @@ async def rollback(
     """
     log = await whole_ledger(registry, model)
     old = (await registry.aliases(model)).get(alias, "")
+    if not old and not log.entries:
+        await find(registry, model)  # says so when there is no such model, and which there are
     target = rollback_target(log.entries, alias, old, steps, model)
     if await registry.version(model, target) is None:
         raise ConfigurationError(

@@ -31,7 +31,15 @@ LOCK_SECONDS = 15.0
 READY_SECONDS = 130.0
 STOP_SECONDS = 20.0
 
-_STARTED: list[subprocess.Popen[bytes]] = []
+
+class _Supervisor(subprocess.Popen[bytes]):
+    """A child that outlives this process on purpose, so that nobody has to be warned of it."""
+
+    def __del__(self) -> None:
+        """Do not warn."""
+
+
+_STARTED: list[_Supervisor] = []
 """Supervisors that this process started: they outlive it, but while it lives it has to reap them."""
 
 
@@ -233,7 +241,7 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         "--linger", str(linger), "--lock", str(alive.descriptor),
     ]  # fmt: skip
     _reap()
-    process = subprocess.Popen(
+    process = _Supervisor(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

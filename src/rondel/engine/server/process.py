@@ -90,7 +90,7 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
                 _sandbox(store, workdir, in_place=bool(settings.get("in_place"))),
                 tasks,
                 workdir=workdir,
-                notify=lambda line: print(line, file=sys.stderr, flush=True),
+                notify=_notify,
             )
             try:
                 yield session
@@ -146,3 +146,9 @@ async def _until_closed(descriptor: int) -> None:
                 return
         except BlockingIOError:
             continue
+
+
+def _notify(line: str) -> None:
+    # On a terminal the client may be drawing a line of progress right now: the notice takes its place.
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{clear}{line}", file=sys.stderr, flush=True)

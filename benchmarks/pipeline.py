@@ -122,6 +122,7 @@ def _in_container(name: str) -> bool:
 
 
 def _ready(clone: Clone) -> None:
+    clone.run("make", ".venv/setup/all")  # with the workload's own packages, for the bare entry point
     clone.run("make", "train")
 
 

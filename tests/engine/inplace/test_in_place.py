@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import uuid
@@ -148,6 +150,24 @@ def test_mounted_directory_comes_back_changed(job, place):
     ))  # fmt: skip
     made = found["data"]["container"]["from"]["withMountedDirectory"]["withExec"]["directory"]
     assert made == {"entries": ["b"], "file": {"contents": "2\n"}}
+
+
+def test_ports_of_the_host_have_their_names_as_long_as_a_command_runs(job):
+    before = Path("/etc/hosts").read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        session = job()
+        ports = "[{frontend:%d,backend:%d}]" % (port, port)
+        service = session.query("{host{service(ports:%s){id}}}" % ports)["data"]["host"]["service"]["id"]
+        script = "import socket; print(socket.create_connection(('tracking', %d), 5).getpeername()[1])" % port
+        found = session.query(in_container(
+            'withServiceBinding(alias:"tracking",service:"%s"){withExec(args:["%s","-c","%s"]){stdout}}'
+            % (service, sys.executable, script)
+        ))  # fmt: skip
+    made = found["data"]["container"]["from"]["withServiceBinding"]["withExec"]
+    assert made["stdout"] == f"{port}\n"
+    assert Path("/etc/hosts").read_bytes() == before
 
 
 def test_failure_is_an_exec_error_and_leaves_nothing(job, place):

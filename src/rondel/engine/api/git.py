@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rondel.engine.api.changeset import Changeset
 from rondel.engine.api.registry import Context, Keyed, field, register_type
 from rondel.engine.evaluate.gitops import (
     Checkout,
@@ -20,9 +20,6 @@ from rondel.engine.values import Directory, Secret, Socket
 from rondel.engine.values.git import Advertised, GitRef, GitRepository, is_commit
 from rondel.engine.values.node import digest_of
 from rondel.engine.values.service import ContainerService, HostService
-
-if TYPE_CHECKING:
-    from rondel.engine.api.objects import Obj
 
 register_type(GitRepository, "GitRepository")
 register_type(GitRef, "GitRef")
@@ -163,19 +160,12 @@ async def branches(ctx: Context, self: GitRepository, *, patterns: list[str] | N
 
 
 @field("GitRepository", "uncommitted")
-async def uncommitted(ctx: Context, self: GitRepository) -> Obj:
+async def uncommitted(ctx: Context, self: GitRepository) -> Changeset:
     """What a local working tree has that its last commit has not; ignored files don't count."""
+    _ = ctx
     if self.fs is None:
-        at_head = await ctx.call(await ctx.call(ctx.obj, "head"), "tree")
-        unchanged: Obj = await ctx.call(at_head, "changes", **{"from": at_head})
-        return unchanged
-    directory = Directory(self.fs, self.path)
-    before = replace(
-        ctx.obj, type="Directory", value=Directory(cleaned(self)), key=digest_of(ctx.key, "clean")
-    )
-    after = replace(ctx.obj, type="Directory", value=directory, key=digest_of(ctx.key, "dirty"))
-    changes: Obj = await ctx.call(after, "changes", **{"from": before})
-    return changes
+        return Changeset(Directory(), Directory())
+    return Changeset(Directory(cleaned(self)), Directory(self.fs, self.path))
 
 
 @field("GitRef", "commit")

@@ -136,8 +136,13 @@ def tree_memory(pid: int) -> tuple[float, list[str]]:
 
 
 def machine() -> dict[str, str | int]:
-    """What the numbers were measured on."""
-    return {"cpus": os.cpu_count() or 0, "python": platform.python_version(), "kernel": platform.release()}
+    """What the numbers were measured on, and how busy it was with other things."""
+    return {
+        "cpus": os.cpu_count() or 0,
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "load": f"{os.getloadavg()[2]:.1f}",
+    }
 
 
 def save(name: str, rows: Sequence[tuple[str, float | str, str]], note: str) -> None:

@@ -169,7 +169,9 @@ async def export(
         raise EngineError(
             f'destination "{target}" is a directory; must be a file path unless allowParentDirPath is set'
         )
-    images = await _packed(ctx, self, platform_variants, format_of(forced_compression, media_types))
+    images = await _packed(
+        ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
+    )
     await anyio.to_thread.run_sync(_write, ctx.session, images, target)
     return str(target)
 
@@ -196,7 +198,9 @@ async def as_tarball(
     media_types: str | None,
 ) -> File:
     """The image as an OCI archive, a file."""
-    images = await _packed(ctx, self, platform_variants, format_of(forced_compression, media_types))
+    images = await _packed(
+        ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
+    )
     key = digest_of("tarball", [image.descriptor.digest for image in images])
     return File(Fs(Node("image-tarball", key, params=tuple(images))), "/image.tar")
 
@@ -234,7 +238,9 @@ async def publish(
     if registry_service is not None:
         raise EngineError("publish(registryService) is not served by Rondel's embedded engine")
     ref = reference.parse(address)
-    images = await _packed(ctx, self, platform_variants, format_of(forced_compression, media_types))
+    images = await _packed(
+        ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
+    )
     client = ctx.session.part(Images).client(await auth_of(ctx, self))
     pusher = Pusher(client, ref)
     store = ctx.session.store

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, cast
 
+import anyio.from_thread
 import anyio.to_thread
 
 from rondel.engine.images import model
@@ -33,13 +34,20 @@ class Format:
     compression: str = "gzip"
     forced: bool = False
     docker: bool = False
+    latest: int | None = None
 
 
-def format_of(forced: str | None, media_types: str | None) -> Format:
-    """The format that ``forcedCompression`` and ``mediaTypes`` of the API ask for."""
+def format_of(forced: str | None, media_types: str | None, environ: Mapping[str, str]) -> Format:
+    """The format that ``forcedCompression`` and ``mediaTypes`` of the API ask for.
+
+    With ``SOURCE_DATE_EPOCH`` in the environment no file is newer than that
+    (https://reproducible-builds.org/specs/source-date-epoch/).
+    """
     docker = (media_types or "").upper().startswith("DOCKER")
+    epoch = environ.get("SOURCE_DATE_EPOCH", "")
+    latest = int(epoch) if epoch.isdecimal() else None
     if forced is None:
-        return Format(docker=docker)
+        return Format(docker=docker, latest=latest)
     names = {"GZIP": "gzip", "ZSTD": "zstd", "UNCOMPRESSED": "none"}
     compression = names.get(forced.upper())
     if compression is None:
@@ -47,7 +55,7 @@ def format_of(forced: str | None, media_types: str | None) -> Format:
             f"layer compression {forced} is not served by Rondel's embedded engine",
             hint="use Gzip, Zstd or Uncompressed, or run this under a Dagger engine",
         )
-    return Format(compression, forced=True, docker=docker)
+    return Format(compression, forced=True, docker=docker, latest=latest)
 
 
 async def pack_image(store: Store, snapshot: Snapshot, config: ImageConfig, form: Format,
@@ -89,7 +97,7 @@ def _remember_chains(store: Store, layers: Sequence[str], diff_ids: tuple[str, .
 
 
 async def _layer(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descriptor, str]:
-    keys = [f"{','.join(group)}:{form.compression}"]
+    keys = [f"{','.join(group)}:{form.compression}{'' if form.latest is None else f':{form.latest}'}"]
     if len(group) == 1 and not form.forced:
         keys.insert(0, group[0])  # as it came from its image
     for key in keys:
@@ -98,7 +106,7 @@ async def _layer(store: Store, group: tuple[str, ...], form: Format) -> tuple[De
     async with store.lock(f"pack {keys[-1]}"):
         if (known := _known(store, keys[-1])) is not None:
             return known
-        blob, diff_id = await anyio.to_thread.run_sync(_pack, store, group, form.compression)
+        blob, diff_id = await anyio.to_thread.run_sync(_pack, store, group, form)
         store.index.put("layer-blob", keys[-1], remembered(blob, diff_id))
         return blob, diff_id
 
@@ -110,19 +118,19 @@ def _known(store: Store, key: str) -> tuple[Descriptor, str] | None:
     return Descriptor(value["type"], value["digest"], value["size"]), value["diff_id"]
 
 
-def _pack(store: Store, group: tuple[str, ...], compression: str) -> tuple[Descriptor, str]:
+def _pack(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descriptor, str]:
     grafts: dict[str, Any] = {}
     for layer in group:
         grafts |= store.index.get("grafts", layer) or {}
-    tree = Tree([store.layers.path(layer) for layer in group], grafts)
+    tree = Tree([store.layers.path(layer) for layer in group], grafts, latest=form.latest)
     writer, path = store.blobs.create()
     try:
-        diff_id = _write(tree, writer, compression)
+        diff_id = _write(tree, writer, form.compression)
         digest = store.blobs.keep(writer, path)
     except BaseException:
         store.blobs.drop(writer, path)
         raise
-    suffix = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}[compression]
+    suffix = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}[form.compression]
     return Descriptor(model.OCI_LAYER + suffix, digest, writer.size), diff_id
 
 
@@ -153,6 +161,7 @@ class _Hashing:
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes, /) -> int:
+        anyio.from_thread.check_cancelled()
         self._hash.update(data)
         self._sink.write(data)
         return len(data)

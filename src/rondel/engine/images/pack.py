@@ -36,12 +36,14 @@ class Tree:
     """What is packed: layer directories from bottom to top, and what is grafted in.
 
     ``grafts`` maps a path of the image to a host directory that shows there,
-    below the layers; ``hidden`` are paths of grafts that stay out.
+    below the layers; ``hidden`` are paths of grafts that stay out; times after ``latest``
+    (seconds since the epoch) become it.
     """
 
     layers: Sequence[Path]
     grafts: Mapping[str, Path] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
+    latest: int | None = None
 
 
 def pack(tree: Tree, sink: Sink) -> None:
@@ -49,7 +51,7 @@ def pack(tree: Tree, sink: Sink) -> None:
     links: dict[tuple[int, int], str] = {}
     written = 0
     for item in _items(tree):
-        written += _write_item(item, links, sink)
+        written += _write_item(item, links, sink, tree.latest)
     padding = -(written + 2 * _BLOCK) % _RECORD
     sink.write(bytes(2 * _BLOCK + padding))
 
@@ -119,13 +121,13 @@ def _merge_name(
     yield from merged
 
 
-def _write_item(item: _Item, links: dict[tuple[int, int], str], sink: Sink) -> int:
+def _write_item(item: _Item, links: dict[tuple[int, int], str], sink: Sink, latest: int | None = None) -> int:
     status = item.status
     if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
         parent, name = posixpath.split(item.path)
         return _emit(_blank(posixpath.join(parent, WHITEOUT + name)), sink)
     info = tarfile.TarInfo(item.path or ".")
-    info.mtime = int(status.st_mtime)
+    info.mtime = int(status.st_mtime if latest is None else min(status.st_mtime, latest))
     info.mode = stat.S_IMODE(status.st_mode)
     info.uid, info.gid = _owner(item)
     if stat.S_ISDIR(status.st_mode):

@@ -7,12 +7,15 @@ its parent directories, depends on what lies below.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from rondel.engine.images.compression import decompressed
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from rondel.engine.images.sources import Found
 
 _AT_ONCE = 4
+_STALE_SECONDS = 3 * 24 * 3600
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -88,13 +92,22 @@ async def fetch_blob(store: Store, image: Found, blob: Descriptor) -> Path:
             if not store.blobs.has(blob.digest):
                 # Not in the scratch folder of this session: a later one goes on with it.
                 partial = store.root / "p" / blob.digest.replace(":", "-")
-                await anyio.Path(partial.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
+                await anyio.to_thread.run_sync(_prepare, partial.parent)
                 await image.blobs.fetch(blob, partial)
                 try:
                     await anyio.to_thread.run_sync(lambda: store.blobs.put(partial, expected=blob.digest))
                 finally:
                     await anyio.Path(partial).unlink(missing_ok=True)
     return store.blobs.path(blob.digest)
+
+
+def _prepare(folder: Path) -> None:
+    """The folder of unfinished downloads; what nobody has gone on with for days goes."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
 
 
 async def _apply(store: Store, image: Found, position: int, chain: str, below: Snapshot) -> str:
@@ -115,7 +128,8 @@ async def _apply(store: Store, image: Found, position: int, chain: str, below: S
                 )
             layer = await store.publish(target)
         finally:
-            await anyio.to_thread.run_sync(remove_tree, target)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(remove_tree, target)
         store.index.put("layer-blob", layer, remembered(blob, diff_id))
         store.index.put("chain", chain, layer)
         return layer
@@ -125,7 +139,9 @@ def _unpack(store: Store, blob: Descriptor, target: Path, below: Snapshot) -> st
     target.mkdir(mode=0o755)
     with store.blobs.path(blob.digest).open("rb") as raw, decompressed(raw) as stream:
         try:
-            return unpack(stream, target, store.view(below) if below.layers else None).diff_id
+            return unpack(
+                cast("IO[bytes]", _Cancellable(stream)), target, store.view(below) if below.layers else None
+            ).diff_id
         except (EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise  # the disk's fault, not the stream's
@@ -138,6 +154,17 @@ def _unpack(store: Store, blob: Descriptor, target: Path, below: Snapshot) -> st
                     f"layer {blob.digest[:19]}… cannot be decompressed", why=str(error)
                 ) from error
             raise
+
+
+class _Cancellable:
+    """A stream that ends the worker thread's work once the task that waits for it is cancelled."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        anyio.from_thread.check_cancelled()
+        return self._stream.read(size)
 
 
 def remembered(blob: Descriptor, diff_id: str) -> dict[str, object]:

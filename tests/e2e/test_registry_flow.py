@@ -49,10 +49,12 @@ from rondel.registry import (
 )
 from rondel.registry.commands import history, list_models, show
 from rondel.registry.promote import promote, rollback
+from rondel.registry.register import twin_runs
 from rondel.registry.verify import verify
 from rondel.settings import Settings
-from rondel.tracking import Endpoint, TrackingClient, champion_version, fetch_champion, server
+from rondel.tracking import Endpoint, StageFacts, TrackingClient, champion_version, fetch_champion, server
 from rondel.tracking.endpoint import parse, tracking
+from rondel.tracking.runs import stage_tags
 
 sys.path += [str(Path(__file__).parents[1] / "unit" / folder) for folder in ("tracking", "registry")]
 from gitlab_stub import TOKEN, GitlabStub
@@ -559,3 +561,28 @@ def test_a_pure_stage_must_not_register(project: Path, mlflow: Endpoint) -> None
             await Context(project, mlflow, stage, run).register("made")
 
     anyio.run(main)
+
+
+def test_a_model_that_dvc_restored_is_found_in_the_run_that_first_made_it(
+    project: Path, mlflow: Endpoint
+) -> None:
+    async def action(source: Registry) -> None:
+        client = source.client
+        experiment = await client.ensure_experiment("restored")
+        made = {"models/m.skops": "md5:" + "a" * 32}
+        runs = {}
+        for name, outputs in (("first", made), ("other", {"models/m.skops": "md5:b"}), ("restored", made)):
+            facts = StageFacts(name="train", outputs=outputs)
+            runs[name] = await client.create_run(experiment, name="train", tags=stage_tags(facts))
+        ids = {}
+        for name in ("first", "other"):
+            body = {"experiment_id": experiment, "name": "model", "source_run_id": runs[name].run_id}
+            answer = await client.call("POST", "logged-models", body=body)
+            ids[name] = answer["model"]["info"]["model_id"]
+        twins = await twin_runs(client, runs["restored"], "train", made)
+        assert [run.run_id for run in twins] == [runs["first"].run_id]
+        assert (await find_model(client, twins)).model_id == ids["first"]
+        assert await twin_runs(client, runs["restored"], "evaluate", made) == []
+        assert await twin_runs(client, runs["restored"], "train", {}) == []
+
+    on(mlflow, action)

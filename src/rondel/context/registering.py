@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rondel.context.ground import RunGround
     from rondel.pipeline import Stage
     from rondel.record import Capsule, Run, StageRecord, StageRecorder
-    from rondel.registry import Lineage
+    from rondel.registry import Lineage, ModelSource
     from rondel.registry.promote import Moved
     from rondel.settings import Settings
-    from rondel.tracking import RunHandle, Tracking
+    from rondel.tracking import RunHandle, Tracking, TrackingClient
     from rondel.tracking.models import ModelVersion
 
 PACKAGES = (
@@ -51,7 +51,7 @@ class Registering:
         """
         from anyio import to_thread
 
-        from rondel.registry import find_model, register, registry
+        from rondel.registry import register, registry
         from rondel.registry.gather import whoami
         from rondel.registry.verify import attach
         from rondel.tracking import TrackingClient
@@ -64,7 +64,7 @@ class Registering:
         packages = next((dict(each.image.packages) for each in records if each.image), {})
         async with TrackingClient(tracking.endpoint) as client:
             store = registry(client)
-            source = await find_model(client, _handles(records), artifact=artifact)
+            source = await _model(client, records, artifact)
             who = await to_thread.run_sync(whoami, self.run.root, os.environ)
             version = await register(store, name, source, lineage, who=who, alias=alias)
             packages = packages or await self._packages()
@@ -128,6 +128,24 @@ class Registering:
         output = await self._container.with_exec(["python", "-c", PACKAGES]).stdout()
         found: dict[str, str] = json.loads(output)
         return found
+
+
+async def _model(client: TrackingClient, records: list[StageRecord], artifact: str | None) -> ModelSource:
+    """The model that the stages logged in this run, or when they first made the same outputs."""
+    from rondel.errors import DataError
+    from rondel.registry import find_model
+    from rondel.registry.register import twin_runs
+
+    handles = _handles(records)
+    try:
+        return await find_model(client, handles, artifact=artifact)
+    except DataError:
+        twins = []
+        for record, handle in zip([each for each in records if each.mlflow], handles, strict=True):
+            twins += await twin_runs(client, handle, record.name, record.outputs)
+        if not twins:
+            raise
+        return await find_model(client, twins, artifact=artifact)
 
 
 def originals(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:

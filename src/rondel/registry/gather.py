@@ -32,7 +32,7 @@ def data_lineage(root: Path) -> tuple[dict[str, str], dict[str, str], dict[str, 
             if out.cached and out.push and hashes.get(out.path):
                 outputs[out.path] = _prefixed(hashes[out.path])
         for values in (entry.get("params") or {}).values():
-            params |= values
+            params |= _dotted(values)
     return inputs, outputs, params
 
 
@@ -64,6 +64,17 @@ def whoami(root: Path, environ: Mapping[str, str]) -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters under dotted names; a stage may depend on a whole section."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= _dotted(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def _prefixed(digest: str) -> str:

@@ -9,9 +9,10 @@ from rondel.errors import DataError
 from rondel.registry.lineage import REGISTRATION, Lineage, model_card
 from rondel.registry.move import move
 from rondel.tracking import TrackingRefused
+from rondel.tracking.runs import tag_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rondel.registry.store import Registry
     from rondel.tracking import RunHandle, TrackingClient
@@ -57,6 +58,25 @@ async def find_model(
                 uri=f"models:/{newest['model_id']}", run_id=run.run_id, model_id=str(newest["model_id"])
             )
     raise _no_model(client)
+
+
+async def twin_runs(
+    client: TrackingClient, run: RunHandle, stage: str, outputs: Mapping[str, str]
+) -> list[RunHandle]:
+    """Earlier runs of the same stage that made the same outputs, the newest last.
+
+    When DVC restores a result it has made before, the stage's command does not
+    run and logs nothing: the model was logged by the run that first made it.
+    """
+    if not outputs or client.endpoint.kind == "gitlab":
+        return []
+    experiment = run.experiment_id or (await client.get_run(run.run_id)).handle.experiment_id
+    wanted = {tag_name("dvc.out", path): digest for path, digest in outputs.items()}
+    wanted["rondel.stage"] = stage
+    terms = [f"tags.`{name}` = '{value}'" for name, value in wanted.items() if "'" not in value + name]
+    found = await client.search_runs(experiment, " and ".join(terms))
+    found.sort(key=lambda each: each.start_ms)
+    return [each.handle for each in found if each.handle.run_id != run.run_id]
 
 
 async def register(

@@ -160,4 +160,4 @@ def test_the_data_of_a_model_comes_from_dvcs_own_files(tmp_path: Path) -> None:
     inputs, outputs, params = data_lineage(tmp_path)
     assert inputs == {"raw.csv": "md5:" + "a" * 32}
     assert outputs == {"model.skops": "md5:" + "c" * 32}
-    assert params == {"train": {"max_iter": 3}}
+    assert params == {"train.max_iter": 3}

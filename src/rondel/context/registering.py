@@ -51,7 +51,7 @@ class Registering:
         """
         from anyio import to_thread
 
-        from rondel.registry import register, registry
+        from rondel.registry import attest, register, registry
         from rondel.registry.gather import whoami
         from rondel.registry.verify import attach
         from rondel.tracking import TrackingClient
@@ -67,12 +67,15 @@ class Registering:
             source = await _model(client, records, artifact)
             who = await to_thread.run_sync(whoami, self.run.root, os.environ)
             version = await register(store, name, source, lineage, who=who, alias=alias)
-            packages = packages or await self._packages()
-            kept = await attach(store, version, lineage, packages=packages, environ=os.environ)
+            kept = False
+            if attest.available():
+                packages = packages or await self._packages()
+                kept = await attach(store, version, lineage, packages=packages, environ=os.environ)
         known = f", {alias}" if alias else ""
         self._recorder.output(f"registered {name} version {version.version}{known}")
         if not kept:
-            self._recorder.output("SBOM and provenance were not stored: the server takes no files of runs")
+            why = "the server takes no files of runs" if attest.available() else "install rondel[provenance]"
+            self._recorder.output(f"SBOM and provenance were not stored: {why}")
         return version
 
     async def promote(

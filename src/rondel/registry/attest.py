@@ -13,6 +13,7 @@ import hashlib
 import json
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ BUILD_TYPE = "https://rondel.dev/pipeline-run/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SIGNING_KEY = "RONDEL_SIGNING_KEY"
 SIGNING_KEY_PASSWORD = "RONDEL_SIGNING_KEY_PASSWORD"  # noqa: S105 (the variable's name)
+
+
+def available() -> bool:
+    """Whether the libraries for SBOM and signature are installed."""
+    return all(find_spec(name) is not None for name in ("cyclonedx", "securesystemslib"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rondel import __version__
-from rondel.errors import RecordError
+from rondel.errors import ConfigurationError, RecordError
 from rondel.registry import attest
 from rondel.registry.lineage import Lineage
 from rondel.registry.move import find, whole_ledger
@@ -71,6 +71,8 @@ async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> li
 
     The lines say what was checked. RecordError names everything that is wrong.
     """
+    if not attest.available():
+        raise ConfigurationError("verifying needs more libraries", hint="install rondel[provenance]")
     version = await find(registry, reference)
     lineage = Lineage.from_tags(version.tags)
     log = await whole_ledger(registry, version.model)

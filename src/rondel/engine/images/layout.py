@@ -8,13 +8,16 @@ layers.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import posixpath
 import tarfile
 import tempfile
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import anyio.to_thread
 
@@ -232,29 +235,26 @@ class _Directory:
 
 
 class _Archive:
-    """A layout in a tar, which may be compressed as a whole."""
+    """A layout in a tar, which may be compressed as a whole. Its members may be read at the same time."""
 
     def __init__(self, path: Path) -> None:
+        file: BinaryIO = path.open("rb")
         try:
-            self._tar = tarfile.open(fileobj=self._plain(path), mode="r:")  # noqa: SIM115 - read as long as it lives
-            members = self._tar.getmembers()
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise InvalidImageError("image archive import: unexpected EOF", why=f"{path}: {error}") from error
-        self._members: dict[str, Any] = {posixpath.normpath(m.name).lstrip("/"): m for m in members}
-
-    @staticmethod
-    def _plain(path: Path) -> IO[bytes]:
-        raw = path.open("rb")
-        if not detect(raw.read(6)):
-            raw.seek(0)
-            return raw
-        raw.seek(0)
-        plain = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, and goes with the archive
-        with raw, decompressed(raw) as stream:
-            while data := stream.read(_CHUNK):
-                plain.write(data)
-        plain.seek(0)
-        return plain
+            if detect(file.read(6)):
+                file = _decompressed(file)
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                members = tar.getmembers()
+        except Exception as error:
+            file.close()
+            if isinstance(error, tarfile.TarError | OSError | EOFError):
+                raise InvalidImageError(
+                    "image archive import: unexpected EOF", why=f"{path}: {error}"
+                ) from error
+            raise
+        self._file = file
+        self._members = {posixpath.normpath(member.name).lstrip("/"): member for member in members}
+        weakref.finalize(self, file.close)
 
     def names(self) -> Sequence[str]:
         return list(self._members)
@@ -268,9 +268,40 @@ class _Archive:
                 name = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
             elif member.islnk():
                 name = posixpath.normpath(member.linkname)
+            elif member.isreg():
+                return io.BufferedReader(_Slice(self, self._file.fileno(), member.offset_data, member.size))
             else:
-                content = self._tar.extractfile(member)
-                if content is None:
-                    raise KeyError(name)
-                return content
+                break
         raise KeyError(name)
+
+
+class _Slice(io.RawIOBase):
+    """A part of a file, read without moving the file's own position."""
+
+    def __init__(self, owner: object, descriptor: int, start: int, size: int) -> None:
+        self._owner = owner  # keeps the file open
+        self._descriptor = descriptor
+        self._position, self._end = start, start + size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: self._end - self._position]
+        count = os.preadv(self._descriptor, [view], self._position) if len(view) else 0
+        self._position += count
+        return count
+
+
+def _decompressed(raw: BinaryIO) -> BinaryIO:
+    """The plain bytes of a compressed archive, in a file without a name."""
+    raw.seek(0)
+    plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the archive
+    try:
+        with raw, decompressed(raw) as stream:
+            while data := stream.read(_CHUNK):
+                plain.write(data)
+    except Exception as error:
+        plain.close()
+        raise EOFError(f"cannot be decompressed: {error}") from error
+    return cast("BinaryIO", plain)

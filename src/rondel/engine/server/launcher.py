@@ -143,9 +143,13 @@ def run(command: Sequence[str], *, workdir: Path | None = None, store: Path | No
             child = subprocess.Popen(command, env=os.environ | session.environment)
         except OSError as error:
             raise EngineUnavailable(f"cannot start {command[0]!r}: {error.strerror}") from error
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: child.terminate())
-        code = child.wait()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        former = [signal.signal(number, lambda *_: child.terminate()) for number in numbers]
+        try:
+            code = child.wait()
+        finally:
+            for number, handler in zip(numbers, former, strict=True):
+                signal.signal(number, handler)
     return code if code >= 0 else 128 - code
 
 

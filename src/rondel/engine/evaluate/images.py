@@ -97,6 +97,7 @@ class Images:
 
     async def _find(self, address: str, platform: str, auth: Auth) -> Base:
         wanted = platforms.parse(platform)
+        address = address.removesuffix(":latest") if address == f"{HOST}:latest" else address
         if runs_in_place(self._session):
             return self._in_place(address, wanted)
         if address == HOST or address.startswith(f"{HOST}@sha256:"):

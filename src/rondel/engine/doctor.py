@@ -157,7 +157,7 @@ def _network(machine: Machine) -> Iterator[Finding]:
         text = "below 1024 and taken ones: commands that use them get a network of their own"
         yield Finding("note", "ports", text)
     if machine.outward == "proxy":
-        why = "needs pasta or slirp4netns" if machine.tun else "needs /dev/net/tun, and pasta or slirp4netns"
+        why = "needs slirp4netns" if machine.tun else "needs /dev/net/tun and slirp4netns"
         text = f"from services only HTTP and HTTPS, through a proxy of the engine; more {why}"
         yield Finding("note", "outward", text)
     else:
@@ -325,7 +325,7 @@ def _probe_network() -> dict[str, Any]:
 
     program = network_program()
     opens = tun_opens()
-    outward = program[0] if program is not None and opens else "proxy"
+    outward = "slirp4netns" if program is not None and opens else "proxy"
     return {"tun": opens, "outward": outward} | asyncio.run(look())
 
 

@@ -1,7 +1,7 @@
 """The way out of a private network namespace.
 
-In this order: pasta or slirp4netns, where they are installed and /dev/net/tun
-opens (a network of its own, whatever the protocol); else a proxy of the
+In this order: slirp4netns, where it is installed and /dev/net/tun opens (a network
+of its own, whatever the protocol); else a proxy of the
 engine's, which the usual variables name: HTTP and HTTPS go out, other protocols
 do not. A name server on the host's loopback is linked into the namespace.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import subprocess
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,13 +61,12 @@ def tun_opens() -> bool:
     return True
 
 
-def network_program() -> tuple[str, str] | None:
-    """The installed program that gives a namespace a network (``pasta`` or ``slirp4netns``) and its path."""
-    for name in ("pasta", "slirp4netns"):
-        path = shutil.which(name)
-        if path is not None:
-            return name, path
-    return None
+def network_program() -> str | None:
+    """The path of slirp4netns, which gives a namespace a network; None where it is not installed.
+
+    None without setpriv, too, which has the kernel end it with the engine.
+    """
+    return shutil.which("slirp4netns") if shutil.which("setpriv") else None
 
 
 async def way_out(
@@ -161,40 +161,14 @@ async def _link_name_servers(relay: Relay, namespace: Namespace, stack: AsyncExi
                 stack.push_async_callback(relay.close, forward)
 
 
-async def _run(program: tuple[str, str], namespace: Namespace, stack: AsyncExitStack) -> bool:
-    """Start pasta or slirp4netns for a namespace; False when it does not come up."""
-    name, path = program
-    if name == "pasta":
-        # It goes to the background once the namespace is set up, and ends with it: run it in front instead.
-        command = [
-            path,
-            "--config-net",
-            "--foreground",
-            "--quiet",
-            "--no-map-gw",
-            "-t",
-            "none",
-            "-u",
-            "none",
-            "-T",
-            "none",
-            "-U",
-            "none",
-            "--netns",
-            str(namespace.path),
-        ]
-    else:
-        command = [
-            path,
-            "--configure",
-            "--mtu=65520",
-            "--disable-host-loopback",
-            "--netns-type=path",
-            str(namespace.path),
-            "tap0",
-        ]
+async def _run(program: str, namespace: Namespace, stack: AsyncExitStack) -> bool:
+    """Start slirp4netns for a namespace; False when it does not come up."""
+    options = ["--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path"]
+    command = [program, *options, str(namespace.path), "tap0"]
+    command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+    quiet = subprocess.DEVNULL
     try:
-        process = await anyio.open_process(command, stdin=None, stdout=None, stderr=None)
+        process = await anyio.open_process(command, stdin=quiet, stdout=quiet, stderr=quiet)
     except OSError:
         return False
     stack.push_async_callback(_stop, process)
@@ -208,7 +182,8 @@ async def _run(program: tuple[str, str], namespace: Namespace, stack: AsyncExitS
 
 async def _has_route(namespace: Namespace) -> bool:
     shown = await anyio.run_process([*join_command(namespace.path), "cat", "/proc/net/route"], check=False)
-    return len(shown.stdout.splitlines()) > 1
+    rows = [line.split() for line in shown.stdout.decode().splitlines()[1:]]
+    return any(row[1] == "00000000" for row in rows if len(row) > 1)
 
 
 async def _stop(process: anyio.abc.Process) -> None:

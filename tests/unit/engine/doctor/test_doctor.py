@@ -7,7 +7,7 @@ import pytest
 from rondel.engine.doctor import Machine, findings
 
 GOOD = Machine(
-    root=True, mode="root", ids=4294967295, bwrap="bubblewrap 0.11.0", low_ports=True, outward="pasta", tun=True,
+    root=True, mode="root", ids=4294967295, bwrap="bubblewrap 0.11.0", low_ports=True, outward="slirp4netns", tun=True,
     store="/s", free_bytes=50 << 30, registry="registry-1.docker.io", git=True,
 )  # fmt: skip
 

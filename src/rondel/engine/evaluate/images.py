@@ -30,7 +30,7 @@ from rondel.engine.images.registry import (
     RegistryUnreachable,
 )
 from rondel.engine.images.sources import Found, NoSuchPlatform, choose
-from rondel.engine.inplace import NOT_IN_PLACE, NeedsIsolation
+from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.sandbox.command import DEFAULT_PATH
 from rondel.engine.store import Result, Store, StoreCorrupt
 from rondel.engine.values import Fs, ImageConfig, Node, digest_of
@@ -209,9 +209,9 @@ class Images:
             if against is not None:
                 raise NeedsIsolation(f"the image {address}")
         env = (("PATH", self._session.environ.get("PATH", DEFAULT_PATH)),)
-        if address not in self._announced:
+        if address != HOST and address not in self._announced:
             self._announced.add(address)
-            self._session.notify(f"{address}: {NOT_IN_PLACE}")
+            self._session.notify(f"{address}: this job's own container stands for it")
         node = machine(self._session)
         config = ImageConfig(env=env, labels=((FALLBACK_LABEL, address),))
         return Base(node, config, str(platforms.default()), "in-place", node.key, fallback=address)

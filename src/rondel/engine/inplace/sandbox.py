@@ -91,7 +91,13 @@ class InPlaceSandbox:
             placement = Placement(self._journal, aside, private=self._workdir)
             hidden: list[Path] = []
             try:
-                await anyio.to_thread.run_sync(self._place, placement, spec, hidden)
+                try:
+                    await anyio.to_thread.run_sync(self._place, placement, spec, hidden)
+                except OSError as error:
+                    raise PlacingError(
+                        f"{error.filename} cannot be put in place: {error.strerror}",
+                        hint=f"run the job as root; or: {NOT_IN_PLACE}",
+                    ) from error
                 outputs, code = await self._execute(spec, listener)
                 return await self._settle(placement, spec, outputs, code)
             finally:

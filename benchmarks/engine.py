@@ -29,7 +29,14 @@ def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         environment = {**os.environ, "RONDEL_ENGINE_HOME": f"{folder}/store", "PYTHONPATH": str(TOP)}
-        command = ["rondel", "run", sys.executable, "-m", "benchmarks.engine", str(answer)]
+        command = [
+            str(Path(sys.executable).with_name("rondel")),
+            "run",
+            sys.executable,
+            "-m",
+            "benchmarks.engine",
+            str(answer),
+        ]
         subprocess.run(command, check=True, env=environment, cwd=TOP)
         measured: dict[str, float] = json.loads(answer.read_text(encoding="utf-8"))
     rows: list[tuple[str, float | str, str]] = [(what, seconds, "s") for what, seconds in measured.items()]

@@ -204,7 +204,7 @@ def test_containerfile_of_this_very_container_is_recognised_and_another_refused(
     context.mkdir()
     (context / "release").write_bytes(Path("/etc/os-release").read_bytes())
     (context / "Containerfile").write_text(
-        'FROM python:3.11-slim AS stage\nENV MADE=yes\nCOPY release /usr/lib/os-release\nRUN exit 1\nWORKDIR /\n'
+        "FROM python:3.11-slim AS stage\nENV MADE=yes\nCOPY release /usr/lib/os-release\nRUN exit 1\nWORKDIR /\n"
     )
     query = '{host{directory(path:"%s",noCache:true){dockerBuild(dockerfile:"Containerfile"){%s}}}}'
     found = session.query(query % (context, 'withExec(args:["sh","-c","echo $MADE"]){stdout}'))

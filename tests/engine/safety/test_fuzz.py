@@ -93,7 +93,7 @@ BYTES = st.one_of(
             [b"GET /query HTTP/1.1\r\n", b"POST /query HTTP/1.1\r\n", b"Content-Length: 99999999999\r\n", b"Host: x\r\n",
              b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"0\r\n\r\n",
              b"Content-Type: application/json\r\n", b'{"query":', b"\x00", b"Upgrade: h2c\r\n", b"PRI * HTTP/2.0\r\n\r\n"]
-        ),  # fmt: skip
+        ),
         max_size=8,
     ).map(b"".join),
 )

@@ -12,7 +12,7 @@ import pytest
 
 from rondel.engine.evaluate import services as services_module
 from rondel.engine.evaluate.errors import ExecError
-from rondel.engine.evaluate.services import ServiceError, Services
+from rondel.engine.evaluate.services import ServiceError
 from rondel.engine.sandbox import JoinNetwork, Network
 from rondel.engine.sandbox.network import NetworkError, join_command
 from rondel.engine.values import Port

@@ -63,7 +63,7 @@ async def test_right_checksum_passes_and_wrong_one_leaves_nothing(query, web, se
     digest = "sha256:" + hashlib.sha256(b"bytes").hexdigest()
     data = await query('{http(url:"%s/x",checksum:"%s"){contents}}' % (web.url, digest))
     assert data["http"]["contents"] == "bytes"
-    with pytest.raises(AssertionError, match="http checksum mismatch: expected sha256:0+, got sha256:"):
+    with pytest.raises(AssertionError, match=r"http checksum mismatch: expected sha256:0+, got sha256:"):
         await query('{http(url:"%s/y",checksum:"sha256:%s"){contents}}' % (web.url, "0" * 64))
     assert not list(session.store.scratch.glob("b*"))
 

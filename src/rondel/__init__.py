@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from rondel.pipeline import Pipeline, Stage
-
+# What type checkers see; at run time a name is loaded when it is first used, so that
+# neither `rondel run` nor the engine's process pays for pipelines.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rondel.context import StageContext as StageContext
+    from rondel.pipeline import Pipeline as Pipeline
+    from rondel.pipeline import Stage as Stage
 
 __version__ = "0.1.0"
 
 __all__ = ["Pipeline", "Stage", "StageContext", "__version__"]
 
-# Loaded when first used: ``from rondel import Pipeline`` alone stays cheap.
-_LATER = {"StageContext": "rondel.context"}
+_LATER = {"Pipeline": "rondel.pipeline", "Stage": "rondel.pipeline", "StageContext": "rondel.context"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module 'rondel' has no attribute {name!r}")
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'rondel' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

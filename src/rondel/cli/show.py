@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
 from rondel.errors import RecordError, did_you_mean
-from rondel.record import Capsule, RunFolder, load
+from rondel.record import Capsule, Image, RunFolder, load
 from rondel.reports.table import summary
 from rondel.settings import find_root
 
@@ -43,6 +43,19 @@ def _log(folder: RunFolder, capsule: Capsule, stage: str) -> str:
         raise RecordError(f"stage {stage!r} has no log: it did not run", place=str(folder.path)) from None
 
 
+SOURCES = {
+    "host": "this machine's own system stood in for the base image",
+    "in-place": "in place: this machine itself",
+}
+
+
+def image(found: Image) -> str:
+    """The image in a line: what it was built from, its digest, where its base came from."""
+    where = SOURCES.get(found.source or "", "")
+    base = (found.base or "") if found.source == "registry" else ""
+    return ", ".join(part for part in (found.reference, found.digest, where, base) if part)
+
+
 def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
     """The run in lines: where it stands, what it was made from, its stages, its error."""
     git = capsule.git
@@ -55,7 +68,7 @@ def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
         "engine": f"{capsule.engine.kind} {capsule.engine.version}".strip()
         if capsule.engine
         else "not needed",
-        "image": capsule.image.digest or capsule.image.reference if capsule.image else "",
+        "image": image(capsule.image) if capsule.image else "",
         "machine": f"{capsule.host.distribution}, Python {capsule.host.python}",
         "job": (capsule.ci.url or capsule.ci.provider) if capsule.ci else "",
         "mlflow": capsule.mlflow.url or capsule.mlflow.run_id if capsule.mlflow else "",

@@ -7,7 +7,8 @@ of a run see the same files; what earlier stages brought back is laid over it.
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.access import (
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
 
 WORK = "/work"
 CACHE_VOLUME = "rondel-dvc-cache"
+
+# Rondel's engine answers these for an image's origin; a Dagger engine knows no such labels.
+SOURCE_LABEL = "dev.rondel.image.source"
+BASE_LABEL = "dev.rondel.image.base"
+DIGEST_LABEL = "dev.rondel.image.digest"
+
+DIGEST_SECONDS = 60
+"""How long a Dagger engine may take to tell an image's digest."""
 
 
 @asynccontextmanager
@@ -96,6 +105,7 @@ class RunGround:
         self._lock = anyio.Lock()
         self._settling = anyio.Lock()
         self._base: dagger.Container | None = None
+        self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
         self._workspace: dagger.Directory | None = None
         self._access: Access | None = None
         self._around: Surroundings | None = None
@@ -124,14 +134,16 @@ class RunGround:
         async with self._lock:
             if self._base is None:
                 recorder.step("the image")
-                self._base = await self._build()
+                built = await self._build()
+                self._image = await self._describe(built)
                 await self._prepare()
+                self._base = built
         assert self._access is not None  # noqa: S101 - set together with the base
         assert self._around is not None  # noqa: S101
         recorder.hide([*self._access.secrets.values(), *self._around.secrets.values()])
         if self.tracking is not None:
             recorder.hide(self.tracking.secrets.values())
-        recorder.image(self._image())
+        recorder.image(self._image)
         return StageContext(
             self, stage, params=params, recorder=recorder, container=self._container(mlflow_run)
         )
@@ -231,8 +243,20 @@ class RunGround:
 
         return CONTAINER_HOST
 
-    def _image(self) -> Image:
-        return Image(reference=f"{self.settings.containerfile}:{self.settings.target}")
+    async def _describe(self, built: dagger.Container) -> Image:
+        """What the engine says of the image: its digest, and whether this machine's system stands for it."""
+        import dagger
+        from anyio import move_on_after
+
+        source = await built.label(SOURCE_LABEL)
+        if source is not None:
+            base, digest = await built.label(BASE_LABEL), await built.label(DIGEST_LABEL)
+            return replace(self._image, digest=digest, source=source, base=base)
+        digest = None
+        # A Dagger engine reads the whole image for this, once; not knowing is no reason to wait on.
+        with move_on_after(DIGEST_SECONDS), suppress(dagger.QueryError):
+            digest = await built.rootfs().digest()
+        return replace(self._image, digest=digest, source="registry")
 
     def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
         """The image with everything on it that a stage needs."""

@@ -23,30 +23,42 @@ class Git:
     """The code's state: a commit, and what differed from it.
 
     ``diff`` names the file beside the capsule that holds the output of ``git
-    diff --binary HEAD``, empty if there was none; ``untracked`` maps the path
-    of each file that git neither knew nor ignored to the sha256 of its content.
+    diff --binary HEAD``, empty if there was none; ``changed`` maps each path in
+    it to the sha256 of its part. ``untracked`` maps the path of each file that
+    git neither knew nor ignored to the sha256 of its content, which lies in
+    ``untracked/SHA256``. ``omitted`` maps paths that were not kept to the
+    reason. ``prefix`` is the project's folder in the repository.
     """
 
     commit: str | None = None
     branch: str | None = None
     dirty: bool = False
     diff: str = ""
+    changed: dict[str, str] = field(default_factory=dict)
     untracked: dict[str, str] = field(default_factory=dict)
+    omitted: dict[str, str] = field(default_factory=dict)
     remote_url: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """The image that the stages ran in, and where it came from.
 
-    ``digest`` is what the engine says; ``recipe`` maps what the image is made
-    from (Containerfile, files that it copies, base reference, platform, host
-    image) to a hash or a name.
+    ``digest`` is what the engine calls it: a Dagger engine's of its files, the
+    embedded one's (``blake2b:…``) of base, steps and copied content. ``source``
+    is ``registry`` (which archives count as), ``host`` where this machine's own
+    system stood in for a base image, or ``in-place``; ``base`` is the base
+    image's reference with digest, where the engine tells it. ``recipe`` maps what the image is
+    made from (Containerfile, files that it copies, platform, and the host's
+    part where it stood in) to a hash or a name; ``packages`` are the Python
+    distributions in it with their versions.
     """
 
     reference: str
     digest: str | None = None
     source: str | None = None
+    base: str | None = None
     recipe: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
 
@@ -168,7 +180,12 @@ class StageRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Capsule:
-    """The record of one run. ``arguments`` repeat it: they are what follows ``python ci/main.py``."""
+    """The record of one run. ``arguments`` repeat it: they are what follows ``python ci/main.py``.
+
+    ``options`` are the values of options that were not at their default, and
+    ``settings`` says where they came from. ``resumes`` and ``reproduces`` are
+    the IDs of the runs that this one goes on from, or repeats.
+    """
 
     schema_version: int
     id: str
@@ -183,6 +200,9 @@ class Capsule:
     targets: list[str] = field(default_factory=list)
     overrides: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    resumes: str | None = None
+    reproduces: str | None = None
     git: Git = field(default_factory=Git)
     image: Image | None = None
     engine: Engine | None = None

@@ -120,7 +120,7 @@ def decide(
 
 def stands_on_host(image_source: str | None) -> bool:
     """Whether the image was, or for all we know may have been, made on this machine's own system."""
-    return image_source is None or "host" in image_source
+    return image_source is None or image_source in {"host", "in-place"}
 
 
 def missing_outputs(memory: StageMemory, project: Project, overrides: Mapping[str, Any]) -> str:

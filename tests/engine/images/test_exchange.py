@@ -183,3 +183,28 @@ def test_the_host_image_stands_only_for_what_the_machine_is(query: Queries) -> N
     error = query.error('{container{from(address:"127.0.0.1:1/python:2.7"){platform}}}')
     assert "not 2.7" in error["message"]
     assert '"host"' in error["message"]
+
+
+def test_a_container_tells_where_its_image_came_from(query: Queries) -> None:
+    asked = 'source:label(name:"dev.rondel.image.source") digest:label(name:"dev.rondel.image.digest")'
+    found = query(f'{{container{{from(address:"127.0.0.1:1/python:3"){{imageRef labels{{name}} {asked}}}}}}}')
+    assert found["source"] == "host"
+    assert found["digest"] == found["imageRef"].partition("@")[2]
+    assert [label["name"] for label in found["labels"]] == ["dev.rondel.image.fallback"]
+
+
+def test_a_build_has_the_digest_of_what_it_is_made_from(query: Queries) -> None:
+    asked = 'source:label(name:"dev.rondel.image.source") digest:label(name:"dev.rondel.image.digest")'
+
+    def build(said: str) -> dict[str, str]:
+        text = f"FROM 127.0.0.1:1/python:3 AS base\\nFROM scratch\\nCOPY --from=base /etc/hostname /{said}\\n"
+        found: dict[str, str] = query(
+            f'{{directory{{withNewFile(path:"Dockerfile",contents:"{text}"){{dockerBuild{{{asked}}}}}}}}}'
+        )
+        return found
+
+    first, again, other = build("one"), build("one"), build("two")
+    assert first == again
+    assert first["source"] == "host"
+    assert first["digest"].startswith("blake2b:")
+    assert other["digest"] != first["digest"]

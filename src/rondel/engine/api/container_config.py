@@ -190,8 +190,8 @@ async def labels(ctx: Context, self: Container) -> list[Label]:
 
 @field("Container", "label", settle=True)
 async def label(ctx: Context, self: Container, *, name: str) -> str | None:
-    """One label's value."""
-    return dict(self.config.labels).get(name)
+    """One label's value; ``dev.rondel.image.*`` say where the image came from (docs/reference/images.md)."""
+    return dict((*self.origin, *self.config.labels)).get(name)
 
 
 @field("Container", "withLabel")

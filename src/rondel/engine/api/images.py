@@ -61,7 +61,14 @@ def over(container: Container, base: Base) -> Container:
     ]
     volumes = tuple(sorted({*old.volumes, *new.volumes}))
     config = replace(new, env=env, labels=labels, ports=(*kept, *new.ports), volumes=volumes)
-    return replace(container, fs=base.fs, config=config, platform=base.platform, image_ref=base.ref)
+    return replace(
+        container,
+        fs=base.fs,
+        config=config,
+        platform=base.platform,
+        image_ref=base.ref,
+        origin=base.origin,
+    )
 
 
 @field("Container", "from")

@@ -21,7 +21,7 @@ from rondel.engine.evaluate.download import download, file_name
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import Command, exec_node
 from rondel.engine.evaluate.imageconfig import from_image, to_image
-from rondel.engine.evaluate.images import Images
+from rondel.engine.evaluate.images import DIGEST_LABEL, Base, Images
 from rondel.engine.evaluate.inplace import confirm_copy, runs_in_place
 from rondel.engine.evaluate.operations import edit, edited
 from rondel.engine.evaluate.owners import owner_in
@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.engine.evaluate.session import Session
+    from rondel.engine.values.container import Pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class _Builder:
         self.platform = request.platform or session.platform
         self._done = {stage.index: anyio.Event() for stage in file.needed}
         self._built: dict[int, _Built] = {}
+        self._bases: list[Base] = []
         self.confirmed = 0  # files that were compared with this machine's, in place
 
     @classmethod
@@ -157,7 +159,18 @@ class _Builder:
         if runs_in_place(self.session) and not self.confirmed:
             raise NeedsIsolation(f"{self.outline.file}, which copies nothing that tells this job's image,")
         config = from_image(done.plan.config)
-        return Container(platform=str(done.plan.config.platform), fs=done.fs, config=config)
+        return Container(
+            platform=str(done.plan.config.platform), fs=done.fs, config=config, origin=self._origin_of(done)
+        )
+
+    def _origin_of(self, done: _Built) -> Pairs:
+        """Where the image came from: this machine, if it stood in for any of the images used."""
+        config = done.plan.config.to_bytes().decode()
+        digest = digest_of("image-build", done.fs.key if done.fs else "", config)
+        own = [base for base in self._bases if base.source != "registry"]
+        chosen = (own or self._bases)[:1]
+        found = {name: text for base in chosen for name, text in base.origin}
+        return tuple({**found, DIGEST_LABEL: f"blake2b:{digest}"}.items())
 
     async def _stage(self, stage: Stage) -> _Built:
         fs, config, args = await self._base(stage)
@@ -192,6 +205,7 @@ class _Builder:
             raise ContainerfileError(
                 error.what, file=self.outline.file, line=stage.at.line, hint=error.hint or error.why
             ) from error
+        self._bases.append(base)
         return base.fs, to_image(base.config, base.platform), None
 
     async def _wait(self, index: int) -> _Built:
@@ -231,6 +245,7 @@ class _Builder:
                 return (await self._wait(index)).fs, "/", False
             case ImageSource(reference):
                 base = await self.session.part(Images).base(reference, self.platform)
+                self._bases.append(base)
                 return base.fs, "/", False
 
     async def _copy(self, fs: Fs | None, step: CopyStep) -> Fs:

@@ -43,6 +43,14 @@ if TYPE_CHECKING:
     from rondel.engine.images.platforms import Platform
 
 FALLBACK_LABEL = "dev.rondel.image.fallback"
+
+# What ``Container.label`` answers of an image's origin, though no list of labels has it: `host`,
+# `in-place` or `registry` (an archive counts as one); the image that stood in; the digest of
+# a Containerfile's build (its base, its steps, and the content that they copy).
+SOURCE_LABEL = "dev.rondel.image.source"
+BASE_LABEL = "dev.rondel.image.base"
+DIGEST_LABEL = "dev.rondel.image.digest"
+
 Auth = tuple[tuple[str, Credentials], ...]
 
 
@@ -59,6 +67,20 @@ class Base:
     ref: str
     key: str
     fallback: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where it came from: ``host``, ``in-place`` or ``registry``, which archives count as."""
+        if self.ref == "in-place":
+            return self.ref
+        return HOST if self.ref.startswith(f"{HOST}@") else "registry"
+
+    @property
+    def origin(self) -> tuple[tuple[str, str], ...]:
+        """Source, reference and digest, as a container's ``origin`` has them."""
+        digest = self.ref.rpartition("@")[2] if "@" in self.ref else ""
+        found = ((SOURCE_LABEL, self.source), (BASE_LABEL, self.ref), (DIGEST_LABEL, digest))
+        return tuple(pair for pair in found if pair[1])
 
 
 class Images:

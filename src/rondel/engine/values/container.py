@@ -139,6 +139,8 @@ class Container:
     (the service type belongs to the network part; here it is any frozen value that has
     a ``key``). ``platform`` is ``os/arch[/variant]``. ``default_args_set`` tells default arguments
     that were set here from those of an image: a service then runs them without the entrypoint.
+    ``origin`` is what ``label`` answers beside the labels: where the image came from. It is in no
+    list and in no exported image.
     """
 
     platform: str
@@ -154,6 +156,7 @@ class Container:
     last_exec: Node | None = None
     terminal_cmd: tuple[str, ...] = ()
     default_args_set: bool = False
+    origin: Pairs = ()
 
     def with_config(self, config: ImageConfig) -> Container:
         """The same container under another configuration; its image reference is gone."""

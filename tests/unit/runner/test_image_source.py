@@ -1,0 +1,29 @@
+"""The machine is part of a stage's key exactly where its own system stood in for the image."""
+
+from __future__ import annotations
+
+import pytest
+
+from rondel.cli.show import image
+from rondel.record import Image
+from rondel.runner.keys import stands_on_host
+
+
+@pytest.mark.parametrize(
+    ("source", "own"),
+    [("host", True), ("in-place", True), (None, True), ("registry", False), ("fake", False)],
+)
+def test_the_machine_counts_where_its_system_stood_in_or_nobody_knows(source: str | None, own: bool) -> None:
+    assert stands_on_host(source) is own
+
+
+def test_an_image_is_shown_with_its_digest_and_origin() -> None:
+    base = Image(reference="Containerfile:stage", digest="blake2b:12", source="host", base="host@sha256:34")
+    assert image(base) == (
+        "Containerfile:stage, blake2b:12, this machine's own system stood in for the base image"
+    )
+    pulled = Image(
+        reference="Containerfile:stage", digest="sha256:12", source="registry", base="python@sha256:3"
+    )
+    assert image(pulled) == "Containerfile:stage, sha256:12, python@sha256:3"
+    assert image(Image(reference="Containerfile:stage")) == "Containerfile:stage"

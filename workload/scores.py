@@ -35,6 +35,7 @@ def score(late: Labels, probability: Numbers, threshold: float) -> dict[str, flo
         "accuracy": metrics.accuracy_score(late, called),
         "precision": metrics.precision_score(late, called, zero_division=0),
         "recall": metrics.recall_score(late, called, zero_division=0),
+        "f1": metrics.f1_score(late, called, zero_division=0),
         "late_share": late.mean(),
         "rows": len(late),
     }

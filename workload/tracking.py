@@ -89,7 +89,7 @@ def log_dataset(frame: pd.DataFrame, path: Path, target: str, context: str) -> N
             frame, source=str(path), targets=target, name=path.stem, digest=digest[:8]
         )
         tags = {HASH_TAG: digest, "dvc.path": str(path)}
-        _if_served(lambda: mlflow.log_input(dataset, context=context, tags=tags))
+        if_served(lambda: mlflow.log_input(dataset, context=context, tags=tags))
     mlflow.set_tags({f"{HASH_TAG}.{path.stem}": digest})
 
 
@@ -105,7 +105,7 @@ def log_model(model: Pipeline, example: pd.DataFrame, stored: Path) -> None:
     digest = file_md5(stored)
     signature = mlflow.models.infer_signature(example, model.predict_proba(example))
     mlflow.set_tags({f"{HASH_TAG}.model": digest})
-    _if_served(
+    if_served(
         lambda: mlflow.sklearn.log_model(
             model,
             name=MODEL_NAME,
@@ -143,7 +143,7 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _if_served(call: Callable[[], Any]) -> None:
+def if_served(call: Callable[[], Any]) -> None:
     """Do what not every tracking server serves (GitLab's has neither datasets nor logged models).
 
     The hashes are tags of the run as well, so that nothing is lost to the record.

@@ -22,7 +22,8 @@ class StageMemory:
 
     ``uses`` are the context calls that it made then: with the same code it
     makes the same ones, so the next key is made from them before it runs.
-    ``outputs`` maps files of the workspace to hashes.
+    ``outputs`` maps files of the workspace to hashes, ``made`` all that the
+    stage made, also what lies in DVC's cache only.
     """
 
     key: KeyRecord
@@ -30,6 +31,7 @@ class StageMemory:
     uses: tuple[UseRecord, ...] = ()
     image_source: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     verdicts: tuple[VerdictRecord, ...] = ()
     mlflow: str | None = None
@@ -60,6 +62,7 @@ def recall(root: Path, stage: str) -> StageMemory | None:
             uses=tuple(UseRecord(**use) for use in data["uses"]),
             image_source=data["image_source"],
             outputs=dict(data["outputs"]),
+            made=dict(data.get("made", data["outputs"])),
             metrics={name: float(value) for name, value in data["metrics"].items()},
             verdicts=tuple(VerdictRecord(**verdict) for verdict in data["verdicts"]),
             mlflow=data["mlflow"],
@@ -71,3 +74,14 @@ def recall(root: Path, stage: str) -> StageMemory | None:
 def forget(root: Path, stage: str) -> None:
     """Remove the memory of a stage: it is about to run, and may leave half a result behind."""
     _file(root, stage).unlink(missing_ok=True)
+
+
+def remembered_runs(root: Path) -> frozenset[str]:
+    """The runs that a stage's last success is from: their records are still needed."""
+    found = set()
+    for file in (root / ".rondel" / "stages").glob("*.json"):
+        try:
+            found.add(str(json.loads(file.read_bytes())["run"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return frozenset(found)

@@ -1,4 +1,4 @@
-"""``rondel runs``: the project's runs, newest first."""
+"""``rondel runs [list|show|export|prune]``: the project's runs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
-from rondel.record import Capsule, list_runs
+from rondel.errors import ConfigurationError
+from rondel.record import Capsule, RunFolder, list_runs, load
 from rondel.reports.table import columns, duration, key_metrics
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+
+COMMANDS = ("list", "show", "export", "prune")
 
 
 def main(argv: Sequence[str]) -> int:
-    """List runs: ID, state, what was asked for, where it ended, branch, time, key metrics."""
+    """List runs, show or export one, or remove old ones. Without a command the runs are listed."""
+    words = list(argv)
+    if words and words[0] == "show":
+        from rondel.cli.show import main as show
+
+        return show(words[1:])
+    if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help"}):
+        words = ["list", *words]
+    arguments = _parser().parse_args(words)
+    if arguments.command == "export":
+        return _export(arguments)
+    return _prune(arguments) if arguments.command == "prune" else _list(arguments.number)
+
+
+def _parser() -> Parser:
     parser = Parser(prog="rondel runs", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("-n", "--number", type=int, default=20, help="how many (20; 0: all)")
-    arguments = parser.parse_args(list(argv))
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="|".join(COMMANDS), parser_class=Parser
+    )
+    listing = commands.add_parser("list", help="the runs, newest first")
+    listing.add_argument("-n", "--number", type=int, default=20, help="how many (20; 0: all)")
+    commands.add_parser("show", help="one run: what it was made from, its stages, its error")
+    export = commands.add_parser("export", help="one run as one file, to be read on any machine")
+    export.add_argument("run", nargs="?", metavar="RUN", help="an ID, its beginning or a path (the newest)")
+    export.add_argument("-o", "--output", metavar="FILE", help="where to (ID.capsule)")
+    prune = commands.add_parser("prune", help="remove old runs")
+    prune.add_argument("--keep", type=int, default=5, metavar="N", help="the newest N stay (5)")
+    prune.add_argument("--size", metavar="SIZE", help="remove only until the rest fits, for example 500M")
+    prune.add_argument("-n", "--dry-run", action="store_true", help="only say what would go")
+    return parser
+
+
+def _list(number: int) -> int:
     root = find_root(Path.cwd())
     rows: list[tuple[str, ...]] = []
     for folder, found in list_runs(root):
-        if arguments.number and len(rows) >= arguments.number:
+        if number and len(rows) >= number:
             break
         if isinstance(found, Capsule):
             rows.append(_row(found, killed=found.state == "running" and folder.abandoned))
@@ -51,3 +84,35 @@ def _row(capsule: Capsule, *, killed: bool) -> tuple[str, ...]:
         duration(capsule.seconds),
         key_metrics(measured[-1]) if measured else "",
     )
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from rondel.record.archive import export
+
+    folder, capsule = load(find_root(Path.cwd()), arguments.run)
+    target = Path(arguments.output or f"{capsule.id}.capsule")
+    print(f"{export(folder, target)}  {target}")
+    for path, reason in capsule.git.omitted.items():
+        print(f"left out: {path} ({reason})")
+    return 0
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from rondel.cache.memory import remembered_runs
+    from rondel.cli.engine import shown, size
+    from rondel.record.prune import choose, survey
+
+    if arguments.keep < 0:
+        raise ConfigurationError("--keep cannot be negative")
+    root = find_root(Path.cwd())
+    runs = survey(root)
+    budget = size(arguments.size) if arguments.size else None
+    chosen = choose(runs, budget=budget, keep=arguments.keep, needed=remembered_runs(root))
+    sizes = {run.id: run.size for run in runs}
+    for run in chosen:
+        print(f"{run}  {shown(sizes[run])}")
+        if not arguments.dry_run:
+            RunFolder.of(root, run).remove()
+    word = "would free" if arguments.dry_run else "freed"
+    print(f"{word} {shown(sum(sizes[run] for run in chosen))} in {len(chosen)} of {len(runs)} runs")
+    return 0

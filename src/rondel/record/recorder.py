@@ -60,6 +60,11 @@ class StageRecorder:
         kept = {value for value in (*self._secrets, *values) if len(value.strip()) > 3}
         self._secrets = tuple(sorted(kept, key=len, reverse=True))
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that were given to :meth:`hide`."""
+        return self._secrets
+
     def redact(self, text: str) -> str:
         """``text`` without the values that were given to :meth:`hide`."""
         for value in self._secrets:

@@ -170,9 +170,10 @@ class DiskProject:
             commit=state.commit,
             branch=state.branch,
             dirty=state.dirty,
-            diff=state.diff.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            diff=state.diff,
             untracked=dict(state.untracked),
             remote_url=state.remote_url,
+            prefix=_prefix(self.root) if state.commit else "",
         )
 
     def changed(self) -> None:
@@ -188,6 +189,12 @@ class DiskProject:
         with self._lock:
             if self._hashes is not None:
                 self._hashes.save()
+
+
+def _prefix(root: Path) -> str:
+    """The project's folder in its repository; empty at the top."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
+    return "" if top == root else root.relative_to(top).as_posix()
 
 
 def _dotted(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import rondel
 from rondel.record import CiJob, Host
+from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from rondel.settings import Settings
 
 ALLOWED = (
     "CI",
@@ -25,9 +29,55 @@ ALLOWED = (
 """Variables that results can depend on and that never hold secrets; a project names more."""
 
 
-def allowed_environment(environ: Mapping[str, str], extra: Iterable[str]) -> dict[str, str]:
-    """The variables that may be recorded."""
-    return {name: environ[name] for name in sorted({*ALLOWED, *extra}) if name in environ}
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+)
+"""Variables that data and tracking take by themselves: where they are set, a repetition needs them, too."""
+
+
+def allowed_environment(
+    environ: Mapping[str, str], extra: Iterable[str], secrets: Iterable[str] = ()
+) -> dict[str, str]:
+    """The variables that may be recorded: a short list, what the project names, and Rondel's own options."""
+    names = {*ALLOWED, *extra, *(option.env for option in OPTIONS if option.env)}
+    names -= {*secrets, *CREDENTIALS, "RONDEL_SECRETS"}
+    return {name: without_login(environ[name]) for name in sorted(names) if name in environ}
+
+
+def secret_names(environ: Mapping[str, str], named: Iterable[str]) -> list[str]:
+    """The names of the secrets that a run was given."""
+    return sorted({*named, *(name for name in CREDENTIALS if environ.get(name))})
+
+
+def recorded_options(settings: Settings) -> dict[str, Any]:
+    """The values of options that are not at their default, as JSON values."""
+    found = {}
+    for option in OPTIONS:
+        value = getattr(settings, option.name)
+        if value != option.default and option.name != "params":
+            found[option.name] = _json(value)
+    return found
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_json(each) for each in value]
+    return without_login(value) if isinstance(value, str) else value
+
+
+def without_login(text: str) -> str:
+    """``text`` without the user and password of a URL in it."""
+    return re.sub(r"(://)[^/@\s]*@", r"\1", text)
 
 
 def host() -> Host:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rondel.record import Capsule, Observer, RunFolder, StageRecord, StageRecorder
+from rondel.record.redact import redact, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +76,12 @@ class Journal:
         """Write the capsule as it is."""
         seconds = round(time.monotonic() - self._begun, 3)
         self.capsule = replace(self.capsule, seconds=seconds)
-        self.folder.save(self.capsule)
+        self.folder.save(self.redacted())
+
+    def redacted(self, **fields: Any) -> Capsule:
+        """The capsule as it may be written: without the value of any secret that is known by now."""
+        own = {value for recorder in self._recorders.values() for value in recorder.secrets}
+        return redact(replace(self.capsule, **fields), spellings({*self._hidden, *own}))
 
     def close(self, **fields: Any) -> None:
         """The run is over: close the logs and write the capsule for the last time."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.errors import Interrupted, RondelError
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
-from rondel.record.folder import write_atomically
+from rondel.record.redact import secret_values
+from rondel.record.snapshot import keep_code
 from rondel.runner.decide import forecast
-from rondel.runner.facts import allowed_environment, ci_job, host
+from rondel.runner.facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.journal import Journal, now
 from rondel.runner.success import note_cached
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from rondel.runner.project import Project
     from rondel.runner.seam import OpenServices
     from rondel.settings import Settings
-
-DIFF = "code.diff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +68,11 @@ def run_plan(
     settings, project = request.settings, request.project
     expected = forecast(request.plan, project, request.overrides, use_cache=settings.cache)
     folder = RunFolder.of(settings.root, new_id())
-    git = project.git()
+    hidden = secret_values(request.environ, settings.secrets)
     capsule = _capsule(request, folder)
-    if git.diff:
-        write_atomically(folder.path / DIFF, git.diff.encode("utf-8", "surrogateescape"), sync=False)
-        git = replace(git, diff=DIFF)
+    git = keep_code(folder, settings.root, project.git(), hidden)
     journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
+    journal.hide(hidden)
     if not any(decision.run for decision, _ in expected.values()):
         return _nothing_to_do(journal, expected, project)
     return _do(request, journal, choose_services)
@@ -112,7 +110,6 @@ def _do(
             run=_run(request, journal, kind),
             overrides=request.overrides,
         )
-        journal.hide(request.environ.get(name, "") for name in request.settings.secrets)
         anyio.run(execution.execute, open_services)
         error = next(iter(execution.failures.values()), None)
     except RondelError as raised:
@@ -158,10 +155,11 @@ def _capsule(request: Request, folder: RunFolder) -> Capsule:
         targets=list(request.plan.selection.targets),
         overrides=dict(settings.params),
         settings=dict(settings.sources),
+        options=recorded_options(settings),
         host=host(),
         ci=ci_job(request.environ),
-        environment=allowed_environment(request.environ, settings.environment),
-        secrets=sorted(settings.secrets),
+        environment=allowed_environment(request.environ, settings.environment, settings.secrets),
+        secrets=secret_names(request.environ, settings.secrets),
     )
 
 

@@ -31,7 +31,7 @@ def note_cached(
         metrics=dict(memory.metrics),
         verdicts=list(memory.verdicts),
         uses=list(memory.uses),
-        outputs=dict(memory.outputs),
+        outputs=dict(memory.made or memory.outputs),
         mlflow=MlflowRun(run_id=memory.mlflow) if memory.mlflow else None,
     )
 
@@ -61,6 +61,7 @@ def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str,
             uses=tuple(record.uses),
             image_source=source,
             outputs={path: now for path, now in present.items() if now and now == record.outputs[path]},
+            made=dict(record.outputs),
             metrics=dict(record.metrics),
             verdicts=tuple(record.verdicts),
             mlflow=record.mlflow.run_id if record.mlflow else None,

@@ -137,7 +137,7 @@ def test_nothing_to_do_still_writes_a_capsule(project: Path) -> None:
     assert capsule.mlflow is None
     assert capsule.arguments == ["evaluate"]
     assert f"run {capsule.id} succeeded" in done.stdout
-    assert sorted(path.name for path in folder.path.iterdir()) == ["capsule.json"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["capsule.json", "untracked"]
 
 
 @pytest.mark.parametrize(

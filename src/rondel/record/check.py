@@ -1,0 +1,115 @@
+"""What a capsule from somewhere else may say: everything that becomes a path, a commit or an argument here.
+
+A capsule is data of whoever wrote it. Before a command acts on one, each text
+in it that would be used as a path, a revision or a word of a command line is
+held against a narrow form; what does not fit is refused, with its place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from rondel.errors import RecordError
+from rondel.record.folder import ID
+from rondel.record.snapshot import DIFF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rondel.record.capsule import Capsule
+
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MOST_STAGES = 10_000
+LARGEST_NUMBER = 1e12
+
+
+def inside(path: str) -> bool:
+    """Whether ``path`` is a plain relative path that stays in its folder, outside of ``.git``."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and not path.startswith(("/", "-"))
+        and "\\" not in path
+        and not _CONTROL.search(path)
+        and ".." not in parts
+        and not any(part.lower() in {".git", ".git."} or part.lower().startswith("git~") for part in parts)
+        and len(path) <= 4096
+        and all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in parts)
+    )
+
+
+def check(capsule: Capsule, place: str) -> Capsule:
+    """The same capsule. Raises RecordError for one that must not be acted on, with all of its faults."""
+    faults = list(_faults(capsule))
+    if faults:
+        more = f"\nand {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise RecordError(
+            "the capsule says what no run of Rondel's would",
+            why="\n".join(faults[:10]) + more,
+            hint="nothing of it was used; do not trust where it came from",
+            place=place,
+        )
+    return capsule
+
+
+def _faults(capsule: Capsule) -> Iterator[str]:
+    git = capsule.git
+    if not ID.fullmatch(capsule.id):
+        yield f"id: {_shown(capsule.id)} is no run's ID"
+    if not inside(capsule.file) or not capsule.file.endswith(".py"):
+        yield f"file: {_shown(capsule.file)} is no Python file of the project"
+    if git.commit is not None and not _COMMIT.fullmatch(git.commit):
+        yield f"git.commit: {_shown(git.commit)} is no commit's hash"
+    if git.diff not in {"", DIFF}:
+        yield f"git.diff: {_shown(git.diff)} is not {DIFF}"
+    if git.prefix and not inside(git.prefix):
+        yield f"git.prefix: {_shown(git.prefix)} leaves the repository"
+    for path, digest in git.untracked.items():
+        if not inside(path):
+            yield f"git.untracked: {_shown(path)} leaves the project"
+        if not _SHA256.fullmatch(digest):
+            yield f"git.untracked: {_shown(digest)} is no sha256"
+    for kind, names in (("environment", capsule.environment), ("secrets", capsule.secrets)):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                yield f"{kind}: {_shown(name)} is no variable's name"
+    for name, value in capsule.environment.items():
+        if "\0" in value:
+            yield f"environment: the value of {name} holds a NUL"
+    for name in (*capsule.targets, *(record.name for record in capsule.stages)):
+        if not name or name.startswith("-") or _CONTROL.search(name) or len(name) > 512:
+            yield f"stages: {_shown(name)} is no stage's name"
+    for name, value in capsule.overrides.items():
+        if not name or name.startswith("-") or "=" in name or _CONTROL.search(name + value):
+            yield f"overrides: {_shown(name)} is no parameter's name"
+    yield from _stage_faults(capsule)
+
+
+def _stage_faults(capsule: Capsule) -> Iterator[str]:
+    names = [record.name for record in capsule.stages]
+    if len(names) > MOST_STAGES:
+        yield f"stages: {len(names)} of them"
+    if len(set(names)) != len(names):
+        yield "stages: two have the same name"
+    numbers = [("seconds", capsule.seconds)]
+    for record in capsule.stages:
+        where = f"stage {_shown(record.name)}"
+        numbers += [(f"{where}.seconds", record.seconds), (f"{where}.attempts", record.attempts)]
+        if record.log is not None and not (inside(record.log) and record.log.startswith("logs/")):
+            yield f"{where}: log {_shown(record.log)} leaves the run's folder"
+        for path in (*record.inputs, *record.outputs):
+            if _CONTROL.search(path):
+                yield f"{where}: {_shown(path)} is no path"
+    for place, number in numbers:
+        if not math.isfinite(number) or not 0 <= number <= LARGEST_NUMBER:
+            yield f"{place}: {number} is no time"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "…")

@@ -50,9 +50,9 @@ def _regions(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | N
     from rondel.data import load_project
     from rondel.pipeline import load_pipeline
     from rondel.settings import load_settings
+    from rondel.settings.ci import load_ci_options
     from rondel.wrappers import jobs_of
     from rondel.wrappers.changes import changes_of
-    from rondel.wrappers.options import load_ci_options
 
     options = load_ci_options(root)
     settings = load_settings(root, {}, {})

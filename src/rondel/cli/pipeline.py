@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
 from rondel.cli.run import engine_environment
+from rondel.cli.surface import Surface, open_surface
 from rondel.errors import RondelError
 from rondel.pipeline import Selection, make_plan
 from rondel.settings import find_root, load_settings
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
 
 def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
     """Run ``pipeline`` as ``argv`` says; the exit code of the process."""
+    surface = Surface()
     try:
-        return _main(pipeline, argv)
+        surface = open_surface(_root(pipeline), os.environ)
+        return _main(pipeline, argv, surface)
     except RondelError as error:
+        surface.refused(error)
         show_error(error)
         return error.exit_code
     except KeyboardInterrupt:
@@ -39,12 +43,17 @@ def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
         # Whoever read our output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    finally:
+        surface.close()
 
 
-def _main(pipeline: Pipeline, argv: Sequence[str]) -> int:
+def _root(pipeline: Pipeline) -> Path:
+    return find_root(Path(pipeline.place.file).parent if Path(pipeline.place.file).exists() else Path.cwd())
+
+
+def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
     arguments = parse(argv, program=_program(pipeline))
-    root = find_root(Path(pipeline.place.file).parent if Path(pipeline.place.file).exists() else Path.cwd())
-    settings = load_settings(root, arguments.flags, os.environ)
+    settings = surface.restrict(load_settings(_root(pipeline), arguments.flags, os.environ), os.environ)
     stages = pipeline.stages()
     if settings.list_stages:
         from rondel.reports.plan import show_stages
@@ -53,7 +62,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str]) -> int:
         return 0
     selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
     plan = make_plan(stages, selection)
-    return _run(pipeline, plan, settings, argv)
+    return _run(pipeline, plan, settings, argv, surface)
 
 
 def _program(pipeline: Pipeline) -> str:
@@ -64,7 +73,7 @@ def _program(pipeline: Pipeline) -> str:
         return f"python {file}"
 
 
-def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]) -> int:
+def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str], surface: Surface) -> int:
     from rondel.runner.check import check_uses, dvc_names, parse_overrides
     from rondel.runner.decide import forecast
     from rondel.runner.disk import DiskProject
@@ -80,9 +89,7 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         decisions = {name: decision for name, (decision, _) in expected.items()}
         print("\n".join(show_plan(plan, decisions, project, overrides, settings)))
         return 0
-    from rondel.reports.console import make_console
-
-    console = make_console(verbose=settings.verbose, quiet=settings.quiet, ci=settings.ci)
+    console = surface.console(settings)
     request = Request(
         pipeline=pipeline.name or settings.name,
         file=_relative(pipeline.place.file, settings.root),
@@ -103,9 +110,11 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         from rondel.reports.verdicts import write_reports
 
         write_reports(result.capsule, result.folder.path)
+    result = surface.finish(result, settings)
     console.finish(result.capsule, _shown(result.folder.path))
     if result.error is not None:
         _explain(result, request)
+    surface.last_words(result)
     return result.exit_code
 
 

@@ -1,4 +1,4 @@
-"""Verdicts as JUnit XML, which GitLab and Jenkins show as tests: one test case a rule."""
+"""Stages and verdicts as JUnit XML, which GitLab and Jenkins show as tests: a case a stage, a case a rule."""
 
 from __future__ import annotations
 
@@ -7,21 +7,65 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rondel.gates import RuleResult, Verdict
+    from rondel.record import StageRecord
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_junit(verdicts: Mapping[str, Verdict]) -> str:
-    """The report for these verdicts, by stage. A gate without rules is one failed case if it failed."""
-    root = ET.Element("testsuites", name="rondel gates")
+def render_junit(verdicts: Mapping[str, Verdict], stages: Sequence[StageRecord] = ()) -> str:
+    """The report for these verdicts, by stage. A gate without rules is one failed case if it failed.
+
+    With ``stages``, a suite of what became of each stage stands before them.
+    """
+    root = ET.Element("testsuites", name="rondel")
+    if stages:
+        _stages(root, stages)
     for stage, verdict in verdicts.items():
         _suite(root, stage, verdict)
     ET.indent(root)
     body = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+
+
+def render_error(what: str) -> str:
+    """The report of a run that could not start: one test that has an error."""
+    root = ET.Element("testsuites", name="rondel")
+    suite = ET.SubElement(root, "testsuite", name="run", tests="1", failures="0", errors="1", skipped="0")
+    case = ET.SubElement(suite, "testcase", classname="run", name="start", time="0")
+    first, *_ = what.splitlines() or [""]
+    ET.SubElement(case, "error", message=_clean(first)).text = _clean(what)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _stages(root: ET.Element, stages: Sequence[StageRecord]) -> None:
+    states = [record.state for record in stages]
+    suite = ET.SubElement(
+        root,
+        "testsuite",
+        name="stages",
+        tests=str(len(stages)),
+        failures=str(states.count("failed")),
+        errors=str(states.count("cancelled")),
+        skipped=str(states.count("skipped")),
+        time=f"{sum(record.seconds for record in stages):.3f}",
+    )
+    for record in stages:
+        time = f"{record.seconds:.3f}"
+        case = ET.SubElement(suite, "testcase", classname="stage", name=_clean(record.name), time=time)
+        text = _clean(record.error or record.reason or record.state)
+        match record.state:
+            case "failed":
+                first, *_ = text.splitlines() or [""]
+                ET.SubElement(case, "failure", message=first, type="StageFailed").text = text
+            case "cancelled":
+                ET.SubElement(case, "error", message="cancelled").text = text
+            case "skipped":
+                ET.SubElement(case, "skipped", message=text)
+            case _:
+                ET.SubElement(case, "system-out").text = f"{record.state}: {text}"
 
 
 def _suite(root: ET.Element, stage: str, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts as OpenMetrics text, for GitLab's metrics reports and any Prometheus scraper.
+"""Verdicts and stages as OpenMetrics text, for GitLab's metrics reports and any Prometheus scraper.
 
 https://prometheus.io/docs/specs/om/open_metrics_spec/
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rondel.gates import Verdict
+    from rondel.record import StageRecord
 
 _FAMILIES = (
     ("rondel_gate_passed", "Whether the gate is passed (1) or not (0)."),
@@ -20,9 +21,12 @@ _FAMILIES = (
 )
 
 
-def render_openmetrics(verdicts: Mapping[str, Verdict]) -> str:
-    """The exposition of these verdicts, by stage; ends with ``# EOF`` as the format wants it."""
-    lines = []
+def render_openmetrics(verdicts: Mapping[str, Verdict], stages: Sequence[StageRecord] = ()) -> str:
+    """The exposition of these verdicts, by stage; ends with ``# EOF`` as the format wants it.
+
+    With ``stages``, their times and metrics are in it, too.
+    """
+    lines = _stages(stages) if stages else []
     for family, help_ in _FAMILIES:
         lines += [f"# TYPE {family} gauge", f"# HELP {family} {help_}"]
         for stage, verdict in verdicts.items():
@@ -32,6 +36,28 @@ def render_openmetrics(verdicts: Mapping[str, Verdict]) -> str:
                 for own, value in _samples(family, verdict)
             ]
     return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+def _stages(stages: Sequence[StageRecord]) -> list[str]:
+    lines = [
+        "# TYPE rondel_stage_seconds gauge",
+        "# UNIT rondel_stage_seconds seconds",
+        "# HELP rondel_stage_seconds What the stage took, in wall time.",
+    ]
+    lines += [
+        f"rondel_stage_seconds{_labels({'stage': record.name})} {record.seconds:.17g}"
+        for record in stages
+        if record.state in TIMED
+    ]
+    lines += [
+        "# TYPE rondel_stage_metric gauge",
+        "# HELP rondel_stage_metric A metric that the stage wrote.",
+    ]
+    return lines + [
+        f"rondel_stage_metric{_labels({'stage': record.name, 'metric': name})} {value:.17g}"
+        for record in stages
+        for name, value in sorted(record.metrics.items())
+    ]
 
 
 def _samples(family: str, verdict: Verdict) -> Iterator[tuple[dict[str, str], float]]:

@@ -116,6 +116,14 @@ class Settings:
         env="RONDEL_PUSH",
         key="push",
     )
+    commit: bool = _option(
+        "flag",
+        "after success, commit dvc.lock, *.dvc and metrics to the branch, data pushed first",
+        False,
+        flags=("--commit",),
+        env="RONDEL_COMMIT",
+        repeats=False,
+    )
     approve_by: str | None = _option(
         "text",
         "approve the stages of this run that need it, in this name",

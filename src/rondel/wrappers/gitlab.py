@@ -14,8 +14,8 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rondel.settings.ci import CiOptions
     from rondel.wrappers.jobs import Job
-    from rondel.wrappers.options import CiOptions
 
 REPORTS = ".rondel/reports"
 BY_HAND = "$CI_PIPELINE_SOURCE =~ /^(web|trigger|api|pipeline|schedule)$/"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rondel.settings.ci import CiOptions
     from rondel.wrappers.jobs import Job
-    from rondel.wrappers.options import CiOptions
 
 REPORTS = ".rondel/reports"
 

@@ -11,8 +11,8 @@ from rondel.wrappers.regions import marked
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rondel.settings.ci import CiOptions
     from rondel.wrappers.jobs import Job
-    from rondel.wrappers.options import CiOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

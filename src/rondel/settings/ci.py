@@ -20,13 +20,25 @@ class CiOptions:
     the CI system's variable or a reference; empty for runners that have all
     they need. ``layout``: one job, or one for each stage. ``keep_days``: how
     long reports and capsules are kept. ``schedule``: a cron line for Jenkins
-    (GitLab keeps its schedules outside of the file).
+    (GitLab keeps its schedules outside of the file). ``workflow``: whether the
+    GitLab file says that a merge request's branch has one pipeline, not two.
+    ``lock``: Jenkins' Lockable Resources plugin keeps two deployments apart,
+    also those of different branches.
+
+    ``commit_message`` (with ``{stages}``, ``{run}``, ``{pipeline}``),
+    ``commit_author`` (``Name <address>``; empty: who started the job) and
+    ``commit_skip_ci`` are for ``--commit``.
     """
 
     image: str = "$RONDEL_RUNNER_IMAGE"
     layout: Literal["single", "stages"] = "single"
     keep_days: int = 30
     schedule: str = "H 4 * * *"
+    workflow: bool = True
+    lock: bool = False
+    commit_message: str = "Update results of {stages}"
+    commit_author: str = ""
+    commit_skip_ci: bool = True
 
 
 def load_ci_options(root: Path) -> CiOptions:
@@ -41,8 +53,8 @@ def load_ci_options(root: Path) -> CiOptions:
         place = f"pyproject.toml: tool.rondel.ci.{key}"
         if key not in known:
             raise ConfigurationError("there is no such option", hint=did_you_mean(key, known), place=place)
-        expected = int if known[key].name == "keep_days" else str
-        if not isinstance(value, expected) or isinstance(value, bool):
+        expected = type(known[key].default)
+        if type(value) is not expected:
             raise ConfigurationError(f"expected {expected.__name__}, found {value!r}", place=place)
         values[known[key].name] = value
     if values.get("layout", "single") not in {"single", "stages"}:
@@ -51,4 +63,12 @@ def load_ci_options(root: Path) -> CiOptions:
             hint="single or stages",
             place="pyproject.toml: tool.rondel.ci.layout",
         )
+    try:
+        values.get("commit_message", "").format(stages="", run="", pipeline="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(
+            f"the message has a placeholder that there is not: {error}",
+            hint="{stages}, {run} and {pipeline}",
+            place="pyproject.toml: tool.rondel.ci.commit-message",
+        ) from None
     return CiOptions(**values)

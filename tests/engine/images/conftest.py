@@ -1,4 +1,4 @@
-"""A session of the engine over a store of the tests' own, and a real registry on loopback."""
+"""A real registry on loopback, and skopeo."""
 
 from __future__ import annotations
 
@@ -8,76 +8,12 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
-from rondel.engine.server.launcher import Session
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@dataclass
-class Queries:
-    """Sends queries to a session and answers their data."""
-
-    session: Session
-
-    def raw(self, query: str) -> dict[str, Any]:
-        reply = httpx.post(
-            f"http://127.0.0.1:{self.session.port}/query", json={"query": query},
-            auth=(self.session.token, ""), timeout=600, trust_env=False,
-        )  # fmt: skip
-        answer: dict[str, Any] = reply.json()
-        return answer
-
-    def __call__(self, query: str) -> Any:
-        answer = self.raw(query)
-        assert "errors" not in answer, answer["errors"]
-        value = answer["data"]
-        while isinstance(value, dict) and len(value) == 1:
-            value = next(iter(value.values()))
-        return value
-
-    def error(self, query: str) -> dict[str, Any]:
-        answer = self.raw(query)
-        assert answer.get("errors"), answer
-        first: dict[str, Any] = answer["errors"][0]
-        return first
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("engine")
-
-
-Start = Callable[..., Queries]
-
-
-@pytest.fixture
-def start(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start a session; ``store`` names another store than the shared one, ``environ`` adds variables."""
-    opened: list[Session] = []
-
-    def make(store: Path | None = None, **environ: str) -> Queries:
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        session = Session.open(store=store or home)
-        opened.append(session)
-        return Queries(session)
-
-    yield make
-    for session in opened:
-        session.close()
-
-
-@pytest.fixture
-def query(start: Start) -> Queries:
-    return start()
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from rondel.engine.images.model import sha256
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.images.conftest import Queries, Start
+    from tests.engine.conftest import Queries, Start
 
 Build = Callable[..., Any]
 

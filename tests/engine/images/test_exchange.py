@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.engine.images.conftest import Queries, Start
+    from tests.engine.conftest import Queries, Start
 
 SMALL = (
     'container{withNewFile(path:"/bin/tool",contents:"tool",permissions:493){withNewFile(path:"/etc/n",contents:"%s")'

@@ -17,6 +17,9 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONG_TEXT = 4096
+_FORGOTTEN = "unknown ID: the value it stands for is not in this store (any more)"
+
 
 class Calls:
     """The objects of one session and how they are made."""
@@ -136,24 +139,36 @@ class Calls:
         """The object's ID; from now on the object can be had by it, in other sessions as well."""
         self.objects.setdefault(obj.call.digest, obj)
         if obj.call.digest not in self._kept:
+            documents = self._documents(obj.call)
             with self.session.store.index.transaction():
-                self._keep(obj.call)
+                for digest, document in documents.items():
+                    self.session.store.index.put("call", digest, document)
+            self._kept |= documents.keys()
         return obj.id
 
-    def _keep(self, last: Call) -> None:
-        """Write down a chain of calls, as far as it is not written yet."""
+    def _documents(self, last: Call) -> dict[str, dict[str, Any]]:
+        """A chain of calls to be written down, as far as it is not yet; long texts become blobs."""
+        found: dict[str, dict[str, Any]] = {}
         waiting = [last]
         while waiting:
             call = waiting.pop()
-            if call.digest in self._kept:
+            if call.digest in self._kept or call.digest in found:
                 continue
-            self._kept.add(call.digest)
-            document = {"f": call.field, "a": call.args, "i": call.index}
+            arguments = {name: self._put_away(value) for name, value in call.args.items()}
+            found[call.digest] = document = {"f": call.field, "a": arguments, "i": call.index}
             if call.receiver is not None:
                 document["r"] = call.receiver.digest
                 waiting.append(call.receiver)
             waiting.extend(call.parents)
-            self.session.store.index.put("call", call.digest, document)
+        return found
+
+    def _put_away(self, value: Any) -> Any:
+        """An argument as it is written down."""
+        if isinstance(value, list):
+            return [self._put_away(item) for item in value]
+        if not isinstance(value, str) or len(value) < _LONG_TEXT:
+            return value
+        return {"#": self.session.store.blobs.put(value.encode("utf-8", "surrogatepass"))}
 
     async def load(self, identifier: str) -> Obj:
         """The object of an ID, of this session or another one of the same store."""
@@ -174,7 +189,7 @@ class Calls:
         while current is not None and current not in self.objects:
             document = self.session.store.index.get("call", current)
             if document is None:
-                raise EngineError("unknown ID: the value it stands for is not in this store (any more)")
+                raise EngineError(_FORGOTTEN)
             chain.append(document)
             current = document.get("r")
         obj = self.objects[current or ROOT.call.digest]
@@ -195,6 +210,10 @@ class Calls:
     async def _from_id(self, value: Any) -> Any:
         if isinstance(value, dict) and set(value) == {"@"}:
             return self.objects.get(value["@"]) or await self._replay(value["@"])
+        if isinstance(value, dict) and set(value) == {"#"}:
+            if not self.session.store.blobs.has(value["#"]):
+                raise EngineError(_FORGOTTEN)
+            return self.session.store.blobs.read(value["#"]).decode("utf-8", "surrogatepass")
         if isinstance(value, list):
             return [await self._from_id(item) for item in value]
         return value

@@ -71,7 +71,7 @@ def _list(number: int) -> int:
 
 def _row(capsule: Capsule, *, killed: bool) -> tuple[str, ...]:
     failed = [record.name for record in capsule.stages if record.state in {"failed", "cancelled", "running"}]
-    ran = [record.name for record in capsule.stages if record.state == "ran"]
+    ran = [record.name for record in capsule.stages if record.state in {"ran", "restored"}]
     measured = [record for record in capsule.stages if record.metrics]
     stage = failed[0] if failed else ran[-1] if ran else "all cached"
     branch = (capsule.git.branch or (capsule.git.commit or "")[:8]) + ("*" if capsule.git.dirty else "")

@@ -150,8 +150,14 @@ class StageContext(Registering):
             code = (result or {}).get("command_code") or (result or {}).get("code") or 1
             self._recorder.command(shown, exit_code=int(code), seconds=seconds)
             raise failure(command, result, lines, self._ground.remote.shown)
-        self._recorder.command(shown, exit_code=0, seconds=seconds)
-        return self._finish_dvc(prepared, result)
+        done = outcome(command, result)
+        self._recorder.command(
+            shown, exit_code=0, seconds=seconds, outcome="ran" if result.get("ran") else done.state
+        )
+        self._finish_dvc(prepared)
+        took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in done.seconds.items())
+        self._recorder.step(f"dvc stage {command.stage}: {done.state} ({took})")
+        return done
 
     async def gate(
         self,
@@ -357,7 +363,7 @@ class StageContext(Registering):
         self._container = executed
         return self._recorder.redact(log).splitlines()[-30:]
 
-    def _finish_dvc(self, prepared: _DvcRun, result: Mapping[str, Any]) -> DvcOutcome:
+    def _finish_dvc(self, prepared: _DvcRun) -> None:
         from rondel.data.inputs import entry_outs
         from rondel.data.yamlfile import parse_yaml
         from rondel.gates import read_metrics
@@ -377,10 +383,6 @@ class StageContext(Registering):
             for out in stage.outs:
                 if out.kind == "metric":
                     self._recorder.metrics(dict(read_metrics(files / out.path, shown=out.path).values))
-        done = outcome(prepared.command, result)
-        took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in done.seconds.items())
-        self._recorder.step(f"dvc stage {prepared.command.stage}: {done.state} ({took})")
-        return done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

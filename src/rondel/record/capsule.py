@@ -14,7 +14,7 @@ from typing import Any, Literal
 SCHEMA_VERSION = 1
 
 RunState = Literal["running", "succeeded", "failed", "interrupted"]
-StageState = Literal["pending", "running", "ran", "cached", "failed", "skipped", "cancelled"]
+StageState = Literal["pending", "running", "ran", "restored", "cached", "failed", "skipped", "cancelled"]
 Outcome = StageState
 
 
@@ -106,11 +106,16 @@ class MlflowRun:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandRecord:
-    """A command that ran in a container. ``exit_code`` is None while it runs or if it never ended."""
+    """A command that ran in a container. ``exit_code`` is None while it runs or if it never ended.
+
+    ``outcome`` tells of a DVC stage whether its command ``ran``, or DVC
+    ``restored`` what the same inputs made before, or found it ``unchanged``.
+    """
 
     args: list[str]
     exit_code: int | None = None
     seconds: float | None = None
+    outcome: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +131,10 @@ class UseRecord:
 class VerdictRecord:
     """A gate's verdict: each rule with what it was compared with.
 
-    ``source`` is where the metrics came from.
+    ``source`` is where the metrics came from. ``evaluation`` is what they were
+    measured with: data, code, parameters, command and image, each with a hash;
+    a champion that was measured with something else (``champion_measured``) is
+    not comparable.
     """
 
     passed: bool
@@ -136,6 +144,9 @@ class VerdictRecord:
     rules: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     champion_metrics: dict[str, float] = field(default_factory=dict)
+    champion_measured: str = ""
+    champion_note: str = ""
+    evaluation: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +160,9 @@ class KeyRecord:
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
     """What became of one stage. Times are ISO 8601 in UTC, ``seconds`` is wall time.
+
+    A stage that ``ran`` did so; ``restored`` had its container, but DVC knew
+    the results; ``cached`` had none, because its last success still holds.
 
     ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``;
     ``log`` is the log's path relative to the run's folder.

@@ -92,11 +92,16 @@ class StageRecorder:
         self.change(uses=[*self.record.uses, UseRecord(kind=kind, name=name, details=dict(details or {}))])
 
     def command(
-        self, args: Iterable[str], *, exit_code: int | None = None, seconds: float | None = None
+        self,
+        args: Iterable[str],
+        *,
+        exit_code: int | None = None,
+        seconds: float | None = None,
+        outcome: str = "",
     ) -> None:
         """Record a command's outcome; ``args`` as a person would type them, without secrets."""
         args = [self.redact(arg) for arg in args]
-        command = CommandRecord(args=args, exit_code=exit_code, seconds=seconds)
+        command = CommandRecord(args=args, exit_code=exit_code, seconds=seconds, outcome=outcome)
         commands = list(self.record.commands)
         if commands and commands[-1].args == args and commands[-1].exit_code is None:
             commands[-1] = command

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from rondel.reports.table import COLOURS, duration, paint, summary
+from rondel.reports.table import COLOURS, TIMED, duration, paint, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from rondel.record import Capsule, StageRecord
 
-MARKS = {"running": "▸", "ran": "✓", "cached": "=", "failed": "✗", "skipped": "-", "cancelled": "-"}
+MARKS = {
+    "running": "▸",
+    "ran": "✓",
+    "restored": "✓",
+    "cached": "=",
+    "failed": "✗",
+    "skipped": "-",
+    "cancelled": "-",
+}
 
 
 class PlainConsole:
@@ -85,8 +93,9 @@ def state_line(record: StageRecord, *, colour: bool) -> str:
     if record.state == "running":
         return f"{mark} {record.name}: {record.reason}" if record.reason else f"{mark} {record.name}"
     text = f"{mark} {record.name} {record.state}"
-    if record.state in {"ran", "failed", "cancelled"}:
-        return f"{text} {'in' if record.state == 'ran' else 'after'} {duration(record.seconds)}"
+    if record.state in TIMED:
+        done = record.state in {"ran", "restored"}
+        return f"{text} {'in' if done else 'after'} {duration(record.seconds)}"
     return f"{text}: {record.reason}" if record.reason else text
 
 

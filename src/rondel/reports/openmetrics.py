@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.reports.table import TIMED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 

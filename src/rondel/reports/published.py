@@ -13,7 +13,7 @@ from rondel.record.folder import write_atomically
 from rondel.reports.junit import render_error, render_junit
 from rondel.reports.markdown import render_markdown
 from rondel.reports.openmetrics import render_openmetrics
-from rondel.reports.table import duration, key_metrics
+from rondel.reports.table import TIMED, duration, key_metrics
 from rondel.reports.verdicts import verdicts_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,19 @@ if TYPE_CHECKING:
 
     from rondel.record import Capsule, StageRecord
 
-COLOURS = {"ran": "32", "cached": "36", "failed": "31;1", "skipped": "33", "cancelled": "33", "running": "34"}
+COLOURS = {
+    "ran": "32",
+    "restored": "36",
+    "cached": "36",
+    "failed": "31;1",
+    "skipped": "33",
+    "cancelled": "33",
+    "running": "34",
+}
 SHOWN_METRICS = 3
+
+TIMED = frozenset({"ran", "restored", "failed", "cancelled"})
+"""The states of stages that took time worth telling."""
 
 
 def paint(text: str, code: str, *, colour: bool) -> str:
@@ -61,7 +72,7 @@ def summary(capsule: Capsule, *, colour: bool = False) -> list[str]:
 
 
 def _row(record: StageRecord) -> tuple[str, str, str, str, str]:
-    ran = record.state in {"ran", "failed", "cancelled"}
+    ran = record.state in TIMED
     return (
         record.name,
         record.state,

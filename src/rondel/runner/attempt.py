@@ -16,6 +16,7 @@ from rondel.errors import (
     StageFailed,
     TrackingUnavailable,
 )
+from rondel.runner.success import settled_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +98,8 @@ async def _attempt(
 def _ended(recorder: StageRecorder, state: str) -> Any:
     from dataclasses import replace
 
+    if state == "ran":
+        state, _ = settled_as(recorder.record)
     return replace(recorder.record, state=state)  # type: ignore[arg-type]
 
 

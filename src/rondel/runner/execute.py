@@ -17,7 +17,7 @@ from rondel.runner.facts import processors
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
 from rondel.runner.signals import run_interruptibly
-from rondel.runner.success import note_cached, remember_success
+from rondel.runner.success import SUCCEEDED, note_cached, remember_success, settled_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ class Execution:
             self._done[planned.name].set()
 
     def _succeeded(self, name: str) -> bool:
-        return self.journal.record(name).state in {"ran", "cached"}
+        return self.journal.record(name).state in SUCCEEDED
 
     async def _run(self, services: Services, planned: PlannedStage) -> None:
         name, stage = planned.name, planned.stage
@@ -126,7 +126,8 @@ class Execution:
         seconds = round(anyio.current_time() - began, 3)
         cancelled = anyio.get_cancelled_exc_class()
         if raised is None:
-            self.journal.border(name, state="ran", finished=now(), seconds=seconds, error=None)
+            state, reason = settled_as(recorder.record)
+            self.journal.border(name, state=state, reason=reason, finished=now(), seconds=seconds, error=None)
             await anyio.to_thread.run_sync(self.project.changed)
             await anyio.to_thread.run_sync(remember_success, self, stage, overrides)
         elif isinstance(raised, cancelled):

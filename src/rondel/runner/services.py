@@ -22,16 +22,26 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
     from rondel.tracking import RunHandle
 
-STATUS = {"ran": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+STATUS = {"ran": "FINISHED", "restored": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
 class RunServices:
     """Engine, tracking and ground of one run; see :func:`services_on`."""
 
-    def __init__(self, ground: Ground, engine: Engine, tree: RunTree, journal: Journal, uri: str) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        engine: Engine,
+        tree: RunTree,
+        journal: Journal,
+        *,
+        client: TrackingClient,
+        uri: str,
+    ) -> None:
         self.ground = ground
         self.engine = engine
         self._tree = tree
+        self._mlflow = client
         self._journal = journal
         self._uri = uri
         self._open: dict[str, RunHandle] = {}
@@ -51,6 +61,9 @@ class RunServices:
         if handle is not None:
             status: Any = STATUS.get(record.state, "FAILED")
             tags, files = _verdicts(record)
+            if record.state == "restored":
+                # The command that would have logged them did not run.
+                await self._mlflow.log(handle.run_id, metrics=record.metrics, params=record.parameters)
             await self._tree.end(
                 handle,
                 status,
@@ -124,7 +137,7 @@ def services_on(
             )
             engine = Engine(kind=choice.kind, version=version)
             try:
-                yield RunServices(ground, engine, tree, journal, tracking.uri)
+                yield RunServices(ground, engine, tree, journal, client=mlflow, uri=tracking.uri)
             finally:
                 await _close(tree, journal)
 

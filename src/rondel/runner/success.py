@@ -13,9 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rondel.pipeline import Stage
+    from rondel.record import StageRecord
+    from rondel.record.capsule import StageState
     from rondel.runner.execute import Execution
     from rondel.runner.journal import Journal
     from rondel.runner.keys import Decision
+
+
+SUCCEEDED = frozenset({"ran", "restored", "cached"})
+"""The states of a stage that is done, so that others may stand on it."""
+
+
+def settled_as(record: StageRecord) -> tuple[StageState, str]:
+    """The state of a stage that succeeded, and why it is that.
+
+    Where DVC had the results of every command, from its run-cache or in place,
+    nothing ran; what else a stage does in a container (``sh``, ``mlflow``, raw
+    Dagger) always runs.
+    """
+    outcomes = {command.outcome for command in record.commands}
+    known = outcomes and outcomes <= {"restored", "unchanged"}
+    if not known or record.kind != "pure" or any(use.kind not in {"dvc", "gate"} for use in record.uses):
+        return "ran", record.reason
+    did = "restored what they made before" if "restored" in outcomes else "found nothing to do"
+    return "restored", f"{record.reason}; DVC {did}" if record.reason else f"DVC {did}"
 
 
 def note_cached(

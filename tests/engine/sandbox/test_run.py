@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rondel.engine import namespace
-from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, SecretMount
+from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, SecretMount, switch
 from rondel.engine.store import Snapshot, Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
@@ -204,6 +204,20 @@ async def test_users_by_name_number_and_group(run):
     assert (await run(*sh(script), user="nobody")).stdout.data == b"65534\n65534\n/nonexistent\n"
     assert (await run(*sh(script), user="1234")).stdout.data == b"1234\n0\n/\n"
     assert (await run(*sh(script), user="1234:5678")).stdout.data == b"1234\n5678\n/\n"
+
+
+async def test_without_setpriv_python_changes_the_user(run, base, identity, monkeypatch):
+    if identity.mode is namespace.Mode.SINGLE:
+        return  # the user's namespace does it there: there is no such tool
+    monkeypatch.setattr(switch.shutil, "which", lambda *_, **__: None)
+    script = "id -u; id -g; id -G; grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status | grep -c '[1-9a-f]$'; echo $0 $1 $LANG"
+    done = await run("sh", "-c", script, "zero", "one", user="1234:5678", env={"LANG": "C", "PYTHONHOME": "/x"})
+    assert done.stdout.data == b"1234\n5678\n5678\n0\nzero one C\n"
+    done = await run("id", "-G", user="nobody")
+    assert done.stdout.data == b"65534\n"
+    again = await run("sh", "-c", "printf '#!/nowhere\\n' > /tmp/p; chmod 755 /tmp/p", user="nobody")
+    failed = await run("/tmp/p", user="nobody", root=again.snapshot)
+    assert failed.stderr.data == b"fork/exec /tmp/p: no such file or directory"
 
 
 async def test_a_user_has_no_capabilities_and_owns_what_he_makes(run, store, identity):

@@ -33,6 +33,8 @@ CAPABILITIES = (
 
 TOOLS = "/dev/.rondel"
 """Where a container finds what switches the user. In /dev, which is never part of a layer."""
+SETPRIV: tuple[str, ...] = (f"{TOOLS}/setpriv",)
+"""How the program that changes the user is started, after its loader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Plan:
     cwd: str
     hostname: str
     user: User = ROOT
+    switch: tuple[str, ...] = SETPRIV
     nested_user: bool = False
     private_network: bool = False
     init: bool = True
@@ -139,7 +142,7 @@ def command_line(plan: Plan) -> list[str]:
         f"{TOOLS}/loader",
         "--library-path",
         TOOLS,
-        f"{TOOLS}/setpriv",
+        *plan.switch,
         f"--reuid={plan.user.uid}",
         f"--regid={plan.user.gid}",
         f"--groups={groups}" if groups else "--clear-groups",

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.bwrap import TOOLS, Bind, Memory, Piece, Plan
+from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Memory, Piece, Plan
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
 from rondel.engine.sandbox.overlays import CopiedFile, Layered
 from rondel.engine.sandbox.spec import (
@@ -34,6 +34,8 @@ from rondel.engine.store.paths import clean, join
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from rondel.engine.sandbox.switch import Tools
 
 _OPTIONS_PAGE = 3800  # bytes of the kernel's one page for mount options that we use
 _OLD_ROOT = len("/oldroot:")
@@ -75,7 +77,7 @@ class Machine:
     hosts: Callable[[ExecSpec], Path]
     resolver: Path | None
     secrets: Callable[[], Path]
-    tools: Callable[[], Path]
+    tools: Callable[[], Tools]
     one_id: bool
 
 
@@ -116,8 +118,11 @@ class Preparation:
             if not spec.init and command.text.startswith("exec:"):
                 return NotStarted(f"runc run failed: unable to start container process: {command.text}")
             return command
+        switch = SETPRIV
         if not user.is_root and not self.machine.one_id:
-            self.pieces.append(Bind(TOOLS, str(self.machine.tools())))
+            tools = self.machine.tools()
+            self.pieces.append(Bind(TOOLS, str(tools.folder)))
+            switch = tools.words
         plan = Plan(
             pieces=tuple(self._ordered()),
             command=command.path,
@@ -126,6 +131,7 @@ class Preparation:
             cwd=cwd,
             hostname=spec.hostname,
             user=user,
+            switch=switch,
             nested_user=self.machine.one_id,
             private_network=spec.network is Network.NONE,
             init=spec.init,

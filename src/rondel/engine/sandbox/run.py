@@ -27,7 +27,7 @@ from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
 from rondel.engine.sandbox.process import Container, Stream, memory_file, seal_descriptors, spawn
 from rondel.engine.sandbox.settle import settle
 from rondel.engine.sandbox.spec import ExecSpec, JoinNetwork, Outcome, SandboxError
-from rondel.engine.sandbox.switch import prepare_tools
+from rondel.engine.sandbox.switch import Tools, prepare_tools
 from rondel.engine.store import Output, Store
 
 Listener: TypeAlias = Callable[[str, bytes], None]
@@ -54,7 +54,7 @@ class Sandbox:
         self._home = store.new_path()
         self._home.mkdir(mode=0o755)
         self._secrets: Path | None = None
-        self._tools: Path | None = None
+        self._tools: Tools | None = None
         self._filter = self._written("seccomp", seccomp.program())
         resolver = Path("/etc/resolv.conf")
         self._machine = Machine(
@@ -62,7 +62,7 @@ class Sandbox:
             hosts=self._hosts_file,
             resolver=self._written("resolv.conf", resolver.read_bytes()) if resolver.exists() else None,
             secrets=self._secrets_folder,
-            tools=self._tools_folder,
+            tools=self._tools_of_host,
             one_id=who.mode is namespace.Mode.SINGLE,
         )
         self._hosts = Path("/etc/hosts").read_text("utf-8", "replace") if Path("/etc/hosts").exists() else ""
@@ -137,11 +137,9 @@ class Sandbox:
             self._secrets = folder
         return self._secrets
 
-    def _tools_folder(self) -> Path:
+    def _tools_of_host(self) -> Tools:
         if self._tools is None:
-            folder = self._home / "tools"
-            prepare_tools(folder)
-            self._tools = folder
+            self._tools = prepare_tools(self._home / "tools")
         return self._tools
 
     def _hosts_file(self, spec: ExecSpec) -> Path:

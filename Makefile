@@ -25,6 +25,7 @@ lint: .venv/setup/all
 	@$(WITH) ruff check .
 	@$(WITH) ruff format --check .
 	@$(WITH) lint-imports
+	@$(WITH) rondel ci check
 
 types: .venv/setup/all
 	@$(WITH) mypy

@@ -54,7 +54,7 @@ def plan_giveback(
             "--commit needs the data to be pushed, and --no-push forbids it",
             place=settings.sources.get("push", "--no-push"),
         )
-    ran = [record for record in capsule.stages if record.state == "ran"]
+    ran = [record for record in capsule.stages if record.state in {"ran", "restored"}]
     outputs = {path: digest for record in ran for path, digest in record.outputs.items()}
     names = ", ".join(record.name for record in ran) or "nothing"
     message = options.commit_message.format(stages=names, run=capsule.id, pipeline=capsule.pipeline)

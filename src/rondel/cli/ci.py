@@ -12,7 +12,7 @@ from rondel.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rondel.wrappers import Wrapper
+    from rondel.wrappers import Layout, Wrapper
 
 DRIFTED = 1
 
@@ -46,24 +46,39 @@ def main(argv: Sequence[str]) -> int:
     return act(root, regions)
 
 
-def _regions(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None) -> dict[str, str]:
+def _regions(
+    root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None
+) -> dict[str, tuple[str, ...]]:
+    from dataclasses import replace
+
     from rondel.data import load_project
+    from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
     from rondel.settings import load_settings
     from rondel.settings.ci import load_ci_options
     from rondel.wrappers import jobs_of
-    from rondel.wrappers.changes import changes_of
+    from rondel.wrappers.changes import changes_of, kept_of, results_of
 
-    options = load_ci_options(root)
     settings = load_settings(root, {}, {})
+    options = load_ci_options(root)
+    options = replace(options, secrets=tuple(dict.fromkeys((*settings.secrets, *options.secrets))))
     stages = load_pipeline(root / file).stages()
     project = load_project(root) if (root / "dvc.yaml").exists() else None
     changes = changes_of(stages, project, file=file, containerfile=settings.containerfile)
-    jobs = jobs_of(stages, changes, file=file, layout=layout or options.layout)  # type: ignore[arg-type]
-    return {wrapper.path: wrapper.region(jobs, options) for wrapper in wrappers}
+    remote = find_remote(root, {}, settings.remote).folder if project is not None else None
+    chosen: Layout = layout or options.layout  # type: ignore[assignment]
+    jobs = jobs_of(
+        stages, changes, file=file, layout=chosen, results=results_of(project), kept=kept_of(remote, root)
+    )
+    if chosen == "stages" and remote is not None and len(jobs) > 1:
+        print(
+            f"note: the DVC remote is the folder {remote}; jobs on other runners can't get data from it",
+            file=sys.stderr,
+        )
+    return {wrapper.path: wrapper.regions(jobs, options) for wrapper in wrappers}
 
 
-def _generate(root: Path, regions: dict[str, str]) -> int:
+def _generate(root: Path, regions: dict[str, tuple[str, ...]]) -> int:
     from rondel.wrappers import merge
 
     texts = {path: merge(_read(root / path), region, path) for path, region in regions.items()}
@@ -77,7 +92,7 @@ def _generate(root: Path, regions: dict[str, str]) -> int:
     return 0
 
 
-def _check(root: Path, regions: dict[str, str]) -> int:
+def _check(root: Path, regions: dict[str, tuple[str, ...]]) -> int:
     from rondel.wrappers import drift
 
     found = [drift(_read(root / path), region, path) for path, region in regions.items()]

@@ -20,7 +20,10 @@ class CiOptions:
     the CI system's variable or a reference; empty for runners that have all
     they need. ``layout``: one job, or one for each stage. ``keep_days``: how
     long reports and capsules are kept. ``schedule``: a cron line for Jenkins
-    (GitLab keeps its schedules outside of the file). ``workflow``: whether the
+    (GitLab keeps its schedules outside of the file). ``branch``: the one that
+    approvals are for, in Jenkins (GitLab knows its default branch). ``secrets``:
+    names of the variables that jobs get as secrets, besides those of the
+    option ``secrets``. ``workflow``: whether the
     GitLab file says that a merge request's branch has one pipeline, not two.
     ``lock``: Jenkins' Lockable Resources plugin keeps two deployments apart,
     also those of different branches.
@@ -34,6 +37,8 @@ class CiOptions:
     layout: Literal["single", "stages"] = "single"
     keep_days: int = 30
     schedule: str = "H 4 * * *"
+    branch: str = "main"
+    secrets: tuple[str, ...] = ()
     workflow: bool = True
     lock: bool = False
     commit_message: str = "Update results of {stages}"
@@ -54,8 +59,11 @@ def load_ci_options(root: Path) -> CiOptions:
         if key not in known:
             raise ConfigurationError("there is no such option", hint=did_you_mean(key, known), place=place)
         expected = type(known[key].default)
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            value = tuple(value)  # noqa: PLW2901
         if type(value) is not expected:
-            raise ConfigurationError(f"expected {expected.__name__}, found {value!r}", place=place)
+            word = "a list of texts" if expected is tuple else expected.__name__
+            raise ConfigurationError(f"expected {word}, found {value!r}", place=place)
         values[known[key].name] = value
     if values.get("layout", "single") not in {"single", "stages"}:
         raise ConfigurationError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from rondel.data import DvcProject, DvcStage
     from rondel.pipeline import Stage
@@ -32,6 +33,21 @@ def changes_of(
         else:
             found[stage.name] = tuple(sorted({*shared, *_dvc_paths(names, project)}))
     return found
+
+
+def results_of(project: DvcProject | None) -> tuple[str, ...]:
+    """The files that a run brings back to the working tree: lock files, and outputs that git keeps."""
+    if project is None:
+        return ()
+    locks = {f"{stage.file.rpartition('/')[0]}/dvc.lock".lstrip("/") for stage in project.stages.values()}
+    outs = {out.path for stage in project.stages.values() for out in stage.outs if not out.cached}
+    return tuple(sorted(locks | outs))
+
+
+def kept_of(remote: Path | None, root: Path) -> tuple[str, ...]:
+    """What speeds the next pipeline up: the memory of stages, and a DVC remote inside of the project."""
+    inside = remote is not None and remote.is_relative_to(root)
+    return (".rondel/stages/", *((f"{remote.relative_to(root).as_posix()}/",) if inside and remote else ()))
 
 
 def _dvc_paths(names: Sequence[str], project: DvcProject) -> set[str]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rondel.wrappers.jobs import levels_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,21 +22,24 @@ if TYPE_CHECKING:
 REPORTS = ".rondel/reports"
 BY_HAND = "$CI_PIPELINE_SOURCE =~ /^(web|trigger|api|pipeline|schedule)$/"
 SCHEDULE = '$CI_PIPELINE_SOURCE == "schedule"'
+ELSEWHERE = "$CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH"
+MERGE_REQUEST = '$CI_PIPELINE_SOURCE == "merge_request_event"'
 
 
-def render(jobs: Sequence[Job], options: CiOptions) -> str:
-    """The file's text: one job each, in stages by how far they are from the start."""
-    levels = _levels(jobs)
-    document: dict[str, Any] = {
+def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str]:
+    """The file's one region: one job each, in stages by how far they are from the start."""
+    levels = levels_of(jobs)
+    document: dict[str, Any] = {"workflow": _workflow()} if options.workflow else {}
+    document |= {
         "stages": list(dict.fromkeys(_stage(levels[job.name]) for job in jobs)),
-        ".rondel": _shared(options),
+        ".rondel": _shared(jobs, options),
     }
     document |= {job.name: _job(job, levels[job.name]) for job in jobs}
     parts = [
         yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
         for key, value in document.items()
     ]
-    return "\n".join(parts)
+    return ("\n".join([*_secrets(options), *parts]),)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -44,27 +49,48 @@ class _Dumper(yaml.SafeDumper):
         """The base class's way, never without indentation."""
         super().increase_indent(flow, False)
 
-
-def _levels(jobs: Sequence[Job]) -> dict[str, int]:
-    levels: dict[str, int] = {}
-    for job in jobs:
-        levels[job.name] = 1 + max((levels[need] for need in job.needs), default=0)
-    return levels
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        """No anchors: equal lists are written out."""
+        return True
 
 
 def _stage(level: int) -> str:
     return f"step-{level}"
 
 
-def _shared(options: CiOptions) -> dict[str, Any]:
+def _secrets(options: CiOptions) -> list[str]:
+    """Secrets have no place in the file; their names have, for who sets the project up."""
+    if not options.secrets:
+        return []
+    return [f"# Masked and protected variables of the project: {', '.join(options.secrets)}"]
+
+
+def _workflow() -> dict[str, Any]:
+    """A branch with an open merge request has that one's pipelines, not its own besides."""
+    return {
+        "rules": [
+            {"if": MERGE_REQUEST},
+            {"if": "$CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS", "when": "never"},
+            {"if": "$CI_COMMIT_BRANCH"},
+            {"if": "$CI_COMMIT_TAG"},
+        ]
+    }
+
+
+def _shared(jobs: Sequence[Job], options: CiOptions) -> dict[str, Any]:
     image = {"image": options.image} if options.image else {}
+    results = sorted({path for job in jobs for path in job.results})
+    kept = sorted({path for job in jobs for path in job.kept})
     return {
         **image,
         "interruptible": True,
+        # Only the runner's own troubles: a stage's retries are the pipeline's business.
+        "retry": {"max": 1, "when": ["runner_system_failure"]},
+        "cache": {"key": "rondel-$CI_COMMIT_REF_SLUG", "paths": kept, "when": "always"},
         "artifacts": {
             "when": "always",
             "expire_in": f"{options.keep_days} days",
-            "paths": [".rondel/runs/", f"{REPORTS}/", "dvc.lock", "metrics.json"],
+            "paths": [".rondel/runs/", f"{REPORTS}/", *results],
             "reports": {
                 "junit": f"{REPORTS}/junit.xml",
                 "metrics": f"{REPORTS}/metrics.txt",
@@ -80,10 +106,11 @@ def _job(job: Job, level: int) -> dict[str, Any]:
     written["needs"] = [{"job": need, "optional": True} for need in job.needs]
     if job.effect:
         written["interruptible"] = False
+        written["retry"] = 0
     if job.resource:
         written["resource_group"] = job.resource
     if job.approval:
-        written["environment"] = {"name": job.approval, "action": "prepare"}
+        written["environment"] = {"name": job.approval}
     if job.minutes:
         written["timeout"] = f"{job.minutes} minutes"
     written["rules"] = _rules(job)
@@ -94,6 +121,8 @@ def _job(job: Job, level: int) -> dict[str, Any]:
 def _rules(job: Job) -> list[dict[str, Any]]:
     if job.scheduled:
         return [{"if": SCHEDULE}]
+    # What somebody has to approve is for what was merged.
+    first: list[dict[str, Any]] = [{"if": ELSEWHERE, "when": "never"}] if job.approval else []
     start: dict[str, Any] = {"when": "manual"} if job.approval else {}
     changed: dict[str, Any] = {"changes": list(job.changes)} if job.changes else {}
-    return [{"if": BY_HAND, **start}, {**changed, **start} or {"when": "on_success"}]
+    return [*first, {"if": BY_HAND, **start}, {**changed, **start} or {"when": "on_success"}]

@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from rondel.wrappers.jobs import Job
 
 REPORTS = ".rondel/reports"
+FUNCTION = "rondelReports"
 
 
-def render(jobs: Sequence[Job], options: CiOptions) -> str:
-    """The file's text: a stage per job; jobs that do not need each other run at once."""
+def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str, str]:
+    """The file's two regions, up to the stages and from them on; between them is room for a team's own.
+
+    A stage per job, one after the other, because they share a workspace.
+    """
     lines = [
+        *_function(jobs),
+        "",
         "pipeline {",
         f"    agent {_agent(options.image)}",
         "    options {",
@@ -31,11 +37,34 @@ def render(jobs: Sequence[Job], options: CiOptions) -> str:
     ]
     if any(job.scheduled for job in jobs):
         lines.append(f"    triggers {{ cron({_quoted(options.schedule)}) }}")
+    if options.secrets:
+        lines += ["    environment {", *(f"        {_credential(name)}" for name in options.secrets), "    }"]
     lines.append("    stages {")
-    for group in _waves(jobs):
-        lines += _indented(_wave(group), 2)
-    lines += ["    }", *_indented(_post(), 1), "}"]
-    return "\n".join(lines)
+    stages = [line for job in jobs for line in _indented(_stage(job, options), 2)]
+    return "\n".join(lines), "\n".join([*stages, "    }", "}"])
+
+
+def _function(jobs: Sequence[Job]) -> list[str]:
+    """What is done after each stage, whatever its end; a stage's own line stays its work."""
+    results = {path for job in jobs for path in job.results}
+    # Ant's patterns: a folder is what is in it.
+    folders = {f"{path}/**" for path in results if "." not in path.rpartition("/")[2]}
+    paths = [".rondel/runs/**", f"{REPORTS}/**", *sorted(results | folders)]
+    body = [
+        f"junit testResults: '{REPORTS}/junit.xml', allowEmptyResults: true",
+        "archiveArtifacts allowEmptyArchive: true, artifacts: [",
+        *(f"    {_quoted(path)}," for path in paths),
+        "].join(',')",
+        f"if (fileExists('{REPORTS}/verdict.txt')) {{",
+        f"    currentBuild.description = readFile('{REPORTS}/verdict.txt').trim()",
+        "}",
+    ]
+    return [f"def {FUNCTION}() {{", *_indented(body, 1), "}"]
+
+
+def _credential(name: str) -> str:
+    """A secret text whose ID in Jenkins is the variable's name."""
+    return f"{name} = credentials({_quoted(name)})"
 
 
 def _agent(image: str) -> str:
@@ -50,68 +79,57 @@ def _abort(jobs: Sequence[Job]) -> str:
     return "" if any(job.effect for job in jobs) else "abortPrevious: true"
 
 
-def _waves(jobs: Sequence[Job]) -> list[list[Job]]:
-    levels: dict[str, int] = {}
-    for job in jobs:
-        levels[job.name] = 1 + max((levels[need] for need in job.needs), default=0)
-    return [[job for job in jobs if levels[job.name] == level] for level in sorted(set(levels.values()))]
-
-
-def _wave(jobs: Sequence[Job]) -> list[str]:
-    if len(jobs) == 1:
-        return _stage(jobs[0])
-    inner = [line for job in jobs for line in _stage(job)]
-    title = _quoted(" and ".join(job.name for job in jobs))
-    return [f"stage({title}) {{", "    parallel {", *_indented(inner, 2), "    }", "}"]
-
-
-def _stage(job: Job) -> list[str]:
+def _stage(job: Job, options: CiOptions) -> list[str]:
     body: list[str] = []
-    if when := _when(job):
+    if when := _when(job, options):
         body += when
-    if job.minutes:
-        body.append(f"options {{ timeout(time: {job.minutes}, unit: 'MINUTES') }}")
+    body += _options(job, options)
     command = job.command
     if job.approval:
         message = _quoted(f"{job.name}: approve {job.approval}?")
         body.append(f"input {{ message {message}; submitterParameter 'RONDEL_APPROVED_BY' }}")
         command += ' --approve-by "$RONDEL_APPROVED_BY"'
     body.append(f"steps {{ sh {_quoted(command)} }}")
+    body.append(f"post {{ always {{ script {{ {FUNCTION}() }} }} }}")
     return [f"stage({_quoted(job.name)}) {{", *_indented(body, 1), "}"]
 
 
-def _when(job: Job) -> list[str]:
+def _options(job: Job, options: CiOptions) -> list[str]:
+    found = []
+    if job.approval:
+        # It counts while people think, too; after two days nobody will.
+        found.append("timeout(time: 2, unit: 'DAYS')")
+    elif job.minutes:
+        found.append(f"timeout(time: {job.minutes}, unit: 'MINUTES')")
+    if job.resource and options.lock:
+        found.append(f"lock(resource: {_quoted(job.resource)})")
+    return [f"options {{ {'; '.join(found)} }}"] if found else []
+
+
+def _when(job: Job, options: CiOptions) -> list[str]:
     if job.scheduled:
         return ["when { triggeredBy 'TimerTrigger' }"]
-    if not job.changes:
-        return []
-    conditions = [
-        "triggeredBy 'UserIdCause'",
-        "triggeredBy 'TimerTrigger'",
-        "triggeredBy 'UpstreamCause'",
-        # The first build of a branch has no change set to look at.
-        "expression { currentBuild.previousBuild == null }",
-        *(f"changeset {_quoted(path)}" for path in job.changes),
-    ]
-    before = ["beforeInput true"] if job.approval else []
-    return ["when {", *_indented([*before, "anyOf {", *_indented(conditions, 1), "}"], 1), "}"]
-
-
-def _post() -> list[str]:
-    reports = [
-        f"junit testResults: '{REPORTS}/junit.xml', allowEmptyResults: true",
-        f"archiveArtifacts artifacts: '.rondel/runs/**, {REPORTS}/**', allowEmptyArchive: true",
-        "script {",
-        f"    if (fileExists('{REPORTS}/verdict.txt')) {{",
-        f"        currentBuild.description = readFile('{REPORTS}/verdict.txt').trim()",
-        "    }",
-        "}",
-    ]
-    return ["post {", "    always {", *_indented(reports, 2), "    }", "}"]
+    lines = []
+    if job.approval:
+        # What somebody has to approve is for what was merged; outside of multibranch there is no name.
+        branch = _quoted(options.branch)
+        test = f"env.BRANCH_NAME == null || env.BRANCH_NAME == {branch}"
+        lines += ["beforeInput true", f"expression {{ {test} }}"]
+    if job.changes:
+        conditions = [
+            "triggeredBy 'UserIdCause'",
+            "triggeredBy 'TimerTrigger'",
+            "triggeredBy 'UpstreamCause'",
+            # The first build of a branch has no change set to look at.
+            "expression { currentBuild.previousBuild == null }",
+            *(f"changeset {_quoted(path)}" for path in job.changes),
+        ]
+        lines += ["anyOf {", *_indented(conditions, 1), "}"]
+    return ["when {", *_indented(lines, 1), "}"] if lines else []
 
 
 def _indented(lines: Iterable[str], level: int) -> list[str]:
-    return ["    " * level + line for line in lines]
+    return ["    " * level + line if line else line for line in lines]
 
 
 def _quoted(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rondel.pipeline import order
@@ -24,7 +24,9 @@ class Job:
     pipelines. ``effect``: it acts on the outside world, so that it is never
     interrupted, repeated, or run beside another of its ``resource``.
     ``changes`` are the paths, as git's glob patterns, whose change starts it;
-    none: every change. ``minutes`` is its time limit.
+    none: every change. ``minutes`` is its time limit. ``results`` are files of
+    the working tree that it may write, for jobs after it and for people;
+    ``kept`` are folders that make the next pipeline faster.
     """
 
     name: str
@@ -36,6 +38,16 @@ class Job:
     resource: str | None = None
     changes: tuple[str, ...] = ()
     minutes: int | None = None
+    results: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def levels_of(jobs: Sequence[Job]) -> dict[str, int]:
+    """How far each job is from the start: 1, or one more than the furthest of its needs."""
+    levels: dict[str, int] = {}
+    for job in jobs:
+        levels[job.name] = 1 + max((levels[need] for need in job.needs), default=0)
+    return levels
 
 
 MARGIN_MINUTES = 10
@@ -43,7 +55,13 @@ MARGIN_MINUTES = 10
 
 
 def jobs_of(
-    stages: Sequence[Stage], changes: Mapping[str, Sequence[str]], *, file: str, layout: Layout
+    stages: Sequence[Stage],
+    changes: Mapping[str, Sequence[str]],
+    *,
+    file: str,
+    layout: Layout,
+    results: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> tuple[Job, ...]:
     """The jobs of a pipeline, each after those that it needs.
 
@@ -51,7 +69,13 @@ def jobs_of(
     ``single`` makes one job of all that runs by itself; stages that wait for
     an approval or a schedule, and what needs them, are jobs of their own.
     """
-    ordered = order(stages)
+    made = _jobs(order(stages), changes, file, layout)
+    return tuple(replace(job, results=tuple(results), kept=tuple(kept)) for job in made)
+
+
+def _jobs(
+    ordered: Sequence[Stage], changes: Mapping[str, Sequence[str]], file: str, layout: Layout
+) -> tuple[Job, ...]:
     if layout == "stages":
         return tuple(_job(stage, ordered, changes, file) for stage in _bases(ordered))
     apart = _apart(ordered)

@@ -22,11 +22,12 @@ class Wrapper:
     name: str
     path: str
     comment: str
-    render: Callable[[Sequence[Job], CiOptions], str]
+    render: Callable[[Sequence[Job], CiOptions], tuple[str, ...]]
 
-    def region(self, jobs: Sequence[Job], options: CiOptions) -> str:
-        """The marked region of the file for these jobs."""
-        return marked(self.render(jobs, options), self.comment, f"rondel ci generate {self.name}")
+    def regions(self, jobs: Sequence[Job], options: CiOptions) -> tuple[str, ...]:
+        """The marked regions of the file for these jobs, in their order."""
+        generate = f"rondel ci generate {self.name}"
+        return tuple(marked(text, self.comment, generate) for text in self.render(jobs, options))
 
 
 WRAPPERS = {

@@ -10,7 +10,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from typing import TYPE_CHECKING
+
 from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BEGIN = "rondel: begin"
 END = "rondel: end"
@@ -30,37 +35,49 @@ def marked(body: str, comment: str, generate: str) -> str:
     return f"{begin}\n{body.rstrip()}\n{comment} {END}\n"
 
 
-def merge(current: str | None, region: str, path: str) -> str:
-    """The file's new text: the region in place of the old one, all else as it is.
+def merge(current: str | None, regions: Sequence[str], path: str) -> str:
+    """The file's new text: each region in place of its old one, all else as it is.
 
-    Raises ConfigurationError when the file exists without a region (it is
+    Raises ConfigurationError when the file exists without regions (it is
     somebody's own), or when its markers are damaged.
     """
     if current is None or not current.strip():
-        return region
+        return "".join(regions)
     lines = current.splitlines(keepends=True)
-    begins = [number for number, line in enumerate(lines) if BEGIN in line]
-    ends = [number for number, line in enumerate(lines) if END in line]
-    if not begins and not ends:
+    spans = _spans(lines, regions, path)
+    merged: list[str] = []
+    kept = 0
+    for (start, end), region in zip(spans, regions, strict=True):
+        merged += [*lines[kept:start], region]
+        kept = end + 1
+    return "".join([*merged, *lines[kept:]])
+
+
+def _spans(lines: Sequence[str], regions: Sequence[str], path: str) -> list[tuple[int, int]]:
+    marks = [number for number, line in enumerate(lines) if BEGIN in line or END in line]
+    if not marks:
         raise ConfigurationError(
             f"{path} exists, and nothing in it is marked as generated",
-            hint="move it away, or put these two lines where the jobs shall stand: "
-            f"`{region.splitlines()[0]}` and `{region.splitlines()[-1]}`",
+            hint=f"move it away, run `rondel ci generate`, and put what was your own outside of the regions; "
+            f"a region is from `{regions[0].splitlines()[0]}` to `{regions[0].splitlines()[-1]}`",
             place=path,
         )
-    if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
-        place = f"{path}:{(begins + ends)[0] + 1}"
+    wanted = [BEGIN, END] * len(regions)
+    good = len(marks) == len(wanted) and all(
+        sign in lines[number] for sign, number in zip(wanted, marks, strict=True)
+    )
+    if not good:
         raise ConfigurationError(
-            f"the file needs one line with {BEGIN!r} and after it one with {END!r}",
-            why=f"found {len(begins)} and {len(ends)}",
-            place=place,
+            f"the file needs {len(regions)} times a line with {BEGIN!r} and after it one with {END!r}",
+            why=f"found such lines at {', '.join(str(number + 1) for number in marks)}",
+            place=f"{path}:{marks[0] + 1}",
         )
-    return "".join([*lines[: begins[0]], region, *lines[ends[0] + 1 :]])
+    return list(zip(marks[::2], marks[1::2], strict=True))
 
 
-def drift(current: str | None, region: str, path: str) -> Drift | None:
+def drift(current: str | None, regions: Sequence[str], path: str) -> Drift | None:
     """What ``rondel ci generate`` would change, or None. Raises like :func:`merge`."""
-    wanted = merge(current, region, path)
+    wanted = merge(current, regions, path)
     if current == wanted:
         return None
     before = (current or "").splitlines(keepends=True)

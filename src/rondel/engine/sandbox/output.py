@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MASK = b"***"
 _INLINE = 1024 * 1024
+_SHORT, _TELLING = 2, 6  # bytes
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def patterns_of(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -25,9 +27,24 @@ def patterns_of(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
         for form in (value, value.strip()):
             if form:
                 found.add(form)
-                if len(form) > 2:  # the base64 of less says nothing and occurs by chance
-                    found.add(base64.b64encode(form).rstrip(b"="))
+                found |= _in_base64(form)
     return tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+def _in_base64(form: bytes) -> set[bytes]:
+    """The base64 of a value, alone and in the midst of something longer (``user:password``).
+
+    There, the value may start at each of the three places of a group; the characters that hold
+    bits of its neighbours are left out. Of short values it says nothing, and occurs by chance.
+    """
+    if len(form) <= _SHORT:
+        return set()
+    found = {base64.b64encode(form).rstrip(b"=")}
+    if len(form) >= _TELLING:
+        for before in range(3):
+            text = base64.b64encode(bytes(before) + form)
+            found.add(text[-(-before * 8 // 6) : (before + len(form)) * 8 // 6])
+    return found | {text.translate(_URL_SAFE) for text in found}
 
 
 class Scrubber:

@@ -50,3 +50,13 @@ def test_chunking_never_changes_the_result_nor_lets_a_secret_through(pieces, siz
     assert scrub(chunks, *secrets) == scrub([text], *secrets)
     assert b"aab" not in scrub(chunks, *secrets)
     assert b"ba" not in scrub(chunks, *secrets)
+
+
+@given(st.binary(max_size=7), st.binary(min_size=6, max_size=40), st.binary(max_size=7), st.booleans())
+def test_base64_of_something_longer_shows_no_whole_letter_of_a_secret(before, value, after, url_safe):
+    encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
+    text = encode(before + value + after)
+    start, end = -(-len(before) * 8 // 6), (len(before) + len(value)) * 8 // 6
+    scrubbed = scrub([text], value)
+    assert b"***" in scrubbed
+    assert len(scrubbed) <= len(text) - (end - start) + 3

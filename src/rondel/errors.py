@@ -91,6 +91,18 @@ class RecordError(RondelError):
     exit_code = 24
 
 
+class InputsDiffer(RondelError):
+    """Two runs, or a run and its reproduction, differ in an input."""
+
+    exit_code = 30
+
+
+class ResultsDiffer(RondelError):
+    """Two runs, or a run and its reproduction, have equal inputs and different results."""
+
+    exit_code = 31
+
+
 class Interrupted(RondelError):
     """The run was interrupted by a signal; its capsule says how far it came."""
 

@@ -248,15 +248,35 @@ class RunGround:
         import dagger
         from anyio import move_on_after
 
+        described = replace(self._image, packages=await self._packages(built))
         source = await built.label(SOURCE_LABEL)
         if source is not None:
             base, digest = await built.label(BASE_LABEL), await built.label(DIGEST_LABEL)
-            return replace(self._image, digest=digest, source=source, base=base)
+            return replace(described, digest=digest, source=source, base=base)
         digest = None
         # A Dagger engine reads the whole image for this, once; not knowing is no reason to wait on.
         with move_on_after(DIGEST_SECONDS), suppress(dagger.QueryError):
             digest = await built.rootfs().digest()
-        return replace(self._image, digest=digest, source="registry")
+        return replace(described, digest=digest, source="registry")
+
+    async def _packages(self, built: dagger.Container) -> dict[str, str]:
+        """The Python packages of the image; none where it has no Python.
+
+        Asked before the run's own variables are on it, so that an engine answers from its memory
+        as long as the image is the same.
+        """
+        import json
+
+        import dagger
+
+        from rondel.context.registering import PACKAGES
+
+        asked = built.with_exec(["sh", "-c", f'python -c "{PACKAGES}" || python3 -c "{PACKAGES}"'])
+        try:
+            found = json.loads(await asked.stdout())
+        except (dagger.QueryError, ValueError):
+            return {}
+        return {str(name): str(version) for name, version in sorted(found.items())}
 
     def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
         """The image with everything on it that a stage needs."""

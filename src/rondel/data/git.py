@@ -107,7 +107,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _diff(root: Path, commit: str | None) -> str:
     base = (commit,) if commit else ("4b825dc642cb6eb9a060e54bf8d69288fbee4904",)  # git's empty tree
-    return _git(root, "diff", "--binary", "--no-ext-diff", "--no-textconv", *base) or ""
+    return _git(root, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", *base) or ""
 
 
 def _remote(root: Path) -> str | None:

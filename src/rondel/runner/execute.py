@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from rondel.runner.facts import processors
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
 from rondel.runner.signals import run_interruptibly
-from rondel.runner.success import SUCCEEDED, note_cached, remember_success, settled_as
+from rondel.runner.success import SUCCEEDED, note_cached, note_key, remember_success, settled_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,6 +136,8 @@ class Execution:
             raise raised
         elif isinstance(raised, Exception):
             failure = stage_error(raised, stage, recorder, self.journal.folder)
+            with suppress(RondelError):  # what failed may be the very thing that the key is made from
+                await anyio.to_thread.run_sync(note_key, self, stage, overrides)
             self._failed(name, failure, decision, seconds=seconds)
         else:
             raise raised
@@ -173,8 +176,8 @@ class Execution:
     def _mark_unfinished(self) -> None:
         for record in self.journal.capsule.stages:
             if record.state == "pending":
-                because = self.interrupted or next(iter(self.failures), "the run ended")
-                reason = because if self.interrupted else f"{because} failed"
+                failed = next((f"{name} failed" for name in self.failures), "the run could not start")
+                reason = self.interrupted or failed
                 self.journal.border(record.name, state="skipped", reason=reason)
             elif record.state == "running":
                 self.journal.border(record.name, state="cancelled", finished=now())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rondel.pipeline import Stage
-    from rondel.record import StageRecord
+    from rondel.record import KeyRecord, StageRecord
     from rondel.record.capsule import StageState
     from rondel.runner.execute import Execution
     from rondel.runner.journal import Journal
@@ -65,13 +65,12 @@ def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str,
     are covered by ``dvc.lock``.
     """
     journal, project = execution.journal, execution.project
-    record = journal.record(stage.name)
-    source = record.image.source if record.image else None
-    key = stage_key(stage, record.uses, project, overrides, host_image=stands_on_host(source))
-    journal.stage_changed(replace(record, key=key))
+    key = note_key(execution, stage, overrides)
     journal.save()
     if not stage.pure:
         return
+    record = journal.record(stage.name)
+    source = record.image.source if record.image else None
     present = {path: project.file_hash(path) for path in record.outputs}
     remember(
         execution.run.root,
@@ -88,3 +87,20 @@ def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str,
             mlflow=record.mlflow.run_id if record.mlflow else None,
         ),
     )
+
+
+def note_key(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> KeyRecord:
+    """Make the key of what the stage used so far, and note it with the recipe of the image that it ran in.
+
+    Raises what the project raises when something in it cannot be read (any more).
+    """
+    journal, project = execution.journal, execution.project
+    record = journal.record(stage.name)
+    image = record.image
+    on_host = stands_on_host(image.source if image else None)
+    key = stage_key(stage, record.uses, project, overrides, host_image=on_host)
+    if image is not None:
+        machine = {f"host {name}": value for name, value in project.host().items()} if on_host else {}
+        image = replace(image, recipe={**project.image(), **machine})
+    journal.note_stage(stage.name, key=key, image=image)
+    return key

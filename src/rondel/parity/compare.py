@@ -1,0 +1,305 @@
+"""Compares two capsules, layer by layer: first what a result depends on most, last what it should not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from rondel.record import Capsule, StageRecord
+
+Layer = Literal["code", "parameters", "image", "packages", "data", "environment", "engine", "hardware"]
+LAYERS: tuple[Layer, ...] = (
+    "code",
+    "parameters",
+    "image",
+    "packages",
+    "data",
+    "environment",
+    "engine",
+    "hardware",
+)
+"""The layers, in the order in which a difference is worth telling."""
+
+CIRCUMSTANCES: frozenset[Layer] = frozenset({"engine", "hardware"})
+"""Layers that a pipeline promises not to depend on: they are blamed only when the results differ."""
+
+DONE = frozenset({"ran", "restored", "cached"})
+_MADE_BY_STAGES = ("dvc.lock",)
+_ABOUT_CI = frozenset({"CI"})
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that two runs do not have in common; None where one of them does not have it."""
+
+    layer: str
+    entry: str
+    a: Any = None
+    b: Any = None
+    stage: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How two runs compare.
+
+    ``inputs`` are in the order of the layers, ``results`` what came out
+    differently (states, outputs, metrics). ``unknown`` are layers that one of
+    the two does not tell; ``alone`` are stages that only one of them has.
+    """
+
+    a: str
+    b: str
+    inputs: tuple[Difference, ...] = ()
+    results: tuple[Difference, ...] = ()
+    unknown: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
+    strict: bool = field(default=False)
+
+    @property
+    def decisive(self) -> tuple[Difference, ...]:
+        """The inputs that count: circumstances do so only when results differ, or when asked to."""
+        if self.strict or self.results:
+            return self.inputs
+        return tuple(each for each in self.inputs if each.layer not in CIRCUMSTANCES)
+
+    @property
+    def first(self) -> Difference | None:
+        """The first input that differs."""
+        return next(iter(self.decisive), None)
+
+    @property
+    def verdict(self) -> Literal["same", "inputs differ", "results differ"]:
+        """``results differ`` means: although the inputs are equal."""
+        if self.decisive:
+            return "inputs differ"
+        return "results differ" if self.results else "same"
+
+
+def compare_runs(
+    a: Capsule, b: Capsule, *, stages: Iterable[str] | None = None, strict: bool = False
+) -> Parity:
+    """Compare two runs; ``stages`` limits it to those. Circumstances count always if ``strict``."""
+    wanted = None if stages is None else frozenset(stages)
+    first = {each.name: each for each in a.stages if _compared(each, wanted)}
+    second = {each.name: each for each in b.stages if _compared(each, wanted)}
+    both = [name for name in first if name in second]
+    pairs = [(first[name], second[name]) for name in both]
+    made = {path for pair in pairs for each in pair for path in each.outputs}
+    unknown: list[str] = []
+    inputs = [
+        *_code(a, b, made, pairs),
+        *_parameters(a, b, pairs),
+        *_image(a, b, pairs, unknown),
+        *_data(pairs),
+        *_environment(a, b),
+        *_engine(a, b),
+        *_hardware(a, b),
+    ]
+    rank = {name: number for number, name in enumerate(LAYERS)}
+    return Parity(
+        a=a.id,
+        b=b.id,
+        inputs=tuple(sorted(_unique(inputs), key=lambda each: rank[each.layer])),  # type: ignore[index]
+        results=tuple(_results(pairs)),
+        unknown=tuple(unknown),
+        alone=tuple(sorted(set(first) ^ set(second))),
+        compared=tuple(both),
+        strict=strict,
+    )
+
+
+def _compared(record: StageRecord, wanted: frozenset[str] | None) -> bool:
+    if wanted is not None and record.name not in wanted:
+        return False
+    return record.state not in {"pending", "skipped", "cancelled", "running"}
+
+
+def _unique(found: Iterable[Difference]) -> list[Difference]:
+    """The same entry once, for the first stage that shows it."""
+    seen: dict[tuple[str, str], Difference] = {}
+    for each in found:
+        seen.setdefault((each.layer, each.entry), each)
+    return list(seen.values())
+
+
+def _maps(
+    layer: Layer, a: Mapping[str, Any], b: Mapping[str, Any], *, stage: str | None = None, prefix: str = ""
+) -> Iterator[Difference]:
+    for name in sorted({*a, *b}):
+        old, new = a.get(name, _ABSENT), b.get(name, _ABSENT)
+        if old != new:
+            yield Difference(
+                layer=layer,
+                entry=f"{prefix}{name}",
+                a=None if old is _ABSENT else old,
+                b=None if new is _ABSENT else new,
+                stage=stage,
+            )
+
+
+def _code(
+    a: Capsule, b: Capsule, made: set[str], pairs: list[tuple[StageRecord, StageRecord]]
+) -> Iterator[Difference]:
+    """The commit, what was not committed, and the stage functions.
+
+    Files that stages write (``dvc.lock``, metrics) are results, and parameter
+    files are compared by parameter.
+    """
+    if a.git.commit != b.git.commit:
+        yield Difference(layer="code", entry="commit", a=a.git.commit, b=b.git.commit)
+    left_out = {*made, *_MADE_BY_STAGES, "params.yaml"}
+
+    def uncommitted(capsule: Capsule) -> dict[str, str]:
+        return {
+            path: value
+            for path, value in {**capsule.git.changed, **capsule.git.untracked}.items()
+            if path not in left_out and not path.endswith("/dvc.lock")
+        }
+
+    yield from _maps("code", uncommitted(a), uncommitted(b))
+    for one, other in pairs:
+        for part in ("code", "command"):
+            yield from _parts("code", part, one, other)
+
+
+def _parts(layer: Layer, part: str, one: StageRecord, other: StageRecord) -> Iterator[Difference]:
+    if one.key is not None and other.key is not None:
+        old, new = one.key.parts.get(part, {}), other.key.parts.get(part, {})
+        yield from _maps(layer, old, new, stage=one.name)
+
+
+def _parameters(a: Capsule, b: Capsule, pairs: list[tuple[StageRecord, StageRecord]]) -> Iterator[Difference]:
+    for one, other in pairs:
+        yield from _maps("parameters", _stage_parameters(one), _stage_parameters(other), stage=one.name)
+    if not pairs:
+        yield from _maps("parameters", a.overrides, b.overrides)
+
+
+def _stage_parameters(record: StageRecord) -> dict[str, Any]:
+    found = dict(record.key.parts.get("parameters", {})) if record.key is not None else {}
+    if not found:
+        from rondel.cache import plain
+
+        found = {str(name): plain(value) for name, value in _dotted(record.parameters)}
+    return found
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _image(
+    a: Capsule, b: Capsule, pairs: list[tuple[StageRecord, StageRecord]], unknown: list[str]
+) -> Iterator[Difference]:
+    one, other = a.image, b.image
+    if one is None or other is None:
+        # Nothing ran in one of them: what the stages' keys say of the image has to do.
+        unknown += ["packages"]
+        for first, second in pairs:
+            yield from _parts("image", "image", first, second)
+            yield from _parts("image", "host", first, second)
+        return
+    if one.packages and other.packages:
+        yield from _maps("packages", one.packages, other.packages)
+    else:
+        unknown.append("packages")
+    if one.digest and one.digest == other.digest:
+        return
+    for name in ("reference", "source", "base"):
+        old, new = getattr(one, name), getattr(other, name)
+        if old and new and old != new:
+            yield Difference(layer="image", entry=name, a=old, b=new)
+    if one.recipe and other.recipe:
+        yield from _maps("image", one.recipe, other.recipe, prefix="recipe: ")
+    elif one.digest and other.digest:
+        yield Difference(layer="image", entry="digest", a=one.digest, b=other.digest)
+    else:
+        unknown.append("image")
+
+
+def _data(pairs: list[tuple[StageRecord, StageRecord]]) -> Iterator[Difference]:
+    for one, other in pairs:
+        yield from _maps("data", _stage_inputs(one), _stage_inputs(other), stage=one.name)
+        yield from _parts("data", "champion", one, other)
+
+
+def _stage_inputs(record: StageRecord) -> dict[str, Any]:
+    keyed = record.key.parts.get("inputs") if record.key is not None else None
+    return dict(keyed or record.inputs)
+
+
+def _environment(a: Capsule, b: Capsule) -> Iterator[Difference]:
+    """Variables that stages can see. Whether it is CI at all is told by the engine's layer."""
+    skipped = _ABOUT_CI | {name for name in {*a.environment, *b.environment} if name.startswith("RONDEL_")}
+    old, new = (
+        {name: value for name, value in each.environment.items() if name not in skipped} for each in (a, b)
+    )
+    yield from _maps("environment", old, new)
+    names = [dict.fromkeys(each.secrets, "given") for each in (a, b)]
+    yield from _maps("environment", names[0], names[1], prefix="secret ")
+
+
+def _engine(a: Capsule, b: Capsule) -> Iterator[Difference]:
+    if a.engine is None or b.engine is None:
+        return
+    for name in ("kind", "version", "mode"):
+        old, new = getattr(a.engine, name), getattr(b.engine, name)
+        if old != new:
+            yield Difference(layer="engine", entry=name, a=old, b=new)
+    if a.host.rondel != b.host.rondel:
+        yield Difference(layer="engine", entry="rondel", a=a.host.rondel, b=b.host.rondel)
+
+
+def _hardware(a: Capsule, b: Capsule) -> Iterator[Difference]:
+    for name in ("machine", "cpus", "memory_bytes", "system", "distribution", "python"):
+        old, new = getattr(a.host, name), getattr(b.host, name)
+        if old != new:
+            yield Difference(layer="hardware", entry=name, a=old, b=new)
+
+
+def _results(pairs: list[tuple[StageRecord, StageRecord]]) -> Iterator[Difference]:
+    for one, other in pairs:
+        name = one.name
+        if (one.state in DONE) != (other.state in DONE):
+            yield Difference(layer="state", entry=name, a=one.state, b=other.state, stage=name)
+            continue
+        if one.state not in DONE:
+            if one.exit_code != other.exit_code:
+                yield Difference(
+                    layer="exit code", entry=name, a=one.exit_code, b=other.exit_code, stage=name
+                )
+            continue
+        # A run that served a stage from its memory may know less of it than the one that made it.
+        for path in sorted(one.outputs.keys() & other.outputs.keys()):
+            if one.outputs[path] != other.outputs[path]:
+                yield Difference(
+                    layer="output", entry=path, a=one.outputs[path], b=other.outputs[path], stage=name
+                )
+        if {one.state, other.state}.isdisjoint({"cached"}):
+            for path in sorted(one.outputs.keys() ^ other.outputs.keys()):
+                yield Difference(
+                    layer="output",
+                    entry=path,
+                    a=one.outputs.get(path),
+                    b=other.outputs.get(path),
+                    stage=name,
+                )
+        for metric in sorted({*one.metrics, *other.metrics}):
+            if one.metrics.get(metric) != other.metrics.get(metric):
+                yield Difference(
+                    layer="metric",
+                    entry=metric,
+                    a=one.metrics.get(metric),
+                    b=other.metrics.get(metric),
+                    stage=name,
+                )

@@ -1,0 +1,106 @@
+"""Parity and its table, and the answer to why a stage ran, as people and programs read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rondel.parity import LAYERS, Difference, Parity, Why
+from rondel.parity.compare import CIRCUMSTANCES
+from rondel.reports.table import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.cache import Change
+
+SHOWN = 12
+_WIDTH = 44
+
+
+def parity_table(parity: Parity) -> list[str]:
+    """Each layer with what differs in it, then the first input, then what followed."""
+    rows: list[tuple[str, ...]] = []
+    for layer in LAYERS:
+        found = [each for each in parity.inputs if each.layer == layer]
+        if not found:
+            rows.append((layer, "not recorded" if layer in parity.unknown else "same", "", "", ""))
+        for number, each in enumerate(found[:SHOWN]):
+            word = "differs" if number == 0 else ""
+            rows.append((layer if number == 0 else "", word, each.entry, *_values(each)))
+        if len(found) > SHOWN:
+            rows.append(("", "", f"and {len(found) - SHOWN} more", "", ""))
+    lines = columns(("layer", "", "what", f"A {parity.a}", f"B {parity.b}"), rows)
+    if parity.results:
+        lines += ["", *_results(parity.results, parity)]
+    lines += ["", _sentence(parity)]
+    if parity.alone:
+        lines.append(f"only in one of the two, and not compared: {', '.join(parity.alone)}")
+    return lines
+
+
+def _results(results: Iterable[Difference], parity: Parity) -> list[str]:
+    rows = [(each.stage or "", each.layer, each.entry, *_values(each)) for each in results]
+    more = [f"and {len(rows) - SHOWN * 2} more"] if len(rows) > SHOWN * 2 else []
+    head = ("stage", "result", "what", f"A {parity.a}", f"B {parity.b}")
+    return columns(head, rows[: SHOWN * 2]) + more
+
+
+def _values(each: Difference) -> tuple[str, str]:
+    return _shown(each.a), _shown(each.b)
+
+
+def _shown(value: Any) -> str:
+    text = "-" if value is None else str(value).replace("\n", " ⏎ ")
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _sentence(parity: Parity) -> str:
+    first = parity.first
+    if first is not None:
+        where = f" (stage {first.stage})" if first.stage else ""
+        followed = (
+            f"; {len(parity.results)} results differ" if parity.results else "; the results are the same"
+        )
+        return f"the first input that differs: {first.layer} {first.entry}{where}{followed}"
+    if parity.results:
+        return f"the inputs are the same, and yet {len(parity.results)} results differ"
+    other = sorted({each.layer for each in parity.inputs if each.layer in CIRCUMSTANCES})
+    although = f", on another {' and '.join(other)}" if other else ""
+    return f"the same: {', '.join(parity.compared) or 'no stage'}{although}"
+
+
+def parity_json(parity: Parity) -> dict[str, Any]:
+    """The comparison as JSON values."""
+    return {
+        "a": parity.a,
+        "b": parity.b,
+        "verdict": parity.verdict,
+        "first": _json(parity.first) if parity.first else None,
+        "inputs": [_json(each) for each in parity.inputs],
+        "results": [_json(each) for each in parity.results],
+        "unknown": list(parity.unknown),
+        "compared": list(parity.compared),
+        "only_in_one": list(parity.alone),
+    }
+
+
+def _json(each: Difference) -> dict[str, Any]:
+    return {"layer": each.layer, "what": each.entry, "stage": each.stage, "a": each.a, "b": each.b}
+
+
+def why_lines(why: Why) -> list[str]:
+    """The answer in a sentence, and what changed as a table."""
+    head = f"{why.stage} {why.state} in run {why.run}"
+    if why.served is not None:
+        return [f"{head}: nothing that it depends on changed; its results are those of run {why.served}"]
+    lines = [f"{head}: {why.reason}" if why.reason else head]
+    if why.since is None:
+        return lines
+    if not why.changes:
+        return [*lines, f"its key is the same as in run {why.since}"]
+    rows = [_change(change) for change in (*why.changes, *why.packages)]
+    return [*lines, "", *columns(("part", "what", f"in {why.since}", "now"), rows)]
+
+
+def _change(change: Change) -> tuple[str, str, str, str]:
+    return (change.part, change.entry, _shown(change.before), _shown(change.after))

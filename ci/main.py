@@ -19,9 +19,27 @@ async def evaluate(ctx: StageContext) -> None:
         "roc_auc >= 0.68",
         "log_loss <= 0.45",
         "roc_auc >= champion.roc_auc - 0.005",
+        "roc_auc[origin=EWR] >= 0.60",
+        "roc_auc[origin=JFK] >= 0.60",
+        "roc_auc[origin=LGA] >= 0.60",
+        "model_mb <= 50",
+        "latency_ms <= 100",
         metrics="metrics.json",
         model="flight-delay",
+        measure="python -m workload.latency",
     )
+
+
+@pipeline.effect(needs=[evaluate])
+async def register(ctx: StageContext) -> None:
+    """Make the model a version in the registry, with its lineage: the challenger."""
+    await ctx.register("flight-delay", alias="challenger")
+
+
+@pipeline.effect(needs=[register], approval="production")
+async def release(ctx: StageContext) -> None:
+    """Make the challenger champion, if somebody approves and nothing speaks against it."""
+    await ctx.promote("flight-delay")
 
 
 if __name__ == "__main__":

@@ -163,9 +163,18 @@ class RecordingContext:
         """Record a shell command."""
         await self._call("sh", command, {})
 
-    async def gate(self, *rules: str, metrics: str | None = None, model: str | None = None) -> None:
+    async def gate(
+        self,
+        *rules: str,
+        metrics: str | None = None,
+        model: str | None = None,
+        model_file: str | None = None,
+        measure: str | None = None,
+    ) -> None:
         """Record a gate; its rules are not evaluated."""
-        await self._call("gate", model or "", {"rules": list(rules), "metrics": metrics})
+        given = {"metrics": metrics, "model_file": model_file, "measure": measure}
+        named = {name: value for name, value in given.items() if value is not None or name == "metrics"}
+        await self._call("gate", model or "", {"rules": list(rules), **named})
 
     async def _call(self, kind: str, name: str, details: Mapping[str, Any]) -> None:
         self.recorder.use(kind, name, details)
@@ -229,7 +238,10 @@ class FakeServices:
 
     @asynccontextmanager
     async def open(
-        self, run: Run, settings: Settings, journal: Journal  # noqa: ARG002 - as the runner calls it
+        self,
+        run: Run,
+        settings: Settings,
+        journal: Journal,  # noqa: ARG002 - as the runner calls it
     ) -> AsyncIterator[FakeServices]:
         """What the runner calls."""
         self.opened += 1

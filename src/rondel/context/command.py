@@ -20,14 +20,22 @@ DRIVER = "/rondel/driver.py"
 PLAN = "/rondel/plan.json"
 OUT = "/rondel/out"
 
-# The interpreter of the `dvc` script is the one that has DVC. stderr joins stdout, so that
-# the log has the order in which things were said.
-SCRIPT = f"""exec 2>&1
+
+def dvc_script(program: str, plan: str) -> str:
+    """The shell script that runs a program with the interpreter that has DVC.
+
+    That of the ``dvc`` script is the one. stderr joins stdout, so that the log
+    has the order in which things were said.
+    """
+    return f"""exec 2>&1
 dvc=$(command -v dvc) || {{ echo "the image has no dvc on its PATH"; exit 127; }}
 python=$(sed -n '1s/^#! *\\([^ ]*\\).*/\\1/p' "$dvc")
 case "$python" in *python*) ;; *) python=python3 ;; esac
-exec "$python" {DRIVER} {PLAN}
+exec "$python" {program} {plan}
 """
+
+
+SCRIPT = dvc_script(DRIVER, PLAN)
 
 # What `dvc push` imports for a remote, by its scheme: loaded while the stage's command runs.
 _PRELOAD = {

@@ -214,7 +214,9 @@ def lineage_of(run: Run, capsule: Capsule, records: list[StageRecord], model: st
         inputs=inputs,
         outputs=outputs,
         params=params,
+        overrides=dict(capsule.overrides),
         metrics=metrics,
+        evaluation=next((each.evaluation for each in reversed(verdicts) if each.evaluation), {}),
         gate=gate,
         gate_rules=tuple(rules),
     )

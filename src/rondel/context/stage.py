@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.command import (
@@ -20,8 +20,9 @@ from rondel.context.command import (
     read_result,
     upstream_here,
 )
+from rondel.context.gating import Gating
 from rondel.context.registering import Registering
-from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
+from rondel.errors import ConfigurationError, DataError, StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from rondel.context.ground import RunGround
     from rondel.data import DvcProject, DvcStage
     from rondel.data.returning import Before
-    from rondel.gates import Metrics, Verdict
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecorder
     from rondel.settings import Settings
@@ -59,7 +59,7 @@ class Pending:
         return found
 
 
-class StageContext(Registering):
+class StageContext(Gating, Registering):
     """What a stage's function works with.
 
     ``run`` is the run that the stage is part of, ``params`` its matrix values
@@ -158,62 +158,6 @@ class StageContext(Registering):
         took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in done.seconds.items())
         self._recorder.step(f"dvc stage {command.stage}: {done.state} ({took})")
         return done
-
-    async def gate(
-        self,
-        *rules: str,
-        metrics: str | Mapping[str, Any] = "metrics.json",
-        model: str | None = None,
-    ) -> Verdict:
-        """Let the stage pass only if every rule holds; the verdict is recorded either way.
-
-        ``metrics`` is a file that the stage made (or that lies in the working
-        tree), or a mapping. ``model`` is whose champion the rules compare
-        with. Raises GateFailed with every rule that does not hold,
-        ConfigurationError for a rule that can't be read.
-        """
-        from rondel.gates import ChampionMetrics, evaluate, parse_rules
-        from rondel.record import VerdictRecord
-        from rondel.tracking import TrackingClient, fetch_champion
-
-        details: dict[str, Any] = {"rules": list(rules)}
-        if isinstance(metrics, str):
-            details["metrics"] = metrics
-        self._recorder.use("gate", model or "", details)
-        parsed = parse_rules(rules, place=str(self.stage.place))
-        champion = None
-        if model and self._ground.tracking is not None:
-            self._recorder.step(f"the gate: the champion of {model}")
-            async with TrackingClient(self._ground.tracking.endpoint) as client:
-                found = await fetch_champion(client, model)
-            if found is not None:
-                champion = ChampionMetrics(version=found.version, metrics=found.metrics)
-        verdict = evaluate(parsed, self._metrics(metrics), champion, model=model)
-        self._recorder.verdict(
-            VerdictRecord(
-                passed=verdict.passed,
-                model=model,
-                champion_version=verdict.champion_version,
-                source=verdict.source,
-                rules=[asdict(result) for result in verdict.results],
-                metrics=dict(verdict.metrics),
-                champion_metrics=dict(verdict.champion_metrics),
-            )
-        )
-        self._recorder.output(verdict.summary())
-        if not verdict.passed:
-            raise GateFailed(verdict.summary())
-        return verdict
-
-    def _metrics(self, metrics: str | Mapping[str, Any]) -> Metrics:
-        from rondel.gates import metrics_from_mapping, read_metrics
-
-        if not isinstance(metrics, str):
-            return metrics_from_mapping(metrics, source="the stage")
-        for pending in reversed(self.pending):
-            if (pending.files / metrics).is_file():
-                return read_metrics(pending.files / metrics, shown=metrics)
-        return read_metrics(self.run.root / metrics, shown=metrics)
 
     async def _run(self, args: list[str], *, shown: list[str], outputs: tuple[str, ...]) -> str:
         import dagger

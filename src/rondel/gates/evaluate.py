@@ -13,15 +13,27 @@ from rondel.gates.verdict import RuleResult, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rondel.gates.rules import MetricName, NoChampion, Rule
+    from rondel.gates.rules import MetricName, NoChampion, Rule, StaleChampion
+    from rondel.gates.verdict import Measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChampionMetrics:
-    """The champion as far as rules need it: its version and its metrics by name."""
+    """The champion as far as rules need it: its version and its metrics by name.
+
+    ``measured`` says where the metrics are from, ``note`` why. ``stale`` ones
+    are of other data or code, and could not be taken again.
+    """
 
     version: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    measured: Measured = "recorded"
+    note: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """Whether the metrics are known not to be comparable."""
+        return self.measured == "stale"
 
 
 def evaluate(
@@ -31,18 +43,24 @@ def evaluate(
     *,
     model: str | None = None,
     no_champion: NoChampion = "pass",
+    stale_champion: StaleChampion = "fail",
 ) -> Verdict:
     """Evaluate the rules. Never raises for what metrics hold: a rule without its number fails.
 
     ``no_champion`` is what rules that need a champion count as while there is
-    none; a rule ``no champion: …`` among ``rules`` says otherwise.
+    none, ``stale_champion`` while its metrics are not comparable; policies among
+    ``rules`` say otherwise.
     """
     rules = tuple(rules)
     for rule in rules:
         no_champion = rule.no_champion or no_champion
+        stale_champion = rule.stale_champion or stale_champion
+    distrusted = champion is not None and champion.stale and stale_champion == "fail"
     known = {canonical(name): value for name, value in champion.metrics.items()} if champion else {}
     results = tuple(
-        _result(rule, metrics, champion, known, no_champion) for rule in rules if rule.metric is not None
+        _result(rule, metrics, champion, known, no_champion, distrusted=distrusted)
+        for rule in rules
+        if rule.metric is not None
     )
     return Verdict(
         passed=metrics.problem is None and all(result.passed for result in results),
@@ -52,6 +70,8 @@ def evaluate(
         source=metrics.source,
         metrics=dict(metrics.values),
         champion_metrics=known,
+        champion_measured=champion.measured if champion else "",
+        champion_note=champion.note if champion else "",
     )
 
 
@@ -61,6 +81,8 @@ def _result(
     champion: ChampionMetrics | None,
     known: Mapping[str, float],
     no_champion: NoChampion,
+    *,
+    distrusted: bool,
 ) -> RuleResult:
     assert rule.metric is not None  # noqa: S101 (policies were left out)
     name = canonical(str(rule.metric))
@@ -80,6 +102,9 @@ def _result(
                 value=value,
                 reason=f"{_show(value)}; there is no champion yet",
             )
+        if distrusted:
+            reason = f"not comparable with the champion (version {champion.version}): {champion.note}"
+            return _failed(rule, name, value=value, reason=reason)
         theirs, problem = _champion_value(rule.bound.champion, champion, known)
         if theirs is None:
             return _failed(rule, name, value=value, reason=problem)

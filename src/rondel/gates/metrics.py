@@ -42,12 +42,16 @@ class Metrics:
     problems: Mapping[str, str] = field(default_factory=dict)
     problem: str | None = None
 
-    def merged(self, measured: Mapping[str, float]) -> Metrics:
-        """With values that were measured elsewhere (``model_mb``, ``latency_ms``); the file's own win."""
+    def merged(self, measured: Metrics) -> Metrics:
+        """With what was measured elsewhere (``model_mb``, ``latency_ms``); the file's own values win."""
+        mine = {*self.values, *self.problems}
         return Metrics(
             source=self.source,
-            values={**measured, **self.values},
-            problems=self.problems,
+            values={
+                **{name: value for name, value in measured.values.items() if name not in mine},
+                **self.values,
+            },
+            problems={**measured.problems, **self.problems},
             problem=self.problem,
         )
 

@@ -1,8 +1,10 @@
 """Rules: what they are, and how they are read from text.
 
 The grammar is in ``rules.lark``. A rule compares a metric of the challenger
-with a number or with the champion; ``no champion: pass`` (or ``fail``) says
-what becomes of the rules that need a champion while there is none.
+with a number or with the champion. Two policies say what becomes of rules that
+need a champion: ``no champion: pass`` (or ``fail``) while there is none, and
+``stale champion: fail`` (or ``compare``) when what it was evaluated on has
+changed and it cannot be evaluated again.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Operator = Literal[">=", "<=", ">", "<", "==", "!="]
 NoChampion = Literal["pass", "fail"]
+StaleChampion = Literal["fail", "compare"]
 
 CHAMPION = "champion"
 _SAME: dict[str, Operator] = {"≥": ">=", "≤": "<=", "≠": "!="}
@@ -56,13 +59,14 @@ class Bound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """One rule. A rule without ``metric`` is a policy: ``no champion: pass`` or ``fail``."""
+    """One rule. A rule without ``metric`` is a policy: ``no champion: …`` or ``stale champion: …``."""
 
     text: str
     metric: MetricName | None = None
     operator: Operator = ">="
     bound: Bound = field(default_factory=Bound)
     no_champion: NoChampion | None = None
+    stale_champion: StaleChampion | None = None
 
     @property
     def needs_champion(self) -> bool:
@@ -174,8 +178,10 @@ def _parser() -> Lark:
 
 
 def _rule(text: str, tree: Any) -> Rule:
-    if tree.data == "policy":
+    if tree.data == "no_champion":
         return Rule(text=text.strip(), no_champion=str(tree.children[-1]))  # type: ignore[arg-type]
+    if tree.data == "stale_champion":
+        return Rule(text=text.strip(), stale_champion=str(tree.children[-1]))  # type: ignore[arg-type]
     metric, operator, bound = tree.children
     sign = str(operator)
     return Rule(
@@ -255,6 +261,8 @@ _NAMES = {
     "TIMES": "*",
     "NO": "no champion: pass",
     "POLICY": "pass or fail",
+    "STALE": "stale champion: fail",
+    "STALE_POLICY": "fail or compare",
 }
 
 

@@ -9,6 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Outcome = Literal["passed", "failed", "no champion"]
+Measured = Literal["", "recorded", "again", "same", "stale"]
+"""Where the champion's metrics are from: its own evaluation, which was on the same data with the same
+code (or nobody knows), one made beside the challenger's, the challenger's own because both are the same
+model, or an evaluation on something else."""
+
+MEASURED = {
+    "recorded": "metrics as recorded when it was registered",
+    "again": "evaluated again beside the challenger",
+    "same": "the very same model",
+    "stale": "metrics of another evaluation",
+}
+"""The same in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +53,21 @@ class Verdict:
     source: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     champion_metrics: Mapping[str, float] = field(default_factory=dict)
+    champion_measured: Measured = ""
+    champion_note: str = ""
 
     @property
     def failures(self) -> tuple[RuleResult, ...]:
         """The rules that do not hold."""
         return tuple(result for result in self.results if not result.passed)
+
+    def champion(self) -> str:
+        """The champion in words: its version and where its metrics are from."""
+        if self.champion_version is None:
+            return "there is no champion yet"
+        words = [MEASURED.get(self.champion_measured, ""), self.champion_note]
+        told = "; ".join(word for word in words if word)
+        return f"champion: version {self.champion_version}" + (f" ({told})" if told else "")
 
     def summary(self) -> str:
         """One sentence: how many rules hold, and which do not."""
@@ -68,6 +90,8 @@ class Verdict:
             "rules": [asdict(result) for result in self.results],
             "metrics": dict(self.metrics),
             "champion_metrics": dict(self.champion_metrics),
+            "champion_measured": self.champion_measured,
+            "champion_note": self.champion_note,
         }
 
     @classmethod
@@ -81,6 +105,8 @@ class Verdict:
             source=str(data.get("source", "")),
             metrics=dict(data.get("metrics", {})),
             champion_metrics=dict(data.get("champion_metrics", {})),
+            champion_measured=data.get("champion_measured", ""),
+            champion_note=str(data.get("champion_note", "")),
         )
 
     def tags(self) -> dict[str, str]:
@@ -89,6 +115,8 @@ class Verdict:
         if self.model:
             tags["rondel.gate.model"] = self.model
         tags["rondel.gate.champion"] = self.champion_version or "none"
+        if self.champion_measured:
+            tags["rondel.gate.champion.measured"] = self.champion_measured
         for number, result in enumerate(self.results, start=1):
             state = "passed" if result.passed else "failed"
             tags[f"rondel.gate.rule.{number}"] = f"{state}: {result.rule} ({result.reason})"

@@ -109,7 +109,7 @@ async def show(source: Registry, reference: str, *, as_json: bool = False) -> li
     lines += [f"{'':11} {rule}" for rule in lineage.gate_rules]
     for title, values in (
         ("metrics", {name: f"{value:.6g}" for name, value in lineage.metrics.items()}),
-        ("parameters", {name: str(value) for name, value in lineage.params.items()}),
+        ("parameters", {name: _parameter(name, value, lineage) for name, value in lineage.params.items()}),
         ("data that it was made from", lineage.inputs),
         ("data that its stages made", lineage.outputs),
     ):
@@ -194,6 +194,10 @@ async def rollback_model(
     who = gather.whoami(root, environ)
     moved = await promote.rollback(source, model, who=who, alias=alias, steps=steps, reason=reason)
     return [_sentence(moved)]
+
+
+def _parameter(name: str, value: Any, lineage: Lineage) -> str:
+    return f"{value}  (given with -P)" if name in lineage.overrides else str(value)
 
 
 def _sentence(moved: promote.Moved) -> str:

@@ -15,6 +15,8 @@ CARD_LIMIT = 4900
 REGISTRATION = "rondel.registration"
 GATE = "rondel.gate"
 METRICS = "rondel.metrics"
+EVALUATION = "rondel.evaluation"
+"""The tag with what the metrics were measured with; a later gate compares its own with it."""
 _LIMITS = """It was measured on the data above and on nothing else: other places, times or
 populations are not covered. Slices that are not listed were not looked at."""
 _TEXTS = {
@@ -30,7 +32,9 @@ _DOCUMENTS = {
     "inputs": "rondel.data.in",
     "outputs": "rondel.data.out",
     "params": "rondel.params",
+    "overrides": "rondel.overrides",
     "metrics": METRICS,
+    "evaluation": EVALUATION,
 }
 
 
@@ -40,6 +44,9 @@ class Lineage:
 
     ``inputs`` and ``outputs`` map paths to DVC hashes. ``gate`` is ``passed``,
     ``failed`` or ``none``; ``gate_rules`` says each rule's fate in words.
+    ``overrides`` are parameters that the run was given by ``-P``: with them the
+    commit alone does not say what was trained. ``evaluation`` is what the
+    metrics were measured with.
     """
 
     run: str = ""
@@ -53,7 +60,9 @@ class Lineage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluation: Mapping[str, str] = field(default_factory=dict)
     gate: str = "none"
     gate_rules: Sequence[str] = ()
 
@@ -65,7 +74,9 @@ class Lineage:
         for number, rule in enumerate(self.gate_rules, start=1):
             tags[f"{GATE}.rule.{number:02d}"] = rule[:TAG_LIMIT]
         for name, tag in _DOCUMENTS.items():
-            tags |= _split(tag, json.dumps(dict(getattr(self, name)), sort_keys=True, default=str))
+            values = dict(getattr(self, name))
+            if values or name not in {"overrides", "evaluation"}:
+                tags |= _split(tag, json.dumps(values, sort_keys=True, default=str))
         return tags
 
     @classmethod
@@ -125,7 +136,11 @@ def model_card(model: str, lineage: Lineage) -> str:
         "## Metrics\n\n" + _table("metric", plain),
         "## Slices\n\n" + _table("metric", sliced) if sliced else "",
         "## Data\n\n" + "\n".join(f"- `{path}` {digest}" for path, digest in lineage.inputs.items()),
-        "## Parameters\n\n" + "\n".join(f"- `{name}` = {value}" for name, value in lineage.params.items()),
+        "## Parameters\n\n"
+        + "\n".join(
+            f"- `{name}` = {value}" + (" (given with -P)" if name in lineage.overrides else "")
+            for name, value in lineage.params.items()
+        ),
         f"## Limits\n\n{_LIMITS}",
     ]
     card = "\n\n".join(part for part in parts if part)

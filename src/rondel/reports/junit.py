@@ -81,7 +81,7 @@ def _suite(root: ET.Element, stage: str, verdict: Verdict) -> None:
         skipped="0",
     )
     properties = ET.SubElement(suite, "properties")
-    facts = {"model": verdict.model or "", "champion": verdict.champion_version or "none yet"}
+    facts = {"model": verdict.model or "", "champion": verdict.champion()}
     for name, value in {**facts, "metrics": verdict.source}.items():
         ET.SubElement(properties, "property", name=name, value=_clean(value))
     for result in verdict.results:

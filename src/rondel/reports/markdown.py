@@ -37,11 +37,8 @@ def comparison(verdict: Verdict) -> str:
 def _verdict(stage: str, verdict: Verdict) -> str:
     state = "passed" if verdict.passed else "not passed"
     of = f" of {_cell(verdict.model)}" if verdict.model else ""
-    champion = (
-        f"Champion: version {_cell(verdict.champion_version)}."
-        if verdict.champion_version
-        else "There is no champion yet."
-    )
+    said = verdict.champion()
+    champion = f"{said[:1].upper()}{_cell(said[1:])}."
     lines = [f"## Gate in {_cell(stage)}{of}: {state}", "", champion, ""]
     if verdict.results:
         lines += ["| | rule | challenger | bound | |", "|---|---|---:|---:|---|"]

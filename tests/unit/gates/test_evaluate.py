@@ -79,8 +79,36 @@ def test_an_unreadable_file_fails_every_rule_with_the_reason() -> None:
 
 
 def test_measured_values_join_the_files_own() -> None:
-    merged = METRICS.merged({"model_mb": 12.0, "roc_auc": 0.1})
+    measured = metrics_from_mapping(
+        {"model_mb": 12.0, "roc_auc": 0.1, "latency_ms": "slow"}, source="measure"
+    )
+    merged = METRICS.merged(measured)
     assert evaluate(parse_rules(["model_mb <= 50", "roc_auc >= 0.68"]), merged).passed
+    failed = evaluate(parse_rules(["latency_ms <= 50"]), merged)
+    assert "'slow'" in failed.results[0].reason
+
+
+STALE = ChampionMetrics(
+    version="3", metrics={"roc_auc": 0.5}, measured="stale", note="changed: data test.parquet"
+)
+
+
+def test_a_champion_of_another_evaluation_fails_the_rules_that_need_it() -> None:
+    found = verdict("roc_auc >= champion.roc_auc", "roc_auc >= 0.1", champion=STALE)
+    assert [result.passed for result in found.results] == [False, True]
+    assert (
+        "not comparable with the champion (version 3): changed: data test.parquet" in found.results[0].reason
+    )
+    assert found.champion() == (
+        "champion: version 3 (metrics of another evaluation; changed: data test.parquet)"
+    )
+    assert found.tags()["rondel.gate.champion.measured"] == "stale"
+
+
+def test_a_policy_compares_with_a_stale_champion_all_the_same() -> None:
+    found = verdict("roc_auc >= champion.roc_auc", "stale champion: compare", champion=STALE)
+    assert found.passed
+    assert not verdict("roc_auc >= champion.roc_auc", "stale champion: fail", champion=STALE).passed
 
 
 def test_a_verdict_survives_json() -> None:

@@ -94,3 +94,15 @@ def test_all_mistakes_are_reported_at_once_with_their_place() -> None:
     assert text.startswith("ci/main.py:12: 2 gate rules are wrong")
     assert "rule 2, character 4" in text
     assert "rule 3, character 3" in text
+
+
+@pytest.mark.parametrize("policy", ["fail", "compare"])
+def test_a_policy_for_stale_champions_is_a_rule(policy: str) -> None:
+    rule = parse_rule(f"stale champion: {policy}")
+    assert (rule.metric, rule.no_champion, rule.stale_champion) == (None, None, policy)
+
+
+def test_a_policy_that_does_not_exist_is_shown_with_those_that_do() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_rule("stale champion: pass")
+    assert "expected fail or compare" in (caught.value.why or "")

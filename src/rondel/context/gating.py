@@ -1,0 +1,422 @@
+"""``ctx.gate``: metrics, champion and rules become a verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import dagger
+
+    from rondel.context.evaluation import Evaluation
+    from rondel.context.ground import RunGround
+    from rondel.context.stage import Pending
+    from rondel.data import DvcProject, DvcStage
+    from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
+    from rondel.pipeline import Stage
+    from rondel.record import Run, StageRecorder
+    from rondel.settings import Settings
+    from rondel.tracking.champion import Champion
+
+WORK = "/work"
+CHAMPION_FOLDER = "champion"
+"""The folder of a run, with one for each stage, that keeps what the champion's evaluation made."""
+
+_NAMED = 3
+
+
+class Gating:
+    """The part of a stage's context that judges a model."""
+
+    stage: Stage
+    run: Run
+    settings: Settings
+    pending: list[Pending]
+    _ground: RunGround
+    _recorder: StageRecorder
+    _container: dagger.Container
+
+    async def gate(
+        self,
+        *rules: str,
+        metrics: str | Mapping[str, Any] = "metrics.json",
+        model: str | None = None,
+        model_file: str | None = None,
+        measure: str | None = None,
+    ) -> Verdict:
+        """Let the stage pass only if every rule holds; the verdict is recorded either way.
+
+        ``metrics`` is a file that the stage made (or that lies in the working
+        tree), or a mapping. ``model`` is whose champion the rules compare
+        with. When the file is made by a stage of ``dvc.yaml``, and its data,
+        code, parameters or image are not those of the champion's own
+        evaluation, the champion is evaluated again by the same command;
+        ``model_file`` names the dependency of that stage that is the model
+        where this is not clear. ``measure`` is a command that prints a JSON
+        object of further metrics, such as latency: it runs in the container
+        and, where rules ask for it, with the champion's model in place, too.
+
+        Raises GateFailed with every rule that does not hold,
+        ConfigurationError for a rule that can't be read, StageFailed if
+        ``measure`` fails.
+        """
+        from anyio import to_thread
+
+        from rondel.gates import evaluate, metrics_from_mapping, parse_rules
+
+        given = {"metrics": metrics, "model_file": model_file, "measure": measure}
+        details: dict[str, Any] = {
+            "rules": list(rules),
+            **{name: value for name, value in given.items() if isinstance(value, str)},
+        }
+        self._recorder.use("gate", model or "", details)
+        parsed = parse_rules(rules, place=str(self.stage.place))
+        evaluation = await to_thread.run_sync(self._evaluation, metrics, model_file)
+        extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.measured())
+        if measure is not None:
+            extra |= await self._measure(evaluation, measure)
+        found = self._metrics(metrics).merged(
+            metrics_from_mapping(extra, source=measure or "the model's file")
+        )
+        self._recorder.metrics({name: found.values[name] for name in extra if name in found.values})
+        champion = None
+        if model and self._ground.tracking is not None:
+            champion = await self._champion(model, evaluation, found, parsed, measure)
+        verdict = evaluate(parsed, found, champion, model=model)
+        self._record(verdict, evaluation)
+        if not verdict.passed:
+            raise GateFailed(verdict.summary())
+        return verdict
+
+    def _record(self, verdict: Verdict, evaluation: Evaluation | None) -> None:
+        from rondel.record import VerdictRecord
+
+        self._recorder.verdict(
+            VerdictRecord(
+                passed=verdict.passed,
+                model=verdict.model,
+                champion_version=verdict.champion_version,
+                source=verdict.source,
+                rules=[asdict(result) for result in verdict.results],
+                metrics=dict(verdict.metrics),
+                champion_metrics=dict(verdict.champion_metrics),
+                champion_measured=verdict.champion_measured,
+                champion_note=verdict.champion_note,
+                evaluation=dict(evaluation.parts) if evaluation else {},
+            )
+        )
+        if verdict.model:
+            self._recorder.output(verdict.champion())
+        self._recorder.output(verdict.summary())
+
+    def _metrics(self, metrics: str | Mapping[str, Any]) -> Metrics:
+        from rondel.gates import metrics_from_mapping, read_metrics
+
+        if not isinstance(metrics, str):
+            return metrics_from_mapping(metrics, source="the stage")
+        for pending in reversed(self.pending):
+            if (pending.files / metrics).is_file():
+                return read_metrics(pending.files / metrics, shown=metrics)
+        return read_metrics(self.run.root / metrics, shown=metrics)
+
+    def _evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
+        """The evaluation that made the file of metrics; None if it was no stage of ``dvc.yaml``."""
+        from rondel.context.evaluation import read_evaluation
+        from rondel.data import load_project
+
+        if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
+            return None
+        project = load_project(self.run.root)
+        stage = project.producer(metrics)
+        entry = None if stage is None else self._entry(project, stage)
+        if stage is None or entry is None:
+            return None
+        return read_evaluation(project, stage, entry, model=model_file, image=self._recipe())
+
+    def _entry(self, project: DvcProject, stage: DvcStage) -> Mapping[str, Any] | None:
+        """The stage's entry in the lock file: what this context made, else what lies in the working tree."""
+        from rondel.data.yamlfile import parse_yaml
+
+        name = stage.file.removesuffix("dvc.yaml") + "dvc.lock"
+        text = self._locks().get(name)
+        if text is not None:
+            entry: Mapping[str, Any] | None = ((parse_yaml(text, name) or {}).get("stages") or {}).get(
+                stage.name
+            )
+            if entry is not None:
+                return entry
+        return project.lock.get(stage.address)
+
+    def _locks(self) -> dict[str, str]:
+        return {name: text for pending in self.pending for name, text in pending.locks().items()}
+
+    def _recipe(self) -> dict[str, str]:
+        """What the stages' image is made from; two machines never build the same digest."""
+        import os
+
+        from rondel.cache.recipe import host_parts, read_recipe
+        from rondel.data import HashCache
+
+        root, cache = self.run.root, HashCache(self.run.root)
+
+        def hashed(path: Path) -> str:
+            return cache.of(os.path.relpath(path, root)) or "missing"
+
+        recipe = read_recipe(
+            root,
+            self.settings.containerfile,
+            target=self.settings.target,
+            build_args=self.settings.build_args,
+            hash_file=hashed,
+        )
+        image = self._recorder.record.image
+        on_host = image is None or image.source in {None, "host", "in-place"}
+        return {**recipe.parts, **(host_parts(hashed) if on_host else {})}
+
+    async def _champion(
+        self,
+        model: str,
+        evaluation: Evaluation | None,
+        challenger: Metrics,
+        rules: Sequence[Rule],
+        measure: str | None,
+    ) -> ChampionMetrics | None:
+        """The champion with metrics that are comparable with the challenger's, or with a note why not."""
+        from rondel.gates import ChampionMetrics
+        from rondel.registry import Lineage
+        from rondel.tracking import TrackingClient, fetch_champion
+
+        assert self._ground.tracking is not None  # noqa: S101 - the caller looked
+        self._recorder.step(f"the gate: the champion of {model}")
+        async with TrackingClient(self._ground.tracking.endpoint) as client:
+            found = await fetch_champion(client, model)
+        if found is None:
+            return None
+        recorded = ChampionMetrics(version=found.version, metrics=found.metrics)
+        if evaluation is None:
+            return recorded
+        lineage = Lineage.from_tags(found.tags)
+        if evaluation.model_hash and lineage.outputs.get(evaluation.model or "") == evaluation.model_hash:
+            return ChampionMetrics(version=found.version, metrics=challenger.values, measured="same")
+        changed = evaluation.differs(lineage.evaluation) if lineage.evaluation else None
+        measured_now = bool(measure) and _asks_for(rules, challenger, self._metrics(challenger.source))
+        if changed == [] and not measured_now:
+            return recorded
+        return await self._compared(
+            model, found, lineage.outputs, evaluation, changed=changed, measure=measure
+        )
+
+    async def _compared(
+        self,
+        model: str,
+        found: Champion,
+        outputs: Mapping[str, str],
+        evaluation: Evaluation,
+        *,
+        changed: list[str] | None,
+        measure: str | None,
+    ) -> ChampionMetrics:
+        """The champion after another evaluation; without one, its recorded metrics and why.
+
+        ``changed`` is None when nothing says what it was evaluated with: then
+        its recorded metrics are taken, as they are all there is. When it is
+        known that something changed, they are stale.
+        """
+        from rondel.context.evaluation import champion_model
+        from rondel.gates import ChampionMetrics
+
+        reason = _reason(changed)
+        digest, problem = champion_model(outputs, evaluation)
+        metrics: dict[str, float] = {}
+        if digest is not None:
+            self._recorder.step(f"the gate: measuring version {found.version} of {model} again")
+            try:
+                metrics = await self._again(
+                    model, found, evaluation, digest, whole=changed != [], measure=measure
+                )
+            except (StageFailed, DataError) as error:
+                digest, problem = None, error.what
+        if digest is not None:
+            return ChampionMetrics(
+                version=found.version,
+                metrics={**(found.metrics if changed == [] else {}), **metrics},
+                measured="recorded" if changed == [] else "again",
+                note=reason,
+            )
+        return ChampionMetrics(
+            version=found.version,
+            metrics=found.metrics,
+            measured="stale" if changed else "recorded",
+            note=f"{reason}, but it cannot be: {problem}",
+        )
+
+    async def _again(
+        self,
+        model: str,
+        found: Champion,
+        evaluation: Evaluation,
+        digest: str,
+        *,
+        whole: bool,
+        measure: str | None,
+    ) -> dict[str, float]:
+        """Measure the champion with the challenger's evaluation, logging to a run of its own.
+
+        Raises StageFailed or DataError with what went wrong.
+        """
+        from anyio import to_thread
+
+        from rondel.context.evaluation import MEGABYTE, MODEL_SIZE, measuring_plan
+        from rondel.data import load_project
+        from rondel.gates import metrics_from_mapping, read_metrics
+        from rondel.tracking import TrackingClient
+
+        project = await to_thread.run_sync(load_project, self.run.root)
+        wanted = [out.path for out in evaluation.stage.outs if out.returns] if whole else []
+        plan = measuring_plan(
+            evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted
+        )
+        assert self._ground.tracking is not None  # noqa: S101 - there is a champion
+        async with TrackingClient(self._ground.tracking.endpoint) as client:
+            container, run_id, ended = self._container, None, False
+            mine = self._recorder.record.mlflow
+            if mine is not None:
+                stage_run = (await client.get_run(mine.run_id)).handle
+                name = f"champion: {model} version {found.version}"
+                tags = {"rondel.run": self.run.id, "rondel.champion": found.version}
+                made = await client.create_run(
+                    stage_run.experiment_id, name=name, tags=tags, parent=mine.run_id
+                )
+                run_id = made.run_id
+                container = container.with_env_variable("MLFLOW_RUN_ID", run_id)
+            try:
+                folder, result = await self._program(
+                    self._with_locks(container, project, evaluation), plan, CHAMPION_FOLDER
+                )
+                ended = not result["code"]
+            finally:
+                if run_id is not None:
+                    await client.end_run(run_id, "FINISHED" if ended else "FAILED")
+        if result["code"]:
+            raise _failed(result, f"version {found.version} of {model}")
+        values: dict[str, float] = {}
+        for out in evaluation.stage.outs:
+            if out.kind == "metric" and whole:
+                values |= read_metrics(folder / "files" / out.path, shown=out.path).values
+        values |= metrics_from_mapping(result["metrics"], source="measure").values
+        if isinstance(result["bytes"], int):
+            values[MODEL_SIZE] = round(result["bytes"] / MEGABYTE, 6)
+        return values
+
+    async def _measure(self, evaluation: Evaluation | None, command: str) -> dict[str, Any]:
+        """What ``command`` prints about the challenger, as the last line of its output."""
+        from anyio import to_thread
+
+        from rondel.context.evaluation import measuring_plan
+        from rondel.data import load_project
+
+        if evaluation is None:
+            raise ConfigurationError(
+                "measure= needs a file of metrics that a stage of dvc.yaml makes",
+                why="its dependencies are what the command finds in the container",
+                hint="without DVC, run the command with ctx.sh and give ctx.gate the numbers",
+                place=str(self.stage.place),
+            )
+        self._recorder.step(f"the gate: {command}")
+        project = await to_thread.run_sync(load_project, self.run.root)
+        plan = measuring_plan(evaluation, project, measure=command)
+        container = self._with_locks(self._container, project, evaluation)
+        _, result = await self._program(container, plan, "measured")
+        if result["code"]:
+            raise _failed(result, f"the model ({command})")
+        found: dict[str, Any] = result["metrics"]
+        return found
+
+    def _with_locks(
+        self, container: dagger.Container, project: DvcProject, evaluation: Evaluation
+    ) -> dagger.Container:
+        """The container with lock files and parameters as the evaluation had them."""
+        from rondel.data.params import changed_text
+
+        root, mine = self.run.root, self._locks()
+        for name in {stage.file.removesuffix("dvc.yaml") + "dvc.lock" for stage in project.stages.values()}:
+            if name not in mine and (root / name).is_file():
+                container = container.with_new_file(
+                    f"{WORK}/{name}", (root / name).read_text(encoding="utf-8")
+                )
+        for source in evaluation.stage.params:
+            if source.path.endswith(".py"):
+                continue
+            text = (root / source.path).read_text(encoding="utf-8")
+            container = container.with_new_file(
+                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params, partial=True)
+            )
+        return container
+
+    async def _program(
+        self, container: dagger.Container, plan: str, kind: str
+    ) -> tuple[Path, dict[str, Any]]:
+        """Run the measuring program; its output is logged, its files come to a folder of the run."""
+        import dagger
+
+        from rondel.context.command import dvc_script
+        from rondel.context.evaluation import OUT, PLAN, PROGRAM, program_text
+
+        folder = self.run.folder / kind / self.stage.name
+        number = 0
+        while folder.exists():
+            number += 1
+            folder = folder.with_name(f"{self.stage.name}.{number}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        executed = (
+            container.with_new_file(PROGRAM, program_text())
+            .with_new_file(PLAN, plan)
+            .with_exec(["sh", "-c", dvc_script(PROGRAM, PLAN)], expect=dagger.ReturnType.ANY)
+        )
+        try:
+            self._recorder.output(await executed.stdout())
+            await executed.directory(OUT).export(str(folder))
+            result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        except (dagger.ExecError, dagger.QueryError, OSError, ValueError) as error:
+            raise StageFailed(
+                "the container that measures a model ended before its program did", why=str(error)
+            ) from error
+        return folder, result
+
+
+def _asks_for(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> bool:
+    """Whether a rule needs a metric of the champion that is measured and not in the file."""
+    from rondel.gates.metrics import canonical
+
+    wanted = {canonical(str(rule.bound.champion)) for rule in rules if rule.bound.champion is not None}
+    return any(name in challenger.values and name not in of_file.values for name in wanted)
+
+
+def _reason(changed: list[str] | None) -> str:
+    if changed is None:
+        return "nothing says what its own evaluation was made with"
+    if not changed:
+        return "measured beside the challenger"
+    shown = ", ".join(changed[:_NAMED]) + (
+        f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    )
+    return f"changed since its own evaluation: {shown}"
+
+
+_PHASES = {
+    "model": "its file could not be pulled from the DVC remote",
+    "data": "the data could not be pulled from the DVC remote",
+    "command": "the command that evaluates it ended with exit code {code}",
+    "measure": "the command that measures it ended with exit code {code}",
+}
+
+
+def _failed(result: Mapping[str, Any], what: str) -> StageFailed:
+    said = _PHASES.get(str(result["phase"]), "the program ended early").format(code=result["code"])
+    return StageFailed(f"{what} could not be measured: {said}")

@@ -158,3 +158,57 @@ def test_a_killed_run_leaves_nothing_running_and_its_last_true_state(project: Pa
     assert RunFolder(folder.path).abandoned
     assert "killed" in run(project, "rondel", "runs", "-n", "1").stdout
     assert run(project, "python", "ci/main.py", "greet").returncode == 0
+
+
+@pytest.mark.parametrize("words", [["rondel", "run"], []])
+def test_an_engine_that_cannot_start_is_told_with_cause_and_advice(
+    project: Path, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "format").write_text('{"version": 99}')
+    broken = {**environ(), "RONDEL_ENGINE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*words, "python", "ci/main.py", "greet", "--no-cache"],
+        cwd=project, env=broken, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 21
+    assert "written by a newer version" in done.stderr
+    assert "→ update rondel" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert load(project)[1].exit_code == 21
+
+
+def test_an_engine_without_its_packages_is_told_as_an_installation_to_repair(
+    project: Path, tmp_path: Path
+) -> None:
+    hide = "import sys\nif 'rondel.engine.server' in sys.orig_argv: sys.modules['uvicorn'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hide)
+    broken = {**environ(), "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        ["python", "ci/main.py", "greet", "--no-cache"],
+        cwd=project, env=broken, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 21
+    assert "uvicorn" in done.stderr
+    assert "install again" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def engines_below(pid: int) -> list[int]:
+    """The engine processes among the descendants of a process."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()[1:]]
+    below = {pid}
+    for _ in rows:
+        below |= {int(row[0]) for row in rows if int(row[1]) in below}
+    return [int(row[0]) for row in rows if int(row[0]) in below and "rondel.engine.server" in row[2]]
+
+
+def test_an_engine_that_is_killed_in_the_middle_is_told_as_that(project: Path) -> None:
+    process = start(project)
+    for engine in engines_below(process.pid):
+        os.kill(engine, signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 21, out
+    assert "the engine went away while it ran" in out
+    assert load(project)[1].stage("slow").state == "failed"
+    assert gone()

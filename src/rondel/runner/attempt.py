@@ -110,6 +110,14 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
         error.why = recorder.redact(error.why) if error.why else None
         error.place = error.place or f"stage {stage.name!r}"
         return error
+    if type(error).__name__ == "TransportError" and type(error).__module__.startswith("dagger"):
+        gone = EngineUnavailable(
+            f"stage {stage.name!r}: the engine went away while it ran",
+            why=f"{recorder.redact(str(error).strip())}\nlog: {folder.log(stage.name)}",
+            hint="run again: what was finished is kept; a machine out of memory looks like this, too",
+        )
+        gone.__cause__ = error
+        return gone
     lines: list[str] = []
     if isinstance(error, StageFailed):
         what = error.what if stage.name in error.what else f"stage {stage.name!r}: {error.what}"

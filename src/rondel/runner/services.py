@@ -167,15 +167,24 @@ async def _client() -> AsyncIterator[Any]:
         connection = dagger.connection(dagger.Config(retry=None))
         await connection.__aenter__()
     except (dagger.ClientError, OSError) as error:
-        raise EngineUnavailable(
-            "the engine does not answer",
-            why=str(error).strip() or type(error).__name__,
-            hint="`rondel doctor` says what this machine can run",
-        ) from error
+        raise engine_error(error) from error
     try:
         yield dagger.dag
     finally:
         await connection.__aexit__(None, None, None)
+
+
+def engine_error(error: Exception) -> EngineUnavailable:
+    """Why there is no session. What the engine itself says is told without the client's words around it."""
+    said = str(error).strip() or type(error).__name__
+    _, met, own = said.partition("introspection query: ")
+    hint = "`rondel doctor` says what this machine can run"
+    if not met:
+        return EngineUnavailable("the engine does not answer", why=said, hint=hint)
+    what, *lines = own.splitlines()
+    hints = [line.strip().removeprefix("→ ") for line in lines if line.strip().startswith("→")]
+    why = [line.strip() for line in lines if not line.strip().startswith("→")]
+    return EngineUnavailable(what, why="\n".join(why) or None, hint=" ".join(hints) or hint)
 
 
 def _facts(run: Run, journal: Journal) -> RunFacts:

@@ -13,6 +13,8 @@ import signal
 import socket
 import sys
 
+EXIT_UNAVAILABLE = 21
+
 
 def main() -> int:
     """Serve one session until its launcher goes away."""
@@ -22,12 +24,28 @@ def main() -> int:
     start = sys.stdin.buffer.readline()
     if not start:
         return 0
+    words = _own_stdout()
     sys.setrecursionlimit(20_000)  # the JSON encoder recurses with the answer's depth
     gc.set_threshold(50_000, 20, 20)
-    from rondel.engine.server.process import serve
+    try:
+        from rondel.engine.server.process import serve
 
-    with socket.socket(fileno=int(sys.argv[1])) as listener:
-        return serve(listener, start)
+        with socket.socket(fileno=int(sys.argv[1])) as listener:
+            return serve(listener, start)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the launcher tells clients in words
+        from rondel.engine.server.refusal import LONGEST_REASON, reason_of
+
+        os.write(words, reason_of(error).encode("utf-8", "replace")[:LONGEST_REASON])
+        return EXIT_UNAVAILABLE
+
+
+def _own_stdout() -> int:
+    """Take standard output away from everybody else: it carries last words, and nothing besides."""
+    words = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return words
 
 
 def _die_with_parent() -> None:

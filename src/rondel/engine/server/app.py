@@ -122,19 +122,6 @@ class App:
         return _Reply(status, answer_type, json.dumps(answer, sort_keys=True, ensure_ascii=False).encode())
 
 
-class Refusal:
-    """The ASGI application of an engine that cannot run: it answers why, to everybody."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        _ = receive
-        if scope["type"] == "http":
-            await _respond(send, _errors(200, self._message))
-
-
 def _user(authorization: str) -> bytes:
     """The user name of basic authentication; empty when there is none."""
     scheme, _, credentials = authorization.partition(" ")

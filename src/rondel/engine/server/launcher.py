@@ -22,6 +22,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from rondel.engine.server.refusal import LONGEST_REASON, reason_of_end, refuse
 from rondel.errors import EngineUnavailable
 
 if TYPE_CHECKING:
@@ -104,10 +105,13 @@ class Session:
             engine = self._start()
             pidfd = os.pidfd_open(engine.pid)
             try:
-                select.select([self._wake, pidfd], [], [])
+                readable, _, _ = select.select([self._wake, pidfd], [], [])
             finally:
                 os.close(pidfd)
-            # Nobody can be served any more: let clients see a refused connection, not a hang.
+            if self._wake not in readable:
+                # It ended by itself. Clients learn why; they would take a closed door for a broken network.
+                message = reason_of_end(engine.wait(), _last_words(engine))
+                refuse(self._listener, self.token, message, self._wake)
             self._listener.close()
             if engine.stdin is not None:
                 engine.stdin.close()
@@ -120,7 +124,7 @@ class Session:
         self._engine = engine = subprocess.Popen(
             [sys.executable, "-P", "-m", "rondel.engine.server", str(descriptor)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # for its last words: why it could not start
             pass_fds=[descriptor],
             process_group=0,
         )
@@ -131,6 +135,15 @@ class Session:
         except BrokenPipeError:
             pass  # it ended already; whoever waits for it learns that
         return engine
+
+
+def _last_words(engine: subprocess.Popen[bytes]) -> str:
+    """What the engine, which has ended, said of the reason."""
+    if engine.stdout is None:
+        return ""
+    os.set_blocking(engine.stdout.fileno(), False)  # a child of its may hold the other end
+    data = engine.stdout.read(LONGEST_REASON)
+    return (data or b"").decode("utf-8", "replace").strip()
 
 
 def run(command: Sequence[str], *, workdir: Path | None = None, store: Path | None = None) -> int:

@@ -16,9 +16,9 @@ from rondel.engine.api.calls import Calls
 from rondel.engine.api.served import load_first
 from rondel.engine.evaluate import Session
 from rondel.engine.sandbox import Sandbox
-from rondel.engine.server.app import App, Application, Refusal
+from rondel.engine.server.app import App, Application
 from rondel.engine.store import Store
-from rondel.errors import EngineError, EngineUnavailable, RondelError
+from rondel.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,20 +28,10 @@ if TYPE_CHECKING:
 def serve(listener: socket, start: bytes) -> int:
     """Serve a session on a listening socket. ``start`` is the launcher's JSON line.
 
-    Where the engine cannot run, every request is answered with the reason, until the launcher
-    ends the session: a client would take a closed door for a broken network, and try again.
+    Where the engine cannot run it raises why; the launcher tells that to clients.
     """
     settings = json.loads(start)
-    try:
-        anyio.run(_serve, listener, {**settings, "in_place": not _contained()})
-    except (RondelError, BaseExceptionGroup) as raised:
-        errors = _leaves(raised)
-        if not all(isinstance(error, RondelError) for error in errors):
-            raise
-        message = "\n".join(str(error) for error in errors)
-        print(message, file=sys.stderr, flush=True)
-        anyio.run(_http, Refusal(message), listener)
-        return EngineError.exit_code
+    anyio.run(_serve, listener, {**settings, "in_place": not _contained()})
     return 0
 
 
@@ -62,13 +52,6 @@ def _contained() -> bool:
         print(f"{NOT_IN_PLACE} ({error.why})", file=sys.stderr, flush=True)
         return False
     return True
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The single errors in a group, or the error itself."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
 
 
 async def _serve(listener: socket, settings: dict[str, Any]) -> None:

@@ -245,11 +245,12 @@ async def publish(
     if registry_service is not None:
         raise EngineError("publish(registryService) is not served by Rondel's embedded engine")
     ref = reference.parse(address)
+    pusher = Pusher(ctx.session.part(Images).client(await auth_of(ctx, self)), ref)
+    await ctx.session.settle(self)
+    await pusher.check()
     images = await _packed(
         ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
     )
-    client = ctx.session.part(Images).client(await auth_of(ctx, self))
-    pusher = Pusher(client, ref)
     store = ctx.session.store
     limiter = anyio.CapacityLimiter(4)
 

@@ -116,6 +116,8 @@ class Session:
             if engine.stdin is not None:
                 engine.stdin.close()
             engine.wait()
+            if engine.stdout is not None:
+                engine.stdout.close()
         finally:
             os.close(self._wake)
 

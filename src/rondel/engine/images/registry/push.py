@@ -35,6 +35,10 @@ class Pusher:
         self._endpoint: Endpoint = endpoints(reference.registry, client.settings)[-1]  # never to a mirror
         self._scope = (reference.repository, "pull,push")
 
+    async def check(self) -> None:
+        """Ask for some blob: a registry that is not there, or refuses us, shows before an image is packed."""
+        await self.has(Descriptor.of(b"", ""))
+
     async def has(self, blob: Descriptor) -> bool:
         """Whether the repository has the blob already."""
         try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
-from rondel.errors import ConfigurationError
+from rondel.cli.run import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,17 +21,19 @@ def main(argv: Sequence[str]) -> int:
     )
     commands.add_parser("status", help="where the store is, and what it holds")
     prune = commands.add_parser("prune", help="remove the least recently used layers")
-    prune.add_argument("--keep", default="0", metavar="SIZE", help="leave this much, for example 5G (0)")
+    prune.add_argument(
+        "--keep", metavar="SIZE", help="leave this much, for example 5G; 0 for nothing (engine.cache-size)"
+    )
     arguments = parser.parse_args(list(argv))
-    return _status() if arguments.command == "status" else _prune(size(arguments.keep))
+    os.environ.update(engine_environment(Path.cwd(), os.environ))
+    return _status() if arguments.command == "status" else _prune(arguments.keep)
 
 
-def size(text: str) -> int:
-    """Bytes of ``5G``, ``300 MiB``, ``0``. Raises ConfigurationError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ConfigurationError(f"{text!r} is no size", hint="for example 5G or 300M", place="--keep")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+def size(text: str, *, place: str = "--keep") -> int:
+    """Bytes of ``5G``, ``300 MiB``, ``0``. Raises ConfigurationError, which names ``place``."""
+    from rondel.engine.store.budget import parse_size
+
+    return parse_size(text, place=place)
 
 
 def shown(count: int) -> str:
@@ -46,6 +47,7 @@ def shown(count: int) -> str:
 
 
 def _status() -> int:
+    from rondel.engine.store.budget import budget_of
     from rondel.engine.store.store import Store, default_root
 
     root = default_root()
@@ -56,6 +58,7 @@ def _status() -> int:
     store = Store.open(root)
     try:
         usage = store.usage()
+        budget = budget_of(store.root, usage.collectable_bytes, os.environ)
     finally:
         store.close()
     print(f"store    {root}")
@@ -63,13 +66,15 @@ def _status() -> int:
     print(f"blobs    {usage.blobs}, {shown(usage.blob_bytes)}")
     print(f"volumes  {usage.volumes}, {shown(usage.volume_bytes)}")
     print(f"results  {usage.results}")
+    print(f"budget   {shown(budget)} for layers and blobs, {shown(usage.collectable_bytes)} used")
     print(f"free     {shown(usage.free_bytes)}")
     return 0
 
 
-def _prune(budget: int) -> int:
+def _prune(keep: str | None) -> int:
     import anyio
 
+    from rondel.engine.store.budget import budget_of
     from rondel.engine.store.store import Store, default_root
 
     root = default_root()
@@ -79,6 +84,10 @@ def _prune(budget: int) -> int:
     _enter()
     store = Store.open(root)
     try:
+        if keep is None:
+            budget = budget_of(store.root, store.index.held(), os.environ)
+        else:
+            budget = size(keep)
         freed = anyio.run(store.collect, budget)
     finally:
         store.close()

@@ -21,6 +21,7 @@ GRACE = 10.0
 """Seconds between the signal that is passed on and the kill."""
 
 HOST_IMAGE = "RONDEL_ENGINE_HOST_IMAGE"
+CACHE_SIZE = "RONDEL_ENGINE_CACHE_SIZE"
 
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
@@ -61,9 +62,16 @@ def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, st
     except ConfigurationError:
         return {}
     settings = load_settings(root, {}, environ)
-    if "host_image" not in settings.sources or settings.sources["host_image"] == HOST_IMAGE:
-        return {}
-    return {HOST_IMAGE: settings.host_image}
+    if settings.cache_size is not None:
+        from rondel.engine.store.budget import parse_size
+
+        parse_size(settings.cache_size, place=settings.sources.get("cache_size", CACHE_SIZE))
+    given = {"host_image": HOST_IMAGE, "cache_size": CACHE_SIZE}
+    return {
+        variable: str(getattr(settings, name))
+        for name, variable in given.items()
+        if settings.sources.get(name, variable) != variable
+    }
 
 
 def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -33,6 +33,8 @@ class Option:
     choices: tuple[str, ...] = ()
     repeats: bool = True
     """Whether the option belongs to the arguments that repeat a run."""
+    bare: str | None = None
+    """What the flag means without a value; None if it has to have one."""
 
 
 def _option(
@@ -46,6 +48,7 @@ def _option(
     metavar: str | None = None,
     choices: tuple[str, ...] = (),
     repeats: bool = True,
+    bare: str | None = None,
 ) -> Any:
     declared = {
         "kind": kind,
@@ -56,6 +59,7 @@ def _option(
         "metavar": metavar,
         "choices": choices,
         "repeats": repeats,
+        "bare": bare,
     }
     return field(default=default, metadata={"option": declared})
 
@@ -75,6 +79,41 @@ class Settings:
     only: bool = _option("flag", "run the targets alone, without what they need", False, flags=("--only",))
     from_: str | None = _option(
         "text", "run this stage and what depends on it", None, flags=("--from",), metavar="STAGE"
+    )
+    resume: str | None = _option(
+        "text",
+        "go on where a run failed or waits (the newest one that did), with what succeeded before it",
+        None,
+        flags=("--resume",),
+        metavar="RUN",
+        repeats=False,
+        bare="latest",
+    )
+    force: bool = _option(
+        "flag", "with --resume: also when inputs have changed since", False, flags=("--force",), repeats=False
+    )
+    interactive: bool = _option(
+        "flag",
+        "when a stage fails, open a shell in its container, and ask what next",
+        False,
+        flags=("--interactive", "-i"),
+        repeats=False,
+    )
+    shell: Literal["before", "after"] | None = _option(
+        "choice",
+        "open a shell in the stage's container before its command, or in what the command left",
+        None,
+        flags=("--shell",),
+        env="RONDEL_SHELL",
+        choices=("before", "after"),
+        repeats=False,
+    )
+    reproduces: str | None = _option(
+        "text",
+        "the run that this one repeats; `rondel reproduce` sets it",
+        None,
+        env="RONDEL_REPRODUCES",
+        repeats=False,
     )
     params: tuple[tuple[str, str], ...] = _option(
         "pairs",
@@ -194,6 +233,14 @@ class Settings:
         env="RONDEL_ENGINE_HOST_IMAGE",
         key="engine.host-image",
         choices=("auto", "never"),
+    )
+    cache_size: str | None = _option(
+        "text",
+        "how large the engine's store may grow (default: 20G, or a quarter of the disk if that is less)",
+        None,
+        env="RONDEL_ENGINE_CACHE_SIZE",
+        key="engine.cache-size",
+        metavar="SIZE",
     )
     tracking_uri: str | None = _option(
         "text",

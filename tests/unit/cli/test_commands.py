@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.cli import dagger, main
-from rondel.cli.engine import shown, size
+from rondel.cli.engine import shown
 from rondel.cli.run import engine_environment
+from rondel.engine.store.budget import parse_size
 from rondel.errors import ConfigurationError, EngineUnavailable
 from rondel.record import Capsule, RunFolder, StageRecord
 from rondel.runner.engine import choose_engine, engine_in_reach, find_real_cli, is_own
@@ -271,13 +272,13 @@ def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[
     ("text", "count"), [("0", 0), ("5G", 5 << 30), ("1.5m", 3 << 19), ("300 MiB", 300 << 20), ("7B", 7)]
 )
 def test_sizes_are_read(text: str, count: int) -> None:
-    assert size(text) == count
+    assert parse_size(text, place="--keep") == count
 
 
 @pytest.mark.parametrize("text", ["", "five", "-1G", "1X"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no size"):
-        size(text)
+        parse_size(text, place="--keep")
 
 
 @pytest.mark.parametrize(
@@ -292,3 +293,26 @@ def test_the_projects_engine_options_reach_the_engine(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.rondel.engine]\nhost-image = "never"\n')
     assert engine_environment(tmp_path, {}) == {"RONDEL_ENGINE_HOST_IMAGE": "never"}
     assert engine_environment(tmp_path, {"RONDEL_ENGINE_HOST_IMAGE": "auto"}) == {}
+    (tmp_path / "pyproject.toml").write_text('[tool.rondel.engine]\ncache-size = "5G"\n')
+    assert engine_environment(tmp_path, {}) == {"RONDEL_ENGINE_CACHE_SIZE": "5G"}
+    assert engine_environment(tmp_path, {"RONDEL_ENGINE_CACHE_SIZE": "6G"}) == {}
+    (tmp_path / "pyproject.toml").write_text('[tool.rondel.engine]\ncache-size = "much"\n')
+    with pytest.raises(ConfigurationError, match="'much' is no size"):
+        engine_environment(tmp_path, {})
+
+
+def test_the_store_is_shown_with_its_budget_and_pruned_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RONDEL_ENGINE_HOME", str(tmp_path))
+    monkeypatch.setenv("RONDEL_ENGINE_CACHE_SIZE", "3G")
+
+    def engine(*words: str) -> str:
+        # In a process of its own: the command enters namespaces.
+        code = f"import sys; from rondel.cli.main import main; sys.exit(main({['engine', *words]!r}))"
+        return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert "nothing there yet" not in engine("status")
+    assert "budget   3.0 GiB for layers and blobs, 0 B used" in engine("status")
+    assert engine("prune") == "freed 0 B\n"
+    assert engine("prune", "--keep", "0") == "freed 0 B\n"

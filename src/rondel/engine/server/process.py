@@ -18,11 +18,14 @@ from rondel.engine.evaluate import Session
 from rondel.engine.sandbox import Sandbox
 from rondel.engine.server.app import App, Application
 from rondel.engine.store import Store
-from rondel.errors import EngineUnavailable
+from rondel.errors import EngineUnavailable, RondelError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from socket import socket
+
+TRIM_SECONDS = 5.0
+"""How long the end of a session may remove what the store has too much of."""
 
 
 def serve(listener: socket, start: bytes) -> int:
@@ -81,8 +84,19 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(15):
                     await session.aclose()
                 tasks.cancel_scope.cancel()
+        await _trim(store)
     finally:
         store.close()
+
+
+async def _trim(store: Store) -> None:
+    """Keep the store to its budget, now that nobody waits for an answer; the next session goes on with it."""
+    try:
+        with anyio.CancelScope(shield=True):
+            await store.trim(seconds=TRIM_SECONDS)
+    except (OSError, RondelError) as error:
+        # The session did its work; a store that cannot shrink is worth a line, not a failure.
+        print(f"the engine's store was not trimmed: {error}", file=sys.stderr, flush=True)
 
 
 def _sandbox(store: Store, workdir: Path, *, in_place: bool) -> Sandbox:

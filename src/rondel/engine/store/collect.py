@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rondel.engine.store.index import Object
 
@@ -45,3 +45,13 @@ def plan_collection(objects: Iterable[Object], *, budget: int, cutoff: float) ->
         doomed.append(row)
         excess -= row.size
     return doomed
+
+
+def first_of(doomed: Sequence[Object], *, count: int = 64, size: int = 256 << 20) -> list[Object]:
+    """The head of a collection: as many objects as are removed in one go, at least one if there is any."""
+    taken: list[Object] = []
+    for row in doomed[:count]:
+        if taken and sum(each.size for each in taken) + row.size > size:
+            break
+        taken.append(row)
+    return taken

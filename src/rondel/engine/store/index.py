@@ -174,6 +174,10 @@ class Index:
         rows = self._rows("SELECT kind, id, size, entries, used FROM objects ORDER BY used, kind, id")
         return [Object(*row) for row in rows]
 
+    def held(self) -> int:
+        """The bytes of all layers and blobs."""
+        return int(self._rows("SELECT coalesce(sum(size), 0) FROM objects")[0][0])
+
     def object(self, kind: str, name: str) -> Object | None:
         """One layer or blob."""
         rows = self._rows(

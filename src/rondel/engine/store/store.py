@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import secrets
 import threading
@@ -21,7 +22,8 @@ import anyio.to_thread
 
 from rondel.engine.store import sessions
 from rondel.engine.store.blobs import Blobs
-from rondel.engine.store.collect import Usage, plan_collection
+from rondel.engine.store.budget import budget_of
+from rondel.engine.store.collect import Usage, first_of, plan_collection
 from rondel.engine.store.draft import Draft
 from rondel.engine.store.errors import StoreCorrupt, StoreTooNew, translated
 from rondel.engine.store.export import export_tree
@@ -35,6 +37,8 @@ from rondel.engine.store.volumes import Volumes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+
+    from rondel.engine.store.index import Object
 
 VERSION = 1
 _RESERVE = 512 * 1024
@@ -278,27 +282,47 @@ class Store:
             free_bytes=free.f_bavail * free.f_frsize,
         )
 
-    async def collect(self, budget: int) -> int:
+    async def collect(self, budget: int, *, seconds: float = math.inf) -> int:
         """Remove the least recently used layers and blobs until ``budget`` bytes are left; the bytes freed.
 
         What any live session may be using stays: whatever was used since the
-        oldest of them started. Cache volumes are not touched.
+        oldest of them started. Cache volumes are not touched. After ``seconds``
+        no further object is begun; the next collection goes on from there.
         """
-        return await anyio.to_thread.run_sync(self._collect, budget)
+        return await anyio.to_thread.run_sync(self._collect, budget, time.monotonic() + seconds)
 
-    def _collect(self, budget: int) -> int:
+    async def trim(self, *, seconds: float, environ: Mapping[str, str] = os.environ) -> int:
+        """Collect down to the budget (:mod:`rondel.engine.store.budget`); the bytes freed.
+
+        Costs one short query where there is nothing to do. Raises ConfigurationError.
+        """
+        held = self.index.held()
+        budget = budget_of(self.root, held, environ)
+        return await self.collect(budget, seconds=seconds) if held > budget else 0
+
+    def _collect(self, budget: int, deadline: float) -> int:
         (self.root / "reserve").unlink(missing_ok=True)
+        freed = 0
+        while doomed := self._next_doomed(budget):
+            for row in doomed:
+                self._discard(row.kind, row.id)
+                freed += row.size
+            if time.monotonic() >= deadline:
+                break
+        if freed:
+            self._forget_dead_results()
+        self.reserve()
+        return freed
+
+    def _next_doomed(self, budget: int) -> list[Object]:
+        """The next objects to remove, already gone for readers. A few at a time, for kills."""
         with self.index.transaction() as db:
             # Inside the transaction: a session that starts now marks what it uses after it.
             cutoff = sessions.oldest_live(self.root / "s", self.session)
-            doomed = plan_collection(self.index.objects(), budget=budget, cutoff=cutoff)
+            doomed = first_of(plan_collection(self.index.objects(), budget=budget, cutoff=cutoff))
             for row in doomed:
                 db.execute("DELETE FROM objects WHERE kind = ? AND id = ?", (row.kind, row.id))
-        for row in doomed:
-            self._discard(row.kind, row.id)
-        self._forget_dead_results()
-        self.reserve()
-        return sum(row.size for row in doomed)
+        return doomed
 
     def _discard(self, kind: str, name: str) -> None:
         if kind == "layer":

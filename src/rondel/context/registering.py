@@ -72,7 +72,9 @@ class Registering:
                 packages = packages or await self._packages()
                 kept = await attach(store, version, lineage, packages=packages, environ=os.environ)
         known = f", {alias}" if alias else ""
-        self._recorder.output(f"registered {name} version {version.version}{known}")
+        first = version.tags.get("rondel.run", self.run.id)
+        again = "" if first == self.run.id else f": this model is registered already, by run {first}"
+        self._recorder.output(f"registered {name} version {version.version}{known}{again}")
         if not kept:
             why = "the server takes no files of runs" if attest.available() else "install rondel[provenance]"
             self._recorder.output(f"SBOM and provenance were not stored: {why}")

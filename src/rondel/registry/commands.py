@@ -107,9 +107,19 @@ async def show(source: Registry, reference: str, *, as_json: bool = False) -> li
     }
     lines = [f"{name:11} {text}" for name, text in facts.items() if text]
     lines += [f"{'':11} {rule}" for rule in lineage.gate_rules]
+    whole = {name: f"{value:.6g}" for name, value in lineage.metrics.items() if "[" not in name}
+    lines += _slices(lineage.metrics)
     for title, values in (
-        ("metrics", {name: f"{value:.6g}" for name, value in lineage.metrics.items()}),
+        ("metrics", whole),
         ("parameters", {name: _parameter(name, value, lineage) for name, value in lineage.params.items()}),
+        (
+            "measured with",
+            {
+                name: text[:40]
+                for name, text in lineage.evaluation.items()
+                if " " in name and not name.startswith("parameter ")
+            },
+        ),
         ("data that it was made from", lineage.inputs),
         ("data that its stages made", lineage.outputs),
     ):
@@ -196,6 +206,20 @@ async def rollback_model(
     return [_sentence(moved)]
 
 
+def _slices(metrics: Mapping[str, float]) -> list[str]:
+    """Metrics of slices as a table, a row for each slice."""
+    found: dict[str, dict[str, str]] = {}
+    for name, value in metrics.items():
+        metric, bracket, part = name.partition("[")
+        if bracket:
+            found.setdefault(part.rstrip("]"), {})[metric] = f"{value:.4g}"
+    if not found:
+        return []
+    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    rows = [(part, *(values.get(name, "") for name in names)) for part, values in found.items()]
+    return ["", "slices", *(f"  {line}" for line in _columns([("", *names), *rows]))]
+
+
 def _parameter(name: str, value: Any, lineage: Lineage) -> str:
     return f"{value}  (given with -P)" if name in lineage.overrides else str(value)
 
@@ -210,7 +234,9 @@ def _sentence(moved: promote.Moved) -> str:
 def _row(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
     lineage = Lineage.from_tags(version.tags)
     plain = [(name, value) for name, value in lineage.metrics.items() if "[" not in name and "." not in name]
-    judged = [pair for pair in plain if any(pair[0] in rule for rule in lineage.gate_rules)]
+    known = dict(plain)
+    words = [word for rule in lineage.gate_rules for word in rule.split()]
+    judged = [(name, known[name]) for name in dict.fromkeys(words) if name in known]  # as the rules name them
     shown = [f"{name}={value:.4g}" for name, value in (judged or plain)[:_SHOWN_METRICS]]
     return {
         "model": version.model,

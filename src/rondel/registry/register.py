@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -88,8 +90,13 @@ async def register(
     who: str,
     alias: str | None = "challenger",
 ) -> ModelVersion:
-    """Make a version and set the alias; what a crashed attempt of the same run did is taken up."""
-    key = f"{lineage.run}/{model}/{source.model_id or source.run_id}"
+    """Make a version and set the alias.
+
+    A version of the same model, from the same commit and data and with the same
+    verdict, is taken up instead: an attempt that crashed, and the run that
+    repeats it, register once.
+    """
+    key = registration_key(source, lineage)
     version = None
     for known in await registry.versions(model):
         if known.tags.get(REGISTRATION) == key:
@@ -118,6 +125,23 @@ async def register(
         )
         version = replace(version, aliases=tuple(sorted({*version.aliases, alias})))
     return version
+
+
+def registration_key(source: ModelSource, lineage: Lineage) -> str:
+    """What makes a version the same one, as a digest.
+
+    Neither the run nor the state of the tree are part of it: a repeated run is
+    another run, and the first one's results lie uncommitted in the tree.
+    """
+    same = {
+        "model": source.model_id or source.run_id,
+        "commit": lineage.git_commit,
+        "data": [dict(lineage.inputs), dict(lineage.outputs)],
+        "params": dict(lineage.params),
+        "evaluation": dict(lineage.evaluation),
+        "gate": lineage.gate,
+    }
+    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _no_model(client: TrackingClient) -> DataError:

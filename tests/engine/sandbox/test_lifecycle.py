@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from rondel.engine.sandbox import ExecSpec, Limits, Sandbox
+from rondel.engine.sandbox.cgroups import limits_of
 from rondel.engine.store import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
@@ -113,6 +114,14 @@ async def test_limits_hold_where_the_machine_allows(run, sandbox: Sandbox):
     script = "x = bytearray(200 << 20); print(len(x))"
     done = await run("python3", "-c", script, limits=Limits(memory_bytes=64 << 20))
     assert done.exit_code != 0
+
+
+async def test_limits_of_the_session_hold_for_every_command(run, sandbox: Sandbox, monkeypatch):
+    if sandbox.cgroups.reason is not None:
+        return  # the doctor says why
+    monkeypatch.setattr(sandbox, "limits", limits_of({"RONDEL_ENGINE_PIDS": "15"}))
+    done = await run(*sh("for i in $(seq 40); do sleep 1 & done; wait"))
+    assert b"fork" in done.stderr.data.lower()
 
 
 _ENGINE = """

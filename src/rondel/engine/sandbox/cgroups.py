@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rondel.engine.sandbox.spec import Limits, SandboxError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.engine.sandbox.spec import Limits
-
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD = 100_000
+_VARIABLES = {
+    "RONDEL_ENGINE_MEMORY": ("memory_bytes", "KMGT"),
+    "RONDEL_ENGINE_CPUS": ("cpus", ""),
+    "RONDEL_ENGINE_PIDS": ("pids", ""),
+}
 _ENTER = 'for group in $0; do echo $$ > "$group/cgroup.procs" || exit 125; done; exec "$@"'
 
 
@@ -43,6 +49,34 @@ def settings(limits: Limits, *, unified: bool) -> tuple[Setting, ...]:
     if limits.pids is not None:
         found.append(Setting("pids", "pids.max", str(limits.pids)))
     return tuple(found)
+
+
+def limits_of(environ: Mapping[str, str]) -> Limits | None:
+    """The limits of every container: RONDEL_ENGINE_MEMORY (4G), RONDEL_ENGINE_CPUS (1.5), RONDEL_ENGINE_PIDS.
+
+    Raises SandboxError for what is none.
+    """
+    found = {
+        field: _number(environ[name], name, factors)
+        for name, (field, factors) in _VARIABLES.items()
+        if environ.get(name)
+    }
+    if not found:
+        return None
+    memory, pids = found.get("memory_bytes"), found.get("pids")
+    return Limits(
+        memory_bytes=None if memory is None else int(memory),
+        cpus=found.get("cpus"),
+        pids=None if pids is None else int(pids),
+    )
+
+
+def _number(text: str, name: str, factors: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Z]?)(?:IB|B)?", text.strip().upper())
+    if match is None or (match[2] and match[2] not in factors) or not float(match[1]):
+        example = "4G or 512M" if factors else "2"
+        raise SandboxError(f"{name} is {text!r}, which is no limit", hint=f"for example {example}")
+    return float(match[1]) * (1024.0 ** (factors.index(match[2]) + 1) if match[2] else 1)
 
 
 def own_groups(text: str, root: Path = _ROOT) -> tuple[bool, Mapping[str, Path]]:

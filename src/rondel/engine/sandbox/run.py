@@ -18,7 +18,7 @@ import anyio.to_thread
 from rondel.engine import namespace
 from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import command_line, options, packed
-from rondel.engine.sandbox.cgroups import Cgroups
+from rondel.engine.sandbox.cgroups import Cgroups, limits_of
 from rondel.engine.sandbox.command import NotStarted
 from rondel.engine.sandbox.kernel import kernel_pieces
 from rondel.engine.sandbox.network import join_command
@@ -50,6 +50,7 @@ class Sandbox:
         self.store = store
         self.identity = who
         self.cgroups = Cgroups(store.session.name)
+        self.limits = limits_of(os.environ)
         self._bwrap = str(bwrap_path())
         self._home = store.new_path()
         self._home.mkdir(mode=0o755)
@@ -168,8 +169,9 @@ class Sandbox:
         command = command_line(prepared.plan)
         packed(command)  # looks for NUL bytes here, too
         argv += command
-        if spec.limits is not None:
-            argv = [*self.cgroups.enter_command(prepared.folder.name, spec.limits), *argv]
+        limits = spec.limits or self.limits
+        if limits is not None:
+            argv = [*self.cgroups.enter_command(prepared.folder.name, limits), *argv]
         if spec.tty:
             setsid = shutil.which("setsid")
             argv = [setsid, "--ctty", *argv] if setsid else argv

@@ -184,7 +184,7 @@ def _parameters(a: Capsule, b: Capsule, pairs: list[tuple[StageRecord, StageReco
 def _stage_parameters(record: StageRecord) -> dict[str, Any]:
     found = dict(record.key.parts.get("parameters", {})) if record.key is not None else {}
     if not found:
-        from rondel.cache import plain
+        from rondel.cache.key import plain
 
         found = {str(name): plain(value) for name, value in _dotted(record.parameters)}
     return found

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from rondel.record.capsule import Capsule
 
 FORMAT = 1
+ARTIFACT = "run.capsule"
+"""The archive's name among the artifacts of an MLflow run."""
+
 MANIFEST = "rondel-capsule.json"
 CAPSULE = "capsule.json"
 MOST_FILES = 20_000

@@ -1,0 +1,44 @@
+"""``rondel parity A B``: what differs between two runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.errors import InputsDiffer, ResultsDiffer
+from rondel.settings import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CODES = {"same": 0, "inputs differ": InputsDiffer.exit_code, "results differ": ResultsDiffer.exit_code}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare two runs: the first input that differs, then which results do.
+
+    A and B are what `rondel reproduce` takes: an ID, a file, an address. The
+    exit code is 0 if they are the same, 30 if an input differs, 31 if results
+    differ although the inputs are equal.
+    """
+    parser = Parser(prog="rondel parity", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("a", metavar="A")
+    parser.add_argument("b", metavar="B")
+    parser.add_argument("--stage", action="append", metavar="STAGE", help="compare only this (repeatable)")
+    parser.add_argument("--strict", action="store_true", help="engine and hardware count, too")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    arguments = parser.parse_args(list(argv))
+    from rondel.parity import compare_runs
+    from rondel.reports.parity import parity_json, parity_table
+    from rondel.reproduce.source import find
+
+    root = find_root(Path.cwd())
+    runs = [find(root, name).capsule for name in (arguments.a, arguments.b)]
+    parity = compare_runs(*runs, stages=arguments.stage, strict=arguments.strict)
+    if arguments.json:
+        print(json.dumps(parity_json(parity), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(parity_table(parity)))
+    return CODES[parity.verdict]

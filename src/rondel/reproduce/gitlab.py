@@ -1,0 +1,111 @@
+"""The capsule of a GitLab job, from its artifacts, with python-gitlab."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from rondel.errors import ConfigurationError, RecordError
+from rondel.reproduce.artifacts import capsule_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.record import RunFolder
+
+PERSONAL = ("GITLAB_TOKEN", "GITLAB_PRIVATE_TOKEN", "GITLAB_ACCESS_TOKEN")
+JOB = "CI_JOB_TOKEN"
+_JOB_PAGE = re.compile(r"^(?P<project>.+?)/-/jobs/(?P<job>\d+)/?$")
+
+
+def fetch_job(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
+    """The run of the job whose page is at ``url``.
+
+    The token is GITLAB_TOKEN (personal, project or group), else CI_JOB_TOKEN
+    in a job; public projects need none. Raises RecordError.
+    """
+    try:
+        import gitlab
+    except ImportError:
+        raise ConfigurationError(
+            "python-gitlab is not installed",
+            why="the capsule of a GitLab job is read with it",
+            hint="pip install 'rondel[ci]'",
+        ) from None
+    from rondel.reproduce.source import temporary
+
+    server, project, job = split(url)
+    with temporary(into) as file:
+        try:
+            client = gitlab.Gitlab(server, timeout=60, keep_base_url=True, **_login(server, environ))
+            found = client.projects.get(project, lazy=True).jobs.get(job, lazy=True)
+            with file.open("wb") as out:
+                found.artifacts(streamed=True, action=out.write)
+        except gitlab.GitlabAuthenticationError as error:
+            raise RecordError(
+                "GitLab refuses the token",
+                why=_said(error),
+                hint=f"set {PERSONAL[0]} to one with read_api",
+                place=url,
+            ) from None
+        except gitlab.GitlabHttpError as error:
+            raise RecordError(
+                "the job's artifacts cannot be fetched",
+                why=_said(error),
+                hint=_hint(error, environ),
+                place=url,
+            ) from None
+        except (gitlab.GitlabError, OSError) as error:
+            raise RecordError("GitLab cannot be reached", why=_said(error), place=url) from None
+        return capsule_in(file, into, url)
+
+
+def split(url: str) -> tuple[str, str, int]:
+    """Server, path of the project, and number of the job, from the address of a job's page.
+
+    GitLab may lie below a path of its server, and projects in groups of groups: without asking,
+    nothing tells one from the other, so GITLAB_URL or CI_SERVER_URL decides where it is set.
+    """
+    import os
+
+    parts = urlsplit(url)
+    match = _JOB_PAGE.match(parts.path)
+    if match is None:
+        raise RecordError(
+            "this is no address of a GitLab job", hint="…/GROUP/PROJECT/-/jobs/NUMBER", place=url
+        )
+    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    project = match["project"].strip("/")
+    for name in ("GITLAB_URL", "CI_SERVER_URL"):
+        base = os.environ.get(name, "").rstrip("/")
+        if base.startswith(server + "/") and f"{server}/{project}/".startswith(base + "/"):
+            project = f"{server}/{project}".removeprefix(base + "/")
+            server = base
+            break
+    return server, unquote(project), int(match["job"])
+
+
+def _login(server: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    for name in PERSONAL:
+        if environ.get(name):
+            return {"private_token": environ[name]}
+    token, own = environ.get(JOB), environ.get("CI_SERVER_URL", "")
+    # A job's token is for the server that gave it, and for no other.
+    return {"job_token": token} if token and own.rstrip("/") == server else {}
+
+
+def _hint(error: Exception, environ: Mapping[str, str]) -> str:
+    if getattr(error, "response_code", None) == 404:
+        given = any(environ.get(name) for name in (*PERSONAL, JOB))
+        return (
+            "the artifacts may have expired, or the token must not see them"
+            if given
+            else f"set {PERSONAL[0]}, or let the job keep `.rondel/runs/` as an artifact"
+        )
+    return "try again; `rondel reproduce FILE` takes an artifact that was downloaded by hand"
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

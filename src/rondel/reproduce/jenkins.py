@@ -1,0 +1,92 @@
+"""The capsule of a Jenkins build, from its artifacts, with api4jenkins."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from rondel.errors import ConfigurationError, RecordError
+from rondel.record.archive import LARGEST
+from rondel.reproduce.artifacts import capsule_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.record import RunFolder
+
+USER = ("JENKINS_USER", "JENKINS_USERNAME", "JENKINS_USER_ID")
+TOKEN = ("JENKINS_TOKEN", "JENKINS_API_TOKEN")
+_PAGE = re.compile(r"^(?P<base>.*?)(?P<job>(?:/job/[^/]+)+)/(?P<build>\d+)(?:/.*)?$")
+
+
+def fetch_build(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
+    """The run of the build whose page is at ``url``; JENKINS_USER and JENKINS_TOKEN are the login.
+
+    Raises RecordError.
+    """
+    try:
+        import httpx
+        from api4jenkins import Jenkins
+        from api4jenkins.build import WorkflowRun
+        from api4jenkins.exceptions import AuthenticationError, ItemNotFoundError, JenkinsAPIException
+    except ImportError:
+        raise ConfigurationError(
+            "api4jenkins is not installed",
+            why="the capsule of a Jenkins build is read with it",
+            hint="pip install 'rondel[ci]'",
+        ) from None
+    from rondel.reproduce.source import temporary
+
+    server, job, number = split(url)
+    options: dict[str, Any] = {"timeout": 60}
+    user = next((environ[name] for name in USER if environ.get(name)), None)
+    token = next((environ[name] for name in TOKEN if environ.get(name)), None)
+    if user and token:
+        options["auth"] = (user, token)
+    with temporary(into) as file:
+        try:
+            client = Jenkins(server, **options)
+            build = WorkflowRun(client, f"{server}{job}/{number}/")
+            with build.handle_stream("GET", "artifact/*zip*/archive.zip") as response, file.open("wb") as out:
+                size = 0
+                for chunk in response.iter_bytes(chunk_size=1 << 20):
+                    size += len(chunk)
+                    if size > LARGEST:
+                        raise RecordError(f"the artifacts are larger than {LARGEST >> 30} GiB", place=url)
+                    out.write(chunk)
+        except ItemNotFoundError as error:
+            raise RecordError(
+                "the build, or its artifacts, are not there",
+                why=_said(error),
+                hint="archive `.rondel/runs/**`, also of failed builds; `rondel ci generate` writes it so",
+                place=url,
+            ) from None
+        except (AuthenticationError, PermissionError) as error:
+            raise RecordError(
+                "Jenkins refuses the login",
+                why=_said(error),
+                hint="set JENKINS_USER and JENKINS_TOKEN",
+                place=url,
+            ) from None
+        except (httpx.HTTPError, JenkinsAPIException, OSError) as error:
+            raise RecordError("Jenkins cannot be reached", why=_said(error), place=url) from None
+        return capsule_in(file, into, url)
+
+
+def split(url: str) -> tuple[str, str, int]:
+    """Server, path of the job (``/job/FOLDER/job/NAME``) and number of the build.
+
+    Raises RecordError for what is no address of a build.
+    """
+    parts = urlsplit(url)
+    match = _PAGE.match(parts.path)
+    if match is None:
+        raise RecordError("this is no address of a Jenkins build", hint="…/job/NAME/NUMBER/", place=url)
+    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{unquote(match['base'])}"
+    return server, match["job"], int(match["build"])
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

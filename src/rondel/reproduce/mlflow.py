@@ -1,0 +1,63 @@
+"""The capsule that a run logged to its MLflow run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rondel.errors import RecordError
+from rondel.record.archive import ARTIFACT, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.record import RunFolder
+
+
+def fetch_run(
+    root: Path, run_id: str, environ: Mapping[str, str], into: Path, *, page: str | None = None
+) -> RunFolder:
+    """The capsule of an MLflow run, or of the pipeline run that a stage's run belongs to.
+
+    The server is the project's own, or that of ``page``, the address of the
+    run's page. Raises RecordError, and TrackingUnavailable for a server that
+    does not answer.
+    """
+    import anyio
+
+    from rondel.settings import load_settings
+    from rondel.tracking.session import connect_now
+
+    uri = load_settings(root, {}, environ).tracking_uri
+    if page is not None:
+        parts = urlsplit(page)
+        uri = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    endpoint, lease = connect_now(root, environ, uri=uri)
+    try:
+        data = anyio.run(_read, endpoint, run_id)
+    finally:
+        if lease is not None:
+            lease.release()
+    from rondel.reproduce.source import temporary
+
+    with temporary(into) as file:
+        file.write_bytes(data)
+        return unpack(file, into)
+
+
+async def _read(endpoint: object, run_id: str) -> bytes:
+    from rondel.tracking import TrackingClient
+
+    async with TrackingClient(endpoint) as client:  # type: ignore[arg-type]
+        run = await client.get_run(run_id)
+        parent = run.tags.get("mlflow.parentRunId")
+        for handle in (run, await client.get_run(parent) if parent else None):
+            data = await client.read_artifact(handle.handle, ARTIFACT) if handle is not None else None
+            if data is not None:
+                return data
+    raise RecordError(
+        f"MLflow run {run_id} has no capsule",
+        why=f"neither it nor its parent has the artifact {ARTIFACT}",
+        hint="runs log it when they end; `rondel runs export` makes one on the machine of the run",
+    )

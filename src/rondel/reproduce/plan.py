@@ -1,0 +1,194 @@
+"""What a reproduction would do, decided before anything is touched and shown before anything runs."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rondel.errors import RecordError, did_you_mean
+from rondel.reproduce.verdict import outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rondel.record import Capsule, StageRecord
+
+OWN_BUSINESS = frozenset(
+    {
+        "CI",
+        "DVC_REMOTE_URL",
+        "MLFLOW_TRACKING_URI",
+        "RONDEL_CACHE",
+        "RONDEL_ENGINE",
+        "RONDEL_JOBS",
+        "RONDEL_KEEP_GOING",
+        "RONDEL_PUSH",
+        "RONDEL_REPRODUCES",
+        "RONDEL_SECRETS",
+        "RONDEL_SHELL",
+        "RONDEL_TRACKING_LINGER",
+        "RONDEL_VERBOSE",
+    }
+)
+"""Variables of a run that say where and how it ran, not what it computed: here they are as they are here."""
+
+_NEVER = ("LD_", "DYLD_", "BASH_", "GIT_", "DAGGER_", "_EXPERIMENTAL_", "XDG_", "SSL_", "DOCKER_")
+_NEVER_NAMES = frozenset(
+    {"PATH", "HOME", "USER", "SHELL", "IFS", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
+)
+_KNOWN_PYTHON = frozenset({"PYTHONHASHSEED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """The plan: the stage, the words after ``python``, and the environment that goes with them.
+
+    ``environment`` is set, ``unset`` taken away; ``secrets`` are needed by
+    name, ``declared`` are those of them without which nothing starts.
+    """
+
+    stage: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def choose_stage(capsule: Capsule, wanted: str | None) -> StageRecord:
+    """The stage to run again: the one that is ``wanted``, else the first that failed, else the last that ran.
+
+    Raises RecordError for one that is not there, did not run, or is an effect.
+    """
+    names = [record.name for record in capsule.stages]
+    if wanted is not None:
+        if wanted not in names:
+            raise RecordError(f"run {capsule.id} has no stage {wanted!r}", hint=did_you_mean(wanted, names))
+        record = capsule.stage(wanted)
+    else:
+        candidates = [
+            *(each for each in capsule.stages if each.state == "failed"),
+            *(each for each in capsule.stages if each.state in {"cancelled", "running"}),
+            *(
+                each
+                for each in reversed(capsule.stages)
+                if each.state in {"ran", "restored"} and each.kind == "pure"
+            ),
+        ]
+        if not candidates:
+            raise RecordError(f"in run {capsule.id} no stage ran", hint="name one with --stage")
+        record = candidates[0]
+    if record.kind == "effect":
+        raise RecordError(
+            f"{record.name} is an effect stage: it acts on the outside world, so it is not repeated",
+            hint=f"`rondel show {capsule.id} --log {record.name}` prints what it said",
+        )
+    return record
+
+
+def plan(
+    capsule: Capsule, stage: str, *, params: Iterable[tuple[str, str]] = (), engine: str | None = None
+) -> Reproduction:
+    """The plan of repeating ``stage``; ``params`` win over those of the run."""
+    overrides = {**capsule.overrides, **dict(params)}
+    arguments = [capsule.file, stage, "--only", "--no-cache", "--no-push"]
+    if engine is not None:
+        arguments += ["--engine", engine]
+    for name, value in overrides.items():
+        arguments += ["-P", f"{name}={value}"]
+    environment = {name: value for name, value in capsule.environment.items() if _may_be_set(name)}
+    refused = sorted(set(capsule.environment) - set(environment) - OWN_BUSINESS)
+    declared = capsule.options.get("secrets")
+    listed = [str(name) for name in declared] if isinstance(declared, list) else []
+    warnings = [f"not set here: the run's variable {name}" for name in refused]
+    warnings += [f"the capsule does not hold {path}: {why}" for path, why in capsule.git.omitted.items()]
+    return Reproduction(
+        stage=stage,
+        arguments=tuple(arguments),
+        environment=environment,
+        unset=tuple(name for name in _compared_names(capsule) if name not in capsule.environment),
+        secrets=tuple(capsule.secrets),
+        declared=tuple(name for name in listed if name in capsule.secrets),
+        warnings=tuple(warnings),
+    )
+
+
+def _may_be_set(name: str) -> bool:
+    if name in OWN_BUSINESS or name in _NEVER_NAMES or name.startswith(_NEVER):
+        return False
+    return name in _KNOWN_PYTHON or not name.startswith("PYTHON")
+
+
+def _compared_names(capsule: Capsule) -> tuple[str, ...]:
+    """Variables that would have been recorded had they been set."""
+    named = capsule.options.get("environment")
+    extra = [str(name) for name in named] if isinstance(named, list) else []
+    return tuple(name for name in (*extra, "OMP_NUM_THREADS", "PYTHONHASHSEED", "TZ") if _may_be_set(name))
+
+
+def describe(
+    capsule: Capsule, reproduction: Reproduction, *, python: str, remote: str, place: str
+) -> list[str]:
+    """The plan as people read it before they let it run."""
+    git, record = capsule.git, capsule.stage(reproduction.stage)
+    code = f"commit {(git.commit or '')[:12]}" + (f" of {git.branch}" if git.branch else "")
+    kept = [path for path in git.untracked if path not in git.omitted]
+    inputs = ", ".join(list(record.inputs)[:4]) + (" …" if len(record.inputs) > 4 else "")
+    facts = {
+        "run": f"{capsule.id}: {record.name} {outcome(record)}",
+        "made": f"{capsule.created} on {capsule.host.distribution or 'an unknown system'}"
+        + (f", {capsule.ci.url or capsule.ci.provider}" if capsule.ci else ""),
+        "code": code,
+        "changed": _some(list(git.changed)),
+        "new": _some(kept),
+        "image": _image(record, capsule),
+        "inputs": f"{len(record.inputs)} by hash ({inputs}) from {remote}" if record.inputs else "",
+        "variables": _some([f"{name}={value}" for name, value in reproduction.environment.items()]),
+        "secrets": _some(list(reproduction.secrets)),
+        "runs": shlex.join([python, *reproduction.arguments]),
+        "in": place,
+    }
+    lines = [f"  {name:10}{text}" for name, text in facts.items() if text]
+    return [*lines, *(f"  note: {text}" for text in reproduction.warnings)]
+
+
+def _image(record: StageRecord, capsule: Capsule) -> str:
+    image = record.image or capsule.image
+    if image is None:
+        return ""
+    source = f" on {image.base or image.source}" if image.source else ""
+    return f"{image.reference}{source}" + (f", {image.digest[:30]}…" if image.digest else "")
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    shown = ", ".join(name if len(name) <= 80 else name[:79] + "…" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def image_differences(original: StageRecord, again: StageRecord) -> list[str]:
+    """How the image that was rebuilt differs from the run's, one sentence each; none if it is the same."""
+    one, other = original.image, again.image
+    if one is None or other is None or (one.digest and one.digest == other.digest):
+        return []
+    found = []
+    for name in ("reference", "source", "base"):
+        old, new = getattr(one, name), getattr(other, name)
+        if old and new and old != new:
+            found.append(f"the image's {name} was {old}, and is {new}")
+    for word, before, after in (
+        ("recipe", one.recipe, other.recipe),
+        ("package", one.packages, other.packages),
+    ):
+        if not before or not after:
+            continue
+        for entry in sorted({*before, *after}):
+            if before.get(entry) != after.get(entry):
+                old, new = before.get(entry, "absent"), after.get(entry, "absent")
+                found.append(f"{word} {entry}: {old} then, {new} now")
+    if not found and one.digest and other.digest:
+        found.append(
+            f"the image was built anew: {one.digest[:24]}… then, {other.digest[:24]}… now; same recipe"
+        )
+    return found

@@ -1,0 +1,97 @@
+"""Whether a reproduction came out as the run did; pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rondel.parity import compare_runs
+from rondel.parity.compare import DONE
+
+if TYPE_CHECKING:
+    from rondel.parity import Parity
+    from rondel.record import Capsule, StageRecord
+
+_CHANGING = (
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}"), "<run>"),
+    (re.compile(r"\b[0-9a-f]{32,64}\b"), "<hash>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
+    (re.compile(r"(?<![\w./])/(?:[\w.+@-]+/)+"), "<path>/"),
+    (re.compile(r"0x[0-9a-f]+"), "<address>"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?(?:m?s|seconds|min)\b"), "<duration>"),
+    (re.compile(r":\d{4,5}\b"), ":<port>"),
+)
+_OURS = ("log: ", "capsule: ", "at ", "→", "command: ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How the stage came out both times. ``same`` speaks of the outcome, ``parity`` of what led to it."""
+
+    stage: str
+    same: bool
+    before: str
+    after: str
+    parity: Parity
+    differs: tuple[str, ...] = ()
+
+    @property
+    def because(self) -> Literal["", "an input", "nothing recorded"]:
+        """What a different outcome can be put down to."""
+        if self.same:
+            return ""
+        return "an input" if self.parity.inputs else "nothing recorded"
+
+
+def judge(original: Capsule, again: Capsule, stage: str) -> Verdict:
+    """Compare the stage's outcome in both runs: exit code and error, or outputs and metrics."""
+    one, other = original.stage(stage), again.stage(stage)
+    parity = compare_runs(original, again, stages=[stage])
+    differs: list[str] = []
+    if (one.state in DONE) != (other.state in DONE):
+        differs.append(f"it {outcome(one)}, and now it {outcome(other)}")
+    elif one.state in DONE:
+        differs += [
+            f"{each.layer} {each.entry}: {each.a} before, {each.b} now"
+            for each in parity.results
+            if each.layer in {"output", "metric"}
+        ]
+    else:
+        if one.exit_code != other.exit_code:
+            differs.append(f"exit code {one.exit_code} before, {other.exit_code} now")
+        elif (before := error_line(one)) != (after := error_line(other)):
+            differs.append(f"the error was {before!r} and is {after!r}")
+    return Verdict(
+        stage=stage,
+        same=not differs,
+        before=outcome(one),
+        after=outcome(other),
+        parity=parity,
+        differs=tuple(differs),
+    )
+
+
+def outcome(record: StageRecord) -> str:
+    """``failed with exit code 7``, ``succeeded``, ``was cancelled``."""
+    if record.state in DONE:
+        return "succeeded"
+    if record.state == "failed":
+        return "failed" if record.exit_code is None else f"failed with exit code {record.exit_code}"
+    return {"cancelled": "was cancelled", "skipped": "was skipped"}.get(record.state, f"was {record.state}")
+
+
+def error_line(record: StageRecord) -> str:
+    """The line that tells the error best: the last that the command printed, less what differs every time."""
+    lines = [line.strip() for line in (record.error or "").splitlines()]
+    printed = [line.removeprefix("│").strip() for line in lines if line.startswith("│") and line != "│"]
+    own = [line for line in lines if line and not line.startswith(("│", *_OURS))]
+    # DVC says at the end that the command failed, which the exit code has told.
+    said = [
+        line for line in printed if line and not line.startswith(("ERROR: failed to reproduce", "Running"))
+    ]
+    text = said[-1] if said else own[0] if own else ""
+    for pattern, name in _CHANGING:
+        text = pattern.sub(name, text)
+    return text

@@ -66,6 +66,8 @@ def _add(parser: Parser, option: Option) -> None:
         parser.add_argument(*option.flags, action="append", metavar=option.metavar, **common)
     else:
         metavar = option.metavar or ("|".join(option.choices) if option.choices else None)
+        if option.bare is not None:
+            common |= {"nargs": "?", "const": option.bare}
         parser.add_argument(*option.flags, metavar=metavar, **common)
 
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "run a command inside a session of the embedded engine",
     "session": "serve a session of the embedded engine to a Dagger client",
-    "runs": "list the runs of this project",
+    "runs": "list the runs of this project, export one, remove old ones",
     "show": "show one run",
+    "reproduce": "run the failed stage of any run here, from its capsule",
+    "parity": "say what differs between two runs",
+    "why": "say why a stage ran, or why it did not",
     "models": "list, show and check registered models",
     "promote": "make a model version champion",
     "rollback": "return to the previous champion",

@@ -70,8 +70,8 @@ class DvcCommand:
         text = shlex.join([*words, *self.upstream, self.stage])
         return f"{text} && dvc push {shlex.join([*self.upstream, self.stage])}" if self.push else text
 
-    def plan(self) -> str:
-        """The driver's plan as JSON."""
+    def plan(self, *, stop: bool = False) -> str:
+        """The driver's plan as JSON; with ``stop`` it stops when everything is in place for the command."""
         return json.dumps(
             {
                 "stage": self.stage,
@@ -85,6 +85,7 @@ class DvcCommand:
                 "force": self.force,
                 "preload": _PRELOAD.get(self.scheme, ()),
                 "out": OUT,
+                "stop": stop,
             }
         )
 

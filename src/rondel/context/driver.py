@@ -44,7 +44,7 @@ class Driver:
 
             self._dvc = main
             self.result["seconds"]["import"] = time.monotonic() - began
-            ok = self._make() and self._complete() and self._push()
+            ok = self._stop() if self.plan.get("stop") else self._make() and self._complete() and self._push()
             self.result["code"] = 0 if ok else self.result["code"] or 1
         finally:
             self._collect()
@@ -63,6 +63,12 @@ class Driver:
         seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - began
         self.result["code"] = code
         return code == 0
+
+    def _stop(self) -> bool:
+        """Put in place what the stage's command needs, and leave the command to somebody else."""
+        upstream = self.plan["upstream"]
+        repro = ["repro", "--pull", "--allow-missing", "--single-item"]
+        return (not upstream or self._step("repro", *repro, *upstream)) and self._pull(self.plan["needs"])
 
     def _make(self) -> bool:
         repro = ["repro", "--pull", "--allow-missing", "--single-item"]

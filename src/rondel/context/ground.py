@@ -100,7 +100,7 @@ class RunGround:
         self.client = client
         self.tracking = tracking
         self.remote = remote
-        self._observer = observer
+        self.observer = observer
         self._server = server
         self._lock = anyio.Lock()
         self._settling = anyio.Lock()

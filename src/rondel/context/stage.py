@@ -22,6 +22,7 @@ from rondel.context.command import (
 )
 from rondel.context.gating import Gating
 from rondel.context.registering import Registering
+from rondel.context.shell import dagger_any, keeps_failures, open_shell, wanted
 from rondel.errors import ConfigurationError, DataError, StageFailed
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class StageContext(Gating, Registering):
         self._ground = ground
         self._recorder = recorder
         self._container = container
+        self._commands = 0
+        self.left: dagger.Container | None = None
+        """What the last command that failed left behind, where that is kept."""
 
     def container(self) -> dagger.Container:
         """The stage's container as it is now, after what ``dvc`` and ``sh`` did in it.
@@ -139,6 +143,7 @@ class StageContext(Gating, Registering):
         prepared = await to_thread.run_sync(lambda: self._prepare_dvc(name, given))
         container = await self._with_parameters(prepared)
         command, folder = prepared.command, prepared.folder
+        await self._shell("before", prepared=(prepared, container))
         self._recorder.step(f"dvc repro {command.stage}")
         shown = shlex.split(command.shown.replace(" && ", " \\&\\& "))
         self._recorder.command(shown)
@@ -149,7 +154,10 @@ class StageContext(Gating, Registering):
         if result is None or result.get("code"):
             code = (result or {}).get("command_code") or (result or {}).get("code") or 1
             self._recorder.command(shown, exit_code=int(code), seconds=seconds)
+            await self._shell("after")
             raise failure(command, result, lines, self._ground.remote.shown)
+        await self._shell("after", of=self._container)
+        self._commands += 1
         done = outcome(command, result)
         self._recorder.command(
             shown, exit_code=0, seconds=seconds, outcome="ran" if result.get("ran") else done.state
@@ -167,28 +175,31 @@ class StageContext(Gating, Registering):
 
         names = [name.rstrip("/") for name in outputs]
         before = await to_thread.run_sync(look_before, self.run.root, names, {})
+        await self._shell("before", command=shlex.join(shown))
         self._recorder.step(shlex.join(shown)[:120])
         self._recorder.command(shown)
         began = time.monotonic()
-        executed = self._container.with_exec(args)
+        keep = keeps_failures(self.settings)
+        # Expecting success an engine drops what a failed command wrote.
+        expect = dagger.ReturnType.ANY if keep else dagger.ReturnType.SUCCESS
+        executed = self._container.with_exec(args, expect=expect)
         try:
             stdout = await executed.stdout()
+            stderr, code = await executed.stderr(), await executed.exit_code() if keep else 0
+            self.left = executed
         except dagger.ExecError as error:
-            seconds = round(time.monotonic() - began, 3)
-            self._recorder.output("\n".join(part for part in (error.stdout, error.stderr) if part))
-            self._recorder.command(shown, exit_code=error.exit_code, seconds=seconds)
-            raise StageFailed(
-                f"the command ended with exit code {error.exit_code}",
-                why="\n".join(
-                    [
-                        f"command: {shlex.join(shown)}",
-                        *(f"│ {line}" for line in list(self._recorder.tail)[-20:]),
-                    ]
-                ),
-            ) from error
-        stderr = await executed.stderr()
+            stdout, stderr, code = error.stdout, error.stderr, error.exit_code
+        seconds = round(time.monotonic() - began, 3)
         self._recorder.output("\n".join(part for part in (stdout, stderr) if part))
-        self._recorder.command(shown, exit_code=0, seconds=round(time.monotonic() - began, 3))
+        self._recorder.command(shown, exit_code=code, seconds=seconds)
+        await self._shell("after", of=self.left)
+        if code:
+            tail = [f"│ {line}" for line in list(self._recorder.tail)[-20:]]
+            raise StageFailed(
+                f"the command ended with exit code {code}",
+                why="\n".join([f"command: {shlex.join(shown)}", *tail]),
+            )
+        self._commands += 1
         self._container = executed
         if outputs:
             await self._export(executed, outputs, before)
@@ -210,6 +221,47 @@ class StageContext(Gating, Registering):
             except dagger.QueryError as error:
                 raise StageFailed(f"the command did not make {name}", why=str(error)) from error
         self.pending.append(Pending(files=folder, before=before))
+
+    async def _shell(
+        self,
+        when: str,
+        *,
+        of: dagger.Container | None = None,
+        command: str = "",
+        prepared: tuple[_DvcRun, dagger.Container] | None = None,
+    ) -> None:
+        """Open the shell that was asked for, if this is the place."""
+        if not wanted(self.settings, when, self._commands):
+            return
+        name, observer = self.stage.name, self._ground.observer
+        if when == "before":
+            container = self._container
+            if prepared is not None:
+                container, command = await self._ready_to_run(*prepared)
+            await open_shell(container, observer, f"{name}, just before its command:\n  {command}")
+        elif (container := of or self.left) is not None:  # type: ignore[assignment]
+            await open_shell(container, observer, f"{name}, as its command left it.")
+        else:
+            self._recorder.output("no shell: the command was killed, and nothing of it is left")
+
+    async def _ready_to_run(
+        self, prepared: _DvcRun, container: dagger.Container
+    ) -> tuple[dagger.Container, str]:
+        """The container with everything in place that the DVC stage's command needs, and that command."""
+        self._recorder.step("getting what the command needs")
+        ready = container.with_new_file(PLAN, prepared.command.plan(stop=True)).with_exec(
+            ["sh", "-c", SCRIPT], expect=dagger_any()
+        )
+        self._recorder.output(await ready.stdout())
+        where = f"cd {prepared.stage.wdir} && " if prepared.stage.wdir not in {"", "."} else ""
+        return ready, where + "\n  ".join(prepared.stage.cmd)
+
+    async def shell(self) -> bool:
+        """Open a shell in what the failed command left behind; False if nothing is there."""
+        if self.left is None:
+            return False
+        await open_shell(self.left, self._ground.observer, f"{self.stage.name}, as its command left it.")
+        return True
 
     def _folder(self, name: str) -> Path:
         # Each attempt has one of its own: an engine reads a folder of the host once in a session.
@@ -304,7 +356,7 @@ class StageContext(Gating, Registering):
         except dagger.QueryError as error:
             if "no such file" not in str(error):
                 raise
-        self._container = executed
+        self._container = self.left = executed
         return self._recorder.redact(log).splitlines()[-30:]
 
     def _finish_dvc(self, prepared: _DvcRun) -> None:

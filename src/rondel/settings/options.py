@@ -108,6 +108,13 @@ class Settings:
         choices=("before", "after"),
         repeats=False,
     )
+    shell_at: int = _option(
+        "number",
+        "before or after which command of the stage, from 0",
+        0,
+        env="RONDEL_SHELL_AT",
+        repeats=False,
+    )
     reproduces: str | None = _option(
         "text",
         "the run that this one repeats; `rondel reproduce` sets it",

@@ -17,9 +17,10 @@ from rondel.pipeline import Selection, make_plan
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rondel.pipeline import Pipeline, Plan
+    from rondel.record import StageRecord
     from rondel.runner.engine import EngineChoice
     from rondel.runner.run import Request, Result
     from rondel.runner.seam import OpenServices
@@ -149,7 +150,13 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())
-    return choice.kind, services_on(choice, partial(_open_engine, settings.root))
+    return choice.kind, services_on(choice, partial(_open_engine, settings.root), _gate_files)
+
+
+def _gate_files(record: StageRecord, folder: Path) -> Mapping[str, bytes]:
+    from rondel.reports.page import gate_files
+
+    return gate_files(record, folder)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Evaluation:
 
     ``model`` is None where it is not clear which dependency is the model;
     ``unclear`` then says why. ``parts`` map names in words (``data …``,
-    ``code …``, ``parameter …``, ``command``, ``image``) to hashes or values.
+    ``code …``, ``parameter …``, ``command``, ``image …``) to hashes or values.
     """
 
     stage: DvcStage
@@ -87,8 +87,7 @@ def read_evaluation(
     params = {key: value for values in (entry.get("params") or {}).values() for key, value in leaves(values)}
     parts |= {f"parameter {key}": json.dumps(value, default=str) for key, value in params.items()}
     parts["command"] = _digest(entry.get("cmd"))
-    if image:
-        parts["image"] = _digest(dict(image))
+    parts |= {f"image {name}": value for name, value in (image or {}).items()}
     return Evaluation(
         stage=stage,
         model=found,

@@ -106,13 +106,18 @@ class Registering:
                 who=who,
                 to=to,
                 force=force,
-                reason=reason or f"run {self.run.id}",
+                reason=reason or self._why(),
                 remote=self.settings.remote,
                 run=self.run.id,
             )
         done = "is already" if moved.entry is None else "is now"
         self._recorder.output(f"{moved.model}@{to} {done} version {moved.new}")
         return moved
+
+    def _why(self) -> str:
+        """What the log says when nobody gave a reason: the run, and who approved it."""
+        approved = f", {self._recorder.record.reason}" if self.stage.approval else ""
+        return f"run {self.run.id}{approved}"
 
     def _tracking(self, method: str) -> Tracking:
         if self.stage.pure:

@@ -10,6 +10,7 @@ from rondel.record.folder import write_atomically
 from rondel.reports.junit import render_junit
 from rondel.reports.markdown import render_markdown
 from rondel.reports.openmetrics import render_openmetrics
+from rondel.reports.page import render_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rondel.record import Capsule
 
 FILES = {"junit.xml": render_junit, "metrics.txt": render_openmetrics, "gate.md": render_markdown}
+PAGE = "gate.html"
 
 
 def write_reports(capsule: Capsule, folder: Path) -> list[Path]:
@@ -28,7 +30,8 @@ def write_reports(capsule: Capsule, folder: Path) -> list[Path]:
     reports.mkdir(parents=True, exist_ok=True)
     for name, render in FILES.items():
         write_atomically(reports / name, render(verdicts).encode())
-    return [reports / name for name in FILES]
+    write_atomically(reports / PAGE, render_page(capsule.stages, folder).encode())
+    return [reports / name for name in (*FILES, PAGE)]
 
 
 def verdicts_of(capsule: Capsule) -> dict[str, Verdict]:

@@ -115,7 +115,8 @@ class Execution:
             return
         forget(self.run.root, name)
         recorder = self.journal.recorder(name)
-        self.journal.border(name, state="running", reason=decision.reason, started=now())
+        # Who approved is why it runs: an effect that promotes puts it into the log.
+        self.journal.border(name, state="running", reason=approved or decision.reason, started=now())
         if approved:
             recorder.output(approved)
         began = anyio.current_time()

@@ -12,8 +12,9 @@ from rondel.record import Engine, MlflowRun
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from rondel.record import Run, StageRecord
     from rondel.runner.engine import EngineChoice
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rondel.runner.seam import Ground, OpenServices
     from rondel.settings import Settings
     from rondel.tracking import RunHandle
+
+    GateFiles = Callable[[StageRecord, Path], Mapping[str, bytes]]
 
 STATUS = {"ran": "FINISHED", "restored": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
@@ -37,6 +40,7 @@ class RunServices:
         *,
         client: TrackingClient,
         uri: str,
+        gate_files: GateFiles | None = None,
     ) -> None:
         self.ground = ground
         self.engine = engine
@@ -44,6 +48,7 @@ class RunServices:
         self._mlflow = client
         self._journal = journal
         self._uri = uri
+        self._gate_files = gate_files
         self._open: dict[str, RunHandle] = {}
 
     async def begin(self, record: StageRecord) -> MlflowRun:
@@ -61,6 +66,8 @@ class RunServices:
         if handle is not None:
             status: Any = STATUS.get(record.state, "FAILED")
             tags, files = _verdicts(record)
+            if files and self._gate_files is not None:
+                files |= self._gate_files(record, self._journal.folder.path)
             if record.state == "restored":
                 # The command that would have logged them did not run.
                 await self._mlflow.log(handle.run_id, metrics=record.metrics, params=record.parameters)
@@ -101,12 +108,15 @@ def _stage_facts(record: StageRecord) -> StageFacts:
 
 
 def services_on(
-    choice: EngineChoice, open_engine: Callable[[EngineChoice], AbstractContextManager[None]]
+    choice: EngineChoice,
+    open_engine: Callable[[EngineChoice], AbstractContextManager[None]],
+    gate_files: GateFiles | None = None,
 ) -> OpenServices:
     """An opener of services on the chosen engine.
 
     ``open_engine`` makes the engine reachable for a Dagger client in this
-    process, by the environment variables that every engine has.
+    process, by the environment variables that every engine has. ``gate_files``
+    renders what MLflow keeps of a stage's gates, besides the verdict itself.
     """
 
     @asynccontextmanager
@@ -137,7 +147,15 @@ def services_on(
             )
             engine = Engine(kind=choice.kind, version=version)
             try:
-                yield RunServices(ground, engine, tree, journal, client=mlflow, uri=tracking.uri)
+                yield RunServices(
+                    ground,
+                    engine,
+                    tree,
+                    journal,
+                    client=mlflow,
+                    uri=tracking.uri,
+                    gate_files=gate_files,
+                )
             finally:
                 await _close(tree, journal)
 

@@ -40,8 +40,17 @@ def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str, str]:
     if options.secrets:
         lines += ["    environment {", *(f"        {_credential(name)}" for name in options.secrets), "    }"]
     lines.append("    stages {")
-    stages = [line for job in jobs for line in _indented(_stage(job, options), 2)]
+    stages = [line for job in _patient(jobs) for line in _indented(_stage(job, options), 2)]
     return "\n".join(lines), "\n".join([*stages, "    }", "}"])
+
+
+def _patient(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs in an order in which nothing waits for a person that does not need to."""
+    behind: set[str] = set()
+    for job in jobs:
+        if job.approval or behind & set(job.needs):
+            behind.add(job.name)
+    return sorted(jobs, key=lambda job: job.name in behind)
 
 
 def _function(jobs: Sequence[Job]) -> list[str]:

@@ -52,6 +52,63 @@ def exit_codes() -> str:
     return "\n".join([*lines, ""])
 
 
+def engine() -> str:
+    """The page of the fields that the embedded engine serves."""
+    from rondel.engine.api.registry import FIELDS, TYPES
+    from rondel.engine.api.schema import load
+    from rondel.engine.api.served import load_resolvers
+
+    load_resolvers()
+    schema = load()
+    types = sorted({*(name for name, _ in FIELDS), *TYPES.values()} - {"Query"})
+    lines = ENGINE_HEAD.splitlines()
+    for name in ("Query", *types):
+        definition = schema.types[name]
+        rows, missing = [], []
+        for field, declared in sorted(definition.fields.items()):
+            if field == "id" or field.startswith(("load", "__")):
+                continue
+            known = FIELDS.get((name, field))
+            if known is None and not _is_attribute(name, field):
+                missing.append(field)
+                continue
+            arguments = f"({', '.join(declared.args)})" if declared.args else ""
+            words = _first_sentence(known.resolver) if known is not None else "A property of the object."
+            rows.append(f"| `{field}{arguments}` | {words} |")
+        if not rows:
+            continue
+        lines += ["", f"## {name}", "", "| field | |", "|---|---|", *rows]
+        if missing:
+            lines += ["", "Not served: " + ", ".join(f"`{field}`" for field in missing) + "."]
+    return "\n".join([*lines, ""])
+
+
+ENGINE_HEAD = """\
+# What the embedded engine serves
+
+The Dagger API of v0.21.8, to the unmodified `dagger-io` client from 0.19 on. A field that is not
+served answers with an error that names it; the way out is a Dagger engine
+([how to use one](../howto/use-a-dagger-engine.md)). How the engine works, and what it does not
+promise, is in [its explanation](../explanation/engine.md); where images come from is in
+[its own page](images.md). This page is made by `python docs/generate.py`.
+
+Every object has an `id`, which is good for every session of the same store. `load…FromID` is
+served for all types below; `node(id:)` is what the client uses. Introspection, variables, named
+operations, aliases, fragments, `@include` and `@skip` work as GraphQL says."""
+
+
+def _first_sentence(resolver: object) -> str:
+    text = " ".join((inspect.getdoc(resolver) or "").split("\n\n")[0].split())
+    return text.replace("|", "\\|").replace("``", "`")
+
+
+def _is_attribute(type_name: str, field: str) -> bool:
+    """Whether a field is answered from the value itself."""
+    from rondel.engine.api.registry import TYPES, snake
+
+    return any(snake(field) in dir(kind) for kind, name in TYPES.items() if name == type_name)
+
+
 def _flags(option: Option) -> str:
     flags = ", ".join(option.flags)
     if option.kind == "switch":
@@ -67,7 +124,7 @@ def _default(option: Option) -> str:
     return str(option.default).lower() if isinstance(option.default, bool) else str(option.default)
 
 
-PAGES = {"options.md": options, "exit-codes.md": exit_codes}
+PAGES = {"options.md": options, "exit-codes.md": exit_codes, "engine.md": engine}
 
 
 def main() -> None:

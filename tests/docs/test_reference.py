@@ -17,7 +17,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["options.md", "exit-codes.md"])
+@pytest.mark.parametrize("name", ["options.md", "exit-codes.md", "engine.md"])
 def test_generated_pages_are_up_to_date(name):
     written = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert written == generator().PAGES[name](), "run `python docs/generate.py`"

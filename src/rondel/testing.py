@@ -191,6 +191,7 @@ class FakeGround:
     answers: Mapping[str, Callable[[RecordingContext], Awaitable[None]]] = field(default_factory=dict)
     settled: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
+    refreshed: int = 0
     conflicts: set[str] = field(default_factory=set)
 
     async def context(
@@ -214,6 +215,10 @@ class FakeGround:
     async def abandon(self, ctx: RecordingContext) -> None:
         """Remember."""
         self.abandoned.append(ctx.stage.name)
+
+    async def refresh(self) -> None:
+        """Count."""
+        self.refreshed += 1
 
 
 @dataclass
@@ -239,9 +244,9 @@ class FakeServices:
     @asynccontextmanager
     async def open(
         self,
-        run: Run,
-        settings: Settings,
-        journal: Journal,  # noqa: ARG002 - as the runner calls it
+        run: Run,  # noqa: ARG002 - as the runner calls it
+        settings: Settings,  # noqa: ARG002
+        journal: Journal,  # noqa: ARG002
     ) -> AsyncIterator[FakeServices]:
         """What the runner calls."""
         self.opened += 1

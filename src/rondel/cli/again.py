@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from rondel.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from rondel.record import Capsule
     from rondel.runner.run import Request
@@ -23,3 +25,15 @@ def repeat_command(request: Request, capsule: Capsule) -> str:
             at = words.index("--from")
             del words[at : at + 2]
     return shlex.join(["python", request.file, *words])
+
+
+def follow_ups(request: Request, capsule: Capsule) -> list[str]:
+    """The commands that go on from where the run ended, and that look into its failure."""
+    if request.settings.reproduces:
+        return []
+    lines = [f"again: {repeat_command(request, capsule)}"]
+    if capsule.exit_code != ConfigurationError.exit_code:
+        lines.append(f"resume: {shlex.join(['python', request.file, '--resume', capsule.id])}")
+    if any(record.state == "failed" and record.kind == "pure" for record in capsule.stages):
+        lines.append(f"reproduce: rondel reproduce {capsule.id}")
+    return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rondel.pipeline import Pipeline, Plan
-    from rondel.record import StageRecord
+    from rondel.record import Capsule, StageRecord
     from rondel.runner.engine import EngineChoice
     from rondel.runner.run import Request, Result
     from rondel.runner.seam import OpenServices
@@ -62,8 +63,19 @@ def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
         print("\n".join(show_stages(stages)))
         return 0
     selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
+    resumed = None
+    if settings.resume is not None:
+        from rondel.runner.resume import run_to_resume, selection_of
+
+        resumed = run_to_resume(settings.root, settings.resume)
+        selection = selection_of(resumed, selection)
+        settings = replace(settings, params=settings.params or tuple(resumed.overrides.items()))
+    if settings.interactive:
+        from rondel.runner.intervene import check_terminal
+
+        check_terminal()
     plan = make_plan(stages, selection)
-    return _run(pipeline, plan, settings, argv, surface)
+    return _run(pipeline, plan, settings, argv, surface, resumed=resumed)
 
 
 def _program(pipeline: Pipeline) -> str:
@@ -74,19 +86,37 @@ def _program(pipeline: Pipeline) -> str:
         return f"python {file}"
 
 
-def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str], surface: Surface) -> int:
-    from rondel.runner.check import check_uses, dvc_names, parse_overrides
+def _run(
+    pipeline: Pipeline,
+    plan: Plan,
+    settings: Settings,
+    argv: Sequence[str],
+    surface: Surface,
+    *,
+    resumed: Capsule | None = None,
+) -> int:
+    from rondel.runner.check import check_uses, concerning, dvc_names, parse_overrides
     from rondel.runner.decide import forecast
     from rondel.runner.disk import DiskProject
     from rondel.runner.run import Request, run_plan
 
     project = DiskProject(settings, os.environ)
     check_uses((planned.stage for planned in plan.stages), project)
-    overrides = parse_overrides(settings.params, plan, project)
+    params = settings.params
+    if settings.reproduces or resumed is not None:
+        # The whole run's parameters, of which only those of the stages at hand count here.
+        params = concerning(params, plan, pipeline.stages(), project)
+    overrides = parse_overrides(params, plan, project)
+    resumption = None
+    if resumed is not None:
+        from rondel.runner.resume import resume
+
+        resumption = resume(resumed, plan, project, overrides, force=settings.force)
     if settings.dry_run:
         from rondel.reports.plan import show_plan
 
-        expected = forecast(plan, project, overrides, use_cache=settings.cache)
+        done = resumption.done if resumption else {}
+        expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done)
         decisions = {name: decision for name, (decision, _) in expected.items()}
         print("\n".join(show_plan(plan, decisions, project, overrides, settings)))
         return 0
@@ -102,6 +132,7 @@ def _run(pipeline: Pipeline, plan: Plan, settings: Settings, argv: Sequence[str]
         invocation=(Path(sys.argv[0]).name, *argv),
         overrides=overrides,
         dvc_stages=dvc_names(pipeline.declared),
+        resumption=resumption,
     )
     try:
         result = run_plan(request, console, lambda: _services(settings))
@@ -127,13 +158,13 @@ def _judged(result: Result, settings: Settings) -> bool:
 
 
 def _explain(result: Result, request: Request) -> None:
-    from rondel.cli.again import repeat_command
+    from rondel.cli.again import follow_ups
 
     if result.error is not None:
         show_error(result.error)
         if str(result.folder.capsule) not in result.error.render():
             print(f"capsule: {_shown(result.folder.capsule)}", file=sys.stderr)
-    print(f"again: {repeat_command(request, result.capsule)}", file=sys.stderr)
+    print("\n".join(follow_ups(request, result.capsule)), file=sys.stderr)
 
 
 def _relative(file: str, root: Path) -> str:

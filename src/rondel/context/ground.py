@@ -20,6 +20,7 @@ from rondel.context.access import (
     remote_access,
     usable_cache_type,
 )
+from rondel.context.live import Live
 from rondel.context.machine import index_script, surroundings
 from rondel.context.stage import StageContext
 from rondel.errors import ConfigurationError, StageFailed
@@ -69,9 +70,11 @@ async def open_ground(
 
     remote = find_remote(run.root, os.environ, settings.remote)
     server = Server(remote.folder) if remote.folder is not None and (run.root / ".dvc").is_dir() else None
+    ground = RunGround(run, settings, client, tracking, observer=observer, remote=remote, server=server)
     try:
-        yield RunGround(run, settings, client, tracking, observer=observer, remote=remote, server=server)
+        yield ground
     finally:
+        ground.live.close()
         if server is not None:
             from anyio import CancelScope
 
@@ -100,6 +103,7 @@ class RunGround:
         self.client = client
         self.tracking = tracking
         self.remote = remote
+        self.live = Live.of(os.environ, run.id)
         self.observer = observer
         self._server = server
         self._lock = anyio.Lock()
@@ -107,6 +111,7 @@ class RunGround:
         self._base: dagger.Container | None = None
         self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
         self._workspace: dagger.Directory | None = None
+        self._excludes: list[str] = []
         self._access: Access | None = None
         self._around: Surroundings | None = None
         self._results: list[Path] = []
@@ -134,7 +139,7 @@ class RunGround:
         async with self._lock:
             if self._base is None:
                 recorder.step("the image")
-                built = await self._build()
+                built = await self._build(recorder)
                 self._image = await self._describe(built)
                 await self._prepare()
                 self._base = built
@@ -178,7 +183,14 @@ class RunGround:
         """After failure: nothing goes into the working tree; what was made stays in the run's folder."""
         ctx.pending.clear()
 
-    async def _build(self) -> dagger.Container:
+    async def refresh(self) -> None:
+        """Read the workspace again for the stages to come: somebody has worked on it meanwhile."""
+        async with self._lock:
+            if self._workspace is not None:
+                host = self.client.host()
+                self._workspace = host.directory(str(self.run.root), exclude=self._excludes, no_cache=True)
+
+    async def _build(self, recorder: StageRecorder) -> dagger.Container:
         """The image, built. One Containerfile, one build a run."""
         import dagger
 
@@ -209,7 +221,7 @@ class RunGround:
             secrets=[secret],
         )
         try:
-            return await built.sync()
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
         except dagger.ExecError as error:
             said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
             raise StageFailed(
@@ -224,8 +236,8 @@ class RunGround:
         def read() -> tuple[str, ...]:
             return workspace_excludes(load_project(self.run.root))
 
-        excludes = await to_thread.run_sync(read)
-        self._workspace = self.client.host().directory(str(self.run.root), exclude=list(excludes))
+        self._excludes = list(await to_thread.run_sync(read))
+        self._workspace = self.client.host().directory(str(self.run.root), exclude=self._excludes)
         served = None
         if self._server is not None:
             served = await to_thread.run_sync(self._server.ready)

@@ -19,11 +19,13 @@ from rondel.errors import (
 from rondel.runner.success import settled_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from rondel.pipeline import Stage
     from rondel.record import RunFolder, StageRecorder
     from rondel.runner.seam import Services
+
+    OnFailure = Callable[[Exception, Any], Awaitable[bool]]
 
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt; each further one waits twice as long, up to a minute."""
@@ -35,23 +37,36 @@ FINAL = (ConfigurationError, GateFailed, DataError, TrackingUnavailable, EngineU
 """Errors that another attempt would not cure."""
 
 
+class _Again(Exception):
+    """The stage failed, and somebody asked for another attempt."""
+
+
 async def attempt_stage(
     services: Services,
     stage: Stage,
     recorder: StageRecorder,
     overrides: Mapping[str, Any],
+    on_failure: OnFailure | None = None,
 ) -> None:
-    """Run a stage until it succeeds or its attempts are used up; raises the last attempt's error."""
+    """Run a stage until it succeeds or its attempts are used up; raises the last attempt's error.
+
+    ``on_failure`` is awaited with the error and the context before the latter
+    is given up; it says whether there is one more attempt.
+    """
     tries = 1 + (stage.retries if stage.pure else 0)
-    for number in range(1, tries + 1):
+    number = 0
+    while True:
+        number += 1
         # Findings of a failed attempt are not the stage's.
         recorder.change(attempts=number, uses=[], outputs={}, metrics={}, verdicts=[], exit_code=None)
         try:
-            await _attempt(services, stage, recorder, overrides)
+            await _attempt(services, stage, recorder, overrides, on_failure)
+        except _Again:
+            tries = max(tries, number + 1)
         except FINAL:
             raise
         except Exception as error:
-            if number == tries:
+            if number >= tries or on_failure is not None:
                 raise
             pause = min(FIRST_PAUSE * 2 ** (number - 1), 60.0)
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -66,6 +81,7 @@ async def _attempt(
     stage: Stage,
     recorder: StageRecorder,
     overrides: Mapping[str, Any],
+    on_failure: OnFailure | None = None,
 ) -> None:
     mlflow_run = await services.begin(recorder.record)
     if mlflow_run is not None:
@@ -85,6 +101,10 @@ async def _attempt(
         if stage.timeout is None:
             raise
         raise StageFailed(f"stage {stage.name!r} took longer than its {stage.timeout:g} s") from error
+    except Exception as error:
+        if on_failure is not None and await on_failure(error, ctx):
+            raise _Again from error
+        raise
     except anyio.get_cancelled_exc_class():
         outcome = "cancelled"
         raise

@@ -107,6 +107,15 @@ def parse_overrides(
     return chosen
 
 
+def concerning(
+    pairs: Iterable[tuple[str, str]], plan: Plan, stages: Iterable[Stage], project: Project
+) -> tuple[tuple[str, str], ...]:
+    """The ``-P`` values without those that are for stages of the pipeline which are not part of the plan."""
+    mine = {name for planned in plan.stages for name in _known(planned.stage, project)}
+    others = {name for stage in stages for name in _known(stage, project)} - mine
+    return tuple(pair for pair in pairs if pair[0] not in others)
+
+
 def _known(stage: Stage, project: Project) -> dict[str, str]:
     """The names that ``-P`` may use for a stage, each with the name that the stage itself knows it by."""
     names: dict[str, str] = {}

@@ -8,7 +8,7 @@ from rondel.cache import StageMemory, recall
 from rondel.runner.keys import Decision, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from rondel.pipeline import Plan, Stage
     from rondel.runner.project import Project
@@ -23,15 +23,24 @@ def decide_stage(
 
 
 def forecast(
-    plan: Plan, project: Project, overrides: Mapping[str, Mapping[str, Any]], *, use_cache: bool
+    plan: Plan,
+    project: Project,
+    overrides: Mapping[str, Mapping[str, Any]],
+    *,
+    use_cache: bool,
+    done: Collection[str] = (),
 ) -> dict[str, tuple[Decision, StageMemory | None]]:
     """What would happen to each stage if nothing changed on the way.
 
     A stage behind one that runs is only expected to run: if the other one
     makes the same results as before, it is found to be unchanged after all.
+    Stages that are ``done`` were so in a run that is resumed.
     """
     found: dict[str, tuple[Decision, StageMemory | None]] = {}
     for planned in plan.stages:
+        if planned.name in done:
+            found[planned.name] = (Decision(run=False, reason="succeeded in the resumed run"), None)
+            continue
         given = overrides.get(planned.name, {})
         decision, memory = decide_stage(planned.stage, project, given, use_cache)
         above = [need for need in planned.waits_for if found[need][0].run]

@@ -12,19 +12,29 @@ import anyio
 
 from rondel.cache import forget
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
+from rondel.record.redact import secret_values
+from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage, stage_error
 from rondel.runner.decide import decide_stage
 from rondel.runner.facts import processors
+from rondel.runner.intervene import Intervention
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
 from rondel.runner.signals import run_interruptibly
-from rondel.runner.success import SUCCEEDED, note_cached, note_key, remember_success, settled_as
+from rondel.runner.success import (
+    SUCCEEDED,
+    note_cached,
+    note_key,
+    note_taken_over,
+    remember_success,
+    settled_as,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from rondel.pipeline import Plan, PlannedStage, Stage
-    from rondel.record import Run
+    from rondel.record import Run, StageRecord
     from rondel.runner.journal import Journal
     from rondel.runner.project import Project
     from rondel.runner.seam import OpenServices, Services
@@ -41,6 +51,7 @@ class Execution:
     journal: Journal
     run: Run
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    done: Mapping[str, StageRecord] = field(default_factory=dict)
     failures: dict[str, RondelError] = field(default_factory=dict)
     interrupted: str | None = None
 
@@ -73,6 +84,8 @@ class Execution:
 
     async def _stages(self, services: Services) -> None:
         self._done = {planned.name: anyio.Event() for planned in self.plan.stages}
+        self._skipped: set[str] = set()
+        self._intervention = Intervention(self.journal)
         slots = self.settings.jobs or processors()
         self._slots = anyio.CapacityLimiter(max(1, slots) if slots else math.inf)
         async with anyio.create_task_group() as group:
@@ -100,6 +113,9 @@ class Execution:
     async def _run(self, services: Services, planned: PlannedStage) -> None:
         name, stage = planned.name, planned.stage
         overrides = self.overrides.get(name, {})
+        if name in self.done:
+            note_taken_over(self.journal, self.done[name], self.journal.capsule.resumes)
+            return
         try:
             decision, memory = await anyio.to_thread.run_sync(
                 decide_stage, stage, self.project, overrides, self.settings.cache
@@ -122,7 +138,7 @@ class Execution:
         began = anyio.current_time()
         raised: BaseException | None = None
         try:
-            await attempt_stage(services, stage, recorder, overrides)
+            await attempt_stage(services, stage, recorder, overrides, self._on_failure(stage, services))
         except BaseException as caught:  # noqa: BLE001 - translated below; cancellation is raised again
             raised = caught
         seconds = round(anyio.current_time() - began, 3)
@@ -142,6 +158,34 @@ class Execution:
             self._failed(name, failure, decision, seconds=seconds)
         else:
             raise raised
+
+    def _on_failure(
+        self, stage: Stage, services: Services
+    ) -> Callable[[Exception, Any], Awaitable[bool]] | None:
+        """With --interactive: who is asked when ``stage`` fails."""
+        if not self.settings.interactive:
+            return None
+
+        async def ask(error: Exception, ctx: Any) -> bool:
+            recorder = self.journal.recorder(stage.name)
+            said = stage_error(error, stage, recorder, self.journal.folder).render()
+            choice = await self._intervention.ask(stage, said, ctx)
+            if choice == "skip":
+                self._skipped.add(stage.name)
+            if choice != "retry":
+                return False
+            # Files were edited, most likely: they are read anew, and recorded as they are now.
+            await services.ground.refresh()
+            await anyio.to_thread.run_sync(self._look_again)
+            return True
+
+        return ask
+
+    def _look_again(self) -> None:
+        self.project.changed()
+        root, folder = self.settings.root, self.journal.folder
+        git = keep_code(folder, root, self.project.git(), secret_values(os.environ, self.settings.secrets))
+        self.journal.change(git=git)
 
     async def _approved(self, name: str, stage: Stage) -> str | None:
         """Who approved the stage, in words; empty where nobody has to, None where nobody did."""
@@ -171,7 +215,7 @@ class Execution:
             seconds=seconds,
             error=error.render(),
         )
-        if not self.settings.keep_going:
+        if not self.settings.keep_going and name not in self._skipped:
             self._group.cancel_scope.cancel()
 
     def _mark_unfinished(self) -> None:

@@ -59,12 +59,15 @@ def secret_names(environ: Mapping[str, str], named: Iterable[str]) -> list[str]:
     return sorted({*named, *(name for name in CREDENTIALS if environ.get(name))})
 
 
+_NOT_RECORDED = frozenset({"params", "reproduces", "resume", "shell", "shell_at", "quiet", "verbose"})
+
+
 def recorded_options(settings: Settings) -> dict[str, Any]:
     """The values of options that are not at their default, as JSON values."""
     found = {}
     for option in OPTIONS:
         value = getattr(settings, option.name)
-        if value != option.default and option.name != "params":
+        if value != option.default and option.name not in _NOT_RECORDED:
             found[option.name] = _json(value)
     return found
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rondel.record import Observer
     from rondel.runner.keys import Decision
     from rondel.runner.project import Project
+    from rondel.runner.resume import Resumption
     from rondel.runner.seam import OpenServices
     from rondel.settings import Settings
 
@@ -40,6 +41,7 @@ class Request:
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dvc_stages: tuple[str, ...] = ()
+    resumption: Resumption | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,8 @@ def run_plan(
     those that precede it (nothing was started) are raised.
     """
     settings, project = request.settings, request.project
-    expected = forecast(request.plan, project, request.overrides, use_cache=settings.cache)
+    done = request.resumption.done if request.resumption else {}
+    expected = forecast(request.plan, project, request.overrides, use_cache=settings.cache, done=done)
     folder = RunFolder.of(settings.root, new_id())
     hidden = secret_values(request.environ, settings.secrets)
     capsule = _capsule(request, folder)
@@ -109,6 +112,7 @@ def _do(
             journal=journal,
             run=_run(request, journal, kind),
             overrides=request.overrides,
+            done=request.resumption.done if request.resumption else {},
         )
         anyio.run(execution.execute, open_services)
         error = next(iter(execution.failures.values()), None)
@@ -156,6 +160,8 @@ def _capsule(request: Request, folder: RunFolder) -> Capsule:
         overrides=dict(settings.params),
         settings=dict(settings.sources),
         options=recorded_options(settings),
+        resumes=request.resumption.run if request.resumption else None,
+        reproduces=settings.reproduces,
         host=host(),
         ci=ci_job(request.environ),
         environment=allowed_environment(request.environ, settings.environment, settings.secrets),

@@ -49,6 +49,9 @@ class Ground(Protocol):
     async def abandon(self, ctx: Any) -> None:
         """After it failed or was cancelled: bring back reports only. Does not raise."""
 
+    async def refresh(self) -> None:
+        """Before another attempt that somebody asked for: read the workspace again."""
+
 
 class GroundFactory(Protocol):
     """The signature of ``rondel.context.open_ground``."""

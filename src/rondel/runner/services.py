@@ -7,8 +7,9 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from rondel.errors import EngineUnavailable
+from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
+from rondel.runner.journal import now
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from rondel.tracking import RunHandle
 
     GateFiles = Callable[[StageRecord, Path], Mapping[str, bytes]]
+
+LARGEST_CAPSULE = 64 << 20
+"""Bytes up to which a run's capsule is logged to MLflow."""
+
+OUTCOMES = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "interrupted"}
 
 STATUS = {"ran": "FINISHED", "restored": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
@@ -170,7 +176,31 @@ async def _close(tree: RunTree, journal: Journal) -> None:
         "FAILED" if "failed" in states else "KILLED" if states & {"cancelled", "running"} else "FINISHED"
     )
     with anyio.move_on_after(10, shield=True):
+        await _keep_capsule(tree, journal, OUTCOMES[ended])
         await tree.close(ended)
+
+
+async def _keep_capsule(tree: RunTree, journal: Journal, state: str) -> None:
+    """Log the capsule, as far as it is known now, to the parent run: whoever sees that can reproduce this."""
+    import io
+
+    from anyio import to_thread
+
+    from rondel.record.archive import ARTIFACT, pack
+
+    def packed() -> bytes:
+        out = io.BytesIO()
+        pack(journal.folder, out, journal.redacted(state=state, finished=now()))
+        return out.getvalue()
+
+    if tree.parent is None:
+        return
+    try:
+        data = await to_thread.run_sync(packed)
+        if len(data) <= LARGEST_CAPSULE:
+            await tree.client.log_artifact(tree.parent, ARTIFACT, data)
+    except RondelError as error:
+        journal.note(f"the capsule was not logged to MLflow: {error.what}")
 
 
 @asynccontextmanager

@@ -57,6 +57,23 @@ def note_cached(
     )
 
 
+def note_taken_over(journal: Journal, record: StageRecord, run: str | None) -> None:
+    """Record that a stage need not run because it succeeded in the run that this one goes on with."""
+    journal.border(
+        record.name,
+        state="cached",
+        reason=f"succeeded in run {run}",
+        key=record.key,
+        parameters=dict(record.parameters),
+        inputs=dict(record.inputs),
+        outputs=dict(record.outputs),
+        uses=list(record.uses),
+        metrics=dict(record.metrics),
+        verdicts=list(record.verdicts),
+        mlflow=record.mlflow,
+    )
+
+
 def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> None:
     """Make the key of a stage that just ran and, for a pure one, keep it as its last success.
 

@@ -1,0 +1,86 @@
+"""``--interactive``: a stage failed, and somebody is at the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rondel.pipeline import Stage
+    from rondel.runner.journal import Journal
+
+Choice = Literal["retry", "skip", "stop"]
+
+_ANSWERS: dict[str, Choice | Literal["shell"]] = {
+    "s": "shell",
+    "shell": "shell",
+    "r": "retry",
+    "retry": "retry",
+    "k": "skip",
+    "skip": "skip",
+    "q": "stop",
+    "stop": "stop",
+}
+
+
+def check_terminal() -> None:
+    """Raise ConfigurationError where nobody can be asked."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigurationError("--interactive needs a terminal", hint="leave it out in scripts and in CI")
+
+
+class Intervention:
+    """Shows what failed, opens the shell, and asks what next; one stage at a time."""
+
+    def __init__(self, journal: Journal, read: Callable[[str], str] | None = None) -> None:
+        import anyio
+
+        self._journal = journal
+        self._read = read or _read
+        self._lock = anyio.Lock()
+
+    async def ask(self, stage: Stage, error: str, ctx: Any) -> Choice:
+        """What to do after the failure of ``stage``. An effect is not offered to be repeated."""
+        async with self._lock:
+            self._journal.pause()
+            print(f"\n{error}", file=sys.stderr, flush=True)
+            opened = ctx is not None and await self._shell(ctx)
+            offers = ["[s]hell"] if opened else []
+            offers += ["[r]etry"] if stage.pure else []
+            question = f"{stage.name} failed: {', '.join([*offers, 's[k]ip what needs it', '[q] stop'])}? "
+            while True:
+                answer = await self._answer(question)
+                if answer == "shell" and opened:
+                    await self._shell(ctx)
+                elif answer == "retry" and stage.pure:
+                    return "retry"
+                elif answer in {"skip", "stop"}:
+                    return answer  # type: ignore[return-value]
+
+    async def _answer(self, question: str) -> str | None:
+        from anyio import to_thread
+
+        try:
+            text = await to_thread.run_sync(self._read, question, abandon_on_cancel=True)
+        except EOFError:
+            return "stop"
+        return _ANSWERS.get(text.strip().lower())
+
+    async def _shell(self, ctx: Any) -> bool:
+        try:
+            return bool(await ctx.shell())
+        except ConfigurationError as error:
+            print(error.render(), file=sys.stderr)
+            return False
+
+
+def _read(question: str) -> str:
+    print(question, end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line

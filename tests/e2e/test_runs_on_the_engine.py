@@ -42,6 +42,11 @@ async def slow(ctx: StageContext) -> None:
     await ctx.sh("echo slow; sleep 600")
 
 
+@pipeline.stage
+async def talk(ctx: StageContext) -> None:
+    await ctx.sh("echo number 1; sleep 3; echo number 2 >&2")
+
+
 if __name__ == "__main__":
     pipeline.main()
 """
@@ -212,3 +217,36 @@ def test_an_engine_that_is_killed_in_the_middle_is_told_as_that(project: Path) -
     assert "the engine went away while it ran" in out
     assert load(project)[1].stage("slow").state == "failed"
     assert gone()
+
+
+def test_what_a_killed_run_printed_is_in_its_log(project: Path) -> None:
+    process = start(project)
+    folder, _ = load(project)
+    deadline = time.monotonic() + 20
+    while " slow\n" not in folder.log("slow").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert gone()
+    said = [line.split(" ", 1)[1] for line in folder.log("slow").read_text().splitlines()]
+    assert said.count("slow") == 1
+
+
+def test_output_is_shown_while_it_comes_and_logged_once(project: Path) -> None:
+    process = subprocess.Popen(
+        ["rondel", "run", "python", "ci/main.py", "talk", "-v"],
+        cwd=project, env=environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.rstrip().endswith("│ number 1"):
+                break
+        assert process.poll() is None
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert rest.count("│ number 2") == 1
+    folder, _ = load(project)
+    said = [line.split(" ", 1)[1] for line in folder.log("talk").read_text().splitlines()]
+    assert [line for line in said if line.startswith("number")] == ["number 1", "number 2"]

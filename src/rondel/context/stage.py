@@ -21,6 +21,7 @@ from rondel.context.command import (
     upstream_here,
 )
 from rondel.context.gating import Gating
+from rondel.context.live import TAG
 from rondel.context.registering import Registering
 from rondel.context.shell import dagger_any, keeps_failures, open_shell, wanted
 from rondel.errors import ConfigurationError, DataError, StageFailed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from rondel.context.command import DvcCommand
     from rondel.context.ground import RunGround
+    from rondel.context.live import Sink
     from rondel.data import DvcProject, DvcStage
     from rondel.data.returning import Before
     from rondel.pipeline import Stage
@@ -182,15 +184,16 @@ class StageContext(Gating, Registering):
         keep = keeps_failures(self.settings)
         # Expecting success an engine drops what a failed command wrote.
         expect = dagger.ReturnType.ANY if keep else dagger.ReturnType.SUCCESS
-        executed = self._container.with_exec(args, expect=expect)
+        sink, container = self._listened(self._container)
+        executed = container.with_exec(args, expect=expect)
         try:
-            stdout = await executed.stdout()
+            stdout = await self._ground.live.follow(sink, executed.stdout)
             stderr, code = await executed.stderr(), await executed.exit_code() if keep else 0
             self.left = executed
         except dagger.ExecError as error:
             stdout, stderr, code = error.stdout, error.stderr, error.exit_code
         seconds = round(time.monotonic() - began, 3)
-        self._recorder.output("\n".join(part for part in (stdout, stderr) if part))
+        sink.log(stdout=stdout, stderr=stderr)
         self._recorder.command(shown, exit_code=code, seconds=seconds)
         await self._shell("after", of=self.left)
         if code:
@@ -262,6 +265,12 @@ class StageContext(Gating, Registering):
             return False
         await open_shell(self.left, self._ground.observer, f"{self.stage.name}, as its command left it.")
         return True
+
+    def _listened(self, container: dagger.Container) -> tuple[Sink, dagger.Container]:
+        """Where the next command's lines go, and the container to run it in."""
+        live = self._ground.live
+        sink = live.sink(self._recorder.output)
+        return sink, container.with_env_variable(TAG, sink.tag) if live.on else container
 
     def _folder(self, name: str) -> Path:
         # Each attempt has one of its own: an engine reads a folder of the host once in a session.
@@ -343,14 +352,14 @@ class StageContext(Gating, Registering):
         """Run the driver; returns its last lines. Whether it succeeded, its result file says."""
         import dagger
 
+        sink, container = self._listened(container)
         executed = container.with_exec(["sh", "-c", SCRIPT], expect=dagger.ReturnType.ANY)
         try:
-            log = await executed.stdout()
+            log = await self._ground.live.follow(sink, executed.stdout)
         except dagger.ExecError as error:  # killed by a signal: no result, but output
-            log = "\n".join(part for part in (error.stdout, error.stderr) if part)
-            self._recorder.output(log)
-            return log.splitlines()[-30:]
-        self._recorder.output(log)
+            sink.log(stdout=error.stdout, stderr=error.stderr)
+            return list(self._recorder.tail)
+        sink.log(stdout=log)
         try:
             await executed.directory(OUT).export(str(folder))
         except dagger.QueryError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rondel.engine import sandbox
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.joined import Joined
+from rondel.engine.evaluate.live import TAG
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.evaluate.secrets import Secrets
@@ -103,7 +104,8 @@ async def run_exec(session: Session, node: Node) -> Result:
             joined = await stack.enter_async_context(binder(session, command.container))
         spec = await exec_spec(session, command, joined, stack)
         try:
-            outcome = await session.sandbox.run(spec)
+            listener = session.live.listener(spec.env.get(TAG, ""), node.key)
+            outcome = await session.sandbox.run(spec, listener=listener)
         except sandbox.ExecRefused as refused:
             raise ExecError(refused.what, cmd=command.args, exit_code=refused.exit_code_seen) from None
     _check(session, command, outcome)

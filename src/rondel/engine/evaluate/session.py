@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from rondel.engine.evaluate.flights import Flights
+from rondel.engine.evaluate.live import LiveOutput
 from rondel.engine.evaluate.operations import EDITS, OPERATIONS
 from rondel.engine.store import Result, Snapshot, Store, View
 
@@ -46,6 +47,7 @@ class Session:
     platform: str = field(default_factory=lambda: own_platform())  # noqa: PLW0108 - defined below
     secrets: dict[str, bytes] = field(default_factory=dict)
     notify: Callable[[str], None] = field(default=lambda _line: None)
+    live: LiveOutput = field(default_factory=LiveOutput)
     _parts: dict[type, Any] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
 

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -27,6 +28,9 @@ from rondel.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LIVE_OUTPUT = "RONDEL_ENGINE_OUTPUT"
+"""The file to which the engine appends the output of commands while they run."""
 
 
 class Session:
@@ -45,6 +49,8 @@ class Session:
             "workdir": str(workdir),
             "store": str(store) if store else None,
         }
+        # A file without a name: whoever is killed, nothing is left of it.
+        self._output = tempfile.TemporaryFile(prefix="rondel-output-")  # noqa: SIM115 - closed with the session
         self._wake, self._awake = os.pipe()
         self._engine: subprocess.Popen[bytes] | None = None
         # The kernel ends the engine together with the thread that started it: this one stays.
@@ -66,8 +72,12 @@ class Session:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which a Dagger client finds this session."""
-        return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": self.token}
+        """The variables by which a Dagger client finds this session, and its commands' output meanwhile."""
+        return {
+            "DAGGER_SESSION_PORT": str(self.port),
+            "DAGGER_SESSION_TOKEN": self.token,
+            LIVE_OUTPUT: f"/proc/{os.getpid()}/fd/{self._output.fileno()}",
+        }
 
     @property
     def connection_line(self) -> str:
@@ -89,6 +99,7 @@ class Session:
             self._engine.kill()
             self._keeper.join()
         self._listener.close()
+        self._output.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +136,7 @@ class Session:
         descriptor = self._listener.fileno()
         self._engine = engine = subprocess.Popen(
             [sys.executable, "-P", "-m", "rondel.engine.server", str(descriptor)],
+            env={**os.environ, LIVE_OUTPUT: self.environment[LIVE_OUTPUT]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,  # for its last words: why it could not start
             pass_fds=[descriptor],

@@ -15,6 +15,7 @@ import anyio
 from rondel.engine.api.calls import Calls
 from rondel.engine.api.served import load_first
 from rondel.engine.evaluate import Session
+from rondel.engine.evaluate.live import LiveOutput
 from rondel.engine.sandbox import Sandbox
 from rondel.engine.server.app import App, Application
 from rondel.engine.store import Store
@@ -34,7 +35,8 @@ def serve(listener: socket, start: bytes) -> int:
     Where the engine cannot run it raises why; the launcher tells that to clients.
     """
     settings = json.loads(start)
-    anyio.run(_serve, listener, {**settings, "in_place": not _contained()})
+    live = LiveOutput.of(os.environ)  # now: the path may lead through a process that namespaces hide
+    anyio.run(_serve, listener, {**settings, "in_place": not _contained(), "live": live})
     return 0
 
 
@@ -77,6 +79,7 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
                 tasks,
                 workdir=workdir,
                 notify=_notify,
+                live=settings.get("live") or LiveOutput(),
             )
             try:
                 yield session

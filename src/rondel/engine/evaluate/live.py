@@ -1,0 +1,76 @@
+"""The output of commands while they run, for whoever started the session: one JSON object a line.
+
+Beyond the Dagger API: where ``$RONDEL_ENGINE_OUTPUT`` names a file, the engine appends frames
+``{"tag", "exec", "stream", "text"}`` to it. ``tag`` is the value of ``RONDEL_OUTPUT_TAG`` in the
+command's environment, empty without; ``exec`` stands for the command; ``text`` is a part of its
+output, scrubbed of secrets, bytes as Latin-1. The file's owner opens and removes it: a file
+without a name, that others reach through ``/proc``, leaves nothing behind whoever is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+VARIABLE = "RONDEL_ENGINE_OUTPUT"
+TAG = "RONDEL_OUTPUT_TAG"
+LIMIT = 64 << 20
+"""Bytes of frames in one session. What is more is not lost: it comes with the command's result."""
+
+
+class LiveOutput:
+    """Appends frames to a file; does nothing without one, and nothing more when it cannot."""
+
+    def __init__(self, path: str = "", *, limit: int = LIMIT) -> None:
+        """Open the file, which has to exist. One that cannot be opened is as good as none."""
+        self._descriptor = -1
+        self._left = limit
+        if not path:
+            return
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                self.close()
+        except OSError:
+            self._descriptor = -1
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> LiveOutput:
+        """The one that the environment asks for."""
+        return cls(environ.get(VARIABLE, ""))
+
+    def listener(self, tag: str, command: str) -> Callable[[str, bytes], None] | None:
+        """What takes the output of one command: stream name and bytes. None where nobody listens."""
+        if self._descriptor < 0:
+            return None
+
+        def take(stream: str, data: bytes) -> None:
+            self._frame({"tag": tag, "exec": command, "stream": stream, "text": data.decode("latin-1")})
+
+        return take
+
+    def _frame(self, frame: dict[str, str]) -> None:
+        if self._descriptor < 0:
+            return
+        line = json.dumps(frame, ensure_ascii=False).encode() + b"\n"
+        self._left -= len(line)
+        if self._left < 0:
+            # The end is a frame, too: whoever reads has to know that more is to come another way.
+            line = json.dumps({"full": True}).encode() + b"\n"
+        try:
+            written = os.write(self._descriptor, line)
+        except OSError:
+            written = 0
+        if self._left < 0 or written != len(line):
+            self.close()
+
+    def close(self) -> None:
+        """No more frames."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

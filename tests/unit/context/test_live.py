@@ -1,0 +1,164 @@
+"""Lines of commands that run: as soon as they are whole, once, and to the stage whose they are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from rondel.context.live import Live
+from rondel.engine.evaluate.live import LiveOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "output"
+    path.write_bytes(b"")
+    return path
+
+
+class Command:
+    """What an engine does while a client waits for a command's standard output."""
+
+    def __init__(self, output: LiveOutput, tag: str) -> None:
+        take = output.listener(tag, "digest")
+        assert take is not None
+        self.say: Callable[[str, bytes], None] = take
+
+
+async def test_lines_come_while_the_command_runs_and_never_again(file: Path) -> None:
+    live, seen = Live(str(file), "run"), []
+    sink = live.sink(seen.append)
+    command = Command(LiveOutput(str(file)), sink.tag)
+
+    async def work() -> str:
+        command.say("stdout", b"one\ntw")
+        while not seen:
+            await anyio.sleep(0.01)
+        assert seen == ["one"]
+        command.say("stdout", b"o\n")
+        command.say("stderr", b"caf\xc3")
+        command.say("stderr", b"\xa9\nno newline")
+        return "one\ntwo\n"
+
+    assert await live.follow(sink, work) == "one\ntwo\n"
+    sink.log(stdout="one\ntwo\n", stderr="café\nno newline")
+    assert seen == ["one", "two", "café", "no newline"]
+    live.close()
+
+
+async def test_an_engine_that_tells_nothing_meanwhile_is_logged_at_the_end(file: Path) -> None:
+    for path in ("", str(file), "/nowhere/at/all"):
+        live, seen = Live(path, "run"), []
+        assert live.on is (path == str(file))
+        sink = live.sink(seen.append)
+
+        async def work() -> str:
+            return "one\ntwo\n"
+
+        await live.follow(sink, work)
+        sink.log(stdout="one\ntwo\n", stderr="")
+        assert "\n".join(seen).split() == ["one", "two"]
+        live.close()
+
+
+async def test_two_commands_at_once_keep_their_lines_apart(file: Path) -> None:
+    live = Live(str(file), "run")
+    output = LiveOutput(str(file))
+    seen: dict[str, list[str]] = {"a": [], "b": []}
+
+    async def stage(name: str) -> None:
+        sink = live.sink(seen[name].append)
+        command = Command(output, sink.tag)
+
+        async def work() -> None:
+            for number in range(20):
+                command.say("stdout", f"{name} {number}\n".encode())
+                await anyio.sleep(0.005)
+
+        await live.follow(sink, work)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stage, "a")
+        group.start_soon(stage, "b")
+    for name, lines in seen.items():
+        assert "\n".join(lines).split("\n") == [f"{name} {number}" for number in range(20)]
+
+
+async def test_what_fails_fails_as_itself_after_its_last_lines(file: Path) -> None:
+    live, seen = Live(str(file), "run"), []
+    sink = live.sink(seen.append)
+    command = Command(LiveOutput(str(file)), sink.tag)
+
+    async def work() -> None:
+        command.say("stdout", b"last words\n")
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await live.follow(sink, work)
+    sink.log(stdout="last words\n", stderr="")
+    assert seen == ["last words"]
+
+
+async def test_more_than_a_session_may_write_comes_at_the_end_without_repeating(file: Path) -> None:
+    live, seen = Live(str(file), "run"), []
+    sink = live.sink(seen.append)
+    command = Command(LiveOutput(str(file), limit=1000), sink.tag)
+    whole = "".join(f"line {number}\n" for number in range(100))
+
+    async def work() -> str:
+        for line in whole.splitlines(keepends=True):
+            command.say("stdout", line.encode())
+        return whole
+
+    await live.follow(sink, work)
+    assert 0 < len("\n".join(seen).split("\n")) < 100
+    sink.log(stdout=whole, stderr="")
+    assert "\n".join(seen).strip() == whole.strip()
+    assert file.stat().st_size < 1100
+
+
+async def test_a_later_run_in_the_same_session_does_not_see_the_earlier_ones_lines(file: Path) -> None:
+    first = Live(str(file), "run")
+    tag = first.sink(print).tag
+    Command(LiveOutput(str(file)), tag).say("stdout", b"old\n")
+    live, seen = Live(str(file), "run"), []
+    sink = live.sink(seen.append)
+    assert sink.tag == tag  # even so
+
+    async def work() -> None:
+        pass
+
+    await live.follow(sink, work)
+    assert seen == []
+
+
+async def test_damaged_frames_are_passed_over(file: Path) -> None:
+    live, seen = Live(str(file), "run"), []
+    sink = live.sink(seen.append)
+    good = json.dumps({"tag": sink.tag, "stream": "stdout", "text": "good\n"})
+
+    async def work() -> None:
+        file.write_text(f'not json\n[]\n{{}}\n{{"tag": 1}}\n{good}\n{{"half')
+
+    await live.follow(sink, work)
+    assert seen == ["good"]
+
+
+def test_the_engine_writes_to_a_file_that_is_there_and_to_nothing_else(tmp_path: Path) -> None:
+    for path in ("", str(tmp_path / "absent"), str(tmp_path), "/dev/null"):
+        assert LiveOutput(path).listener("t", "c") is None
+    assert not (tmp_path / "absent").exists()

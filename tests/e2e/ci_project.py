@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from test_data_stages import make_project
 
-from rondel.record import Capsule
 from rondel.record.codec import decode
+
+if TYPE_CHECKING:
+    from rondel.record import Capsule
 
 TOP = Path(__file__).parents[2]
 TOOLS = TOP / "tests" / "ci-tools"
@@ -142,8 +144,3 @@ def installed(name: str, needs: tuple[str, ...], pins: tuple[str, ...], command:
             missing(f"{name} could not be installed: {(done.stdout + done.stderr)[-500:]}")
         (folder / "complete").touch()
     return folder
-
-
-def show(value: object) -> str:
-    """JSON, for messages of assertions."""
-    return json.dumps(value, indent=1, default=str)

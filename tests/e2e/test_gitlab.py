@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -14,6 +12,7 @@ from ci_project import TOP, capsules, change, environment, git, installed, make_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.container
 
@@ -29,11 +28,6 @@ def gitlab_ci_local() -> Path:
         ["npm", "ci", "--no-audit", "--no-fund"],
     )
     return folder / "node_modules" / "gitlab-ci-local" / "src" / "index.js"
-
-
-@pytest.fixture(scope="module", params=["single", "stages"])
-def layout(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def bare(project: Path) -> Path:
@@ -226,7 +220,7 @@ def test_the_reference_pipeline_runs_from_its_own_file(
     # The file's image is for the docker executor; here the job's tools are on the PATH.
     text = (root / ".gitlab-ci.yml").read_text()
     (root / ".gitlab-ci.yml").write_text(text.replace("  image: $RONDEL_RUNNER_IMAGE\n", ""))
-    done = run(gitlab_ci_local, root, "pipeline", PYTHONPATH=os.fspath(root))
+    done = run(gitlab_ci_local, root, "pipeline")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     last = capsules(artifacts(root, "pipeline") / ".rondel" / "runs")[-1]
     assert last.state == "succeeded"

@@ -170,7 +170,7 @@ def test_a_version_is_registered_with_its_lineage_once_a_run(project: Path, endp
         assert found.version == first.version
         assert Lineage.from_tags(found.tags) == lineage(project, "r1")
         assert "# once" in found.description
-        assert "roc_auc[origin=JFK]" in found.description
+        assert "| origin=JFK | 0.65 |" in found.description
         assert [entry.action for entry in (await whole_ledger(source, "once")).entries] == ["register"]
 
     on(endpoint, action)

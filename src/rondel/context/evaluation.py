@@ -30,6 +30,7 @@ PLAN = "/rondel/measure.json"
 OUT = "/rondel/measured"
 MEGABYTE = 1_000_000
 MODEL_SIZE = "model_mb"
+_KINDS = ("data", "code", "command", "parameter", "image")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +51,9 @@ class Evaluation:
     parts: Mapping[str, str] = field(default_factory=dict)
 
     def differs(self, other: Mapping[str, str]) -> list[str]:
-        """The parts in which another evaluation is different, by name."""
-        return sorted(name for name in {*self.parts, *other} if self.parts.get(name) != other.get(name))
+        """The parts in which another evaluation is different, by name: data first, the image last."""
+        changed = {name for name in {*self.parts, *other} if self.parts.get(name) != other.get(name)}
+        return sorted(changed, key=lambda name: (_KINDS.index(name.partition(" ")[0]), name))
 
     def measured(self) -> dict[str, float]:
         """``model_mb``: the size of the model's file in millions of bytes, as its DVC entry has it."""

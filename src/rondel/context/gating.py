@@ -253,7 +253,7 @@ class Gating:
             version=found.version,
             metrics=found.metrics,
             measured="stale" if changed else "recorded",
-            note=f"{reason}, but it cannot be: {problem}",
+            note=f"{reason}; it cannot be measured again: {problem}",
         )
 
     async def _again(

@@ -270,7 +270,10 @@ class StageContext(Gating, Registering):
         """Where the next command's lines go, and the container to run it in."""
         live = self._ground.live
         sink = live.sink(self._recorder.output)
-        return sink, container.with_env_variable(TAG, sink.tag) if live.on else container
+        if not live.on:
+            return sink, container
+        # Python holds back what it prints to a pipe: then nothing would come before the end.
+        return sink, container.with_env_variable(TAG, sink.tag).with_env_variable("PYTHONUNBUFFERED", "1")
 
     def _folder(self, name: str) -> Path:
         # Each attempt has one of its own: an engine reads a folder of the host once in a session.

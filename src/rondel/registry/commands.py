@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rondel.registry import gather, promote
-from rondel.registry.lineage import Lineage
+from rondel.registry.lineage import Lineage, slice_table
 from rondel.registry.move import champion_at, find, parse_time, split_reference, whole_ledger
 from rondel.registry.store import Registry, registry
 
@@ -108,7 +108,8 @@ async def show(source: Registry, reference: str, *, as_json: bool = False) -> li
     lines = [f"{name:11} {text}" for name, text in facts.items() if text]
     lines += [f"{'':11} {rule}" for rule in lineage.gate_rules]
     whole = {name: f"{value:.6g}" for name, value in lineage.metrics.items() if "[" not in name}
-    lines += _slices(lineage.metrics)
+    slices = slice_table(lineage.metrics)
+    lines += ["", *_columns(slices)] if slices else []
     for title, values in (
         ("metrics", whole),
         ("parameters", {name: _parameter(name, value, lineage) for name, value in lineage.params.items()}),
@@ -204,20 +205,6 @@ async def rollback_model(
     who = gather.whoami(root, environ)
     moved = await promote.rollback(source, model, who=who, alias=alias, steps=steps, reason=reason)
     return [_sentence(moved)]
-
-
-def _slices(metrics: Mapping[str, float]) -> list[str]:
-    """Metrics of slices as a table, a row for each slice."""
-    found: dict[str, dict[str, str]] = {}
-    for name, value in metrics.items():
-        metric, bracket, part = name.partition("[")
-        if bracket:
-            found.setdefault(part.rstrip("]"), {})[metric] = f"{value:.4g}"
-    if not found:
-        return []
-    names = list(dict.fromkeys(name for values in found.values() for name in values))
-    rows = [(part, *(values.get(name, "") for name in names)) for part, values in found.items()]
-    return ["", "slices", *(f"  {line}" for line in _columns([("", *names), *rows]))]
 
 
 def _parameter(name: str, value: Any, lineage: Lineage) -> str:

@@ -134,7 +134,7 @@ def model_card(model: str, lineage: Lineage) -> str:
         + f". Image: `{lineage.image or '?'}`.",
         "## Gate: " + lineage.gate + "\n\n" + "\n".join(f"- {rule}" for rule in lineage.gate_rules),
         "## Metrics\n\n" + _table("metric", plain),
-        "## Slices\n\n" + _table("metric", sliced) if sliced else "",
+        "## Slices\n\n" + _slices(sliced) if sliced else "",
         "## Data\n\n" + "\n".join(f"- `{path}` {digest}" for path, digest in lineage.inputs.items()),
         "## Parameters\n\n"
         + "\n".join(
@@ -152,6 +152,28 @@ def _table(head: str, values: Mapping[str, float]) -> str:
         return "none recorded"
     rows = [f"| {name} | {value:.6g} |" for name, value in sorted(values.items())]
     return "\n".join([f"| {head} | value |", "|---|---:|", *rows])
+
+
+def slice_table(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """Metrics of slices as rows, one for each slice; the first row is the head. Empty without slices."""
+    found: dict[str, dict[str, str]] = {}
+    for name, value in metrics.items():
+        metric, bracket, part = name.partition("[")
+        if bracket:
+            found.setdefault(part.rstrip("]"), {})[metric] = f"{value:.4g}"
+    if not found:
+        return []
+    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    return [
+        ("slice", *names),
+        *((part, *(row.get(name, "") for name in names)) for part, row in found.items()),
+    ]
+
+
+def _slices(metrics: Mapping[str, float]) -> str:
+    head, *rows = slice_table(metrics)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]])
 
 
 def _split(tag: str, text: str) -> dict[str, str]:

@@ -84,8 +84,8 @@ def _line(points: Sequence[tuple[float, float]], place: object, kind: str) -> st
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
-    if low >= 0 and high <= 1 and high - low > 0.5:
-        return 0.0, 1.0
+    if low >= 0 and high <= 1:  # rates and probabilities: from nothing to the next tenth
+        return 0.0, max(math.ceil(high * 10 - 1e-9) / 10, 0.1)
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 

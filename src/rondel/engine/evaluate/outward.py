@@ -87,8 +87,9 @@ async def way_out(
     program = network_program() if tun_opens() else None
     if program is not None and await _run(program, namespace, outward.stack):
         return outward
-    if relay.hub is not None and namespace.address is not None:
-        place = Place(relay.hub, GATEWAY, _PROXY_PORT + int(loopback))
+    hub = relay.hub if namespace.address is not None else None
+    if hub is not None:
+        place = Place(hub, GATEWAY, _PROXY_PORT + int(loopback))
     else:
         place = Place(namespace, _PROXY_ADDRESS, _PROXY_PORT)
     try:
@@ -99,11 +100,11 @@ async def way_out(
             loopback=loopback,
         )
     except NetworkError as error:
-        if not error.taken or place.namespace is not relay.hub:
+        if hub is None or not error.taken:
             raise
         # The hub's proxy serves all namespaces, and stays.
     else:
-        if place.namespace is not relay.hub:
+        if hub is None:
             outward.stack.push_async_callback(relay.close, proxy)
     outward.env = proxy_environment(f"{place.address}:{place.port}", names, loopback=loopback)
     return outward

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.errors import DataError, RondelError, StageFailed
@@ -138,6 +137,8 @@ def _owned(project: DvcProject, dep: str) -> bool:
 
 def driver_text() -> str:
     """The source of the program that runs in the container."""
+    from importlib import resources
+
     return resources.files("rondel.context").joinpath("driver.py").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.errors import ConfigurationError, did_you_mean, nearest
@@ -169,6 +168,8 @@ def _parse(text: str) -> Rule:
 
 @cache
 def _parser() -> Lark:
+    from importlib.resources import files
+
     from lark import Lark
 
     grammar = files("rondel.gates").joinpath("rules.lark").read_text(encoding="utf-8")

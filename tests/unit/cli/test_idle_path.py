@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 HEAVY = (
     "dagger", "mlflow", "dvc", "rich", "httpx", "graphql", "gql", "lark", "anyio", "asyncio", "uvicorn",
-    "pandas", "sklearn", "rondel.engine", "rondel.runner.execute", "rondel.runner.services",
+    "pandas", "sklearn", "ssl", "tempfile", "importlib.resources", "sqlite3",
+    "rondel.engine", "rondel.runner.execute", "rondel.runner.services", "rondel.context.ground",
 )  # fmt: skip
 
 MAIN = """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEAVY = (
     "dagger", "mlflow", "dvc", "rich", "httpx", "graphql", "gql", "lark", "anyio", "asyncio", "uvicorn",
-    "pandas", "sklearn", "ssl", "tempfile", "importlib.resources", "sqlite3",
+    "pandas", "sklearn", "ssl", "importlib.resources", "sqlite3",
     "rondel.engine", "rondel.runner.execute", "rondel.runner.services", "rondel.context.ground",
 )  # fmt: skip
 

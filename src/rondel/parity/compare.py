@@ -90,7 +90,7 @@ def compare_runs(
     second = {each.name: each for each in b.stages if _compared(each, wanted)}
     both = [name for name in first if name in second]
     pairs = [(first[name], second[name]) for name in both]
-    made = {path for pair in pairs for each in pair for path in each.outputs}
+    made = {path for run in (a, b) for each in run.stages for path in _written(each)}
     unknown: list[str] = []
     inputs = [
         *_code(a, b, made, pairs),
@@ -112,6 +112,14 @@ def compare_runs(
         compared=tuple(both),
         strict=strict,
     )
+
+
+def _written(record: StageRecord) -> Iterator[str]:
+    """The paths that a stage brings back to the working tree, as far as they are recorded."""
+    yield from record.outputs
+    for use in record.uses:
+        named = use.details.get("outputs")
+        yield from (str(path) for path in named) if isinstance(named, list) else ()
 
 
 def _compared(record: StageRecord, wanted: frozenset[str] | None) -> bool:
@@ -154,12 +162,13 @@ def _code(
     if a.git.commit != b.git.commit:
         yield Difference(layer="code", entry="commit", a=a.git.commit, b=b.git.commit)
     left_out = {*made, *_MADE_BY_STAGES, "params.yaml"}
+    folders = tuple(path.rstrip("/") + "/" for path in made)
 
     def uncommitted(capsule: Capsule) -> dict[str, str]:
         return {
             path: value
             for path, value in {**capsule.git.changed, **capsule.git.untracked}.items()
-            if path not in left_out and not path.endswith("/dvc.lock")
+            if path not in left_out and not path.endswith("/dvc.lock") and not path.startswith(folders)
         }
 
     yield from _maps("code", uncommitted(a), uncommitted(b))

@@ -50,15 +50,12 @@ def fetch_job(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
                 hint=f"set {PERSONAL[0]} to one with read_api",
                 place=url,
             ) from None
-        except gitlab.GitlabHttpError as error:
-            raise RecordError(
-                "the job's artifacts cannot be fetched",
-                why=_said(error),
-                hint=_hint(error, environ),
-                place=url,
-            ) from None
         except (gitlab.GitlabError, OSError) as error:
-            raise RecordError("GitLab cannot be reached", why=_said(error), place=url) from None
+            if getattr(error, "response_code", None):
+                what, hint = "the job's artifacts cannot be fetched", _hint(error, environ)
+            else:
+                what, hint = "GitLab cannot be reached", None
+            raise RecordError(what, why=_said(error), hint=hint, place=url) from None
         return capsule_in(file, into, url)
 
 

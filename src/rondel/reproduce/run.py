@@ -235,4 +235,3 @@ def run_child(command: Sequence[str], folder: Path, environ: Mapping[str, str]) 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-

@@ -58,11 +58,10 @@ def judge(original: Capsule, again: Capsule, stage: str) -> Verdict:
             for each in parity.results
             if each.layer in {"output", "metric"}
         ]
-    else:
-        if one.exit_code != other.exit_code:
-            differs.append(f"exit code {one.exit_code} before, {other.exit_code} now")
-        elif (before := error_line(one)) != (after := error_line(other)):
-            differs.append(f"the error was {before!r} and is {after!r}")
+    elif one.exit_code != other.exit_code:
+        differs.append(f"exit code {one.exit_code} before, {other.exit_code} now")
+    elif (before := error_line(one)) != (after := error_line(other)):
+        differs.append(f"the error was {before!r} and is {after!r}")
     return Verdict(
         stage=stage,
         same=not differs,

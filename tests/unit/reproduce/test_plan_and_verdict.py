@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rondel.errors import RecordError
+from rondel.record import Capsule, Git, Image, StageRecord
+from rondel.reproduce.plan import choose_stage, describe, image_differences, plan
+from rondel.reproduce.verdict import error_line, judge
+
+
+def record(name: str = "train", **fields: Any) -> StageRecord:
+    return replace(StageRecord(name=name, kind="pure", state="failed", exit_code=7), **fields)
+
+
+def capsule(*stages: StageRecord, **fields: Any) -> Capsule:
+    made = Capsule(
+        schema_version=1,
+        id="20261123-200000-aaaaaa",
+        state="failed",
+        pipeline="p",
+        file="ci/main.py",
+        created="2026-11-23T20:00:00Z",
+        git=Git(commit="a" * 40),
+        stages=list(stages or (record(),)),
+    )
+    return replace(made, **fields)
+
+
+def test_the_failed_stage_is_chosen() -> None:
+    run = capsule(record("a", state="ran"), record("b"), record("c", state="cancelled"))
+    assert choose_stage(run, None).name == "b"
+    assert choose_stage(run, "a").name == "a"
+    assert choose_stage(capsule(record("a", state="ran"), record("c", state="running")), None).name == "c"
+    assert choose_stage(capsule(record("a", state="ran"), record("b", state="ran")), None).name == "b"
+
+
+def test_effects_and_unknown_stages_are_refused() -> None:
+    with pytest.raises(RecordError, match="effect stage"):
+        choose_stage(capsule(record("deploy", kind="effect")), None)
+    with pytest.raises(RecordError, match="has no stage 'trian'"):
+        choose_stage(capsule(), "trian")
+    with pytest.raises(RecordError, match="no stage ran"):
+        choose_stage(capsule(record(state="cached")), None)
+
+
+def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> None:
+    run = capsule(
+        overrides={"train.rate": "2", "train.n": "3"},
+        environment={
+            "TZ": "CET",
+            "TRAIN_MODE": "odd",
+            "CI": "true",
+            "RONDEL_PUSH": "1",
+            "LD_PRELOAD": "/tmp/evil.so",
+            "PATH": "/tmp",
+            "PYTHONPATH": "/tmp",
+            "PYTHONHASHSEED": "0",
+            "GIT_SSH_COMMAND": "evil",
+        },
+        options={"environment": ["TRAIN_MODE", "OTHER"], "secrets": ["TOKEN"]},
+        secrets=["AWS_ACCESS_KEY_ID", "TOKEN"],
+    )
+    made = plan(run, "train", params=[("train.rate", "5")], engine="embedded")
+    assert made.arguments[:5] == ("ci/main.py", "train", "--only", "--no-cache", "--no-push")
+    assert "train.rate=5" in made.arguments
+    assert "train.n=3" in made.arguments
+    assert "train.rate=2" not in made.arguments
+    assert made.environment == {"TZ": "CET", "TRAIN_MODE": "odd", "PYTHONHASHSEED": "0"}
+    assert "OTHER" in made.unset
+    assert made.declared == ("TOKEN",)
+    assert any("LD_PRELOAD" in text for text in made.warnings)
+    shown = "\n".join(describe(run, made, python="python", remote="s3://bucket", place="there"))
+    assert "python ci/main.py train --only" in shown
+    assert "AWS_ACCESS_KEY_ID, TOKEN" in shown
+    assert "TRAIN_MODE=odd" in shown
+
+
+def test_what_the_capsule_left_out_is_told() -> None:
+    made = plan(capsule(git=Git(commit="a" * 40, omitted={".env": "it holds secrets"})), "train")
+    assert made.warnings == ("the capsule does not hold .env: it holds secrets",)
+
+
+ERROR = """the command of dvc stage 'train' ended with exit code 7
+  command: dvc repro train
+  │ Running stage 'train':
+  │ ValueError: no such file /home/a/x/data.csv in run 20261123-200000-aaaaaa at 0x7f00aa (took 12.5 s)
+  │ ERROR: failed to reproduce 'train': failed to run: python train.py, exited with 7
+  log: /home/a/.rondel/runs/x/logs/train.log"""
+
+
+def test_what_differs_every_time_does_not_make_an_error_another_one() -> None:
+    there = record(error=ERROR)
+    here = record(
+        error=ERROR.replace("/home/a/", "/work/b/c/")
+        .replace("aaaaaa", "bbbbbb")
+        .replace("12.5 s", "3 s")
+        .replace("7f00aa", "12cd")
+    )
+    assert error_line(there) == error_line(here)
+    assert "ValueError: no such file <path>/data.csv" in error_line(there)
+    assert judge(capsule(there), capsule(here), "train").same
+    other = record(error=ERROR.replace("ValueError", "KeyError"))
+    verdict = judge(capsule(there), capsule(other), "train")
+    assert not verdict.same
+    assert "KeyError" in verdict.differs[0]
+
+
+def test_verdicts() -> None:
+    assert judge(capsule(), capsule(), "train").same
+    assert judge(capsule(), capsule(record(exit_code=9)), "train").differs == ("exit code 7 before, 9 now",)
+    ran = record(state="ran", exit_code=0, outputs={"m": "md5:1"}, metrics={"auc": 1.0})
+    assert judge(capsule(ran), capsule(ran), "train").same
+    assert not judge(capsule(), capsule(ran), "train").same
+    assert judge(capsule(), capsule(ran), "train").after == "succeeded"
+    other = replace(ran, outputs={"m": "md5:2"})
+    verdict = judge(capsule(ran), capsule(other), "train")
+    assert verdict.differs == ("output m: md5:1 before, md5:2 now",)
+    assert verdict.because == "nothing recorded"
+    changed = replace(other, parameters={"rate": 2})
+    assert judge(capsule(ran), capsule(changed), "train").because == "an input"
+
+
+def test_each_difference_of_a_rebuilt_image_is_named() -> None:
+    image = Image(
+        reference="C:stage",
+        digest="d1",
+        source="registry",
+        base="python@1",
+        recipe={"f": "1"},
+        packages={"numpy": "2.0"},
+    )
+    assert image_differences(record(image=image), record(image=image)) == []
+    rebuilt = replace(image, digest="d2")
+    assert "same recipe" in image_differences(record(image=image), record(image=rebuilt))[0]
+    other = replace(rebuilt, source="host", recipe={"f": "2"}, packages={"numpy": "2.1", "x": "1"})
+    found = image_differences(record(image=image), record(image=other))
+    assert found == [
+        "the image's source was registry, and is host",
+        "recipe f: 1 then, 2 now",
+        "package numpy: 2.0 then, 2.1 now",
+        "package x: absent then, 1 now",
+    ]

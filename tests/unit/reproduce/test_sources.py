@@ -1,0 +1,215 @@
+"""Where capsules come from. GitLab and Jenkins are recording servers here, asked by the real clients."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from recording_server import Recording, recording_server
+
+from rondel.errors import RecordError
+from rondel.record import Capsule, RunFolder, StageRecord
+from rondel.record.archive import export
+from rondel.reproduce import gitlab, jenkins
+from rondel.reproduce.source import find, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLDER, ID = "20261122-200000-aaaaaa", "20261123-200000-bbbbbb"
+
+
+def saved(root: Path, run: str = ID) -> RunFolder:
+    folder = RunFolder.of(root, run)
+    folder.save(
+        Capsule(
+            schema_version=1,
+            id=run,
+            state="failed",
+            pipeline="p",
+            file="ci/main.py",
+            created="2026-11-23T20:00:00Z",
+            stages=[StageRecord(name="train", kind="pure", state="failed", log="logs/train.log")],
+        )
+    )
+    folder.log("train").parent.mkdir()
+    folder.log("train").write_text("it failed\n")
+    return folder
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def as_artifacts(folder: RunFolder, prefix: str = "") -> dict[str, bytes]:
+    return {
+        f"{prefix}.rondel/runs/{folder.path.name}/{path.relative_to(folder.path)}": path.read_bytes()
+        for path in folder.path.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def server() -> Iterator[Recording]:
+    with recording_server() as recording:
+        yield recording
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "here").mkdir()
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("https://gitlab.example.org/team/sub/project/-/jobs/123", "gitlab"),
+        ("https://ci.example.org/jenkins/job/team/job/train/42/", "jenkins"),
+        ("https://ci.example.org/job/train/42/console", "jenkins"),
+        ("https://files.example.org/run.capsule", "url"),
+        ("http://mlflow.example.org/#/experiments/1/runs/" + "a" * 32, "mlflow"),
+        ("a" * 32, "mlflow"),
+        ("20261123", "run"),
+    ],
+)
+def test_the_form_says_what_is_meant(name: str, kind: str) -> None:
+    assert kind_of(name) == kind
+
+
+def test_a_file_and_a_run_here(root: Path, tmp_path: Path) -> None:
+    folder = saved(root)
+    export(folder, tmp_path / "run.capsule")
+    assert find(root, None).own
+    assert find(root, ID).own
+    assert not find(root, str(saved(tmp_path / "other").path)).own
+    found = find(root, str(tmp_path / "run.capsule"))
+    assert (found.capsule.id, found.kind, found.own) == (ID, "file", False)
+    assert found.folder.log("train").read_text() == "it failed\n"
+
+
+def test_an_address_is_fetched(root: Path, tmp_path: Path, server: Recording) -> None:
+    export(saved(tmp_path), tmp_path / "run.capsule")
+    server.answers["/run.capsule"] = (200, (tmp_path / "run.capsule").read_bytes())
+    assert find(root, f"{server.url}/run.capsule").capsule.id == ID
+    with pytest.raises(RecordError, match="the server answers 404"):
+        find(root, f"{server.url}/other.capsule")
+    server.answers["/page"] = (200, b"<html>log in first</html>")
+    with pytest.raises(RecordError, match="no capsule"):
+        find(root, f"{server.url}/page")
+    with pytest.raises(RecordError, match="cannot be fetched"):
+        find(root, "http://127.0.0.1:9/run.capsule")
+    assert len(list((root / ".rondel/capsules").iterdir())) == 1
+
+
+JOB = "/api/v4/projects/team%2Fproject/jobs/7/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("environ", "header"),
+    [
+        ({"GITLAB_TOKEN": "personal-token"}, ("private-token", "personal-token")),
+        (
+            {"CI_JOB_TOKEN": "token-of-the-job", "CI_SERVER_URL": "{server}"},
+            ("job-token", "token-of-the-job"),
+        ),
+    ],
+)
+def test_a_gitlab_job(
+    root: Path, tmp_path: Path, server: Recording, environ: dict[str, str], header: tuple[str, str]
+) -> None:
+    files = {**as_artifacts(saved(tmp_path, OLDER)), **as_artifacts(saved(tmp_path)), "public/x.html": b"x"}
+    server.answers[JOB] = (200, zipped(files))
+    environ = {name: value.format(server=server.url) for name, value in environ.items()}
+    found = find(root, f"{server.url}/team/project/-/jobs/7", environ)
+    assert (found.capsule.id, found.kind) == (ID, "gitlab")
+    assert found.folder.log("train").read_text() == "it failed\n"
+    path, headers = server.requests[-1]
+    assert path == JOB
+    assert headers[header[0]] == header[1]
+
+
+def test_a_job_token_goes_to_no_other_server(root: Path, tmp_path: Path, server: Recording) -> None:
+    server.answers[JOB] = (200, zipped(as_artifacts(saved(tmp_path))))
+    environ = {"CI_JOB_TOKEN": "token-of-the-job", "CI_SERVER_URL": "https://gitlab.example.org"}
+    find(root, f"{server.url}/team/project/-/jobs/7", environ)
+    assert "token-of-the-job" not in str(server.requests)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [
+        (401, b'{"message": "401 Unauthorized"}', "refuses the token"),
+        (404, b'{"message": "404 Not Found"}', "artifacts cannot be fetched"),
+        (500, b"broken", "artifacts cannot be fetched"),
+        (200, b"no zip at all", "cannot be read"),
+        (200, zipped({"public/index.html": b"x"}), "left no capsule"),
+        (200, zipped({f".rondel/runs/{ID}/capsule.json": b"{}"}), "capsule"),
+        (200, zipped({f".rondel/runs/{ID}/../../../evil": b"x"}), "capsule"),
+    ],
+)
+def test_what_gitlab_cannot_give_is_explained(
+    root: Path, server: Recording, status: int, body: bytes, text: str
+) -> None:
+    server.answers[JOB] = (status, body)
+    with pytest.raises(RecordError, match=text):
+        find(root, f"{server.url}/team/project/-/jobs/7", {})
+    assert list((root / ".rondel/capsules").rglob("*")) == []
+
+
+BUILD = "/jenkins/job/team/job/train/42/artifact/*zip*/archive.zip"
+
+
+def test_a_jenkins_build(root: Path, tmp_path: Path, server: Recording) -> None:
+    server.answers[BUILD] = (200, zipped(as_artifacts(saved(tmp_path), prefix="archive/")))
+    environ = {"JENKINS_USER": "somebody", "JENKINS_TOKEN": "api-token"}
+    found = find(root, f"{server.url}/jenkins/job/team/job/train/42/", environ)
+    assert (found.capsule.id, found.kind) == (ID, "jenkins")
+    asked = [headers for path, headers in server.requests if path == BUILD]
+    login = base64.b64encode(b"somebody:api-token").decode()
+    assert asked[0]["authorization"] == f"Basic {login}"
+
+
+def test_what_jenkins_cannot_give_is_explained(root: Path, server: Recording) -> None:
+    with pytest.raises(RecordError, match="not there"):
+        find(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
+    server.answers[BUILD] = (403, b"no")
+    with pytest.raises(RecordError, match="refuses the login"):
+        find(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
+    with pytest.raises(RecordError, match="cannot be reached"):
+        find(root, "http://127.0.0.1:9/job/train/42/", {})
+
+
+def test_an_exported_file_among_the_artifacts_is_taken(root: Path, tmp_path: Path, server: Recording) -> None:
+    export(saved(tmp_path), tmp_path / "run.capsule")
+    data = (tmp_path / "run.capsule").read_bytes()
+    server.answers[JOB] = (200, zipped({"out/run.capsule": data}))
+    assert find(root, f"{server.url}/team/project/-/jobs/7", {}).capsule.id == ID
+
+
+def test_addresses_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI_SERVER_URL", raising=False)
+    monkeypatch.delenv("GITLAB_URL", raising=False)
+    assert gitlab.split("https://g.org/a/b/c/-/jobs/5") == ("https://g.org", "a/b/c", 5)
+    monkeypatch.setenv("GITLAB_URL", "https://g.org/gitlab/")
+    assert gitlab.split("https://g.org/gitlab/a/b/-/jobs/5") == ("https://g.org/gitlab", "a/b", 5)
+    assert jenkins.split("https://j.org/ci/job/a/job/b%20c/7/console") == (
+        "https://j.org/ci",
+        "/job/a/job/b%20c",
+        7,
+    )
+    for module, url in ((gitlab, "https://g.org/a/b"), (jenkins, "https://j.org/a/b")):
+        with pytest.raises(RecordError, match="no address"):
+            module.split(url)

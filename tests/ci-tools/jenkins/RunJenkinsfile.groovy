@@ -99,7 +99,7 @@ class Build extends BasePipelineTest {
             afterwards(frame, failure)
             if (failure) { throw failure }
         }
-        allow('agent', [Object]) { }
+        allow('agent', [String]) { }
         allow('agent', [Closure]) { Closure body -> body() }
         allow('docker', [Closure]) { Closure body -> body() }
         allow('image', [Object]) { Object image -> result.image = image.toString() }

@@ -1,0 +1,210 @@
+"""The files' text, their regions, and what `rondel ci` makes of a project."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from rondel.errors import ConfigurationError
+from rondel.settings.ci import CiOptions, load_ci_options
+from rondel.wrappers import WRAPPERS, Job, drift, merge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAIN = Job(
+    name="pipeline",
+    command="dagger run python ci/main.py check",
+    changes=("dvc.yaml", "src/**/*"),
+    minutes=30,
+    results=("dvc.lock", "plots"),
+    kept=(".rondel/stages/",),
+)
+DEPLOY = Job(
+    name="deploy",
+    command="dagger run python ci/main.py deploy --only",
+    needs=("pipeline",),
+    approval="production",
+    effect=True,
+    resource="production",
+)
+MONITOR = Job(
+    name="monitor", command="dagger run python ci/main.py monitor --only", scheduled=True, effect=True
+)
+JOBS = (MAIN, DEPLOY, MONITOR)
+OPTIONS = CiOptions(secrets=("API_KEY",))
+
+
+def text(system: str, jobs: tuple[Job, ...] = JOBS, options: CiOptions = OPTIONS) -> str:
+    return "".join(WRAPPERS[system].regions(jobs, options))
+
+
+def test_gitlab_jobs_are_one_line_and_their_rules() -> None:
+    document = yaml.safe_load(text("gitlab"))
+    assert {name for name, job in document.items() if isinstance(job, dict) and "script" in job} == {
+        "pipeline",
+        "deploy",
+        "monitor",
+    }
+    assert document["stages"] == ["step-1", "step-2"]
+    pipeline = document["pipeline"]
+    assert pipeline["script"] == MAIN.command
+    assert pipeline["timeout"] == "30 minutes"
+    assert pipeline["rules"][-1] == {"changes": ["dvc.yaml", "src/**/*"]}
+    assert document["monitor"]["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule"'}]
+
+
+def test_gitlab_approvals_start_by_hand_on_the_default_branch_and_never_overlap() -> None:
+    deploy = yaml.safe_load(text("gitlab"))["deploy"]
+    assert deploy["rules"][0] == {"if": "$CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH", "when": "never"}
+    assert {rule["when"] for rule in deploy["rules"][1:]} == {"manual"}
+    assert (deploy["resource_group"], deploy["interruptible"], deploy["retry"]) == ("production", False, 0)
+    assert deploy["script"].endswith('--approve-by "$GITLAB_USER_LOGIN"')
+    assert deploy["needs"] == [{"job": "pipeline", "optional": True}]
+
+
+def test_gitlab_keeps_reports_and_capsules_also_of_a_job_that_failed() -> None:
+    shared = yaml.safe_load(text("gitlab"))[".rondel"]
+    assert shared["artifacts"]["when"] == "always"
+    assert shared["cache"]["when"] == "always"
+    assert ".rondel/runs/" in shared["artifacts"]["paths"]
+    assert "dvc.lock" in shared["artifacts"]["paths"]
+    assert shared["artifacts"]["reports"]["junit"] == ".rondel/reports/junit.xml"
+
+
+def test_secrets_are_names_only() -> None:
+    assert "API_KEY" in text("gitlab").splitlines()[1]
+    assert "API_KEY" not in str(yaml.safe_load(text("gitlab")))
+    assert "API_KEY = credentials('API_KEY')" in text("jenkins")
+
+
+def test_jenkins_asks_before_it_takes_the_approvals_stage_and_last() -> None:
+    made = text("jenkins")
+    stages = re.findall(r"stage\('(\w+)'\)", made)
+    assert stages == ["pipeline", "monitor", "deploy"]
+    deploy = made[made.index("stage('deploy')") :]
+    assert "beforeInput true" in deploy
+    assert "env.BRANCH_NAME == 'main'" in deploy
+    assert "submitterParameter 'RONDEL_APPROVED_BY'" in deploy
+    assert """sh 'dagger run python ci/main.py deploy --only --approve-by "$RONDEL_APPROVED_BY"'""" in deploy
+    assert "disableConcurrentBuilds()" in made
+    assert "lock(" not in made
+    assert "lock(resource: 'production')" in text("jenkins", options=CiOptions(lock=True))
+
+
+def test_jenkins_archives_folders_by_what_is_in_them() -> None:
+    made = text("jenkins")
+    assert "'plots/**'," in made
+    assert "'dvc.lock'," in made
+
+
+def test_jenkins_quotes_what_groovy_would_read() -> None:
+    job = Job(name="it's", command="dagger run python ci/main.py 'a b' \\ $X")
+    assert r'sh "dagger run python ci/main.py ' in text("jenkins", (job,))
+    assert r"\\ \$X" in text("jenkins", (job,))
+
+
+def test_equal_pipelines_give_equal_files() -> None:
+    for system in WRAPPERS:
+        assert text(system) == text(system)
+
+
+def test_hand_written_parts_are_kept() -> None:
+    for system, wrapper in WRAPPERS.items():
+        old = wrapper.regions((MAIN,), OPTIONS)
+        new = wrapper.regions(JOBS, OPTIONS)
+        mine = "".join(f"{region}own {number}\n" for number, region in enumerate(old))
+        merged = merge(f"first\n{mine}", new, wrapper.path)
+        assert merged == "first\n" + "".join(
+            f"{region}own {number}\n" for number, region in enumerate(new)
+        ), system
+        assert merge(merged, new, wrapper.path) == merged
+
+
+def test_a_file_that_is_somebodys_own_is_left_alone() -> None:
+    regions = WRAPPERS["gitlab"].regions(JOBS, OPTIONS)
+    with pytest.raises(ConfigurationError, match="nothing in it is marked as generated"):
+        merge("build:\n  script: make\n", regions, ".gitlab-ci.yml")
+
+
+@pytest.mark.parametrize("damage", ["# rondel: end\n", "# rondel: begin\n"])
+def test_damaged_markers_are_told_with_their_line(damage: str) -> None:
+    regions = WRAPPERS["gitlab"].regions(JOBS, OPTIONS)
+    with pytest.raises(ConfigurationError, match=r"\.gitlab-ci\.yml:1"):
+        merge(f"{damage}{regions[0]}", regions, ".gitlab-ci.yml")
+
+
+def test_drift_shows_the_difference() -> None:
+    wrapper = WRAPPERS["jenkins"]
+    before = "".join(wrapper.regions((MAIN,), OPTIONS))
+    found = drift(before, wrapper.regions(JOBS, OPTIONS), wrapper.path)
+    assert found is not None
+    assert "+        stage('deploy') {" in found.diff
+    assert drift(before, wrapper.regions((MAIN,), OPTIONS), wrapper.path) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("imagee = 'x'", "did you mean 'image'"),
+        ("layout = 'both'", "is no layout"),
+        ("keep-days = 'x'", "expected int"),
+        ("secrets = 'A'", "expected a list of texts"),
+        ("commit-message = '{stagez}'", "placeholder"),
+    ],
+)
+def test_wrong_options_are_told_with_their_place(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.rondel.ci]\n{line}\n")
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        load_ci_options(tmp_path)
+    assert "tool.rondel.ci." in str(caught.value)
+
+
+PIPELINE = """
+from rondel import Pipeline, StageContext
+
+pipeline = Pipeline()
+
+
+@pipeline.stage
+async def train(ctx: StageContext) -> None:
+    await ctx.sh("true")
+
+
+if __name__ == "__main__":
+    pipeline.main()
+"""
+
+
+def rondel(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "CI"}
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from rondel.cli import main; sys.exit(main())", *words],
+        cwd=root,
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_check_finds_drift_and_generate_mends_it(tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci" / "main.py").write_text(PIPELINE)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'p'\n")
+    assert rondel(tmp_path, "ci", "generate").returncode == 0
+    assert rondel(tmp_path, "ci", "check").returncode == 0
+    (tmp_path / "ci" / "main.py").write_text(PIPELINE.replace("train", "learn"))
+    done = rondel(tmp_path, "ci", "check")
+    assert done.returncode == 1
+    assert "-  script: dagger run python ci/main.py train" in done.stdout
+    assert "+  script: dagger run python ci/main.py learn" in done.stdout
+    assert "rondel ci generate" in done.stderr
+    assert rondel(tmp_path, "ci", "generate").returncode == 0
+    assert rondel(tmp_path, "ci", "check").returncode == 0

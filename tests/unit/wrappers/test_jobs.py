@@ -1,0 +1,99 @@
+"""Which jobs a pipeline becomes."""
+
+from __future__ import annotations
+
+from rondel.pipeline import Pipeline
+from rondel.wrappers import Job, jobs_of
+from rondel.wrappers.jobs import MARGIN_MINUTES, levels_of
+
+
+async def body(ctx: object) -> None:
+    pass
+
+
+def pipeline() -> Pipeline:
+    """prepare → train (a matrix) → check; deploy waits for an approval, announce for it; monitor is scheduled."""
+    made = Pipeline("p")
+    prepare = made.stage(timeout=300, retries=1)(named("prepare"))
+    train = made.stage(needs=[prepare], matrix={"depth": [1, 2]}, timeout=600)(named("train"))
+    check = made.stage(needs=[train], timeout=60)(named("check"))
+    deploy = made.effect(needs=[check], approval="production")(named("deploy"))
+    made.effect(needs=[deploy])(named("announce"))
+    made.effect(on="schedule")(named("monitor"))
+    return made
+
+
+def named(name: str):
+    async def function(ctx: object) -> None:
+        pass
+
+    function.__name__ = name
+    return function
+
+
+CHANGES = {"prepare": ("prepare.py",), "train[depth=1]": ("train.py",)}
+
+
+def test_a_single_job_runs_all_that_runs_by_itself() -> None:
+    jobs = {
+        job.name: job for job in jobs_of(pipeline().stages(), CHANGES, file="ci/main.py", layout="single")
+    }
+    assert list(jobs) == ["pipeline", "deploy", "announce", "monitor"]
+    assert jobs["pipeline"].command == "dagger run python ci/main.py check"
+    assert jobs["deploy"].command == "dagger run python ci/main.py deploy --only"
+    assert jobs["deploy"].needs == ("pipeline",)
+    assert jobs["deploy"].approval == "production"
+    assert jobs["announce"].needs == ("deploy",)
+    assert jobs["monitor"].scheduled
+    assert jobs["monitor"].needs == ()
+
+
+def test_a_job_for_each_stage_has_the_graphs_needs() -> None:
+    jobs = {
+        job.name: job for job in jobs_of(pipeline().stages(), CHANGES, file="ci/main.py", layout="stages")
+    }
+    assert {name: job.needs for name, job in jobs.items()} == {
+        "prepare": (),
+        "train": ("prepare",),
+        "check": ("train",),
+        "deploy": ("check",),
+        "announce": ("deploy",),
+        "monitor": (),
+    }
+    assert jobs["train"].command == "dagger run python ci/main.py train --only"
+    assert levels_of(tuple(jobs.values()))["announce"] == 5
+
+
+def test_what_a_job_starts_for_are_the_changes_of_all_it_stands_on() -> None:
+    jobs = {
+        job.name: job for job in jobs_of(pipeline().stages(), CHANGES, file="ci/main.py", layout="stages")
+    }
+    assert jobs["prepare"].changes == ("prepare.py",)
+    assert jobs["train"].changes == ("prepare.py", "train.py")
+    assert jobs["check"].changes == ("prepare.py", "train.py")
+
+
+def test_time_limits_count_retries_and_a_margin() -> None:
+    jobs = {job.name: job for job in jobs_of(pipeline().stages(), {}, file="ci/main.py", layout="stages")}
+    assert jobs["prepare"].minutes == 10 + 1 + MARGIN_MINUTES
+    assert jobs["train"].minutes == 20 + 1 + MARGIN_MINUTES
+    assert jobs["deploy"].minutes is None
+
+
+def test_effects_never_overlap_with_themselves() -> None:
+    jobs = jobs_of(pipeline().stages(), {}, file="ci/main.py", layout="single")
+    resources = {job.name: job.resource for job in jobs}
+    assert resources == {
+        "pipeline": None,
+        "deploy": "production",
+        "announce": "announce",
+        "monitor": "monitor",
+    }
+
+
+def test_results_and_folders_to_keep_are_every_jobs() -> None:
+    jobs = jobs_of(
+        pipeline().stages(), {}, file="m.py", layout="single", results=["dvc.lock"], kept=[".rondel/stages/"]
+    )
+    assert {(job.results, job.kept) for job in jobs} == {(("dvc.lock",), (".rondel/stages/",))}
+    assert all(isinstance(job, Job) for job in jobs)

@@ -176,6 +176,10 @@ class RecordingContext:
         named = {name: value for name, value in given.items() if value is not None or name == "metrics"}
         await self._call("gate", model or "", {"rules": list(rules), **named})
 
+    async def shell(self) -> bool:
+        """False: there is no container here that a shell could be in."""
+        return False
+
     async def _call(self, kind: str, name: str, details: Mapping[str, Any]) -> None:
         self.recorder.use(kind, name, details)
         self.recorder.step(f"{kind} {name}".strip())

@@ -1,0 +1,201 @@
+"""Resuming and intervening on fakes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from rondel.errors import ConfigurationError, RecordError, StageFailed
+from rondel.pipeline import Pipeline, Selection
+from rondel.record import Capsule, load
+from rondel.runner.check import dvc_names, parse_overrides
+from rondel.runner.intervene import Intervention
+from rondel.runner.resume import resume, run_to_resume, selection_of
+from rondel.runner.run import Request, run_plan
+from rondel.settings import Settings
+from rondel.testing import FakeGround, FakeServices, RecordingObserver, plan_of, run_with_fakes
+
+if TYPE_CHECKING:
+    from rondel.runner.run import Result
+    from rondel.testing import FakeProject, RecordingContext
+
+
+def pipeline() -> Pipeline:
+    made = Pipeline("p")
+    prepare = made.dvc("prepare")
+
+    @made.effect(needs=[prepare])
+    async def announce(ctx: RecordingContext) -> None:
+        await ctx.sh("announce")
+
+    made.dvc("train", needs=[announce])
+    return made
+
+
+async def fail(_: RecordingContext) -> None:
+    raise StageFailed("broken")
+
+
+def first_run(project: FakeProject, broken: str = "dvc train") -> Capsule:
+    services = FakeServices(ground=FakeGround(answers={broken: fail}))
+    run_with_fakes(pipeline(), "train", project=project, services=services)
+    return load(project.root)[1]
+
+
+def go_on(
+    project: FakeProject,
+    name: str = "latest",
+    *,
+    force: bool = False,
+    params: tuple[tuple[str, str], ...] = (),
+) -> tuple[Result, FakeServices]:
+    capsule = run_to_resume(project.root, name)
+    plan = plan_of(pipeline(), *selection_of(capsule, Selection()).targets)
+    overrides = parse_overrides(params, plan, project)
+    services = FakeServices()
+    request = Request(
+        pipeline="p",
+        file="ci/main.py",
+        plan=plan,
+        settings=Settings(root=project.root, params=params),
+        project=project,
+        environ={},
+        overrides=overrides,
+        dvc_stages=dvc_names(pipeline().declared),
+        resumption=resume(capsule, plan, project, overrides, force=force),
+    )
+    return run_plan(request, RecordingObserver(), lambda: ("embedded", services.open)), services
+
+
+def states(result: Result) -> dict[str, str]:
+    return {record.name: record.state for record in result.capsule.stages}
+
+
+def test_what_succeeded_is_taken_over_and_effects_are_not_repeated(project: FakeProject) -> None:
+    failed = first_run(project)
+    result, services = go_on(project)
+    assert states(result) == {"prepare": "cached", "announce": "cached", "train": "ran"}
+    assert services.begun == ["train"]
+    assert result.capsule.resumes == failed.id
+    assert result.capsule.stage("announce").reason == f"succeeded in run {failed.id}"
+    with pytest.raises(RecordError, match="has not failed"):
+        run_to_resume(project.root, "latest")
+    with pytest.raises(RecordError, match="nothing to resume"):
+        run_to_resume(project.root, result.capsule.id)
+
+
+def test_a_forgotten_success_is_taken_from_the_record(project: FakeProject) -> None:
+    first_run(project)
+    for file in (project.root / ".rondel/stages").iterdir():
+        file.unlink()
+    result, services = go_on(project)
+    assert services.begun == ["train"]
+    assert result.capsule.stage("prepare").state == "cached"
+
+
+def test_changed_inputs_are_named_and_refused(project: FakeProject) -> None:
+    first_run(project)
+    project.dvc["prepare"] = replace(project.dvc["prepare"], files={"raw.csv": "md5:other"})
+    with pytest.raises(ConfigurationError) as caught:
+        go_on(project)
+    assert "prepare: input raw.csv changed: md5:1 then, md5:other now" in str(caught.value)
+    result, services = go_on(project, force=True)
+    assert states(result) == {"prepare": "ran", "announce": "cached", "train": "ran"}
+    assert services.begun == ["prepare", "train"]
+
+
+def test_the_failed_stage_itself_may_have_changed(project: FakeProject) -> None:
+    first_run(project)
+    result, _ = go_on(project, params=(("train.rate", "0.5"),))
+    assert states(result)["train"] == "ran"
+
+
+def test_an_effect_that_failed_half_way_is_not_repeated_either(project: FakeProject) -> None:
+    first_run(project, broken="sh announce")
+    for force in (False, True):
+        with pytest.raises(ConfigurationError, match="announce is an effect stage that had begun"):
+            go_on(project, force=force)
+
+
+def test_the_selection_of_the_run_is_used_unless_there_is_another(project: FakeProject) -> None:
+    capsule = replace(first_run(project), arguments=["train", "--from", "announce", "--jobs", "2"])
+    assert selection_of(capsule, Selection()) == Selection(targets=("train",), from_="announce")
+    own = Selection(targets=("prepare",))
+    assert selection_of(capsule, own) is own
+
+
+# -- intervening
+
+
+class Answers:
+    """Types these answers; EOF after the last."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.questions: list[str] = []
+
+    def __call__(self, question: str) -> str:
+        self.questions.append(question)
+        if not self.answers:
+            raise EOFError
+        return self.answers.pop(0)
+
+
+def interactive(
+    project: FakeProject, monkeypatch: pytest.MonkeyPatch, answers: Answers, *targets: str, outcomes: Any
+) -> tuple[Result, FakeServices]:
+    monkeypatch.setattr(
+        "rondel.runner.execute.Intervention", lambda journal: Intervention(journal, read=answers)
+    )
+    services = FakeServices(ground=FakeGround(answers=outcomes))
+    settings = Settings(root=project.root, interactive=True, jobs=1)
+    return (
+        run_with_fakes(pipeline(), *targets, project=project, services=services, settings=settings),
+        services,
+    )
+
+
+def fails_once() -> Any:
+    calls: list[int] = []
+
+    async def answer(ctx: RecordingContext) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise StageFailed("broken the first time")
+        await anyio.sleep(0)
+
+    return answer
+
+
+def test_retry_reads_the_workspace_again(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers("nonsense", "r")
+    result, services = interactive(
+        project, monkeypatch, answers, "prepare", outcomes={"dvc prepare": fails_once()}
+    )
+    assert result.exit_code == 0
+    assert result.capsule.stage("prepare").attempts == 2
+    assert services.ground.refreshed == 1
+    assert len(answers.questions) == 2
+    assert services.ended == [("prepare", "failed"), ("prepare", "ran")]
+
+
+@pytest.mark.parametrize("answer", ["q", "stop", None])
+def test_stop_and_the_end_of_input_end_the_run(
+    project: FakeProject, monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
+    answers = Answers(*([answer] if answer else []))
+    result, _ = interactive(project, monkeypatch, answers, "train", outcomes={"dvc prepare": fail})
+    assert result.exit_code == StageFailed.exit_code
+    assert states(result) == {"prepare": "failed", "announce": "skipped", "train": "skipped"}
+
+
+def test_an_effect_is_never_offered_again(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers("r", "k")
+    result, services = interactive(project, monkeypatch, answers, "train", outcomes={"sh announce": fail})
+    assert all("retry" not in question for question in answers.questions)
+    assert len(answers.questions) == 2
+    assert services.begun.count("announce") == 1
+    assert states(result) == {"prepare": "ran", "announce": "failed", "train": "skipped"}

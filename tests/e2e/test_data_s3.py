@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -9,11 +10,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+import boto3
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from test_data_stages import DVC, drive, make_project, md5, run
+
+from rondel.registry.remote import missing_in_remote
 
 pytestmark = pytest.mark.container
 
@@ -85,3 +89,30 @@ def test_wrong_credentials_are_a_data_error_before_anything_comes_back(tmp_path,
     _, said = drive(root, ["prepare"], env={**s3, "DVC_REMOTE_URL": "s3://no-such-bucket/dvc"}, code=23)
     assert "s3://no-such-bucket/dvc" in said
     assert not (root / "dvc.lock").exists()
+
+
+def test_what_the_bucket_does_not_hold_is_named(tmp_path, s3, monkeypatch):
+    root = make_project(tmp_path / "project")
+    folder = root / "data" / "many"
+    folder.mkdir()
+    (folder / "one.txt").write_text("one")
+    (folder / "two.txt").write_text("two")
+    run(str(DVC), "add", "-q", "data/many", cwd=root)
+    host_dvc(root, s3, "push", "-q")
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    manifest = re.search(r"md5: (\w+\.dir)", (root / "data/many.dvc").read_text())[1]
+    wanted = {"data/many": f"md5:{manifest}", "data/lost.txt": "md5:" + "0" * 32}
+    assert missing_in_remote(root, wanted, s3) == ["data/lost.txt"]
+    part = md5(folder / "two.txt")
+    bucket = boto3.client("s3", endpoint_url=s3["AWS_ENDPOINT_URL"])
+    bucket.delete_object(Bucket="team-bucket", Key=f"dvc/files/md5/{part[:2]}/{part[2:]}")
+    assert missing_in_remote(root, wanted, s3) == ["data/lost.txt", "data/many/two.txt"]
+
+
+def test_in_a_bucket_that_is_not_there_everything_is_missing(tmp_path, s3, monkeypatch):
+    root = make_project(tmp_path / "project")
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    elsewhere = {**s3, "DVC_REMOTE_URL": "s3://no-such-bucket/dvc"}
+    assert missing_in_remote(root, {"a": "md5:" + "0" * 32}, elsewhere) == ["a"]

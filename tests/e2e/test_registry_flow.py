@@ -176,6 +176,23 @@ def test_a_version_is_registered_with_its_lineage_once_a_run(project: Path, endp
     on(endpoint, action)
 
 
+def test_a_run_that_repeats_a_crashed_one_takes_up_its_version(project: Path, mlflow: Endpoint) -> None:
+    async def action(source: Registry) -> None:
+        experiment = await source.client.ensure_experiment("flights")
+        handle = await source.client.create_run(experiment, name="train", tags={})
+        origin = ModelSource(uri=handle.artifact_uri, run_id=handle.run_id)
+        # The first attempt dies before its alias; its results lie uncommitted in the tree of the second.
+        first = await register(source, "again", origin, lineage(project, "r1"), who="ann", alias=None)
+        second = await register(source, "again", origin, lineage(project, "r2", git_dirty=True), who="ann")
+        assert second.version == first.version
+        assert await source.aliases("again") == {"challenger": first.version}
+        judged = lineage(project, "r3", evaluation={"data test.parquet": "md5:other"})
+        third = await register(source, "again", origin, judged, who="ann")
+        assert third.version != first.version
+
+    on(mlflow, action)
+
+
 def test_promotion_and_rollback_go_through_the_log(project: Path, endpoint: Endpoint) -> None:
     async def action(source: Registry) -> None:
         versions = []

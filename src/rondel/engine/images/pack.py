@@ -87,7 +87,7 @@ def _merge(
         yield _Item(path, sources[-1], os.lstat(sources[-1]), opaque)
     names: dict[str, list[str]] = {}
     for source in sources:
-        for name in os.listdir(source):
+        for name in _listed(source):
             names.setdefault(name, []).append(f"{source}/{name}")
     below = f"{path}/" if path else ""
     for name in {g[len(below) :].split("/")[0] for g in grafts if g.startswith(below) and g != path}:
@@ -96,6 +96,14 @@ def _merge(
         inner = below + name
         if inner not in hidden:
             yield from _merge_name(inner, names[name], grafts, hidden)
+
+
+def _listed(folder: str) -> list[str]:
+    """The names in a directory; none where a host's is closed to us, as it is to every container here."""
+    try:
+        return os.listdir(folder)
+    except PermissionError:
+        return []
 
 
 def _merge_name(
@@ -150,6 +158,8 @@ def _write_item(item: _Item, links: dict[tuple[int, int], str], sink: Sink, late
         if first != item.path:
             info.type, info.linkname = tarfile.LNKTYPE, first
             return _emit(info, sink)
+    if not os.access(item.real, os.R_OK):
+        return 0  # the host's own secret
     info.size = status.st_size
     return _emit(info, sink, _attributes(item.real)) + _copy(item.real, info.size, sink)
 

@@ -288,7 +288,7 @@ class StageContext(Gating, Registering):
 
     def _prepare_dvc(self, name: str, given: Mapping[str, Any]) -> _DvcRun:
         from rondel.data import find_stage, known_params, load_project, stage_inputs
-        from rondel.data.params import check_overrides
+        from rondel.data.params import check_overrides, leaves
         from rondel.data.returning import look_before
 
         root = self.run.root
@@ -304,7 +304,11 @@ class StageContext(Gating, Registering):
         inputs = stage_inputs(project, name, overrides)
         self._recorder.inputs(inputs.paths)
         self._recorder.parameters(
-            {key.partition(":")[2] or key: value for key, value in inputs.params.items()}
+            {
+                name: value
+                for key, group in inputs.params.items()
+                for name, value in leaves(group, key.partition(":")[2] or key)
+            }
         )
         own = frozenset(self.run.dvc_stages) - {stage.address, stage.name}
         command = dvc_command(

@@ -28,7 +28,7 @@ CIRCUMSTANCES: frozenset[Layer] = frozenset({"engine", "hardware"})
 
 DONE = frozenset({"ran", "restored", "cached"})
 _MADE_BY_STAGES = ("dvc.lock",)
-_ABOUT_CI = frozenset({"CI"})
+_WHERE = frozenset({"CI", "DVC_REMOTE_URL", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"})
 _ABSENT = object()
 
 
@@ -248,8 +248,8 @@ def _stage_inputs(record: StageRecord) -> dict[str, Any]:
 
 
 def _environment(a: Capsule, b: Capsule) -> Iterator[Difference]:
-    """Variables that stages can see. Whether it is CI at all is told by the engine's layer."""
-    skipped = _ABOUT_CI | {name for name in {*a.environment, *b.environment} if name.startswith("RONDEL_")}
+    """Variables that stages can see; not those that say where something lies or where it ran."""
+    skipped = _WHERE | {name for name in {*a.environment, *b.environment} if name.startswith("RONDEL_")}
     old, new = (
         {name: value for name, value in each.environment.items() if name not in skipped} for each in (a, b)
     )

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-BUDGET = 2 << 30
-"""Bytes that the records of a project may take before the oldest are removed."""
-
 KEEP = 5
 """So many of the newest runs stay, whatever their size."""
 

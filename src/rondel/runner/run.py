@@ -130,7 +130,20 @@ def _do(
     finally:
         request.project.save()
         lock.close()
-    return _result(journal, error)
+    result = _result(journal, error)
+    _trim(request.settings)
+    return result
+
+
+def _trim(settings: Settings) -> None:
+    """Keep the records of the project to their size; the runs that stand for a stage's success stay."""
+    if settings.runs_megabytes:
+        from rondel.cache.memory import remembered_runs
+        from rondel.record.prune import choose, survey
+
+        budget = settings.runs_megabytes * 10**6
+        for run in choose(survey(settings.root), budget=budget, needed=remembered_runs(settings.root)):
+            RunFolder.of(settings.root, run).remove()
 
 
 def _result(journal: Journal, error: RondelError | None) -> Result:

@@ -266,6 +266,14 @@ class Settings:
         env="RONDEL_TRACKING_LINGER",
         key="tracking.linger",
     )
+    runs_megabytes: int = _option(
+        "number",
+        "how much the records of runs may take before the oldest are removed (0: no limit)",
+        2000,
+        env="RONDEL_RUNS_MEGABYTES",
+        key="runs.megabytes",
+        repeats=False,
+    )
     remote: str | None = _option(
         "text", "the DVC remote, instead of the project's own", None, env="DVC_REMOTE_URL", key="remote"
     )

@@ -59,13 +59,13 @@ Start = Callable[..., Queries]
 
 @pytest.fixture
 def start(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start a session; ``store`` names another store than the shared one, ``environ`` adds variables."""
+    """Start a session; ``store`` names another than the shared one, ``environ`` adds variables."""
     opened: list[Session] = []
 
-    def make(store: Path | None = None, **environ: str) -> Queries:
+    def make(store: Path | None = None, workdir: Path | None = None, **environ: str) -> Queries:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        session = Session.open(store=store or home)
+        session = Session.open(store=store or home, workdir=workdir)
         opened.append(session)
         return Queries(session)
 

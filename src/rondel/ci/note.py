@@ -46,8 +46,8 @@ def _post(context: CiContext, token: str, body: str) -> str:
     import gitlab
 
     client = gitlab.Gitlab(context.server, private_token=token, timeout=TIMEOUT, retry_transient_errors=False)
-    project = client.projects.get(context.project, lazy=True)
-    request: Any = project.mergerequests.get(context.merge_request, lazy=True)
+    project = client.projects.get(context.project or "", lazy=True)
+    request: Any = project.mergerequests.get(context.merge_request or 0, lazy=True)
     sign = marker(context)
     for note in request.notes.list(iterator=True, per_page=100):
         if note.body.startswith(sign):

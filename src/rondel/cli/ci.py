@@ -46,6 +46,13 @@ def main(argv: Sequence[str]) -> int:
     return act(root, regions)
 
 
+def write_files(root: Path, names: Sequence[str], file: str = "ci/main.py") -> None:
+    """Write these CI systems' files for the project at ``root``."""
+    from rondel.wrappers import WRAPPERS
+
+    _generate(root, _regions(root, [WRAPPERS[name] for name in names], file, None))
+
+
 def _regions(
     root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None
 ) -> dict[str, tuple[str, ...]]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "promote": "make a model version champion",
     "rollback": "return to the previous champion",
     "ui": "open the MLflow server of this project, or stop it",
+    "init": "make an ML project, or a pipeline for a DVC or MLflow project that is there",
     "ci": "write the files of GitLab and Jenkins from the pipeline, or check them",
     "doctor": "say what this machine can run",
     "engine": "status of the embedded engine's store, and pruning it",

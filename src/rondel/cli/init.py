@@ -1,0 +1,61 @@
+"""``rondel init``: an ML project, or what an existing DVC or MLflow project lacks for a pipeline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.scaffold import Found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Make an ML project in FOLDER (here): pipeline, Containerfile, DVC stages, CI files, tests.
+
+    In a folder that has a dvc.yaml or an MLproject, their stages and entry
+    points become the pipeline. Files that are there are never changed.
+    """
+    from rondel.scaffold import adopt, apply, plan
+
+    parser = Parser(prog="rondel init", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER")
+    parser.add_argument("--name", help="the project's name (default: the folder's)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be made")
+    arguments = parser.parse_args(list(argv))
+    root = Path(arguments.folder).resolve()
+    found = adopt(root, arguments.name)
+    wanted = plan(found)
+    clashes = [path for path in wanted if (root / path).exists()]
+    if clashes:
+        raise ConfigurationError(
+            f"{clashes[0]} is there already, and nothing was written",
+            why="\n".join(f"also {path}" for path in clashes[1:]) or None,
+            hint="move it away, or run `rondel init` in another folder",
+            place=str(root),
+        )
+    if arguments.dry_run:
+        print("\n".join(wanted))
+        return 0
+    for line in apply(root, found, wanted):
+        print(line)
+    _wrappers(root, found)
+    where = "" if root == Path.cwd() else f"cd {arguments.folder} && "
+    print(f"next: {where}python ci/main.py --list", file=sys.stderr)
+    return 0
+
+
+def _wrappers(root: Path, found: Found) -> None:
+    """The CI systems' files, where there are none."""
+    from rondel.cli.ci import write_files
+
+    for name, path in {"gitlab": ".gitlab-ci.yml", "jenkins": "Jenkinsfile"}.items():
+        if path in found.present:
+            print(f"note: {path} is there already; `rondel ci generate {name}` says how the jobs get into it")
+        else:
+            write_files(root, [name])

@@ -1,0 +1,19 @@
+"""The pipeline: `dagger run python ci/main.py evaluate`."""
+
+from rondel import Pipeline, StageContext
+
+pipeline = Pipeline()
+
+prepare = pipeline.dvc("prepare")
+train = pipeline.dvc("train", needs=[prepare])
+
+
+@pipeline.stage(needs=[train])
+async def evaluate(ctx: StageContext) -> None:
+    """Measure the model; only one that is good enough goes on."""
+    await ctx.dvc("evaluate")
+    await ctx.gate("accuracy >= 0.9", metrics="metrics.json", model="{name}")
+
+
+if __name__ == "__main__":
+    pipeline.main()

@@ -29,7 +29,8 @@ def main(argv: Sequence[str]) -> int:
     runs = [
         found
         for _, found in list_runs(root)
-        if isinstance(found, Capsule) and (newest is None or found.id <= newest)
+        if isinstance(found, Capsule)
+        and (found.id == newest if found.reproduces else newest is None or found.id <= newest)
     ]
     why = explain(arguments.stage, runs)
     print(json.dumps(why.as_json(), indent=1, default=str) if arguments.json else "\n".join(why_lines(why)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rondel.cache import Change
     from rondel.pipeline import Plan, Stage
-    from rondel.record import StageRecord
+    from rondel.record import RunFolder, StageRecord
     from rondel.runner.project import Project
 
 _SHOWN = 12
@@ -38,18 +38,24 @@ def run_to_resume(root: Path, name: str) -> Capsule:
     Raises RecordError if there is none, or if it succeeded.
     """
     if name != "latest":
-        _, capsule = load(root, name)
+        folder, capsule = load(root, name)
         if capsule.state == "succeeded":
             raise RecordError(f"run {capsule.id} has succeeded: there is nothing to resume")
-        return capsule
-    for _, found in list_runs(root):
+        return _ended(folder, capsule)
+    for folder, found in list_runs(root):
         if isinstance(found, Capsule) and found.reproduces is None:
             if found.state == "succeeded":
                 break
-            return found
+            return _ended(folder, found)
     raise RecordError(
         "the newest run has not failed", hint="`rondel runs` lists the runs; --resume RUN names an older one"
     )
+
+
+def _ended(folder: RunFolder, capsule: Capsule) -> Capsule:
+    if capsule.state == "running" and not folder.abandoned:
+        raise RecordError(f"run {capsule.id} is still running", hint="wait for its end, or stop it first")
+    return capsule
 
 
 def selection_of(capsule: Capsule, selection: Selection) -> Selection:

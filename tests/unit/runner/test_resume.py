@@ -10,7 +10,7 @@ import pytest
 
 from rondel.errors import ConfigurationError, RecordError, StageFailed
 from rondel.pipeline import Pipeline, Selection
-from rondel.record import Capsule, load
+from rondel.record import Capsule, RunFolder, load
 from rondel.runner.check import dvc_names, parse_overrides
 from rondel.runner.intervene import Intervention
 from rondel.runner.resume import resume, run_to_resume, selection_of
@@ -199,3 +199,15 @@ def test_an_effect_is_never_offered_again(project: FakeProject, monkeypatch: pyt
     assert len(answers.questions) == 2
     assert services.begun.count("announce") == 1
     assert states(result) == {"prepare": "ran", "announce": "failed", "train": "skipped"}
+
+
+def test_a_run_that_goes_on_is_not_resumed(project: FakeProject) -> None:
+    capsule = first_run(project)
+    folder = RunFolder.of(project.root, capsule.id)
+    folder.save(replace(capsule, state="running"))
+    lock = folder.hold()
+    for name in ("latest", capsule.id):
+        with pytest.raises(RecordError, match="is still running"):
+            run_to_resume(project.root, name)
+    lock.close()
+    assert run_to_resume(project.root, "latest").id == capsule.id

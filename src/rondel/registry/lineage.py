@@ -13,6 +13,8 @@ TAG_LIMIT = 4900
 CARD_LIMIT = 4900
 
 REGISTRATION = "rondel.registration"
+SOURCE = "rondel.source"
+"""The tag with the address of the logged model; GitLab's versions have no other place for it."""
 GATE = "rondel.gate"
 METRICS = "rondel.metrics"
 EVALUATION = "rondel.evaluation"
@@ -135,7 +137,7 @@ def model_card(model: str, lineage: Lineage) -> str:
         "## Gate: " + lineage.gate + "\n\n" + "\n".join(f"- {rule}" for rule in lineage.gate_rules),
         "## Metrics\n\n" + _table("metric", plain),
         "## Slices\n\n" + _slices(sliced) if sliced else "",
-        "## Data\n\n" + "\n".join(f"- `{path}` {digest}" for path, digest in lineage.inputs.items()),
+        "## Data\n\n" + _data("given", lineage.inputs) + _data("made by the run's stages", lineage.outputs),
         "## Parameters\n\n"
         + "\n".join(
             f"- `{name}` = {value}" + (" (given with -P)" if name in lineage.overrides else "")
@@ -143,7 +145,7 @@ def model_card(model: str, lineage: Lineage) -> str:
         ),
         f"## Limits\n\n{_LIMITS}",
     ]
-    card = "\n\n".join(part for part in parts if part)
+    card = "\n\n".join(part.rstrip() for part in parts if part)
     return card if len(card) <= CARD_LIMIT else card[: CARD_LIMIT - 2] + "\n…"
 
 
@@ -168,6 +170,10 @@ def slice_table(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
         ("slice", *names),
         *((part, *(row.get(name, "") for name in names)) for part, row in found.items()),
     ]
+
+
+def _data(what: str, hashes: Mapping[str, str]) -> str:
+    return "".join(f"- `{path}` {digest} ({what})\n" for path, digest in hashes.items())
 
 
 def _slices(metrics: Mapping[str, float]) -> str:

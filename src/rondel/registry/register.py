@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rondel.errors import DataError
-from rondel.registry.lineage import REGISTRATION, Lineage, model_card
+from rondel.registry.lineage import REGISTRATION, SOURCE, Lineage, model_card
 from rondel.registry.move import move
 from rondel.tracking import TrackingRefused
 from rondel.tracking.runs import tag_name
@@ -103,7 +103,7 @@ async def register(
             version = known
             break
     if version is None:
-        tags = {**lineage.tags(), REGISTRATION: key}
+        tags = {**lineage.tags(), REGISTRATION: key, SOURCE: source.uri}
         version = await registry.create(
             model,
             source=source.uri,

@@ -227,12 +227,12 @@ class GitlabRegistry:
     async def create(
         self, model: str, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str], card: str
     ) -> ModelVersion:
-        """Make a version with the next free number. ``source`` and ``model_id`` have no place here."""
-        del model_id
+        """Make a version with the next free number; its source and model id are told by tags alone."""
+        del model_id, source
         await _ensure_model(self.client, model)
         newest = await self.versions(model)
         number = f"{(_major(newest[0].version) if newest else 0) + 1}.0.0"
-        pairs = {**tags, "gitlab.version": number, "rondel.source": source}
+        pairs = {**tags, "gitlab.version": number}
         body = {
             "name": model,
             "run_id": run_id,

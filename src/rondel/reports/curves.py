@@ -57,15 +57,15 @@ def draw(title: str, challenger: Curve, champion: Curve | None) -> str:
         )
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for number in range(_TICKS + 1):
-        at_x = low_x + (high_x - low_x) * number / _TICKS
-        at_y = low_y + (high_y - low_y) * number / _TICKS
-        x, y = place(at_x, at_y)
-        bottom = HEIGHT - _BOTTOM
+    bottom = HEIGHT - _BOTTOM
+    for at in _ticks(low_x, high_x):
+        x, _ = place(at, low_y)
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{at:.3g}</text>')
+    for at in _ticks(low_y, high_y):
+        _, y = place(low_x, at)
         parts.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{at_x:.3g}</text>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{at_y:.3g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{at:.3g}</text>')
     middle = _LEFT + inner_w / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{_words(challenger.x)}</text>')
     turned = f'transform="rotate(-90 12 {_TOP + inner_h / 2})" text-anchor="middle"'
@@ -87,6 +87,13 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     if low >= 0 and high <= 1:  # rates and probabilities: from nothing to the next tenth
         return 0.0, max(math.ceil(high * 10 - 1e-9) / 10, 0.1)
     return (low - 0.5, high + 0.5) if low == high else (low, high)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Five steps, or as many as make round tenths of a rate's range."""
+    tenths = round(high * 10) if low == 0 and high <= 1 else _TICKS
+    steps = next((count for count in (5, 4, 6, 3, 7) if tenths % count == 0), _TICKS)
+    return [low + (high - low) * number / steps for number in range(steps + 1)]
 
 
 def _words(name: str) -> str:

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondel.errors import ConfigurationError, DataError, WaitingForApproval
-from rondel.registry import Lineage, champion_at, model_card, objections, past_champions
+from rondel.registry import Lineage, ModelSource, champion_at, model_card, objections, past_champions
 from rondel.registry.approval import decide
 from rondel.registry.gather import data_lineage
 from rondel.registry.move import parse_time, rollback_target, split_reference
+from rondel.registry.register import registration_key
 from rondel.registry.remote import missing_in_remote
 from rondel.tracking.ledger import Entry
 
@@ -161,3 +162,33 @@ def test_the_data_of_a_model_comes_from_dvcs_own_files(tmp_path: Path) -> None:
     assert inputs == {"raw.csv": "md5:" + "a" * 32}
     assert outputs == {"model.skops": "md5:" + "c" * 32}
     assert params == {"train.max_iter": 3}
+
+
+def test_the_card_names_data_slices_and_what_was_given_on_the_command_line() -> None:
+    lineage = Lineage(
+        run="r1",
+        inputs={"data/raw.csv": "md5:1"},
+        outputs={"data/train.csv": "md5:2"},
+        params={"train.rate": 0.1, "train.seed": 1},
+        overrides={"train.rate": "0.1"},
+        metrics={"auc": 0.7, "auc[origin=JFK]": 0.6, "rows[origin=JFK]": 10.0},
+        evaluation={"data data/test.csv": "md5:3"},
+        gate="passed",
+    )
+    card = model_card("flights", lineage)
+    assert "- `data/raw.csv` md5:1 (given)" in card
+    assert "- `data/train.csv` md5:2 (made by the run's stages)" in card
+    assert "| slice | auc | rows |" in card
+    assert "| origin=JFK | 0.6 | 10 |" in card
+    assert "- `train.rate` = 0.1 (given with -P)" in card
+    assert "- `train.seed` = 1\n" in card
+    assert Lineage.from_tags(lineage.tags()) == lineage
+
+
+def test_a_registration_is_the_same_whatever_run_and_tree_it_comes_from() -> None:
+    source = ModelSource(uri="models:/m-1", run_id="a", model_id="m-1")
+    one = Lineage(run="r1", git_commit="c", gate="passed")
+    again = Lineage(run="r2", git_commit="c", gate="passed", git_dirty=True, ci_job="https://ci/2")
+    other = Lineage(run="r1", git_commit="d", gate="passed")
+    assert registration_key(source, one) == registration_key(source, again)
+    assert registration_key(source, one) != registration_key(source, other)

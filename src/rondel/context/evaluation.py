@@ -30,7 +30,7 @@ PLAN = "/rondel/measure.json"
 OUT = "/rondel/measured"
 MEGABYTE = 1_000_000
 MODEL_SIZE = "model_mb"
-_KINDS = ("data", "code", "command", "parameter", "image")
+_KINDS = {kind: number for number, kind in enumerate(("data", "code", "command", "parameter", "image"))}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Evaluation:
     def differs(self, other: Mapping[str, str]) -> list[str]:
         """The parts in which another evaluation is different, by name: data first, the image last."""
         changed = {name for name in {*self.parts, *other} if self.parts.get(name) != other.get(name)}
-        return sorted(changed, key=lambda name: (_KINDS.index(name.partition(" ")[0]), name))
+        return sorted(changed, key=lambda name: (_KINDS.get(name.partition(" ")[0], len(_KINDS)), name))
 
     def measured(self) -> dict[str, float]:
         """``model_mb``: the size of the model's file in millions of bytes, as its DVC entry has it."""

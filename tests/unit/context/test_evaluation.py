@@ -64,8 +64,13 @@ def test_an_evaluation_is_data_code_parameters_command_and_image(evaluation: Eva
         "data test.csv", "code score.py", "parameter evaluate.threshold", "command", "image target",
     }  # fmt: skip
     assert evaluation.differs(evaluation.parts) == []
-    other = {**evaluation.parts, "data test.csv": "md5:00", "image target": "runner"}
-    assert evaluation.differs(other) == ["data test.csv", "image target"]
+    other = {
+        "of a later Rondel": "1",
+        **evaluation.parts,
+        "data test.csv": "md5:00",
+        "image target": "runner",
+    }
+    assert evaluation.differs(other) == ["data test.csv", "image target", "of a later Rondel"]
 
 
 def test_another_model_is_the_same_evaluation(project: DvcProject, evaluation: Evaluation) -> None:

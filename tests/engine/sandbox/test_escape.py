@@ -218,7 +218,7 @@ async def test_the_host_image_has_no_secrets_in_etc(run, path):
 
 async def test_the_host_image_has_nobodys_home(run, image, store):
     done = await run(*sh("ls -A /home; find /root -mindepth 1 -maxdepth 1; cat /etc/passwd"))
-    from rondel.engine.images.host import this_interpreter
+    from rondel.engine.images.host_python import this_interpreter
 
     prefix = this_interpreter().prefix
     shown = done.stdout.data.decode().split("\n")
@@ -230,7 +230,7 @@ async def test_the_host_image_has_nobodys_home(run, image, store):
 
 
 async def test_the_host_image_shows_nothing_beside_the_interpreter(image, store):
-    from rondel.engine.images.host import this_interpreter
+    from rondel.engine.images.host_python import this_interpreter
 
     view = store.view(image.snapshot)
     here = "/"

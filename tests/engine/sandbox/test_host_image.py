@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from rondel.engine.images.host import host_image, python_version
+from rondel.engine.images.host import host_image
+from rondel.engine.images.host_python import python_version
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
 

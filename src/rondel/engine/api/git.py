@@ -6,16 +6,8 @@ from typing import Any
 
 from rondel.engine.api.changeset import Changeset
 from rondel.engine.api.registry import Context, Keyed, field, register_type
-from rondel.engine.evaluate.gitops import (
-    Checkout,
-    GitError,
-    advertised,
-    clean_url,
-    cleaned,
-    git_folder,
-    merge_base,
-    tree_of,
-)
+from rondel.engine.evaluate.gitaccess import GitError, clean_url, git_folder
+from rondel.engine.evaluate.gitops import Checkout, advertised, cleaned, merge_base, tree_of
 from rondel.engine.values import Directory, Secret, Socket
 from rondel.engine.values.git import Advertised, GitRef, GitRepository, is_commit
 from rondel.engine.values.node import digest_of

@@ -17,7 +17,8 @@ from rondel.engine.evaluate.inplace import machine, runs_in_place
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.images import platforms, reference, settings
 from rondel.engine.images.fallback import HOST, contradiction, this_machine
-from rondel.engine.images.host import host_image, python_version
+from rondel.engine.images.host import host_image
+from rondel.engine.images.host_python import python_version
 from rondel.engine.images.layout import open_images, open_local, search_local
 from rondel.engine.images.model import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from rondel.engine.images.pull import pull

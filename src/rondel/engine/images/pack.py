@@ -16,7 +16,8 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.unpack import OPAQUE, OPAQUE_ATTRIBUTE, OWNER_ATTRIBUTE, WHITEOUT
+from rondel.engine.images.members import OWNER_ATTRIBUTE
+from rondel.engine.images.unpack import OPAQUE, OPAQUE_ATTRIBUTE, WHITEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,27 +13,24 @@ a layer below.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import posixpath
 import stat
 import tarfile
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
+from rondel.engine.images.members import attributes, is_whiteout, lstat, mtime_ns, own, write_all
 from rondel.engine.images.model import InvalidImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
+
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 OPAQUE_ATTRIBUTE = "user.overlay.opaque"
-# Where this process cannot give a file away, the owner that the image wants is kept here for export.
-OWNER_ATTRIBUTE = "user.rondel.owner"
 _MAX_LINKS = 255
 _COPY = 1 << 20
 
@@ -183,7 +180,7 @@ class _Layer:
             return  # bookkeeping of aufs, which nobody reads any more
         path = posixpath.join(parent, name)
         real = self.real(path)
-        status = _lstat(real)
+        status = lstat(real)
         if status is not None and stat.S_ISDIR(status.st_mode):
             # The layer makes the directory anew: what lies below it is hidden, its own content stays.
             os.setxattr(real, OPAQUE_ATTRIBUTE, b"y")
@@ -192,9 +189,9 @@ class _Layer:
 
     def _add_directory(self, path: str, member: tarfile.TarInfo) -> None:
         real = self.real(path)
-        status = _lstat(real)
+        status = lstat(real)
         if status is None or not stat.S_ISDIR(status.st_mode):
-            was_whiteout = status is not None and _is_whiteout(status)
+            was_whiteout = status is not None and is_whiteout(status)
             self._clear(path)
             os.mkdir(real, 0o755)
             if was_whiteout:
@@ -214,7 +211,7 @@ class _Layer:
                     data = content.read(min(_COPY, left))
                     if not data:
                         raise InvalidImageError(f"invalid layer: {path} ends too early")
-                    _write_all(handle, data, sparse=bool(member.sparse))
+                    write_all(handle, data, sparse=bool(member.sparse))
                     left -= len(data)
                 if member.sparse:
                     os.ftruncate(handle, member.size)
@@ -229,7 +226,7 @@ class _Layer:
         target = posixpath.join(self._directory(parent), name)
         if target == path:
             return
-        if _lstat(self.real(target)) is None:
+        if lstat(self.real(target)) is None:
             self._copy_up(target)
         self._clear(path)
         try:
@@ -259,7 +256,7 @@ class _Layer:
     def _clear(self, path: str) -> None:
         """Remove what this layer had at ``path``: the last entry of a name wins."""
         real = self.real(path)
-        status = _lstat(real)
+        status = lstat(real)
         if status is None:
             return
         if not stat.S_ISDIR(status.st_mode):
@@ -300,7 +297,7 @@ class _Layer:
 
     def _link(self, path: str) -> str | None:
         """Where ``path`` points to if it is a symbolic link, here or in the layers below."""
-        status = _lstat(self.real(path))
+        status = lstat(self.real(path))
         if status is not None:
             return os.readlink(self.real(path)) if stat.S_ISLNK(status.st_mode) else None
         entry = self._lower.lookup(path, follow=False) if self._lower is not None else None
@@ -311,9 +308,9 @@ class _Layer:
         if path in self._directories:
             return
         real = self.real(path)
-        status = _lstat(real)
+        status = lstat(real)
         if status is None or not stat.S_ISDIR(status.st_mode):
-            was_whiteout = status is not None and _is_whiteout(status)
+            was_whiteout = status is not None and is_whiteout(status)
             if status is not None:
                 os.unlink(real)
             os.mkdir(real, 0o755)
@@ -328,93 +325,20 @@ class _Layer:
         self._directories[path] = path
 
     def _inherit(self, real: str, entry: LowerEntry) -> None:
-        _own(real, entry.uid, entry.gid)
+        own(real, entry.uid, entry.gid)
         if not stat.S_ISLNK(entry.mode):
             os.chmod(real, stat.S_IMODE(entry.mode))
 
     def _set(self, real: str, path: str, member: tarfile.TarInfo) -> None:
         """Owner first (it clears set-user-ID), then attributes, mode and time."""
-        _own(real, member.uid, member.gid)
+        own(real, member.uid, member.gid)
         if not member.issym():
-            for name, value in _attributes(member.pax_headers).items():
+            for name, value in attributes(member.pax_headers).items():
                 with contextlib.suppress(OSError):  # a file system without them, or a name reserved for root
                     os.setxattr(real, name, value, follow_symlinks=False)
             os.chmod(real, stat.S_IMODE(member.mode))
-        time = _mtime_ns(member)
+        time = mtime_ns(member)
         if member.isdir():
             self._times[path] = time
         else:
             os.utime(real, ns=(time, time), follow_symlinks=False)
-
-
-def _lstat(path: str) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _is_whiteout(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _write_all(handle: int, data: bytes, *, sparse: bool) -> None:
-    if sparse and not data.strip(b"\0"):
-        os.lseek(handle, len(data), os.SEEK_CUR)
-        return
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def _own(real: str, uid: int, gid: int) -> None:
-    """Give ``real`` to its owner; where an ID does not exist here, remember the owner beside it."""
-    mapped = _mapped("uid", uid) and _mapped("gid", gid)
-    try:
-        os.chown(
-            real, uid if _mapped("uid", uid) else 0, gid if _mapped("gid", gid) else 0, follow_symlinks=False
-        )
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EINVAL):
-            raise
-        mapped = False
-    if not mapped:
-        with contextlib.suppress(OSError):
-            os.setxattr(real, OWNER_ATTRIBUTE, f"{uid}:{gid}".encode(), follow_symlinks=False)
-
-
-@cache
-def _ranges(kind: str) -> tuple[range, ...]:
-    try:
-        lines = Path(f"/proc/self/{kind}_map").read_text("ascii").splitlines()
-    except OSError:
-        return (range(1 << 32),)
-    return tuple(range(int(first), int(first) + int(count)) for first, _, count in map(str.split, lines))
-
-
-@cache
-def _mapped(kind: str, number: int) -> bool:
-    return any(number in known for known in _ranges(kind))
-
-
-def _attributes(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """Extended attributes of an entry that may be set: never overlayfs's own marks, nor ours."""
-    wanted = {}
-    for key, value in headers.items():
-        name = key.removeprefix("SCHILY.xattr.")
-        if name == key or name.startswith(("user.overlay.", "trusted.", "user.rondel.")):
-            continue
-        if name.startswith("user.") or name == "security.capability":
-            wanted[name] = value.encode("utf-8", "surrogateescape")
-    return wanted
-
-
-def _mtime_ns(member: tarfile.TarInfo) -> int:
-    told = member.pax_headers.get("mtime")
-    if told is None:
-        return max(int(member.mtime), 0) * 1_000_000_000
-    seconds, _, fraction = told.partition(".")
-    try:
-        return max(int(seconds) * 1_000_000_000 + int((fraction + "0" * 9)[:9]), 0)
-    except ValueError:
-        return 0

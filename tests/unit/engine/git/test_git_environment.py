@@ -2,7 +2,7 @@
 
 import pytest
 
-from rondel.engine.evaluate.gitops import Access, GitError, _with_credentials, clean_url, environment
+from rondel.engine.evaluate.gitaccess import Access, GitError, _with_credentials, clean_url, environment
 
 
 def settings(env):

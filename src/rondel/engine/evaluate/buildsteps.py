@@ -1,0 +1,223 @@
+"""What the steps of a build do to a file system: WORKDIR, COPY, ADD."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import stat
+from typing import IO, TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from rondel.engine.evaluate.download import file_name
+from rondel.engine.evaluate.operations import edit
+from rondel.engine.evaluate.owners import owner_in
+from rondel.engine.images.compression import decompressed
+from rondel.engine.images.containerfile import (
+    CopyStep,
+    FetchStep,
+)  # fmt: skip
+from rondel.engine.images.containerfile.selection import Item, select, symbolic_mode
+from rondel.engine.images.unpack import unpack
+from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store.files import remove_tree
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.images.containerfile.ignore import Ignore
+    from rondel.engine.values import (
+        Node,
+    )
+
+
+@edit("build.nothing")
+async def _nothing(session: Session, draft: Draft, node: Node) -> None:
+    """An empty source."""
+
+
+@edit("build.workdir")
+async def _workdir(session: Session, draft: Draft, node: Node) -> None:
+    """Make a working directory. Params: path, user."""
+    path, user = node.params
+    there = draft.view.lookup(path)
+    if there is not None:
+        if not there.is_dir:
+            raise PathError(errno.ENOTDIR, path, operation="mkdir")
+        return
+    uid, gid = owner_in(draft.view, user) if user else (0, 0)
+    _make_directories(draft, path, uid, gid)
+
+
+def _make_directories(draft: Draft, path: str, uid: int, gid: int) -> None:
+    """Make a directory and its missing parents, all of one owner."""
+    missing = []
+    while path != "/" and draft.view.lookup(path) is None:
+        missing.append(path)
+        path = posixpath.dirname(path)
+    for name in reversed(missing):
+        draft.mkdir(name, uid=uid, gid=gid)
+
+
+@edit("build.copy")
+async def _copy(session: Session, draft: Draft, node: Node) -> None:
+    """Copy files. Params: the step, the source's root, what is ignored, whether it is the context."""
+    step, root, ignore, is_context = node.params
+    source = await session.view(node.inputs[1])
+    await anyio.to_thread.run_sync(
+        lambda: _Copier(session, draft, step, is_context).copy(source, root, ignore)
+    )
+
+
+class _Copier:
+    """Carries out one COPY or ADD in a draft."""
+
+    def __init__(self, session: Session, draft: Draft, step: CopyStep | FetchStep, is_context: bool) -> None:
+        self.session = session
+        self.draft = draft
+        self.step = step
+        self.override = (0, 0) if is_context else None
+        if step.chown:
+            self.override = owner_in(draft.view, step.chown)
+
+    def copy(self, source: View, root: str, ignore: Ignore) -> None:
+        step = self.step
+        assert isinstance(step, CopyStep)  # noqa: S101 - the other kind has no source
+        several = step.into_directory
+        for item in select(source, root, step, ignore):
+            entry = item.entry
+            if step.unpack and item.explicit and entry.is_file and self._unpack(entry.real):
+                continue
+            path = self._place(item, several)
+            if entry.is_dir:
+                self._directory(entry, path)
+            elif entry.link is not None:
+                uid, gid = self._owner(entry)
+                self._parents(path)
+                self.draft.symlink(entry.link, path, uid=uid, gid=gid, mtime_ns=entry.mtime_ns)
+            elif entry.is_file:
+                self.write(
+                    path, entry.real, mode=entry.mode, mtime_ns=entry.mtime_ns, owner=self._owner(entry)
+                )
+        for file in step.files:
+            name = file.name if several or len(step.files) > 1 else ""
+            path = posixpath.join(step.destination, name) if name else self.named(file.name)
+            self.write(path, file.text.encode(), mode=0o644, mtime_ns=0)
+
+    def write(
+        self,
+        path: str,
+        data: bytes | Path,
+        *,
+        mode: int,
+        mtime_ns: int | None,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        """Put one file, with the instruction's owner and mode if it names them."""
+        self._parents(path)
+        there = self.draft.view.lookup(path, follow=False)
+        if there is not None and there.is_dir:
+            raise PathError(errno.EISDIR, path, operation="open")
+        uid, gid = owner or self.override or (0, 0)
+        self.draft.write(
+            path,
+            data,
+            mode=self._mode(mode, directory=False),
+            uid=uid,
+            gid=gid,
+            mtime_ns=mtime_ns,
+            link_ok=True,
+        )
+
+    def unpack(self, archive: Path) -> bool:
+        """Take an archive apart at the destination; False if the file is none."""
+        return self._unpack(archive)
+
+    def _place(self, item: Item, several: bool) -> str:
+        if item.target:
+            return posixpath.join(self._root(), item.target)
+        if item.entry.is_dir:
+            return self._root()
+        return posixpath.join(self._root(), item.entry.name) if several else self.named(item.entry.name)
+
+    def _root(self) -> str:
+        """The destination, with links to directories followed."""
+        there = self.draft.view.lookup(self.step.destination)
+        return there.path if there is not None and there.is_dir else self.step.destination
+
+    def named(self, name: str) -> str:
+        """Where a single file goes: into the destination if that is a directory."""
+        there = self.draft.view.lookup(self.step.destination)
+        if there is not None and there.is_dir:
+            return posixpath.join(there.path, name)
+        return self.step.destination if there is None or there.is_link else there.path
+
+    def _directory(self, entry: Entry, path: str) -> None:
+        there = self.draft.view.lookup(path)
+        if there is not None:
+            if not there.is_dir:
+                raise EngineError(f"cannot copy to non-directory: {path}")
+            return
+        self._parents(path)
+        uid, gid = self._owner(entry)
+        self.draft.mkdir(path, mode=self._mode(entry.mode, directory=True), uid=uid, gid=gid)
+
+    def _parents(self, path: str) -> None:
+        _make_directories(self.draft, posixpath.dirname(path), *(self.override or (0, 0)))
+
+    def _owner(self, entry: Entry) -> tuple[int, int]:
+        return self.override or (entry.uid, entry.gid)
+
+    def _mode(self, mode: int, *, directory: bool) -> int:
+        bits = stat.S_IMODE(mode)
+        return symbolic_mode(self.step.chmod, bits, directory=directory) if self.step.chmod else bits
+
+    def _unpack(self, archive: Path) -> bool:
+        target = self.session.store.new_path()
+        try:
+            with archive.open("rb") as raw:
+                if not _is_archive(raw):
+                    return False
+                target.mkdir(mode=0o755)
+                with decompressed(raw) as stream:
+                    unpack(stream, target, whiteouts=False)
+            names = [str(path.relative_to(target)) for path in sorted(target.rglob("*"))]
+            uid, gid = self.override if self.step.chown and self.override else (None, None)
+            self.draft.copy_host(target, names, self._root(), uid=uid, gid=gid)
+        finally:
+            remove_tree(target)
+        return True
+
+
+def _is_archive(raw: IO[bytes]) -> bool:
+    """Whether a file is a tar, plain or compressed; leaves it at its start. An empty file is none."""
+    import tarfile
+
+    try:
+        head = decompressed(raw).read(512)
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except Exception:  # noqa: BLE001 - whatever a decompressor says of a file that is no archive
+        return False
+    finally:
+        raw.seek(0)
+    return True
+
+
+@edit("build.fetch")
+async def _fetched(session: Session, draft: Draft, node: Node) -> None:
+    """Put a download. Params: the step, its blob, when it changed."""
+    step, digest, modified = node.params
+    path = session.store.blobs.path(digest)
+
+    def put() -> None:
+        copier = _Copier(session, draft, step, is_context=True)
+        if step.unpack and copier.unpack(path):
+            return
+        name = file_name(step.url)
+        target = posixpath.join(step.destination, name) if step.into_directory else copier.named(name)
+        copier.write(target, path, mode=0o600, mtime_ns=modified or 0)
+
+    await anyio.to_thread.run_sync(put)

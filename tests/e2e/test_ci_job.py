@@ -198,6 +198,7 @@ def test_commit_without_push_is_refused(job: Path) -> None:
     done = run(job, "train", "--commit", "--no-push", **GITLAB)
     assert done.returncode == 20
     assert "--commit needs the data to be pushed" in done.stderr
+    assert not (job / ".rondel" / "runs").exists()
 
 
 def test_a_run_that_cannot_start_is_reported_too(job: Path) -> None:

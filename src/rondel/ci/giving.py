@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def give(capsule: Capsule, settings: Settings, context: CiContext | None) -> str:
     """Commit and push what the run changed; what became of it in words.
 
-    Raises ConfigurationError where there is no branch or pushing is switched
-    off, and DataError if nothing can be pushed.
+    Raises ConfigurationError where there is no branch, and DataError if
+    nothing can be pushed.
     """
     wanted = plan_giveback(capsule, settings, context, load_ci_options(settings.root), os.environ)
     given = give_back(settings.root, wanted, os.environ)
@@ -34,6 +34,15 @@ def give(capsule: Capsule, settings: Settings, context: CiContext | None) -> str
         said = f"--commit: {short} is on {given.branch}, for a merge request"
         return f"{said} ({given.why.splitlines()[0]})" if given.why else said
     return f"--commit: {short} is on {given.branch}{', rebased' if given.rebased else ''}"
+
+
+def check_giveback(settings: Settings) -> None:
+    """Refuse before anything starts what could not be given back. Raises ConfigurationError."""
+    if settings.commit and settings.push is False:
+        raise ConfigurationError(
+            "--commit needs the data to be pushed, and --no-push forbids it",
+            place=settings.sources.get("push"),
+        )
 
 
 def plan_giveback(
@@ -48,11 +57,6 @@ def plan_giveback(
     if not branch or branch == "HEAD":
         raise ConfigurationError(
             "--commit: this job is for no branch", why="a tag, or a checkout that names none"
-        )
-    if settings.push is False:
-        raise ConfigurationError(
-            "--commit needs the data to be pushed, and --no-push forbids it",
-            place=settings.sources.get("push", "--no-push"),
         )
     ran = [record for record in capsule.stages if record.state in {"ran", "restored"}]
     outputs = {path: digest for record in ran for path, digest in record.outputs.items()}

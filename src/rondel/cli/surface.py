@@ -44,6 +44,10 @@ class Surface:
 
     def restrict(self, settings: Settings, environ: MutableMapping[str, str]) -> Settings:  # noqa: ARG002
         """The settings as this run may have them; it also begins the run's surface."""
+        if settings.commit:
+            from rondel.ci.giving import check_giveback
+
+            check_giveback(settings)
         return settings
 
     def console(self, settings: Settings) -> PlainConsole:
@@ -105,7 +109,7 @@ class CiSurface(Surface):
             del environ[name]
         if self._context.fork:
             print("this is a fork's code: no secrets, nothing is pushed, MLflow stays in this job")
-        return settings
+        return super().restrict(settings, environ)
 
     def console(self, settings: Settings) -> PlainConsole:
         """The console that fits the CI system. Reports of the job's last run go now."""

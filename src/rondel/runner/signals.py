@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
+SAME = 1.0
+"""Seconds within which a second signal is the first one again.
+
+CI runners signal a whole process group: `dagger run` gets it and passes it on
+to a child that has got it already.
+"""
+
 
 async def run_interruptibly(work: Callable[[], Awaitable[None]], on_signal: Callable[[str], None]) -> None:
     """Await ``work()``; the first SIGINT or SIGTERM cancels it, after ``on_signal`` was told its name.
@@ -45,13 +52,14 @@ async def _watch(
 ) -> None:
     with anyio.open_signal_receiver(*WATCHED) as signals:
         task_status.started()
-        first = True
+        first: float | None = None
         async for number in signals:
-            if not first:
+            if first is None:
+                first = anyio.current_time()
+                on_signal(signal.Signals(number).name)
+                scope.cancel()
+            elif anyio.current_time() - first > SAME:
                 os._exit(128 + number)
-            first = False
-            on_signal(signal.Signals(number).name)
-            scope.cancel()
 
 
 def single(error: Exception) -> Exception:

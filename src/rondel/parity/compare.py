@@ -180,12 +180,24 @@ def _code(
 def _parts(layer: Layer, part: str, one: StageRecord, other: StageRecord) -> Iterator[Difference]:
     if one.key is not None and other.key is not None:
         old, new = one.key.parts.get(part, {}), other.key.parts.get(part, {})
+        if part != "code":
+            old, new = _known_to_both(one, other, old, new)
         yield from _maps(layer, old, new, stage=one.name)
+
+
+def _known_to_both(
+    one: StageRecord, other: StageRecord, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What two stages used; where one ended early it did not come to use everything, which is no difference."""
+    if one.state in DONE and other.state in DONE:
+        return old, new
+    return {name: old[name] for name in old if name in new}, {name: new[name] for name in new if name in old}
 
 
 def _parameters(a: Capsule, b: Capsule, pairs: list[tuple[StageRecord, StageRecord]]) -> Iterator[Difference]:
     for one, other in pairs:
-        yield from _maps("parameters", _stage_parameters(one), _stage_parameters(other), stage=one.name)
+        old, new = _known_to_both(one, other, _stage_parameters(one), _stage_parameters(other))
+        yield from _maps("parameters", old, new, stage=one.name)
     if not pairs:
         yield from _maps("parameters", a.overrides, b.overrides)
 
@@ -238,7 +250,8 @@ def _image(
 
 def _data(pairs: list[tuple[StageRecord, StageRecord]]) -> Iterator[Difference]:
     for one, other in pairs:
-        yield from _maps("data", _stage_inputs(one), _stage_inputs(other), stage=one.name)
+        old, new = _known_to_both(one, other, _stage_inputs(one), _stage_inputs(other))
+        yield from _maps("data", old, new, stage=one.name)
         yield from _parts("data", "champion", one, other)
 
 

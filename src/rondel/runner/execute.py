@@ -153,8 +153,9 @@ class Execution:
             raise raised
         elif isinstance(raised, Exception):
             failure = stage_error(raised, stage, recorder, self.journal.folder)
-            with suppress(RondelError):  # what failed may be the very thing that the key is made from
-                await anyio.to_thread.run_sync(note_key, self, stage, overrides)
+            if recorder.record.uses:
+                with suppress(RondelError):  # what failed may be the very thing that the key is made from
+                    await anyio.to_thread.run_sync(note_key, self, stage, overrides)
             self._failed(name, failure, decision, seconds=seconds)
         else:
             raise raised

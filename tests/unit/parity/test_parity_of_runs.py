@@ -147,6 +147,20 @@ def test_another_state_or_exit_code_is_a_result() -> None:
     assert [each.layer for each in compare_runs(failed, other).results] == ["exit code"]
 
 
+def test_what_a_stage_that_failed_early_did_not_come_to_use_is_no_difference() -> None:
+    parts = {
+        "command": {"dvc a": "1", "gate 1": "2"},
+        "inputs": {"x": "1", "y": "2"},
+        "parameters": {"p": 1, "q": 2},
+    }
+    early = {"command": {"dvc a": "1"}, "inputs": {"x": "1"}, "parameters": {"p": 1}}
+    whole = capsule(stage(key=make_key(parts)))
+    failed = capsule(stage(state="failed", exit_code=7, outputs={}, metrics={}, key=make_key(early)), run=B)
+    parity = compare_runs(whole, failed)
+    assert parity.inputs == ()
+    assert parity.verdict == "results differ"
+
+
 def test_a_stage_served_from_memory_is_compared_by_its_key() -> None:
     parts = {"inputs": {"data.csv": "md5:1"}, "parameters": {"train.rate": 0.1}, "code": {"f": "1"}}
     ran = capsule(stage(key=make_key(parts)))

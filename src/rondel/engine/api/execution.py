@@ -187,6 +187,8 @@ class _Execution:
             definition = self.calls.schema.types[obj.type].fields[node.name]
             values = coercion.arguments(self.calls.schema, definition.args, node.arguments, self.variables)
             return await self.calls.invoke(obj, definition, values)
+        except _Failed:
+            raise  # told already: introspection merges its selections itself
         except coercion.BadArgument as error:
             raise _Failed({"message": f'parse field "{node.name}": {error.what}'}) from None
         except EngineError as error:

@@ -130,6 +130,13 @@ def test_bad_queries_are_answered_with_422_as_graphql_errors() -> None:
     assert answer["errors"][0]["extensions"] == {"code": "GRAPHQL_PARSE_FAILED"}
 
 
+@pytest.mark.parametrize("below", ["container container(path:null)", "nope", "types{name name:kind}"])
+def test_mistakes_in_introspection_are_errors_of_the_query(below: str) -> None:
+    _, _, answer = request(json.dumps({"query": "{__schema{" + below + "}}"}).encode())
+    assert answer["data"] is None
+    assert "internal error" not in json.dumps(answer)
+
+
 def test_the_answers_type_follows_the_accept_header() -> None:
     kind = "application/graphql-response+json"
     assert request(headers={"accept": kind})[1] == kind

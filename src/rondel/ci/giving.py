@@ -25,7 +25,7 @@ def give(capsule: Capsule, settings: Settings, context: CiContext | None) -> str
     Raises ConfigurationError where there is no branch, and DataError if
     nothing can be pushed.
     """
-    wanted = plan_giveback(capsule, settings, context, load_ci_options(settings.root), os.environ)
+    wanted = plan_giveback(capsule, context, load_ci_options(settings.root), os.environ)
     given = give_back(settings.root, wanted, os.environ)
     if given is None:
         return "--commit: nothing to commit"
@@ -47,7 +47,6 @@ def check_giveback(settings: Settings) -> None:
 
 def plan_giveback(
     capsule: Capsule,
-    settings: Settings,
     context: CiContext | None,
     options: CiOptions,
     environ: Mapping[str, str],

@@ -179,7 +179,8 @@ def _code(
 
 def _parts(layer: Layer, part: str, one: StageRecord, other: StageRecord) -> Iterator[Difference]:
     if one.key is not None and other.key is not None:
-        old, new = one.key.parts.get(part, {}), other.key.parts.get(part, {})
+        old: Mapping[str, Any] = one.key.parts.get(part, {})
+        new: Mapping[str, Any] = other.key.parts.get(part, {})
         if part != "code":
             old, new = _known_to_both(one, other, old, new)
         yield from _maps(layer, old, new, stage=one.name)
@@ -188,7 +189,7 @@ def _parts(layer: Layer, part: str, one: StageRecord, other: StageRecord) -> Ite
 def _known_to_both(
     one: StageRecord, other: StageRecord, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What two stages used; where one ended early it did not come to use everything, which is no difference."""
+    """What both used: where one of them ended early, it did not come to use everything."""
     if one.state in DONE and other.state in DONE:
         return old, new
     return {name: old[name] for name in old if name in new}, {name: new[name] for name in new if name in old}

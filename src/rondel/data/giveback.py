@@ -75,7 +75,12 @@ def give_back(root: Path, wanted: Giveback, environ: Mapping[str, str]) -> Given
     changed = changed_files(git, "" if folder == "." else f"{folder}/", wanted.paths)
     if not changed:
         return None
-    _check_locks(git, [path for path in changed if Path(path).name == "dvc.lock"], wanted.made)
+    try:
+        _check_locks(git, [path for path in changed if Path(path).name == "dvc.lock"], wanted.made)
+    except DataError:
+        if _there_already(git, changed, wanted):
+            return None  # an earlier run in this checkout has given it back
+        raise
     _push_data(git.root, [path for path in changed if path.endswith(".dvc")], environ)
     base = git("rev-parse", "HEAD").strip()
     commit = _commit(git, changed, base, wanted)
@@ -137,6 +142,17 @@ def changed_files(git: Git, folder: str, paths: Iterable[str]) -> list[str]:
         if path and "D" not in state and not f"/{path}".rpartition("/")[0].endswith(("/.rondel", "/.dvc")):
             found.append(path)
     return sorted(found)
+
+
+def _there_already(git: Git, paths: Sequence[str], wanted: Giveback) -> bool:
+    """Whether the branch has these files just as they are here."""
+    fetched = git.run(
+        "fetch", "--no-tags", "--depth=1", wanted.url or "origin", f"refs/heads/{wanted.branch}"
+    )
+    return fetched.returncode == 0 and all(
+        git.run("rev-parse", f"FETCH_HEAD:{path}").stdout == git.run("hash-object", "--", path).stdout
+        for path in paths
+    )
 
 
 def _check_locks(git: Git, locks: Sequence[str], made: frozenset[str]) -> None:

@@ -159,6 +159,16 @@ def test_an_entry_whose_data_this_run_did_not_push_is_not_committed(tmp_path: Pa
     assert git(origin, "for-each-ref") == before
 
 
+def test_what_an_earlier_run_gave_back_is_not_given_twice(tmp_path: Path, origin: Path) -> None:
+    root = checkout(tmp_path, origin)
+    work(root)
+    given = give_back(root, WANTED, ENVIRON)
+    assert given is not None
+    # The second run found everything cached, so that it pushed nothing.
+    assert give_back(root, replace(WANTED, made=frozenset()), ENVIRON) is None
+    assert git(origin, "rev-parse", "main") == given.commit
+
+
 def test_a_branch_that_moved_on_is_rebased_upon(tmp_path: Path, origin: Path) -> None:
     root = checkout(tmp_path, origin)
     race(tmp_path, origin, "code.py", "3\n")

@@ -64,7 +64,9 @@ IDENTITY = {
 
 def run_git(folder, *args):
     env = os.environ | IDENTITY | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
-    return subprocess.run(["git", *args], cwd=folder, env=env, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *args], cwd=folder, env=env, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture
@@ -102,7 +104,14 @@ def served(repository, tmp_path):
     """The repository's URL at a git daemon."""
     run_git(tmp_path, "clone", "-q", "--bare", "work", "r.git")
     port = free_port()
-    command = ["git", "daemon", "--reuseaddr", f"--base-path={tmp_path}", "--export-all", "--listen=127.0.0.1"]
+    command = [
+        "git",
+        "daemon",
+        "--reuseaddr",
+        f"--base-path={tmp_path}",
+        "--export-all",
+        "--listen=127.0.0.1",
+    ]
     daemon = subprocess.Popen([*command, f"--port={port}", str(tmp_path)], stderr=subprocess.DEVNULL)
     for _ in range(400):
         with socket.socket() as probe:

@@ -8,7 +8,10 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_tree_holds_modes_links_and_a_clean_git_folder(query, served, session, repository):
-    data = await query('{git(url:"%s"){branch(name:"main"){tree{entries file(path:"script.sh"){stat{permissions}}}}}}' % served)
+    data = await query(
+        '{git(url:"%s"){branch(name:"main"){tree{entries file(path:"script.sh"){stat{permissions}}}}}}'
+        % served
+    )
     tree = data["git"]["branch"]["tree"]
     assert tree["entries"] == [".git/", "f", "link", "script.sh"]
     assert tree["file"]["stat"]["permissions"] == 0o755
@@ -27,7 +30,8 @@ async def test_depth_brings_history(query, served, session):
 
 async def test_names_tags_and_versions(query, served):
     data = await query(
-        '{git(url:"%s"){branches tags one:tags(patterns:["v1.0*"]) latestVersion{ref} ref(name:"dev"){ref}}}' % served
+        '{git(url:"%s"){branches tags one:tags(patterns:["v1.0*"]) latestVersion{ref} ref(name:"dev"){ref}}}'
+        % served
     )
     assert data["git"] == {
         "branches": ["dev", "main"],
@@ -41,9 +45,12 @@ async def test_names_tags_and_versions(query, served):
 async def test_common_ancestor_is_where_histories_part(query, served, repository):
     ids = await query('{git(url:"%s"){dev:branch(name:"dev"){id}}}' % served)
     data = await query(
-        '{git(url:"%s"){branch(name:"main"){commonAncestor(other:"%s"){commit}}}}' % (served, ids["git"]["dev"]["id"])
+        '{git(url:"%s"){branch(name:"main"){commonAncestor(other:"%s"){commit}}}}'
+        % (served, ids["git"]["dev"]["id"])
     )
-    assert data["git"]["branch"]["commonAncestor"]["commit"] == run_git(repository, "rev-parse", "v1.0.0^{commit}")
+    assert data["git"]["branch"]["commonAncestor"]["commit"] == run_git(
+        repository, "rev-parse", "v1.0.0^{commit}"
+    )
 
 
 async def test_hooks_filters_and_helpers_of_a_local_repository_never_run(query, repository, tmp_path):
@@ -63,7 +70,10 @@ async def test_hooks_filters_and_helpers_of_a_local_repository_never_run(query, 
         + f'[filter "evil"]\n\tsmudge = sh -c "echo smudge >> {trace}; cat"\n\tclean = cat\n'
         + f"[core]\n\tfsmonitor = sh -c 'echo fsmonitor >> {trace}'\n"
     )
-    data = await query('{host{directory(path:"%s"){asGit{head{tree(discardGitDir:true){entries}} uncommitted{isEmpty}}}}}' % repository)
+    data = await query(
+        '{host{directory(path:"%s"){asGit{head{tree(discardGitDir:true){entries}} uncommitted{isEmpty}}}}}'
+        % repository
+    )
     assert "f" in data["host"]["directory"]["asGit"]["head"]["tree"]["entries"]
     assert not trace.exists(), trace.read_text()
 
@@ -92,7 +102,9 @@ async def test_git_folder_with_links_is_refused(query, repository, tmp_path):
 async def test_token_is_sent_to_its_host_and_shown_nowhere(query, session):
     data = await query('{setSecret(name:"t",plaintext:"tok-en-value"){id}}')
     with pytest.raises(AssertionError) as caught:
-        await query('{git(url:"http://127.0.0.1:9/r.git",httpAuthToken:"%s"){head{commit}}}' % data["setSecret"]["id"])
+        await query(
+            '{git(url:"http://127.0.0.1:9/r.git",httpAuthToken:"%s"){head{commit}}}' % data["setSecret"]["id"]
+        )
     assert "git error" in str(caught.value)
     assert "tok-en-value" not in str(caught.value)
 

@@ -213,4 +213,6 @@ def test_a_build_has_the_digest_of_what_it_is_made_from(query: Queries) -> None:
 def test_a_refused_connection_is_told_before_anything_is_packed(query: Queries) -> None:
     error = query.error('{container{from(address:"host"){publish(address:"127.0.0.1:9/x:y")}}}')
     assert "127.0.0.1:9" in error["message"]
-    assert "Connection refused" in error["message"] or "connection attempts failed" in error["message"].lower()
+    assert (
+        "Connection refused" in error["message"] or "connection attempts failed" in error["message"].lower()
+    )

@@ -34,13 +34,24 @@ class Job:
     def __init__(self, folder, **environ):
         self.workdir = folder / "checkout"
         self.workdir.mkdir(exist_ok=True)
-        outer = [str(bwrap_path()), "--unshare-user", "--disable-userns", "--dev-bind", "/", "/", "--die-with-parent"]
+        outer = [
+            str(bwrap_path()),
+            "--unshare-user",
+            "--disable-userns",
+            "--dev-bind",
+            "/",
+            "/",
+            "--die-with-parent",
+        ]
         outer += ["--cap-drop", "ALL"]  # Docker's root cannot mount either
         for name in ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"):
             outer += ["--cap-add", f"CAP_{name}"]
         self.process = subprocess.Popen(
             [*outer, sys.executable, "-c", LAUNCHER, str(self.workdir), str(folder / "store")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env=os.environ | environ,
         )
         self.line = json.loads(self.process.stdout.readline())
@@ -111,10 +122,13 @@ def test_it_is_announced_once_with_what_to_do(job):
 
 
 def test_commands_run_one_at_a_time(job, place):
-    text = "test ! -e %s/busy || echo overlap; touch %s/busy; sleep 0.2; rm %s/busy; echo ok %%s" % ((place,) * 3)
+    text = "test ! -e %s/busy || echo overlap; touch %s/busy; sleep 0.2; rm %s/busy; echo ok %%s" % (
+        (place,) * 3
+    )
     both = " ".join(
         'x%d: container{from(address:"host"){withNewFile(path:"%s/f",contents:"x"){'
-        'withExec(args:["sh","-c","%s"]){stdout}}}}' % (n, place, text % n) for n in range(3)
+        'withExec(args:["sh","-c","%s"]){stdout}}}}' % (n, place, text % n)
+        for n in range(3)
     )
     data = job().query("{%s}" % both)["data"]
     outputs = [data[f"x{n}"]["from"]["withNewFile"]["withExec"]["stdout"] for n in range(3)]
@@ -123,7 +137,9 @@ def test_commands_run_one_at_a_time(job, place):
 
 def test_secrets_and_volumes_are_there_and_gone_again(job, place):
     session = job()
-    secret = session.query('{setSecret(name:"s",plaintext:"very-hidden-text"){id}}')["data"]["setSecret"]["id"]
+    secret = session.query('{setSecret(name:"s",plaintext:"very-hidden-text"){id}}')["data"]["setSecret"][
+        "id"
+    ]
     volume = session.query('{cacheVolume(key:"v-%s"){id}}' % uuid.uuid4())["data"]["cacheVolume"]["id"]
     query = in_container(
         'withMountedSecret(path:"%s/secret",source:"%s"){withMountedCache(path:"%s/cache",cache:"%s"){'
@@ -131,11 +147,15 @@ def test_secrets_and_volumes_are_there_and_gone_again(job, place):
         % (place, secret, place, volume, place, place)
     )
     first = session.query(query % f"cat {place}/secret; echo kept > {place}/cache/file; touch {place}/temp/x")
-    made = first["data"]["container"]["from"]["withMountedSecret"]["withMountedCache"]["withMountedTemp"]["withExec"]
+    made = first["data"]["container"]["from"]["withMountedSecret"]["withMountedCache"]["withMountedTemp"][
+        "withExec"
+    ]
     assert made["stdout"] == "***"
     assert made["directory"]["entries"] == []
     second = session.query(query % f"cat {place}/cache/file; ls {place}/temp")
-    made = second["data"]["container"]["from"]["withMountedSecret"]["withMountedCache"]["withMountedTemp"]["withExec"]
+    made = second["data"]["container"]["from"]["withMountedSecret"]["withMountedCache"]["withMountedTemp"][
+        "withExec"
+    ]
     assert made["stdout"] == "kept\n"
     assert not list(Path("/dev/shm").glob("rondel-*"))
 
@@ -193,7 +213,9 @@ def test_what_needs_isolation_says_so_with_the_way_out(job, rest):
 
 
 def test_another_image_says_so_with_the_way_out(job):
-    message = job().query('{container{from(address:"alpine:3.20"){withExec(args:["true"]){exitCode}}}}')["errors"][0]["message"]
+    message = job().query('{container{from(address:"alpine:3.20"){withExec(args:["true"]){exitCode}}}}')[
+        "errors"
+    ][0]["message"]
     assert "alpine:3.20" in message
     assert "--engine dagger" in message
 
@@ -217,7 +239,9 @@ def test_containerfile_of_this_very_container_is_recognised_and_another_refused(
 
 def test_killed_session_is_cleared_up_by_the_next(job, tmp_path, place):
     first = job()
-    query = in_container('withNewFile(path:"%s/f",contents:"x"){withExec(args:["sleep","60"]){stdout}}' % place)
+    query = in_container(
+        'withNewFile(path:"%s/f",contents:"x"){withExec(args:["sleep","60"]){stdout}}' % place
+    )
     asking = subprocess.Popen(
         [sys.executable, "-c", "import sys, urllib.request as u; u.urlopen(u.Request(*eval(sys.argv[1])))", repr((
             f"http://127.0.0.1:{first.line['port']}/query", json.dumps({"query": query}).encode(),

@@ -193,7 +193,9 @@ async def test_relay_and_namespaces_end_with_the_engine():
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
     )
-    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    )
     assert done.returncode == -signal.SIGKILL
     relay = Path("/proc", done.stdout.strip())
     until = time.monotonic() + 10
@@ -233,7 +235,9 @@ async def test_namespaces_reach_each_other_on_any_port_without_forwards(relay, s
         pytest.skip("this kernel has no veth")
     server_in(server, "name", 7777, "direct", host="0.0.0.0")
     server_in(client, "name", 7777, "own", host="0.0.0.0")
-    shown = await asyncio.to_thread(subprocess.check_output, [*join_command(client.path), *ask(server.address, 7777)])
+    shown = await asyncio.to_thread(
+        subprocess.check_output, [*join_command(client.path), *ask(server.address, 7777)]
+    )
     assert shown == b"direct\n"
 
 
@@ -244,7 +248,9 @@ async def test_hub_listens_for_all_namespaces_and_dials_the_host(relay, server_i
     server_in(None, "name", 18766, "host")
     address = await relay.hub_address()
     await relay.forward(Place(relay.hub, address, 80), Destination(None, ("127.0.0.1",), 18766))
-    shown = await asyncio.to_thread(subprocess.check_output, [*join_command(namespace.path), *ask(address, 80)])
+    shown = await asyncio.to_thread(
+        subprocess.check_output, [*join_command(namespace.path), *ask(address, 80)]
+    )
     assert shown == b"host\n"
 
 

@@ -74,7 +74,11 @@ class Running:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.line['port']}/query",
             data=body,
-            headers={"Content-Type": "application/json", "Authorization": self.authorization, **(headers or {})},
+            headers={
+                "Content-Type": "application/json",
+                "Authorization": self.authorization,
+                **(headers or {}),
+            },
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -91,6 +95,7 @@ class Running:
     @property
     def engine(self):
         """The engine's process id."""
+
         def find():
             children = Path(f"/proc/{self.launcher.pid}/task").glob("*/children")
             return [int(pid) for path in children for pid in path.read_text().split()]

@@ -9,7 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 QUICK = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 LONG = settings(QUICK, max_examples=5000, derandomize=False)
 
@@ -30,7 +33,9 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 ARGUMENTS = st.dictionaries(
-    st.sampled_from(["path", "args", "address", "contents", "name", "id", "plaintext", "value", "zzz"]), VALUES, max_size=3
+    st.sampled_from(["path", "args", "address", "contents", "name", "id", "plaintext", "value", "zzz"]),
+    VALUES,
+    max_size=3,
 ).map(lambda pairs: "(" + ",".join(f"{k}:{v}" for k, v in pairs.items()) + ")" if pairs else "")
 SELECTIONS = st.recursive(
     st.tuples(NAMES, ARGUMENTS).map("".join),
@@ -45,7 +50,9 @@ QUERIES = st.one_of(
     st.text(max_size=200),
     st.integers(1, 3000).map(lambda depth: "{a" * depth + "}" * depth),
     st.integers(1, 3000).map(lambda depth: "{a(b:" + "[" * depth + "]" * depth + ")}"),
-    st.integers(1, 500).map(lambda count: "{" + " ".join(f"a{n}:defaultPlatform" for n in range(count)) + "}"),
+    st.integers(1, 500).map(
+        lambda count: "{" + " ".join(f"a{n}:defaultPlatform" for n in range(count)) + "}"
+    ),
 )
 
 
@@ -85,14 +92,29 @@ def send_anything(running, data, authorised):
     assert status == 200
 
 
-VARIABLES = st.one_of(st.none(), st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=9), max_size=3))
+VARIABLES = st.one_of(
+    st.none(), st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=9), max_size=3)
+)
 BYTES = st.one_of(
     st.binary(max_size=500),
     st.lists(
         st.sampled_from(
-            [b"GET /query HTTP/1.1\r\n", b"POST /query HTTP/1.1\r\n", b"Content-Length: 99999999999\r\n", b"Host: x\r\n",
-             b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"0\r\n\r\n",
-             b"Content-Type: application/json\r\n", b'{"query":', b"\x00", b"Upgrade: h2c\r\n", b"PRI * HTTP/2.0\r\n\r\n"]
+            [
+                b"GET /query HTTP/1.1\r\n",
+                b"POST /query HTTP/1.1\r\n",
+                b"Content-Length: 99999999999\r\n",
+                b"Host: x\r\n",
+                b"Content-Length: -1\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"\r\n",
+                b"FFFFFFFFFFFFFFFFF\r\n",
+                b"0\r\n\r\n",
+                b"Content-Type: application/json\r\n",
+                b'{"query":',
+                b"\x00",
+                b"Upgrade: h2c\r\n",
+                b"PRI * HTTP/2.0\r\n\r\n",
+            ]
         ),
         max_size=8,
     ).map(b"".join),

@@ -181,8 +181,12 @@ def mistakes(texts, ids):
     yield '{setSecret(name:"x",plaintext:%s,more:1){id}}' % quoted
     yield '{setSecret(name:"x",plaintext:%s){nope}}' % quoted
     yield '{setSecret(name:"x",plaintext:%s' % quoted
-    yield container % ('withSecretVariable(name:"X",secret:"%s"){withExec(args:["$X"],expand:true){stdout}}' % ids["set"])
-    yield container % ('withMountedSecret(path:"/etc",source:"%s"){withExec(args:["true"]){stdout}}' % ids["set"])
+    yield container % (
+        'withSecretVariable(name:"X",secret:"%s"){withExec(args:["$X"],expand:true){stdout}}' % ids["set"]
+    )
+    yield container % (
+        'withMountedSecret(path:"/etc",source:"%s"){withExec(args:["true"]){stdout}}' % ids["set"]
+    )
     yield '{git(url:"http://127.0.0.1:9/x.git",httpAuthToken:"%s"){head{commit}}}' % ids["token"]
     yield (
         '{container{withNewFile(path:"/f",contents:"f"){withRegistryAuth(address:"127.0.0.1:9",username:"me",secret:"%s"){'
@@ -207,6 +211,8 @@ def test_a_secrets_own_file_is_in_memory_and_gone_with_its_command(running, text
     asking.start()
     until(lambda: any(b"touch /begun" in part for part in [processes()]))
     assert texts["set"] not in Path("/proc/self/mountinfo").read_text()
-    assert not any(texts["set"].encode() in content for _, content in everything(Path(running.log.name).parent / "store"))
+    assert not any(
+        texts["set"].encode() in content for _, content in everything(Path(running.log.name).parent / "store")
+    )
     running.close()
     asking.join(30)

@@ -30,7 +30,9 @@ def test_identical_work_of_two_sessions_runs_once(session):
     for thread in threads:
         thread.join(60)
     for found in answers:
-        assert found["data"]["container"]["from"]["withMountedCache"]["withExec"]["stdout"] == f"{word}\n", found
+        assert found["data"]["container"]["from"]["withMountedCache"]["withExec"]["stdout"] == f"{word}\n", (
+            found
+        )
 
 
 def test_locked_volume_is_held_by_one_session_at_a_time(session):
@@ -53,7 +55,9 @@ def test_locked_volume_is_held_by_one_session_at_a_time(session):
     for thread in threads:
         thread.join(60)
     for number, found in enumerate(answers):
-        assert found["data"]["container"]["from"]["withMountedCache"]["withExec"]["stdout"] == f"{number}\n", found
+        assert (
+            found["data"]["container"]["from"]["withMountedCache"]["withExec"]["stdout"] == f"{number}\n"
+        ), found
 
 
 def hang_up(running, query):

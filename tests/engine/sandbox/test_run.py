@@ -211,7 +211,9 @@ async def test_without_setpriv_python_changes_the_user(run, base, identity, monk
         return  # the user's namespace does it there: there is no such tool
     monkeypatch.setattr(switch.shutil, "which", lambda *_, **__: None)
     script = "id -u; id -g; id -G; grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status | grep -c '[1-9a-f]$'; echo $0 $1 $LANG"
-    done = await run("sh", "-c", script, "zero", "one", user="1234:5678", env={"LANG": "C", "PYTHONHOME": "/x"})
+    done = await run(
+        "sh", "-c", script, "zero", "one", user="1234:5678", env={"LANG": "C", "PYTHONHOME": "/x"}
+    )
     assert done.stdout.data == b"1234\n5678\n5678\n0\nzero one C\n"
     done = await run("id", "-G", user="nobody")
     assert done.stdout.data == b"65534\n"

@@ -194,7 +194,9 @@ async def test_port_taken_on_the_host_gives_the_command_a_network_of_its_own(ser
         async with services.bound([("web", service)]) as joined:
             assert isinstance(joined.network, JoinNetwork)
             address = address_of(joined, "web")
-            script = f"import urllib.request as u; print(u.urlopen('http://{address}:{port}/').read().decode())"
+            script = (
+                f"import urllib.request as u; print(u.urlopen('http://{address}:{port}/').read().decode())"
+            )
             command = [*join_command(joined.network.path), sys.executable, "-c", script]
             shown = await anyio.run_process(command)
             assert shown.stdout == b"inside\n"
@@ -242,7 +244,9 @@ async def test_tunnel_that_does_not_run_says_so(services, web):
 async def test_tunnel_to_a_taken_port_fails_clearly(services, web):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        tunnel = Tunnel(key="c" * 40, upstream=web(80, "x"), forwards=(PortForward(backend=80, frontend=port),))
+        tunnel = Tunnel(
+            key="c" * 40, upstream=web(80, "x"), forwards=(PortForward(backend=80, frontend=port),)
+        )
         with pytest.raises(NetworkError, match=f"cannot listen on 127.0.0.1:{port}"):
             await services.start(tunnel)
 

@@ -52,7 +52,9 @@ def test_shell_of_a_container_is_used_from_the_session_s_terminal(tmp_path):
         os.environ["RONDEL_ENGINE_HOME"] = str(tmp_path / "store")
         os.execv(sys.executable, command())
     fcntl.ioctl(door, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
-    seen = converse(door, child, prompt=b"# ", reply=b"echo in $((6*7)) $(hostname); sleep 1; stty size; exit\n")
+    seen = converse(
+        door, child, prompt=b"# ", reply=b"echo in $((6*7)) $(hostname); sleep 1; stty size; exit\n"
+    )
     os.close(door)
     assert "in 42 dagger" in seen
     assert "33 99" in seen

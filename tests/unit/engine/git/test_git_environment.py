@@ -28,7 +28,13 @@ def test_files_are_opened_only_for_local_repositories():
 
 
 def test_nothing_of_the_user_s_git_takes_part():
-    own = {"GIT_DIR": "/x", "GIT_CONFIG_GLOBAL": "/home/x", "GIT_SSH": "evil", "PATH": "/bin", "https_proxy": "p"}
+    own = {
+        "GIT_DIR": "/x",
+        "GIT_CONFIG_GLOBAL": "/home/x",
+        "GIT_SSH": "evil",
+        "PATH": "/bin",
+        "https_proxy": "p",
+    }
     env = environment(Access(url="https://h/r"), own)
     assert "GIT_DIR" not in env
     assert "GIT_SSH" not in env
@@ -52,7 +58,9 @@ def test_urls_are_taken_as_git_takes_them(given, url):
     assert clean_url(given) == url
 
 
-@pytest.mark.parametrize("url", ["file:///etc", "ext::sh -c id", "/tmp/r", "../r", "--upload-pack=x", "", "ftp://h/r"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc", "ext::sh -c id", "/tmp/r", "../r", "--upload-pack=x", "", "ftp://h/r"]
+)
 def test_other_protocols_and_options_are_refused(url):
     with pytest.raises(GitError):
         clean_url(url)

@@ -82,6 +82,8 @@ def test_latest_version_follows_semantic_versioning(tags, latest):
     assert Advertised.parse(listed).latest_version() == latest
 
 
-@pytest.mark.parametrize(("text", "whole"), [(A, True), ("a" * 64, True), ("a" * 39, False), ("A" * 40, False), ("g" * 40, False)])
+@pytest.mark.parametrize(
+    ("text", "whole"), [(A, True), ("a" * 64, True), ("a" * 39, False), ("A" * 40, False), ("g" * 40, False)]
+)
 def test_only_whole_lower_case_hashes_are_commits(text, whole):
     assert is_commit(text) is whole

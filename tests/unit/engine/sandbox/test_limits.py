@@ -6,7 +6,9 @@ from rondel.engine.sandbox.cgroups import limits_of, settings
 
 def test_variables_say_limits():
     assert limits_of({"PATH": "/bin", "RONDEL_ENGINE_MEMORY": ""}) is None
-    found = limits_of({"RONDEL_ENGINE_MEMORY": "1.5G", "RONDEL_ENGINE_CPUS": "0.5", "RONDEL_ENGINE_PIDS": "100"})
+    found = limits_of(
+        {"RONDEL_ENGINE_MEMORY": "1.5G", "RONDEL_ENGINE_CPUS": "0.5", "RONDEL_ENGINE_PIDS": "100"}
+    )
     assert found == Limits(memory_bytes=3 << 29, cpus=0.5, pids=100)
     assert limits_of({"RONDEL_ENGINE_MEMORY": "512 MiB".replace(" ", "")}) == Limits(memory_bytes=512 << 20)
 

@@ -26,7 +26,9 @@ def test_hostnames_are_short_letters_and_digits_and_tell_keys_apart():
     ],
 )
 def test_what_a_service_runs(args, use_entrypoint, args_are_set, command):
-    made = service_command(["entry"], ["default"], args, use_entrypoint=use_entrypoint, args_are_set=args_are_set)
+    made = service_command(
+        ["entry"], ["default"], args, use_entrypoint=use_entrypoint, args_are_set=args_are_set
+    )
     assert made == command
 
 

@@ -45,7 +45,7 @@ def plan(found: Found) -> dict[str, str]:
 
 def _text(source: str, name: str) -> str:
     text = files("rondel.scaffold").joinpath("files", *source.split("/")).read_text(encoding="utf-8")
-    return text.replace("{name}", name)
+    return text.replace("@NAME@", name)
 
 
 def apply(root: Path, found: Found, wanted: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ train = pipeline.dvc("train", needs=[prepare])
 async def evaluate(ctx: StageContext) -> None:
     """Measure the model; only one that is good enough goes on."""
     await ctx.dvc("evaluate")
-    await ctx.gate("accuracy >= 0.9", metrics="metrics.json", model="{name}")
+    await ctx.gate("accuracy >= 0.8", metrics="metrics.json", model="@NAME@")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rondel.errors import TrackingUnavailable
-from rondel.tracking.locks import FileLock
+from rondel.tracking.locks import FileLock, ProcessId
 from rondel.tracking.state import Folder, ServerState, read
 
 if TYPE_CHECKING:
@@ -206,12 +206,13 @@ def stop_folder(folder: Folder, *, only_unused: bool) -> bool:
         if not _supervised(folder):
             return False
         deadline = time.monotonic() + STOP_SECONDS
-        asked = False
-        while _supervised(folder):
+        asked: ProcessId | None = None
+        # The lock is let go shortly before the process is gone.
+        while _supervised(folder) or (asked is not None and asked.alive()):
             state = read(folder)
-            if not asked and state is not None and state.supervisor.alive():
+            if asked is None and state is not None and state.supervisor.alive():
                 os.kill(state.supervisor.pid, signal.SIGTERM)
-                asked = True
+                asked = state.supervisor
             if time.monotonic() > deadline:
                 raise TrackingUnavailable(
                     "the local MLflow server does not end",
@@ -219,7 +220,7 @@ def stop_folder(folder: Folder, *, only_unused: bool) -> bool:
                     hint=f"see {folder.state} for its process number",
                 )
             time.sleep(0.02)
-        _reap()
+            _reap()
         return True
     finally:
         start.close()

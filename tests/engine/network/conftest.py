@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
+from rondel.engine import namespace
 from rondel.engine.sandbox.network import Relay, join_command
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _root():
+    """The relay belongs to an engine, which has become root of some namespace."""
+    namespace.become_root()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from rondel.engine import namespace
 from rondel.engine.evaluate import Session
 from rondel.engine.evaluate.services import Services
 from rondel.engine.sandbox import JoinNetwork, Outcome
@@ -65,6 +66,12 @@ class PlainSandbox:
         process = PlainProcess(self.store, spec)
         self.started.append(process)
         return process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _root():
+    """The relay belongs to an engine, which has become root of some namespace."""
+    namespace.become_root()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError

@@ -9,8 +9,10 @@ and exits with :attr:`RondelError.exit_code`. The codes are listed in
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class RondelError(Exception):

@@ -84,10 +84,8 @@ def _prune(keep: str | None) -> int:
     _enter()
     store = Store.open(root)
     try:
-        if keep is None:
-            budget = budget_of(store.root, store.index.held(), os.environ)
-        else:
-            budget = size(keep)
+        asked = None if keep is None else size(keep)
+        budget = budget_of(store.root, store.index.held(), os.environ) if asked is None else asked
         freed = anyio.run(store.collect, budget)
     finally:
         store.close()

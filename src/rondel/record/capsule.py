@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
-RunState = Literal["running", "succeeded", "failed", "interrupted"]
+RunState = Literal["running", "succeeded", "failed", "waiting", "interrupted"]
 StageState = Literal["pending", "running", "ran", "restored", "cached", "failed", "skipped", "cancelled"]
 Outcome = StageState
 

@@ -27,6 +27,10 @@ MARKS = {
 }
 
 
+RUN_COLOURS = {"succeeded": "32", "waiting": "33"}
+"""Of a run's state; all others are bad news."""
+
+
 class PlainConsole:
     """An observer that prints a line when a stage begins, takes a step, and ends: for pipes and CI."""
 
@@ -81,7 +85,7 @@ class PlainConsole:
             self.write("")
         for line in summary(capsule, colour=self.colour):
             self.write(line)
-        word = paint(capsule.state, "31;1" if capsule.state != "succeeded" else "32", colour=self.colour)
+        word = paint(capsule.state, RUN_COLOURS.get(capsule.state, "31;1"), colour=self.colour)
         self.write(f"run {capsule.id} {word} in {duration(capsule.seconds)} · {shown_path}")
         if capsule.mlflow and capsule.mlflow.url:
             self.write(f"MLflow: {capsule.mlflow.url}")

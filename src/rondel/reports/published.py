@@ -26,7 +26,12 @@ FOLDER = ".rondel/reports"
 NAMES = ("junit.xml", "metrics.txt", "report.md", "outputs.env", "verdict.txt")
 
 _MARKS = {"ran": "✅", "restored": "♻️", "cached": "♻️", "failed": "❌", "skipped": "➖", "cancelled": "⏹️"}
-_WORDS = {"succeeded": "succeeded", "failed": "failed", "interrupted": "was interrupted"}
+_WORDS = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "waiting": "waits for approval",
+    "interrupted": "was interrupted",
+}
 
 
 def publish(capsule: Capsule, root: Path) -> Path:

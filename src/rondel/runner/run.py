@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.errors import Interrupted, RondelError
+from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rondel.cache import StageMemory
     from rondel.pipeline import Plan
     from rondel.record import Observer
+    from rondel.record.capsule import RunState
     from rondel.runner.keys import Decision
     from rondel.runner.project import Project
     from rondel.runner.resume import Resumption
@@ -146,8 +147,16 @@ def _trim(settings: Settings) -> None:
             RunFolder.of(settings.root, run).remove()
 
 
+def _state(error: RondelError | None) -> RunState:
+    if error is None:
+        return "succeeded"
+    if isinstance(error, Interrupted):
+        return "interrupted"
+    return "waiting" if isinstance(error, WaitingForApproval) else "failed"
+
+
 def _result(journal: Journal, error: RondelError | None) -> Result:
-    state = "succeeded" if error is None else "interrupted" if isinstance(error, Interrupted) else "failed"
+    state = _state(error)
     images = [record.image for record in journal.capsule.stages if record.image]
     journal.close(
         state=state,

@@ -57,7 +57,7 @@ def test_values_that_make_no_sense_are_refused(document, section, key, value, me
 
 def test_an_override_is_checked_like_the_file(settings):
     assert settings.with_train(max_iter=7).train.max_iter == 7
-    with pytest.raises(ParameterInvalid, match="command line: train.max_iter: -1"):
+    with pytest.raises(ParameterInvalid, match=r"command line: train\.max_iter: -1"):
         settings.with_train(max_iter=-1)
 
 

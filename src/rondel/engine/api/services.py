@@ -65,8 +65,8 @@ async def as_service(
     use_entrypoint: bool,
     insecure_root_capabilities: bool,
     expand: bool,
-    experimental_privileged_nesting: bool,  # noqa: ARG001 - a container reaches no session here
-    no_init: bool,  # noqa: ARG001 - the init of the sandbox's own PID namespace is always there
+    experimental_privileged_nesting: bool,
+    no_init: bool,
 ) -> ContainerService:
     """A container's command as a service."""
     config = self.config

@@ -147,6 +147,8 @@ def registration_key(source: ModelSource, lineage: Lineage) -> str:
 def _no_model(client: TrackingClient) -> DataError:
     return DataError(
         "there is no model to register",
-        why=f"none of the stages that ran before logged one to {client.endpoint.uri}.",
-        hint="log it in the training stage, for example with mlflow.sklearn.log_model(model, name='model')",
+        why=f"none of the stages before it logged one to {client.endpoint.uri}; "
+        "a stage that was restored from DVC's cache did not run, and logged nothing.",
+        hint="was it trained with another server? run it here: --no-cache. Does training log none? "
+        "mlflow.sklearn.log_model(model, name='model')",
     )

@@ -103,7 +103,10 @@ def environment(**extra: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in keep or (not name.startswith(gone) and name != "CI")
     }
-    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "GIT_AUTHOR_NAME": "CI", **extra}
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    # Node gives a shell a socket for its input; bash then takes itself for one that rshd started and reads
+    # ~/.bashrc, which may put another Python first. It does so in the outermost shell only.
+    return {**kept, "PATH": path, "SHLVL": "2", "GIT_AUTHOR_NAME": "CI", **extra}
 
 
 def capsules(folder: Path) -> list[Capsule]:
@@ -126,6 +129,16 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def _with_headers() -> dict[str, str]:
+    """This environment; modules that npm compiles find the headers beside Node instead of downloading them."""
+    node = shutil.which("node")
+    if node is None:
+        return dict(os.environ)
+    prefix = Path(node).resolve().parents[1]
+    found = (prefix / "include" / "node" / "node.h").exists()
+    return dict(os.environ) | ({"npm_config_nodedir": str(prefix)} if found else {})
+
+
 def installed(name: str, needs: tuple[str, ...], pins: tuple[str, ...], command: list[str]) -> Path:
     """The folder of a set of tools, installed once for each content of the files that pin them."""
     absent = [tool for tool in needs if not shutil.which(tool)]
@@ -139,7 +152,9 @@ def installed(name: str, needs: tuple[str, ...], pins: tuple[str, ...], command:
         folder.mkdir(parents=True)
         for pin in pins:
             shutil.copy(TOOLS / pin, folder)
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run(
+            command, cwd=folder, env=_with_headers(), capture_output=True, text=True, check=False, timeout=900
+        )
         if done.returncode:
             missing(f"{name} could not be installed: {(done.stdout + done.stderr)[-500:]}")
         (folder / "complete").touch()

@@ -302,7 +302,7 @@ def test_two_runs_in_one_tree_do_not_break_it(project):
 
 
 def test_data_that_nobody_pushed_is_named(project):
-    (project / "data/raw.txt").write_text("new data")
+    (project / "data/raw.txt").write_text(f"new data {time.time_ns()}")
     run(str(DVC), "add", "-q", "data/raw.txt", cwd=project)
     _, said = drive(project, ["prepare"], code=23)
     assert "dvc push" in said

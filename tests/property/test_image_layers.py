@@ -135,3 +135,13 @@ def test_gzip_does_not_depend_on_how_it_was_cut(data: bytes, cuts: list[int]) ->
         outputs.append(sink.getvalue())
     assert outputs[0] == outputs[1]
     assert decompressed(io.BytesIO(outputs[0])).read() == data
+
+
+def test_a_link_in_the_way_of_a_directory_keeps_its_time_inside() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "outside" / "b").mkdir(parents=True)
+        os.utime(root / "outside" / "b", ns=(1, 1))
+        entries = [("a/b", "directory", b"", ""), ("a", "symlink", b"", str(root / "outside"))]
+        unpacked(archive(entries), root / "in")
+        assert (root / "outside" / "b").stat().st_mtime_ns == 1

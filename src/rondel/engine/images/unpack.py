@@ -168,8 +168,20 @@ class _Layer:
     def finish(self) -> None:
         """Times of directories come last: every entry made in one changes its time."""
         for path, time in self._times.items():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if self._is_own_directory(path):
                 os.utime(self.real(path), ns=(time, time), follow_symlinks=False)
+
+    def _is_own_directory(self, path: str) -> bool:
+        """Whether it still is a directory of this layer: a later entry may have put a link in its way."""
+        parts = [part for part in path.split("/") if part]
+        for number in range(len(parts) + 1):
+            try:
+                mode = os.lstat(self.real("/" + "/".join(parts[:number]))).st_mode
+            except OSError:
+                return False
+            if not stat.S_ISDIR(mode):
+                return False
+        return True
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:

@@ -371,3 +371,11 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_an_output_that_was_not_made_fails_the_stage_that_should_have(project):
+    (project / "src/prepare.py").write_text(f"# {time.time_ns()}\n")
+    before = (project / "dvc.lock").read_text()
+    _, said = drive(project, ["prepare"], code=10)
+    assert "data/prepared" in said
+    assert (project / "dvc.lock").read_text() == before

@@ -187,8 +187,14 @@ def failure(
             why="\n".join(["nothing was brought back; the results wait in the DVC cache", *said]),
             hint="check the remote and its credentials and run again; --no-push leaves the remote alone",
         )
+    failing = (result.get("ran") or [command.stage])[-1]
+    if unmade := result.get("unmade"):
+        return StageFailed(
+            f"the command of dvc stage {failing!r} did not make {', '.join(unmade)}",
+            why="\n".join([f"command: {command.shown}", *said]),
+            hint="its dvc.yaml declares that as an output",
+        )
     if code is not None:
-        failing = (result.get("ran") or [command.stage])[-1]
         return StageFailed(
             f"the command of dvc stage {failing!r} ended with exit code {code}",
             why="\n".join([f"command: {command.shown}", *said]),

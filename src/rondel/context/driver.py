@@ -32,6 +32,7 @@ class Driver:
             "command_code": None,
             "ran": [],
             "restored": [],
+            "unmade": [],
             "seconds": {},
         }
 
@@ -152,10 +153,12 @@ class Driver:
                     threading.Thread(target=_preload, args=(self.plan["preload"],), daemon=True).start()
                 began = time.monotonic()
                 try:
-                    return run(stage, *args, **kwargs)
+                    value = run(stage, *args, **kwargs)
                 finally:
                     seconds = self.result["seconds"]
                     seconds["command"] = seconds.get("command", 0.0) + time.monotonic() - began
+                self._refuse_unmade(stage)
+                return value
 
             dvc.stage.run.cmd_run = cmd_run
 
@@ -177,6 +180,18 @@ class Driver:
                 return value
 
             dvc.stage.cache.StageCache.restore = restored
+
+    def _refuse_unmade(self, stage: Any) -> None:
+        """Fail a stage whose command left out an output.
+
+        `--allow-missing` would take the hash of the last run for it, and pass old data on as new.
+        """
+        from dvc.exceptions import DvcException
+
+        unmade = [str(out) for out in stage.outs if out.protocol == "local" and not out.exists]
+        if unmade:
+            self.result["unmade"] = unmade
+            raise DvcException(f"the command did not make {', '.join(unmade)}")
 
 
 def _fetch_missing(stage: Any) -> None:

@@ -130,7 +130,7 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
         error.why = recorder.redact(error.why) if error.why else None
         error.place = error.place or f"stage {stage.name!r}"
         return error
-    if type(error).__name__ == "TransportError" and type(error).__module__.startswith("dagger"):
+    if _engine_is_gone(error):
         gone = EngineUnavailable(
             f"stage {stage.name!r}: the engine went away while it ran",
             why=f"{recorder.redact(str(error).strip())}\nlog: {folder.log(stage.name)}",
@@ -155,6 +155,20 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     translated = StageFailed(recorder.redact(what), why=why, hint=getattr(error, "hint", None))
     translated.__cause__ = error
     return translated
+
+
+def _engine_is_gone(error: Exception) -> bool:
+    """Whether it is the engine that failed, and not the stage.
+
+    A request that was under way breaks off; one that comes later (the client repeats
+    the former, too) is answered by the launcher in the engine's place.
+    """
+    if not type(error).__module__.startswith("dagger"):
+        return False
+    if type(error).__name__ == "TransportError":
+        return True
+    first = getattr(error, "error", None)
+    return (getattr(first, "extensions", None) or {}).get("_type") == "ENGINE_UNAVAILABLE"
 
 
 def _exec_error(error: Any, stage: Stage, recorder: StageRecorder) -> tuple[str, list[str]]:

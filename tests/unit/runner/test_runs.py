@@ -485,3 +485,23 @@ def test_a_record_of_a_stage_that_never_started_is_not_marked_as_running(project
     result = run_with_fakes(straight(), "train", project=project, services=services)
     record: StageRecord = result.capsule.stage("train")
     assert (record.state, record.started, record.log) == ("skipped", None, None)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered by the launcher", "broken off"])
+def test_an_engine_that_went_away_is_no_failure_of_the_stage(project: FakeProject, answered: bool) -> None:
+    import gql
+    from dagger import QueryError, TransportError
+    from dagger._exceptions import QueryErrorValue
+
+    told = QueryErrorValue("the embedded engine went away", extensions={"_type": "ENGINE_UNAVAILABLE"})
+    gone = QueryError([told], gql.gql("{version}")) if answered else TransportError("connection reset")
+    pipeline = Pipeline("gone")
+
+    @pipeline.stage(retries=1)
+    async def work(ctx: RecordingContext) -> None:
+        raise gone
+
+    result = run_with_fakes(pipeline, "work", project=project, services=FakeServices())
+    assert isinstance(result.error, EngineUnavailable)
+    assert result.exit_code == 21
+    assert "the engine went away while it ran" in result.error.what

@@ -27,6 +27,8 @@ PATIENCE = 5.0
 
 MAX_REQUEST = 64 * 1024 * 1024
 LONGEST_REASON = 64 * 1024
+ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
+"""The error's ``extensions._type``, by which a client tells it from an error of its query."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -117,7 +119,8 @@ def _answer(head: bytes, token: str, message: str) -> bytes:
     expected = b"Basic " + base64.b64encode(f"{token}:".encode())
     if not hmac.compare_digest(_header(head, b"authorization"), expected):
         return b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    body = json.dumps({"errors": [{"message": message}], "data": None}).encode()
+    error = {"message": message, "extensions": {"_type": ENGINE_UNAVAILABLE}}
+    body = json.dumps({"errors": [error], "data": None}).encode()
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(body), body)

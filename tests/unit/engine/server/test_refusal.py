@@ -50,7 +50,8 @@ def test_every_query_is_answered_with_the_reason(port: int) -> None:
     for size in (2, 300_000):
         status, body = ask(port, basic(TOKEN), b"x" * size)
         assert status == "HTTP/1.1 200 OK"
-        assert json.loads(body) == {"errors": [{"message": "the reason\n  → do this"}], "data": None}
+        error = {"message": "the reason\n  → do this", "extensions": {"_type": "ENGINE_UNAVAILABLE"}}
+        assert json.loads(body) == {"errors": [error], "data": None}
 
 
 def test_strangers_are_told_nothing(port: int) -> None:

@@ -220,7 +220,7 @@ def make_app(folder: Path, token: str) -> Any:
             kind = ObjectFolder if Path(file_path).is_dir() else ObjectFile
             return kind(path, environ, file_path)
 
-    return WsgiDAVApp(
+    served = WsgiDAVApp(
         {
             "provider_mapping": {"/": ObjectProvider(str(folder), readonly=False)},
             "http_authenticator": {
@@ -237,6 +237,15 @@ def make_app(folder: Path, token: str) -> Any:
             "logging": {"enable": False},
         }
     )
+
+    def below(environ: dict[str, Any], start_response: Any) -> Any:
+        # WsgiDAV refuses such a path, too, but announces a text that it does not send; clients wait for it.
+        if ".." in environ.get("PATH_INFO", "").split("/"):
+            start_response("400 Bad Request", [("Content-Length", "0")])
+            return [b""]
+        return served(environ, start_response)
+
+    return below
 
 
 def main(source: IO[bytes] | None = None) -> None:

@@ -69,10 +69,7 @@ def request(found, method, path, body=None, *, token=None, headers=None):
     try:
         connection.request(method, path, body, {"Authorization": f"Basic {login}", **(headers or {})})
         answer = connection.getresponse()
-        try:
-            return answer.status, answer.read()
-        except http.client.IncompleteRead as error:  # a refusal whose text was not sent
-            return answer.status, error.partial
+        return answer.status, answer.read()
     finally:
         connection.close()
 
@@ -113,9 +110,11 @@ def test_nothing_outside_of_the_folder_is_served(served):
     folder, found = served
     (folder.parent / "outside.txt").write_text("secret")
     for path in ("/../outside.txt", "/%2e%2e/outside.txt", "/made/../../outside.txt"):
+        began = time.monotonic()
         status, body = request(found, "GET", path)
-        assert status >= 400
+        assert status == 400
         assert b"secret" not in body
+        assert time.monotonic() - began < 5, "the client waited for a text that never came"
 
 
 def test_the_token_stands_in_no_command_line(tmp_path):

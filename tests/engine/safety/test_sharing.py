@@ -60,6 +60,47 @@ def test_locked_volume_is_held_by_one_session_at_a_time(session):
         ), found
 
 
+def volume(running, name):
+    answer = running.query('{cacheVolume(key:"%s",sharing:LOCKED){id}}' % name)
+    return answer["data"]["cacheVolume"]["id"]
+
+
+def two_volumes(one, other, command):
+    return (
+        '{container{from(address:"host"){withMountedCache(path:"/x",cache:"%s"){'
+        'withMountedCache(path:"/y",cache:"%s"){withExec(args:["sh","-c","%s"]){stdout}}}}}}'
+        % (one, other, command)
+    )
+
+
+def test_a_locked_volume_may_be_mounted_twice(session):
+    running, word = session(), uuid.uuid4().hex
+    twice = volume(running, word)
+    found = running.query(two_volumes(twice, twice, f"echo {word} > /x/word; cat /y/word"))
+    assert f"{word}\\n" in json.dumps(found)
+
+
+def test_locked_volumes_that_are_mounted_in_either_order_do_not_wait_for_each_other(session):
+    running, word = session(), uuid.uuid4().hex
+    one, other = volume(running, f"{word}1"), volume(running, f"{word}2")
+    texts = [
+        two_volumes(*((one, other) if number % 2 else (other, one)), f"sleep 0.05; echo {number}")
+        for number in range(12)
+    ]
+    answers = [None] * len(texts)
+
+    def ask(number):
+        answers[number] = running.query(texts[number])
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for number, found in enumerate(answers):
+        assert f'"{number}\\n"' in json.dumps(found), found
+
+
 def hang_up(running, query):
     """Send a query and go away as soon as it is under way; the socket, still open."""
     body = json.dumps({"query": query}).encode()

@@ -165,7 +165,12 @@ async def exec_spec(
     root = await session.snapshot(container.fs)
     secrets = session.part(Secrets)
     env, hidden = await _environment(secrets, command)
-    mounts = [await _mount(session, root, m, hidden, stack) for m in container.mounts]
+    # Volumes come last: until they are held a command that uses the same ones may still have to run.
+    given = [
+        m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden) for m in container.mounts
+    ]
+    await _hold_volumes(session, container, stack)
+    mounts = [await _volume(session, root, m) if isinstance(m, CacheMount) else m for m in given]
     return sandbox.ExecSpec(
         root=root,
         args=command.args,
@@ -205,9 +210,8 @@ async def _mount(
     root: Snapshot,
     mount: Mount,
     hidden: list[bytes],
-    stack: AsyncExitStack,
 ) -> sandbox.Mount | None:
-    """One mount as the sandbox takes it; the values of secrets are added to what gets hidden."""
+    """One mount, but no volume, as the sandbox takes it; values of secrets are added to ``hidden``."""
     match mount:
         case DirectoryMount():
             snapshot = await session.snapshot(mount.source)
@@ -217,8 +221,6 @@ async def _mount(
         case FileMount():
             snapshot = await session.snapshot(mount.source)
             return sandbox.FileMount(path=mount.path, snapshot=snapshot, subpath=mount.file)
-        case CacheMount():
-            return await _volume(session, root, mount, stack)
         case TempMount():
             return sandbox.TmpfsMount(path=mount.path, size=mount.size or 0)
         case SecretMount():
@@ -231,18 +233,30 @@ async def _mount(
     return None
 
 
-async def _volume(
-    session: Session, root: Snapshot, mount: CacheMount, stack: AsyncExitStack
-) -> sandbox.VolumeMount:
+async def _volume(session: Session, root: Snapshot, mount: CacheMount) -> sandbox.VolumeMount:
     volume = mount.volume
     source = await session.snapshot(mount.initial) if mount.initial else None
     owner = _owner(session, root, volume.owner) if volume.owner else None
     folder = await session.store.volumes.prepare(
         volume.identity, source=source, subpath=mount.initial_path, owner=owner
     )
-    exclusive = volume.sharing in {"LOCKED", "PRIVATE"}
-    await stack.enter_async_context(session.store.volumes.use(volume.identity, exclusive=exclusive))
     return sandbox.VolumeMount(path=mount.path, source=folder)
+
+
+async def _hold_volumes(session: Session, container: Container, stack: AsyncExitStack) -> None:
+    """Hold the volumes that a command mounts.
+
+    Each once, although it may be mounted at several paths, and all in one order: two commands
+    that mount the same volumes the other way round would wait for each other for ever.
+    """
+    mounts = [mount for mount in container.mounts if isinstance(mount, CacheMount)]
+    for mount in mounts:
+        if mount.initial:
+            await session.snapshot(mount.initial)
+    volumes = {mount.volume.identity: mount.volume for mount in mounts}
+    for identity in sorted(volumes):
+        exclusive = volumes[identity].sharing in {"LOCKED", "PRIVATE"}
+        await stack.enter_async_context(session.store.volumes.use(identity, exclusive=exclusive))
 
 
 def _owner(session: Session, root: Snapshot, owner: str) -> tuple[int, int]:

@@ -126,3 +126,9 @@ def test_a_damaged_blob_is_never_handed_out(start: Start, tmp_path: Path) -> Non
         second.session.close()
         second = start(store=tmp_path)
     assert second(command) == whole
+
+
+def test_a_name_that_no_file_system_takes_is_no_defect_of_the_engine(start: Start, tmp_path: Path) -> None:
+    query = start(store=tmp_path)
+    error = query.error('{directory{withNewFile(path:"%s",contents:"x"){entries}}}' % ("n" * 300))
+    assert error["message"] == "file name too long"

@@ -61,6 +61,17 @@ async def test_a_nul_byte_cannot_smuggle_options(run, store, where):
     assert os.listdir(store.scratch) == scratch
 
 
+@pytest.mark.parametrize("where", ["one argument", "all arguments", "a variable"])
+async def test_what_is_too_long_for_the_kernel_is_refused_with_what_to_do(run, store, where):
+    scratch = os.listdir(store.scratch)
+    args = {"one argument": ["x" * 200_000], "all arguments": ["y" * 100_000] * 40}.get(where, [])
+    env = {"X": "z" * 200_000} if where == "a variable" else {}
+    with pytest.raises(ExecRefused, match="fork/exec true: argument list too long") as caught:
+        await run("true", *args, env=env)
+    assert "in a file" in (caught.value.hint or "")
+    assert os.listdir(store.scratch) == scratch
+
+
 async def test_what_is_not_started_leaves_nothing(run, store):
     mounts = (SecretMount(path="/s", value=b"hush"),)
     await run("true", mounts=mounts)

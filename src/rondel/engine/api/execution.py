@@ -6,6 +6,7 @@ depth. The first failing field ends the request: ``data`` is null then, as the c
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from rondel.engine.api.calls import Calls
 
 Json = dict[str, Any]
+
+_CALLERS = frozenset((errno.ENAMETOOLONG, errno.EFBIG, errno.EMLINK, errno.ELOOP))
+"""What a file system refuses for what the caller asks of it; the path is the store's, and no answer."""
 
 
 class Refused(Exception):
@@ -93,7 +97,9 @@ def _choose(document: Document, name: str | None) -> Operation:
 
 
 def _known(error: BaseException) -> EngineError | None:
-    """The engine's own error in a group that a task group raised, if there is one."""
+    """The engine's own error, alone or in a group that a task group raised; None for a defect."""
+    if isinstance(error, OSError) and error.errno in _CALLERS:
+        return EngineError((error.strerror or str(error)).lower())
     if not isinstance(error, BaseExceptionGroup):
         return error if isinstance(error, EngineError) else None
     return next((found for inner in error.exceptions if (found := _known(inner)) is not None), None)

@@ -107,7 +107,7 @@ async def run_exec(session: Session, node: Node) -> Result:
             listener = session.live.listener(spec.env.get(TAG, ""), node.key)
             outcome = await session.sandbox.run(spec, listener=listener)
         except sandbox.ExecRefused as refused:
-            raise ExecError(refused.what, cmd=command.args, exit_code=refused.exit_code_seen) from None
+            raise ExecError(str(refused), cmd=command.args, exit_code=refused.exit_code_seen) from None
     _check(session, command, outcome)
     return session.result(
         outcome.snapshot,

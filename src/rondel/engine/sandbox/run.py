@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -26,7 +27,7 @@ from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
 from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
 from rondel.engine.sandbox.process import Container, Stream, memory_file, seal_descriptors, spawn
 from rondel.engine.sandbox.settle import settle
-from rondel.engine.sandbox.spec import ExecSpec, JoinNetwork, Outcome, SandboxError
+from rondel.engine.sandbox.spec import ExecRefused, ExecSpec, JoinNetwork, Outcome, SandboxError
 from rondel.engine.sandbox.switch import Tools, prepare_tools
 from rondel.engine.store import Output, Store
 
@@ -116,6 +117,8 @@ class Sandbox:
         except BaseException as error:
             discard(prepared.folder, prepared.secrets)
             if isinstance(error, OSError):
+                if error.errno == errno.E2BIG:
+                    raise _too_long(spec.args[0]) from None
                 raise SandboxError("a container could not be started", why=str(error)) from error
             raise
 
@@ -196,6 +199,7 @@ class Process:
     ) -> None:
         """Start it; raises OSError. Only :class:`Sandbox` makes one."""
         self._sandbox = sandbox
+        self._spec = spec
         self._prepared = prepared
         self._listener = listener
         self._spools = {name: Spool(sandbox.store.blobs) for name in ("stdout", "stderr", "combined")}
@@ -297,6 +301,8 @@ class Process:
         container = self._container
         if container.exit_code is None:
             text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
+            if text.endswith(os.strerror(errno.E2BIG)):
+                raise _too_long(self._spec.args[0])
             why = (
                 f"bwrap ended with {container.code}: {text}" if text else f"bwrap ended with {container.code}"
             )
@@ -340,6 +346,15 @@ class Process:
     def output(self) -> Output:
         """What was written so far, both streams, scrubbed; the last MiB of it when it is long."""
         return Output.of(self._spools["combined"].so_far())
+
+
+def _too_long(command: str) -> ExecRefused:
+    """What the kernel says of too much to pass on: 128 KiB for one word or variable, some MiB for all."""
+    return ExecRefused(
+        f"fork/exec {command}: argument list too long",
+        why="an argument or a variable is larger than 128 KiB, or all together than the kernel takes",
+        hint="pass it in a file: withNewFile, or the command's stdin",
+    )
 
 
 def _in_go_words(outputs: dict[str, Output], exit_code: int) -> dict[str, Output]:

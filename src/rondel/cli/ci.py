@@ -61,22 +61,25 @@ def _regions(
     from rondel.data import load_project
     from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
+    from rondel.runner.check import check_uses
+    from rondel.runner.disk import DiskProject
     from rondel.settings import load_settings
     from rondel.settings.ci import load_ci_options
     from rondel.wrappers import jobs_of
-    from rondel.wrappers.changes import changes_of, kept_of, results_of
+    from rondel.wrappers.changes import changes_of, code_patterns, kept_of, recipe_patterns, results_of
 
     settings = load_settings(root, {}, {})
     options = load_ci_options(root)
     options = replace(options, secrets=tuple(dict.fromkeys((*settings.secrets, *options.secrets))))
     stages = load_pipeline(root / file).stages()
-    project = load_project(root) if (root / "dvc.yaml").exists() else None
-    changes = changes_of(stages, project, file=file, containerfile=settings.containerfile)
-    remote = find_remote(root, {}, settings.remote).folder if project is not None else None
+    check_uses(stages, DiskProject(settings, {}))
+    project = load_project(root)
+    recipe = recipe_patterns(root, settings.containerfile, settings.target)
+    changes = changes_of(stages, project, shared=(*code_patterns(root, file), *recipe))
+    remote = find_remote(root, {}, settings.remote).folder if project.stages else None
     chosen: Layout = layout or options.layout  # type: ignore[assignment]
-    jobs = jobs_of(
-        stages, changes, file=file, layout=chosen, results=results_of(project), kept=kept_of(remote, root)
-    )
+    results, kept = results_of(stages, project), kept_of(remote, root)
+    jobs = jobs_of(stages, changes, file=file, layout=chosen, results=results, kept=kept)
     if chosen == "stages" and remote is not None and len(jobs) > 1:
         print(
             f"note: the DVC remote is the folder {remote}; jobs on other runners can't get data from it",

@@ -1,46 +1,75 @@
-"""The paths in git whose change makes a stage's job worth running."""
+"""The paths in git whose change makes a stage's job worth running, and those that a run may change."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.cache.recipe import copied_sources, needed_text
+from rondel.data.model import overlap
+from rondel.data.project import find_stage
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from rondel.data import DvcProject, DvcStage
     from rondel.pipeline import Stage
 
-ALWAYS = ("dvc.lock", "pyproject.toml", "uv.lock")
+ALWAYS = ("pyproject.toml", "uv.lock")
 """What every stage depends on beside its own files, whatever the project."""
 
 
 def changes_of(
-    stages: Sequence[Stage], project: DvcProject | None, *, file: str, containerfile: str
+    stages: Sequence[Stage], project: DvcProject, *, shared: Iterable[str]
 ) -> dict[str, tuple[str, ...]]:
     """By stage: its code, parameter files and data pointers, as git's patterns.
 
-    A stage that runs anything but DVC stages can read any file of the
-    workspace, so it has none: every change starts it.
+    ``shared`` are those that all of them have: the pipeline's code and the
+    image's recipe. A stage that runs anything but DVC stages can read any file
+    of the workspace, so it has none: every change starts it.
     """
-    shared = (*ALWAYS, containerfile, file)
+    always = (*ALWAYS, *shared)
     found: dict[str, tuple[str, ...]] = {}
     for stage in stages:
         names = [use.name for use in stage.uses if use.kind == "dvc"]
         whole = all(use.kind in {"dvc", "gate"} and use.literal for use in stage.uses)
-        if project is None or not names or not whole:
+        if not names or not whole:
             found[stage.name] = ()
         else:
-            found[stage.name] = tuple(sorted({*shared, *_dvc_paths(names, project)}))
+            found[stage.name] = tuple(sorted({*always, *_dvc_paths(names, project)}))
     return found
 
 
-def results_of(project: DvcProject | None) -> tuple[str, ...]:
-    """The files that a run brings back to the working tree: lock files, and outputs that git keeps."""
-    if project is None:
-        return ()
-    locks = {f"{stage.file.rpartition('/')[0]}/dvc.lock".lstrip("/") for stage in project.stages.values()}
-    outs = {out.path for stage in project.stages.values() for out in stage.outs if not out.cached}
+def code_patterns(root: Path, file: str) -> tuple[str, ...]:
+    """The pipeline's file, and with it the modules that lie beside it in a folder of their own."""
+    folder = file.rpartition("/")[0]
+    others = any(path.name != file.rpartition("/")[2] for path in (root / folder).rglob("*.py"))
+    return (file, f"{folder}/**/*.py") if folder and others else (file,)
+
+
+def recipe_patterns(root: Path, containerfile: str, target: str) -> tuple[str, ...]:
+    """The Containerfile, and what building its ``target`` copies from the project."""
+    path = root / containerfile
+    if not path.is_file():
+        return (containerfile,)
+    sources = copied_sources(needed_text(path.read_text(encoding="utf-8"), target))
+    return (containerfile, *(_pattern(root, source) for source in sources if "$" not in source))
+
+
+def results_of(stages: Sequence[Stage], project: DvcProject) -> tuple[str, ...]:
+    """The files that a run brings back to the working tree: lock files, and outputs that git keeps.
+
+    Only DVC stages that the pipeline uses count; another project's ``dvc.yaml``
+    may lie in the tree. Where a stage's source does not say which one it uses,
+    it may be any.
+    """
+    uses = [use for stage in stages for use in stage.uses if use.kind == "dvc"]
+    used = project.stages
+    if all(use.literal for use in uses):
+        names = _with_upstream([use.name for use in uses], project)
+        used = {name: project.stages[name] for name in names}
+    locks = {_lock_of(stage) for stage in used.values()}
+    outs = {out.path for stage in used.values() for out in stage.outs if not out.cached}
     return tuple(sorted(locks | outs))
 
 
@@ -50,20 +79,40 @@ def kept_of(remote: Path | None, root: Path) -> tuple[str, ...]:
     return (".rondel/stages/", *((f"{remote.relative_to(root).as_posix()}/",) if inside and remote else ()))
 
 
+def _with_upstream(names: Iterable[str], project: DvcProject) -> tuple[str, ...]:
+    addresses = [find_stage(project, name).address for name in names]
+    return tuple(dict.fromkeys(each for one in addresses for each in (*project.upstream(one), one)))
+
+
+def _lock_of(stage: DvcStage) -> str:
+    return f"{stage.file.rpartition('/')[0]}/dvc.lock".lstrip("/")
+
+
 def _dvc_paths(names: Sequence[str], project: DvcProject) -> set[str]:
     made = {out.path for stage in project.stages.values() for out in stage.outs}
-    tracked: Mapping[str, str] = {path: each.file for path, each in project.tracked.items()}
     paths: set[str] = set()
-    for name in names:
-        for address in (*project.upstream(name), name):
-            paths |= _own_paths(project.stages[address], made, tracked)
+    for name in _with_upstream(names, project):
+        stage = project.stages[name]
+        paths |= {stage.file, _lock_of(stage), *(source.path for source in stage.params)}
+        for dep in stage.deps:
+            paths |= _dep_paths(dep, stage, made, project)
     return paths
 
 
-def _own_paths(stage: DvcStage, made: set[str], tracked: Mapping[str, str]) -> set[str]:
-    paths = {stage.file, *(source.path for source in stage.params)}
-    for dep in stage.deps:
-        if dep in made or dep in stage.external:
-            continue
-        paths.add(tracked.get(dep, dep if "." in dep.rpartition("/")[2] else f"{dep}/**/*"))
-    return paths
+def _dep_paths(dep: str, stage: DvcStage, made: set[str], project: DvcProject) -> set[str]:
+    """What a change of the dependency looks like in git; nothing for what another stage makes."""
+    if dep in stage.external or any(dep == out or dep.startswith(f"{out}/") for out in made):
+        return set()
+    pointers = {each.file for path, each in project.tracked.items() if overlap(dep, path)}
+    if any(dep == path or dep.startswith(f"{path}/") for path in project.tracked):
+        return pointers
+    return {_pattern(project.root, dep), *pointers}
+
+
+def _pattern(root: Path, path: str) -> str:
+    """A file as it is, a folder as all that is in it; what is not there is judged by its name."""
+    if path == ".":
+        return "**/*"
+    file = (root / path).is_file() or any(mark in path for mark in "*?[")
+    folder = (root / path).is_dir() or "." not in path.rpartition("/")[2]
+    return path if file or not folder else f"{path}/**/*"

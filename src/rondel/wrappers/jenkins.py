@@ -68,7 +68,7 @@ def _function(jobs: Sequence[Job]) -> list[str]:
         f"    currentBuild.description = readFile('{REPORTS}/verdict.txt').trim()",
         "}",
     ]
-    return [f"def {FUNCTION}() {{", *_indented(body, 1), "}"]
+    return [f"void {FUNCTION}() {{", *_indented(body, 1), "}"]
 
 
 def _credential(name: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rondel.errors import ConfigurationError, RondelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SERVED = ("run", "session", "version")
+SERVED = ("run", "api with-session", "session", "version")
 
 NOTICE = "dagger: this is Rondel's stand-in, with the embedded engine (no Dagger engine is in reach)"
 
@@ -33,19 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from rondel.runner.engine import engine_in_reach, find_real_cli
+    from rondel.runner.engine import find_real_cli
 
+    command, rest = _split(words)
     real = find_real_cli(os.environ)
-    if real is not None and engine_in_reach(os.environ):
-        os.execv(real, [str(real), *words])  # noqa: S606 - the same command, without a shell
+    if real is not None:
+        from rondel.runner.reach import find_engine
+
+        reach = find_engine(os.environ)
+        if reach is not None:
+            _hand_over(str(real), words, {**os.environ, **reach.environment})
     print(NOTICE, file=sys.stderr, flush=True)
-    command = next((word for word in words if not word.startswith("-")), "")
-    rest = words[words.index(command) + 1 :] if command else []
-    if command == "run":
+    if command in RUNS:
         from rondel.cli.run import main as run
 
         return run(_command(rest))
-    if command == "session":
+    if command in {"session", "api session"}:
         from rondel.cli.session import main as session
 
         return session(rest)
@@ -61,11 +64,55 @@ def _main(words: list[str]) -> int:
     )
 
 
-VALUED = frozenset({"--progress", "--workdir", "--cleanup-timeout", "--interactive-command"})
+RUNS = frozenset({"run", "api with-session", "api exec"})
+"""One command: up to 0.21 `run`, which 1.0 hides; its name there, and what betas called it."""
+
+VALUED = frozenset(
+    {
+        *("--progress", "--workdir", "--workspace", "-W", "--env", "--org"),
+        *("--cleanup-timeout", "--interactive-command", "--x-release", "--dot-output", "--dot-focus-field"),
+    }
+)
+"""Flags of the real CLI whose value is the next word."""
+
+
+def _hand_over(real: str, words: list[str], environ: dict[str, str]) -> NoReturn:
+    """Become the real CLI. One that does not know the new name of `run` is given the old one."""
+    command, rest = _split(words)
+    if command in RUNS and command != "run" and not _knows_new_name(real, environ):
+        flags = words[: len(words) - len(rest) - len(command.split())]
+        words = [*flags, "run", *rest]
+    os.execve(real, [real, *words], environ)  # noqa: S606 - the same command, without a shell
+
+
+def _knows_new_name(real: str, environ: dict[str, str]) -> bool:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [real, "api", "--help"],
+            capture_output=True,
+            timeout=10,
+            check=False,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    # An older one may take `api` for something else and show its general help.
+    return b"with-session" in done.stdout + done.stderr
+
+
+def _split(words: list[str]) -> tuple[str, list[str]]:
+    """The command that the words name, of one word or two, and what follows it."""
+    rest = _command(words)
+    if rest[:1] == ["api"] and len(rest) > 1:
+        return " ".join(rest[:2]), rest[2:]
+    return (rest[0] if rest and not rest[0].startswith("-") else ""), rest[1:]
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    """The command of ``dagger run [flags] COMMAND``; the real CLI's flags for its display are passed over."""
+    """The words without the flags before them; those of the real CLI's display are passed over."""
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in {"--", "-h", "--help"}:
         flag = rest.pop(0)

@@ -24,10 +24,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--workdir", type=Path, help="what relative host paths refer to")
     parser.add_argument("--label", action="append", help="accepted, not used")
     parser.add_argument("--project", help="accepted, not used")
-    parser.add_argument("--load-workspace-modules", action="store_true", help="accepted, not used")
-    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("-W", "--workspace", help="accepted, not used")
+    for flag in ("--load-workspace-modules", "--skip-workspace-modules"):
+        parser.add_argument(flag, action="store_true", help="accepted, not used")
+    # A client that gives a version asks for that one's schema; here there is one.
+    parser.add_argument(
+        "--version", nargs="?", const="", help="print the version; with one: accepted, not used"
+    )
     arguments = parser.parse_args(list(argv))
-    if arguments.version:
+    if arguments.version == "":
         from rondel.cli.version import main as version
 
         return version(())

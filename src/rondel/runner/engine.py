@@ -14,12 +14,12 @@ from rondel.errors import ConfigurationError, EngineUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rondel.runner.reach import Reach
     from rondel.settings import Settings
 
 SESSION_PORT = "DAGGER_SESSION_PORT"
 SESSION_TOKEN = "DAGGER_SESSION_TOKEN"  # noqa: S105 - the variable's name
 CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
-RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 EMBEDDED_SESSION = "RONDEL_SESSION"
 """Set to 1 by ``rondel run`` beside the session's port, so that records can tell whose session it is."""
 
@@ -44,6 +44,8 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
     if environ.get(SESSION_PORT):
         return _session(settings, environ)
     real = find_real_cli(environ)
+    reach = _reach(environ) if real is not None and settings.engine != "embedded" else None
+    told = reach.environment if reach is not None else {}
     if settings.engine == "dagger":
         if real is None:
             raise EngineUnavailable(
@@ -51,9 +53,9 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
                 why="--engine dagger asks for a real Dagger engine",
                 hint="install one (https://docs.dagger.io/install), or use --engine embedded",
             )
-        return EngineChoice("dagger", {CLI: str(real)})
-    if settings.engine == "auto" and real is not None and engine_in_reach(environ):
-        return EngineChoice("dagger", {CLI: str(real)})
+        return EngineChoice("dagger", {CLI: str(real), **told})
+    if reach is not None:
+        return EngineChoice("dagger", {CLI: str(real), **told})
     if executable is None:
         raise EngineUnavailable(
             "the rondel executable is not beside this Python",
@@ -61,6 +63,12 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
             hint="install rondel into the environment that runs the pipeline",
         )
     return EngineChoice("embedded", {CLI: str(executable)})
+
+
+def _reach(environ: Mapping[str, str], timeout: float = 2.0) -> Reach | None:
+    from rondel.runner.reach import find_engine
+
+    return find_engine(environ, timeout=timeout)
 
 
 def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
@@ -115,21 +123,5 @@ def is_own(command: Path) -> bool:
 
 
 def engine_in_reach(environ: Mapping[str, str], *, timeout: float = 2.0) -> bool:
-    """Whether a real CLI would find an engine: one is named, or a container runtime answers in time."""
-    import subprocess
-
-    if environ.get(RUNNER_HOST):
-        return True
-    for runtime in ("docker", "podman", "nerdctl", "finch"):
-        command = shutil.which(runtime, path=environ.get("PATH", os.defpath))
-        if command is None:
-            continue
-        try:
-            answer = subprocess.run(
-                [command, "info"], capture_output=True, timeout=timeout, check=False, env=dict(environ)
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if answer.returncode == 0:
-            return True
-    return False
+    """Whether a real CLI would find an engine."""
+    return _reach(environ, timeout) is not None

@@ -117,7 +117,7 @@ def test_session_prints_one_line_and_ends_with_its_input() -> None:
 SESSION = """
 import sys
 from rondel.cli import main
-words = "session --label a:b --label c:d --workdir . --load-workspace-modules".split()
+words = "session --label a:b --label c:d --workdir . --load-workspace-modules --version v0.21.0 -W .".split()
 sys.exit(main(words))
 """
 
@@ -139,20 +139,37 @@ def test_the_stand_in_runs_past_the_real_clis_flags(monkeypatch: pytest.MonkeyPa
     assert dagger.main(["run", "--progress", "plain", "-s", "sh", "-c", "exit 4"]) == 4
 
 
-@pytest.mark.parametrize("words", [["call", "x"], ["init"], []])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["api", "with-session", "sh", "-c", "exit 4"],
+        ["api", "exec", "--cleanup-timeout", "5s", "sh", "-c", "exit 4"],
+        ["--progress", "plain", "-W", "/", "api", "with-session", "sh", "-c", "exit 4"],
+        ["--progress", "plain", "run", "sh", "-c", "exit 4"],
+    ],
+)
+def test_the_stand_in_knows_the_names_that_run_has_in_1_0(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.delenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST", raising=False)
+    assert dagger.main(words) == 4
+
+
+@pytest.mark.parametrize("words", [["call", "x"], ["init"], ["api", "query"], ["api"], []])
 def test_what_the_stand_in_does_not_serve_is_explained(
     words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert dagger.main(words) == ConfigurationError.exit_code
-    assert "it serves run, session, version" in capfd.readouterr().err
+    assert "it serves run, api with-session, session, version" in capfd.readouterr().err
 
 
-def hand_over(tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def hand_over(tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(tmp_path / "own"), str(tmp_path / "real")])
     environ = {"PATH": path, "HOME": str(tmp_path), **more}
     return subprocess.run(
-        [PYTHON, str(tmp_path / "own" / "dagger"), "run", "true"],
+        [PYTHON, str(tmp_path / "own" / "dagger"), *(words or ("run", "true"))],
         env=environ,
         capture_output=True,
         text=True,
@@ -166,6 +183,40 @@ def test_a_real_cli_takes_over_when_an_engine_is_named(tmp_path: Path) -> None:
     real(tmp_path / "real")
     done = hand_over(tmp_path, _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine:1")
     assert (done.returncode, done.stdout, done.stderr) == (7, "real: run true\n", "")
+
+
+OLD = """\
+case "$1 $2" in
+"api --help") echo "usage: dagger [file]"; exit 0 ;;
+esac
+echo "0.21: $*"
+"""
+NEW = """\
+case "$1 $2" in
+"api --help") echo "  with-session   Run a command with a connected session"; exit 0 ;;
+esac
+echo "1.0: $*"
+"""
+
+
+@pytest.mark.parametrize(
+    ("cli", "words", "called"),
+    [
+        (OLD, ("run", "true"), "0.21: run true"),
+        (NEW, ("run", "true"), "1.0: run true"),
+        (OLD, ("api", "with-session", "--focus", "true"), "0.21: run --focus true"),
+        (NEW, ("api", "with-session", "true"), "1.0: api with-session true"),
+        (OLD, ("--progress", "plain", "api", "exec", "true"), "0.21: --progress plain run true"),
+        (NEW, ("api", "query"), "1.0: api query"),
+    ],
+)
+def test_a_real_cli_of_either_age_is_called_by_a_name_that_it_knows(
+    tmp_path: Path, cli: str, words: tuple[str, ...], called: str
+) -> None:
+    own(tmp_path / "own")
+    real(tmp_path / "real", cli)
+    done = hand_over(tmp_path, *words, _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine:1")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, called, "")
 
 
 def test_a_real_cli_takes_over_when_a_container_runtime_answers(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Which real engine is within reach, and by what."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rondel.runner import reach
+from rondel.runner.engine import choose_engine
+from rondel.runner.reach import find_engine, shown, silent
+from rondel.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def runtime(folder: Path, name: str, code: int) -> str:
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.write_text(f"#!/bin/sh\nexit {code}\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return str(folder)
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The socket of an engine on this node of a cluster."""
+    path = tmp_path / "engine.sock"
+    monkeypatch.setattr(reach, "NODE_SOCKET", path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield path
+
+
+def test_an_engine_that_is_named_comes_first(tmp_path: Path, node: Path) -> None:
+    path = runtime(tmp_path / "bin", "docker", 0)
+    found = find_engine({"PATH": path, reach.RUNNER_HOST: "tcp://user:pw@engine:1?token=x"})
+    assert found is not None
+    assert (found.by, found.environment) == ("runner host", {})
+    assert str(found) == "_EXPERIMENTAL_DAGGER_RUNNER_HOST names tcp://engine:1"
+
+
+def test_the_clusters_socket_is_found_and_told_to_the_cli(tmp_path: Path, node: Path) -> None:
+    cli = runtime(tmp_path / "bin", "dagger", 0)
+    found = find_engine({"PATH": cli})
+    assert found is not None
+    assert str(found) == f"an engine answers at {node}"
+    choice = choose_engine(Settings(root=tmp_path), {"PATH": cli}, None)
+    assert choice.kind == "dagger"
+    assert choice.environment[reach.RUNNER_HOST] == f"unix://{node}"
+
+
+def test_a_socket_that_nobody_listens_at_is_no_engine(tmp_path: Path, node: Path) -> None:
+    stale = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(stale))
+    reach.NODE_SOCKET = stale
+    assert find_engine({"PATH": "/nowhere"}) is None
+
+
+def test_a_runtime_counts_when_it_answers(tmp_path: Path) -> None:
+    assert find_engine({"PATH": runtime(tmp_path / "away", "docker", 1)}) is None
+    found = find_engine({"PATH": runtime(tmp_path / "there", "podman", 0)})
+    assert found is not None
+    assert str(found) == "podman answers, and can start one"
+
+
+def test_what_nobody_answers_at_is_told_with_the_reason(tmp_path: Path, node: Path) -> None:
+    assert silent(f"unix://{node}") == ""
+    assert silent(f"unix://{tmp_path}/missing.sock") == "No such file or directory"
+    assert silent("tcp://127.0.0.1:9") == "Connection refused"
+    assert silent("tcp://127.0.0.1:port").startswith("Port could not be")
+    (tmp_path / "file").touch()
+    assert silent(f"unix://{tmp_path}/file") == "it is no socket"
+
+
+@pytest.mark.parametrize("address", ["kube-pod://engine-0", "docker-container://engine"])
+def test_what_only_the_cli_can_ask_is_taken_as_it_is(address: str) -> None:
+    assert silent(address) == ""
+    assert shown(f"{address}?context=x") == address

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.spec import (
@@ -29,7 +28,7 @@ from rondel.engine.store.view import View, ViewNode, entry_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_NOWHERE = Path("/nonexistent")
+_NOWHERE = "/nonexistent"
 
 
 class TreeNode:
@@ -57,8 +56,8 @@ class TreeNode:
             found = self._view.child(name)
             if found is not None:
                 return TreeNode(self._tree, _at(path, found.entry), self.mount, inner, found)
-        elif self.entry.real != _NOWHERE:
-            real = f"{self.entry.real}/{name}"
+        elif self.entry.file != _NOWHERE:
+            real = f"{self.entry.file}/{name}"
             try:
                 entry = entry_of(path, real, os.lstat(real))
             except OSError:
@@ -73,7 +72,7 @@ class TreeNode:
 def _at(path: str, entry: Entry) -> Entry:
     if entry.path == path:
         return entry
-    return Entry(path, entry.real, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link)
+    return Entry(path, entry.file, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link)
 
 
 def _empty_directory(path: str) -> Entry:

@@ -11,8 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rondel.engine.store.errors import PathError
 from rondel.engine.store.files import remove_tree, set_owner, write_new
@@ -20,6 +19,9 @@ from rondel.engine.store.layers import copy_metadata, whiteout
 from rondel.engine.store.model import Entry, Snapshot
 from rondel.engine.store.paths import descend, join
 from rondel.engine.store.view import OPAQUE, Lower, View, ViewNode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Keep: TypeAlias = Callable[[str, Entry], bool]
 
@@ -131,7 +133,7 @@ class Draft:
     def write(
         self,
         path: str,
-        data: bytes | Path,
+        data: bytes | str | Path,
         *,
         mode: int = 0o644,
         uid: int = 0,
@@ -139,9 +141,12 @@ class Draft:
         mtime_ns: int | None = None,
         link_ok: bool = False,
     ) -> None:
-        """Put a file in place of whatever is there; ``link_ok``: it may share an immutable file's inode."""
+        """Put a file in place of whatever is there: bytes, or what a file of that path holds.
+
+        With ``link_ok`` it may share that file's inode, which is never to change then.
+        """
         own = self._replace(path)
-        if link_ok and isinstance(data, Path) and _linked(data, own, mode, uid, gid, mtime_ns):
+        if link_ok and not isinstance(data, bytes) and _linked(data, own, mode, uid, gid, mtime_ns):
             return
         write_new(own, data, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns)
 
@@ -319,10 +324,10 @@ class Draft:
             set_owner(own, *owner)
             os.utime(own, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
         elif entry.is_file:
-            if link and _linked(entry.real, own, entry.mode, *owner, entry.mtime_ns):
+            if link and _linked(entry.file, own, entry.mode, *owner, entry.mtime_ns):
                 return
             bits = entry.mode if mode is None else mode
-            write_new(own, entry.real, mode=bits, uid=owner[0], gid=owner[1], mtime_ns=entry.mtime_ns)
+            write_new(own, entry.file, mode=bits, uid=owner[0], gid=owner[1], mtime_ns=entry.mtime_ns)
         # Sockets, pipes and devices have no content to copy.
 
     def copy_host(
@@ -361,9 +366,7 @@ class Draft:
                 self.symlink(os.readlink(real), path, uid=owner[0], gid=owner[1], mtime_ns=status.st_mtime_ns)
             elif stat.S_ISREG(status.st_mode):
                 with contextlib.suppress(FileNotFoundError):
-                    self.write(
-                        path, Path(real), mode=bits, uid=owner[0], gid=owner[1], mtime_ns=status.st_mtime_ns
-                    )
+                    self.write(path, real, mode=bits, uid=owner[0], gid=owner[1], mtime_ns=status.st_mtime_ns)
         for path, mtime_ns in reversed(folders):
             os.utime(self._materialise(path), ns=(mtime_ns, mtime_ns))
 
@@ -373,7 +376,7 @@ class Draft:
 
 
 def _linked(  # noqa: PLR0917 - a file's properties, in their usual order
-    source: Path, own: str, mode: int, uid: int, gid: int, mtime_ns: int | None
+    source: str | Path, own: str, mode: int, uid: int, gid: int, mtime_ns: int | None
 ) -> bool:
     """Whether a file could be shared by a hard link: only its second name, and nothing about it differs."""
     status = os.lstat(source)

@@ -106,7 +106,7 @@ def _export_file(entry: Entry, folder: int, name: str) -> None:
         temporary = f".{name[:200]}.{secrets.token_hex(4)}"
         target = os.open(temporary, _NEW, 0o600, dir_fd=folder)
     try:
-        source = os.open(entry.real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        source = os.open(entry.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             copy_bytes(source, target, entry.size)
         finally:

@@ -32,10 +32,11 @@ def set_owner(path: str | Path | int, uid: int, gid: int) -> None:
 
 
 def copy_bytes(source: int, target: int, size: int) -> None:
-    """Copy an open file's content to another, within the kernel where it can."""
+    """Copy an open file's content to another, within the kernel where it can; ``size`` is what it holds."""
     if size <= _SMALL:
-        while data := os.read(source, _SMALL):
+        while size > 0 and (data := os.read(source, size)):
             write_all(target, data)
+            size -= len(data)
         return
     try:
         while os.copy_file_range(source, target, _CHUNK):
@@ -49,9 +50,9 @@ def copy_bytes(source: int, target: int, size: int) -> None:
 
 def write_all(target: int, data: bytes) -> None:
     """Write all of the bytes: a disk that fills up takes some of them before it complains."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]
+    written = os.write(target, data)
+    while written < len(data):
+        written += os.write(target, memoryview(data)[written:])
 
 
 def write_new(

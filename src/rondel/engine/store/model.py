@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,24 @@ class Snapshot:
 class Entry:
     """One name of a merged tree.
 
-    ``path`` is its canonical path in the container, ``real`` the file of a
-    layer that shows there, ``link`` the target of a symbolic link. The other
-    fields are those of ``lstat``.
+    ``path`` is its canonical path in the container, ``file`` that of the file of
+    a layer that shows there, a text because there are so many; ``link`` is the
+    target of a symbolic link. The other fields are those of ``lstat``.
     """
 
     path: str
-    real: Path
+    file: str
     mode: int
     uid: int
     gid: int
     size: int
     mtime_ns: int
     link: str | None = None
+
+    @property
+    def real(self) -> Path:
+        """The file of a layer that shows there."""
+        return Path(self.file)
 
     @property
     def name(self) -> str:

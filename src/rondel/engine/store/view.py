@@ -51,7 +51,7 @@ def entry_of(path: str, real: str, status: os.stat_result) -> Entry:
     link = os.readlink(real) if stat.S_ISLNK(status.st_mode) else None
     return Entry(
         path=path,
-        real=Path(real),
+        file=real,
         mode=status.st_mode,
         uid=status.st_uid,
         gid=status.st_gid,
@@ -165,7 +165,7 @@ class View:
             if is_opaque(real):
                 break
         if not stack:
-            return ViewNode((), Entry("/", Path("/nonexistent"), stat.S_IFDIR | 0o755, 0, 0, 0, 0))
+            return ViewNode((), Entry("/", "/nonexistent", stat.S_IFDIR | 0o755, 0, 0, 0, 0))
         return ViewNode(self.lowers, entry_of("/", stack[0][1], os.lstat(stack[0][1])), stack)
 
     def node(self, path: str, *, follow: bool = True) -> ViewNode:
@@ -212,7 +212,7 @@ class View:
             raise PathError(errno.EISDIR, path, operation="read")
         if not entry.is_file:
             raise PathError(errno.EINVAL, path, operation="open")
-        return os.fdopen(os.open(entry.real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        return os.fdopen(os.open(entry.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         """A regular file's bytes, at most ``limit`` of them."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CORPUS = Path(__file__).parent / "corpus"
+BEYOND = Path(__file__).parent / "beyond"
 ABSENT = "<absent>"
 _PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _TRACE = re.compile(r"\s*\[traceparent:[0-9a-f-]+\]")
@@ -78,6 +79,23 @@ def load_cases() -> list[Case]:
             raw.get("quirk"),
         )
         for raw in yaml.safe_load((CORPUS / "cases.yaml").read_text("utf-8"))
+    ]
+
+
+def load_beyond() -> list[Case]:
+    """The cases that were read off the source instead of recorded; each step holds its answer."""
+    raws = [raw for file in sorted(BEYOND.glob("*.yaml")) for raw in yaml.safe_load(file.read_text("utf-8"))]
+    return [
+        Case(
+            raw["id"],
+            raw["title"],
+            raw["area"],
+            raw["steps"],
+            [step.get("answer") for step in raw["steps"]],
+            raw.get("setup") or {},
+            raw.get("quirk"),
+        )
+        for raw in raws
     ]
 
 

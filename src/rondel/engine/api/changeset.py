@@ -66,12 +66,14 @@ async def diff(ctx: Context, self: Directory, *, other: Directory) -> Directory:
 async def with_changes(ctx: Context, self: Directory, *, changes: Changeset) -> Directory:
     """The directory with changes made to it."""
     found = await _changes(ctx, changes)
+    if found.empty:
+        return self
     edit = edited(
         "changes.apply",
         self.fs,
         self.path,
         changes.after.path,
-        [*found.added, *found.modified],
+        [*found.added, *found.altered],
         list(found.removed),
         inputs=_inputs(changes.after),
     )
@@ -111,9 +113,9 @@ async def sync(ctx: Context, self: Changeset) -> Obj:
 
 async def _layer(ctx: Context, self: Changeset) -> Directory:
     found = await _changes(ctx, self)
-    if not (found.added or found.modified):
+    if not (found.added or found.altered):
         return Directory()
-    paths = [*found.added, *found.modified]
+    paths = [*found.added, *found.altered]
     edit = edited("changes.apply", None, "/", self.after.path, paths, [], inputs=_inputs(self.after))
     return Directory(edit)
 
@@ -135,17 +137,24 @@ async def _patch(ctx: Context, self: Changeset) -> str:
 async def as_patch(ctx: Context, self: Changeset) -> File:
     """The changes as a patch that git understands."""
     text = await _patch(ctx, self)
-    return File(edited("file.write", None, "/changes.patch", text, 0o644, ""), "/changes.patch")
+    return File(edited("file.write", None, "/diff.patch", text, 0o644, ""), "/diff.patch")
 
 
 @field("Changeset", "diffStats")
 async def diff_stats(ctx: Context, self: Changeset) -> list[DiffStat]:
     """How many lines each change adds and removes."""
     found = await _changes(ctx, self)
-    counts = line_counts(await _patch(ctx, self))
-    rows = [(path, "ADDED") for path in found.added] + [(path, "MODIFIED") for path in found.modified]
-    rows += [(path, "REMOVED") for path in found.removed]
-    return [DiffStat(path, kind, *counts.get(path, (0, 0))) for path, kind in sorted(rows)]
+    old_view, old = await directory_entry(ctx, self.before)
+    new_view, new = await directory_entry(ctx, self.after)
+    counts = await line_counts(old_view, old.path, new_view, new.path, found)
+    former = set(counts.renamed.values())
+    rows = [(path, "RENAMED" if path in counts.renamed else "ADDED") for path in found.added]
+    rows += [(path, "MODIFIED") for path in found.modified]
+    rows += [(path, "REMOVED") for path in found.vanished if path not in former]
+    return [
+        DiffStat(path, kind, *counts.lines.get(path, (0, 0)), counts.renamed.get(path))
+        for path, kind in sorted(rows)
+    ]
 
 
 @field("Changeset", "export")

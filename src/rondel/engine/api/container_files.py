@@ -188,7 +188,7 @@ async def with_symlink(
 
 
 def _without(fs: Fs | None, inner: str) -> Fs:
-    return edited("path.remove", fs, [inner.rstrip("/") or "/"], "/")
+    return edited("path.remove", fs, [inner.rstrip("/") or "/"])
 
 
 @field("Container", "withoutFile", "withoutDirectory")

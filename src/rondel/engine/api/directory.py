@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from rondel.engine.api.exports import export_to
-from rondel.engine.api.places import beside, directory_entry, inside, require_file
+from rondel.engine.api.places import beside, directory_entry, require_directory, require_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
 from rondel.engine.api.values import SearchResult, Stat
@@ -36,7 +36,7 @@ async def entries(ctx: Context, self: Directory, *, path: str | None) -> list[st
     """The names in the directory or one below it; directories end in a slash."""
     view, top = await directory_entry(ctx, self)
     try:
-        return [_shown(entry) for entry in view.scandir(inside(top.path, path or ""))]
+        return [_shown(entry) for entry in view.scandir(beside(top.path, path or ""))]
     except PathError as error:
         raise EngineError(f"open {path}: {error.text}") from None
 
@@ -47,12 +47,11 @@ async def glob(ctx: Context, self: Directory, *, pattern: str) -> list[str]:
     matcher = compile_glob(pattern)
     view, top = await directory_entry(ctx, self)
     cut = len(top.path.rstrip("/")) + 1
-    found = [
+    return [
         entry.path[cut:] + ("/" if entry.is_dir else "")
         for entry in view.walk(top.path)
-        if matcher.fullmatch(entry.path[cut:])
+        if matcher(entry.path[cut:])
     ]
-    return sorted(found)
 
 
 @field("Directory", "name")
@@ -77,6 +76,8 @@ async def sync(ctx: Context, self: Directory) -> Obj:
 
 def existence(view: View, path: str, expected: str | None, *, follow: bool) -> bool:
     """Whether something of an expected type is at a path."""
+    if not path:
+        return False
     entry = view.lookup(path, follow=follow and expected not in {"SYMLINK", "SYMLINK_TYPE"})
     if entry is None:
         return False
@@ -90,38 +91,51 @@ async def exists(
 ) -> bool:
     """Whether something is at a path."""
     view, top = await directory_entry(ctx, self)
-    return existence(view, inside(top.path, path), expected_type, follow=not do_not_follow_symlinks)
+    place = beside(top.path, path) if path else ""
+    return existence(view, place, expected_type, follow=not do_not_follow_symlinks)
 
 
 def stat_of(view: View, path: str, shown: str, *, follow: bool = True) -> Stat:
-    """What is at a path. Raises EngineError when it is nothing."""
-    entry = view.lookup(path, follow=follow)
-    if entry is None:
-        raise EngineError(f"stat {shown}: no such file or directory")
+    """What is at a path; a link that is followed has its target's name.
+
+    Raises EngineError when it is nothing.
+    """
+    if not shown:
+        raise EngineError("stat : no such file or directory")
+    try:
+        entry = view.resolve(path, follow=follow)
+    except PathError as error:
+        raise EngineError(f"stat {shown}: {error.text}") from None
     kind = "DIRECTORY" if entry.is_dir else "SYMLINK" if entry.is_link else "REGULAR"
     kind = kind if entry.is_dir or entry.is_link or entry.is_file else "UNKNOWN"
-    return Stat(posixpath.basename(path.rstrip("/")), entry.size, modes.S_IMODE(entry.mode) & 0o777, kind)
+    return Stat(entry.name or "/", entry.size, modes.S_IMODE(entry.mode) & 0o777, kind)
 
 
 @field("Directory", "stat")
 async def stat(ctx: Context, self: Directory, *, path: str, do_not_follow_symlinks: bool) -> Stat:
     """What is at a path."""
     view, top = await directory_entry(ctx, self)
-    return stat_of(view, inside(top.path, path), path, follow=not do_not_follow_symlinks)
+    return stat_of(view, beside(top.path, path), path, follow=not do_not_follow_symlinks)
 
 
 @field("Directory", "findUp")
 async def find_up(ctx: Context, self: Directory, *, name: str, start: str) -> str | None:
     """The nearest path of a name, from a directory upwards."""
+    if not name:
+        raise EngineError("name cannot be empty")
+    here = posixpath.normpath(start or ".")
+    if here.startswith("../"):
+        raise EngineError(f"cannot search outside parent: {here}")
     view, top = await directory_entry(ctx, self)
-    here = posixpath.normpath("/" + start)
     while True:
-        found = posixpath.join(here, name)
-        if view.lookup(inside(top.path, found)) is not None:
-            return found.lstrip("/")
-        if here == "/":
+        place = beside(top.path, here)
+        require_directory(view, place, here)
+        if view.lookup(beside(place, name), follow=False) is not None:
+            return posixpath.normpath(posixpath.join(here, name))
+        above = posixpath.dirname(here) or "."
+        if above == here:
             return None
-        here = posixpath.dirname(here)
+        here = above
 
 
 @field("Directory", "search")
@@ -162,6 +176,12 @@ async def file(ctx: Context, self: Directory, *, path: str) -> File:
 # -- changes
 
 
+def check_name(path: str) -> None:
+    """Raise EngineError for a file name that no file system takes."""
+    if len(posixpath.basename(path.rstrip("/")).encode()) > 255:
+        raise EngineError("File name length exceeds the maximum supported 255 characters")
+
+
 def mode_of(permissions: int | None) -> int | None:
     """Permission bits as a file gets them: without setuid, setgid and sticky."""
     return None if permissions is None else permissions & 0o777
@@ -177,8 +197,9 @@ async def with_new_file(
     ctx: Context, self: Directory, *, path: str, contents: str, permissions: int | None
 ) -> Directory:
     """Put a new file."""
+    check_name(path)
     mode = mode_of(permissions)
-    fs = edited("file.write", self.fs, inside(self.path, path), contents, 0o644 if mode is None else mode, "")
+    fs = edited("file.write", self.fs, beside(self.path, path), contents, 0o644 if mode is None else mode, "")
     return changed(self, fs)
 
 
@@ -187,15 +208,16 @@ async def with_new_directory(
     ctx: Context, self: Directory, *, path: str, permissions: int | None
 ) -> Directory:
     """Make a directory, with its parents."""
-    if posixpath.normpath(path).split("/")[0] == "..":
-        raise EngineError(f'cannot create directory outside parent: "{path}"')
-    return changed(self, edited("dir.make", self.fs, inside(self.path, path), mode_of(permissions)))
+    clean = posixpath.normpath(path)
+    if clean.startswith("../"):
+        return changed(self, edited("fail", self.fs, f"cannot create directory outside parent: {clean}"))
+    return changed(self, edited("dir.make", self.fs, beside(self.path, path), mode_of(permissions)))
 
 
 @field("Directory", "withSymlink")
 async def with_symlink(ctx: Context, self: Directory, *, target: str, link_name: str) -> Directory:
     """Make a symbolic link."""
-    return changed(self, edited("link.make", self.fs, target, inside(self.path, link_name)))
+    return changed(self, edited("link.make", self.fs, target, beside(self.path, link_name)))
 
 
 def copy_options(
@@ -235,7 +257,7 @@ async def with_directory(
 ) -> Directory:
     """Copy a directory's content, merging."""
     options = copy_options(
-        inside(self.path, path),
+        beside(self.path, path),
         source,
         include=include,
         exclude=exclude,
@@ -252,8 +274,8 @@ async def with_file(
     ctx: Context, self: Directory, *, path: str, source: File, permissions: int | None, owner: str
 ) -> Directory:
     """Copy a file."""
-    trailing = "/" if path.endswith("/") else ""
-    return changed(self, _copy_file(self.fs, inside(self.path, path) + trailing, source, permissions, owner))
+    trailing = "/" if path.endswith(("/", "/.")) else ""
+    return changed(self, _copy_file(self.fs, beside(self.path, path) + trailing, source, permissions, owner))
 
 
 def _copy_file(fs: Fs | None, dst: str, source: File, permissions: int | None, owner: str = "") -> Fs:
@@ -267,7 +289,7 @@ async def with_files(
 ) -> Directory:
     """Copy files into a directory."""
     for source in sources:
-        fs = _copy_file(self.fs, inside(self.path, path).rstrip("/") + "/", source, permissions)
+        fs = _copy_file(self.fs, beside(self.path, path).rstrip("/") + "/", source, permissions)
         self = changed(self, fs)
     return self
 
@@ -277,20 +299,24 @@ async def filter_(
     ctx: Context, self: Directory, *, exclude: list[str], include: list[str], gitignore: bool
 ) -> Directory:
     """Only what patterns and .gitignore files leave."""
-    return changed(self, edited("dir.filter", self.fs, self.path, include, exclude, gitignore))
+    if self.path == "/":
+        return Directory(edited("dir.filter", self.fs, self.path, include, exclude, gitignore))
+    options = copy_options("/", self, include=include, exclude=exclude, gitignore=gitignore)
+    inputs = () if self.fs is None else (self.fs,)
+    return Directory(edited("dir.copy", None, options, inputs=inputs))
 
 
 @field("Directory", "withoutFile", "withoutDirectory")
 async def without(ctx: Context, self: Directory, *, path: str) -> Directory:
     """Remove what is at a path, or what matches it."""
-    return changed(self, edited("path.remove", self.fs, [inside(self.path, path)], self.path))
+    return changed(self, edited("path.remove", self.fs, [beside(self.path, path)]))
 
 
 @field("Directory", "withoutFiles")
 async def without_files(ctx: Context, self: Directory, *, paths: list[str]) -> Directory:
     """Remove several files."""
-    removed = [inside(self.path, path) for path in paths]
-    return changed(self, edited("path.remove", self.fs, removed, self.path))
+    removed = [beside(self.path, path) for path in paths]
+    return changed(self, edited("path.remove", self.fs, removed))
 
 
 @field("Directory", "withTimestamps")
@@ -302,7 +328,7 @@ async def with_timestamps(ctx: Context, self: Directory, *, timestamp: int) -> D
 @field("Directory", "chown")
 async def chown(ctx: Context, self: Directory, *, path: str, owner: str) -> Directory:
     """Change the owner of a path and all below it; numbers only."""
-    return changed(self, edited("meta.owner", self.fs, inside(self.path, path), owner))
+    return changed(self, edited("meta.owner", self.fs, beside(self.path, path), owner))
 
 
 @field("Directory", "withPatch")

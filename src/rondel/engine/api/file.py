@@ -36,7 +36,7 @@ async def contents(ctx: Context, self: File, *, offset_lines: int | None, limit_
     if offset_lines is None and limit_lines is None:
         return decode(data)
     start = max(offset_lines or 0, 0)
-    end = None if limit_lines is None else start + limit_lines
+    end = None if limit_lines is None or limit_lines < 0 else start + limit_lines
     lines = data.split(b"\n")
     parts = [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
     return decode(b"".join(itertools.islice(parts, start, end)))

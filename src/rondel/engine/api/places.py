@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.evaluate.execs import absolute
+from rondel.engine.store import PathError
 from rondel.engine.values import (
     CacheMount,
     Container,
@@ -40,13 +41,18 @@ def beside(root: str, path: str) -> str:
 async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, Entry]:
     """The evaluated directory. Raises EngineError when there is none."""
     view = await ctx.view(directory.fs)
-    entry = view.lookup(directory.path)
-    shown = directory.named or directory.path
-    if entry is None:
-        raise EngineError(f"stat {shown}: no such file or directory")
+    return view, require_directory(view, directory.path, directory.named or directory.path)
+
+
+def require_directory(view: View, path: str, shown: str) -> Entry:
+    """The directory at a path, links followed. Raises EngineError naming it as ``shown``."""
+    try:
+        entry = view.resolve(path)
+    except PathError as error:
+        raise EngineError(f"stat {shown}: {error.text}") from None
     if not entry.is_dir:
         raise EngineError(f"path {shown} is a file, not a directory")
-    return view, entry
+    return entry
 
 
 async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
@@ -57,9 +63,10 @@ async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
 
 def require_file(view: View, path: str, shown: str) -> Entry:
     """The regular file at a path, links followed. Raises EngineError naming it as ``shown``."""
-    entry = view.lookup(path)
-    if entry is None:
-        raise EngineError(f"stat {shown}: no such file or directory")
+    try:
+        entry = view.resolve(path)
+    except PathError as error:
+        raise EngineError(f"stat {shown}: {error.text}") from None
     if entry.is_dir:
         raise EngineError(f"path {shown} is a directory, not a file")
     return entry

@@ -163,7 +163,7 @@ class _Copier:
             return
         self._parents(path)
         uid, gid = self._owner(entry)
-        self.draft.mkdir(path, mode=self._mode(entry.mode, directory=True), uid=uid, gid=gid)
+        self.draft.mkdir(path, mode=self._mode(entry.mode, directory=True), uid=uid, gid=gid, merge=True)
 
     def _parents(self, path: str) -> None:
         _make_directories(self.draft, posixpath.dirname(path), *(self.override or (0, 0)))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.engine.evaluate.filters import Filter, walk
 from rondel.engine.evaluate.operations import edit
-from rondel.engine.evaluate.owners import numeric_owner, owner_in
+from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.evaluate.patterns import Patterns
 from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store.paths import descend
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -26,33 +27,61 @@ def _ids(view: View, owner: str) -> tuple[int, int]:
     return owner_in(view, owner)
 
 
+def _landing(draft: Draft, path: str) -> tuple[str, list[str]]:
+    """Where a path leads, links followed to the end: the place that exists, and what is missing below it.
+
+    A link that leads nowhere leads to what it names.
+    """
+    node, missing = descend(draft.view.root, path)
+    if ".." in missing:
+        raise PathError(errno.ENOENT, path)
+    return node.entry.path, missing
+
+
 @edit("file.write")
 async def write(session: Session, draft: Draft, node: Node) -> None:
-    """Put a file. Params: path, text, mode, owner."""
+    """Put a file. Params: path, text, mode, owner.
+
+    A file that is there gets the new text and keeps its mode and, unless one is named, its owner.
+    """
     path, text, mode, owner = node.params
-    there = draft.view.lookup(path)
+    here, missing = _landing(draft, path)
+    there = None if missing else draft.view.resolve(here)
     if there is not None and there.is_dir:
         raise PathError(errno.EISDIR, path, operation="open")
-    uid, gid = _ids(draft.view, owner)
-    target = there.path if there is not None else path
-    draft.write(target, text.encode("utf-8", "replace"), mode=mode, uid=uid, gid=gid)
+    uid, gid = (there.uid, there.gid) if there is not None and not owner else _ids(draft.view, owner)
+    kept = mode if there is None else stat.S_IMODE(there.mode)
+    target = posixpath.join(here, *missing)
+    draft.write(target, text.encode("utf-8", "replace"), mode=kept, uid=uid, gid=gid)
 
 
 @edit("dir.make")
 async def make(session: Session, draft: Draft, node: Node) -> None:
-    """Make a directory. Params: path, mode."""
+    """Make a directory, and the missing ones on the way, all with one mode. Params: path, mode."""
     path, mode = node.params
-    there = draft.view.lookup(path)
-    if there is not None and not there.is_dir:
+    try:
+        here, missing = _landing(draft, path)
+    except PathError as error:
+        raise PathError(error.code, path, operation="mkdir") from None
+    if not draft.view.resolve(here).is_dir:
         raise PathError(errno.ENOTDIR, path, operation="mkdir")
-    if there is None:
-        draft.mkdir(path, mode=mode)
+    for name in missing:
+        here = posixpath.join(here, name)
+        draft.mkdir(here, mode=0o755 if mode is None else mode)
+
+
+@edit("fail")
+async def fail(session: Session, draft: Draft, node: Node) -> None:
+    """Fail, once somebody asks for the result. Params: the text."""
+    raise EngineError(node.params[0])
 
 
 @edit("link.make")
 async def link(session: Session, draft: Draft, node: Node) -> None:
     """Make a symbolic link. Params: target, path."""
     target, path = node.params
+    if not target:
+        raise EngineError(f"symlink {target} {path}: no such file or directory")
     if draft.view.lookup(path, follow=False) is not None:
         raise EngineError(f"symlink {target} {path}: file exists")
     draft.symlink(target, path)
@@ -60,16 +89,27 @@ async def link(session: Session, draft: Draft, node: Node) -> None:
 
 @edit("path.remove")
 async def remove(session: Session, draft: Draft, node: Node) -> None:
-    """Remove paths, which may have wildcards. Params: paths, root (nothing above it is touched)."""
-    paths, root = node.params
+    """Remove paths. Params: paths. In one with an asterisk, ``?`` and ``[`` are wildcards, too."""
+    (paths,) = node.params
     for path in paths:
-        if path == root:
+        if path == "/":
             raise EngineError(f"unlinkat {path}: device or resource busy")
-        if any(char in path for char in "*?["):
+        if "*" in path:
             for found in _matching(draft.view, path):
                 draft.remove(found)
-        elif draft.view.lookup(path, follow=False) is not None:
+        elif _is_there(draft.view, path):
             draft.remove(path)
+
+
+def _is_there(view: View, path: str) -> bool:
+    """Whether something is at a path. Raises PathError when the way to it leads through a file."""
+    try:
+        view.node(path, follow=False)
+    except PathError as error:
+        if error.code == errno.ENOENT:
+            return False
+        raise
+    return True
 
 
 def _matching(view: View, pattern: str) -> list[str]:
@@ -105,8 +145,12 @@ async def chown(session: Session, draft: Draft, node: Node) -> None:
     if len(node.inputs) > 1:
         uid, gid = owner_in(await session.view(node.inputs[1]), owner)
     else:
-        uid, gid = numeric_owner(owner)
-    for entry in _all_below(draft.view, path):
+        uid, gid = owner_in(draft.view, owner, failed="failed to parse ownership")
+    try:
+        entries = _all_below(draft.view, path)
+    except PathError as error:
+        raise EngineError(f"failed to walk {path}: {error}") from None
+    for entry in entries:
         draft.set_meta(entry.path, uid=uid, gid=gid)
 
 
@@ -123,9 +167,8 @@ async def copy(session: Session, draft: Draft, node: Node) -> None:
     options: dict[str, Any] = node.params[0]
     source = await session.view(node.inputs[1])
     src = _directory(source, options["src"])
-    dst = options["dst"]
     uid, gid = _ids(draft.view, options["owner"]) if options["owner"] else (None, None)
-    _ensure_directory(draft, dst, uid, gid)
+    dst = _ensure_directory(draft, options["dst"], src, uid, gid)
     chosen = Filter(options["include"], options["exclude"], gitignore=options["gitignore"])
     kept = None if chosen.trivial else {path for path, _ in kept_entries(source, src.path, chosen)}
 
@@ -144,14 +187,37 @@ def _directory(view: View, path: str) -> Entry:
     return entry
 
 
-def _ensure_directory(draft: Draft, path: str, uid: int | None, gid: int | None) -> None:
+def _ensure_directory(draft: Draft, path: str, like: Entry, uid: int | None, gid: int | None) -> str:
+    """Have a directory at a path, in place of anything else; where it is, links followed.
+
+    A new one is like the one that will be copied into it; of one that is there only the owner
+    changes, if one is named.
+    """
+    _check_way(draft.view, path)
     there = draft.view.lookup(path)
-    if there is not None and not there.is_dir:
-        raise PathError(errno.ENOTDIR, path, operation="mkdir")
-    if there is None:
-        draft.mkdir(path, uid=uid or 0, gid=gid or 0)
-    elif uid is not None and gid is not None:
+    if there is None or not there.is_dir:
+        draft.mkdir(
+            path,
+            mode=like.mode,
+            uid=like.uid if uid is None else uid,
+            gid=like.gid if gid is None else gid,
+        )
+        return path
+    if uid is not None and gid is not None:
         draft.set_meta(there.path, uid=uid, gid=gid)
+    return there.path
+
+
+def _check_way(view: View, path: str) -> None:
+    """Raise EngineError when something on the way to a path is there and is no directory."""
+    place = ""
+    for part in path.strip("/").split("/")[:-1]:
+        place += f"/{part}"
+        entry = view.lookup(place)
+        if entry is None:
+            return
+        if not entry.is_dir:
+            raise EngineError(f'cannot copy directory to non-directory "{place}"')
 
 
 def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry]]:
@@ -179,6 +245,7 @@ async def copy_file(session: Session, draft: Draft, node: Node) -> None:
     if entry.is_dir:
         raise EngineError(f"path {src} is a directory, not a file")
     name = posixpath.basename(src)
+    _check_way(draft.view, posixpath.join(dst, name) if dst.endswith("/") else dst)
     there = draft.view.lookup(dst)
     if dst.endswith("/") or (there is not None and there.is_dir):
         dst = posixpath.join(dst, name)

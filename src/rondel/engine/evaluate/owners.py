@@ -10,35 +10,33 @@ if TYPE_CHECKING:
     from rondel.engine.store import View
 
 
-def numeric_owner(owner: str) -> tuple[int, int]:
-    """Owner and group of a numeric ``uid[:gid]``. Raises EngineError for names: a bare directory has none."""
-    user, _, group = owner.partition(":")
-    if not user.isdecimal() or (group and not group.isdecimal()):
-        raise EngineError(
-            f"failed to parse ownership {owner}: open /etc/passwd: no such file or directory",
-            hint="use numbers: only a container knows names",
-        )
-    return int(user), int(group or user)
+_FILES = {"user": ("/etc/passwd", "uid"), "group": ("/etc/group", "gid")}
 
 
-def owner_in(view: View, owner: str) -> tuple[int, int]:
-    """Owner and group of ``user[:group]`` by name or number, in a container's root file system."""
-    user, _, group = owner.partition(":")
-    if user.isdecimal():
-        uid, primary = int(user), int(user)
-    else:
-        found = _row(view, "/etc/passwd", user)
-        if found is None:
-            raise EngineError(f"failed to resolve ownership for {owner}: find uid: no such user: {user}")
-        uid, primary = int(found[2]), int(found[3])
-    if not group:
-        return uid, primary
-    if group.isdecimal():
-        return uid, int(group)
-    row = _row(view, "/etc/group", group)
+def owner_in(view: View, owner: str, *, failed: str = "failed to resolve ownership for") -> tuple[int, int]:
+    """Owner and group of ``user[:group]`` by name or number; a group left out is the user's number.
+
+    Raises EngineError, beginning with ``failed``, for what the tree's own passwd and group files do
+    not know.
+    """
+    user, colon, group = owner.partition(":")
+    uid = _number(view, "user", user, f"{failed} {owner}")
+    return uid, _number(view, "group", group, f"{failed} {owner}") if colon else uid
+
+
+def _number(view: View, kind: str, name: str, failed: str) -> int:
+    file, number = _FILES[kind]
+    if name == "root":
+        return 0
+    if name.isdecimal():
+        return int(name)
+    entry = view.lookup(file)
+    if entry is None or not entry.is_file:
+        raise EngineError(f"{failed}: open {file}: no such file or directory")
+    row = _row(view, file, name)
     if row is None:
-        raise EngineError(f"failed to resolve ownership for {owner}: find gid: no such group: {group}")
-    return uid, int(row[2])
+        raise EngineError(f"{failed}: find {number}: no such {kind}: {name}")
+    return int(row[2])
 
 
 def _row(view: View, path: str, name: str) -> list[str] | None:

@@ -8,6 +8,7 @@ import posixpath
 import re
 import stat
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rondel.engine.evaluate.session import Session
     from rondel.engine.evaluate.trees import Changes
@@ -110,6 +111,58 @@ async def _git(arguments: list[str], folder: Path, data: bytes = b"") -> subproc
 
 async def diff_text(before: View, old: str, after: View, new: str, changes: Changes) -> str:
     """The changes between two directories as a git patch."""
+    flags = ["--no-prefix", "--binary", "--no-color", "--no-renames", "--no-ext-diff"]
+    return await _diff(before, old, after, new, changes, *flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Added and removed lines by path, and for files under a new name their former one."""
+
+    lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+async def line_counts(before: View, old: str, after: View, new: str, changes: Changes) -> Counts:
+    """How many lines the changes between two directories add and remove."""
+    flags = ["-z", "-M", "--no-prefix", "--no-ext-diff"]
+    counted = await _diff(before, old, after, new, changes, "--numstat", *flags)
+    named = await _diff(before, old, after, new, changes, "--name-status", *flags)
+    return Counts(_numbers(counted), _renames(named))
+
+
+def _numbers(text: str) -> dict[str, tuple[int, int]]:
+    """The counts of ``--numstat -z``; of two names the new one counts, if there is one."""
+    found: dict[str, tuple[int, int]] = {}
+    tokens = iter(text.split("\0"))
+    for token in tokens:
+        added, _, rest = token.partition("\t")
+        removed, tab, path = rest.partition("\t")
+        if not tab:
+            continue
+        if not path:
+            former, path = next(tokens, ""), next(tokens, "")
+            path = former if path == "/dev/null" else path
+        counts = (int(added) if added.isdecimal() else 0, int(removed) if removed.isdecimal() else 0)
+        found[path.partition("/")[2]] = counts
+    return found
+
+
+def _renames(text: str) -> dict[str, str]:
+    """The new and former names of ``--name-status -z``."""
+    found: dict[str, str] = {}
+    tokens = iter(text.split("\0"))
+    for status in tokens:
+        name = next(tokens, "").partition("/")[2]
+        if status[:1] in {"R", "C"}:
+            target = next(tokens, "").partition("/")[2]
+            if status.startswith("R"):
+                found[target] = name
+    return found
+
+
+async def _diff(before: View, old: str, after: View, new: str, changes: Changes, *flags: str) -> str:
+    """What ``git diff`` says of two directories that hold only what has changed."""
     if changes.empty:
         return ""
     with tempfile.TemporaryDirectory(prefix="rondel-diff-") as scratch:
@@ -120,8 +173,7 @@ async def diff_text(before: View, old: str, after: View, new: str, changes: Chan
             _take_out(before, posixpath.join(old, name), folder / "a" / name)
         for name in _files(after, new, (*changes.added, *changes.modified)):
             _take_out(after, posixpath.join(new, name), folder / "b" / name)
-        flags = ["--no-index", "--no-prefix", "--binary", "--no-color", "--no-renames", "--no-ext-diff"]
-        done = await _git(["diff", *flags, "a", "b"], folder)
+        done = await _git(["diff", "--no-index", *flags, "a", "b"], folder)
         if done.returncode not in {0, 1}:
             raise EngineError(
                 f"git diff: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace")
@@ -141,22 +193,6 @@ def _files(view: View, root: str, names: Iterable[str]) -> list[str]:
             if not entry.is_dir:
                 found[name + entry.path[len(top) + 1 :]] = None
     return list(found)
-
-
-def line_counts(patch: str) -> dict[str, tuple[int, int]]:
-    """Added and removed lines by path."""
-    counts: dict[str, tuple[int, int]] = {}
-    name, inside = "", False
-    for line in patch.split("\n"):
-        if line.startswith("diff --git "):
-            name, inside = line.rpartition(" ")[2].partition("/")[2], False
-            counts[name] = (0, 0)
-        elif line.startswith("@@"):
-            inside = True
-        elif inside and line[:1] in {"+", "-"}:
-            added, removed = counts[name]
-            counts[name] = (added + (line[0] == "+"), removed + (line[0] == "-"))
-    return counts
 
 
 @edit("changes.apply")
@@ -190,6 +226,19 @@ async def apply_changes(session: Session, draft: Draft, node: Node) -> None:
             )
 
 
+def _places(text: str, search: str) -> str:
+    """Where a text occurs: line, and bytes of it."""
+    found = []
+    at = text.find(search)
+    while at >= 0:
+        begin = text.rfind("\n", 0, at) + 1
+        start = len(text[begin:at].encode("utf-8", "surrogateescape"))
+        end = start + len(search.encode("utf-8", "surrogateescape"))
+        found.append(f"line {text.count(chr(10), 0, at) + 1} ({start}-{end})")
+        at = text.find(search, at + len(search))
+    return ", ".join(found)
+
+
 @edit("file.replace")
 async def replace(session: Session, draft: Draft, node: Node) -> None:
     """Replace a text in a file. Params: path, search, replacement, all, first line or None."""
@@ -199,13 +248,13 @@ async def replace(session: Session, draft: Draft, node: Node) -> None:
     start = 0
     if first_from is not None:
         start = sum(len(line) for line in text.splitlines(keepends=True)[: max(first_from - 1, 0)])
-    count = text.count(search, start)
-    if not count or not search:
-        raise EngineError(f"search string not found in {posixpath.basename(path)}")
+    count = text.count(search, start) if search else 0
+    if not count:
+        if everywhere:
+            return
+        raise EngineError("search string not found")
     if count > 1 and not everywhere and first_from is None:
-        raise EngineError(
-            f"search string found {count} times in {posixpath.basename(path)}; use all or firstFrom"
-        )
+        raise EngineError(f"search string found multiple times: {_places(text, search)}")
     tail = text[start:].replace(search, replacement, -1 if everywhere else 1)
     data = (text[:start] + tail).encode("utf-8", "surrogateescape")
     draft.write(entry.path, data, mode=stat.S_IMODE(entry.mode), uid=entry.uid, gid=entry.gid)

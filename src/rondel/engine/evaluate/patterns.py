@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _CLASS = re.compile(r"\[\^?(?:\\.|[^\]\\])(?:\\.|[^\]\\])*\]")
+
+
+_LONE_MARK = 'illegal exclusion pattern: "!"'
+_SPECIAL = re.compile(r"[*?\[\]\\]")
 
 
 @lru_cache(4096)
@@ -26,6 +30,8 @@ def regex_of(pattern: str) -> str:
     clean = posixpath.normpath(pattern) if pattern else pattern
     if not clean:
         raise EngineError("empty pattern")
+    if clean.startswith("**") and not _SPECIAL.search(clean, 2) and clean[2:3] != "/":
+        return ".*" + re.escape(clean[2:])  # `**.py` is any name with that end, at any depth
     parts: list[str] = []
     at = 0
     while at < len(clean):
@@ -54,13 +60,20 @@ def regex_of(pattern: str) -> str:
     return "".join(parts)
 
 
-def compile_glob(pattern: str) -> re.Pattern[str]:
-    """The matcher of one pattern, without the rule about parents. Raises EngineError."""
+def compile_glob(pattern: str) -> Callable[[str], bool]:
+    """The matcher of one pattern, without the rule about parents. Raises EngineError.
+
+    A pattern that begins with ``!`` matches nothing.
+    """
+    text = pattern.strip()
+    if text == "!":
+        raise EngineError(f"failed to create glob pattern matcher: {_LONE_MARK}")
     try:
-        return re.compile(regex_of(pattern.strip()), re.DOTALL)
+        regex = re.compile(regex_of(text.removeprefix("!")), re.DOTALL)
     except (EngineError, re.error) as error:
         text = error.what if isinstance(error, EngineError) else "syntax error in pattern"
         raise EngineError(f"failed to create glob pattern matcher: {text}") from None
+    return lambda path: not text.startswith("!") and regex.fullmatch(path) is not None
 
 
 _HIT, _MISS = (True,), (False,)
@@ -80,6 +93,8 @@ class Patterns:
             pattern = text.strip()
             exception = pattern.startswith("!")
             pattern = pattern[1:].strip() if exception else pattern
+            if exception and not pattern:
+                raise EngineError(_LONE_MARK)
             if not pattern:
                 continue
             if not runs or runs[-1][0] != exception:

@@ -38,11 +38,18 @@ def tree_digest(view: View, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two trees, by sorted relative paths; directories end in a slash."""
+    """What differs between two trees, by sorted relative paths; directories end in a slash.
+
+    ``modified`` is what git would call so: a mode counts only so far as the file can be executed.
+    ``altered`` is whatever is in both and not quite the same. ``removed`` leaves out what lies in
+    a directory that is removed, too; ``vanished`` does not.
+    """
 
     added: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -53,14 +60,17 @@ class Changes:
 def changes_between(before: View, old: str, after: View, new: str) -> Changes:
     """What was added, modified and removed on the way from one directory to another."""
     first, second = _listing(before, old), _listing(after, new)
-    added = [name for name in second if name not in first]
-    gone = [name for name in first if name not in second]
-    modified = [
-        name
-        for name, entry in second.items()
-        if name in first and not name.endswith("/") and not _same(first[name], entry)
-    ]
-    return Changes(tuple(sorted(added)), tuple(sorted(modified)), tuple(sorted(_outermost(gone))))
+    added = sorted(name for name in second if name not in first)
+    gone = sorted(name for name in first if name not in second)
+    both = [(name, first[name], entry) for name, entry in sorted(second.items()) if name in first]
+    modified = tuple(name for name, a, b in both if not name.endswith("/") and not _same(a, b))
+    known = set(modified)
+    altered = tuple(name for name, a, b in both if name in known or _metadata(a) != _metadata(b))
+    return Changes(tuple(added), modified, tuple(sorted(_outermost(gone))), altered, tuple(gone))
+
+
+def _metadata(entry: Entry) -> tuple[int, int, int]:
+    return entry.mode, entry.uid, entry.gid
 
 
 def _listing(view: View, path: str) -> dict[str, Entry]:
@@ -84,10 +94,15 @@ def _parents(name: str) -> list[str]:
     return ["/".join(parts[: i + 1]) + "/" for i in range(len(parts))]
 
 
+def _git_mode(entry: Entry) -> tuple[int, bool]:
+    """A file's mode so far as git keeps it."""
+    return stat.S_IFMT(entry.mode), entry.is_file and bool(entry.mode & 0o111)
+
+
 def _same(old: Entry, new: Entry) -> bool:
     if old.real == new.real:
         return True
-    if (old.mode, old.size, old.link) != (new.mode, new.size, new.link):
+    if (_git_mode(old), old.size, old.link) != (_git_mode(new), new.size, new.link):
         return False
     if not old.is_file:
         return True

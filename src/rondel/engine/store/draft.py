@@ -151,20 +151,36 @@ class Draft:
         write_new(own, data, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns)
 
     def mkdir(
-        self, path: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, mtime_ns: int | None = None
-    ) -> None:
-        """Make a directory, or set the metadata of the one that is there."""
+        self,
+        path: str,
+        *,
+        mode: int = 0o755,
+        uid: int = 0,
+        gid: int = 0,
+        mtime_ns: int | None = None,
+        merge: bool = False,
+    ) -> str:
+        """Make a directory, or set the metadata of the one that is there; its canonical path.
+
+        With ``merge`` a link to a directory is as good as the directory.
+        """
         if not path.strip("/"):
             self._metadata(self._folder, mode, uid, gid, mtime_ns)
-            return
+            return "/"
         parent, name = self._place(path)
         node, _ = descend(self.view.root, parent)
         there = node.child(name)
-        if there is not None and there.entry.is_dir:
-            own = self._materialise(there.entry.path)
+        entry = None if there is None else there.entry
+        if entry is not None and entry.is_link and merge:
+            entry = self.view.lookup(entry.path)
+        if entry is not None and entry.is_dir:
+            place = entry.path
+            own = self._materialise(place)
         else:
+            place = join(parent, name)
             own = self._make(parent, name)
         self._metadata(own, mode, uid, gid, mtime_ns)
+        return place
 
     def _metadata(
         self, own: str, mode: int | None, uid: int | None, gid: int | None, mtime_ns: int | None
@@ -309,7 +325,7 @@ class Draft:
                 self._copy_entry(entry, self._replace(path), uid, gid, mode, link=link)
                 continue
             owner = entry.uid if uid is None else uid, entry.gid if gid is None else gid
-            self.mkdir(path, mode=entry.mode, uid=owner[0], gid=owner[1])
+            path = self.mkdir(path, mode=entry.mode, uid=owner[0], gid=owner[1], merge=True)
             self._copy_children(child, inner, path, keep, override, link=link)
             with contextlib.suppress(FileNotFoundError):
                 os.utime(self._materialise(path), ns=(entry.mtime_ns, entry.mtime_ns))

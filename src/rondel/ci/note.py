@@ -25,13 +25,26 @@ def marker(context: CiContext) -> str:
     return f"<!-- rondel: {(context.name or 'job').replace('--', '-')} -->"
 
 
+def no_note(context: CiContext | None, environ: Mapping[str, str]) -> str:
+    """Why a run of this job writes no note; empty if it does."""
+    if context is None or context.provider != "gitlab":
+        return "only GitLab's merge requests get one"
+    if context.merge_request is None:
+        return "this pipeline is for no merge request"
+    if context.fork:
+        return "a fork's code gets no token"
+    if not any(environ.get(name) for name in TOKENS):
+        return f"no {TOKENS[0]} is set"
+    return ""
+
+
 def post_note(context: CiContext, environ: Mapping[str, str], report: str) -> str | None:
     """Write the note; what became of it in words, None where there is nothing to write to.
 
     Never raises: a note that could not be written is no reason to fail a job.
     """
     token = next((environ[name] for name in TOKENS if environ.get(name)), None)
-    if context.provider != "gitlab" or context.merge_request is None or context.fork or not token:
+    if no_note(context, environ) or not token:
         return None
     try:
         return _post(context, token, f"{marker(context)}\n{report[:LONGEST]}")

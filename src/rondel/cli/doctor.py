@@ -1,20 +1,23 @@
-"""``rondel doctor``: what this machine can run, and what is missing."""
+"""``rondel doctor``: what this machine can run, and what is missing; ``--ci``: what a job here does."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import rondel
 from rondel.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rondel.engine.doctor import Machine
 
 MARKS = {"good": "✓", "note": "·", "bad": "✗"}
 
@@ -29,13 +32,37 @@ class Finding:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing."""
-    Parser(prog="rondel doctor", description=main.__doc__, allow_abbrev=False).parse_args(list(argv))
-    findings = [*sdk_findings(), *engine_findings()]
+    """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing.
+
+    With --ci also: which CI job this is, which way its stages run and why,
+    what it would push, in whose name, and which secrets it has (names only).
+    """
+    parser = Parser(prog="rondel doctor", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--ci", action="store_true", help="say what a run in this CI job would do")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    arguments = parser.parse_args(list(argv))
+    machine, found = look()
+    findings = [*sdk_findings(), *found]
+    document: dict[str, Any] = {}
+    if arguments.ci:
+        from rondel.cli.doctor_ci import examine_job
+
+        job, document = examine_job(machine)
+        findings = [*job, *findings]
+    if arguments.json:
+        print(json.dumps({**document, "findings": [asdict(each) for each in findings]}, indent=2))
+    else:
+        _show(findings)
+    return 1 if any(finding.level == "bad" for finding in findings) else 0
+
+
+def _show(findings: Sequence[Finding]) -> None:
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
-        print(f"{MARKS[finding.level]} {finding.subject.ljust(width)}  {finding.text}")
-    return 1 if any(finding.level == "bad" for finding in findings) else 0
+        first, *others = finding.text.splitlines() or [""]
+        print(f"{MARKS[finding.level]} {finding.subject.ljust(width)}  {first}".rstrip())
+        for line in others:
+            print(f"{' ' * (width + 4)}{line}")
 
 
 def sdk_findings() -> Iterator[Finding]:
@@ -52,22 +79,28 @@ def sdk_findings() -> Iterator[Finding]:
 
 
 def _dagger() -> Finding:
-    from rondel.runner.engine import engine_in_reach, find_real_cli
+    from rondel.runner.engine import find_real_cli
+    from rondel.runner.reach import find_engine
 
     real = find_real_cli(os.environ)
     if real is None:
         return Finding("note", "dagger", "no Dagger CLI on the PATH: the embedded engine is used")
-    if engine_in_reach(os.environ):
-        return Finding("good", "dagger", f"{real}, with an engine in reach")
+    reach = find_engine(os.environ)
+    if reach is not None:
+        return Finding("good", "dagger", f"{real}; {reach}")
     return Finding("note", "dagger", f"{real}, but no container runtime answers: the embedded engine is used")
 
 
-def engine_findings() -> Iterator[Finding]:
-    """What the embedded engine says of this machine."""
+def look() -> tuple[Machine | None, list[Finding]]:
+    """The machine as the embedded engine sees it, and what follows."""
     if sys.platform != "linux":
-        yield Finding("bad", "engine", "the embedded engine runs on Linux; here a Dagger engine is needed")
-        return
-    from rondel.engine.doctor import examine
+        text = "the embedded engine runs on Linux; here a Dagger engine is needed"
+        return None, [Finding("bad", "engine", text)]
+    from rondel.engine import doctor
+    from rondel.errors import EngineUnavailable
 
-    for finding in examine():
-        yield Finding(finding.level, finding.subject, finding.text)
+    try:
+        machine = doctor.look()
+    except EngineUnavailable as error:
+        return None, [Finding("bad", "engine", f"{error.what}: {error.why}")]
+    return machine, [Finding(each.level, each.subject, each.text) for each in doctor.findings(machine)]

@@ -118,11 +118,10 @@ class RunGround:
 
     @property
     def push(self) -> bool:
-        """Whether results are pushed: as told, else in CI and to a folder on this machine."""
-        return self.settings.push if self.settings.push is not None else self._pushes_by_itself()
+        """Whether results are pushed."""
+        from rondel.data.remote import pushes
 
-    def _pushes_by_itself(self) -> bool:
-        return self.settings.ci or self.remote.folder is not None
+        return pushes(self.remote, self.settings.push, ci=self.settings.ci)
 
     async def context(
         self,

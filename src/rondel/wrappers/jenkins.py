@@ -29,7 +29,7 @@ def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str, str]:
         *_function(jobs),
         "",
         "pipeline {",
-        f"    agent {_agent(options.image)}",
+        f"    agent {options.agent.strip() or _agent(options.image)}",
         "    options {",
         f"        disableConcurrentBuilds({_abort(jobs)})",
         f"        buildDiscarder(logRotator(daysToKeepStr: '{options.keep_days}'))",

@@ -98,6 +98,12 @@ def test_jenkins_asks_before_it_takes_the_approvals_stage_and_last() -> None:
     assert "lock(resource: 'production')" in text("jenkins", options=CiOptions(lock=True))
 
 
+def test_jenkins_takes_the_agent_that_is_given() -> None:
+    assert 'agent { docker { image "${env.RONDEL_RUNNER_IMAGE}" } }' in text("jenkins")
+    assert "    agent any\n" in text("jenkins", options=CiOptions(image=""))
+    assert "    agent { label 'ml' }\n" in text("jenkins", options=CiOptions(agent="{ label 'ml' }"))
+
+
 def test_jenkins_archives_folders_by_what_is_in_them() -> None:
     made = text("jenkins")
     assert "'plots/**'," in made
@@ -157,6 +163,7 @@ def test_drift_shows_the_difference() -> None:
         ("keep-days = 'x'", "expected int"),
         ("secrets = 'A'", "expected a list of texts"),
         ("commit-message = '{stagez}'", "placeholder"),
+        ("agent = 'label ml'", "is no agent of Jenkins"),
     ],
 )
 def test_wrong_options_are_told_with_their_place(tmp_path: Path, line: str, message: str) -> None:

@@ -1,0 +1,132 @@
+"""``rondel doctor --ci``: looks at the job around this process, and says it in words and as a document."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rondel.cli.doctor import Finding
+from rondel.errors import ConfigurationError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rondel.ci.detect import CiContext
+    from rondel.ci.job import JobFacts
+    from rondel.ci.way import Sight, Way
+    from rondel.engine.doctor import Machine
+    from rondel.settings import Settings
+
+SYSTEMS = {"gitlab": "GitLab", "jenkins": "Jenkins", "github": "GitHub", "other": "a CI system"}
+MODES = {
+    "root": "as root",
+    "subordinate": "as an ordinary user with subordinate IDs",
+    "single": "as an ordinary user with one ID",
+}
+
+
+def examine_job(machine: Machine | None) -> tuple[list[Finding], dict[str, Any]]:
+    """What a run in this job would do: the findings, and the same as a document."""
+    from rondel.ci import detect
+    from rondel.ci.job import job_facts
+    from rondel.ci.way import way_of
+
+    findings: list[Finding] = []
+    settings, options = _settings(findings)
+    context = detect(os.environ)
+    way = way_of(see(settings, machine))
+    facts = job_facts(settings, context, options, os.environ)
+    findings += [_job(context), *_way(way), *_facts(facts)]
+    document = {
+        "ci": asdict(context) if context is not None else None,
+        "way": {**asdict(way), "costs": way.costs},
+        **asdict(facts),
+    }
+    return findings, document
+
+
+def _settings(findings: list[Finding]) -> tuple[Settings, Any]:
+    """The project's settings; without a project, or with wrong ones, the defaults and what is wrong."""
+    from rondel.settings import Settings, find_root, load_settings
+    from rondel.settings.ci import CiOptions, load_ci_options
+
+    try:
+        root = find_root(Path.cwd())
+    except ConfigurationError as error:
+        findings.append(Finding("note", "project", error.what))
+        return replace(Settings(root=Path.cwd()), ci=True), CiOptions()
+    try:
+        return load_settings(root, {}, os.environ), load_ci_options(root)
+    except ConfigurationError as error:
+        findings.append(Finding("bad", "project", error.render()))
+        return Settings(root=root), CiOptions()
+
+
+def see(settings: Settings, machine: Machine | None) -> Sight:
+    """Look for what decides the way, just as a run does."""
+    from rondel.ci.way import Sight
+    from rondel.runner.engine import choose_engine, find_real_cli, rondel_executable
+    from rondel.runner.reach import RUNNER_HOST, find_engine, silent
+
+    try:
+        choice: Any = choose_engine(settings, os.environ, rondel_executable())
+    except (EngineUnavailable, ConfigurationError) as error:
+        choice = error
+    cli = find_real_cli(os.environ)
+    reach = find_engine(os.environ) if cli is not None else None
+    return Sight(
+        choice=choice,
+        cli=cli,
+        reach=reach,
+        silent=silent(reach.name) if reach is not None and reach.by == "runner host" else "",
+        named=os.environ.get(RUNNER_HOST, ""),
+        asked=settings.sources.get("engine", "") if settings.engine != "auto" else "",
+        namespaces=MODES.get(machine.mode, "") if machine is not None and machine.bwrap else "",
+        forbidden=machine.namespaces if machine is not None else "",
+        in_place=os.environ.get("RONDEL_ENGINE_IN_PLACE") != "never",
+    )
+
+
+def _job(context: CiContext | None) -> Finding:
+    if context is None:
+        return Finding("note", "ci", "no CI system is detected; this is what a run here would do")
+    parts = [SYSTEMS[context.provider]]
+    parts += [f"job {context.name}"] if context.name else []
+    if context.merge_request is not None:
+        parts.append(f"merge request {context.merge_request}")
+    parts.append(f"branch {context.branch}" if context.branch else "no branch to commit to")
+    if context.fork:
+        parts.append("a fork's code: no secrets, nothing is pushed")
+    return Finding("good", "ci", ", ".join(parts) + (f"\n{context.url}" if context.url else ""))
+
+
+def _way(way: Way) -> Iterator[Finding]:
+    lines = [way.name, *(f"because {each}" for each in way.why)]
+    lines += [f"it costs: {way.costs}"] if way.costs and not way.trouble else []
+    lines += [way.trouble] if way.trouble else []
+    lines += [f"→ {way.hint}"] if way.hint else []
+    level = "bad" if way.trouble else "note" if way.name == "in place" or way.hint else "good"
+    yield Finding(level, "way", "\n".join(lines))  # type: ignore[arg-type]
+
+
+def _facts(facts: JobFacts) -> Iterator[Finding]:
+    for push in facts.pushes:
+        text = f"to {push.where}: {push.why}" if push.does else f"no: {push.why}"
+        yield Finding("bad" if push.wrong else "good" if push.does else "note", push.what, text)
+    identity = facts.identity
+    by = f"; started by {identity.started_by}" if identity.started_by else ""
+    tokens = ", ".join(identity.tokens) or "none"
+    yield Finding("good", "identity", f"commits as {identity.author}{by}; tokens: {tokens}")
+    secrets = facts.secrets
+    if secrets.missing:
+        text = (
+            f"not set: {', '.join(secrets.missing)}; set them, or take them out of `secrets` in [tool.rondel]"
+        )
+        yield Finding("bad", "secrets", text)
+    if secrets.withheld:
+        yield Finding("note", "secrets", f"withheld from this fork: {', '.join(secrets.withheld)}")
+    yield Finding("good", "secrets", f"stages get: {', '.join(secrets.given) or 'none'}")
+    if secrets.masked:
+        yield Finding("good", "masked", ", ".join(secrets.masked))

@@ -236,8 +236,8 @@ async def with_exposed_port(
 ) -> Container:
     """Expose a port; the same port and protocol again replaces it."""
     new = Port(port, protocol, description, experimental_skip_healthcheck)
-    ports = tuple(old for old in self.config.ports if (old.port, old.protocol) != (port, protocol))
-    return self.with_config(replace(self.config, ports=(*ports, new)))
+    ports = {(old.port, old.protocol): old for old in self.config.ports} | {(port, protocol): new}
+    return self.with_config(replace(self.config, ports=tuple(ports.values())))
 
 
 @field("Container", "withoutExposedPort")
@@ -249,7 +249,7 @@ async def without_exposed_port(ctx: Context, self: Container, *, port: int, prot
 
 @field("Container", "dockerHealthcheck", settle=True)
 async def docker_healthcheck(ctx: Context, self: Container) -> Healthcheck | None:
-    """The image's health check, kept as metadata."""
+    """The image's health check, by which a service of it is ready."""
     return self.config.healthcheck
 
 

@@ -11,7 +11,7 @@ import anyio
 
 from rondel.engine.api.expansion import expanded
 from rondel.engine.api.registry import Context, field, register_type
-from rondel.engine.evaluate.services import ServiceError, Services
+from rondel.engine.evaluate.services import ServiceError, Services, within
 from rondel.engine.values import Container, Socket
 from rondel.engine.values.container import Port
 from rondel.engine.values.service import (
@@ -185,9 +185,15 @@ async def up(ctx: Context, self: AnyService, *, ports: list[dict[str, Any]], ran
 
 
 async def _up(ctx: Context, service: AnyService, ports: list[dict[str, Any]], *, random: bool) -> None:
-    tunnel = _tunnel(ctx.key, service, _forwards(ports), native=not random and not ports)
+    try:
+        tunnel = _tunnel(ctx.key, service, _forwards(ports), native=not random and not ports)
+    except EngineError as error:
+        raise within("failed to select host service", error) from error
     services = _services(ctx)
-    running = await services.start(tunnel)
+    try:
+        running = await services.start(tunnel)
+    except EngineError as error:
+        raise within("failed to start host service", error) from error
     try:
         for port in running.ports:
             ctx.session.notify(f"tunnel started: {port.description}")

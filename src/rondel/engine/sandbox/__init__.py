@@ -3,6 +3,7 @@
 from rondel.engine.sandbox.run import Listener, Process, Sandbox
 from rondel.engine.sandbox.spec import (
     BindMount,
+    CannotStart,
     ExecRefused,
     ExecSpec,
     FileMount,
@@ -21,6 +22,7 @@ from rondel.engine.sandbox.spec import (
 
 __all__ = [
     "BindMount",
+    "CannotStart",
     "ExecRefused",
     "ExecSpec",
     "FileMount",

@@ -47,7 +47,7 @@ def _resolve(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def _readable(descriptor: int) -> None:
+async def readable(descriptor: int) -> None:
     """Wait until a descriptor is readable; a pidfd is when its process has ended."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
@@ -128,12 +128,12 @@ class Container:
 
     async def wait(self) -> None:
         """Wait until bwrap and everything in the container is gone, then reap it."""
-        await _readable(self.pidfd)
+        await readable(self.pidfd)
         self.reap()
         await self.status.ended.wait()
         self.known.set()
         if self.first_fd is not None:
-            await _readable(self.first_fd)
+            await readable(self.first_fd)
 
     def reap(self) -> None:
         """Take bwrap's own exit code, once it has ended."""

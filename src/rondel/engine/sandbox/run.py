@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,13 +21,14 @@ from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import command_line, options, packed
 from rondel.engine.sandbox.cgroups import Cgroups, limits_of
 from rondel.engine.sandbox.command import NotStarted
+from rondel.engine.sandbox.inside import Inside, run_inside
 from rondel.engine.sandbox.kernel import kernel_pieces
 from rondel.engine.sandbox.network import join_command
 from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
 from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
 from rondel.engine.sandbox.process import Container, Stream, memory_file, seal_descriptors, spawn
 from rondel.engine.sandbox.settle import settle
-from rondel.engine.sandbox.spec import ExecRefused, ExecSpec, JoinNetwork, Outcome, SandboxError
+from rondel.engine.sandbox.spec import CannotStart, ExecRefused, ExecSpec, JoinNetwork, Outcome, SandboxError
 from rondel.engine.sandbox.switch import Tools, prepare_tools
 from rondel.engine.store import Output, Store
 
@@ -98,11 +99,11 @@ class Sandbox:
     async def start(self, spec: ExecSpec, *, listener: Listener | None = None) -> Process:
         """Start a long-running container; the caller has to ``kill`` it or to ``wait`` for it.
 
-        Raises as :meth:`run`, and SandboxError for a command that cannot be executed.
+        Raises as :meth:`run`, and CannotStart for a command that cannot be executed.
         """
         prepared = await prepare(self.store, self._machine, spec)
         if isinstance(prepared, NotStarted):
-            raise SandboxError(prepared.text)
+            raise CannotStart(prepared.text)
         process = self._start(spec, prepared, listener)
         try:
             await process.known()
@@ -342,6 +343,19 @@ class Process:
             await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody else needs to hear of it
+
+    async def run_inside(self, args: Sequence[str]) -> Inside:
+        """Run another command in the container, with the same environment, user and rights."""
+        limits = self._spec.limits or self._sandbox.limits
+        name = self._prepared.folder.name
+        patterns = patterns_of(self._spec.secrets)
+        return await run_inside(
+            self._container,
+            self._prepared.plan,
+            args,
+            scrubber=lambda: Scrubber(patterns),
+            prefix=self._sandbox.cgroups.enter_command(name, limits) if limits is not None else (),
+        )
 
     def output(self) -> Output:
         """What was written so far, both streams, scrubbed; the last MiB of it when it is long."""

@@ -30,6 +30,10 @@ class SandboxError(EngineError):
     """The sandbox itself could not be set up; the command never ran."""
 
 
+class CannotStart(SandboxError):
+    """A command to be started is missing or cannot be executed; what the error says is Go's text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlayMount:
     """A directory of a snapshot; what is written there becomes a layer of its own snapshot.

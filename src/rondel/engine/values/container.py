@@ -38,7 +38,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck:
-    """An image's health check; kept as metadata. Durations are Go texts such as ``30s``."""
+    """An image's health check, by which a service is ready. Durations are Go texts such as ``30s``."""
 
     args: tuple[str, ...]
     shell: bool = False

@@ -9,7 +9,7 @@ from rondel.engine.evaluate.outward import (
     proxy_environment,
     upstream_proxies,
 )
-from rondel.engine.evaluate.services import backoff
+from rondel.engine.evaluate.services.health import backoff
 
 
 def test_upstream_proxies_come_from_either_spelling_with_their_login():

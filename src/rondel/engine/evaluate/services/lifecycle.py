@@ -1,0 +1,291 @@
+"""The services of a session: started once each, shared, counted, watched, stopped."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from rondel.engine.evaluate.execs import bind_services
+from rondel.engine.evaluate.joined import Joined
+from rondel.engine.evaluate.services.reach import Reach
+from rondel.engine.evaluate.services.running import (
+    Binding,
+    Running,
+    ServiceError,
+    grouped,
+    within,
+)
+from rondel.engine.evaluate.services.starting import start
+from rondel.engine.evaluate.services.watches import Watches
+from rondel.engine.sandbox.network import NetworkError
+from rondel.engine.values.service import host_hash
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+
+    from rondel.engine.evaluate.session import Session
+    from rondel.engine.values import Container
+    from rondel.engine.values.service import AnyService
+
+DETACH_SECONDS = 10.0
+TERMINATE_SECONDS = 10.0
+_LAST_SECONDS = 0.5
+_KILLED = 128 + signal.SIGKILL
+
+
+class Services:
+    """The running services of one session; one instance a service's key."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.reach = Reach(session.environ)
+        self._running: dict[str, Running] = {}
+        self._starting: dict[str, anyio.Event] = {}
+
+    @property
+    def all(self) -> Collection[Running]:
+        """All services that run now."""
+        return self._running.values()
+
+    # What the API asks
+
+    async def start(self, service: AnyService) -> Running:
+        """Start a service, or join the start under way; it runs until stopped. Raises ServiceError
+        and ExecError (it ended, or its health check failed).
+        """
+        running = await self._started(service)
+        running.held = True
+        return running
+
+    def get(self, service: AnyService) -> Running:
+        """The running instance; raises ServiceError when there is none."""
+        found = self._running.get(service.key)
+        if found is None:
+            raise ServiceError(f"service {host_hash(service.key)} is not running")
+        return found
+
+    async def stop(self, service: AnyService, *, kill: bool = False) -> None:
+        """Stop a service, once it is started if that is under way; nothing happens when it does not run.
+
+        Its process has ten seconds to end by itself. Until then it goes on to serve, and may
+        be killed by another call.
+        """
+        starting = self._starting.get(service.key)
+        if starting is not None:
+            await starting.wait()
+        running = self._running.get(service.key)
+        if running is not None:
+            await self._end(running, kill=kill)
+
+    @asynccontextmanager
+    async def bound(self, bindings: Sequence[tuple[str, object]]) -> AsyncIterator[Joined]:
+        """Have services run, and say how a container reaches them by alias, and all others by hostname.
+
+        They stay for ten seconds after their last user is gone. What is done meanwhile is
+        cancelled when one of them fails or is stopped; raises ServiceError then.
+        """
+        if not bindings and not self._running:
+            yield Joined()
+            return
+        async with AsyncExitStack() as stack:
+            users = await self.use(stack, bindings)
+            joined = await self.reach.join(stack, users, self.all)
+            async with self._cancelled_with([running for running, _ in users], grouped(bindings)):
+                yield joined
+
+    # Using
+
+    async def use(
+        self,
+        stack: AsyncExitStack,
+        bindings: Sequence[tuple[str, object]],
+        *,
+        dependent: Running | None = None,
+    ) -> list[tuple[Running, list[str]]]:
+        """Start services at once, and hold them until ``stack`` ends; each with its aliases.
+
+        When one ends, so does the service that is ``dependent`` on it.
+        """
+        wanted = grouped(bindings)
+        errors: list[Exception] = []
+        used: dict[str, Running] = {}
+
+        async def one(binding: Binding) -> None:
+            try:
+                used[binding.service.key] = await self.hold(stack, binding, dependent=dependent)
+            except (EngineError, OSError) as error:
+                errors.append(within(f"start {binding}", error))
+
+        async with anyio.create_task_group() as tasks:
+            for binding in wanted:
+                tasks.start_soon(one, binding)
+        if errors:
+            raise errors[0]
+        return [(used[binding.service.key], list(binding.aliases)) for binding in wanted]
+
+    async def hold(
+        self, stack: AsyncExitStack, binding: Binding, *, dependent: Running | None = None
+    ) -> Running:
+        """Have one service run until ``stack`` ends, and ten seconds longer."""
+        running = await self._started(binding.service)
+        running.users += 1
+        stack.callback(self._leave, running)
+        if dependent is not None:
+            self._end_with(running, binding, dependent)
+        return running
+
+    def _leave(self, running: Running) -> None:
+        running.users -= 1
+        if not running.users and not running.held:
+            running.generation += 1
+            self._session.tasks.start_soon(self._end_if_unused, running, running.generation)
+
+    async def _end_if_unused(self, running: Running, generation: int) -> None:
+        with anyio.move_on_after(DETACH_SECONDS):
+            await running.ended.wait()
+        if not running.users and not running.held and running.generation == generation:
+            await self._end(running)
+
+    # Watching
+
+    @asynccontextmanager
+    async def _cancelled_with(
+        self, users: Sequence[Running], bindings: Sequence[Binding]
+    ) -> AsyncIterator[None]:
+        failed: list[ServiceError] = []
+        work = anyio.CancelScope()
+
+        def missing(error: ServiceError) -> None:
+            failed.append(error)
+            work.cancel()
+
+        with Watches(self._session.tasks) as watches:
+            for running, binding in zip(users, bindings, strict=True):
+                watches.add(running, binding, missing)
+            try:
+                with work:
+                    yield
+            except EngineError:
+                if failed:  # what failed needed it, most likely
+                    raise failed[0] from None
+                raise
+            if failed and work.cancelled_caught:
+                raise failed[0]
+
+    def _end_with(self, needed: Running, binding: Binding, dependent: Running) -> None:
+        """Have a service end when one that it needs does."""
+
+        def missing(error: ServiceError) -> None:
+            dependent.cause = dependent.cause or error
+            self._session.tasks.start_soon(self._drop, dependent)
+
+        watches = dependent.stack.enter_context(Watches(self._session.tasks))
+        watches.add(needed, binding, missing)
+
+    async def _drop(self, running: Running) -> None:
+        if self._running.get(running.service.key) is running:
+            await self._end(running, kill=True)
+        elif running.process is not None:  # whoever is starting it will see, and clear up
+            await running.process.kill()
+
+    async def _watch_process(self, running: Running) -> None:
+        if running.process is not None:
+            with suppress(EngineError):
+                await running.process.wait()
+        await self._finish(running)
+
+    # Starting
+
+    async def _started(self, service: AnyService) -> Running:
+        while True:
+            found = self._running.get(service.key)
+            if found is None:
+                return await self._session.flights.do(("service", service.key), lambda: self._start(service))
+            if not found.stopping:
+                return found
+            await found.ended.wait()
+
+    async def _start(self, service: AnyService) -> Running:
+        found = self._running.get(service.key)
+        if found is not None:
+            return found
+        running = Running(service=service)
+        done = self._starting[service.key] = anyio.Event()
+        try:
+            await start(self._session, self, running)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._end(running, kill=True)
+            raise
+        else:
+            self._running[service.key] = running
+        finally:
+            del self._starting[service.key]
+            done.set()
+        if running.process is not None:
+            self._session.tasks.start_soon(self._watch_process, running)
+        return running
+
+    # Ending
+
+    async def _end(self, running: Running, *, kill: bool = False) -> None:
+        """Stop a service and give back all it had."""
+        running.held, running.stopping = False, True
+        process = running.process
+        if process is not None:
+            if not kill:
+                process.signal(signal.SIGTERM)
+                with anyio.move_on_after(TERMINATE_SECONDS), suppress(EngineError):
+                    await process.wait()
+            with anyio.CancelScope(shield=True):
+                await process.kill()
+        await self._finish(running)
+
+    async def _finish(self, running: Running) -> None:
+        """Give back what a service had, once its process is gone."""
+        if running.finishing:
+            await running.ended.wait()
+            return
+        running.finishing = True
+        if self._running.get(running.service.key) is running:
+            del self._running[running.service.key]
+        with anyio.CancelScope(shield=True):
+            if running.process is not None:
+                try:
+                    running.exit_code = (await running.process.wait()).exit_code
+                except EngineError:  # killed together with its sandbox, which says no code then
+                    running.exit_code = _KILLED
+            with suppress(NetworkError):  # the relay is gone, and all of this with it
+                await self.reach.forget(running)
+            await running.stack.aclose()
+            if running.namespace is not None:
+                with suppress(NetworkError):
+                    await self.reach.relay.drop(running.namespace)
+        running.ended.set()
+
+    async def aclose(self) -> None:
+        """Stop everything at the session's end; the processes have half a second together."""
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                for running in list(self._running.values()):
+                    tasks.start_soon(self._end_soon, running)
+            self.reach.relay.stop()
+
+    async def _end_soon(self, running: Running) -> None:
+        running.stopping = True
+        if running.process is not None:
+            running.process.signal(signal.SIGTERM)
+            with anyio.move_on_after(_LAST_SECONDS), suppress(EngineError):
+                await running.process.wait()
+        await self._end(running, kill=True)
+
+
+@bind_services
+@asynccontextmanager
+async def _around_a_command(session: Session, container: Container) -> AsyncIterator[Joined]:
+    async with session.part(Services).bound(container.services) as joined:
+        yield joined

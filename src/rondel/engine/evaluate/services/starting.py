@@ -1,0 +1,106 @@
+"""What it takes to start a service of each kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.execs import Command, exec_spec
+from rondel.engine.evaluate.inplace import runs_in_place
+from rondel.engine.evaluate.services.health import until_healthy
+from rondel.engine.evaluate.services.reach import LOOPBACK, answers_as_it_is, inside, resolved
+from rondel.engine.evaluate.services.running import Behind, Binding, within
+from rondel.engine.inplace import NeedsIsolation
+from rondel.engine.sandbox import CannotStart, ExecRefused
+from rondel.engine.sandbox.network import Destination, NetworkError, Place
+from rondel.engine.values.container import Port
+from rondel.engine.values.service import ContainerService, HostService, Tunnel, hostname_of
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from rondel.engine.evaluate.services.lifecycle import Services
+    from rondel.engine.evaluate.services.running import Running
+    from rondel.engine.evaluate.session import Session
+
+_HOST_NAME_LIMIT = 64  # the kernel's
+
+
+async def start(session: Session, services: Services, running: Running) -> None:
+    """Start a service, whatever it is. Raises ServiceError, ExecError, NetworkError, NeedsIsolation."""
+    match running.service:
+        case ContainerService() as service:
+            await _start_container(session, services, running, service)
+        case HostService() as service:
+            await _start_host(services, running, service)
+        case Tunnel() as service:
+            await _start_tunnel(services, running, service)
+    if running.cause is not None:
+        raise running.cause
+
+
+async def _start_container(
+    session: Session, services: Services, running: Running, service: ContainerService
+) -> None:
+    if runs_in_place(session):
+        raise NeedsIsolation("a service")
+    reach = services.reach
+    try:
+        users = await services.use(running.stack, service.container.services, dependent=running)
+    except EngineError as error:
+        raise within("start dependent services", error) from error
+    namespace = running.namespace = await reach.relay.namespace()
+    own = hostname_of(service)
+    joined = await reach.links(namespace, running.stack, users, services.all, own=own)
+    command = Command(container=service.container, args=service.args, insecure=service.insecure)
+    spec = await exec_spec(session, command, joined, running.stack)
+    try:
+        running.process = await session.sandbox.start(replace(spec, hostname=own[:_HOST_NAME_LIMIT]))
+    except ExecRefused as refused:
+        raise ExecError(refused.what, cmd=service.args, exit_code=refused.exit_code_seen) from None
+    except CannotStart as missing:
+        raise ExecError("exit code: 1", cmd=service.args, exit_code=1, stderr=missing.what) from None
+    running.behind = tuple(
+        Behind(port.port, port.protocol, inside(namespace, port.port)) for port in service.ports
+    )
+    running.ports, running.endpoint_host = service.ports, own
+    await reach.publish(running)
+    await until_healthy(session.store, reach.relay, running, service)
+
+
+async def _start_host(services: Services, running: Running, service: HostService) -> None:
+    addresses = await resolved(service.host)
+    running.behind = tuple(
+        Behind(forward.front, forward.protocol, Destination(None, addresses, forward.backend))
+        for forward in service.forwards
+    )
+    running.ports = tuple(
+        Port(f.front, f.protocol, f"tunnel {f.protocol} {f.front} -> {f.backend}") for f in service.forwards
+    )
+    running.endpoint_host = hostname_of(service)
+    if addresses == LOOPBACK and all(map(answers_as_it_is, service.forwards)):
+        running.address = "127.0.0.1"  # the host's network is the containers': no relay is needed
+    else:
+        await services.reach.publish(running)
+
+
+async def _start_tunnel(services: Services, running: Running, service: Tunnel) -> None:
+    try:
+        upstream = await services.hold(running.stack, Binding(service.upstream, ()), dependent=running)
+    except EngineError as error:
+        raise within("start upstream", error) from error
+    running.endpoint_host = "127.0.0.1"
+    ports = []
+    for forward in service.forwards:
+        try:
+            made = await services.reach.relay.forward(
+                Place(None, "127.0.0.1", forward.frontend or 0),
+                inside(upstream.namespace, forward.backend),
+                protocol=forward.protocol,
+            )
+        except NetworkError as error:
+            raise within("host to container", error) from error
+        running.forwards.append(made)
+        text = f"tunnel 127.0.0.1:{made.port} -> {hostname_of(service.upstream)}:{forward.backend}"
+        ports.append(Port(made.port, forward.protocol, text))
+    running.ports = tuple(ports)

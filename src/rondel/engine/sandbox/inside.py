@@ -1,0 +1,136 @@
+"""Commands beside the one that a container was started for: health checks of services.
+
+bwrap always makes namespaces of its own; a process of ours steps into those of a running
+container instead (:mod:`rondel.engine.sandbox.inside_main`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.engine.sandbox import seccomp
+from rondel.engine.sandbox.bwrap import CAPABILITIES
+from rondel.engine.sandbox.process import Stream, memory_file, readable, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rondel.engine.sandbox.bwrap import Plan
+    from rondel.engine.sandbox.output import Scrubber
+    from rondel.engine.sandbox.process import Container
+
+_MAIN = Path(__file__).with_name("inside_main.py")
+_OUTPUT_LIMIT = 128 * 1024
+_LINGER_SECONDS = 1.0
+_NUMBERS = {
+    "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5, "CAP_SETGID": 6,
+    "CAP_SETUID": 7, "CAP_SETPCAP": 8, "CAP_NET_BIND_SERVICE": 10, "CAP_SYS_CHROOT": 18,
+    "CAP_AUDIT_WRITE": 29, "CAP_SETFCAP": 31,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What came of a command inside a running container; outputs are scrubbed, long ones cut in front."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def request(plan: Plan, args: Sequence[str], *, pid: int, pidfd: int) -> bytes:
+    """What the helper reads: in memory, since the environment holds secrets."""
+    rooted = plan.user.is_root or not plan.nested_user
+    return json.dumps(
+        {
+            "pid": pid,
+            "pidfd": pidfd,
+            "parent": os.getpid(),
+            "args": list(args),
+            "env": dict(plan.env),
+            "cwd": plan.cwd,
+            "uid": plan.user.uid,
+            "gid": plan.user.gid,
+            "groups": list(plan.user.groups),
+            "nested": plan.nested_user,
+            "capabilities": [_NUMBERS[name] for name in CAPABILITIES] if rooted else [],
+            "filter": base64.b64encode(seccomp.program() or b"").decode(),
+        }
+    ).encode("utf-8", "surrogatepass")
+
+
+async def run_inside(
+    container: Container,
+    plan: Plan,
+    args: Sequence[str],
+    *,
+    scrubber: Callable[[], Scrubber],
+    prefix: Sequence[str] = (),
+) -> Inside:
+    """Run a command in a container with its environment, user and rights. Cancelled, it is killed."""
+    if container.first is None or container.first_fd is None:
+        return Inside(1, b"", b"the container has ended")
+    outputs = {"stdout": bytearray(), "stderr": bytearray()}
+    scrubbers = {name: scrubber() for name in outputs}
+
+    def taker(name: str) -> Callable[[bytes], None]:
+        def take(data: bytes) -> None:
+            outputs[name] += scrubbers[name].feed(data)
+            del outputs[name][:-_OUTPUT_LIMIT]
+
+        return take
+
+    streams = {name: Stream(taker(name)) for name in outputs}
+    given = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
+    try:
+        pidfd = os.dup(container.first_fd)
+        given.append(pidfd)
+        told = memory_file("inside", request(plan, args, pid=container.first, pidfd=pidfd))
+        given.append(told)
+        argv = [*prefix, sys.executable, "-I", "-S", str(_MAIN), str(told)]
+        theirs = (given[0], streams["stdout"].theirs, streams["stderr"].theirs)
+        pid = spawn(argv, standard=theirs, passed=[pidfd, told])
+    except BaseException:
+        for stream in streams.values():
+            stream.stop()
+        raise
+    finally:
+        for number in given:
+            os.close(number)
+    for stream in streams.values():
+        stream.start()
+    try:
+        code = await _ended(pid)
+        # What it left in the background may hold the pipes open: a check is over when it ends.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                for stream in streams.values():
+                    await stream.ended.wait()
+    finally:
+        for stream in streams.values():
+            stream.stop()
+    for name, masking in scrubbers.items():
+        outputs[name] += masking.flush()
+    return Inside(code, bytes(outputs["stdout"]), bytes(outputs["stderr"]))
+
+
+async def _ended(pid: int) -> int:
+    watched = os.pidfd_open(pid)
+    try:
+        await readable(watched)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.close(watched)
+        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended, or been killed
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

@@ -84,19 +84,26 @@ def load_cases() -> list[Case]:
 
 def load_beyond() -> list[Case]:
     """The cases that were read off the source instead of recorded; each step holds its answer."""
-    raws = [raw for file in sorted(BEYOND.glob("*.yaml")) for raw in yaml.safe_load(file.read_text("utf-8"))]
     return [
         Case(
             raw["id"],
             raw["title"],
-            raw["area"],
-            raw["steps"],
+            raw.get("area", file.stem),
+            [_in_base(step) for step in raw["steps"]],
             [step.get("answer") for step in raw["steps"]],
             raw.get("setup") or {},
             raw.get("quirk"),
         )
-        for raw in raws
+        for file in sorted(BEYOND.glob("*.yaml"))
+        for raw in yaml.safe_load(file.read_text("utf-8"))
     ]
+
+
+def _in_base(step: dict[str, Any]) -> dict[str, Any]:
+    """A step whose `base` is what to ask of a container of the base image, as a query."""
+    if "base" not in step:
+        return step
+    return {**step, "query": '{container{from(address:"${BASE}"){' + step["base"] + "}}}"}
 
 
 @dataclass
@@ -156,6 +163,11 @@ def replay(case: Case, doors: list[Door], base: str, registry: str, folder: Path
             answer = _take(fill(step, names), doors, folder)
             for name, path in (step.get("save") or {}).items():
                 names[name] = str(at(answer, path))
+            if expected is None:
+                wanted = fill(step.get("expect") or {}, names)
+                found = unmet(wanted, neutral(answer, names), names)
+                problems += [f"step {number}: {line}" for line in found]
+                continue
             rules = with_base(fill(_rules(step), names), base)
             found = differences(with_base(expected, base), neutral(answer, names), rules, names)
             problems += [f"step {number}: {line}" for line in found]
@@ -269,6 +281,36 @@ def at(value: Any, path: str) -> Any:
         except (KeyError, IndexError, TypeError, ValueError):
             return ABSENT
     return value
+
+
+def unmet(expected: dict[str, Any], answer: Any, names: dict[str, str]) -> list[str]:
+    """Every expectation that an answer does not meet: the end of a path in it, and a value or a rule."""
+    leaves = dict(_leaves(answer))
+    problems = []
+    for end, wanted in expected.items():
+        found = [value for path, value in leaves.items() if f".{path}".endswith(f".{end}")]
+        if len(found) != 1:
+            problems.append(f"{end}: {len(found)} places in {answer!r}")
+        elif isinstance(wanted, dict):
+            problem = _broken(wanted, None, found[0], names)
+            problems += [f"{end}: {problem}"] if problem else []
+        elif found[0] != neutral(wanted, names):
+            problems.append(f"{end}: expected {wanted!r}, got {found[0]!r}")
+    if "message" not in expected and at(answer, "errors") not in (ABSENT, None):
+        problems.append(f"an error: {answer['errors']!r}")
+    return problems
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What is no object, by its path; lists both as a whole and by element."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else key)
+        return
+    yield path, value
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}.{index}")
 
 
 def _rules(step: dict[str, Any]) -> dict[str, Any]:

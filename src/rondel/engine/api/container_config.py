@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from rondel.engine.api.expansion import expand_path, expanded
 from rondel.engine.api.registry import Context, Keyed, field
-from rondel.engine.values import Container, EnvVariable, Healthcheck, Label, Port, Secret
+from rondel.engine.evaluate.imageconfig import duration, nanoseconds
+from rondel.engine.values import Container, EnvVariable, Healthcheck, Label, Port, Secret, digest_of
 from rondel.engine.values.container import with_pair, without_pair
 from rondel.engine.values.envfile import EnvFile
 from rondel.errors import EngineError
@@ -41,17 +42,15 @@ async def with_env_file_variables(ctx: Context, self: Container, *, source: EnvF
 
 @field("Container", "withVolatileVariable")
 async def with_volatile_variable(ctx: Context, self: Container, *, name: str, value: str) -> Keyed:
-    """Set a variable that commands see and that makes no difference to what is remembered."""
+    """Set a variable that commands see and that whose value makes no difference to what is remembered."""
     changed = replace(self, volatile_env=with_pair(self.volatile_env, name, value), image_ref=None)
-    return Keyed(changed, ctx.obj.key)
+    return Keyed(changed, digest_of(ctx.obj.key, "volatile", name))
 
 
 @field("Container", "withoutVolatileVariable")
-async def without_volatile_variable(ctx: Context, self: Container, *, name: str) -> Keyed:
+async def without_volatile_variable(ctx: Context, self: Container, *, name: str) -> Container:
     """Remove a volatile variable."""
-    return Keyed(
-        replace(self, volatile_env=without_pair(self.volatile_env, name), image_ref=None), ctx.obj.key
-    )
+    return replace(self, volatile_env=without_pair(self.volatile_env, name), image_ref=None)
 
 
 @field("Container", "envVariables", settle=True)
@@ -253,6 +252,11 @@ async def docker_healthcheck(ctx: Context, self: Container) -> Healthcheck | Non
     return self.config.healthcheck
 
 
+def _normal(text: str | None) -> str:
+    """A duration as it is shown, whatever units it was given in."""
+    return "0s" if text is None else duration(nanoseconds(text))
+
+
 @field("Container", "withDockerHealthcheck")
 async def with_docker_healthcheck(
     ctx: Context,
@@ -267,13 +271,17 @@ async def with_docker_healthcheck(
     retries: int | None,
 ) -> Container:
     """Set the image's health check."""
+    if shell and len(args) != 1:
+        raise EngineError("WithHealthcheck args must be a single element when shell mode is set")
+    if not args:
+        raise EngineError("WithHealthcheck args is missing")
     check = Healthcheck(
         args=tuple(args),
         shell=bool(shell),
-        interval=interval or "",
-        timeout=timeout or "",
-        start_period=start_period or "",
-        start_interval=start_interval or "",
+        interval=_normal(interval),
+        timeout=_normal(timeout),
+        start_period=_normal(start_period),
+        start_interval=_normal(start_interval),
         retries=retries or 0,
     )
     return self.with_config(replace(self.config, healthcheck=check))
@@ -311,7 +319,7 @@ async def with_error(ctx: Context, self: object, *, err: str) -> object:
     """Fail with a text of the caller's; an empty one fails nothing."""
     if err:
         raise EngineError(err)
-    return self
+    return ctx.obj
 
 
 @field("Container", "withRegistryAuth", secret=Secret)

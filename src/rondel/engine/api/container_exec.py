@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rondel.engine.api.expansion import expanded
+from rondel.engine.api.expansion import expand_path
 from rondel.engine.api.registry import Context, field
-from rondel.engine.evaluate.execs import Command, after, decode, exec_node
+from rondel.engine.evaluate.execs import Command, absolute, after, decode, exec_node
+from rondel.engine.values import DirectoryMount, FileMount
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 def command_line(
     container: Container, args: list[str], *, use_entrypoint: bool = False, expand: bool = False
 ) -> tuple[str, ...]:
-    """The whole command for some arguments; empty when there is nothing to run."""
-    words = tuple(args) or container.config.cmd
-    if expand:
-        words = tuple(expanded(container, word) for word in words)
+    """The whole command for some arguments; empty when there is nothing to run.
+
+    Only arguments are expanded: the container's own words stay as they were set.
+    """
+    words = tuple(expand_path(container, word, expand) for word in args) or container.config.cmd
     if use_entrypoint:
         words = container.config.entrypoint + words
     return words
@@ -52,17 +55,28 @@ async def with_exec(
             "experimentalPrivilegedNesting is not served by Rondel's embedded engine: "
             "run this under a Dagger engine"
         )
+
+    def place(path: str) -> str:
+        return absolute(self, expand_path(self, path, expand)) if path else ""
+
     command = Command(
         container=self,
-        args=command_line(self, args, use_entrypoint=use_entrypoint, expand=expand),
+        args=(),
         stdin=stdin,
-        redirect_stdin=redirect_stdin,
-        redirect_stdout=redirect_stdout,
-        redirect_stderr=redirect_stderr,
         expect=expect,
         no_init=no_init,
         insecure=insecure_root_capabilities,
     )
+    try:
+        command = replace(
+            command,
+            args=command_line(self, args, use_entrypoint=use_entrypoint, expand=expand),
+            redirect_stdin=place(redirect_stdin),
+            redirect_stdout=place(redirect_stdout),
+            redirect_stderr=place(redirect_stderr),
+        )
+    except EngineError as error:  # told by whoever asks for what the command leaves, as all failures are
+        command = replace(command, refusal=error)
     return after(command, exec_node(command, ctx.key))
 
 
@@ -107,4 +121,7 @@ async def sync(ctx: Context, self: Container) -> Obj:
     """Evaluate the container, commands and file changes alike."""
     await ctx.session.settle(self)
     await ctx.snapshot(self.fs)
+    for mount in self.mounts:
+        if isinstance(mount, DirectoryMount | FileMount):
+            await ctx.snapshot(mount.source)
     return ctx.obj

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.directory import copy_options, existence, mode_of, stat_of
 from rondel.engine.api.expansion import expand_path
-from rondel.engine.api.places import change, locate
+from rondel.engine.api.places import change, locate, mount_at
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
+from rondel.engine.evaluate.execs import absolute
+from rondel.engine.evaluate.owners import has_names, owner_in
 from rondel.engine.values import Container, Directory, File, Fs
 
 if TYPE_CHECKING:
@@ -93,14 +95,24 @@ async def with_new_file(
     expand: bool,
 ) -> Container:
     """Put a new file."""
+    path = expand_path(self, path, expand)
     mode = mode_of(permissions)
+    owner = await _owner(ctx, self, path, owner)
 
     def edit(fs: Fs | None, inner: str) -> Fs:
         return edited(
             "file.write", fs, inner.rstrip("/") or "/", contents, 0o644 if mode is None else mode, owner
         )
 
-    return change(self, expand_path(self, path, expand), edit)
+    return change(self, path, edit)
+
+
+async def _owner(ctx: Context, container: Container, path: str, owner: str) -> str:
+    """The owner as the file system at a path understands it: a mount has no names of its own."""
+    if not has_names(owner) or mount_at(container, absolute(container, path)) is None:
+        return owner
+    uid, gid = owner_in(await ctx.view(container.fs), owner)
+    return f"{uid}:{gid}"
 
 
 @field("Container", "withFile", source=File)
@@ -115,7 +127,9 @@ async def with_file(
     expand: bool,
 ) -> Container:
     """Copy a file."""
-    return change(self, expand_path(self, path, expand), _file_copy(source, permissions, owner))
+    path = expand_path(self, path, expand)
+    owner = await _owner(ctx, self, path, owner)
+    return change(self, path, _file_copy(source, permissions, owner))
 
 
 def _file_copy(source: File, permissions: int | None, owner: str) -> Edit:
@@ -139,6 +153,7 @@ async def with_files(
 ) -> Container:
     """Copy files into a directory."""
     path = expand_path(self, path, expand).rstrip("/") + "/"
+    owner = await _owner(ctx, self, path, owner)
     for source in sources:
         self = change(self, path, _file_copy(source, permissions, owner))
     return self
@@ -159,11 +174,12 @@ async def with_directory(
     permissions: int | None,
 ) -> Container:
     """Copy a directory's content, merging."""
+    path = expand_path(self, path, expand)
     options: dict[str, Any] = {
         "include": include,
         "exclude": exclude,
         "gitignore": gitignore,
-        "owner": owner,
+        "owner": await _owner(ctx, self, path, owner),
         "mode": mode_of(permissions),
     }
 
@@ -173,7 +189,7 @@ async def with_directory(
             "dir.copy", fs, copy_options(inner.rstrip("/") or "/", source, **options), inputs=inputs
         )
 
-    return change(self, expand_path(self, path, expand), edit)
+    return change(self, path, edit)
 
 
 @field("Container", "withSymlink")
@@ -194,12 +210,12 @@ def _without(fs: Fs | None, inner: str) -> Fs:
 @field("Container", "withoutFile", "withoutDirectory")
 async def without(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
     """Remove what is at a path, or what matches it."""
-    return change(self, expand_path(self, path, expand), _without)
+    return change(self, expand_path(self, path, expand), _without, removal=True)
 
 
 @field("Container", "withoutFiles")
 async def without_files(ctx: Context, self: Container, *, paths: list[str], expand: bool) -> Container:
     """Remove several files."""
     for path in paths:
-        self = change(self, expand_path(self, path, expand), _without)
+        self = change(self, expand_path(self, path, expand), _without, removal=True)
     return self

@@ -8,6 +8,7 @@ from rondel.engine.api.expansion import expand_path
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import absolute
+from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.values import (
     CacheMount,
     CacheVolume,
@@ -35,6 +36,14 @@ def _owned(container: Container, fs: Fs | None, path: str, owner: str) -> Fs | N
         return fs
     inputs = () if container.fs is None else (container.fs,)
     return edited("meta.owner", fs, path, owner, inputs=inputs)
+
+
+async def _numbers(ctx: Context, container: Container, owner: str) -> str:
+    """An owner in numbers, as the container's own files say. Raises EngineError for unknown names."""
+    if all(part.isdecimal() for part in owner.split(":")) or not owner:
+        return owner
+    uid, gid = owner_in(await ctx.view(container.fs), owner)
+    return f"{uid}:{gid}"
 
 
 @field("Container", "mounts", settle=True)
@@ -82,7 +91,7 @@ async def with_mounted_cache(
     volume = replace(
         cache,
         sharing=cache.sharing if sharing == "SHARED" else sharing,
-        owner=owner or cache.owner,
+        owner=await _numbers(ctx, self, owner or cache.owner),
         source=source or cache.source,
     )
     initial = volume.source
@@ -110,6 +119,7 @@ async def with_mounted_secret(
 ) -> Container:
     """Mount a secret as a file in memory."""
     bits = 0o400 if mode is None else mode & 0o777
+    owner = await _numbers(ctx, self, owner)
     return self.with_mount(
         SecretMount(path=_place(self, path, expand), secret=source, mode=bits, owner=owner)
     )
@@ -120,14 +130,14 @@ async def with_unix_socket(
     ctx: Context, self: Container, *, path: str, source: Socket, owner: str, expand: bool
 ) -> Container:
     """Mount a Unix socket."""
+    owner = await _numbers(ctx, self, owner)
     return self.with_mount(SocketMount(path=_place(self, path, expand), socket=source, owner=owner))
 
 
 @field("Container", "withoutMount")
 async def without_mount(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
     """Remove what is mounted at a path, if anything is."""
-    place = _place(self, path, expand)
-    return self.with_mounts(m for m in self.mounts if m.path != place)
+    return self.without_mount(_place(self, path, expand))
 
 
 @field("Container", "withoutUnixSocket")

@@ -18,13 +18,16 @@ _SPECIAL = "*#$@!?-0123456789"
 
 
 def expanded(container: Container, text: str) -> str:
-    """The text with the container's plain variables put in. Raises EngineError for secret ones."""
+    """The text with the container's plain variables put in. Raises EngineError for others."""
     secret = {name for name, _ in container.secret_env}
+    volatile = {name for name, _ in container.volatile_env}
     values = dict(container.config.env)
 
     def value(name: str) -> str:
         if name in secret:
             raise EngineError(f'expand cannot be used with secret env variable "{name}"')
+        if name in volatile:
+            raise EngineError(f'expand cannot be used with volatile env variable "{name}"')
         return values.get(name, "")
 
     parts: list[str] = []

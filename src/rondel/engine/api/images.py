@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import anyio.to_thread
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.imageconfig import to_image
 from rondel.engine.evaluate.images import Auth, Base, Images, import_archive
-from rondel.engine.evaluate.operations import operation
+from rondel.engine.evaluate.operations import operation, refused
 from rondel.engine.evaluate.secrets import Secrets
 from rondel.engine.images import reference
 from rondel.engine.images.archive import Packed, root_of, write_archive
@@ -115,16 +116,9 @@ async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> K
         base = await import_archive(ctx.session, entry.real, tag, self.platform)
     except InvalidImageError as error:
         # Told when somebody reads the container, as all that an import does.
-        node = Node("image-refused", ctx.key, params=error, forces=True, durable=False)
-        return Keyed(replace(self, fs=Fs(node), image_ref=None), ctx.key)
+        return Keyed(replace(self, fs=refused(error), image_ref=None), ctx.key)
     made = over(self, base)
     return Keyed(replace(made, image_ref=None), digest_of("import", ctx.obj.key, base.key))
-
-
-@operation("image-refused")
-async def refused(session: Session, node: Node) -> Result:
-    """What an import of something that is no image evaluates to."""
-    raise node.params
 
 
 # --- out
@@ -189,6 +183,7 @@ def _write(session: Session, images: list[Packed], target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # the environment of an image may be nobody else's business
             write_archive(images, file, session.store.blobs.path)
         temporary.rename(target)
     finally:
@@ -209,7 +204,7 @@ async def as_tarball(
         ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
     )
     key = digest_of("tarball", [image.descriptor.digest for image in images])
-    return File(Fs(Node("image-tarball", key, params=tuple(images))), "/image.tar")
+    return File(Fs(Node("image-tarball", key, params=tuple(images))), "/container.tar")
 
 
 @operation("image-tarball")
@@ -224,7 +219,8 @@ async def tarball(session: Session, node: Node) -> Result:
     try:
         await anyio.to_thread.run_sync(write)
         async with session.store.draft(session.result().snapshot) as draft:
-            await anyio.to_thread.run_sync(lambda: draft.write("/image.tar", path, mtime_ns=0))
+            put = partial(draft.write, "/container.tar", path, mode=0o600, mtime_ns=0)
+            await anyio.to_thread.run_sync(put)
             return session.result(await draft.commit())
     finally:
         path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.evaluate.execs import absolute
+from rondel.engine.evaluate.operations import refused
 from rondel.engine.store import PathError
 from rondel.engine.values import (
     CacheMount,
@@ -75,14 +76,12 @@ def require_file(view: View, path: str, shown: str) -> Entry:
 def locate(container: Container, path: str) -> tuple[Fs | None, str]:
     """The file system that shows at a container path, and the path in it: the root's or a mount's.
 
-    Raises EngineError for what lies in a cache volume or a temporary mount.
+    What lies in a cache volume or a temporary mount cannot be had; who evaluates it hears that.
     """
     full = absolute(container, path)
-    mount = _mount_at(container, full)
-    if isinstance(mount, CacheMount):
-        raise EngineError(f"{path}: cannot retrieve path from cache")
-    if isinstance(mount, TempMount):
-        raise EngineError(f"{path}: cannot retrieve path from tmpfs")
+    mount = mount_at(container, full)
+    if isinstance(mount, CacheMount | TempMount):
+        return refused(_unreachable(mount, full), container.fs), full
     if isinstance(mount, DirectoryMount):
         return mount.source, inside(mount.subpath, full[len(mount.path) :])
     if isinstance(mount, FileMount):
@@ -90,9 +89,14 @@ def locate(container: Container, path: str) -> tuple[Fs | None, str]:
     return container.fs, full
 
 
-def _mount_at(container: Container, full: str) -> object | None:
+def _unreachable(mount: Mount, full: str) -> EngineError:
+    kind = "cache" if isinstance(mount, CacheMount) else "tmpfs"
+    return EngineError(f"{full}: cannot retrieve path from {kind}")
+
+
+def mount_at(container: Container, full: str) -> Mount | None:
     """The innermost mount that covers a path; secrets and sockets cover nothing here."""
-    best = None
+    best: Mount | None = None
     for mount in container.mounts:
         holds = full == mount.path or full.startswith(mount.path.rstrip("/") + "/")
         visible = isinstance(mount, CacheMount | TempMount | DirectoryMount | FileMount)
@@ -102,32 +106,28 @@ def _mount_at(container: Container, full: str) -> object | None:
 
 
 def change(
-    container: Container, path: str, edit: Callable[[Fs | None, str], Fs], *, whole_mount: bool = False
+    container: Container, path: str, edit: Callable[[Fs | None, str], Fs], *, removal: bool = False
 ) -> Container:
     """The container with an edit made at a path: in its root file system, or in the mount there.
 
-    ``edit`` gets the file system and the path in it, and answers the changed file system. With
-    ``whole_mount`` an edit right at a mount's path goes below it.
+    ``edit`` gets the file system and the path in it, and answers the changed file system. A file
+    that is mounted right at the path gives way, to a ``removal`` every mount: what is below it
+    is changed.
     """
     full = absolute(container, path)
     trailing = "/" if path.endswith("/") and full != "/" else ""
-    mount = _mount_at(container, full)
-    if mount is None or (
-        not whole_mount and getattr(mount, "path", "") == full and isinstance(mount, FileMount)
-    ):
+    mount = mount_at(container, full)
+    if mount is None:
         return container.with_fs(edit(container.fs, full + trailing))
+    if isinstance(mount, CacheMount | TempMount):
+        told = EngineError(f"failed to locate path {path}: {_unreachable(mount, full)}")
+        return container.with_fs(refused(told, container.fs))
+    if mount.path == full and (removal or isinstance(mount, FileMount)):
+        return change(container.without_mount(full), path, edit, removal=removal)
     fs, inner = locate(container, path)
     changed = edit(fs, inner + trailing)
 
     def with_change(old: Mount) -> Mount:
-        if old is not mount:
-            return old
-        match old:
-            case DirectoryMount():
-                return replace(old, source=changed)
-            case FileMount():
-                return replace(old, source=changed)
-            case _:
-                return old
+        return replace(old, source=changed) if old is mount and isinstance(old, DirectoryMount) else old
 
     return container.with_mounts(with_change(old) for old in container.mounts)

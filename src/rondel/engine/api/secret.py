@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.execs import decode
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import Secrets, provider_of
 from rondel.engine.values import Secret, digest_of
 from rondel.errors import EngineError
 
@@ -17,15 +17,16 @@ async def set_secret(ctx: Context, self: None, *, name: str, plaintext: str | No
     return Secret(f"session://{name}", name)
 
 
-@field("Query", "secret")
-async def secret(ctx: Context, self: None, *, uri: str, cache_key: str | None) -> Secret | Keyed:
-    """A secret of a provider, looked up when it is used."""
-    if "://" not in uri:
-        raise EngineError(
-            "a secret needs a provider, such as env://NAME", hint="pass a secret's text with setSecret"
-        )
-    made = Secret(uri, uri, cache_key or "")
-    return Keyed(made, digest_of("secret", cache_key)) if cache_key else made
+@field("Query", "secret", memo=False)
+async def secret(ctx: Context, self: None, *, uri: str, cache_key: str | None) -> Keyed:
+    """A secret of a provider: its text decides what runs again, unless a cache key stands for it."""
+    scheme, _ = provider_of(uri)
+    if scheme == "session":
+        raise EngineError('unsupported secret provider: "session"', hint="use setSecret for a secret's text")
+    made = Secret(uri)
+    if cache_key:
+        return Keyed(made, digest_of("secret", cache_key))
+    return Keyed(made, digest_of("secret text", await ctx.session.part(Secrets).key(made)), pin=True)
 
 
 @field("Secret", "name")

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from rondel.engine.evaluate.download import file_name
 from rondel.engine.evaluate.operations import edit
-from rondel.engine.evaluate.owners import owner_in
+from rondel.engine.evaluate.owners import owner_in, user_in
 from rondel.engine.images.compression import decompressed
 from rondel.engine.images.containerfile import (
     CopyStep,
@@ -48,7 +48,7 @@ async def _workdir(session: Session, draft: Draft, node: Node) -> None:
         if not there.is_dir:
             raise PathError(errno.ENOTDIR, path, operation="mkdir")
         return
-    uid, gid = owner_in(draft.view, user) if user else (0, 0)
+    uid, gid = user_in(draft.view, user)
     _make_directories(draft, path, uid, gid)
 
 

@@ -9,18 +9,20 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OMITTED = "[omitting %d bytes]..."
 ERROR_OUTPUT_LIMIT = 100 * 1024
 
 
-def shortened(text: str) -> str:
-    """Output as an error carries it: trimmed, and its last 100 KiB only."""
-    text = text.strip()
-    excess = len(text.encode(errors="replace")) - ERROR_OUTPUT_LIMIT
+def shortened(tail: bytes, size: int) -> bytes:
+    """Output as an error carries it: its last 100 KiB, the notice of what is left out included.
+
+    ``tail`` is the end of the output, ``size`` the length of all of it.
+    """
+    tail = tail[-ERROR_OUTPUT_LIMIT:]
+    excess = size - len(tail)
     if excess <= 0:
-        return text
-    tail = text.encode(errors="replace")[-ERROR_OUTPUT_LIMIT:].decode(errors="ignore")
-    return OMITTED % excess + tail
+        return tail
+    notice = b"[omitting %d bytes]..." % excess
+    return notice + tail[len(notice) :]
 
 
 class ExecError(EngineError):
@@ -35,8 +37,8 @@ class ExecError(EngineError):
         super().__init__(message)
         self.cmd = tuple(cmd)
         self.exit = exit_code
-        self.stdout = shortened(stdout)
-        self.stderr = shortened(stderr)
+        self.stdout = stdout.strip()
+        self.stderr = stderr.strip()
 
     @property
     def extensions(self) -> dict[str, Any]:

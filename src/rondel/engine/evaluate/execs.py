@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine import sandbox
-from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError, shortened
 from rondel.engine.evaluate.joined import Joined
 from rondel.engine.evaluate.live import TAG
 from rondel.engine.evaluate.operations import operation
@@ -32,14 +32,18 @@ from rondel.engine.values import (
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from rondel.engine.store import Output, Result, Snapshot
+    from rondel.engine.store import Output, Result, Snapshot, Store
 
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One call of ``withExec``; ``args`` is complete, entrypoint and expansion included."""
+    """One call of ``withExec``; ``args`` is complete, entrypoint and expansion included.
+
+    A ``refusal`` is why the call makes no sense; whoever asks for its result hears of it.
+    """
 
     container: Container
     args: tuple[str, ...]
@@ -53,6 +57,7 @@ class Command:
     env: tuple[tuple[str, str], ...] = ()
     extra_mounts: tuple[sandbox.Mount, ...] = field(default=())
     offline: bool = False
+    refusal: EngineError | None = None
 
 
 def exec_node(command: Command, key: str) -> Node:
@@ -96,6 +101,8 @@ def bind_services(binder: ServiceBinder) -> ServiceBinder:
 async def run_exec(session: Session, node: Node) -> Result:
     """Run a command. Raises ExecError when its end is not the expected one."""
     command: Command = node.params
+    if command.refusal is not None:
+        raise command.refusal
     if not command.args:
         raise EngineError("no command has been set")
     async with AsyncExitStack() as stack:
@@ -130,17 +137,18 @@ def accepted(expect: str, code: int) -> bool:
 def _check(session: Session, command: Command, outcome: sandbox.Outcome) -> None:
     if accepted(command.expect, outcome.exit_code):
         return
-
-    def text(output: Output) -> str:
-        return decode(session.store.tail(output, 100 * 1024 + 1024))
-
     raise ExecError(
         f"exit code: {outcome.exit_code}",
         cmd=command.args,
         exit_code=outcome.exit_code,
-        stdout=text(outcome.stdout),
-        stderr=text(outcome.stderr),
+        stdout=error_text(session.store, outcome.stdout),
+        stderr=error_text(session.store, outcome.stderr),
     )
+
+
+def error_text(store: Store, output: Output) -> str:
+    """An output as an error carries it: its end."""
+    return decode(shortened(store.tail(output, ERROR_OUTPUT_LIMIT), output.size))
 
 
 def decode(data: bytes) -> str:
@@ -165,10 +173,10 @@ async def exec_spec(
     root = await session.snapshot(container.fs)
     secrets = session.part(Secrets)
     env, hidden = await _environment(secrets, command)
-    # Volumes come last: until they are held a command that uses the same ones may still have to run.
-    given = [
-        m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden) for m in container.mounts
-    ]
+    # Secrets come after what else is mounted at their place, sockets last.
+    ranked = sorted(container.mounts, key=lambda m: (isinstance(m, SecretMount), isinstance(m, SocketMount)))
+    # Volumes are held last: until then a command that uses the same ones may still have to run.
+    given = [m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden) for m in ranked]
     await _hold_volumes(session, container, stack)
     mounts = [await _volume(session, root, m) if isinstance(m, CacheMount) else m for m in given]
     return sandbox.ExecSpec(
@@ -202,7 +210,14 @@ async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str,
             raise EngineError(f'secret env "{name}": {error}') from None
         env[name] = value.decode("utf-8", "surrogateescape")
         hidden.append(value)
-    return env, hidden
+    return {**_in_both_cases(env), **env}, hidden
+
+
+def _in_both_cases(env: Mapping[str, str]) -> dict[str, str]:
+    """Proxy settings under the other case's name: programs differ in which they look at."""
+    both = [(name, name.upper()) for name in map(str.lower, _PROXIES)]
+    pairs = [*both, *((upper, lower) for lower, upper in both)]
+    return {other: env[name] for name, other in pairs if name in env}
 
 
 async def _mount(
@@ -224,7 +239,10 @@ async def _mount(
         case TempMount():
             return sandbox.TmpfsMount(path=mount.path, size=mount.size or 0)
         case SecretMount():
-            value = await session.part(Secrets).plaintext(mount.secret)
+            try:
+                value = await session.part(Secrets).plaintext(mount.secret)
+            except EngineError as error:
+                raise EngineError(f'secret mount "{mount.path}": {error}') from None
             hidden.append(value)
             uid, gid = _owner(session, root, mount.owner)
             return sandbox.SecretMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)

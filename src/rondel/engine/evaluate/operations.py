@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from rondel.engine.evaluate.session import Session
     from rondel.engine.store import Draft, Result
+    from rondel.errors import EngineError
 
     Operation = Callable[[Session, Node], Awaitable[Result]]
     Edit = Callable[[Session, Draft, Node], Awaitable[None]]
@@ -56,6 +57,18 @@ def edited(op: str, base: Fs | None, *params: Any, key: str | None = None, input
 
 
 EMPTY = Fs(Node("empty", digest_of("empty"), durable=False))
+
+
+def refused(error: EngineError, *above: Fs | None) -> Fs:
+    """A file system that cannot be had: whoever asks for it hears why, after what it stands on was made."""
+    inputs = tuple(fs for fs in above if fs is not None)
+    key = digest_of("refused", str(error), [fs.key for fs in inputs])
+    return Fs(Node("refused", key, inputs, error, forces=True, durable=False))
+
+
+@operation("refused")
+async def _refuse(session: Session, node: Node) -> Result:
+    raise node.params
 
 
 @operation("empty")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.engine.sandbox.users import resolve_user
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -22,6 +23,22 @@ def owner_in(view: View, owner: str, *, failed: str = "failed to resolve ownersh
     user, colon, group = owner.partition(":")
     uid = _number(view, "user", user, f"{failed} {owner}")
     return uid, _number(view, "group", group, f"{failed} {owner}") if colon else uid
+
+
+def user_in(view: View, user: str) -> tuple[int, int]:
+    """User and primary group of who runs commands as ``user``; empty is root."""
+    found = resolve_user(user, _text(view, "/etc/passwd"), _text(view, "/etc/group"))
+    return found.uid, found.gid
+
+
+def _text(view: View, path: str) -> str:
+    entry = view.lookup(path)
+    return view.read(path).decode("utf-8", "replace") if entry is not None and entry.is_file else ""
+
+
+def has_names(owner: str) -> bool:
+    """Whether an owner can only be told by a container's own files."""
+    return any(part and not part.isdecimal() and part != "root" for part in owner.split(":"))
 
 
 def _number(view: View, kind: str, name: str, failed: str) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets as random
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from rondel.errors import EngineError
 
@@ -16,19 +20,19 @@ if TYPE_CHECKING:
     from rondel.engine.values import Secret
 
 MAX_SIZE = 512 * 1000
+PROVIDERS = frozenset({"env", "file", "cmd", "op", "vault", "libsecret", "gcp", "aws+sm", "aws+ps"})
+_COST = {"n": 2**12, "r": 8, "p": 1, "dklen": 20}  # about ten milliseconds
 
 
 class Secrets:
-    """The secrets of a session; each text is fetched when it is first needed, and kept in memory."""
+    """The secrets of a session; each text is fetched when it is needed, and kept nowhere."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     async def plaintext(self, secret: Secret) -> bytes:
         """A secret's bytes. Raises EngineError when it cannot be found."""
-        scheme, separator, rest = secret.uri.partition("://")
-        if not separator:
-            raise EngineError(f'parse "{_masked(secret.uri)}": missing provider, such as env://NAME')
+        scheme, rest = provider_of(secret.uri)
         if scheme == "session":
             known = self._session.secrets.get(rest)
             if known is None:
@@ -41,9 +45,31 @@ class Secrets:
         if scheme == "cmd":
             return await self._command(rest)
         raise EngineError(
-            f'unsupported secret provider: "{scheme}"',
-            hint="Rondel's engine serves env://, file:// and cmd://; others need a Dagger engine",
+            f'secrets of "{scheme}://" are not served by Rondel\'s embedded engine',
+            hint="call the provider's own command by cmd://, or run this under a Dagger engine",
         )
+
+    async def key(self, secret: Secret) -> str:
+        """What stands for a secret's present text in the keys of what is remembered.
+
+        Slow to make and salted by the store, so that nobody finds a text by trying; random where
+        the text cannot be had, since then nothing is known to be equal.
+        """
+        try:
+            value = await self.plaintext(secret)
+        except EngineError:
+            return random.token_hex(20)
+        salt = self._salt()
+        return await anyio.to_thread.run_sync(lambda: hashlib.scrypt(value, salt=salt, **_COST).hex())
+
+    def _salt(self) -> bytes:
+        index = self._session.store.index
+        known = index.get("salt", "secrets")
+        if known is None:
+            with index.transaction():  # another session may be at it, too
+                known = index.get("salt", "secrets") or random.token_hex(16)
+                index.put("salt", "secrets", known)
+        return bytes.fromhex(known)
 
     def _env(self, name: str) -> bytes:
         value = self._session.environ.get(name)
@@ -52,7 +78,8 @@ class Secrets:
         return os.fsencode(value)
 
     async def _file(self, path: str) -> bytes:
-        full = self._session.workdir / (os.path.expanduser(path) if path.startswith("~") else path)
+        path = os.path.expanduser(path) if path.startswith("~") else path
+        full = self._session.workdir / path
         try:
             size = (await anyio.Path(full).stat()).st_size
             if size > MAX_SIZE:
@@ -60,7 +87,8 @@ class Secrets:
             return await anyio.Path(full).read_bytes()
         except OSError as error:
             reason = (error.strerror or "").lower()
-            raise EngineError(f'failed to read secret file "{path}": open {full}: {reason}') from None
+            act = "read" if isinstance(error, IsADirectoryError) else "open"
+            raise EngineError(f'failed to read secret file "{path}": {act} {full}: {reason}') from None
 
     async def _command(self, command: str) -> bytes:
         done = await anyio.run_process(
@@ -72,8 +100,28 @@ class Secrets:
             env=dict(self._session.environ),
         )
         if done.returncode:
-            raise EngineError(f'failed to run secret command "{command}": exit status {done.returncode}')
+            raise EngineError(f'failed to run secret command "{command}": {_ending(done.returncode)}')
         return done.stdout
+
+
+def provider_of(uri: str) -> tuple[str, str]:
+    """The scheme of a secret's URI, and what follows it. Raises EngineError for what is none."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        raise EngineError(
+            f'parse "{_masked(uri)}": malformed id',
+            hint="a secret needs a provider, such as env://NAME; pass a secret's text with setSecret",
+        )
+    if scheme not in PROVIDERS and scheme != "session":
+        raise EngineError(
+            f'unsupported secret provider: "{scheme}"', hint="use env://NAME, file://PATH or cmd://COMMAND"
+        )
+    return scheme, rest
+
+
+def _ending(code: int) -> str:
+    """How a process ended, in Go's words."""
+    return f"signal: {signal.strsignal(-code) or -code}".lower() if code < 0 else f"exit status {code}"
 
 
 def _masked(text: str) -> str:

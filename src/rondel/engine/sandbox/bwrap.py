@@ -58,11 +58,15 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A file system in memory at ``path``; 0 is the kernel's default size, in bytes."""
+    """A file system in memory at ``path``; 0 is the kernel's default size, in bytes.
+
+    A ``shared`` one is anybody's to write, as ``/tmp`` is.
+    """
 
     path: str
     size: int = 0
     readonly: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,8 @@ def _mount(piece: Piece) -> Iterator[str]:
     elif isinstance(piece, Bind):
         yield from ("--ro-bind" if piece.readonly else "--bind", piece.source, piece.path)
     elif isinstance(piece, Memory):
+        if piece.shared:
+            yield from ("--perms", "1777")
         if piece.size:
             yield from ("--size", str(piece.size))
         yield from ("--tmpfs", piece.path)

@@ -231,16 +231,23 @@ class Preparation:
                 isinstance(mount, BindMount) and not mount.source.is_dir()
             )
             path = self._point(clean(mount.path), directory=not source_is_file)
+            node, missing = self.tree.find(path)
         except PathError as error:
             raise SandboxError(f"cannot mount at {mount.path}", why=error.text) from error
+        if not missing and node.entry.is_dir == source_is_file:
+            kinds = ("file", "directory") if source_is_file else ("directory", "file")
+            raise ExecRefused(f"cannot mount a {kinds[0]} at {mount.path}: there is a {kinds[1]}")
         if isinstance(mount, OverlayMount | FileMount):
             self._mount_snapshot(number, path, mount)
             return
+        if isinstance(mount, SecretMount):
+            secret = self._secret(mount)
+            self.tree.add(path, mount, secret=str(secret))
+            self.pieces.append(Bind(path, str(secret)))
+            return
         self.tree.add(path, mount)
         if isinstance(mount, TmpfsMount):
-            self.pieces.append(Memory(path, mount.size))
-        elif isinstance(mount, SecretMount):
-            self.pieces.append(Bind(path, str(self._secret(mount))))
+            self.pieces.append(Memory(path, mount.size, shared=True))
         elif isinstance(mount, BindMount):
             self.pieces.append(Bind(path, str(mount.source), readonly=mount.readonly))
         else:

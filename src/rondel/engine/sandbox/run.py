@@ -304,6 +304,9 @@ class Process:
             text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
             if text.endswith(os.strerror(errno.E2BIG)):
                 raise _too_long(self._spec.args[0])
+            if _EXEC_FAILED.match(text.encode()):  # the kernel would not: a loader that is not there
+                container.exit_code = 1
+        if container.exit_code is None:
             why = (
                 f"bwrap ended with {container.code}: {text}" if text else f"bwrap ended with {container.code}"
             )

@@ -114,8 +114,8 @@ class Tree:
         """The deepest place on the way to a path, and what is missing below it; PathError below a file."""
         return descend(self.root, path)
 
-    def add(self, path: str, mount: Mount, view: ViewNode | None = None) -> None:
-        """Mount something; ``view`` is what a mount of a snapshot shows."""
+    def add(self, path: str, mount: Mount, view: ViewNode | None = None, *, secret: str = _NOWHERE) -> None:
+        """Mount something; ``view`` is what a mount of a snapshot shows, ``secret`` a secret's file."""
         if isinstance(mount, OverlayMount | FileMount):
             if view is None:
                 raise ValueError("a mount of a snapshot needs its node")
@@ -125,7 +125,7 @@ class Tree:
         elif isinstance(mount, SecretMount):
             mode = stat.S_IFREG | mount.mode
             size = len(mount.value)
-            node = TreeNode(self, Entry(path, _NOWHERE, mode, mount.uid, mount.gid, size, 0), path, "/")
+            node = TreeNode(self, Entry(path, secret, mode, mount.uid, mount.gid, size, 0), path, "/")
         elif isinstance(mount, VolumeMount | BindMount | SocketMount):
             real = str(mount.source)
             node = TreeNode(self, entry_of(path, real, os.stat(real)), path, "/")

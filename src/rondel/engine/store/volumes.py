@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -67,9 +68,11 @@ class Volumes:
                 # Copies, not links: a volume is written in place.
                 draft = Draft(View(()), built, _never)
                 draft.copy_tree(self._view(source), subpath, "/", uid=uid, gid=gid, share=False)
-            if owner is not None:
+                top = self._view(source).resolve(subpath)
+                set_owner(built, *(owner or (top.uid, top.gid)))
+                built.chmod(stat.S_IMODE(top.mode))
+            elif owner is not None:
                 set_owner(built, *owner)
-            built.chmod(0o755)
             built.rename(path)
         finally:
             remove_tree(built)

@@ -38,14 +38,14 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck:
-    """An image's health check, by which a service is ready. Durations are Go texts such as ``30s``."""
+    """An image's health check, by which a service is ready. Durations are Go texts such as ``1m30s``."""
 
     args: tuple[str, ...]
     shell: bool = False
-    interval: str = ""
-    timeout: str = ""
-    start_period: str = ""
-    start_interval: str = ""
+    interval: str = "0s"
+    timeout: str = "0s"
+    start_period: str = "0s"
+    start_interval: str = "0s"
     retries: int = 0
 
 
@@ -167,9 +167,25 @@ class Container:
         return replace(self, fs=fs, image_ref=None)
 
     def with_mount(self, mount: Mount) -> Container:
-        """With a mount; one at the same path is replaced."""
-        kept = [old for old in self.mounts if old.path != mount.path]
+        """With a mount; it replaces one at the same path and hides, for good, those below it.
+
+        Secrets and sockets are a layer of their own above the others: they only replace each other.
+        """
+        if isinstance(mount, SecretMount | SocketMount):
+            kept = [m for m in self.mounts if type(m) is not type(mount) or m.path != mount.path]
+        else:
+            below = mount.path.rstrip("/") + "/"
+            kept = [
+                old
+                for old in self.mounts
+                if isinstance(old, SecretMount | SocketMount)
+                or not (old.path == mount.path or old.path.startswith(below))
+            ]
         return replace(self, mounts=(*kept, mount), image_ref=None)
+
+    def without_mount(self, path: str) -> Container:
+        """Without what is mounted at a path: file system and secret, not a socket."""
+        return self.with_mounts(m for m in self.mounts if isinstance(m, SocketMount) or m.path != path)
 
     def with_mounts(self, mounts: Iterable[Mount]) -> Container:
         """With these mounts instead of the present ones."""

@@ -36,13 +36,12 @@ class Secret:
     """A secret: where its text comes from, never the text itself.
 
     A secret made by ``setSecret`` has the URI ``session://NAME`` and its text in the
-    session's memory; others name a provider: ``env://``, ``file://``, ``cmd://``.
-    ``cache_key`` stands for the text in the keys of commands, when the caller gave one.
+    session's memory; others name a provider: ``env://``, ``file://``, ``cmd://``, and have no
+    name.
     """
 
     uri: str
     name: str = ""
-    cache_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError
-from rondel.engine.evaluate.execs import decode
+from rondel.engine.evaluate.errors import ExecError
+from rondel.engine.evaluate.execs import decode, error_text
 from rondel.engine.evaluate.imageconfig import nanoseconds
 from rondel.engine.evaluate.services.running import ServiceError, within
 from rondel.errors import EngineError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rondel.engine.evaluate.services.running import Running
     from rondel.engine.sandbox import Outcome, Process
     from rondel.engine.sandbox.network import Relay
-    from rondel.engine.store import Output, Store
+    from rondel.engine.store import Store
     from rondel.engine.values import Healthcheck, ImageConfig
     from rondel.engine.values.service import ContainerService
 
@@ -123,18 +123,14 @@ def seconds(duration: str) -> float:
 
 def _early(store: Store, service: ContainerService, outcome: Outcome) -> EngineError:
     """The error of a service that ended before it was ready."""
-
-    def text(output: Output) -> str:
-        return decode(store.tail(output, ERROR_OUTPUT_LIMIT + 1024))
-
     if outcome.exit_code == 0:
         return ServiceError("service exited before healthcheck")
     return ExecError(
         f"exit code: {outcome.exit_code}",
         cmd=service.args,
         exit_code=outcome.exit_code,
-        stdout=text(outcome.stdout),
-        stderr=text(outcome.stderr),
+        stdout=error_text(store, outcome.stdout),
+        stderr=error_text(store, outcome.stderr),
     )
 
 

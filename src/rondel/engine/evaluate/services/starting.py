@@ -52,7 +52,9 @@ async def _start_container(
     namespace = running.namespace = await reach.relay.namespace()
     own = hostname_of(service)
     joined = await reach.links(namespace, running.stack, users, services.all, own=own)
-    command = Command(container=service.container, args=service.args, insecure=service.insecure)
+    # What is volatile is for commands: a service would keep the value of its first user.
+    container = replace(service.container, volatile_env=())
+    command = Command(container=container, args=service.args, insecure=service.insecure)
     spec = await exec_spec(session, command, joined, running.stack)
     try:
         running.process = await session.sandbox.start(replace(spec, hostname=own[:_HOST_NAME_LIMIT]))

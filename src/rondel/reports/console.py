@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -26,6 +27,11 @@ MARKS = {
     "cancelled": "-",
 }
 
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+WIDEST_TIME = len("59 min 59 s")
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+"""Colours, movements of the cursor and titles."""
 
 RUN_COLOURS = {"succeeded": "32", "waiting": "33"}
 """Of a run's state; all others are bad news."""
@@ -138,20 +144,29 @@ class LiveConsole(PlainConsole):
                 self._running[record.name] = (time.monotonic(), record.reason)
             self._states[record.name] = record.state
             return
-        self._running.pop(record.name, None)
+        if self._running.pop(record.name, None) is not None:
+            self._draw()
         super().stage_changed(record)
+
+    def _draw(self) -> None:
+        """Draw now: what is printed next would have the former state drawn again below it."""
+        from rich.live import Live
+
+        if isinstance(self._live, Live):
+            self._live.refresh()
 
     def step(self, stage: str, text: str) -> None:
         """Show the step beside its stage."""
-        if stage in self._running:
+        text = one_line(text)
+        if text and stage in self._running:
             self._running[stage] = (self._running[stage][0], text)
 
     def line(self, stage: str, text: str) -> None:
         """Print the line if output is wanted; else show it beside its stage."""
         if self.verbose:
             super().line(stage, text)
-        elif text.strip():
-            self.step(stage, text.strip())
+        else:
+            self.step(stage, text)
 
     def write(self, text: str) -> None:
         """Print above the drawing."""
@@ -163,24 +178,32 @@ class LiveConsole(PlainConsole):
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
-        from rich.spinner import Spinner
-        from rich.table import Table
+        from rich.console import Group
         from rich.text import Text
 
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(justify="right", no_wrap=True)
-        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         now = time.monotonic()
-        for name, (began, step) in self._running.items():
-            grid.add_row(
-                Spinner("dots", style="blue"),
-                Text(name, style="bold"),
-                Text(duration(now - began)),
-                Text(step, style="dim"),
-            )
-        return grid
+        running = list(self._running.items())
+        wide = self._console.width
+        names = min(max((len(name) for name, _ in running), default=0), max(wide // 2 - 4, 8))
+        frame = SPINNER[int(now * 10) % len(SPINNER)]
+        rows = []
+        for name, (began, step) in running:
+            row = Text(no_wrap=True, overflow="ellipsis")
+            shown = name if len(name) <= names else f"{name[: names - 1]}…"
+            row.append(f"{frame} ", style="blue")
+            row.append(shown.ljust(names), style="bold")
+            row.append(f"  {duration(now - began).rjust(WIDEST_TIME)}  ")
+            # Name and time stand still; a long step is cut at the edge.
+            row.append(step, style="dim")
+            row.truncate(wide, overflow="ellipsis")
+            rows.append(row)
+        return Group(*rows)
+
+
+def one_line(text: str) -> str:
+    """A line of a tool's output as it can stand beside a stage: its last rewritten state, without colours."""
+    text = _ESCAPES.sub("", text).rstrip("\r\n").rpartition("\r")[2]
+    return "".join(each if each.isprintable() else " " for each in text).strip()
 
 
 def make_console(

@@ -42,8 +42,9 @@ def duration(seconds: float) -> str:
 
 
 def metric(value: float) -> str:
-    """A metric in at most five significant digits."""
-    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:.3e}"
+    """A metric in four significant digits; of a large number all before the point."""
+    size = abs(value)
+    return f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:

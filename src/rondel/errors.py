@@ -123,10 +123,15 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+MOST_KNOWN = 30
+"""Names that a hint lists; nobody reads more."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """A hint for an unknown name: the nearest match, or all there are."""
     known = sorted(set(candidates))
     match = nearest(word, known)
     if match:
         return f"did you mean {match!r}?"
-    return f"known: {', '.join(known)}" if known else "there are none"
+    more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
+    return f"known: {', '.join(known[:MOST_KNOWN])}{more}" if known else "there are none"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rondel.data.yamlfile import parse_yaml
+from rondel.data.yamlfile import parse_yaml, read_text
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ def parse_params(path: str, text: str) -> Any:
             return json.loads(text)
         if path.endswith(".toml"):
             return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigurationError(
+            "the parameter file can't be read", why="it nests too deep", place=path
+        ) from None
     except ValueError as error:
         raise ConfigurationError("the parameter file can't be read", why=str(error), place=path) from None
     return parse_yaml(text, path)
@@ -38,11 +42,12 @@ def parse_params(path: str, text: str) -> Any:
 def read_params(root: Path, path: str) -> Any:
     """The values of the parameter file ``path``. Raises ConfigurationError if there is none."""
     try:
-        return parse_params(path, (root / path).read_text(encoding="utf-8")) or {}
+        values = parse_params(path, read_text(root / path, path))
     except FileNotFoundError:
         raise ConfigurationError("the parameter file does not exist", place=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("the parameter file can't be read", why=str(error), place=path) from None
+    if values is not None and not isinstance(values, dict):
+        raise ConfigurationError("a parameter file has to hold names and values", place=path)
+    return values or {}
 
 
 def lookup(values: Any, key: str) -> Any:

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data import templates
 from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
-from rondel.data.yamlfile import line_of, parse_yaml, read_yaml
+from rondel.data.yamlfile import line_of, parse_yaml, read_text, read_yaml
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+_LONGEST_NAME = 255
+"""Bytes that a file's name may have, on every file system that a project lies on."""
 
 _PRUNED = frozenset({".git", ".dvc", ".rondel", ".venv", "venv", "node_modules", "__pycache__", ".tox"})
 
@@ -76,10 +79,27 @@ def read_lock(root: Path, path: str) -> Mapping[str, Mapping[str, Any]]:
     if stages is None:
         stages = {}
     if not isinstance(value, dict) or not isinstance(stages, dict):
-        raise ConfigurationError(
-            "this is no lock file of DVC", place=path, hint="restore it: `git checkout dvc.lock`"
-        )
-    return {str(name): entry for name, entry in stages.items() if isinstance(entry, dict)}
+        raise ConfigurationError("this is no lock file of DVC", place=path, hint=_RESTORE)
+    for name, entry in stages.items():
+        if not _is_lock_entry(entry):
+            raise ConfigurationError(
+                f"the entry of {name!r} is none that DVC writes", place=path, hint=_RESTORE
+            )
+    return {str(name): entry for name, entry in stages.items()}
+
+
+_RESTORE = "restore it (`git checkout dvc.lock`), or remove the entry: its stage then runs again"
+
+
+def _is_lock_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("params") or {}, dict):
+        return False
+    lists = [entry.get(key) or [] for key in ("deps", "outs")]
+    return all(
+        isinstance(each, list)
+        and all(isinstance(item, dict) and isinstance(item.get("path"), str) for item in each)
+        for each in lists
+    )
 
 
 def _dvc_files(root: Path) -> list[str]:
@@ -116,10 +136,7 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _stages(root: Path, file: str, overrides: Mapping[str, Any]) -> list[DvcStage]:
-    try:
-        text = (root / file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("the file can't be read", why=str(error), place=file) from None
+    text = read_text(root / file, file)
     value = parse_yaml(text, file)
     if value is None:
         return []
@@ -135,63 +152,92 @@ def _stages(root: Path, file: str, overrides: Mapping[str, Any]) -> list[DvcStag
             raise ConfigurationError(f"stage {name!r} has no `cmd`", place=f"{file}:{line}" if line else file)
         try:
             found.append(_stage(file, str(name), body))
-        except (TypeError, ValueError, AttributeError) as error:
+        except ValueError as error:
             line = line_of(text, "stages", str(name))
             raise ConfigurationError(
                 f"stage {name!r} is not as DVC wants it",
                 why=str(error),
                 place=f"{file}:{line}" if line else file,
-                hint="`dvc stage list` says more",
             ) from None
     return found
 
 
 def _stage(file: str, name: str, body: Mapping[str, Any]) -> DvcStage:
     folder = posixpath.dirname(file)
-    wdir = posixpath.normpath(posixpath.join(folder, str(body.get("wdir") or ".")))
+    wdir = posixpath.normpath(posixpath.join(folder, _path(body.get("wdir") or ".", "wdir")))
     cmd = body["cmd"]
+    if not all(isinstance(line, str | int | float) for line in (cmd if isinstance(cmd, list) else [cmd])):
+        raise ValueError("`cmd` has to be a command, or a list of commands")
     outs: dict[str, Out] = {}
     kinds: tuple[tuple[str, OutKind], ...] = (("outs", "out"), ("metrics", "metric"), ("plots", "plot"))
     for key, kind in kinds:
-        for out in _outs(body.get(key) or (), kind, wdir):
+        for out in _outs(_list(body, key), key, kind, wdir):
             outs[out.path] = out
     return DvcStage(
         name=name,
         file=file,
         cmd=tuple(str(line) for line in cmd) if isinstance(cmd, list) else (str(cmd),),
         wdir=wdir,
-        deps=tuple(join(wdir, str(dep)) for dep in body.get("deps") or ()),
-        params=_params(body.get("params") or (), wdir),
+        deps=tuple(join(wdir, _path(dep, "deps")) for dep in _list(body, "deps")),
+        params=_params(_list(body, "params"), wdir),
         outs=tuple(outs.values()),
         always_changed=bool(body.get("always_changed")),
         frozen=bool(body.get("frozen")),
     )
 
 
-def _outs(items: Any, kind: OutKind, wdir: str) -> Iterator[Out]:
+def _list(body: Mapping[str, Any], key: str) -> list[Any]:
+    items = body.get(key) or []
+    if not isinstance(items, list):
+        raise ValueError(f"`{key}` has to be a list, not {_word(items)}")  # noqa: TRY004 - the file is wrong
+    return items
+
+
+def _path(value: Any, key: str) -> str:
+    """A path as a file system takes it."""
+    if isinstance(value, dict | list) or value is None:
+        raise ValueError(f"`{key}` has to hold paths, not {_word(value)}")
+    path = str(value)
+    if "\0" in path or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.split("/")):
+        shown = f"{path[:60]}…" if len(path) > 60 else path
+        raise ValueError(f"`{key}` names {shown!r}, which no file can be called")
+    return path
+
+
+def _word(value: Any) -> str:
+    """What a value is, in the words of YAML."""
+    words = {dict: "a mapping", list: "a list", type(None): "nothing"}
+    return words.get(type(value)) or repr(value)[:60]
+
+
+def _outs(items: list[Any], key: str, kind: OutKind, wdir: str) -> Iterator[Out]:
     for item in items:
-        entries = item.items() if isinstance(item, dict) else [(str(item), None)]
+        entries = item.items() if isinstance(item, dict) else [(item, None)]
         for path, options in entries:
             flags = options or {}
+            if not isinstance(flags, dict):
+                raise ValueError(f"options of {path!r} in `{key}` have to be a mapping, not {_word(flags)}")  # noqa: TRY004
             yield Out(
-                path=join(wdir, path),
+                path=join(wdir, _path(path, key)),
                 kind=kind,
                 cached=bool(flags.get("cache", True)),
                 push=bool(flags.get("push", True)),
             )
 
 
-def _params(items: Any, wdir: str) -> tuple[ParamSource, ...]:
+def _params(items: list[Any], wdir: str) -> tuple[ParamSource, ...]:
     keys: dict[str, list[str] | None] = {}
     for item in items:
-        for path, names in item.items() if isinstance(item, dict) else [("params.yaml", [str(item)])]:
-            where = join(wdir, str(path))
+        for path, names in item.items() if isinstance(item, dict) else [("params.yaml", [item])]:
+            where = join(wdir, _path(path, "params"))
             if not names:
                 keys[where] = None
-            else:
-                kept = keys.setdefault(where, [])
-                if kept is not None:
-                    kept += [str(name) for name in names]
+                continue
+            if not isinstance(names, list) or any(isinstance(name, dict | list) for name in names):
+                raise ValueError(f"`params` of {path!r} has to be a list of names")
+            kept = keys.setdefault(where, [])
+            if kept is not None:
+                kept += [str(name) for name in names]
     return tuple(ParamSource(path=path, keys=tuple(names or ())) for path, names in keys.items())
 
 
@@ -202,10 +248,11 @@ def join(wdir: str, path: str) -> str:
 
 def _tracked(root: Path, file: str) -> Iterator[Tracked]:
     value = read_yaml(root / file, file)
-    if not isinstance(value, dict):
+    outs = (value.get("outs") or []) if isinstance(value, dict) else None
+    if not isinstance(outs, list):
         raise ConfigurationError("this is no `.dvc` file of DVC", place=file)
     folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(value.get("wdir") or ".")))
-    for out in value.get("outs") or ():
+    for out in outs:
         if isinstance(out, dict) and "path" in out:
             yield Tracked(
                 path=join(folder, str(out["path"])),

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rondel.data.yamlfile import check_depth
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -86,17 +88,22 @@ def parse_metrics(text: str, *, source: str, is_json: bool) -> Metrics:
 
     if is_json:
         try:
-            json.loads(text)
+            json.loads(text, parse_int=float)
+        except RecursionError:
+            return Metrics(source=source, problem=f"{source}: it nests too deep")
         except ValueError as error:
             return Metrics(source=source, problem=f"{source}: not valid JSON: {error}")
         text = text.expandtabs(1)  # YAML takes no tabs between tokens; columns stay as they are
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        check_depth(text)
         node = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         return Metrics(source=source, problem=f"{source}: not valid YAML: {error}")
     if not isinstance(node, yaml.MappingNode):
         return Metrics(source=source, problem=f"{source}: it should hold names and numbers")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+        return Metrics(source=source, problem=f"{source}: metrics with YAML aliases are not read")
     return _collect(source, _walk(node, ()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import host_parts, read_recipe
+from rondel.data.yamlfile import read_yaml
 from rondel.errors import ConfigurationError
 from rondel.record import Git
 from rondel.runner.project import DvcInputs
@@ -94,22 +95,20 @@ class DiskProject:
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """What ``MLproject`` declares."""
-        import yaml
-
-        file = self.root / "MLproject"
-        try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigurationError("this file can't be read", why=str(error), place=str(file)) from None
+        document = read_yaml(self.root / "MLproject", "MLproject")
         points = document.get("entry_points") if isinstance(document, dict) else None
         if not isinstance(points, dict):
             return {}
-        return {
-            str(name): dict(body.get("parameters") or {}) if isinstance(body, dict) else {}
+        declared = {
+            str(name): (body.get("parameters") or {}) if isinstance(body, dict) else {}
             for name, body in points.items()
         }
+        for name, parameters in declared.items():
+            if not isinstance(parameters, dict):
+                raise ConfigurationError(
+                    f"`parameters` of entry point {name!r} have to be a mapping", place="MLproject"
+                )
+        return declared
 
     def workspace(self) -> Mapping[str, str]:
         """Every file that stages see, by hash."""

@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,23 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield address
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Callable[..., Path]:
+    count = 0
+
+    def make(**files: str) -> Path:
+        nonlocal count
+        count += 1
+        root = tmp_path / f"context{count}"
+        for name, text in files.items():
+            path = root / name.replace("__", "/").replace("_dot_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return root
+
+    return make
 
 
 @pytest.fixture

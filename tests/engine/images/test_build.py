@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rondel.engine.images.model import sha256
+from tests.engine.images.building import built, out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,32 +19,6 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Queries, Start
 
 Build = Callable[..., Any]
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Callable[..., Path]:
-    count = 0
-
-    def make(**files: str) -> Path:
-        nonlocal count
-        count += 1
-        root = tmp_path / f"context{count}"
-        for name, text in files.items():
-            path = root / name.replace("__", "/").replace("_dot_", ".")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        return root
-
-    return make
-
-
-def built(root: Path, leaf: str, arguments: str = "") -> str:
-    return f'{{host{{directory(path:"{root}",noCache:true){{dockerBuild{arguments}{{{leaf}}}}}}}}}'
-
-
-def out(*commands: str) -> str:
-    script = " && ".join(commands).replace("\\", "\\\\").replace('"', '\\"')
-    return f'withExec(args:["sh","-c","{script}"]){{stdout}}'
 
 
 def test_copy_follows_the_rules(query: Queries, context: Callable[..., Path]) -> None:
@@ -169,8 +144,15 @@ def test_stages_that_are_not_needed_are_not_built(query: Queries, context: Calla
         ),
         ("FROM host\nCOPY hidden /x\n", "lstat /hidden: no such file or directory"),
         ("FROM host\nFRUN x\n", "Dockerfile:2: unknown instruction: FRUN"),
-        ("FROM host\nRUN --mount=type=secret,id=t,required true\n", "Dockerfile:2: secret t is required"),
-        ("FROM host\nCOPY --chown=nosuch f /x\n", "no such user: nosuch"),
+        (
+            "FROM host\nRUN --mount=type=secret,id=t,required true\n",
+            'Dockerfile:2: secret "t" is required but no secret mappings were provided',
+        ),
+        (
+            "FROM host\nCOPY --chown=nosuch f /x\n",
+            "Dockerfile:2: COPY --chown=nosuch f /x: failed to resolve",
+        ),
+        ("FROM scratch\nCOPY f hidden/.. /x\n", "the destination must be a directory and end with a /"),
         ("FROM 127.0.0.1:1/redis\n", "Dockerfile:1: failed to resolve image"),
     ],
 )

@@ -9,11 +9,11 @@ from rondel.engine.evaluate import ExecError
 from rondel.engine.evaluate.build import BuildRequest, build
 from rondel.engine.evaluate.imageconfig import to_image
 from rondel.engine.images.containerfile import ContainerfileError
-from rondel.engine.values import Directory, Secret, digest_of
+from rondel.engine.values import Directory, Secret, Socket, digest_of
 from rondel.errors import EngineError
 
 
-@field("Directory", "dockerBuild", secrets=Secret)
+@field("Directory", "dockerBuild", secrets=Secret, ssh=Socket)
 async def docker_build(
     ctx: Context,
     self: Directory,
@@ -24,21 +24,18 @@ async def docker_build(
     target: str,
     secrets: list[Secret],
     no_init: bool,
-    ssh: object | None = None,
+    ssh: Socket | None = None,
 ) -> Keyed:
     """Build a Containerfile, now: what is answered is the finished container."""
-    if ssh is not None:
-        raise EngineError(
-            "dockerBuild(ssh) is not served by Rondel's embedded engine: it forwards no SSH agent",
-            hint="give the key as a secret, or run this under a Dagger engine",
-        )
     request = BuildRequest(
         context=self,
         dockerfile=dockerfile or "Dockerfile",
         target=target,
         args={pair["name"]: pair["value"] for pair in build_args},
         secrets={secret.name or secret.uri: secret for secret in secrets},
+        ssh=ssh,
         platform=platform or "",
+        no_init=no_init,
     )
     try:
         made = await build(ctx.session, request)

@@ -249,7 +249,7 @@ async def without_exposed_port(ctx: Context, self: Container, *, port: int, prot
 @field("Container", "dockerHealthcheck", settle=True)
 async def docker_healthcheck(ctx: Context, self: Container) -> Healthcheck | None:
     """The image's health check, by which a service of it is ready."""
-    return self.config.healthcheck
+    return self.config.active_healthcheck
 
 
 def _normal(text: str | None) -> str:

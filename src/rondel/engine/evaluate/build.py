@@ -16,6 +16,8 @@ import anyio
 import anyio.to_thread
 
 import rondel.engine.evaluate.buildsteps  # noqa: F401 - registers what the steps do
+from rondel.engine.evaluate.buildgit import repository_tree
+from rondel.engine.evaluate.buildmounts import RunMounts
 from rondel.engine.evaluate.download import download, file_name
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import Command, exec_node
@@ -25,38 +27,32 @@ from rondel.engine.evaluate.inplace import confirm_copy, runs_in_place
 from rondel.engine.evaluate.operations import edited
 from rondel.engine.images import platforms
 from rondel.engine.images.containerfile import (
-    BindUse,
-    CacheUse,
     ContainerfileError,
     CopyStep,
     FetchStep,
+    GitStep,
     Outline,
     RunStep,
-    SecretUse,
     Stage,
     StagePlan,
-    TmpfsUse,
+    Step,
     WorkdirStep,
     outline,
     plan_stage,
 )  # fmt: skip
 from rondel.engine.images.containerfile.ignore import Ignore
 from rondel.engine.images.containerfile.selection import Item, select
-from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, Source, StageSource, Use
+from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, Source, StageSource
 from rondel.engine.images.model import ImageConfig
 from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.values import (
-    CacheMount,
-    CacheVolume,
     Container,
     Directory,
-    DirectoryMount,
     FileMount,
     Fs,
     Mount,
     Secret,
-    SecretMount,
-    TempMount,
+    Socket,
     digest_of,
 )  # fmt: skip
 from rondel.errors import EngineError
@@ -78,7 +74,9 @@ class BuildRequest:
     target: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Socket | None = None
     platform: str = ""
+    no_init: bool = False
 
 
 async def build(session: Session, request: BuildRequest) -> Container:
@@ -109,6 +107,7 @@ class _Builder:
         self._built: dict[int, _Built] = {}
         self._bases: list[Base] = []
         self.confirmed = 0  # files that were compared with this machine's, in place
+        self.mounts = RunMounts(session, request, file.file, ignore, self._origin, self._content)
 
     @classmethod
     async def of(cls, session: Session, request: BuildRequest) -> _Builder:
@@ -117,13 +116,14 @@ class _Builder:
         text = _text(view, root, request.dockerfile)
         if text is None:
             raise EngineError(
-                f"failed to read dockerfile: open {request.dockerfile}: no such file or directory",
+                f'failed to read Dockerfile "{request.dockerfile}": open {_absolute(request.dockerfile)}: '
+                "no such file or directory",
                 hint="dockerBuild(dockerfile:) names it, relative to the directory",
             )
         ignored, name = None, ""
         for name in (f"{request.dockerfile}.dockerignore", ".dockerignore"):
-            if (ignored := _text(view, root, name)) is not None:
-                break
+            if ignored := _text(view, root, name):
+                break  # an empty one counts as none
         ignore = Ignore.of((ignored or "").splitlines(), name)
         platform = platforms.parse(request.platform or session.platform)
         file = outline(
@@ -166,8 +166,8 @@ class _Builder:
         return tuple({**found, DIGEST_LABEL: f"blake2b:{digest}"}.items())
 
     async def _stage(self, stage: Stage) -> _Built:
-        fs, config, args = await self._base(stage)
-        plan = plan_stage(self.outline, stage, config, args)
+        fs, config, scope = await self._base(stage)
+        plan = plan_stage(self.outline, stage, config, scope)
         for step in plan.steps:
             try:
                 fs = await self._step(fs, step)
@@ -185,12 +185,15 @@ class _Builder:
         return _Built(fs, plan)
 
     async def _base(self, stage: Stage) -> tuple[Fs | None, ImageConfig, Mapping[str, str] | None]:
-        platform = platforms.parse(stage.platform) if stage.platform else platforms.parse(self.platform)
+        try:
+            platform = platforms.parse(stage.platform or self.platform)
+        except EngineError as error:
+            raise stage.at.error(f"failed to parse platform {stage.platform}: {error.what}") from None
         if stage.base is None:
             return None, ImageConfig(platform=platform), None
         if isinstance(stage.base, StageSource):
             under = await self._wait(stage.base.index)
-            return under.fs, under.plan.config, under.plan.args
+            return under.fs, under.plan.config, under.plan.scope
         assert isinstance(stage.base, ImageSource)  # noqa: S101 - a stage never stands on the context
         try:
             base = await self.session.part(Images).base(stage.base.reference, str(platform))
@@ -205,7 +208,7 @@ class _Builder:
         await self._done[index].wait()
         return self._built[index]
 
-    async def _step(self, fs: Fs | None, step: RunStep | CopyStep | FetchStep | WorkdirStep) -> Fs:
+    async def _step(self, fs: Fs | None, step: Step) -> Fs:
         if fs is not None and runs_in_place(self.session):
             return await self._confirm(fs, step)
         match step:
@@ -215,10 +218,12 @@ class _Builder:
                 return await self._copy(fs, step)
             case FetchStep():
                 return await self._fetch(fs, step)
+            case GitStep():
+                return await self._git(fs, step)
             case RunStep():
                 return await self._run(fs, step)
 
-    async def _confirm(self, fs: Fs, step: RunStep | CopyStep | FetchStep | WorkdirStep) -> Fs:
+    async def _confirm(self, fs: Fs, step: Step) -> Fs:
         """In place nothing is built: what a step of this Containerfile copies has to be here already."""
         if isinstance(step, CopyStep) and isinstance(step.origin, ContextSource):
             before = await self.session.snapshot(fs)
@@ -247,10 +252,10 @@ class _Builder:
         content = await self._content(origin, root, step, ignore)
         key = digest_of(
             "build.copy", fs.key if fs else "", content, step.destination, step.into_directory, step.chown,
-            step.chmod, is_context, step.unpack, [[file.name, file.text] for file in step.files],
+            step.chmod, step.unpack, [[file.name, file.text] for file in step.files],
         )  # fmt: skip
         source = origin or edited("build.nothing", None)
-        return edited("build.copy", fs, step, root, ignore, is_context, key=key, inputs=(source,))
+        return edited("build.copy", fs, step, root, ignore, self.outline.file, key=key, inputs=(source,))
 
     async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Ignore) -> str:
         """What stands for the content that a step copies. Remembered: layers never change."""
@@ -270,7 +275,22 @@ class _Builder:
             "build.fetch", fs.key if fs else "", fetched.digest, step.destination, step.into_directory,
             step.chown, step.chmod, step.unpack, file_name(step.url),
         )  # fmt: skip
-        return edited("build.fetch", fs, step, fetched.digest, fetched.modified_ns, key=key)
+        return edited(
+            "build.fetch", fs, step, fetched.digest, fetched.modified_ns, self.outline.file, key=key
+        )
+
+    async def _git(self, fs: Fs | None, step: GitStep) -> Fs:
+        """ADD of a git repository: what its reference means now is looked up once a build."""
+        tree = await repository_tree(self.session, step, self.request.ssh)
+        copy = CopyStep(
+            line=step.line, text=step.text, sources=(step.folder or ".",), destination=step.destination,
+            into_directory=True, chown=step.chown, chmod=step.chmod, exclude=step.exclude,
+        )  # fmt: skip
+        key = digest_of(
+            "build.git", fs.key if fs else "", tree.key, step.folder, step.destination, step.chown,
+            step.chmod, step.exclude,
+        )  # fmt: skip
+        return edited("build.copy", fs, copy, "/", Ignore(), self.outline.file, key=key, inputs=(tree,))
 
     # --- commands
 
@@ -278,16 +298,18 @@ class _Builder:
         mounts: list[Mount] = []
         secret_env: list[tuple[str, Secret]] = []
         uses: list[object] = []
+        env = step.env
         for use in step.uses:
-            made, variables, identity = await self._use(use, step)
-            mounts += made
-            secret_env += variables
-            uses.append(identity)
+            used = await self.mounts.use(use, step)
+            mounts += used.mounts
+            secret_env += used.secret_env
+            env += used.env
+            uses.append(used.identity)
         if step.script is not None:
             script = edited("file.write", None, "/script", step.script.text, 0o755, "")
             mounts.append(FileMount(path=step.args[0], source=script, file="/script"))
         config = replace(
-            from_image(ImageConfig(workdir=step.workdir, user=step.user)), env=step.env, workdir=step.workdir
+            from_image(ImageConfig(workdir=step.workdir, user=step.user)), env=env, workdir=step.workdir
         )
         container = Container(
             platform=self.platform, fs=fs, config=config, mounts=tuple(mounts), secret_env=tuple(secret_env)
@@ -298,82 +320,16 @@ class _Builder:
         )  # fmt: skip
         command = Command(
             container=container, args=step.args, env=step.hidden_env,
-            offline=step.network == "none",
+            offline=step.network == "none", no_init=self.request.no_init,
         )  # fmt: skip
         made_fs = Fs(exec_node(command, key))
         # Now, not when somebody asks: stages wait for each other's files, and a failure names its line.
         await self.session.run(made_fs.node)
         return made_fs
 
-    async def _use(self, use: Use, step: RunStep) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
-        """What a ``--mount`` becomes: mounts, secret variables, and what stands for it in the key."""
-        match use:
-            case CacheUse():
-                return await self._cache(use)
-            case TmpfsUse():
-                return (
-                    [TempMount(path=use.target, size=use.size or None)],
-                    [],
-                    ["tmpfs", use.target, use.size],
-                )
-            case SecretUse():
-                return self._secret(use, step)
-            case BindUse():
-                return await self._bind(use, step)
 
-    async def _cache(self, use: CacheUse) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
-        initial, path = None, "/"
-        if use.source is not None:
-            initial, root, _ = await self._origin(use.source)
-            path = posixpath.join(root, use.subpath.lstrip("/"))
-        owner = f"{use.uid}:{use.gid}" if use.uid or use.gid else ""
-        volume = CacheVolume(f"containerfile {use.id}", use.sharing, owner)
-        mount = CacheMount(path=use.target, volume=volume, initial=initial, initial_path=path)
-        return [mount], [], ["cache", use.target, use.id]
-
-    def _secret(self, use: SecretUse, step: RunStep) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
-        identity = ["secret", use.id, use.target, use.env]
-        secret = self.request.secrets.get(use.id)
-        if secret is None:
-            if use.required:
-                raise ContainerfileError(
-                    f"secret {use.id} is required and was not given", file=self.outline.file, line=step.line,
-                    hint="pass it: dockerBuild(secrets: [...]) with a secret of that name",
-                )  # fmt: skip
-            return [], [], [*identity, "absent"]
-        mounts: list[Mount] = []
-        if use.target is not None:
-            owner = f"{use.uid}:{use.gid}"
-            mounts.append(SecretMount(path=use.target, secret=secret, mode=use.mode, owner=owner))
-        return mounts, [(use.env, secret)] if use.env else [], identity
-
-    async def _bind(
-        self, use: BindUse, step: RunStep
-    ) -> tuple[list[Mount], list[tuple[str, Secret]], object]:
-        origin, root, is_context = await self._origin(use.source)
-        whole = CopyStep(
-            line=step.line, text=step.source, sources=(use.subpath.lstrip("/") or ".",), destination="/"
-        )
-        ignore = self.ignore if is_context else Ignore()
-        content = await self._content(origin, root, whole, ignore)
-        path = posixpath.normpath(posixpath.join(root, use.subpath.lstrip("/")))
-        if ignore.matcher is not None:
-            key = digest_of("build.bound", content)
-            source = origin or edited("build.nothing", None)
-            shown = replace(whole, destination="/s")
-            origin = edited("build.copy", None, shown, root, ignore, False, key=key, inputs=(source,))
-            path = "/s"
-        if origin is None:
-            origin = edited("build.nothing", None)
-        entry = (await self.session.view(origin)).resolve(path)
-        identity = ["bind", use.target, content]
-        if not entry.is_dir:
-            return [FileMount(path=use.target, source=origin, file=entry.path)], [], identity
-        return (
-            [DirectoryMount(path=use.target, source=origin, subpath=entry.path, readonly=not use.writable)],
-            [],
-            identity,
-        )
+def _absolute(name: str) -> str:
+    return posixpath.normpath("/" + name)
 
 
 def _text(view: View, root: str, name: str) -> str | None:
@@ -382,13 +338,13 @@ def _text(view: View, root: str, name: str) -> str | None:
     return view.read(entry.path).decode("utf-8", "replace") if entry is not None and entry.is_file else None
 
 
-def _source(step: RunStep | CopyStep | FetchStep | WorkdirStep) -> str:
+def _source(step: Step) -> str:
     match step:
         case RunStep():
             return step.source
         case WorkdirStep():
             return f"WORKDIR {step.path}"
-        case CopyStep() | FetchStep():
+        case CopyStep() | FetchStep() | GitStep():
             return step.text
 
 
@@ -405,6 +361,3 @@ def _digest(items: Iterable[Item]) -> str:
             with entry.real.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-# --- what the steps do

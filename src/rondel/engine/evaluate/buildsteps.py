@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import posixpath
 import stat
@@ -14,10 +15,7 @@ from rondel.engine.evaluate.download import file_name
 from rondel.engine.evaluate.operations import edit
 from rondel.engine.evaluate.owners import owner_in, user_in
 from rondel.engine.images.compression import decompressed
-from rondel.engine.images.containerfile import (
-    CopyStep,
-    FetchStep,
-)  # fmt: skip
+from rondel.engine.images.containerfile import ContainerfileError, CopyStep, FetchStep
 from rondel.engine.images.containerfile.selection import Item, select, symbolic_mode
 from rondel.engine.images.unpack import unpack
 from rondel.engine.store import Draft, Entry, PathError, View
@@ -25,13 +23,12 @@ from rondel.engine.store.files import remove_tree
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rondel.engine.evaluate.session import Session
     from rondel.engine.images.containerfile.ignore import Ignore
-    from rondel.engine.values import (
-        Node,
-    )
+    from rondel.engine.values import Node
 
 
 @edit("build.nothing")
@@ -64,36 +61,47 @@ def _make_directories(draft: Draft, path: str, uid: int, gid: int) -> None:
 
 @edit("build.copy")
 async def _copy(session: Session, draft: Draft, node: Node) -> None:
-    """Copy files. Params: the step, the source's root, what is ignored, whether it is the context."""
-    step, root, ignore, is_context = node.params
+    """Copy files. Params: the step, the source's root, what is ignored, the Containerfile's name."""
+    step, root, ignore, file = node.params
     source = await session.view(node.inputs[1])
-    await anyio.to_thread.run_sync(
-        lambda: _Copier(session, draft, step, is_context).copy(source, root, ignore)
-    )
+    with _placed(file, step):
+        await anyio.to_thread.run_sync(lambda: _Copier(session, draft, step).copy(source, root, ignore))
+
+
+@contextlib.contextmanager
+def _placed(file: str, step: CopyStep | FetchStep) -> Iterator[None]:
+    """Name the line of a step that fails; it runs when the build is long planned."""
+    try:
+        yield
+    except ContainerfileError:
+        raise
+    except EngineError as error:
+        raise ContainerfileError(
+            f"{step.text}: {error.what}", file=file, line=step.line, hint=error.hint or error.why
+        ) from error
 
 
 class _Copier:
     """Carries out one COPY or ADD in a draft."""
 
-    def __init__(self, session: Session, draft: Draft, step: CopyStep | FetchStep, is_context: bool) -> None:
+    def __init__(self, session: Session, draft: Draft, step: CopyStep | FetchStep) -> None:
         self.session = session
         self.draft = draft
         self.step = step
-        self.override = (0, 0) if is_context else None
-        if step.chown:
-            self.override = owner_in(draft.view, step.chown)
+        self.override = owner_in(draft.view, _owner_of(step.chown)) if step.chown else None
+        self.folders: list[tuple[str, int]] = []
 
     def copy(self, source: View, root: str, ignore: Ignore) -> None:
         step = self.step
         assert isinstance(step, CopyStep)  # noqa: S101 - the other kind has no source
-        several = step.into_directory
+        several = self._several(step)
         for item in select(source, root, step, ignore):
             entry = item.entry
             if step.unpack and item.explicit and entry.is_file and self._unpack(entry.real):
                 continue
             path = self._place(item, several)
             if entry.is_dir:
-                self._directory(entry, path)
+                self._directory(entry, path, explicit=item.explicit)
             elif entry.link is not None:
                 uid, gid = self._owner(entry)
                 self._parents(path)
@@ -104,8 +112,22 @@ class _Copier:
                 )
         for file in step.files:
             name = file.name if several or len(step.files) > 1 else ""
-            path = posixpath.join(step.destination, name) if name else self.named(file.name)
-            self.write(path, file.text.encode(), mode=0o644, mtime_ns=0)
+            path = posixpath.join(self._root(), name) if name else self.named(file.name)
+            self.write(path, file.text.encode(), mode=0o644, mtime_ns=None)
+        for path, mtime_ns in reversed(self.folders):
+            self.draft.set_meta(path, mtime_ns=mtime_ns)
+
+    def _several(self, step: CopyStep) -> bool:
+        """Whether files go into the destination. Raises EngineError where several would be one file."""
+        if step.into_directory or len(step.sources) + len(step.files) == 1:
+            return step.into_directory
+        there = self.draft.view.lookup(step.destination)
+        if there is None or not there.is_dir:
+            raise EngineError(
+                "when using COPY or ADD with more than one source file, the destination must be a directory "
+                "and end with a /"
+            )
+        return True
 
     def write(
         self,
@@ -118,9 +140,6 @@ class _Copier:
     ) -> None:
         """Put one file, with the instruction's owner and mode if it names them."""
         self._parents(path)
-        there = self.draft.view.lookup(path, follow=False)
-        if there is not None and there.is_dir:
-            raise PathError(errno.EISDIR, path, operation="open")
         uid, gid = owner or self.override or (0, 0)
         self.draft.write(
             path,
@@ -149,24 +168,30 @@ class _Copier:
         return there.path if there is not None and there.is_dir else self.step.destination
 
     def named(self, name: str) -> str:
-        """Where a single file goes: into the destination if that is a directory."""
+        """Where a single file goes: into the destination if that is a directory, else in its place."""
         there = self.draft.view.lookup(self.step.destination)
         if there is not None and there.is_dir:
             return posixpath.join(there.path, name)
-        return self.step.destination if there is None or there.is_link else there.path
+        return self.step.destination
 
-    def _directory(self, entry: Entry, path: str) -> None:
+    def _directory(self, entry: Entry, path: str, *, explicit: bool) -> None:
+        """Make a directory, or give one that is there the source's metadata, but the destination."""
         there = self.draft.view.lookup(path)
-        if there is not None:
-            if not there.is_dir:
-                raise EngineError(f"cannot copy to non-directory: {path}")
-            return
+        if there is not None and there.is_dir:
+            if explicit:
+                return
+            path = there.path
         self._parents(path)
         uid, gid = self._owner(entry)
         self.draft.mkdir(path, mode=self._mode(entry.mode, directory=True), uid=uid, gid=gid, merge=True)
+        self.folders.append((path, entry.mtime_ns))
 
     def _parents(self, path: str) -> None:
-        _make_directories(self.draft, posixpath.dirname(path), *(self.override or (0, 0)))
+        """The directory that a file goes into is the instruction's, those above it are root's."""
+        parent = posixpath.dirname(path)
+        _make_directories(self.draft, posixpath.dirname(parent), 0, 0)
+        owner = self.override if parent == self.step.destination and self.override else (0, 0)
+        _make_directories(self.draft, parent, *owner)
 
     def _owner(self, entry: Entry) -> tuple[int, int]:
         return self.override or (entry.uid, entry.gid)
@@ -192,6 +217,11 @@ class _Copier:
         return True
 
 
+def _owner_of(chown: str) -> str:
+    """``--chown=:group`` leaves the user to root."""
+    return f"0{chown}" if chown.startswith(":") else chown
+
+
 def _is_archive(raw: IO[bytes]) -> bool:
     """Whether a file is a tar, plain or compressed; leaves it at its start. An empty file is none."""
     import tarfile
@@ -208,16 +238,17 @@ def _is_archive(raw: IO[bytes]) -> bool:
 
 @edit("build.fetch")
 async def _fetched(session: Session, draft: Draft, node: Node) -> None:
-    """Put a download. Params: the step, its blob, when it changed."""
-    step, digest, modified = node.params
+    """Put a download. Params: the step, its blob, when it changed, the Containerfile's name."""
+    step, digest, modified, file = node.params
     path = session.store.blobs.path(digest)
 
     def put() -> None:
-        copier = _Copier(session, draft, step, is_context=True)
+        copier = _Copier(session, draft, step)
         if step.unpack and copier.unpack(path):
             return
         name = file_name(step.url)
         target = posixpath.join(step.destination, name) if step.into_directory else copier.named(name)
         copier.write(target, path, mode=0o600, mtime_ns=modified or 0)
 
-    await anyio.to_thread.run_sync(put)
+    with _placed(file, step):
+        await anyio.to_thread.run_sync(put)

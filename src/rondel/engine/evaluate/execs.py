@@ -235,7 +235,9 @@ async def _mount(
             )
         case FileMount():
             snapshot = await session.snapshot(mount.source)
-            return sandbox.FileMount(path=mount.path, snapshot=snapshot, subpath=mount.file)
+            return sandbox.FileMount(
+                path=mount.path, snapshot=snapshot, subpath=mount.file, readonly=mount.readonly
+            )
         case TempMount():
             return sandbox.TmpfsMount(path=mount.path, size=mount.size or 0)
         case SecretMount():
@@ -251,13 +253,17 @@ async def _mount(
     return None
 
 
-async def _volume(session: Session, root: Snapshot, mount: CacheMount) -> sandbox.VolumeMount:
+async def _volume(
+    session: Session, root: Snapshot, mount: CacheMount
+) -> sandbox.VolumeMount | sandbox.BindMount:
     volume = mount.volume
     source = await session.snapshot(mount.initial) if mount.initial else None
     owner = _owner(session, root, volume.owner) if volume.owner else None
     folder = await session.store.volumes.prepare(
-        volume.identity, source=source, subpath=mount.initial_path, owner=owner
+        volume.identity, source=source, subpath=mount.initial_path, owner=owner, mode=mount.mode
     )
+    if mount.readonly:
+        return sandbox.BindMount(path=mount.path, source=folder, readonly=True)
     return sandbox.VolumeMount(path=mount.path, source=folder)
 
 

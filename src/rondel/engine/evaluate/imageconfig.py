@@ -60,6 +60,8 @@ def _port(text: str) -> Port | None:
 
 def _healthcheck(check: Any) -> Healthcheck | None:
     kind, *args = check.get("Test") or [""]
+    if kind == "NONE":
+        return Healthcheck(args=(), none=True)
     if kind not in ("CMD", "CMD-SHELL"):
         return None
     return Healthcheck(
@@ -76,6 +78,8 @@ def _healthcheck(check: Any) -> Healthcheck | None:
 def _test(check: Healthcheck | None) -> dict[str, Any]:
     if check is None:
         return {}
+    if check.none:
+        return {"Test": ["NONE"]}
     value: dict[str, Any] = {"Test": ["CMD-SHELL" if check.shell else "CMD", *check.args]}
     names = ("interval", "timeout", "start_period", "start_interval")
     for name, key in zip(names, ("Interval", "Timeout", "StartPeriod", "StartInterval"), strict=True):

@@ -46,6 +46,7 @@ class Volumes:
         source: Snapshot | None = None,
         subpath: str = "/",
         owner: tuple[int, int] | None = None,
+        mode: int = 0o755,
     ) -> Path:
         """The volume's folder; made at the first call, as a copy of ``source`` and owned by ``owner``.
 
@@ -55,11 +56,13 @@ class Volumes:
         if not path.exists():
             async with self._locks.hold(f"volume-made {key}"):
                 if not path.exists():
-                    await anyio.to_thread.run_sync(self._make, path, source, subpath, owner)
+                    await anyio.to_thread.run_sync(self._make, path, source, subpath, owner, mode)
         self._index.put("volume", key, path.name)
         return path
 
-    def _make(self, path: Path, source: Snapshot | None, subpath: str, owner: tuple[int, int] | None) -> None:
+    def _make(
+        self, path: Path, source: Snapshot | None, subpath: str, owner: tuple[int, int] | None, mode: int
+    ) -> None:
         built = self._scratch / f"v{secrets.token_hex(6)}"
         built.mkdir(mode=0o755)
         uid, gid = owner if owner is not None else (None, None)
@@ -71,8 +74,10 @@ class Volumes:
                 top = self._view(source).resolve(subpath)
                 set_owner(built, *(owner or (top.uid, top.gid)))
                 built.chmod(stat.S_IMODE(top.mode))
-            elif owner is not None:
-                set_owner(built, *owner)
+            else:
+                if owner is not None:
+                    set_owner(built, *owner)
+                built.chmod(mode)
             built.rename(path)
         finally:
             remove_tree(built)

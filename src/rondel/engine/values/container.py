@@ -38,7 +38,10 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck:
-    """An image's health check, by which a service is ready. Durations are Go texts such as ``1m30s``."""
+    """An image's health check, by which a service is ready. Durations are Go texts such as ``1m30s``.
+
+    ``none`` is HEALTHCHECK NONE: a base's check does not hold.
+    """
 
     args: tuple[str, ...]
     shell: bool = False
@@ -47,6 +50,7 @@ class Healthcheck:
     start_period: str = "0s"
     start_interval: str = "0s"
     retries: int = 0
+    none: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,11 @@ class ImageConfig:
     shell: tuple[str, ...] = ()
     on_build: tuple[str, ...] = ()
 
+    @property
+    def active_healthcheck(self) -> Healthcheck | None:
+        """The health check that is made; None as well where HEALTHCHECK NONE forbids it."""
+        return None if self.healthcheck is not None and self.healthcheck.none else self.healthcheck
+
     def env_value(self, name: str) -> str | None:
         """A variable's value, or None."""
         return next((value for key, value in self.env if key == name), None)
@@ -83,21 +92,27 @@ class DirectoryMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMount:
-    """A file mounted with copy-on-write."""
+    """A file mounted with copy-on-write, or for reading only."""
 
     path: str
     source: Fs | None
     file: str
+    readonly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheMount:
-    """A cache volume; never part of a snapshot. ``initial`` is what an empty volume begins with."""
+    """A cache volume; never part of a snapshot. ``initial`` is what an empty volume begins with.
+
+    ``mode`` is that of a new volume's own directory.
+    """
 
     path: str
     volume: CacheVolume
     initial: Fs | None = None
     initial_path: str = "/"
+    mode: int = 0o755
+    readonly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rondel.engine.evaluate.imageconfig import duration, nanoseconds
+from rondel.engine.evaluate.imageconfig import duration, from_image, nanoseconds, to_image
+from rondel.engine.images.model import ImageConfig
 from rondel.errors import EngineError
 
 
@@ -49,3 +50,19 @@ def test_what_is_no_duration_is_refused(text: str, problem: str) -> None:
     with pytest.raises(EngineError, match=problem) as caught:
         nanoseconds(text)
     assert "1m30s" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {},
+        {"Test": ["NONE"]},
+        {"Test": ["CMD", "a", "b"], "Interval": 5 * 10**9, "Retries": 3},
+        {"Test": ["CMD-SHELL", "a"], "StartInterval": 1_500_000},
+    ],
+)
+def test_a_health_check_comes_back_as_it_was(check: dict[str, object]) -> None:
+    config = ImageConfig(healthcheck=check, on_build=("RUN x",))
+    back = to_image(from_image(config), "linux/amd64")
+    assert back.healthcheck == check
+    assert back.on_build == ("RUN x",)

@@ -12,9 +12,11 @@ from rondel.engine.images.containerfile import (
     ContainerfileError,
     CopyStep,
     FetchStep,
+    GitStep,
     InlineFile,
     RunStep,
     SecretUse,
+    SshUse,
     StagePlan,
     TmpfsUse,
     WorkdirStep,
@@ -36,7 +38,7 @@ def plan(text: str, *, base: ImageConfig = BASE, target: str = "", **args: str) 
     for stage in file.needed:
         under = done.get(stage.base.index) if isinstance(stage.base, StageSource) else None
         config = under.config if under else base
-        done[stage.index] = plan_stage(file, stage, config, under.args if under else None)
+        done[stage.index] = plan_stage(file, stage, config, under.scope if under else None)
     return done[file.target]
 
 
@@ -94,42 +96,60 @@ def test_an_unknown_target_is_named_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "the file has no instructions"),
-        ("ARG A=1", "the file has no FROM"),
+        ("", "file with no instructions"),
+        ("# only this", "file with no instructions"),
+        ("ARG A=1", "dockerfile contains no stages to build"),
+        ("# syntax=example.com/own:1\nFROM a", 'syntax frontend "example.com/own:1" is unsupported'),
         ("RUN x\nFROM a", "Containerfile:1: no build stage in current context"),
         ("FROM a\n\nFRUM b", "Containerfile:3: unknown instruction: FRUM"),
         ("FROM a b c d", "FROM requires either one or three arguments"),
         ("FROM a AS 1x", "invalid name for build stage"),
         ("FROM ${X}", "should not be blank"),
-        ("FROM a\nONBUILD RUN x", "Containerfile:2: ONBUILD is not served"),
+        ("FROM --platform=$X a", "empty platform value from expression $X"),
+        ("FROM a\nONBUILD", "ONBUILD requires at least one argument"),
+        ("FROM a\nONBUILD RUN <<E\nls\nE", "Containerfile:2: a heredoc in ONBUILD is not served"),
+        ("FROM a\nONBUILD onbuild RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
+        ("FROM a\nONBUILD from b", "FROM isn't allowed as an ONBUILD trigger"),
+        ("FROM a AS x\nCOPY --from=x a b", "circular dependency detected on stage: x"),
+        (
+            "FROM a\nCOPY --from=later a b\nFROM c AS later\nCOPY --from=0 a b",
+            'Containerfile:2: cannot copy from stage "later", it needs to be defined before current stage',
+        ),
         ("FROM a\nCOPY --from=3 a b", "invalid stage index 3"),
-        ("FROM a\nCOPY --from=$X a b", "variable expansion is not supported for from"),
+        ("FROM a\nCOPY --from=$X a b", "'from' doesn't support variable expansion"),
         ("FROM a\nRUN <<EOF\nx", "unterminated heredoc"),
         ("FROM a\nENV A", "ENV must have two arguments"),
         ("FROM a\nCOPY --chwon=a b c", "did you mean 'chown'?"),
         ("FROM a\nCOPY a", "COPY requires at least two arguments"),
-        ("FROM a\nCOPY a b c", "the destination must be a directory and end with a /"),
+        ("FROM a\nCOPY http://x/y z", "source can't be a URL for COPY"),
+        ("FROM a\nCOPY https://x/y.git z", "source can't be a git ref for COPY"),
+        ("FROM a\nADD https://x/y.git?branch=a&tag=b /z", "names one reference"),
+        ("FROM a\nADD https://x/y.git?bransh=a /z", 'unexpected query "bransh"'),
+        ("FROM a\nADD --checksum=xyz https://x/y.git /z", "a commit's hash is expected"),
         ("FROM a\nCOPY --chmod=9 a b", "invalid chmod parameter"),
-        ("FROM a\nRUN --mount=type=ssh x", "RUN --mount=type=ssh is not served"),
+        ("FROM a\nRUN --mount=type=secret,id=a,source=b x", "both source and id can't be set"),
         ("FROM a\nRUN --mount=type=cach,target=/x x", "did you mean 'cache'?"),
         ("FROM a\nRUN --mount=type=cache,targt=/x x", "did you mean 'target'?"),
         ("FROM a\nRUN --mount=type=cache x", "a cache mount needs a target"),
         ("FROM a\nRUN --mount=type=cache,target=/x,sharing=odd x", "unsupported sharing"),
-        ("FROM a\nRUN --network=odd x", "mode 'odd' is not known"),
+        ("FROM a\nRUN --network=odd x", 'network mode "odd" is not known'),
         ("FROM a\nRUN --security=insecure x", "not served"),
         ("FROM a\nRUN", "RUN requires a command"),
         ("FROM a\nSHELL bash", "SHELL requires the arguments to be in JSON form"),
-        ("FROM a\nEXPOSE x", "invalid port 'x'"),
+        ("FROM a\nEXPOSE x", "invalid containerPort: x"),
         ("FROM a\nEXPOSE 70000", "invalid port range"),
-        ("FROM a\nSTOPSIGNAL a b", "invalid signal"),
-        ("FROM a\nHEALTHCHECK x", "unknown type 'X' in HEALTHCHECK"),
+        ("FROM a\nEXPOSE 80/ftp", "invalid proto: ftp"),
+        ("FROM a\nSTOPSIGNAL a b", "invalid signal: a b"),
+        ("FROM a\nSTOPSIGNAL SIGNONE", "invalid signal: SIGNONE"),
+        ("FROM a\nSTOPSIGNAL 0", "invalid signal: 0"),
+        ("FROM a\nHEALTHCHECK x", 'Unknown type "X" in HEALTHCHECK (try CMD)'),
+        ("FROM a\nHEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
         ("FROM a\nHEALTHCHECK --interval=5 CMD x", "invalid duration '5'"),
-        ("FROM a\nHEALTHCHECK --retries=0 CMD x", "--retries must be at least 1"),
-        ("FROM a\nADD https://x/y.git /z", "ADD of a git repository is not served"),
+        ("FROM a\nHEALTHCHECK --retries=-1 CMD x", "--retries cannot be negative"),
         ("FROM a\nADD --checksum=md5:1 https://x/y /z", "invalid checksum"),
         ("FROM a\nARG", "ARG requires at least one argument"),
         ("FROM a\nENV A=${X?unset}", "X: unset"),
-        ("FROM a\nUSER $NOBODY", "comes to nothing"),
+        ("FROM a\nWORKDIR $NOWHERE", "comes to nothing"),
     ],
 )
 def test_mistakes_are_told_with_their_place(text: str, words: str) -> None:
@@ -138,8 +158,34 @@ def test_mistakes_are_told_with_their_place(text: str, words: str) -> None:
     assert message.startswith("Containerfile")
 
 
-def test_a_base_with_triggers_is_refused() -> None:
-    assert "ONBUILD triggers" in fault("FROM a", base=ImageConfig(on_build=("RUN x",)))
+def test_triggers_are_kept_and_come_first_in_a_file_that_stands_on_them() -> None:
+    made = plan("FROM a\nENV A=1\nONBUILD RUN echo $A  two\nonbuild COPY --chown=1 \\\n  a b\n").config
+    assert made.on_build == ("RUN echo $A  two", "COPY --chown=1   a b")
+    child = plan("FROM a\nRUN last\n", base=made)
+    first, second, third = child.steps
+    assert isinstance(first, RunStep)
+    assert (first.args[-1], first.line) == ("echo $A  two", 1)
+    assert isinstance(second, CopyStep)
+    assert isinstance(third, RunStep)
+    assert child.config.on_build == ()
+
+
+def test_triggers_of_a_stage_run_in_the_stage_that_stands_on_it() -> None:
+    config = plan("FROM a AS one\nONBUILD ENV FROM_TRIGGER=1\nFROM one\nRUN x\n").config
+    assert "FROM_TRIGGER=1" in config.env
+
+
+def test_a_trigger_that_cannot_be_done_is_told_where_the_base_is_named() -> None:
+    def told(trigger: str, text: str = "FROM a AS s\nFROM b") -> str:
+        return fault(text, base=ImageConfig(on_build=(trigger,)))
+
+    assert (
+        told("FRUM x")
+        == "Containerfile:2: the base image's trigger ONBUILD FRUM x: unknown instruction: FRUM"
+    )
+    assert told("FROM x") == "Containerfile:2: FROM isn't allowed as an ONBUILD trigger"
+    assert "single instruction" in told("RUN a\nRUN b")
+    assert told("COPY --from=s a b").startswith('Containerfile:2: cannot copy from stage "s"')
 
 
 # --- variables
@@ -158,7 +204,11 @@ def test_a_stage_inherits_the_arguments_of_the_stage_it_stands_on() -> None:
     assert "A" not in env_of("FROM a AS one\nARG A=1\nFROM a")
 
 
-def test_a_variable_wins_over_an_argument() -> None:
+def test_the_last_of_a_variable_and_an_argument_wins_until_the_image_is_made() -> None:
+    text = "FROM a\nENV A=env\nARG A=arg\nENV SEEN=$A"
+    assert env_of(text)["A"] == "arg"
+    assert plan(text).config.env == ("PATH=/bin", "FROM_BASE=b", "A=env", "SEEN=arg")
+    assert env_of("FROM a AS one\nENV A=env\nARG A=arg\nFROM one")["A"] == "env"
     assert env_of("FROM a\nARG A=arg\nENV A=env", A="given")["A"] == "env"
     assert env_of("FROM a\nARG V\nENV W=${V:-v1.0.0}")["W"] == "v1.0.0"
     assert env_of("FROM a\nARG V\nENV W=${V:-v1.0.0}", V="v2")["W"] == "v2"
@@ -189,12 +239,19 @@ def test_forms_of_env() -> None:
 def test_platform_arguments_have_to_be_asked_for() -> None:
     assert "TARGETARCH" not in env_of("FROM a")
     assert env_of("FROM a\nARG TARGETARCH\nARG TARGETPLATFORM")["TARGETPLATFORM"] == "linux/amd64"
+    file = outline(
+        "FROM --platform=$TARGETPLATFORM a", platform=AMD64, build_args={"TARGETPLATFORM": "linux/s390x"}
+    )
+    assert file.images == {("a", "linux/s390x")}
 
 
 def test_proxies_reach_commands_without_being_part_of_their_identity() -> None:
     step = run("FROM a\nRUN x", https_proxy="http://p:1")
-    assert dict(step.hidden_env) == {"https_proxy": "http://p:1"}
+    # Programs read one spelling or the other.
+    assert dict(step.hidden_env) == {"https_proxy": "http://p:1", "HTTPS_PROXY": "http://p:1"}
     assert "https_proxy" not in dict(step.env)
+    both = run("FROM a\nRUN x", https_proxy="http://p:1", HTTPS_PROXY="http://p:2")
+    assert dict(both.hidden_env) == {"https_proxy": "http://p:1", "HTTPS_PROXY": "http://p:2"}
 
 
 def test_a_default_may_name_an_argument_of_the_same_line() -> None:
@@ -203,6 +260,7 @@ def test_a_default_may_name_an_argument_of_the_same_line() -> None:
 
 def test_path_is_there_when_the_base_has_none() -> None:
     assert dict(run("FROM a\nRUN x", base=ImageConfig()).env)["PATH"].startswith("/usr/local/sbin:")
+    assert plan("FROM scratch", base=ImageConfig()).config.env[0].startswith("PATH=/usr/local/sbin:")
 
 
 # --- commands
@@ -241,7 +299,8 @@ def test_mounts_of_run() -> None:
         "--mount=type=secret,id=tok --mount=type=secret,id=t2,env=TOK,required "
         "--mount=type=secret,target=/k/name,mode=0444 --mount=target=/ctx,source=$D "
         "--mount=type=bind,from=s,source=/x,dst=/s,rw --mount=type=bind,from=img:1,target=/i "
-        "--mount=type=tmpfs,target=/t,size=10m x"
+        "--mount=type=tmpfs,target=/t,size=10m --mount=type=secret,src=a/b --mount=type=SSH "
+        '--mount=type=ssh,id=k,target=agent,required --mount="type=cache,target=/q,id=a b" x'
     ).uses
     assert uses == (
         CacheUse(target="/c", id="/c"),
@@ -253,6 +312,10 @@ def test_mounts_of_run() -> None:
         BindUse(target="/s", source=StageSource(0), subpath="/x", writable=True),
         BindUse(target="/i", source=ImageSource("img:1")),
         TmpfsUse(target="/t", size=10 << 20),
+        SecretUse(id="a/b", target="/run/secrets/b"),
+        SshUse(id="default", target=""),
+        SshUse(id="k", target="/w/agent", required=True),
+        CacheUse(target="/q", id="a b"),
     )
 
 
@@ -303,6 +366,44 @@ def test_forms_of_add() -> None:
     assert not copy("FROM a\nADD --unpack=false a.tar /d/").unpack
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("https://h/o/r.git", ("https://h/o/r.git", "", "")),
+        ("https://h/o/r.git#v1:sub/dir", ("https://h/o/r.git", "v1", "sub/dir")),
+        ("https://h/o/r.git?branch=b&subdir=s", ("https://h/o/r.git", "refs/heads/b", "s")),
+        ("https://h/o/r.git?tag=t", ("https://h/o/r.git", "refs/tags/t", "")),
+        ("https://h/o/r.git?ref=any#:s", ("https://h/o/r.git", "any", "s")),
+        ("git@h:o/r.git#b", ("git@h:o/r.git", "b", "")),
+        ("ssh://git@h/o/r", ("ssh://git@h/o/r", "", "")),
+        ("git://h/o/r#b", ("git://h/o/r", "b", "")),
+    ],
+)
+def test_repositories_that_add_takes(source: str, expected: tuple[str, str, str]) -> None:
+    (step,) = plan(f"FROM a\nWORKDIR /w\nADD --keep-git-dir=true {source} into").steps[1:]
+    assert isinstance(step, GitStep)
+    assert (step.url, step.reference, step.folder) == expected
+    assert (step.destination, step.keep_git_dir) == ("/w/into", True)
+
+
+def test_a_repository_may_have_to_be_a_commit() -> None:
+    def commit(text: str) -> str:
+        (step,) = plan(f"FROM a\n{text}").steps
+        assert isinstance(step, GitStep)
+        return step.commit
+
+    assert commit("ADD --checksum=ABCDEF1234 https://h/r.git /r") == "abcdef1234"
+    assert commit("ADD https://h/r.git?checksum=0123456 /r") == "0123456"
+
+
+@pytest.mark.parametrize(
+    "name", ["r.git", "a@b", "https://h/r.tar.gz", "dir/user@host:x", "C:x", "a@b:c:d://x"]
+)
+def test_what_is_no_repository_is_a_file_or_url(name: str) -> None:
+    (step,) = plan(f"FROM a\nADD {name} /r/").steps
+    assert isinstance(step, CopyStep | FetchStep)
+
+
 # --- metadata
 
 
@@ -323,6 +424,11 @@ def test_metadata_instructions() -> None:
     }  # fmt: skip
     assert plan('FROM a\nHEALTHCHECK CMD ["a", "b"]').config.healthcheck == {"Test": ["CMD", "a", "b"]}
     assert plan("FROM a\nHEALTHCHECK NONE").config.healthcheck == {"Test": ["NONE"]}
+    assert plan("FROM a\nHEALTHCHECK --retries=0 CMD x").config.healthcheck["Retries"] == 0
+    assert plan("FROM a\nEXPOSE 8080:80 127.0.0.1:1:53/udp").config.exposed_ports == ("53/udp", "80/tcp")
+    assert plan("FROM a\nUSER me\nUSER $NOBODY").config.user == ""
+    assert plan("FROM a\nSTOPSIGNAL rtmin+3").config.stop_signal == "rtmin+3"
+    assert plan("FROM a\nCMD\nENTRYPOINT []").config.cmd == ("/bin/sh", "-c", "")
 
 
 def test_entrypoint_takes_the_base_command_away_but_not_its_own() -> None:

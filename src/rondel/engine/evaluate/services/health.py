@@ -62,7 +62,7 @@ async def until_healthy(store: Store, relay: Relay, running: Running, service: C
 
 def _needs_time(service: ContainerService) -> bool:
     config = service.container.config
-    return config.healthcheck is not None or any(_checked(service))
+    return config.active_healthcheck is not None or any(_checked(service))
 
 
 def _checked(service: ContainerService) -> Iterable[bool]:
@@ -71,8 +71,8 @@ def _checked(service: ContainerService) -> Iterable[bool]:
 
 async def _ready(relay: Relay, running: Running, service: ContainerService, process: Process) -> None:
     config = service.container.config
-    if config.healthcheck is not None:
-        await _passes(process, config.healthcheck, config)
+    if config.active_healthcheck is not None:
+        await _passes(process, config.active_healthcheck, config)
         return
     for behind, checked in zip(running.behind, _checked(service), strict=True):
         if checked:

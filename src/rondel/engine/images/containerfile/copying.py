@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rondel.engine.images.containerfile.flags import Flags, read_flags
-from rondel.engine.images.containerfile.steps import ContextSource, CopyStep, FetchStep, InlineFile, Source
+from rondel.engine.images.containerfile.gitsource import GitSource
+from rondel.engine.images.containerfile.steps import (
+    ContextSource,
+    CopyStep,
+    FetchStep,
+    GitStep,
+    InlineFile,
+    Source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,52 +26,56 @@ if TYPE_CHECKING:
 _COPY_FLAGS = ("from", "chown", "chmod", "link", "parents", "exclude")
 _ADD_FLAGS = ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack")
 _HEREDOC = re.compile(r"[0-9]*<<-?\s*(['\"]?)([^'\"<]+)\1")
-_GIT = re.compile(r"(?:git@|git://|ssh://)|https?://[^#?]+\.git(?:[#?].*)?$")
 _MODE = re.compile(r"[0-7]{3,4}|(?:[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)"
                    r"(?:,[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)*")  # fmt: skip
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 def copy_steps(
     at: Instruction, words: Words, workdir: str, source_of: Callable[[str], Source]
-) -> list[CopyStep | FetchStep]:
+) -> list[CopyStep | FetchStep | GitStep]:
     """The steps of one COPY or ADD: each URL is one of its own, everything else one together."""
     is_add = at.name == "ADD"
     flags = read_flags(at, _ADD_FLAGS if is_add else _COPY_FLAGS)
     if len(at.args) < 2:
-        raise at.error(f"{at.name} requires at least two arguments: sources and a destination")
+        raise at.error(
+            f"{at.name} requires at least two arguments, but only one was provided. "
+            "Destination could not be determined"
+        )
     *given, last = at.args
     destination = words.word(last, at)
     if not destination:
         raise at.error(f"{at.name} needs a destination; {last!r} comes to nothing")
     names, files = _sources(given, at, words)
     into = destination.endswith(("/", "/.")) or destination in (".", "..")
-    if len(names) + len(files) > 1 and not into:
-        raise at.error(
-            f"when using {at.name} with more than one source file, the destination must be a directory "
-            "and end with a /"
-        )
     target = "/" + posixpath.normpath(posixpath.join(workdir, destination)).lstrip("/")
     chown, chmod = words.word(flags.get("chown"), at), words.word(flags.get("chmod"), at)
     if chmod and not _MODE.fullmatch(chmod):
-        raise at.error(f"invalid chmod parameter {chmod!r}: 0755 or u=rwX,go=rX is expected")
-    urls = [name for name in names if is_add and name.lower().startswith(("http://", "https://"))]
-    steps: list[CopyStep | FetchStep] = [
-        _fetch(url, at, flags, words, target, chown=chown, chmod=chmod, into=into) for url in urls
-    ]
-    local = tuple(name for name in names if name not in urls)
-    for name in local:
-        if is_add and _GIT.match(name):
-            raise _no_git(name, at)
-    if is_add and flags.get("checksum") and local:
-        raise at.error("checksum is only defined for a URL or a git repository")
+        raise at.error(
+            f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777, "
+            "or symbolic as in u=rwX,go=rX"
+        )
+    remote = _Remote(at, flags, words, target, chown, chmod, into)
+    steps: list[CopyStep | FetchStep | GitStep] = []
+    local: list[str] = []
+    for name in names:
+        step = remote.step(name)
+        if step is None:
+            local.append(name)
+        else:
+            steps.append(step)
+    if is_add and flags.get("checksum") and (len(names) > 1 or local or files):
+        raise at.error("checksum can't be specified for multiple sources" if len(names) > 1
+                       else "checksum can't be specified for non-HTTP(S) sources")  # fmt: skip
     if local or files:
         origin = source_of(flags.get("from")) if not is_add and flags.get("from") else ContextSource()
         if flags.get("from") and files:
             raise at.error("a heredoc cannot be copied from another stage")
         steps.append(CopyStep(
-            line=at.line, text=at.source, sources=local, destination=target, origin=origin, files=files,
-            into_directory=into, chown=chown, chmod=chmod, parents=not is_add and flags.switch("parents"),
+            line=at.line, text=at.source, sources=tuple(local), destination=target, origin=origin,
+            files=files, into_directory=into, chown=chown, chmod=chmod,
+            parents=not is_add and flags.switch("parents"),
             exclude=tuple(words.word(text, at) for text in flags.all("exclude")),
             link=flags.switch("link"), unpack=is_add and flags.switch("unpack", default=True),
         ))  # fmt: skip
@@ -88,22 +101,55 @@ def _sources(given: list[str], at: Instruction, words: Words) -> tuple[list[str]
     return names, tuple(files)
 
 
-def _fetch(
-    url: str, at: Instruction, flags: Flags, words: Words, target: str, *, chown: str, chmod: str, into: bool
-) -> FetchStep:
-    if _GIT.match(url):
-        raise _no_git(url, at)
-    checksum = words.word(flags.get("checksum"), at)
-    if checksum and not _DIGEST.fullmatch(checksum):
-        raise at.error(f"invalid checksum {checksum!r}: sha256: and 64 hexadecimal digits are expected")
-    return FetchStep(
-        line=at.line, text=at.source, url=url, destination=target, into_directory=into, checksum=checksum,
-        chown=chown, chmod=chmod, unpack=flags.switch("unpack"),
-    )  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """What the sources of one COPY or ADD that are no files of the context come to."""
 
+    at: Instruction
+    flags: Flags
+    words: Words
+    target: str
+    chown: str
+    chmod: str
+    into: bool
 
-def _no_git(name: str, at: Instruction) -> Exception:
-    return at.error(
-        f"ADD of a git repository is not served: {name}",
-        hint="give the repository's tree as the build context, or clone it with RUN git clone",
-    )
+    def step(self, name: str) -> FetchStep | GitStep | None:
+        """The step that gets a URL or a git repository; None for a file."""
+        at = self.at
+        try:
+            repository = GitSource.parse(name)
+        except ValueError as error:
+            raise at.error(str(error)) from None
+        if repository is None and not name.lower().startswith(("http://", "https://")):
+            return None
+        if at.name == "COPY":
+            kind = "a URL" if repository is None else "a git ref"
+            raise at.error(f"source can't be {kind} for COPY", hint="ADD takes it")
+        checksum = self.words.word(self.flags.get("checksum"), at)
+        return self._fetch(name, checksum) if repository is None else self._git(repository, checksum)
+
+    def _fetch(self, url: str, checksum: str) -> FetchStep:
+        if checksum and not _DIGEST.fullmatch(checksum):
+            raise self.at.error(
+                f"invalid checksum digest format: {checksum!r}",
+                hint="sha256: and 64 hexadecimal digits are expected",
+            )
+        return FetchStep(
+            line=self.at.line, text=self.at.source, url=url, destination=self.target,
+            into_directory=self.into, checksum=checksum, chown=self.chown, chmod=self.chmod,
+            unpack=self.flags.switch("unpack"),
+        )  # fmt: skip
+
+    def _git(self, source: GitSource, checksum: str) -> GitStep:
+        commit = source.commit or checksum.lower()
+        if commit and not _COMMIT.fullmatch(commit):
+            raise self.at.error(
+                f"invalid checksum {commit!r} of a git repository: a commit's hash is expected"
+            )
+        return GitStep(
+            line=self.at.line, text=self.at.source, url=source.url, reference=source.reference,
+            folder=posixpath.normpath("/" + source.folder).lstrip("/"), destination=self.target,
+            keep_git_dir=self.flags.switch("keep-git-dir", default=bool(source.keep_git_dir)),
+            commit=commit, chown=self.chown, chmod=self.chmod,
+            exclude=tuple(self.words.word(text, self.at) for text in self.flags.all("exclude")),
+        )  # fmt: skip

@@ -12,6 +12,7 @@ from rondel.engine.images.containerfile.steps import (
     ContextSource,
     SecretUse,
     Source,
+    SshUse,
     TmpfsUse,
     Use,
 )
@@ -31,7 +32,8 @@ _KNOWN = {
     "cache": frozenset(
         ("target", "source", "from", "id", "sharing", "readonly", "readwrite", "mode", "uid", "gid")
     ),
-    "secret": frozenset(("target", "id", "required", "mode", "uid", "gid", "env")),
+    "secret": frozenset(("target", "source", "id", "required", "mode", "uid", "gid", "env")),
+    "ssh": frozenset(("target", "id", "required", "mode", "uid", "gid")),
     "tmpfs": frozenset(("target", "size")),
 }
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -67,7 +69,7 @@ def read_flags(at: Instruction, known: Iterable[str]) -> Flags:
     for flag in at.flags:
         name, equals, value = flag.removeprefix("--").partition("=")
         if name not in known:
-            raise at.error(f"unknown flag --{name} of {at.name}", hint=did_you_mean(name, known))
+            raise at.error(f"unknown flag: --{name} of {at.name}", hint=did_you_mean(name, known))
         if not equals and name not in _BOOLEAN:
             raise at.error(f"flag --{name} of {at.name} needs a value")
         if name not in _REPEATED and any(name == key for key, _ in values):
@@ -76,24 +78,23 @@ def read_flags(at: Instruction, known: Iterable[str]) -> Flags:
     return Flags(tuple(values), at)
 
 
-def read_mount(text: str, at: Instruction, workdir: str, source_of: Callable[[str], Source]) -> Use:
+def read_mount(
+    text: str, at: Instruction, workdir: str, source_of: Callable[[str], Source], expand: Callable[[str], str]
+) -> Use:
     """One ``--mount`` of RUN. ``source_of`` finds the stage or image that ``from=`` names."""
-    options = _options(text, at)
-    kind = options.pop("type", "bind")
-    if kind == "ssh":
-        raise at.error(
-            "RUN --mount=type=ssh is not served: the embedded engine forwards no SSH agent",
-            hint="give the key as a secret (RUN --mount=type=secret), or run this under a Dagger engine",
-        )
+    options = {name: expand(value) for name, value in _options(text, at).items()}
+    kind = options.pop("type", "bind").lower()
     if kind not in _KNOWN:
-        raise at.error(f"unsupported mount type {kind!r}", hint=did_you_mean(kind, (*_KNOWN, "ssh")))
+        raise at.error(f'unsupported mount type "{kind}"', hint=did_you_mean(kind, _KNOWN))
     for name in options:
         if name not in _KNOWN[kind]:
             raise at.error(
-                f"unexpected option {name!r} of a {kind} mount", hint=did_you_mean(name, _KNOWN[kind])
+                f"unexpected key '{name}' for mount type '{kind}'", hint=did_you_mean(name, _KNOWN[kind])
             )
     if kind == "secret":
         return _secret(options, at, workdir)
+    if kind == "ssh":
+        return _ssh(options, at, workdir)
     if not options.get("target"):
         raise at.error(f"a {kind} mount needs a target: --mount=type={kind},target=/path")
     target = posixpath.normpath(posixpath.join(workdir, options["target"]))
@@ -108,7 +109,7 @@ def read_mount(text: str, at: Instruction, workdir: str, source_of: Callable[[st
         return BindUse(target=target, source=source or ContextSource(), subpath=subpath, writable=writable)
     sharing = options.get("sharing", "shared").upper()
     if sharing not in ("SHARED", "PRIVATE", "LOCKED"):
-        raise at.error(f"unsupported sharing {options['sharing']!r}: shared, private or locked")
+        raise at.error(f'unsupported sharing value "{options["sharing"]}": shared, private or locked')
     return CacheUse(
         target=target, id=options.get("id") or target, sharing=sharing, source=source, subpath=subpath,
         mode=_octal(options.get("mode", "755"), at), uid=_number(options.get("uid", "0"), at),
@@ -122,13 +123,26 @@ def mount_from(text: str, at: Instruction) -> str | None:
     return _options(text, at).get("from") or None
 
 
+def _ssh(options: dict[str, str], at: Instruction, workdir: str) -> SshUse:
+    target = options.get("target", "")
+    return SshUse(
+        id=options.get("id") or "default",
+        target=posixpath.normpath(posixpath.join(workdir, target)) if target else "",
+        required="required" in options and _boolean("required", options["required"], at),
+        uid=_number(options.get("uid", "0"), at),
+        gid=_number(options.get("gid", "0"), at),
+    )
+
+
 def _secret(options: dict[str, str], at: Instruction, workdir: str) -> SecretUse:
     target, env = options.get("target"), options.get("env")
-    name = options.get("id") or posixpath.basename(target or "") or env or ""
+    if options.get("id") and options.get("source"):
+        raise at.error("both source and id can't be set")
+    name = options.get("id") or options.get("source") or posixpath.basename(target or "") or env or ""
     if not name:
         raise at.error("a secret mount needs an id: --mount=type=secret,id=NAME")
     if target is None and env is None:
-        target = f"/run/secrets/{name}"
+        target = f"/run/secrets/{posixpath.basename(name)}"
     return SecretUse(
         id=name,
         target=None if target is None else posixpath.normpath(posixpath.join(workdir, target)),

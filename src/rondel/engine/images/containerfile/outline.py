@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.images.containerfile.flags import mount_from, read_flags
@@ -12,7 +12,7 @@ from rondel.engine.images.containerfile.syntax import ContainerfileError, Instru
 from rondel.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rondel.engine.images.platforms import Platform
 
@@ -73,7 +73,11 @@ class Outline:
 
     def source_of(self, name: str, stage: int, at: Instruction) -> Source:
         """What ``--from=NAME`` means in a stage: an earlier stage by name or number, or an image."""
-        return _source_of(name, self.stages[:stage], at)
+        source = _source_of(name, self.stages, stage, at)
+        if isinstance(source, StageSource) and all(one.index != source.index for one in self.needed):
+            # Only a trigger of a base image comes here: it names what this file does not lead to.
+            raise at.error(f'cannot copy from stage "{name}", which the target does not need')
+        return source
 
 
 def outline(
@@ -93,15 +97,10 @@ def outline(
     given = dict(build_args or {})
     script = read(text, file)
     known = _platform_args(platform, build_platform or platform, target)
-    global_args = dict(known)
+    global_args = {name: given.get(name, value) for name, value in known.items()}
     stages: list[Stage] = []
     current: list[Instruction] = []
     for instruction in script.instructions:
-        if instruction.name == "ONBUILD":
-            raise instruction.error(
-                "ONBUILD is not served: its triggers run in another file's build, unseen",
-                hint="write the instruction into the Containerfile that needs it",
-            )
         if instruction.name == "FROM":
             _close(stages, current)
             current = []
@@ -113,8 +112,9 @@ def outline(
         else:
             raise instruction.error(f"no build stage in current context: {instruction.name} before FROM")
     if not stages:
-        raise ContainerfileError("no build stage: the file has no FROM", file=file)
+        raise ContainerfileError("dockerfile contains no stages to build: it has no FROM", file=file)
     _close(stages, current)
+    _link(stages)
     return Outline(
         tuple(stages), _find_target(stages, target, script), script.escape, file, global_args, given
     )
@@ -165,6 +165,8 @@ def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
             f"base name ({at.args[0]}) should not be blank", hint="give the ARG a default before FROM"
         )
     platform = words.word(flags.get("platform"), at)
+    if flags.get("platform") and not platform:
+        raise at.error(f"empty platform value from expression {flags.get('platform')}")
     source: Source | None = None
     if base != "scratch":
         stage = next((s for s in reversed(earlier) if s.name and s.name == base.lower()), None)
@@ -175,14 +177,18 @@ def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
 def _close(stages: list[Stage], instructions: list[Instruction]) -> None:
     if not stages:
         return
-    stage = stages[-1]
-    sources = [stage.base]
-    for instruction in instructions:
-        sources += [_source_of(name, stages[:-1], instruction) for name in _froms(instruction)]
-    stages[-1] = Stage(
-        stage.index, stage.name, stage.base, stage.platform, tuple(instructions), stage.at,
-        frozenset(source.index for source in sources if isinstance(source, StageSource)),
-    )  # fmt: skip
+    stages[-1] = replace(stages[-1], instructions=tuple(instructions))
+
+
+def _link(stages: list[Stage]) -> None:
+    """Find which stages each needs. Names of later stages are known now: they are an error, not an image."""
+    for stage in stages:
+        sources = [stage.base]
+        for instruction in stage.instructions:
+            names = _froms(instruction)
+            sources += [_source_of(name, stages, stage.index, instruction) for name in names]
+        needs = frozenset(source.index for source in sources if isinstance(source, StageSource))
+        stages[stage.index] = replace(stage, needs=needs)
 
 
 def _froms(instruction: Instruction) -> list[str]:
@@ -196,22 +202,30 @@ def _froms(instruction: Instruction) -> list[str]:
     return names
 
 
-def _source_of(name: str, earlier: list[Stage] | tuple[Stage, ...], at: Instruction) -> Source:
+def _source_of(name: str, stages: Sequence[Stage], current: int, at: Instruction) -> Source:
     if "$" in name:
         raise at.error(
-            "variable expansion is not supported for from",
-            hint="define a stage with FROM and a global ARG, and name that stage",
+            "'from' doesn't support variable expansion, define alias stage instead",
+            hint="FROM with a global ARG takes variables: name that stage",
         )
     if not name:
         raise at.error("from needs the name of a stage or an image")
-    for stage in reversed(earlier):
-        if stage.name and stage.name == name.lower():
-            return StageSource(stage.index)
-    if name.isdecimal():
-        if int(name) < len(earlier):
-            return StageSource(int(name))
-        raise at.error(f"invalid stage index {name}: only {len(earlier)} stages come before this one")
-    return ImageSource(name)
+    found = [stage.index for stage in stages if stage.name and stage.name == name.lower()]
+    if not found and name.isdecimal():
+        if int(name) >= len(stages):
+            raise at.error(f"invalid stage index {name}: only {current} stages come before this one")
+        found = [int(name)]
+    if not found:
+        return ImageSource(name)
+    earlier = [index for index in found if index < current]
+    if earlier:
+        return StageSource(earlier[-1])
+    if current in found:
+        raise at.error(f"circular dependency detected on stage: {name}")
+    own = stages[current].name or f"stage-{current}"
+    raise at.error(
+        f'cannot copy from stage "{name}", it needs to be defined before current stage "{own}"',
+    )
 
 
 def _find_target(stages: list[Stage], target: str, script: Script) -> int:

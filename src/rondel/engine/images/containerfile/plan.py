@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+import signal
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,17 @@ from rondel.engine.images.containerfile.copying import copy_steps
 from rondel.engine.images.containerfile.flags import read_flags, read_mount
 from rondel.engine.images.containerfile.outline import PROXY_ARGS, Outline, Stage, declare
 from rondel.engine.images.containerfile.steps import InlineFile, RunStep, Step, WorkdirStep
-from rondel.engine.images.containerfile.syntax import Instruction, Words
+from rondel.engine.images.containerfile.syntax import ContainerfileError, Instruction, Words, read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from rondel.engine.images.model import ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SCRIPTS = "/run/containerfile"  # where a document that is a script is shown while it runs
 _DEFAULT_SHELL = ("/bin/sh", "-c")
-_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
+_PORT = re.compile(r"(?:[^/]*:)?(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {
@@ -32,50 +34,65 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_SIGNAL = re.compile(r"(?:SIG)?[A-Z][A-Z0-9+-]*|[0-9]+", re.IGNORECASE)
+_REAL_TIME = re.compile(r"RTMIN(?:\+(?:[1-9]|1[0-5]))?|RTMAX(?:-(?:[1-9]|1[0-4]))?")
+_TRIGGER = re.compile(r"\s*onbuild\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage's steps, in order, and the configuration it ends with.
 
-    ``args`` are the arguments in scope at its end: a stage that stands on this one inherits them.
+    ``scope`` are the variables and arguments at its end: a stage that stands on this one inherits them.
     """
 
     stage: Stage
     steps: tuple[Step, ...]
     config: ImageConfig
-    args: Mapping[str, str] = field(default_factory=dict)
+    scope: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_stage(
-    outline: Outline, stage: Stage, base: ImageConfig, inherited_args: Mapping[str, str] | None = None
+    outline: Outline, stage: Stage, base: ImageConfig, inherited: Mapping[str, str] | None = None
 ) -> StagePlan:
     """The plan of ``stage`` over a base with this configuration.
 
-    ``inherited_args`` are those of the stage it stands on, if it stands on one.
-    :class:`ContainerfileError` names the line of what cannot be done.
+    ``inherited`` is the scope of the stage it stands on, if it stands on one. The base's
+    ONBUILD triggers come first. :class:`ContainerfileError` names the line of what cannot be done.
     """
-    if base.on_build:
-        raise stage.at.error(
-            f"the base image has ONBUILD triggers ({base.on_build[0]} …), which are not served",
-            hint="write those instructions into this Containerfile, over a base without them",
-        )
-    planner = _Planner(outline, stage, base, dict(inherited_args or {}))
+    planner = _Planner(outline, stage, base, dict(inherited or {}))
+    for trigger in base.on_build:
+        planner.take(_triggered(trigger, stage))
     for instruction in stage.instructions:
         planner.take(instruction)
-    return StagePlan(stage, tuple(planner.steps), planner.config, planner.args)
+    return StagePlan(stage, tuple(planner.steps), planner.config, planner.scope)
+
+
+def _triggered(trigger: str, stage: Stage) -> Instruction:
+    """The instruction that a base's trigger holds; faults in it are told at the stage's FROM."""
+    try:
+        (instruction,) = read(trigger, stage.at.file).instructions
+    except (ContainerfileError, ValueError) as error:
+        what = error.what if isinstance(error, ContainerfileError) else "it is not a single instruction"
+        raise stage.at.error(f"the base image's trigger ONBUILD {trigger}: {what}") from None
+    if instruction.name in ("FROM", "ONBUILD", "MAINTAINER"):
+        raise stage.at.error(f"{instruction.name} isn't allowed as an ONBUILD trigger")
+    return replace(instruction, line=stage.at.line)
 
 
 class _Planner:
-    """Walks a stage's instructions; ``config``, ``env`` and ``args`` are those of the moment."""
+    """Walks a stage's instructions; ``config``, ``env`` and ``scope`` are those of the moment.
 
-    def __init__(self, outline: Outline, stage: Stage, base: ImageConfig, args: dict[str, str]) -> None:
+    ``env`` are the variables that the image keeps. ``scope`` is what commands and words see:
+    those and the arguments, where the instruction that comes last wins.
+    """
+
+    def __init__(self, outline: Outline, stage: Stage, base: ImageConfig, scope: dict[str, str]) -> None:
         self.outline = outline
         self.stage = stage
-        self.config = replace(base, on_build=())
-        self.args = args
-        self.env = dict(pair.partition("=")[::2] for pair in base.env)
+        env = dict(pair.partition("=")[::2] for pair in base.env)
+        self.env = env if "PATH" in env else env | {"PATH": DEFAULT_PATH}
+        self.config = replace(base, on_build=(), env=_env(self.env))
+        self.scope = scope | self.env
         self.steps: list[Step] = []
         self._has_cmd = False
         self._has_entrypoint = False
@@ -83,8 +100,9 @@ class _Planner:
             "ADD": self._copy, "ARG": self._arg, "CMD": self._cmd, "COPY": self._copy,
             "ENTRYPOINT": self._entrypoint, "ENV": self._set_env, "EXPOSE": self._expose,
             "HEALTHCHECK": self._healthcheck, "LABEL": self._label, "MAINTAINER": self._maintainer,
-            "RUN": self._run, "SHELL": self._shell, "STOPSIGNAL": self._stopsignal, "USER": self._user,
-            "VOLUME": self._volume, "WORKDIR": self._workdir,
+            "ONBUILD": self._onbuild, "RUN": self._run, "SHELL": self._shell,
+            "STOPSIGNAL": self._stopsignal, "USER": self._user, "VOLUME": self._volume,
+            "WORKDIR": self._workdir,
         }  # fmt: skip
 
     def take(self, at: Instruction) -> None:
@@ -96,15 +114,13 @@ class _Planner:
 
     @property
     def words(self) -> Words:
-        """Variables win over arguments of the same name."""
-        return Words(self.outline.escape, self.args | self.env)
+        """What a word sees: later changes are not among it."""
+        return Words(self.outline.escape, dict(self.scope))
 
     def _arg(self, at: Instruction) -> None:
-        scope = dict(self.args)
         # A default may name an argument declared before it on the same line.
-        words = Words(self.outline.escape, _Chained(self.env, scope))
-        declare(at, scope, self.outline.build_args, self.outline.global_args, words)
-        self.args = scope
+        words = Words(self.outline.escape, self.scope)
+        declare(at, self.scope, self.outline.build_args, self.outline.global_args, words)
 
     def _set_env(self, at: Instruction) -> None:
         words = self.words  # all of one line see what was before the line
@@ -115,7 +131,8 @@ class _Planner:
                 raise at.error("ENV names can not be blank")
             new[expanded] = words.word(value, at)
         self.env |= new
-        self.config = replace(self.config, env=tuple(f"{name}={value}" for name, value in self.env.items()))
+        self.scope |= new
+        self.config = replace(self.config, env=_env(self.env))
 
     def _label(self, at: Instruction) -> None:
         words = self.words
@@ -131,13 +148,13 @@ class _Planner:
         self.config = replace(self.config, rest={**self.config.rest, "author": self._single(at)})
 
     def _user(self, at: Instruction) -> None:
-        self.config = replace(self.config, user=self._single(at))
+        self.config = replace(self.config, user=self._single(at, empty=True))
 
     def _stopsignal(self, at: Instruction) -> None:
-        signal = self._single(at)
-        if not _SIGNAL.fullmatch(signal):
-            raise at.error(f"invalid signal {signal!r}")
-        self.config = replace(self.config, stop_signal=signal)
+        name = self._single(at)
+        if not _is_signal(name):
+            raise at.error(f"invalid signal: {name}")
+        self.config = replace(self.config, stop_signal=name)
 
     def _workdir(self, at: Instruction) -> None:
         path = posixpath.normpath(posixpath.join(self.workdir, self._single(at)))
@@ -182,7 +199,7 @@ class _Planner:
     def _command(self, at: Instruction, args: tuple[str, ...]) -> tuple[str, ...]:
         if at.is_json:
             return args
-        return (*(self.config.shell or _DEFAULT_SHELL), args[0]) if args and args[0] else ()
+        return (*(self.config.shell or _DEFAULT_SHELL), args[0] if args else "")
 
     def _healthcheck(self, at: Instruction) -> None:
         names = ("interval", "timeout", "start-period", "start-interval", "retries")
@@ -195,16 +212,32 @@ class _Planner:
             return
         command = [word for word in at.args[1:] if word]
         if kind != "CMD" or not command:
-            raise at.error(f"unknown type {kind or 'nothing'!r} in HEALTHCHECK: CMD with a command, or NONE")
+            if kind == "CMD":
+                raise at.error("Missing command after HEALTHCHECK CMD")
+            if not kind:
+                raise at.error("HEALTHCHECK requires at least one argument")
+            raise at.error(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
         check: dict[str, Any] = {"Test": ["CMD", *command] if at.is_json else ["CMD-SHELL", command[0]]}
         for name, key in zip(names[:4], ("Interval", "Timeout", "StartPeriod", "StartInterval"), strict=True):
             if text := flags.get(name):
                 check[key] = _duration(text, name, at)
         if text := flags.get("retries"):
-            if not text.isdecimal() or int(text) < 1:
-                raise at.error(f"--retries must be at least 1, not {text!r}")
+            if not text.isdecimal():
+                raise at.error(f"--retries cannot be negative ({text}), nor anything but a number")
             check["Retries"] = int(text)
         self.config = replace(self.config, healthcheck=check)
+
+    def _onbuild(self, at: Instruction) -> None:
+        """Keep the trigger as it is written, once it is known to be one."""
+        trigger = _TRIGGER.sub("", at.source, count=1).strip()
+        name = trigger.split(maxsplit=1)[0].upper() if trigger else ""
+        if not name or at.source.strip().upper() == "ONBUILD":
+            raise at.error("ONBUILD requires at least one argument")
+        if name == "ONBUILD":
+            raise at.error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        if name in ("MAINTAINER", "FROM"):
+            raise at.error(f"{name} isn't allowed as an ONBUILD trigger")
+        self.config = replace(self.config, on_build=(*self.config.on_build, trigger))
 
     def _copy(self, at: Instruction) -> None:
         self.steps += copy_steps(at, self.words, self.workdir, lambda name: self._source(name, at))
@@ -216,23 +249,28 @@ class _Planner:
         flags = read_flags(at, ("mount", "network", "security"))
         network = flags.get("network", "default")
         if network not in ("default", "none", "host"):
-            raise at.error(f"security or network mode {network!r} is not known: default, none or host")
+            raise at.error(f'network mode "{network}" is not known: default, none or host')
         if flags.get("security", "sandbox") != "sandbox":
             raise at.error("RUN --security=insecure is not served: builds run without privileges")
         words = self.words
         uses = tuple(
-            read_mount(words.word(text, at), at, self.workdir, lambda name: self._source(name, at))
+            read_mount(
+                text, at, self.workdir, lambda name: self._source(name, at), lambda word: words.word(word, at)
+            )
             for text in flags.all("mount")
         )
         args, script = self._run_command(at)
-        if not args:
+        if not args or not (at.is_json or any(at.args)):
             raise at.error("RUN requires a command")
-        env = {"PATH": DEFAULT_PATH} | {k: v for k, v in self.args.items() if k not in PROXY_ARGS} | self.env
-        proxies = {k: v for k, v in self.outline.build_args.items() if k in PROXY_ARGS and k not in env}
-        declared = {k: v for k, v in self.args.items() if k in PROXY_ARGS and k not in self.env}
+        env = {k: v for k, v in self.scope.items() if k not in PROXY_ARGS or k in self.env}
+        declared = {k: v for k, v in self.scope.items() if k in PROXY_ARGS and k not in self.env}
+        given = {k: v for k, v in self.outline.build_args.items() if k in PROXY_ARGS}
+        # Programs read one spelling or the other: what is given is seen in both.
+        both = {k: v for name, v in given.items() for k in (name.upper(), name.lower()) if k not in given}
+        proxies = {k: v for k, v in (both | given | declared).items() if k not in env}
         self.steps.append(RunStep(
             line=at.line, source=at.source, args=args, env=tuple(env.items()),
-            hidden_env=tuple((proxies | declared).items()), workdir=self.workdir, user=self.config.user,
+            hidden_env=tuple(proxies.items()), workdir=self.workdir, user=self.config.user,
             uses=uses, network=network, script=script,
         ))  # fmt: skip
 
@@ -253,32 +291,26 @@ class _Planner:
         rest = "".join(f"{doc.text}{doc.name}\n" for doc in at.heredocs)
         return self._command(at, (f"{text}\n{rest}".removesuffix("\n"),)), None
 
-    def _single(self, at: Instruction) -> str:
+    def _single(self, at: Instruction, *, empty: bool = False) -> str:
         if len(at.args) != 1:
             raise at.error(f"{at.name} requires exactly one argument")
         value = self.words.word(at.args[0], at)
-        if not value:
+        if not value and not empty:
             raise at.error(f"{at.name} requires a value; {at.args[0]!r} comes to nothing")
         return value
 
 
-class _Chained(Mapping[str, str]):
-    """Two scopes, the first before the second, both as they are at the time of asking."""
+def _env(variables: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in variables.items())
 
-    def __init__(self, first: Mapping[str, str], second: Mapping[str, str]) -> None:
-        self._scopes = (first, second)
 
-    def __getitem__(self, name: str) -> str:
-        for scope in self._scopes:
-            if name in scope:
-                return scope[name]
-        raise KeyError(name)
-
-    def __iter__(self) -> Any:
-        return iter({**self._scopes[1], **self._scopes[0]})
-
-    def __len__(self) -> int:
-        return len({**self._scopes[1], **self._scopes[0]})
+def _is_signal(text: str) -> bool:
+    """A signal's number, or its name with or without SIG."""
+    if text.isdecimal():
+        return int(text) > 0
+    name = text.upper().removeprefix("SIG")
+    known = {member.name.removeprefix("SIG") for member in signal.Signals} | {"STKFLT", "POLL", "CLD", "IOT"}
+    return name in known or _REAL_TIME.fullmatch(name) is not None
 
 
 def _pairs(at: Instruction) -> list[tuple[str, str]]:
@@ -294,8 +326,10 @@ def _chomped(text: str) -> str:
 def _ports(word: str, at: Instruction) -> list[str]:
     match = _PORT.fullmatch(word)
     protocol = (match[3] or "tcp").lower() if match else ""
-    if match is None or protocol not in ("tcp", "udp", "sctp"):
-        raise at.error(f"invalid port {word!r}: 8080, 53/udp or 8000-8010 is expected")
+    if match is None:
+        raise at.error(f"invalid containerPort: {word}: 8080, 53/udp or 8000-8010 is expected")
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise at.error(f"invalid proto: {protocol}: tcp, udp or sctp is expected")
     first, last = int(match[1]), int(match[2] or match[1])
     if not 0 < first <= last <= 65535:
         raise at.error(f"invalid port range {word!r}")

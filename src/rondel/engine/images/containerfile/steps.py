@@ -59,6 +59,17 @@ class SecretUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SshUse:
+    """``--mount=type=ssh``: the SSH agent that the build was given; an empty target is the usual one."""
+
+    id: str
+    target: str
+    required: bool = False
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BindUse:
     """``--mount=type=bind``: files of the context, a stage or an image; writes are dropped."""
 
@@ -76,7 +87,7 @@ class TmpfsUse:
     size: int = 0
 
 
-Use: TypeAlias = CacheUse | SecretUse | BindUse | TmpfsUse
+Use: TypeAlias = CacheUse | SecretUse | SshUse | BindUse | TmpfsUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +153,23 @@ class FetchStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitStep:
+    """ADD of a git repository: a reference's tree (empty: HEAD), or a folder of it."""
+
+    line: int
+    text: str
+    url: str
+    reference: str
+    folder: str
+    destination: str
+    keep_git_dir: bool = False
+    commit: str = ""
+    chown: str = ""
+    chmod: str = ""
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkdirStep:
     """WORKDIR makes its directory if it is not there, owned by the user of that moment."""
 
@@ -150,4 +178,4 @@ class WorkdirStep:
     user: str = ""
 
 
-Step: TypeAlias = RunStep | CopyStep | FetchStep | WorkdirStep
+Step: TypeAlias = RunStep | CopyStep | FetchStep | GitStep | WorkdirStep

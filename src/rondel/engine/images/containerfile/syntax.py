@@ -7,6 +7,7 @@ immutable and its errors given their place.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_TRIGGER_DOCUMENT = re.compile(r"\s*ONBUILD\s+(?:RUN|COPY|ADD)\b.*<<", re.IGNORECASE)
+_FRONTEND = re.compile(r"(?:(?:index\.)?docker\.io/)?(?:docker|moby)/dockerfile(?:-upstream)?(?:[:@].*)?")
 
 
 class ContainerfileError(EngineError):
@@ -72,10 +77,16 @@ def read(text: str, file: str) -> Script:
     """Read a Containerfile's text; :class:`ContainerfileError` with the line of what is not understood."""
     from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
 
+    _check_frontend(text, file)
     try:
         tree = parse_dockerfile_ast(text)
     except DockerfileSyntaxError as error:
         message = str(error).split(": ", 1)[-1]
+        before = text.splitlines()[: (error.line or 1) - 1]
+        for number, line in enumerate(before, start=1):
+            if message.startswith("unknown instruction") and _TRIGGER_DOCUMENT.match(line):
+                message = "a heredoc in ONBUILD is not served"
+                raise ContainerfileError(message, file=file, line=number) from None
         raise ContainerfileError(message, file=file, line=error.line) from None
     except (ValueError, RecursionError) as error:
         raise ContainerfileError(f"cannot be read: {error}", file=file) from None
@@ -93,8 +104,23 @@ def read(text: str, file: str) -> Script:
         for item in tree.instructions
     )
     if not instructions:
-        raise ContainerfileError("the file has no instructions", file=file)
+        raise ContainerfileError("file with no instructions", file=file)
     return Script(instructions, tree.escape_token, file)
+
+
+def _check_frontend(text: str, file: str) -> None:
+    """``# syntax=`` may name any version of the usual frontend: the newest reference is what is served."""
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        directive = _DIRECTIVE.fullmatch(line.strip())
+        if directive is None:
+            if number == 1 and line.startswith("#!"):
+                continue
+            return
+        if directive[1].lower() == "syntax" and not _FRONTEND.fullmatch(directive[2].split()[0]):
+            raise ContainerfileError(
+                f'dockerBuild syntax frontend "{directive[2]}" is unsupported', file=file, line=number,
+                hint="docker/dockerfile in any version is served without a download",
+            )  # fmt: skip
 
 
 def _without_delimiters(name: str, args: list[str]) -> tuple[str, ...]:

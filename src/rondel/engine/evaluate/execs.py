@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine import sandbox
+from rondel.engine.evaluate import sockets
 from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError, shortened
 from rondel.engine.evaluate.joined import Joined
 from rondel.engine.evaluate.live import TAG
@@ -176,7 +177,9 @@ async def exec_spec(
     # Secrets come after what else is mounted at their place, sockets last.
     ranked = sorted(container.mounts, key=lambda m: (isinstance(m, SecretMount), isinstance(m, SocketMount)))
     # Volumes are held last: until then a command that uses the same ones may still have to run.
-    given = [m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden) for m in ranked]
+    given = [
+        m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden, stack) for m in ranked
+    ]
     await _hold_volumes(session, container, stack)
     mounts = [await _volume(session, root, m) if isinstance(m, CacheMount) else m for m in given]
     return sandbox.ExecSpec(
@@ -225,6 +228,7 @@ async def _mount(
     root: Snapshot,
     mount: Mount,
     hidden: list[bytes],
+    stack: AsyncExitStack,
 ) -> sandbox.Mount | None:
     """One mount, but no volume, as the sandbox takes it; values of secrets are added to ``hidden``."""
     match mount:
@@ -249,7 +253,11 @@ async def _mount(
             uid, gid = _owner(session, root, mount.owner)
             return sandbox.SecretMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)
         case SocketMount():
-            return sandbox.SocketMount(path=mount.path, source=Path(mount.socket.path))
+            source = sockets.check(Path(mount.socket.path))
+            if mount.owner:
+                offered = sockets.owned(session.store, source, _owner(session, root, mount.owner))
+                source = await stack.enter_async_context(offered)
+            return sandbox.SocketMount(path=mount.path, source=source)
     return None
 
 

@@ -92,8 +92,9 @@ async def workdir(ctx: Context, self: Container) -> str:
 async def with_workdir(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
     """Set the working directory; a relative one refers to the present one."""
     path = expand_path(self, path, expand)
-    absolute = posixpath.normpath(posixpath.join("/", self.config.workdir, path))
-    return self.with_config(replace(self.config, workdir="/" + absolute.lstrip("/")))
+    if not path.startswith("/"):  # an absolute one stays as it was written
+        path = "/" + posixpath.normpath(posixpath.join("/", self.config.workdir, path)).lstrip("/")
+    return self.with_config(replace(self.config, workdir=path))
 
 
 @field("Container", "withoutWorkdir")

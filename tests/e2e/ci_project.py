@@ -151,7 +151,7 @@ def installed(name: str, needs: tuple[str, ...], pins: tuple[str, ...], command:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for pin in pins:
-            shutil.copy(TOOLS / pin, folder)
+            shutil.copy(TOOLS / pin, folder)  # pins of one set have different names
         done = subprocess.run(
             command, cwd=folder, env=_with_headers(), capture_output=True, text=True, check=False, timeout=900
         )

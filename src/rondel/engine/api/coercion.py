@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.document import EnumValue, Operation, Variable, whole
-from rondel.engine.api.schema import Argument, Schema, base_type
+from rondel.engine.api.document import EnumValue, Variable, whole
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rondel.engine.api.schema import Argument, Schema
 
 _INT = 2**63
 _OS = re.compile(r"[A-Za-z0-9_-]+(?:\([A-Za-z0-9_.-]*\))?")
@@ -65,6 +66,8 @@ def coerce(schema: Schema, type_text: str, value: Any, variables: Mapping[str, A
     """One value as a type such as ``[String!]!``. Raises BadArgument."""
     if isinstance(value, Variable):
         value = variables.get(value.name)
+    if type_text == "ID" and value == "":
+        return None  # an empty ID is none
     if value is None:
         if type_text.endswith("!"):
             raise BadArgument(f'argument "{name}" of type "{type_text}" must not be null')
@@ -101,6 +104,8 @@ def _scalar(bare: str, value: Any, name: str) -> Any:
     if isinstance(value, EnumValue):
         raise bad
     if bare == "Int":
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not -_INT <= value < _INT:
             raise bad
         return value
@@ -143,34 +148,6 @@ def normal_platform(parts: list[str]) -> str:
     if architecture == "arm64" and variant == ["v8"]:
         variant = []
     return "/".join([parts[0], architecture, *variant])
-
-
-def variables_of(schema: Schema, operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of an operation: given, or their defaults. Raises BadArgument."""
-    values: dict[str, Any] = {}
-    for variable in operation.variables:
-        if base_type(variable.type) not in schema.types:
-            raise BadArgument(f'Unknown type "{base_type(variable.type)}" of variable "${variable.name}".')
-        if variable.name in given:
-            value = _marked(schema, variable.type, given[variable.name])
-        elif variable.has_default:
-            value = variable.default
-        elif variable.type.endswith("!"):
-            raise BadArgument(f'Variable "${variable.name}" of type "{variable.type}" must be defined')
-        else:
-            continue
-        coerce(schema, variable.type, value, {}, f"${variable.name}")
-        values[variable.name] = value
-    return values
-
-
-def _marked(schema: Schema, type_text: str, value: Any) -> Any:
-    """JSON has no bare words: the text of an enum becomes one."""
-    if isinstance(value, list):
-        return [_marked(schema, type_text, item) for item in value]
-    if isinstance(value, str) and schema.types[base_type(type_text)].kind == "ENUM":
-        return EnumValue(value)
-    return value
 
 
 def _kind(value: Any) -> str:

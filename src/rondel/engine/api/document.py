@@ -27,6 +27,7 @@ _TOKEN = re.compile(
       |(?P<bad>[\s\S])""",
     re.VERBOSE | re.ASCII,
 )
+_DEFINITIONS = {"query", "mutation", "subscription", "fragment"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WIDE_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u\{([0-9A-Fa-f]{1,6})\}")
 
@@ -103,6 +104,7 @@ class VariableDefinition:
     type: str
     default: Any
     has_default: bool
+    offset: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +116,7 @@ class Operation:
     variables: list[VariableDefinition]
     directives: list[Directive]
     selections: list[Selection]
+    offset: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -128,10 +131,11 @@ class Fragment:
 
 @dataclass(slots=True)
 class Document:
-    """All operations and fragments of a request."""
+    """All operations and fragments of a request; ``duplicates`` says which names were given twice where."""
 
     operations: list[Operation] = field(default_factory=list)
     fragments: dict[str, Fragment] = field(default_factory=dict)
+    duplicates: list[tuple[str, int]] = field(default_factory=list)
 
 
 def parse(text: str) -> Document:
@@ -150,6 +154,7 @@ class _Parser:
         self.tokens = [(m.lastgroup, m[0], m.start()) for m in _TOKEN.finditer(text) if m.lastgroup != "skip"]
         self.tokens.append((None, "<EOF>", len(text)))
         self.at = 0
+        self.duplicates: list[tuple[str, int]] = []
 
     # -- tokens
 
@@ -161,9 +166,9 @@ class _Parser:
         kind, text, offset = self.tokens[self.at]
         shown = text if kind in {None, "punct"} else f'{str(kind).capitalize()} "{text}"'
         if kind == "bad":
-            raise SyntaxFailure(f"Cannot parse the unexpected character {json.dumps(text)}.", offset)
+            shown = "<Invalid>"
         # The text may be a secret's: only punctuation and names are repeated.
-        shown = shown if kind in {None, "punct", "name"} else str(kind).capitalize()
+        shown = shown if kind in {None, "punct", "name", "bad"} else str(kind).capitalize()
         message = f"Expected {expected}, found {shown}" if expected else f"Unexpected {shown}"
         raise SyntaxFailure(message, offset)
 
@@ -188,34 +193,47 @@ class _Parser:
     # -- definitions
 
     def document(self) -> Document:
-        document = Document()
+        document = Document(duplicates=self.duplicates)
         if self.tokens[0][0] is None:
             return document
         while self.tokens[self.at][0] is not None:
             offset = self.tokens[self.at][2]
             if self.peek() == "{":
-                document.operations.append(Operation("query", None, [], [], self.selections()))
+                document.operations.append(Operation("query", None, [], [], self.selections(), offset))
                 continue
-            word = self.name()
-            if word in {"query", "mutation", "subscription"}:
-                document.operations.append(self.operation(word))
-            elif word == "fragment":
-                fragment = self.fragment(offset)
-                document.fragments[fragment.name] = fragment
-            else:
-                self.at -= 1
+            word = self.peek()
+            if self.tokens[self.at][0] != "name" or word not in _DEFINITIONS:
                 self.fail()
+            self.at += 1
+            if word == "fragment":
+                fragment = self.fragment(offset)
+                if fragment.name in document.fragments:
+                    self.twice("fragment", fragment.name, offset)
+                document.fragments.setdefault(fragment.name, fragment)
+            else:
+                document.operations.append(self.operation(word, offset))
         return document
 
-    def operation(self, kind: str) -> Operation:
+    def twice(self, what: str, name: str, offset: int) -> None:
+        """Note a name that may be there only once."""
+        self.duplicates.append((f'There can be only one {what} named "{name}".', offset))
+
+    def operation(self, kind: str, offset: int) -> Operation:
         name = self.name() if self.tokens[self.at][0] == "name" else None
         variables: list[VariableDefinition] = []
         if self.take("("):
-            while not self.take(")"):
+            while not variables or not self.take(")"):
+                self.not_empty(")")
                 variables.append(self.variable_definition())
-        return Operation(kind, name, variables, self.directives(), self.selections())
+        return Operation(kind, name, variables, self.directives(), self.selections(), offset)
+
+    def not_empty(self, closing: str) -> None:
+        """Fail when the end comes where something has to be."""
+        if self.peek() == closing:
+            raise SyntaxFailure(f"expected at least one definition, found {closing}", self.tokens[self.at][2])
 
     def variable_definition(self) -> VariableDefinition:
+        offset = self.tokens[self.at][2]
         self.expect("$")
         name = self.name()
         self.expect(":")
@@ -223,7 +241,7 @@ class _Parser:
         has_default = self.take("=")
         default = self.value() if has_default else None
         self.directives()
-        return VariableDefinition(name, kind, default, has_default)
+        return VariableDefinition(name, kind, default, has_default, offset)
 
     def type(self, depth: int = 0) -> str:
         if depth > MAX_VALUE_DEPTH:
@@ -255,10 +273,9 @@ class _Parser:
         top: list[Selection] = []
         stack = [top]
         while stack:
+            if not stack[-1]:
+                self.not_empty("}")
             if self.take("}"):
-                if not stack[-1]:
-                    self.at -= 1
-                    self.fail("Name")
                 stack.pop()
                 continue
             opened = self.selection(stack[-1])
@@ -274,7 +291,7 @@ class _Parser:
         """Read one selection; the list to go on with if it opens a nested one."""
         offset = self.tokens[self.at][2]
         if self.take("..."):
-            return self.spread(into, offset)
+            return self.spread(into, self.tokens[self.at][2])
         name = key = self.name()
         if self.take(":"):
             name = self.name()
@@ -312,13 +329,14 @@ class _Parser:
         found: dict[str, Any] = {}
         if not self.take("("):
             return found
+        self.not_empty(")")
         while not self.take(")"):
+            offset = self.tokens[self.at][2]
             name = self.name()
             self.expect(":")
+            if name in found:
+                self.twice("argument", name, offset)
             found[name] = self.value()
-        if not found:
-            self.at -= 1
-            self.fail("Name")
         return found
 
     # -- values
@@ -354,8 +372,11 @@ class _Parser:
         if text == "{":
             members: dict[str, Any] = {}
             while not self.take("}"):
+                offset = self.tokens[self.at][2]
                 name = self.name()
                 self.expect(":")
+                if name in members:
+                    self.twice("input field", name, offset)
                 members[name] = self.value(depth + 1)
             return members
         self.at -= 1
@@ -369,7 +390,7 @@ def _string(text: str, offset: int) -> str:
     try:
         value: str = json.loads(wide, strict=False)
     except ValueError:
-        raise SyntaxFailure("Invalid character escape sequence in a string", offset) from None
+        raise SyntaxFailure("Unexpected <Invalid>", offset) from None
     return whole(value)
 
 

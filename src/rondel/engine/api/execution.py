@@ -28,6 +28,7 @@ from rondel.engine.api.document import (
 from rondel.engine.api.introspection import Introspection
 from rondel.engine.api.objects import ROOT, Obj
 from rondel.engine.api.validation import validate
+from rondel.engine.api.variables import BadVariable, variables_of
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -65,14 +66,17 @@ async def execute(
         document = parse(text)
     except SyntaxFailure as failure:
         raise Refused([_refusal(text, failure.what, failure.offset, "GRAPHQL_PARSE_FAILED")]) from None
-    operation = _choose(document, operation_name)
-    invalid = validate(calls.schema, document, operation)
-    if invalid:
+    invalid = validate(calls.schema, document)
+    if invalid and document.operations:
         raise Refused([_refusal(text, i.message, i.offset, "GRAPHQL_VALIDATION_FAILED") for i in invalid])
+    operation = _choose(document, operation_name)
     try:
-        values = coercion.variables_of(calls.schema, operation, variables or {})
-    except coercion.BadArgument as error:
-        return {"errors": [{"message": error.what, "path": ["variable"]}], "data": None}
+        values = variables_of(calls.schema, operation, variables or {})
+    except BadVariable as error:
+        extensions = {"code": "GRAPHQL_VALIDATION_FAILED"}
+        raise Refused(
+            [{"message": error.what, "path": ["variable", *error.path], "extensions": extensions}]
+        ) from None
     return await _Execution(calls, document, values, text).run(operation)
 
 
@@ -90,9 +94,6 @@ def _choose(document: Document, name: str | None) -> Operation:
     extensions = {"code": "GRAPHQL_VALIDATION_FAILED"}
     if not chosen:
         raise Refused([{"message": f"operation {name or ''} not found", "extensions": extensions}])
-    if chosen[0].kind != "query":
-        message = f'Schema does not support operation type "{chosen[0].kind}"'
-        raise Refused([{"message": message, "extensions": extensions}])
     return chosen[0]
 
 

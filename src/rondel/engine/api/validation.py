@@ -1,19 +1,31 @@
 """Checks a document against the schema before anything runs.
 
-The rules are those that the recorded engine answers with: unknown fields, arguments, types,
-fragments, directives and variables, missing arguments, conflicting fields. Selections are
-walked on a stack; a fragment is checked once.
+The rules and their words are those that the recorded engine answers with. Selections are
+walked on a stack, children before what holds them; a fragment is walked once per operation.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.document import Directive, Document, FieldNode, Inline, Operation, Spread, Variable
-from rondel.errors import nearest
+from rondel.engine.api.document import (
+    Directive,
+    Document,
+    FieldNode,
+    Fragment,
+    Inline,
+    Operation,
+    Spread,
+    Variable,
+    VariableDefinition,
+)
+from rondel.engine.api.schema import Argument, base_type
+from rondel.engine.api.suggestions import one_of, suggestion
 
 if TYPE_CHECKING:
-    from rondel.engine.api.schema import FieldDefinition, Schema
+    from collections.abc import Iterator, Mapping
+
+    from rondel.engine.api.schema import FieldDefinition, Schema, TypeDefinition
 
 MAX_ERRORS = 20
 
@@ -28,62 +40,180 @@ class Invalid:
         self.offset = offset
 
 
-def validate(schema: Schema, document: Document, operation: Operation) -> list[Invalid]:
-    """All that is wrong with one operation and the fragments it uses; empty when it may run."""
-    return _Validation(schema, document, operation).run()
+def validate(schema: Schema, document: Document) -> list[Invalid]:
+    """All that is wrong with a document; empty when its operations may run."""
+    return _Validation(schema, document).run()
 
 
 class _Validation:
-    def __init__(self, schema: Schema, document: Document, operation: Operation) -> None:
+    def __init__(self, schema: Schema, document: Document) -> None:
         self.schema = schema
         self.document = document
-        self.operation = operation
-        self.declared = {variable.name for variable in operation.variables}
         self.found: list[Invalid] = []
+        self.operation: Operation | None = None
+        self.declared: dict[str, VariableDefinition] = {}
+        self.used: set[str] = set()
+        self.spread: set[str] = set()
         self.visited: set[str] = set()
 
     def run(self) -> list[Invalid]:
-        cycle = self._cycle()
-        if cycle:
-            return [Invalid(f'Cannot spread fragment "{cycle}" within itself.', 0)]
-        stack: list[tuple[list[Any], str]] = [(self.operation.selections, "Query")]
-        while stack and len(self.found) < MAX_ERRORS:
-            selections, type_name = stack.pop()
-            for selection in selections:
-                self._directives(selection.directives)
-                if isinstance(selection, FieldNode):
-                    stack += self._field(selection, type_name)
-                elif isinstance(selection, Inline):
-                    stack += self._inline(selection, type_name)
-                else:
-                    stack += self._spread(selection)
+        names: set[str | None] = set()
+        for operation in self.document.operations:
+            self._operation(operation)
+            if operation.name is None and len(self.document.operations) > 1:
+                self._bad("This anonymous operation must be the only defined operation.", operation.offset)
+            if operation.name in names:
+                text = f'There can be only one operation named "{operation.name or ""}".'
+                self._bad(text, operation.offset)
+            names.add(operation.name)
+        self.operation = None
+        spread = set(self.spread)
+        for fragment in self.document.fragments.values():
+            self._fragment(fragment, used=fragment.name in spread)
+        for message, offset in self.document.duplicates:
+            self._bad(message, offset)
+        if not self.found:
+            for operation in self.document.operations:
+                self._conflicts(operation)
         return self.found[:MAX_ERRORS]
 
     def _bad(self, message: str, offset: int) -> None:
-        self.found.append(Invalid(message, offset))
+        if len(self.found) < MAX_ERRORS:
+            self.found.append(Invalid(message, offset))
 
-    def _field(self, node: FieldNode, type_name: str) -> list[tuple[list[Any], str]]:
-        if node.name == "__typename" or type_name.startswith("__"):
-            self._variables(node.arguments, node.offset)
-            return [(node.selections, "__Type")] if node.selections else []
-        definition = self.schema.types[type_name].fields.get(node.name)
+    # -- definitions
+
+    def _operation(self, operation: Operation) -> None:
+        self.operation, self.used, self.visited = operation, set(), set()
+        self.declared = {}
+        suffix = f' in operation "{operation.name}"' if operation.name else ""
+        if operation.kind != "query":
+            self._bad(f'Schema does not support operation type "{operation.kind}"', operation.offset)
+            return
+        for variable in operation.variables:
+            if variable.name in self.declared:
+                self._bad(f'There can be only one variable named "${variable.name}".', variable.offset)
+            self.declared.setdefault(variable.name, variable)
+            self._variable_type(variable)
+        self._directives(operation.directives)
+        self._walk(operation.selections, "Query")
+        for name, variable in self.declared.items():
+            if name not in self.used:
+                self._bad(f'Variable "${name}" is never used{suffix}.', variable.offset)
+
+    def _variable_type(self, variable: VariableDefinition) -> None:
+        definition = self.schema.types.get(base_type(variable.type))
         if definition is None:
-            text = f'Cannot query field "{node.name}" on type "{type_name}".'
-            self._bad(text + _hint(node.name, self.schema.types[type_name].fields), node.offset)
-            return []
-        self._arguments(node, definition, type_name)
-        below = self.schema.types.get(definition.base)
-        if node.selections and below is not None and not below.composite:
-            text = f'Field "{node.name}" must not have a selection since type "{definition.type}"'
-            self._bad(f"{text} has no subfields.", node.offset)
-            return []
-        return [(node.selections, definition.base)] if node.selections else []
+            self._bad(f'Unknown type "{base_type(variable.type)}".', variable.offset)
+        elif definition.composite:
+            text = f'Variable "${variable.name}" cannot be non-input type "{variable.type}".'
+            self._bad(text, variable.offset)
 
-    def _arguments(self, node: FieldNode, definition: FieldDefinition, type_name: str) -> None:
+    def _fragment(self, fragment: Fragment, *, used: bool) -> None:
+        self.visited = set()
+        self._walk(fragment.selections, self._known(fragment.on))
+        cycle = self._cycle(fragment.name)
+        if cycle is not None:
+            via = ", ".join(f'"{name}"' for name in cycle[:-1])
+            text = f'Cannot spread fragment "{fragment.name}" within itself'
+            self._bad(f"{text} via {via}." if via else f"{text}.", fragment.offset)
+        if self._known(fragment.on) is None:
+            hint = suggestion(fragment.on, self.schema.types)
+            self._bad(f'Unknown type "{fragment.on}".{hint}', fragment.offset)
+        elif not self._composite(fragment.on):
+            text = f'Fragment "{fragment.name}" cannot condition on non composite type "{fragment.on}".'
+            self._bad(text, fragment.offset)
+        if not used:
+            self._bad(f'Fragment "{fragment.name}" is never used.', fragment.offset)
+
+    def _cycle(self, start: str) -> list[str] | None:
+        """The fragments by which a fragment spreads itself, itself last; told for one of a ring."""
+        trails = [[name] for name in sorted(_spreads(self.document.fragments[start].selections))]
+        seen: set[str] = set()
+        while trails:
+            trail = trails.pop()
+            name = trail[-1]
+            if name == start:
+                return trail if start == min(trail) else None
+            if name in seen or name not in self.document.fragments:
+                continue
+            seen.add(name)
+            below = _spreads(self.document.fragments[name].selections)
+            trails += [[*trail, used] for used in sorted(below)]
+        return None
+
+    # -- selections
+
+    def _walk(self, selections: list[Any], type_name: str | None) -> None:
+        stack: list[tuple[Any, str | None, bool]] = [(s, type_name, False) for s in reversed(selections)]
+        while stack and len(self.found) < MAX_ERRORS:
+            selection, holder, leaving = stack.pop()
+            if leaving:
+                self._leave(selection, holder)
+                continue
+            below, on = self._enter(selection, holder)
+            stack.append((selection, holder, True))
+            stack += [(s, on, False) for s in reversed(below)]
+
+    def _enter(self, selection: Any, holder: str | None) -> tuple[list[Any], str | None]:
+        """Look at what is on a selection itself; its own selections, and their type if it is known."""
+        if isinstance(selection, FieldNode):
+            definition = self._definition(selection, holder)
+            arguments = definition.args if definition else {}
+            self._values(selection.arguments, arguments, selection.offset)
+            self._directives(selection.directives)
+            if holder is not None and holder.startswith("__"):
+                return selection.selections or [], "__Type"
+            return selection.selections or [], self._known(definition.base) if definition else None
+        self._directives(selection.directives)
+        if isinstance(selection, Inline):
+            return selection.selections, self._known(selection.on) if selection.on else holder
+        self.spread.add(selection.name) if self.operation else None
+        fragment = self.document.fragments.get(selection.name)
+        if fragment is None or selection.name in self.visited:
+            return [], None
+        self.visited.add(selection.name)
+        return fragment.selections, self._known(fragment.on)
+
+    def _definition(self, node: FieldNode, holder: str | None) -> FieldDefinition | None:
+        if holder is None or holder.startswith("__") or node.name == "__typename":
+            return None
+        return self.schema.types[holder].fields.get(node.name)
+
+    def _leave(self, selection: Any, holder: str | None) -> None:
+        if isinstance(selection, FieldNode):
+            if holder is not None and not holder.startswith("__") and selection.name != "__typename":
+                self._field(selection, self.schema.types[holder])
+        elif isinstance(selection, Inline):
+            if selection.on and self._known(selection.on) is None:
+                self._bad(f'Unknown type "{selection.on}".', selection.offset)
+            elif selection.on and not self._composite(selection.on):
+                text = f'Fragment cannot condition on non composite type "{selection.on}".'
+                self._bad(text, selection.offset)
+            elif selection.on and not self._possible(holder, selection.on):
+                text = f'objects of type "{holder}" can never be of type "{selection.on}".'
+                self._bad(f"Fragment cannot be spread here as {text}", selection.offset)
+        else:
+            self._spread(selection, holder)
+
+    def _spread(self, node: Spread, holder: str | None) -> None:
+        fragment = self.document.fragments.get(node.name)
+        if fragment is None:
+            self._bad(f'Unknown fragment "{node.name}".', node.offset)
+        elif self._composite(fragment.on) and not self._possible(holder, fragment.on):
+            text = f'objects of type "{holder}" can never be of type "{fragment.on}".'
+            self._bad(f'Fragment "{node.name}" cannot be spread here as {text}', node.offset)
+
+    def _field(self, node: FieldNode, holder: TypeDefinition) -> None:
+        definition = holder.fields.get(node.name)
+        if definition is None:
+            text = f'Cannot query field "{node.name}" on type "{holder.name}".'
+            self._bad(text + self._hint(node.name, holder), node.offset)
+            return
         for name in node.arguments:
             if name not in definition.args:
-                text = f'Unknown argument "{name}" on field "{type_name}.{node.name}".'
-                self._bad(text + _hint(name, definition.args), node.offset)
+                text = f'Unknown argument "{name}" on field "{holder.name}.{node.name}".'
+                self._bad(text + suggestion(name, definition.args), node.offset)
         for argument in definition.args.values():
             if argument.required and argument.name not in node.arguments:
                 self._bad(
@@ -91,74 +221,142 @@ class _Validation:
                     "but it was not provided.",
                     node.offset,
                 )
-        self._variables(node.arguments, node.offset)
 
-    def _variables(self, value: Any, offset: int) -> None:
-        """Every variable used in a value has to be declared."""
-        if isinstance(value, Variable) and value.name not in self.declared:
-            suffix = f' by operation "{self.operation.name}"' if self.operation.name else ""
-            self._bad(f'Variable "${value.name}" is not defined{suffix}.', offset)
+    def _hint(self, name: str, holder: TypeDefinition) -> str:
+        """What may have been meant by a field that is not there: a fragment, or another name."""
+        if holder.kind != "INTERFACE":
+            return suggestion(name, holder.fields) if holder.kind == "OBJECT" else ""
+        having = [kind for kind in holder.possible if name in self.schema.types[kind].fields]
+        shared: dict[str, int] = {}
+        for kind in having:
+            for interface in self.schema.types[kind].interfaces:
+                if name in self.schema.types[interface].fields:
+                    shared[interface] = shared.get(interface, 0) + 1
+        kinds = sorted([*shared, *having], key=lambda kind: (-shared.get(kind, 0), kind))
+        if kinds:
+            return f" Did you mean to use an inline fragment on {one_of(kinds)}?"
+        return suggestion(name, holder.fields)
+
+    # -- fields of one name
+
+    def _conflicts(self, operation: Operation) -> None:
+        """Fields that would stand in one place of the answer have to be the same."""
+        waiting = [operation.selections]
+        while waiting:
+            first: dict[str, tuple[FieldNode, str | None]] = {}
+            below: dict[str, list[Any]] = {}
+            for node, on in self._flat(waiting.pop()):
+                known, its = first.setdefault(node.key, (node, on))
+                if node is not known and its == on:
+                    self._conflict(known, node)
+                if node.selections:
+                    below.setdefault(node.key, []).extend(node.selections)
+            waiting += below.values()
+
+    def _flat(self, selections: list[Any]) -> Iterator[tuple[FieldNode, str | None]]:
+        """The fields of a selection, fragments spread, each with the type that its fragment is for."""
+        stack: list[tuple[Any, str | None]] = [(selection, None) for selection in reversed(selections)]
+        while stack:
+            selection, on = stack.pop()
+            if isinstance(selection, FieldNode):
+                yield selection, on
+                continue
+            inner = self.document.fragments[selection.name] if isinstance(selection, Spread) else selection
+            stack += [(s, inner.on or on) for s in reversed(inner.selections)]
+
+    def _conflict(self, one: FieldNode, other: FieldNode) -> None:
+        if one.name != other.name:
+            reason = f'"{one.name}" and "{other.name}" are different fields'
+        elif one.arguments != other.arguments:
+            reason = "they have differing arguments"
+        else:
+            return
+        text = "Use different aliases on the fields to fetch both if this was intentional."
+        self._bad(f'Fields "{one.key}" conflict because {reason}. {text}', other.offset)
+
+    # -- types
+
+    def _known(self, name: str) -> str | None:
+        return name if name in self.schema.types or name.startswith("__") else None
+
+    def _composite(self, name: str) -> bool:
+        return name.startswith("__") or (name in self.schema.types and self.schema.types[name].composite)
+
+    def _possible(self, holder: str | None, on: str) -> bool:
+        """Whether what is of one type may be of another."""
+        if holder is None or holder.startswith("__") or on.startswith("__") or holder == on:
+            return True
+        mine, theirs = self.schema.types[holder], self.schema.types[on]
+        if not mine.composite:
+            return True
+        if mine.kind == theirs.kind == "INTERFACE" and holder in theirs.interfaces:
+            return True
+        return bool(_members(mine) & _members(theirs))
+
+    # -- values
+
+    def _values(self, given: Mapping[str, Any], wanted: Mapping[str, Argument], offset: int) -> None:
+        for name, value in given.items():
+            argument = wanted.get(name)
+            default = argument is not None and argument.default is not None
+            self._value(value, argument.type if argument else None, default, offset)
+
+    def _value(self, value: Any, type_text: str | None, has_default: bool, offset: int) -> None:
+        """Look for variables in a value: each has to be declared, and of the type of its place."""
+        if isinstance(value, Variable):
+            self._use(value.name, type_text, has_default, offset)
         elif isinstance(value, dict):
-            for item in value.values():
-                self._variables(item, offset)
+            definition = self.schema.types.get(base_type(type_text)) if type_text else None
+            self._values(value, definition.inputs if definition else {}, offset)
         elif isinstance(value, list):
+            bare = type_text.removesuffix("!") if type_text else ""
             for item in value:
-                self._variables(item, offset)
+                self._value(item, bare[1:-1] if bare.startswith("[") else None, False, offset)
+
+    def _use(self, name: str, type_text: str | None, has_default: bool, offset: int) -> None:
+        if self.operation is None:  # fragments are walked again within the operations that use them
+            return
+        variable = self.declared.get(name)
+        if variable is None:
+            suffix = f' by operation "{self.operation.name}"' if self.operation.name else ""
+            self._bad(f'Variable "${name}" is not defined{suffix}.', offset)
+            return
+        self.used.add(name)
+        if type_text is None:
+            return
+        expected = type_text
+        if has_default or (variable.has_default and variable.default is not None):
+            expected = expected.removesuffix("!")
+        if not _compatible(variable.type, expected):
+            text = f'Variable "${name}" of type "{variable.type}" used in position expecting type'
+            self._bad(f'{text} "{type_text}".', offset)
 
     def _directives(self, directives: list[Directive]) -> None:
         for directive in directives:
-            if directive.name not in {"include", "skip"}:
+            known = directive.name in {"include", "skip"}
+            if not known:
                 self._bad(f'Unknown directive "@{directive.name}".', directive.offset)
             elif "if" not in directive.arguments:
                 text = f'Directive "@{directive.name}" argument "if" of type "Boolean!" is required'
                 self._bad(f"{text}, but it was not provided.", directive.offset)
-            self._variables(directive.arguments, directive.offset)
+            self._values(directive.arguments, _IF if known else {}, directive.offset)
 
-    def _inline(self, node: Inline, type_name: str) -> list[tuple[list[Any], str]]:
-        on = node.on or type_name
-        if on not in self.schema.types and not on.startswith("__"):
-            self._bad(f'Unknown type "{on}".', node.offset)
-            return []
-        return self._on(on, node.selections, node.offset)
 
-    def _spread(self, node: Spread) -> list[tuple[list[Any], str]]:
-        fragment = self.document.fragments.get(node.name)
-        if fragment is None:
-            self._bad(f'Unknown fragment "{node.name}".', node.offset)
-            return []
-        if node.name in self.visited:
-            return []
-        self.visited.add(node.name)
-        if fragment.on not in self.schema.types and not fragment.on.startswith("__"):
-            self._bad(f'Unknown type "{fragment.on}".', fragment.offset)
-            return []
-        return self._on(fragment.on, fragment.selections, fragment.offset)
+_IF = {"if": Argument("if", "Boolean!")}
 
-    def _on(self, on: str, selections: list[Any], offset: int) -> list[tuple[list[Any], str]]:
-        if not on.startswith("__") and not self.schema.types[on].composite:
-            self._bad(f'Fragment cannot condition on non composite type "{on}".', offset)
-            return []
-        return [(selections, on)]
 
-    def _cycle(self) -> str | None:
-        """A fragment that uses itself, directly or through others."""
-        uses = {name: _spreads(fragment.selections) for name, fragment in self.document.fragments.items()}
-        done: set[str] = set()
-        for start in uses:
-            path: list[str] = []
-            stack: list[tuple[str, bool]] = [(start, False)]
-            while stack:
-                name, left = stack.pop()
-                if left:
-                    path.pop()
-                    done.add(name)
-                elif name in path:
-                    return name
-                elif name not in done and name in uses:
-                    path.append(name)
-                    stack.append((name, True))
-                    stack.extend((used, False) for used in uses[name])
-        return None
+def _members(definition: TypeDefinition) -> set[str]:
+    return set(definition.possible) if definition.kind == "INTERFACE" else {definition.name}
+
+
+def _compatible(given: str, expected: str) -> bool:
+    """Whether a variable of a type may stand where another type is expected."""
+    if expected.endswith("!") and not given.endswith("!"):
+        return False
+    given, expected = given.removesuffix("!"), expected.removesuffix("!")
+    if given.startswith("[") and expected.startswith("["):
+        return _compatible(given[1:-1], expected[1:-1])
+    return given == expected
 
 
 def _spreads(selections: list[Any]) -> set[str]:
@@ -171,8 +369,3 @@ def _spreads(selections: list[Any]) -> set[str]:
             elif selection.selections:
                 stack.append(selection.selections)
     return names
-
-
-def _hint(name: str, candidates: Any) -> str:
-    match = nearest(name, candidates)
-    return f' Did you mean "{match}"?' if match else ""

@@ -83,13 +83,15 @@ class App:
             return _Reply(404, "text/plain", b"404 page not found\n")
         if method == "OPTIONS":
             return _Reply(200)
+        answer_type = _RESPONSE_JSON if _RESPONSE_JSON in headers.get("accept", "") else _JSON
+        if method == "HEAD":
+            return _Reply(405)
         if method == "GET":
-            return _errors(422, "no operation provided", extensions={"code": "GRAPHQL_VALIDATION_FAILED"})
+            return await self._execute({}, answer_type, receive)  # a query in the address does not count
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if method != "POST" or content_type != _JSON:
             return _errors(400, "transport not supported", "text/plain")
-        request = _request(await _body(headers, receive))
-        answer_type = _RESPONSE_JSON if _RESPONSE_JSON in headers.get("accept", "") else _JSON
+        request = _request(await _body(headers, receive), answer_type)
         return await self._execute(request, answer_type, receive)
 
     async def _execute(self, request: dict[str, Any], answer_type: str, receive: Receive) -> _Reply | None:
@@ -117,7 +119,7 @@ class App:
                 request.get("operationName"),
             )
         except Refused as refused:
-            status = 422
+            status = 422 if answer_type == _JSON else 400
             answer = {"errors": refused.errors, "data": None}
         return _Reply(status, answer_type, json.dumps(answer, sort_keys=True, ensure_ascii=False).encode())
 
@@ -152,15 +154,15 @@ async def _body(headers: dict[str, str], receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def _request(body: bytes) -> dict[str, Any]:
+def _request(body: bytes, answer_type: str) -> dict[str, Any]:
     """The request's JSON object; the body is not repeated in the error, it may hold a secret."""
     problem = "json request body could not be decoded: "
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):
-        raise _errors(400, problem + ("EOF" if not body else "it is not JSON")) from None
+        raise _errors(400, problem + ("EOF" if not body else "it is not JSON"), answer_type) from None
     if not isinstance(request, dict):
-        raise _errors(400, problem + "it is not an object")
+        raise _errors(400, problem + "it is not an object", answer_type)
     for name, kind, words in (
         ("query", str, "a text"),
         ("variables", dict, "an object"),
@@ -168,7 +170,7 @@ def _request(body: bytes) -> dict[str, Any]:
         ("extensions", dict, "an object"),
     ):
         if not isinstance(request.get(name), kind | None):
-            raise _errors(400, f"{problem}{name} is not {words}")
+            raise _errors(400, f"{problem}{name} is not {words}", answer_type)
     return request
 
 

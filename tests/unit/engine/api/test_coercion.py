@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rondel.engine.api.coercion import BadArgument, IdText, arguments, coerce, platform, variables_of
-from rondel.engine.api.document import EnumValue, Variable, parse
+from rondel.engine.api.coercion import BadArgument, IdText, arguments, coerce, platform
+from rondel.engine.api.document import EnumValue, Variable
 from rondel.engine.api.schema import load
 
 SCHEMA = load()
@@ -96,11 +96,9 @@ def test_refuses_what_is_no_platform(text: str) -> None:
         platform(text)
 
 
-def test_variables_are_checked_against_their_declared_types() -> None:
-    operation = parse("query($a: Int = 3, $b: ReturnType, $c: String!) { version }").operations[0]
-    values = variables_of(SCHEMA, operation, {"b": "ANY", "c": "x"})
-    assert values == {"a": 3, "b": "ANY", "c": "x"}
-    with pytest.raises(BadArgument, match="must be defined"):
-        variables_of(SCHEMA, operation, {})
-    with pytest.raises(BadArgument):
-        variables_of(SCHEMA, operation, {"c": 1})
+def test_an_empty_id_is_none() -> None:
+    assert coerce(SCHEMA, "ID", "", {}, "source") is None
+
+
+def test_a_whole_number_may_have_a_point() -> None:
+    assert coerce(SCHEMA, "Int", 80.0, {}, "port") == 80

@@ -39,7 +39,7 @@ def request(
     scope = {
         "type": "http",
         "method": method,
-        "path": path,
+        "path": path.partition("?")[0],
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
     }
     messages: list[MutableMapping[str, Any]] = []
@@ -140,3 +140,27 @@ def test_mistakes_in_introspection_are_errors_of_the_query(below: str) -> None:
 def test_the_answers_type_follows_the_accept_header() -> None:
     kind = "application/graphql-response+json"
     assert request(headers={"accept": kind})[1] == kind
+
+
+def test_a_query_in_the_address_does_not_count() -> None:
+    status, kind, answer = request(method="GET", path="/query?query=%7B__typename%7D", body=b"")
+    assert (status, kind, answer["errors"][0]["message"]) == (
+        422,
+        "application/json",
+        "no operation provided",
+    )
+    assert request(method="HEAD", body=b"")[0] == 405
+
+
+@pytest.mark.parametrize("body", [b'{"query":"{"}', b'{"query":"{nope}"}', b"{"])
+def test_a_client_that_asks_for_graphql_responses_gets_its_status(body: bytes) -> None:
+    kind = "application/graphql-response+json"
+    assert request(body, headers={"accept": kind})[:2] == (400, kind)
+
+
+def test_a_variable_of_another_type_is_refused_with_its_path() -> None:
+    body = b'{"query":"query($x:Boolean!){__typename @skip(if:$x)}","variables":{"x":"yes"}}'
+    status, _, answer = request(body)
+    assert status == 422
+    assert answer["errors"][0]["message"] == "cannot use string as Boolean"
+    assert answer["errors"][0]["path"] == ["variable", "x"]

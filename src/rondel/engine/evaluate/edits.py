@@ -38,6 +38,11 @@ def _landing(draft: Draft, path: str) -> tuple[str, list[str]]:
     return node.entry.path, missing
 
 
+async def second(session: Session, node: Node) -> View:
+    """The tree of an edit's second input, from which it takes; the empty one when there is none."""
+    return await session.view(node.inputs[1] if len(node.inputs) > 1 else None)
+
+
 @edit("file.write")
 async def write(session: Session, draft: Draft, node: Node) -> None:
     """Put a file. Params: path, text, mode, owner.
@@ -165,7 +170,7 @@ async def copy(session: Session, draft: Draft, node: Node) -> None:
     owner, mode.
     """
     options: dict[str, Any] = node.params[0]
-    source = await session.view(node.inputs[1])
+    source = await second(session, node)
     src = _directory(source, options["src"])
     uid, gid = _ids(draft.view, options["owner"]) if options["owner"] else (None, None)
     dst = _ensure_directory(draft, options["dst"], src, uid, gid)
@@ -240,7 +245,7 @@ async def copy_file(session: Session, draft: Draft, node: Node) -> None:
     Into a directory, or under a path that ends with a slash, it goes by its own name.
     """
     dst, src, mode, owner = node.params
-    source = await session.view(node.inputs[1])
+    source = await second(session, node)
     entry = source.resolve(src)
     if entry.is_dir:
         raise EngineError(f"path {src} is a directory, not a file")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rondel.engine.evaluate.edits import second
 from rondel.engine.evaluate.operations import edit
 from rondel.engine.store import Draft, PathError, View
 from rondel.errors import EngineError
@@ -205,7 +206,7 @@ async def apply_changes(session: Session, draft: Draft, node: Node) -> None:
             draft.remove(target)
     if not paths:
         return
-    source = await session.view(node.inputs[1])
+    source = await second(session, node)
     for name in sorted(paths):
         entry = source.lookup(posixpath.join(source_root, name.rstrip("/")), follow=False)
         if entry is None:

@@ -96,6 +96,7 @@ class Preparation:
     secrets: list[Path] = field(default_factory=list)
     pieces: list[Piece | Layered] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
+    fixed: set[str] = field(default_factory=set)
     tree: Tree = field(init=False)
 
     def run(self) -> Prepared | NotStarted:
@@ -243,6 +244,7 @@ class Preparation:
         if isinstance(mount, SecretMount):
             secret = self._secret(mount)
             self.tree.add(path, mount, secret=str(secret))
+            self.fixed.add(path)
             self.pieces.append(Bind(path, str(secret)))
             return
         self.tree.add(path, mount)
@@ -354,6 +356,8 @@ class Preparation:
                 raise ExecRefused(f"{failed}: is a directory")
             over = self._containing(canonical)
             mount = node.mount
+            if mount in self.fixed or (over is not None and over.readonly):
+                raise ExecRefused(f"{failed}: read-only file system")
             if over is not None:
                 found.append(Redirect(stream, over, None, over.inner(canonical)))
             elif mount in self.sources:

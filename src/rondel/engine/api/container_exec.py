@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.api.expansion import expand_path
+from rondel.engine.api.places import require_directory, require_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate.execs import Command, absolute, after, decode, exec_node
 from rondel.engine.values import DirectoryMount, FileMount
@@ -122,6 +123,8 @@ async def sync(ctx: Context, self: Container) -> Obj:
     await ctx.session.settle(self)
     await ctx.snapshot(self.fs)
     for mount in self.mounts:
-        if isinstance(mount, DirectoryMount | FileMount):
-            await ctx.snapshot(mount.source)
+        if isinstance(mount, DirectoryMount):
+            require_directory(await ctx.view(mount.source), mount.subpath, mount.subpath)
+        elif isinstance(mount, FileMount):
+            require_file(await ctx.view(mount.source), mount.file, mount.file)
     return ctx.obj

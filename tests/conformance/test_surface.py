@@ -60,8 +60,8 @@ def test_what_pipelines_use_is_served() -> None:
         "Changeset",
         "Service",
     ]
-    # Modules, the image store of a container runtime, and a shell beside a service.
-    elsewhere = {"asModule", "asModuleSource", "containerImage", "exportImage", "Service.terminal"}
+    # Modules, and a shell beside a service.
+    elsewhere = {"asModule", "asModuleSource", "Service.terminal"}
     for type_name in whole:
         attributes = {
             attribute for kind, name in TYPES.items() if name == type_name for attribute in dir(kind)

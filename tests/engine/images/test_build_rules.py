@@ -221,3 +221,14 @@ def test_health_checks_are_answered_as_go_writes_durations(query: Queries, conte
     }  # fmt: skip
     root = context(Dockerfile="FROM scratch\nHEALTHCHECK NONE\n")
     assert query(built(root, fields)) is None
+
+
+def test_a_build_answers_the_output_of_its_latest_command(query: Queries, context: Context) -> None:
+    root = context(
+        Dockerfile="FROM host AS a\nRUN echo one\nRUN echo two; echo err >&2\nFROM a\nCOPY Dockerfile /\n"
+    )
+    assert query(built(root, "stdout stderr exitCode")) == {
+        "stdout": "two\n",
+        "stderr": "err\n",
+        "exitCode": 0,
+    }

@@ -216,3 +216,28 @@ def test_a_refused_connection_is_told_before_anything_is_packed(query: Queries) 
     assert (
         "Connection refused" in error["message"] or "connection attempts failed" in error["message"].lower()
     )
+
+
+def test_an_image_goes_into_a_container_runtime_and_comes_back(
+    start: Start, tmp_path: Path, skopeo: Callable[..., str]
+) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.write_text(f"""#!/bin/sh
+cd {tmp_path} || exit
+case "$1" in
+load) cp "$3" loaded.tar; echo "Loaded image ID: sha256:{"0" * 64}" ;;
+tag) skopeo copy -q "docker-archive:loaded.tar" "docker-archive:named.tar:$3" >&2 ;;
+save) test "$4" = docker.io/mine/it:v1 && cp named.tar "$3" ;;
+esac
+""")
+    runtime.chmod(0o755)
+    query = start(store=tmp_path / "store", RONDEL_ENGINE_RUNTIME=str(runtime))
+    assert query(small('exportImage(name:"mine/it:v1")')) is None
+    assert json.loads(skopeo("inspect", "--config", f"docker-archive:{tmp_path}/named.tar"))["config"][
+        "Labels"
+    ] == {"k": "v"}
+    back = query('{host{containerImage(name:"mine/it:v1"){entrypoint l:file(path:"/etc/l"){contents}}}}')
+    assert (back["entrypoint"], back["l"]["contents"]) == (["/bin/tool"], "n")
+    error = query.error('{host{containerImage(name:"other"){platform}}}')
+    assert error["message"] == "runtime save failed: exit status 1"
+    assert list((tmp_path / "store").glob("**/*.tar")) == []

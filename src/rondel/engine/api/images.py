@@ -21,8 +21,10 @@ from rondel.engine.images import reference
 from rondel.engine.images.archive import Packed, root_of, write_archive
 from rondel.engine.images.export import Format, format_of, pack_image
 from rondel.engine.images.model import InvalidImageError
+from rondel.engine.images.reference import InvalidReferenceError
 from rondel.engine.images.registry import Credentials
 from rondel.engine.images.registry.push import Pusher
+from rondel.engine.images.runtime import find_runtime
 from rondel.engine.values import Container, File, Fs, Node, Secret, digest_of
 from rondel.engine.values.container import ImageConfig, with_pair
 from rondel.errors import EngineError
@@ -188,6 +190,54 @@ def _write(session: Session, images: list[Packed], target: Path) -> None:
         temporary.rename(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@field("Container", "exportImage", memo=False, platform_variants=Container)
+async def export_image(
+    ctx: Context,
+    self: Container,
+    *,
+    name: str,
+    platform_variants: list[Container],
+    forced_compression: str | None,
+    media_types: str | None,
+) -> None:
+    """Put the image into the store of this machine's container runtime."""
+    named = _image_name(name)
+    runtime = await find_runtime(ctx.session.environ)
+    images = await _packed(
+        ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
+    )
+    path = ctx.session.store.new_path()
+    try:
+        await anyio.to_thread.run_sync(_write, ctx.session, images, path)
+        await runtime.load(path, named)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@field("Host", "containerImage", memo=False)
+async def container_image(ctx: Context, self: object, *, name: str) -> Keyed:
+    """The image of that name in the store of this machine's container runtime, as it is now."""
+    _ = self
+    named = _image_name(name)
+    runtime = await find_runtime(ctx.session.environ)
+    path = ctx.session.store.new_path()
+    try:
+        await runtime.save(named, path)
+        base = await import_archive(ctx.session, path, "", ctx.session.platform)
+        await ctx.snapshot(base.fs)  # now: the archive does not stay
+    finally:
+        path.unlink(missing_ok=True)
+    made = over(Container(platform=ctx.session.platform), base)
+    return Keyed(replace(made, image_ref=None), digest_of("container image", base.key, base.platform))
+
+
+def _image_name(name: str) -> str:
+    try:
+        return str(reference.parse(name).with_default_tag())
+    except InvalidReferenceError as error:
+        raise InvalidReferenceError(f"failed to parse image address {name}: {error.what}") from None
 
 
 @field("Container", "asTarball", platform_variants=Container)

@@ -51,6 +51,7 @@ from rondel.engine.values import (
     FileMount,
     Fs,
     Mount,
+    Node,
     Secret,
     Socket,
     digest_of,
@@ -90,10 +91,11 @@ async def build(session: Session, request: BuildRequest) -> Container:
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """A finished stage; ``fs`` None is the empty file system."""
+    """A finished stage; ``fs`` None is the empty file system. ``last`` is its latest command, if any."""
 
     fs: Fs | None
     plan: StagePlan
+    last: Node | None = None
 
 
 class _Builder:
@@ -153,8 +155,9 @@ class _Builder:
             raise NeedsIsolation(f"{self.outline.file}, which copies nothing that tells this job's image,")
         config = from_image(done.plan.config)
         return Container(
-            platform=str(done.plan.config.platform), fs=done.fs, config=config, origin=self._origin_of(done)
-        )
+            platform=str(done.plan.config.platform), fs=done.fs, config=config, last_exec=done.last,
+            origin=self._origin_of(done),
+        )  # fmt: skip
 
     def _origin_of(self, done: _Built) -> Pairs:
         """Where the image came from: this machine, if it stood in for any of the images used."""
@@ -167,10 +170,12 @@ class _Builder:
 
     async def _stage(self, stage: Stage) -> _Built:
         fs, config, scope = await self._base(stage)
+        last = self._built[stage.base.index].last if isinstance(stage.base, StageSource) else None
         plan = plan_stage(self.outline, stage, config, scope)
         for step in plan.steps:
             try:
                 fs = await self._step(fs, step)
+                last = fs.node if isinstance(step, RunStep) and fs.node.op == "exec" else last
             except ExecError:
                 line = f"{self.outline.file}:{step.line}"
                 self.session.notify(f"{line}: {step.source if isinstance(step, RunStep) else ''} failed")
@@ -182,7 +187,7 @@ class _Builder:
                     f"{_source(step)}: {error.what}", file=self.outline.file, line=step.line,
                     hint=error.hint or error.why,
                 ) from error  # fmt: skip
-        return _Built(fs, plan)
+        return _Built(fs, plan, last)
 
     async def _base(self, stage: Stage) -> tuple[Fs | None, ImageConfig, Mapping[str, str] | None]:
         try:

@@ -36,6 +36,14 @@ class CiContext:
     merge_request: int | None = None
     fork: bool = False
 
+    def artifact(self, path: str) -> str | None:
+        """Where the CI system shows a file that the job keeps; None where that has no address of its own."""
+        if not self.url:
+            return None
+        if self.provider == "gitlab":
+            return f"{self.url}/artifacts/file/{path}"
+        return f"{self.url.rstrip('/')}/artifact/{path}" if self.provider == "jenkins" else None
+
 
 def detect(environ: Mapping[str, str]) -> CiContext | None:
     """The job that ``environ`` tells of; None outside of CI."""

@@ -120,6 +120,8 @@ def _run(
         decisions = {name: decision for name, (decision, _) in expected.items()}
         print("\n".join(show_plan(plan, decisions, project, overrides, settings)))
         return 0
+    from rondel.reports.published import PAGE
+
     console = surface.console(settings)
     request = Request(
         pipeline=pipeline.name or settings.name,
@@ -143,7 +145,7 @@ def _run(
 
         write_reports(result.capsule, result.folder.path)
     result = surface.finish(result, settings)
-    console.finish(result.capsule, _shown(result.folder.path))
+    console.finish(result.capsule, _shown(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, request)
     surface.last_words(result)

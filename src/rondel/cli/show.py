@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rondel.cli.arguments import Parser
 from rondel.errors import RecordError, did_you_mean
 from rondel.record import Capsule, Image, RunFolder, load
+from rondel.reports.published import PAGE
 from rondel.reports.table import summary
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,6 +57,13 @@ def image(found: Image) -> str:
     return ", ".join(part for part in (found.reference, found.digest, where, base) if part)
 
 
+def _rule(rule: Mapping[str, Any]) -> str:
+    """A rule, whether it holds, and of one that does not why."""
+    held = bool(rule.get("passed"))
+    reason = rule.get("reason")
+    return f"{'✓' if held else '✗'} {rule.get('rule', '')}" + (f": {reason}" if reason and not held else "")
+
+
 def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
     """The run in lines: where it stands, what it was made from, its stages, its error."""
     git = capsule.git
@@ -73,13 +81,14 @@ def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
         "job": (capsule.ci.url or capsule.ci.provider) if capsule.ci else "",
         "mlflow": capsule.mlflow.url or capsule.mlflow.run_id if capsule.mlflow else "",
         "folder": str(folder.path),
+        "report": str(folder.path / PAGE) if (folder.path / PAGE).is_file() else "",
     }
     lines = [f"{name:8} {text}" for name, text in facts.items() if text]
     lines += ["", *summary(capsule, colour=sys.stdout.isatty())]
     for record in capsule.stages:
         for verdict in record.verdicts:
             lines += ["", f"gate of {record.name}: {'passed' if verdict.passed else 'failed'}"]
-            lines += [f"  {rule.get('text') or rule.get('rule') or rule}" for rule in verdict.rules]
+            lines += [f"  {_rule(rule)}" for rule in verdict.rules]
     if capsule.error:
         lines += ["", capsule.error]
     return lines

@@ -62,7 +62,7 @@ class Surface:
 
         if settings.commit and result.error is None:
             result = _given_back(result, settings, self.context)
-        publish(result.capsule, settings.root)
+        publish(result.capsule, settings.root, result.folder.path)
         return result
 
     def refused(self, error: RondelError) -> None:
@@ -144,9 +144,13 @@ class CiSurface(Surface):
             publish_error(error, self.root)
 
     def last_words(self, result: Result) -> None:
-        """The command that repeats this job on a laptop."""
+        """Where the report is to be seen, and the command that repeats this job on a laptop."""
         from rondel.cli.main import COMMANDS
+        from rondel.reports.published import FOLDER, PAGE
 
+        shown = self.context.artifact(f"{FOLDER}/{PAGE}")
+        if shown:
+            print(f"report: {shown}", file=sys.stderr)
         if result.error is not None and "reproduce" in COMMANDS:
             target = self._context.url or result.capsule.id
             print(f"on your machine: rondel reproduce {target}", file=sys.stderr)

@@ -85,14 +85,15 @@ class PlainConsole:
             os.dup2(nowhere, self.out.fileno())
             os.close(nowhere)
 
-    def finish(self, capsule: Capsule, shown_path: str) -> None:
-        """Print the table and the last line."""
+    def finish(self, capsule: Capsule, page: str) -> None:
+        """Print the table and the last line, which names the run's page."""
         if len(capsule.stages) > 1 or not self.quiet:
             self.write("")
         for line in summary(capsule, colour=self.colour):
             self.write(line)
         word = paint(capsule.state, RUN_COLOURS.get(capsule.state, "31;1"), colour=self.colour)
-        self.write(f"run {capsule.id} {word} in {duration(capsule.seconds)} · {shown_path}")
+        joint = "in" if capsule.state == "succeeded" else "after"
+        self.write(f"run {capsule.id} {word} {joint} {duration(capsule.seconds)} · {page}")
         if capsule.mlflow and capsule.mlflow.url:
             self.write(f"MLflow: {capsule.mlflow.url}")
 

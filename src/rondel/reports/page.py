@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rondel.gates import Verdict
 from rondel.reports.curves import draw, read_curve
+from rondel.reports.html import page, table
 from rondel.reports.markdown import render_markdown
 
 if TYPE_CHECKING:
@@ -24,27 +25,11 @@ if TYPE_CHECKING:
 
     from rondel.record import StageRecord
 
+_MOST_SLICES = 24
+"""Rows of the table of slices that are shown unasked."""
+
 _LARGEST = 2_000_000
 """Bytes of a picture or table that is still shown."""
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --one: #1f6fb2; --other: #c2571a; }
-@media (prefers-color-scheme: dark) { :root { --one: #6cb4f0; --other: #f0a060; } }
-body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 76rem; padding: 0 1rem; }
-h1 { font-size: 1.3rem } h2 { font-size: 1.05rem; margin-top: 2rem }
-table { border-collapse: collapse; margin: .6rem 0 } th { text-align: left }
-td, th { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-.good { color: #1a7f37 } .bad { color: #cf222e; font-weight: 600 } .wide { overflow-x: auto }
-figure { margin: 0 } figcaption { font-weight: 600; margin: .4rem 0 }
-.side { display: flex; flex-wrap: wrap; gap: 1.2rem } .side figure { flex: 1 1 20rem; max-width: 30rem }
-img, svg { width: 100%; height: auto } svg text { font: 10px system-ui; fill: currentColor }
-.grid { stroke: var(--line); stroke-width: .6 } polyline { fill: none; stroke-width: 1.8 }
-.challenger { stroke: var(--one) } .champion { stroke: var(--other); stroke-dasharray: 5 4 }
-.key { display: inline-block; width: 1.6rem; border-top: 3px solid var(--one); vertical-align: middle }
-.key.other { border-top: 3px dashed var(--other) }
-@media (prefers-color-scheme: dark) { .good { color: #57ab5a } .bad { color: #ff7b72 } }
-"""
 
 
 def gate_files(record: StageRecord, folder: Path) -> dict[str, bytes]:
@@ -69,19 +54,16 @@ def gate_files(record: StageRecord, folder: Path) -> dict[str, bytes]:
 
 def render_page(records: Iterable[StageRecord], folder: Path) -> str:
     """The gates of these stages as one HTML page."""
-    body = "".join(_stage(record, folder) for record in records if record.verdicts)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Gate</title>'
-        f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
-    )
+    return page("Gate", "".join(render_gates(record, folder) for record in records if record.verdicts))
 
 
-def _stage(record: StageRecord, folder: Path) -> str:
+def render_gates(record: StageRecord, folder: Path, *, head: str = "h1") -> str:
+    """A stage's gates, curves and pictures, as a part of a page; ``head`` is the tag of their titles."""
     verdicts = [Verdict.from_dict(asdict(each)) for each in record.verdicts]
-    return "".join(_verdict(record.name, each) for each in verdicts) + _drawings(record.name, folder)
+    return "".join(_verdict(record.name, each, head) for each in verdicts) + _drawings(record.name, folder)
 
 
-def _verdict(stage: str, verdict: Verdict) -> str:
+def _verdict(stage: str, verdict: Verdict, head: str) -> str:
     state = '<span class="good">passed</span>' if verdict.passed else '<span class="bad">not passed</span>'
     of = f" of {escape(verdict.model)}" if verdict.model else ""
     said = verdict.champion()
@@ -96,19 +78,22 @@ def _verdict(stage: str, verdict: Verdict) -> str:
         for result in verdict.results
     ]
     parts = [
-        f"<h1>Gate in {escape(stage)}{of}: {state}</h1><p>{escape(said[:1].upper() + said[1:])}.</p>",
-        _table(("", "rule", "challenger", "bound", ""), rows, numbers=(2, 3)),
+        f"<{head}>Gate in {escape(stage)}{of}: {state}</{head}><p>{escape(said[:1].upper() + said[1:])}.</p>",
+        table(("", "rule", "challenger", "bound", ""), rows, numbers=(2, 3)),
     ]
     whole = [row for row in _comparison(verdict) if "[" not in row[0]]
     if whole:
         heads = _heads(verdict)
         cells = [tuple(map(escape, row)) for row in whole]
-        parts += ["<h2>Champion beside challenger</h2>" if len(heads) > 2 else "<h2>Metrics</h2>"]
-        parts.append(_table(heads, cells, numbers=range(1, len(heads))))
+        parts += ["<h3>Champion beside challenger</h3>" if len(heads) > 2 else "<h3>Metrics</h3>"]
+        parts.append(table(heads, cells, numbers=range(1, len(heads))))
     slices = _slices(verdict)
     if slices:
         cells = [tuple(map(escape, row)) for row in slices[1:]]
-        parts += ["<h2>Slices</h2>", _table(slices[0], cells, numbers=range(2, len(slices[0])))]
+        shown = table(slices[0], cells, numbers=range(2, len(slices[0])))
+        if len(cells) > _MOST_SLICES:
+            shown = f"<details><summary>{len(cells)} rows</summary>{shown}</details>"
+        parts += ["<h3>Slices</h3>", shown]
     return "".join(parts)
 
 
@@ -135,9 +120,11 @@ def _drawings(stage: str, folder: Path) -> str:
             )
     key = '<p><span class="key"></span> challenger'
     key += ' &nbsp; <span class="key other"></span> champion</p>' if theirs else "</p>"
-    parts = [f'<h2>Curves</h2>{key}<div class="side">{"".join(curves)}</div>'] if curves else []
+    parts = [f'<h3>Curves</h3>{key}<div class="side">{"".join(curves)}</div>'] if curves else []
     if pictures:
-        parts.append("<h2>Pictures</h2>" + "".join(f'<div class="side">{each}</div>' for each in pictures))
+        # With a champion a row has both of a kind; else as many as fit.
+        rows = pictures if theirs else ["".join(pictures)]
+        parts.append("<h3>Pictures</h3>" + "".join(f'<div class="side">{each}</div>' for each in rows))
     return "".join(parts)
 
 
@@ -200,7 +187,7 @@ def _comparison(verdict: Verdict) -> list[tuple[str, ...]]:
 def _slices(verdict: Verdict) -> list[tuple[str, ...]]:
     """A row for each slice and model, a column for each metric; the first row is the head."""
     names: dict[str, None] = {}
-    table: dict[tuple[str, str], dict[str, float]] = {}
+    cells: dict[tuple[str, str], dict[str, float]] = {}
     both: Sequence[tuple[str, Mapping[str, float]]] = (
         ("challenger", verdict.metrics),
         ("champion", verdict.champion_metrics),
@@ -210,30 +197,16 @@ def _slices(verdict: Verdict) -> list[tuple[str, ...]]:
             metric, bracket, part = name.partition("[")
             if bracket:
                 names[metric] = None
-                table.setdefault((part.rstrip("]"), who), {})[metric] = value
-    if not table:
+                cells.setdefault((part.rstrip("]"), who), {})[metric] = value
+    if not cells:
         return []
     rows = [
         (part, who, *(_number(values.get(name)) for name in names))
         for (part, who), values in sorted(
-            table.items(), key=lambda item: (item[0][0], item[0][1] == "champion")
+            cells.items(), key=lambda item: (item[0][0], item[0][1] == "champion")
         )
     ]
     return [("slice", "model", *names), *rows]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Iterable[int]) -> str:
-    right = set(numbers)
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        inner = "".join(
-            f'<{tag} class="n">{cell}</{tag}>' if place in right else f"<{tag}>{cell}</{tag}>"
-            for place, cell in enumerate(cells)
-        )
-        return f"<tr>{inner}</tr>"
-
-    head = row([escape(text) for text in heads], "th")
-    return f'<div class="wide"><table>{head}{"".join(row(each, "td") for each in rows)}</table></div>'
 
 
 def _number(value: float | None) -> str:

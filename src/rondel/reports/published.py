@@ -7,9 +7,11 @@ alone: what an earlier one left is replaced or removed.
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING
 
 from rondel.record.folder import write_atomically
+from rondel.reports.html import page as html_page
 from rondel.reports.junit import render_error, render_junit
 from rondel.reports.markdown import render_markdown
 from rondel.reports.openmetrics import render_openmetrics
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     from rondel.record import Capsule, StageRecord
 
 FOLDER = ".rondel/reports"
-NAMES = ("junit.xml", "metrics.txt", "report.md", "outputs.env", "verdict.txt")
+PAGE = "report.html"
+NOT_STARTED = "The run could not start"
+NAMES = ("junit.xml", "metrics.txt", "report.md", "report.html", "outputs.env", "verdict.txt")
 
-_MARKS = {"ran": "✅", "restored": "♻️", "cached": "♻️", "failed": "❌", "skipped": "➖", "cancelled": "⏹️"}
-_WORDS = {
+MARKS = {"ran": "✅", "restored": "♻️", "cached": "♻️", "failed": "❌", "skipped": "➖", "cancelled": "⏹️"}
+WORDS = {
     "succeeded": "succeeded",
     "failed": "failed",
     "waiting": "waits for approval",
@@ -34,13 +38,18 @@ _WORDS = {
 }
 
 
-def publish(capsule: Capsule, root: Path) -> Path:
-    """Write all reports of a run that has ended; their folder."""
+def publish(capsule: Capsule, root: Path, folder: Path) -> Path:
+    """Write all reports of a run that has ended; where they are. Its page stands in its ``folder``, too."""
+    from rondel.reports.run_page import render_run
+
+    page = render_run(capsule, folder)
+    write_atomically(folder / PAGE, page.encode("utf-8", "replace"), sync=False)
     verdicts = verdicts_of(capsule)
     texts = {
         "junit.xml": render_junit(verdicts, capsule.stages),
         "metrics.txt": render_openmetrics(verdicts, capsule.stages),
         "report.md": render_report(capsule),
+        PAGE: page,
         "outputs.env": render_outputs(capsule),
         "verdict.txt": f"{verdict_line(capsule)}\n",
     }
@@ -55,7 +64,10 @@ def publish_error(error: RondelError, root: Path) -> Path:
     texts = {
         "junit.xml": render_error(text),
         "metrics.txt": "# EOF\n",
-        "report.md": f"## The run could not start\n\n```\n{text.replace('```', '~~~')}\n```\n",
+        "report.md": f"## {NOT_STARTED}\n\n```\n{text.replace('```', '~~~')}\n```\n",
+        PAGE: html_page(
+            "The run could not start", f"<h1>The run could not start</h1><pre>{escape(text)}</pre>"
+        ),
         "outputs.env": _dotenv(outputs),
         "verdict.txt": f"not started: {first}\n",
     }
@@ -108,7 +120,7 @@ def _first_line(text: str | None) -> str:
 
 def render_report(capsule: Capsule) -> str:
     """The run as Markdown, for a note on a merge request or a job's summary."""
-    word = _WORDS.get(capsule.state, capsule.state)
+    word = WORDS.get(capsule.state, capsule.state)
     lines = [f"## `{capsule.pipeline}` {word}", "", _cell(verdict_line(capsule)), ""]
     lines += ["| | stage | state | time | metrics |", "|---|---|---|---:|---|"]
     lines += [_row(record) for record in capsule.stages]
@@ -125,7 +137,7 @@ def render_report(capsule: Capsule) -> str:
 
 def _row(record: StageRecord) -> str:
     took = duration(record.seconds) if record.state in TIMED else ""
-    cells = (_MARKS.get(record.state, ""), record.name, record.state, took, key_metrics(record))
+    cells = (MARKS.get(record.state, ""), record.name, record.state, took, key_metrics(record))
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 

@@ -56,10 +56,11 @@ def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | Non
             candidate = champion_version(root, environ, model, alias=alias or "challenger", uri=uri)
         except RondelError:
             champion = candidate = None
-        known = (
-            f"champion is version {champion or 'none'}, {alias or 'challenger'} version {candidate or 'none'}"
+        known = [("champion", champion), (alias or "challenger", candidate)]
+        told = ", ".join(
+            f"{name} is version {number}" if number else f"no {name} yet" for name, number in known
         )
-        lines.append(f"{action} {reference} ({known})")
+        lines.append(f"{action} {reference} ({told})")
     return lines
 
 

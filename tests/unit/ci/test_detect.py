@@ -34,6 +34,20 @@ FORK = {**MERGE_REQUEST, "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "99"}
 JENKINS = {"CI": "true", "JENKINS_URL": "http://j/", "BUILD_URL": "http://j/job/p/1/", "JOB_NAME": "p"}
 
 
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        (GITLAB, "https://gitlab.example/p/-/jobs/7/artifacts/file/.rondel/reports/report.html"),
+        (JENKINS, "http://j/job/p/1/artifact/.rondel/reports/report.html"),
+        ({"GITHUB_ACTIONS": "true"}, None),
+    ],
+)
+def test_a_file_that_the_job_keeps_has_an_address(environ: dict[str, str], address: str | None) -> None:
+    found = detect(environ)
+    assert found is not None
+    assert found.artifact(".rondel/reports/report.html") == address
+
+
 def test_a_laptop_is_no_ci() -> None:
     assert detect({"HOME": "/home/mira", "CI": "false", "GITLAB_CI": "false"}) is None
 

@@ -138,7 +138,7 @@ def test_nothing_to_do_still_writes_a_capsule(project: Path) -> None:
     assert capsule.mlflow is None
     assert capsule.arguments == ["evaluate"]
     assert f"run {capsule.id} succeeded" in done.stdout
-    assert sorted(path.name for path in folder.path.iterdir()) == ["capsule.json", "untracked"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["capsule.json", "report.html", "untracked"]
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,10 @@ def test_the_table_shows_what_a_gate_judged_first() -> None:
 
 def test_the_end_of_a_run_names_it_and_its_places() -> None:
     console, out = plain()
-    console.finish(capsule(), ".rondel/runs/x")
+    console.finish(capsule(), ".rondel/runs/x/report.html")
     lines = out.getvalue().splitlines()
     assert lines[-2:] == [
-        "run 20261123-200000-aaaaaa succeeded in 1 min 20 s · .rondel/runs/x",
+        "run 20261123-200000-aaaaaa succeeded in 1 min 20 s · .rondel/runs/x/report.html",
         "MLflow: http://127.0.0.1:5000/#/runs/p",
     ]
 

@@ -51,7 +51,7 @@ def test_without_anybody_the_stage_waits_and_the_run_says_so(
     assert not DEPLOYED
     assert result.error is not None
     assert "--approve-by NAME" in result.error.render()
-    assert "promote flight-delay (champion is version none" in result.error.render()
+    assert "promote flight-delay (no champion yet, no challenger yet)" in result.error.render()
 
 
 def test_a_name_on_the_command_line_approves(project: FakeProject) -> None:

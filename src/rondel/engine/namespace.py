@@ -23,7 +23,10 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_REMOUNT, _MS_BIND = 0x20, 0x1000
+# What a mount of somebody else's has and must keep: as statvfs says it, and as mount takes it.
+_LOCKED_FLAGS = ((2, 2), (4, 4), (8, 8), (1024, 0x400), (2048, 0x800), (4096, 0x200000))
 _MNT_DETACH = 2
 _ALL_IDS = 2**32 - 1
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
@@ -92,8 +95,25 @@ def mount_tmpfs(path: Path, *, size: int) -> None:
     _mount("rondel", str(path), "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=0700")
 
 
+def protected(program: str, place: Path) -> str:
+    """A path by which a program can be executed but not written to; its own where that cannot be had.
+
+    A container's processes find what started them under /proc/1/exe: user 0 might write into it.
+    The mount at ``place`` is this process's alone. It has to lie where no overlay is made of.
+    """
+    locked = sum(mount for status, mount in _LOCKED_FLAGS if os.statvfs(program).f_flag & status)
+    place.touch()
+    try:
+        _mount(program, str(place), None, _MS_BIND, None)
+        _mount(None, str(place), None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked, None)
+    except OSError:
+        unmount(place)
+        return program
+    return str(place)
+
+
 def unmount(path: Path) -> None:
-    """Unmount what :func:`mount_tmpfs` mounted."""
+    """Unmount what was mounted here, if anything was."""
     _libc.umount2(os.fsencode(path), _MNT_DETACH)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
+import socket
 import stat
 import tarfile
 from pathlib import Path
@@ -155,3 +157,62 @@ def test_paths_of_a_directory_are_clamped_to_it(query: Queries, outside: Path, p
     made = '{directory{withNewFile(path:"d/f",contents:"x"){directory(path:"d"){file(path:%s){contents}}}}}'
     message = query.error(made % json.dumps(path))["message"]
     assert "no such file" in message or "not a file" in message
+
+
+def abstract_sockets_can_be_closed() -> bool:
+    found = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)  # landlock's version
+    return bool(found >= 6)
+
+
+@pytest.mark.skipif(not abstract_sockets_can_be_closed(), reason="needs landlock of Linux 6.12")
+def test_abstract_sockets_of_the_machine_are_out_of_reach(query: Queries) -> None:
+    name = f"rondel-test-{os.getpid()}"
+    script = (
+        "import socket; s = socket.socket(socket.AF_UNIX)\n"
+        f"try: s.connect(chr(0) + '{name}'); print('connected')\n"
+        "except OSError as error: print(error.errno)\n"
+        # Its own are there for a container, as they are for any program.
+        "own = socket.socket(socket.AF_UNIX); own.bind(chr(0) + 'own-%d' % __import__('os').getpid()); own.listen()\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(own.getsockname()); print('own')\n"
+    )
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(f"\0{name}")
+        door.listen()
+        told = query(
+            '{container{from(address:"host"){withExec(args:["python3","-c",%s]){stdout}}}}'
+            % json.dumps(script)
+        )
+    assert told == "1\nown\n"
+
+
+@pytest.mark.parametrize("field", ["contents", "digest", 'export(path:"out")', "size"])
+def test_a_pipe_in_a_container_is_not_waited_for(query: Queries, field: str) -> None:
+    made = '{container{from(address:"host"){withExec(args:["mkfifo","/pipe"]){file(path:"/pipe"){%s}}}}}'
+    assert query.error(made % field)["message"] == "path /pipe is not a regular file"
+
+
+def test_a_sparse_file_leaves_the_store_as_one(query: Queries, work: Path) -> None:
+    query(
+        '{container{from(address:"host"){withExec(args:["sh","-c","truncate -s 3G /big; echo end >> /big"]){'
+        'file(path:"/big"){export(path:"big")}}}}}'
+    )
+    status = (work / "big").stat()
+    assert status.st_size == 3 * 1024**3 + 4
+    assert status.st_blocks * 512 < 1024**2
+    with (work / "big").open("rb") as file:
+        file.seek(3 * 1024**3)
+        assert file.read() == b"end\n"
+
+
+def test_the_session_is_closed_to_containers(query: Queries) -> None:
+    script = (
+        "import urllib.request, urllib.error\n"
+        f"try: urllib.request.urlopen('http://127.0.0.1:{query.session.port}/query', b'{{}}')\n"
+        "except urllib.error.HTTPError as error: print(error.code)\n"
+        "import glob\n"
+        "print(any('%s' in open(f, errors='replace').read() for f in glob.glob('/proc/[0-9]*/[ce]*[en]') if f.endswith(('cmdline', 'environ'))))"
+    ).replace("%s", query.session.token[:8] + "' + '" + query.session.token[8:])
+    told = query(
+        '{container{from(address:"host"){withExec(args:["python3","-c",%s]){stdout}}}}' % json.dumps(script)
+    )
+    assert told == "401\nFalse\n"

@@ -264,3 +264,18 @@ async def test_links_of_the_image_lead_nowhere_outside(run, store, base, tmp_pat
     assert b"of the host" not in done.stdout.data
     assert store.view(root).lookup("/etc/thing") is None
     assert store.view(root).lookup("/up/secret") is None
+
+
+async def test_the_programs_that_started_a_container_are_not_writable_from_it(run):
+    script = "import os; print(bool(os.fstatvfs(os.open('/proc/1/exe', os.O_PATH)).f_flag & os.ST_RDONLY))"
+    assert (await run(*python(script))).stdout.data == b"True\n"
+
+
+@pytest.mark.parametrize("family", ["AF_VSOCK", "AF_ALG"])
+async def test_sockets_that_lead_out_of_the_machine_or_into_the_kernel_are_refused(run, family):
+    script = (
+        f"import socket\nsocket.socket().close()\n"
+        f"try: socket.socket(socket.{family}, socket.SOCK_STREAM)\n"
+        "except OSError as error: print(error.errno)"
+    )
+    assert (await run(*python(script))).stdout.data == b"97\n"  # EAFNOSUPPORT

@@ -70,6 +70,8 @@ def require_file(view: View, path: str, shown: str) -> Entry:
         raise EngineError(f"stat {shown}: {error.text}") from None
     if entry.is_dir:
         raise EngineError(f"path {shown} is a directory, not a file")
+    if not entry.is_file:  # a pipe would be waited for, for ever
+        raise EngineError(f"path {shown} is not a regular file")
     return entry
 
 

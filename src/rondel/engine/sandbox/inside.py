@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     from rondel.engine.sandbox.process import Container
 
 _MAIN = Path(__file__).with_name("inside_main.py")
+# The interpreter may be started from another place than its own.
+_OPTIONS = ("-s", "-S", "-P", "-B")
+_ENVIRONMENT = {"PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"}
 _OUTPUT_LIMIT = 128 * 1024
 _LINGER_SECONDS = 1.0
+_SETUP_SECONDS = 0.002
 _NUMBERS = {
     "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5, "CAP_SETGID": 6,
     "CAP_SETUID": 7, "CAP_SETPCAP": 8, "CAP_NET_BIND_SERVICE": 10, "CAP_SYS_CHROOT": 18,
@@ -73,11 +77,17 @@ async def run_inside(
     plan: Plan,
     args: Sequence[str],
     *,
+    bwrap: str,
+    python: str,
     scrubber: Callable[[], Scrubber],
     prefix: Sequence[str] = (),
 ) -> Inside:
     """Run a command in a container with its environment, user and rights. Cancelled, it is killed."""
-    if container.first is None or container.first_fd is None:
+    await container.known.wait()
+    # Entered too early, it would be the machine's own files that the command sees.
+    while container.code is None and not container.is_set_up(bwrap):  # noqa: ASYNC110 - bwrap does not tell
+        await asyncio.sleep(_SETUP_SECONDS)
+    if container.code is not None or container.first is None or container.first_fd is None:
         return Inside(1, b"", b"the container has ended")
     outputs = {"stdout": bytearray(), "stderr": bytearray()}
     scrubbers = {name: scrubber() for name in outputs}
@@ -96,9 +106,9 @@ async def run_inside(
         given.append(pidfd)
         told = memory_file("inside", request(plan, args, pid=container.first, pidfd=pidfd))
         given.append(told)
-        argv = [*prefix, sys.executable, "-I", "-S", str(_MAIN), str(told)]
+        argv = [*prefix, python, *_OPTIONS, str(_MAIN), str(told)]
         theirs = (given[0], streams["stdout"].theirs, streams["stderr"].theirs)
-        pid = spawn(argv, standard=theirs, passed=[pidfd, told])
+        pid = spawn(argv, standard=theirs, passed=[pidfd, told], env=_ENVIRONMENT)
     except BaseException:
         for stream in streams.values():
             stream.stop()

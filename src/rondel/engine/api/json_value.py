@@ -26,9 +26,9 @@ class JSONValue:
         return json.loads(self.text)
 
     @classmethod
-    def of(cls, value: Any) -> JSONValue:
-        """The JSON value of plain data."""
-        return cls(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    def of(cls, value: Any, *, sort: bool = True) -> JSONValue:
+        """The JSON value of plain data; members are sorted unless they were given as a text."""
+        return cls(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort))
 
 
 register_type(JSONValue, "JSONValue")
@@ -36,7 +36,7 @@ register_type(JSONValue, "JSONValue")
 
 def _parsed(text: str) -> JSONValue:
     try:
-        return JSONValue.of(json.loads(text))
+        return JSONValue.of(json.loads(text), sort=False)
     except (ValueError, RecursionError) as error:
         raise EngineError(f"invalid JSON: {error}") from None
 
@@ -63,7 +63,7 @@ async def with_contents(ctx: Context, self: JSONValue, *, contents: str) -> JSON
 @field("JSONValue", "contents")
 async def contents(ctx: Context, self: JSONValue, *, pretty: bool, indent: str) -> str:
     """The value as text."""
-    return json.dumps(self.value, ensure_ascii=False, indent=indent) if pretty else self.text
+    return json.dumps(self.value, ensure_ascii=False, indent=indent, sort_keys=True) if pretty else self.text
 
 
 @field("JSONValue", "fields")
@@ -71,7 +71,7 @@ async def fields(ctx: Context, self: JSONValue) -> list[str]:
     """The names of an object's members."""
     value = self.value
     if not isinstance(value, dict):
-        raise EngineError("the JSON value is not an object")
+        raise EngineError("value is not an object")
     return list(value)
 
 
@@ -80,8 +80,10 @@ async def member(ctx: Context, self: JSONValue, *, path: list[str]) -> JSONValue
     """A member, followed by name."""
     value = self.value
     for name in path:
-        if not isinstance(value, dict) or name not in value:
-            raise EngineError(f"the JSON value has no field {'.'.join(path)}")
+        if not isinstance(value, dict):
+            raise EngineError(f"can't lookup field '{name}' in non-object value")
+        if name not in value:
+            raise EngineError(f"no such field: '{name}'")
         value = value[name]
     return JSONValue.of(value)
 
@@ -106,14 +108,14 @@ async def as_array(ctx: Context, self: JSONValue) -> list[JSONValue]:
     """The elements of an array."""
     value = self.value
     if not isinstance(value, list):
-        raise EngineError("the JSON value is not an array")
+        raise EngineError("value is not an array")
     return [JSONValue.of(item) for item in value]
 
 
 def _as(value: JSONValue, kind: type, words: str) -> Any:
     found = value.value
     if type(found) is not kind:
-        raise EngineError(f"the JSON value is not {words}")
+        raise EngineError(f"value is not {words}")
     return found
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio.to_thread
 
 from rondel.engine.evaluate.filters import Filter, State, walk
-from rondel.engine.evaluate.operations import operation
+from rondel.engine.evaluate.operations import edited, operation
 from rondel.engine.store import Result, Snapshot
 from rondel.engine.values import Fs, Node, digest_of
 from rondel.errors import EngineError
@@ -66,25 +66,33 @@ async def host_directory(
 
 
 async def host_file(session: Session, path: Path) -> tuple[Fs, str]:
-    """The content of a host file now, as the only file of a file system; and its path there."""
-    tree = await anyio.to_thread.run_sync(_scan_file, str(path))
+    """The content of a host file now, as the only file of a file system; and its path there.
+
+    A link is followed; its target's content goes by the link's name.
+    """
+    real, tree = await anyio.to_thread.run_sync(_scan_file, str(path))
     node = Node("host", tree.key, params=(tree, ""))
     await session.run(node)
-    return Fs(Node("host", tree.key)), f"/{path.name}"
+    fs = Fs(Node("host", tree.key))
+    if real == path.name:
+        return fs, f"/{real}"
+    return edited("file.copy", None, f"/{path.name}", f"/{real}", None, "", inputs=(fs,)), f"/{path.name}"
 
 
-def _scan_file(path: str) -> Tree:
+def _scan_file(path: str) -> tuple[str, Tree]:
+    """The file's real name, and the tree that holds nothing else."""
+    name = os.path.basename(path)
     try:
         found = os.stat(path)
+        real = os.path.realpath(path, strict=True)
     except OSError as error:
-        raise EngineError(f"stat {os.path.basename(path)}: {(error.strerror or '').lower()}") from None
-    name = os.path.basename(path)
+        raise EngineError(f"stat {name}: {(error.strerror or '').lower()}") from None
     if stat.S_ISDIR(found.st_mode):
         raise EngineError(f"path {name} is a directory, not a file")
     if not stat.S_ISREG(found.st_mode):
         raise EngineError(f"path {name} is not a regular file")
-    entries = {name: (stat.S_IMODE(found.st_mode), _digest(path))}
-    return Tree(os.path.dirname(path), entries, _key(0o755, entries))
+    entries = {os.path.basename(real): (stat.S_IMODE(found.st_mode), _digest(real))}
+    return os.path.basename(real), Tree(os.path.dirname(real), entries, _key(0o755, entries))
 
 
 def _scan_tree(session: Session, root: str, chosen: Filter) -> Tree:

@@ -44,12 +44,54 @@ def test_a_line_that_is_no_assignment_is_named() -> None:
         EnvFile.parse("novalue\n1A=x\n")
 
 
-def test_setting_a_variable_again_replaces_it() -> None:
+def test_setting_a_variable_again_replaces_it_in_its_place() -> None:
     file = EnvFile().with_variable("A", "1").with_variable("B", "2").with_variable("A", "3")
-    assert file.raw == (("B", "2"), ("A", "3"))
+    assert file.raw == (("A", "3"), ("B", "2"))
     assert file.without_variable("B").raw == (("A", "3"),)
+
+
+def evaluated(text: str, **environ: str) -> dict[str, str]:
+    return dict(EnvFile.parse(text).evaluated(environ))
+
+
+def test_a_comment_after_a_quoted_value_is_none_of_it() -> None:
+    assert evaluated('A="x y" # why\nB=\'1\' # 2\nC="#"\nD="a"#b\n') == {
+        "A": "x y",
+        "B": "1",
+        "C": "#",
+        "D": "a#b",
+    }
+
+
+def test_references_may_point_forwards_and_to_the_clients_environment() -> None:
+    assert evaluated("A=$B/x\nB=${HOME}\n", HOME="/h") == {"A": "/h/x", "B": "/h"}
+
+
+def test_references_have_defaults_and_alternatives() -> None:
+    text = "E=\nA=${X:-d}\nB=${E-d}\nC=${E:-d}\nD=${Y:+set}\nF=a\\ b\n"
+    assert evaluated(text, Y="1") == {"E": "", "A": "d", "B": "", "C": "d", "D": "set", "F": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A=$NOPE", "A: NOPE: unbound variable"),
+        ("A=$B\nB=$A", "circular dependency detected: A -> B -> A"),
+    ],
+)
+def test_a_reference_that_means_nothing_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        EnvFile.parse(text).evaluated({})
+    assert raised.value.what == message
+
+
+def test_a_quote_that_is_left_open_is_named() -> None:
+    with pytest.raises(EngineError, match=r"1:3: reached EOF without closing quote"):
+        EnvFile.parse('A="x')
 
 
 def test_a_namespace_strips_its_prefix() -> None:
     file = EnvFile((("APP_X", "1"), ("OTHER", "2"), ("app_y", "3")))
     assert file.namespace("app").raw == (("X", "1"), ("y", "3"))
+    assert file.namespace("app").context == (("OTHER", "2"),)
+    assert EnvFile((("MY_APP_X", "$Y"), ("Y", "2"))).namespace("myApp").evaluated() == (("X", "2"),)

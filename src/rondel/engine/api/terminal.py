@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.api.registry import Context, field
-from rondel.engine.evaluate.terminal import shell
+from rondel.engine.evaluate.terminal import shell, shell_inside
 from rondel.engine.values import Container, Directory
+from rondel.engine.values.service import ContainerService, HostService, Tunnel
+from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj
@@ -50,4 +52,15 @@ async def directory_terminal(
     own = container.with_mount(mounted.value.mounts[-1])
     own = own.with_config(replace(own.config, workdir=_MOUNT))
     await shell(ctx.session, own, cmd or container.terminal_cmd or ("sh",))
+    return ctx.obj
+
+
+@field("Service", "terminal", memo=False)
+async def service_terminal(
+    ctx: Context, self: ContainerService | HostService | Tunnel, *, cmd: list[str]
+) -> Obj:
+    """Open a shell in a service's running container: what is changed there, the service sees."""
+    if not isinstance(self, ContainerService):
+        raise EngineError("only a container's service has a terminal")
+    await shell_inside(ctx.session, self, cmd or self.container.terminal_cmd or ("sh",))
     return ctx.obj

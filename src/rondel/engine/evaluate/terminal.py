@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.sandbox import Process
     from rondel.engine.values import Container
+    from rondel.engine.values.service import ContainerService
 
 _CHUNK = 65536
 _SIZE_SECONDS = 0.25
@@ -48,10 +48,31 @@ async def shell(session: Session, container: Container, args: Sequence[str]) -> 
             process = await session.sandbox.start(replace(spec, tty=True))
             try:
                 with in_foreground(door):
-                    await _pass_on(door, process)
+                    await _pass_on(door, process.terminal)
             finally:
                 with anyio.CancelScope(shield=True):
                     await process.kill()
+    finally:
+        os.close(door)
+
+
+async def shell_inside(session: Session, service: ContainerService, args: Sequence[str]) -> None:
+    """Run a command in a running service's container on the user's terminal until it ends.
+
+    The service is started, and stays for the shell's length. Raises EngineError when the session
+    has no terminal.
+    """
+    door = _open_terminal()
+    try:
+        services = session.part(Services)
+        async with services.bound([("", service)]):
+            process = services.get(service).process
+            if process is None:
+                raise EngineError("this service has no container to open a terminal in")
+            env = {"TERM": session.environ.get("TERM", "xterm")}
+            async with process.terminal_inside(args, env) as inner:
+                with in_foreground(door):
+                    await _pass_on(door, inner)
     finally:
         os.close(door)
 
@@ -85,8 +106,7 @@ def in_foreground(door: int) -> Iterator[None]:
         signal.signal(signal.SIGTTOU, asked)
 
 
-async def _pass_on(door: int, process: Process) -> None:
-    inner = process.terminal
+async def _pass_on(door: int, inner: int | None) -> None:
     if inner is None:
         raise EngineError("the container got no terminal")
     async with anyio.create_task_group() as tasks:

@@ -22,7 +22,7 @@ from rondel.engine.sandbox.bwrap import CAPABILITIES
 from rondel.engine.sandbox.process import Stream, memory_file, readable, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from rondel.engine.sandbox.bwrap import Plan
     from rondel.engine.sandbox.output import Scrubber
@@ -51,8 +51,13 @@ class Inside:
     stderr: bytes
 
 
-def request(plan: Plan, args: Sequence[str], *, pid: int, pidfd: int) -> bytes:
-    """What the helper reads: in memory, since the environment holds secrets."""
+def request(
+    plan: Plan, args: Sequence[str], *, pid: int, pidfd: int, terminal: Mapping[str, str] | None = None
+) -> bytes:
+    """What the helper reads: in memory, since the environment holds secrets.
+
+    ``terminal`` are the variables of a command whose standard input is a terminal, which it gets.
+    """
     rooted = plan.user.is_root or not plan.nested_user
     return json.dumps(
         {
@@ -60,7 +65,8 @@ def request(plan: Plan, args: Sequence[str], *, pid: int, pidfd: int) -> bytes:
             "pidfd": pidfd,
             "parent": os.getpid(),
             "args": list(args),
-            "env": dict(plan.env),
+            "env": {**dict(plan.env), **(terminal or {})},
+            "terminal": terminal is not None,
             "cwd": plan.cwd,
             "uid": plan.user.uid,
             "gid": plan.user.gid,
@@ -83,10 +89,7 @@ async def run_inside(
     prefix: Sequence[str] = (),
 ) -> Inside:
     """Run a command in a container with its environment, user and rights. Cancelled, it is killed."""
-    await container.known.wait()
-    # Entered too early, it would be the machine's own files that the command sees.
-    while container.code is None and not container.is_set_up(bwrap):  # noqa: ASYNC110 - bwrap does not tell
-        await asyncio.sleep(_SETUP_SECONDS)
+    await _set_up(container, bwrap)
     if container.code is not None or container.first is None or container.first_fd is None:
         return Inside(1, b"", b"the container has ended")
     outputs = {"stdout": bytearray(), "stderr": bytearray()}
@@ -131,6 +134,57 @@ async def run_inside(
     for name, masking in scrubbers.items():
         outputs[name] += masking.flush()
     return Inside(code, bytes(outputs["stdout"]), bytes(outputs["stderr"]))
+
+
+async def _set_up(container: Container, bwrap: str) -> None:
+    """Wait until a container can be entered: earlier, a command would see the machine's own files."""
+    await container.known.wait()
+    while container.code is None and not container.is_set_up(bwrap):  # noqa: ASYNC110 - bwrap does not tell
+        await asyncio.sleep(_SETUP_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def terminal_inside(
+    container: Container,
+    plan: Plan,
+    args: Sequence[str],
+    *,
+    bwrap: str,
+    python: str,
+    env: Mapping[str, str],
+    prefix: Sequence[str] = (),
+) -> AsyncIterator[int | None]:
+    """Run a command in a container on a terminal of its own: the descriptor of the terminal's other side.
+
+    None if the container has ended. At the end of the block the command is killed, if it still runs.
+    """
+    await _set_up(container, bwrap)
+    if container.code is not None or container.first is None or container.first_fd is None:
+        yield None
+        return
+    ours, theirs = os.openpty()
+    given = [theirs]
+    try:
+        os.set_inheritable(ours, False)
+        pidfd = os.dup(container.first_fd)
+        given.append(pidfd)
+        told = memory_file("inside", request(plan, args, pid=container.first, pidfd=pidfd, terminal=env))
+        given.append(told)
+        argv = [*prefix, python, *_OPTIONS, str(_MAIN), str(told)]
+        pid = spawn(argv, standard=(theirs, theirs, theirs), passed=[pidfd, told], env=_ENVIRONMENT)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        for number in given:
+            os.close(number)
+    try:
+        yield ours
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended, or been killed
+        os.close(ours)
 
 
 async def _ended(pid: int) -> int:

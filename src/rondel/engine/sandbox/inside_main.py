@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import fcntl
 import json
 import os
 import struct
 import sys
+import termios
 from typing import Any
 
 _NAMESPACES = {
@@ -113,6 +115,9 @@ def main(descriptor: int) -> None:
     child = os.fork()
     if child == 0:
         try:
+            if given["terminal"]:
+                os.setsid()
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             _restrict(given)
             os.chdir(given["cwd"])
             _become(given)

@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +23,7 @@ from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import command_line, options, packed
 from rondel.engine.sandbox.cgroups import Cgroups, limits_of
 from rondel.engine.sandbox.command import NotStarted
-from rondel.engine.sandbox.inside import Inside, run_inside
+from rondel.engine.sandbox.inside import Inside, run_inside, terminal_inside
 from rondel.engine.sandbox.kernel import kernel_pieces
 from rondel.engine.sandbox.landlock import close_abstract_sockets
 from rondel.engine.sandbox.network import join_command
@@ -371,8 +372,6 @@ class Process:
 
     async def run_inside(self, args: Sequence[str]) -> Inside:
         """Run another command in the container, with the same environment, user and rights."""
-        limits = self._spec.limits or self._sandbox.limits
-        name = self._prepared.folder.name
         patterns = patterns_of(self._spec.secrets)
         return await run_inside(
             self._container,
@@ -381,8 +380,27 @@ class Process:
             bwrap=self._sandbox.bwrap,
             python=self._sandbox.python,
             scrubber=lambda: Scrubber(patterns),
-            prefix=self._sandbox.cgroups.enter_command(name, limits) if limits is not None else (),
+            prefix=self._limited(),
         )
+
+    def terminal_inside(
+        self, args: Sequence[str], env: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[int | None]:
+        """Run another command in the container on a terminal, whose other side it answers."""
+        return terminal_inside(
+            self._container,
+            self._prepared.plan,
+            args,
+            bwrap=self._sandbox.bwrap,
+            python=self._sandbox.python,
+            env=env,
+            prefix=self._limited(),
+        )
+
+    def _limited(self) -> Sequence[str]:
+        limits = self._spec.limits or self._sandbox.limits
+        name = self._prepared.folder.name
+        return self._sandbox.cgroups.enter_command(name, limits) if limits is not None else ()
 
     def output(self) -> Output:
         """What was written so far, both streams, scrubbed; the last MiB of it when it is long."""

@@ -309,6 +309,7 @@ def _probe_overlay(bwrap: str) -> str:
 
 def _probe_network() -> dict[str, Any]:
     import asyncio
+    import contextlib
 
     from rondel.engine.evaluate.outward import network_program, tun_opens
     from rondel.engine.sandbox.network import Destination, NetworkError, Place, Relay
@@ -317,7 +318,10 @@ def _probe_network() -> dict[str, Any]:
         relay = Relay()
         found: dict[str, Any] = {}
         try:
-            await relay.namespace()
+            made = await relay.namespace()
+            with contextlib.suppress(NetworkError):
+                await relay.outward(made)
+                found["outward"] = "the engine's relay"
             address = await relay.claim()
             try:
                 await relay.forward(Place(None, address, 80), Destination(None, ("127.0.0.1",), 9))
@@ -330,10 +334,10 @@ def _probe_network() -> dict[str, Any]:
             relay.stop()
         return found
 
-    program = network_program()
-    opens = tun_opens()
-    outward = "slirp4netns" if program is not None and opens else "proxy"
-    return {"tun": opens, "outward": outward} | asyncio.run(look())
+    found = {"tun": tun_opens(), "outward": "proxy"} | asyncio.run(look())
+    if found["tun"] and network_program() is not None:
+        found["outward"] = "slirp4netns"
+    return found
 
 
 def _probe_cgroups() -> str:

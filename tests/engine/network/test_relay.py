@@ -257,3 +257,66 @@ async def test_hub_listens_for_all_namespaces_and_dials_the_host(relay, server_i
 def ask(address, port):
     script = f"import socket; s = socket.create_connection(('{address}', {port}), 10); s.shutdown(1)\n"
     return [sys.executable, "-c", script + "print(s.recv(99).decode())"]
+
+
+TALK = """
+import socket, sys
+kind, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+s.settimeout(10)
+try:
+    s.connect((host, port)); s.send(b"hello"); print(s.recv(99).decode())
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.fixture
+def outside():
+    """An address of the machine that is not its loopback: what stands for the outside."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but its loopback")
+        return probe.getsockname()[0]
+
+
+async def led_outward(relay):
+    namespace = await relay.namespace()
+    try:
+        await relay.outward(namespace)
+    except NetworkError as error:
+        pytest.skip(f"this kernel cannot redirect: {error}")
+    return namespace
+
+
+async def talk(namespace, *args):
+    command = [*join_command(namespace.path), sys.executable, "-c", TALK, *map(str, args)]
+    return (await asyncio.to_thread(subprocess.check_output, command, text=True)).strip()
+
+
+async def test_a_namespace_led_outward_reaches_any_port_by_tcp_and_udp(relay, server_in, outside):
+    server_in(None, "echo", 7701, host=outside)
+    server_in(None, "udp", 7702, host=outside)
+    one, two = await led_outward(relay), await led_outward(relay)
+    for namespace in (one, two):
+        assert await talk(namespace, "tcp", outside, 7701) == "hello"
+        assert await talk(namespace, "udp", outside, 7702) == "udp:hello"
+
+
+async def test_a_namespace_led_outward_learns_that_nobody_listens(relay, outside):
+    assert await talk(await led_outward(relay), "tcp", outside, 7703) == "ConnectionResetError"
+
+
+async def test_a_namespace_led_outward_does_not_reach_the_loopback_of_the_host(relay, server_in):
+    server_in(None, "echo", 7704)
+    namespace = await led_outward(relay)
+    assert await talk(namespace, "tcp", "127.0.0.1", 7704) == "ConnectionRefusedError"
+
+
+async def test_namespaces_led_outward_still_reach_each_other(relay, server_in):
+    client, server = await led_outward(relay), await led_outward(relay)
+    server_in(server, "echo", 7705, host=server.address)
+    assert await talk(client, "tcp", server.address, 7705) == "hello"
+    assert await talk(client, "tcp", server.address, 7706) == "ConnectionRefusedError"

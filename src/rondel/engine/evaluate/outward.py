@@ -1,9 +1,11 @@
 """The way out of a private network namespace.
 
 In this order: slirp4netns, where it is installed and /dev/net/tun opens (a network
-of its own, whatever the protocol); else a proxy of the
-engine's, which the usual variables name: HTTP and HTTPS go out, other protocols
-do not. A name server on the host's loopback is linked into the namespace.
+of its own, whatever the protocol); the relay, which carries on every connection and
+datagram, where the kernel can redirect them; else a proxy of the engine's, which the
+usual variables name: HTTP and HTTPS go out, other protocols do not. The proxy is there
+besides, too, where the machine has one of its own or its loopback has to be reached.
+A name server on the host's loopback is linked into the namespace.
 """
 
 from __future__ import annotations
@@ -87,6 +89,9 @@ async def way_out(
     program = network_program() if tun_opens() else None
     if program is not None and await _run(program, namespace, outward.stack):
         return outward
+    upstream = upstream_proxies(environ)
+    if await _by_the_relay(relay, namespace) and not (upstream or loopback):
+        return outward
     hub = relay.hub if namespace.address is not None else None
     if hub is not None:
         place = Place(hub, GATEWAY, _PROXY_PORT + int(loopback))
@@ -95,7 +100,7 @@ async def way_out(
     try:
         proxy = await relay.proxy(
             place,
-            upstream=upstream_proxies(environ),
+            upstream=upstream,
             bypass=no_proxy(environ),
             loopback=loopback,
         )
@@ -108,6 +113,18 @@ async def way_out(
             outward.stack.push_async_callback(relay.close, proxy)
     outward.env = proxy_environment(f"{place.address}:{place.port}", names, loopback=loopback)
     return outward
+
+
+async def _by_the_relay(relay: Relay, namespace: Namespace) -> bool:
+    if namespace.address is None:
+        return False
+    try:
+        await relay.outward(namespace)
+    except NetworkError:
+        if not relay.running:
+            raise
+        return False
+    return True
 
 
 def proxy_environment(proxy: str, names: Sequence[str], *, loopback: bool) -> dict[str, str]:

@@ -275,6 +275,13 @@ class Relay:
         )
         return Forward(answer["forward"], answer["port"])
 
+    async def outward(self, namespace: Namespace) -> None:
+        """Let a namespace reach by TCP and UDP what the host reaches, but its loopback.
+
+        Raises NetworkError where the kernel cannot redirect.
+        """
+        await self._ask("outward", "cannot lead a network outward", namespace=namespace.number)
+
     async def close(self, forward: Forward) -> None:
         """End a forward or proxy; connections that stand go on."""
         if self.running:

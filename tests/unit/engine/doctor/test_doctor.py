@@ -32,6 +32,7 @@ def test_nothing_is_in_the_way_on_a_good_machine():
         ({"low_ports": False}, "ports", "note", "1024"),
         ({"outward": "proxy", "tun": False}, "outward", "note", "/dev/net/tun"),
         ({"outward": "proxy", "tun": True}, "outward", "note", "slirp4netns"),
+        ({"outward": "the engine's relay"}, "outward", "good", "by the engine's relay"),
         ({"cgroups": "no write access"}, "limits", "note", "no write access"),
         ({"registry_error": "refused"}, "images", "note", "RONDEL_ENGINE_MIRRORS"),
         ({"registry_error": "refused", "host_image": "never"}, "images", "bad", "RONDEL_ENGINE_IMAGES"),

@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import netlink
+from . import netlink, redirect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NETWORK, GATEWAY = "198.18.0.0", "198.18.0.1"  # of the benchmarking range (RFC 2544), which no network uses
+_OWN = socket.inet_aton(NETWORK)[:2]
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
@@ -148,6 +149,29 @@ class Namespaces:
 
         self._send(add)
         return address
+
+    def open_outward(self, ports: dict[int, int]) -> None:
+        """Have the hub catch what leaves for the outside, by protocol. Raises OSError where it can't."""
+        if self._hub is None:
+            raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
+        hub = self._held[self._hub]
+
+        def install() -> None:
+            _check(_libc.setns(hub, CLONE_NEWNET), "setns")
+            redirect.catch(_OWN, GATEWAY, ports)
+            netlink.take_everything("lo")
+
+        self._send(install)
+
+    def lead_outward(self, number: int) -> None:
+        """Send what leaves a namespace for the outside to the hub. Raises KeyError and OSError."""
+        held = self._held[number]
+
+        def lead() -> None:
+            _check(_libc.setns(held, CLONE_NEWNET), "setns")
+            netlink.add_route("eth0", "0.0.0.0", prefix=0, through=GATEWAY)  # noqa: S104 - the default route
+
+        self._send(lead)
 
     def close(self, number: int) -> None:
         """Let a namespace go; it lasts as long as processes are in it."""

@@ -17,6 +17,7 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _UP = 0x1
 _TABLE_MAIN, _BY_BOOT, _SCOPE_LINK, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 253, 0, 1
+_SCOPE_HOST, _LOCAL = 254, 2
 _ERROR = 2
 
 
@@ -67,13 +68,24 @@ def add_address(name: str, address: str) -> None:
     _request(_NEWADDR, body, _CREATE | _EXCL)
 
 
+def take_everything(name: str) -> None:
+    """Take all addresses for this namespace's own to which no other route leads."""
+    body = struct.pack("BBBBBBBBI", socket.AF_INET, 0, 0, 0, _TABLE_MAIN, _BY_BOOT, _SCOPE_HOST, _LOCAL, 0)
+    body += _attribute(_RTA_OIF, struct.pack("i", socket.if_nametoindex(name)))
+    _request(_NEWROUTE, body, _CREATE | _EXCL)
+
+
 def add_route(
     name: str, to: str, *, prefix: int = 32, through: str | None = None, source: str | None = None
 ) -> None:
     """A route by an interface to a network: through a gateway, from a source."""
     scope = _SCOPE_UNIVERSE if through else _SCOPE_LINK
     body = struct.pack("BBBBBBBBI", socket.AF_INET, prefix, 0, 0, _TABLE_MAIN, _BY_BOOT, scope, _UNICAST, 0)
-    for kind, address in ((_RTA_DST, to), (_RTA_GATEWAY, through), (_RTA_PREFSRC, source)):
+    for kind, address in (
+        (_RTA_DST, to if prefix else None),
+        (_RTA_GATEWAY, through),
+        (_RTA_PREFSRC, source),
+    ):
         if address is not None:
             body += _attribute(kind, socket.inet_aton(address))
     body += _attribute(_RTA_OIF, struct.pack("i", socket.if_nametoindex(name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -11,8 +12,9 @@ from typing import Any
 
 from .flows import Dial, Target, TcpForward, UdpForward, family_of
 from .loop import READ, Loop
-from .namespaces import Namespaces, die_with
+from .namespaces import GATEWAY, Namespaces, die_with
 from .proxy import Proxy, Rules, Upstream
+from .transparent import Connections, Datagrams, listener
 
 _LINE_LIMIT = 1024 * 1024
 
@@ -25,6 +27,7 @@ class Server:
         self._namespaces = Namespaces()
         self._forwards: dict[int, TcpForward | UdpForward | Proxy] = {}
         self._claims: dict[str, socket.socket] = {}
+        self._outward: tuple[Connections, Datagrams] | None = None
         self._next = 1
         self._got = b""
         loop.watch(control.fileno(), READ, self._read)
@@ -136,6 +139,31 @@ class Server:
         )
         made = Proxy(self._loop, self._namespaces, self._listener(*listen, socket.SOCK_STREAM), rules)
         return {"forward": self._keep(made), "port": made.port}
+
+    def do_outward(self, _number: int, namespace: int) -> dict[str, Any]:
+        """Let a namespace reach all that the host reaches, but its loopback."""
+        hub = self._namespaces.hub
+        if hub is None:
+            raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
+        if self._outward is None:
+            doors = [
+                listener(self._namespaces, hub, GATEWAY, kind)
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+            ]
+            protocols = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+            try:
+                ports = [int(door.getsockname()[1]) for door in doors]
+                self._namespaces.open_outward(dict(zip(protocols, ports, strict=True)))
+            except OSError:
+                for door in doors:
+                    door.close()
+                raise
+            self._outward = (
+                Connections(self._loop, self._namespaces, doors[0]),
+                Datagrams(self._loop, self._namespaces, hub, doors[1]),
+            )
+        self._namespaces.lead_outward(namespace)
+        return {}
 
     def _keep(self, made: TcpForward | UdpForward | Proxy) -> int:
         number = self._next

@@ -1,0 +1,145 @@
+"""What leaves the namespaces for the outside, caught at the hub and carried on from the host.
+
+A program in a namespace notices little: it connects to the address that it means. What it cannot
+notice is that nobody listens there before it is connected; the connection is reset then.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .flows import Dial, Pair, Target, reset
+from .loop import READ, Loop
+
+if TYPE_CHECKING:
+    from .namespaces import Namespaces
+
+_IP_TRANSPARENT, _IP_RECVORIGDSTADDR = 19, 20
+_BACKLOG = 1024
+_IDLE_SECONDS = 180.0
+_MAX_FLOWS = 4096
+_TURNS = 64
+_DATAGRAM = 65536
+
+Address = tuple[str, int]
+
+
+def listener(namespaces: Namespaces, hub: int, address: str, kind: int) -> socket.socket:
+    """A socket in the hub that takes what is meant for anybody. Raises OSError."""
+    made = namespaces.socket(hub, socket.AF_INET, kind)
+    try:
+        made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+        if kind == socket.SOCK_DGRAM:
+            made.setsockopt(socket.IPPROTO_IP, _IP_RECVORIGDSTADDR, 1)
+        made.bind((address, 0))
+        if kind == socket.SOCK_STREAM:
+            made.listen(_BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class Connections:
+    """TCP: each connection is joined to one that the host makes to the same address."""
+
+    def __init__(self, loop: Loop, namespaces: Namespaces, door: socket.socket) -> None:
+        self._loop, self._namespaces, self._door = loop, namespaces, door
+        loop.watch(door.fileno(), READ, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            client, _ = self._door.accept()
+        except OSError:
+            return
+        client.setblocking(False)
+        host, port = client.getsockname()[:2]
+
+        def joined(server: socket.socket | None, _error: int) -> None:
+            if server is None:
+                reset(client)
+            else:
+                Pair(self._loop, client, server)
+
+        Dial(self._loop, self._namespaces, Target(None, (host,), port), joined)
+
+
+class Datagrams:
+    """UDP: each pair of sender and address has a socket on the host, and one here to answer from."""
+
+    def __init__(self, loop: Loop, namespaces: Namespaces, hub: int, door: socket.socket) -> None:
+        self._loop, self._namespaces, self._hub, self._door = loop, namespaces, hub, door
+        self._flows: dict[tuple[Address, Address], _Flow] = {}
+        loop.watch(door.fileno(), READ, self._receive)
+        loop.each_tick(self._expire)
+
+    def _receive(self, _events: int) -> None:
+        for _ in range(_TURNS):
+            try:
+                data, notes, _, sender = self._door.recvmsg(_DATAGRAM, 256)
+            except OSError:
+                return
+            meant = _meant_for(notes)
+            flow = None if meant is None else self._flow(sender, meant)
+            if flow is not None:
+                flow.used = time.monotonic()
+                with suppress(OSError):  # datagrams may get lost; the sender knows
+                    flow.out.send(data)
+
+    def _flow(self, sender: Address, meant: Address) -> _Flow | None:
+        known = self._flows.get((sender, meant))
+        if known is not None or len(self._flows) >= _MAX_FLOWS:
+            return known
+        try:
+            made = _Flow(self._namespaces, self._hub, sender, meant)
+        except (OSError, KeyError):
+            return None
+        self._flows[sender, meant] = made
+        self._loop.watch(made.out.fileno(), READ, made.answer)
+        return made
+
+    def _expire(self, now: float) -> None:
+        for key in [key for key, flow in self._flows.items() if now - flow.used > _IDLE_SECONDS]:
+            flow = self._flows.pop(key)
+            self._loop.watch(flow.out.fileno(), 0, flow.answer)
+            flow.close()
+
+
+class _Flow:
+    """One conversation by datagrams."""
+
+    def __init__(self, namespaces: Namespaces, hub: int, sender: Address, meant: Address) -> None:
+        self.used = time.monotonic()
+        self._sender = sender
+        self.out = namespaces.socket(None, socket.AF_INET, socket.SOCK_DGRAM)
+        self._back = namespaces.socket(hub, socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self.out.connect(meant)
+            self._back.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+            self._back.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._back.bind(meant)
+        except OSError:
+            self.close()
+            raise
+
+    def answer(self, _events: int) -> None:
+        """Pass on what came back, as from whom it was meant for."""
+        with suppress(OSError):
+            for _ in range(_TURNS):
+                self._back.sendto(self.out.recv(_DATAGRAM), self._sender)
+
+    def close(self) -> None:
+        self.out.close()
+        self._back.close()
+
+
+def _meant_for(notes: list[tuple[int, int, bytes]]) -> Address | None:
+    for level, kind, data in notes:
+        if level == socket.IPPROTO_IP and kind == _IP_RECVORIGDSTADDR:
+            port, raw = struct.unpack_from("!2xH4s", data)
+            return socket.inet_ntoa(raw), port
+    return None

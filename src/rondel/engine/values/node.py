@@ -12,10 +12,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+MEANING = 2
+"""Raised when the same call came to mean something else, so that no result of the older meaning is taken."""
+
 
 def digest_of(*parts: Any) -> str:
     """A short digest (40 hex digits) of JSON-serialisable parts; equal parts give equal digests."""
-    text = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    text = json.dumps((MEANING, parts), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 

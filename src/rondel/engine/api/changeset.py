@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from rondel.engine.api.directory import copy_options
 from rondel.engine.api.exports import export_to
 from rondel.engine.api.places import directory_entry
 from rondel.engine.api.registry import Context, field, register_type
 from rondel.engine.api.values import DiffStat
 from rondel.engine.evaluate import edited
+from rondel.engine.evaluate.merging import MODIFIED_REMOVED, conflicts_between
 from rondel.engine.evaluate.patches import diff_text, line_counts
 from rondel.engine.evaluate.trees import Changes, changes_between
 from rondel.engine.values import Directory, File, Fs
@@ -187,38 +190,53 @@ def _remove(root: Path, paths: tuple[str, ...]) -> None:
 
 @field("Changeset", "withChangeset", changes=Changeset)
 async def with_changeset(ctx: Context, self: Changeset, *, changes: Changeset, on_conflict: str) -> Changeset:
-    """These changes and others on top; a path that both touch is a conflict."""
-    return await _merged(ctx, self, [changes], on_conflict)
+    """These changes and others, merged by git."""
+    return await _pair(ctx, self, changes, on_conflict)
+
+
+async def _pair(ctx: Context, self: Changeset, changes: Changeset, on_conflict: str) -> Changeset:
+    ours, theirs = await _changes(ctx, self), await _changes(ctx, changes)
+    conflicts = conflicts_between(ours, theirs)
+    if conflicts and on_conflict == "FAIL_EARLY":
+        raise EngineError("\n".join(map(str, conflicts)))
+    disputed = [
+        [c.path, c.path in ours.vanished, c.path in theirs.vanished]
+        for c in conflicts
+        if c.reason == MODIFIED_REMOVED
+    ]
+    return await _merged(ctx, [self, changes], on_conflict, disputed)
 
 
 @field("Changeset", "withChangesets", changes=Changeset)
 async def with_changesets(
     ctx: Context, self: Changeset, *, changes: list[Changeset], on_conflict: str
 ) -> Changeset:
-    """These changes and several others."""
-    return await _merged(ctx, self, changes, on_conflict)
+    """These changes and several others, merged by git at once."""
+    if not changes:
+        return self
+    if len(changes) == 1:
+        return await _pair(ctx, self, changes[0], on_conflict)
+    if on_conflict == "FAIL_EARLY":
+        found = [await _changes(ctx, each) for each in (self, *changes)]
+        for (i, one), (j, other) in itertools.combinations(enumerate(found), 2):
+            conflicts = conflicts_between(one, other)
+            if conflicts:
+                where = f"with changeset {j - 1}" if not i else f"between changesets {i - 1} and {j - 1}"
+                raise EngineError(f"conflict {where}: " + "\n".join(map(str, conflicts)))
+    return await _merged(ctx, [self, *changes], on_conflict, [])
 
 
-async def _merged(ctx: Context, self: Changeset, others: list[Changeset], on_conflict: str) -> Changeset:
-    if on_conflict not in {"FAIL", "FAIL_EARLY", "PREFER_OURS", "PREFER_THEIRS"}:
-        raise EngineError(f"conflict strategy {on_conflict} is not served by Rondel's embedded engine")
-    own = await _changes(ctx, self)
-    touched = {path for path in (*own.added, *own.modified, *own.removed) if not path.endswith("/")}
-    after = self.after
-    for other in others:
-        found = await _changes(ctx, other)
-        conflicts = sorted(
-            path
-            for path in (*found.added, *found.modified, *found.removed)
-            if path in touched and not path.endswith("/")
-        )
-        if conflicts and on_conflict.startswith("FAIL"):
-            raise EngineError(f"changes conflict: {', '.join(conflicts)}")
-        ours = set(conflicts) if on_conflict == "PREFER_OURS" else set()
-        paths = [path for path in (*found.added, *found.modified) if path not in ours]
-        removed = [path for path in found.removed if path not in ours]
-        inputs = _inputs(other.after)
-        edit = edited("changes.apply", after.fs, after.path, other.after.path, paths, removed, inputs=inputs)
-        after = Directory(edit, after.path)
-        touched.update(path for path in (*found.added, *found.modified, *found.removed))
-    return Changeset(self.before, after)
+async def _merged(
+    ctx: Context, changesets: list[Changeset], on_conflict: str, disputed: list[list[object]]
+) -> Changeset:
+    before = changesets[0].before
+    for other in changesets[1:]:
+        if other.before != before:
+            edit = edited(
+                "dir.copy", before.fs, copy_options(before.path, other.before), inputs=_inputs(other.before)
+            )
+            before = Directory(edit, before.path)
+    patches = [await _patch(ctx, each) for each in changesets]
+    after = edited("changes.merge", before.fs, before.path, patches, on_conflict, disputed)
+    await ctx.view(after)  # a conflict is this field's error
+    return Changeset(before, Directory(after, before.path))

@@ -37,17 +37,19 @@ async def apply(session: Session, draft: Draft, node: Node) -> None:
     root, patch = node.params
     with tempfile.TemporaryDirectory(prefix="rondel-patch-") as scratch:
         folder = Path(scratch)
-        names = [name for name in touched(patch) if _safe(name)]
+        names = [name for name in touched(patch) if is_inside(name)]
         for name in names:
-            _take_out(draft.view, posixpath.join(root, name), folder / name)
-        done = await _git(["apply", "--allow-empty", "-"], folder, patch.encode("utf-8", "surrogateescape"))
+            take_out(draft.view, posixpath.join(root, name), folder / name)
+        done = await run_git(
+            ["apply", "--allow-empty", "-"], folder, patch.encode("utf-8", "surrogateescape")
+        )
         if done.returncode:
             raise EngineError(
                 f"git apply: exit status {done.returncode}",
                 why=done.stderr.decode("utf-8", "replace").strip(),
             )
         for name in names:
-            _put_back(draft, posixpath.join(root, name), folder / name)
+            put_back(draft, posixpath.join(root, name), folder / name)
 
 
 def touched(patch: str) -> list[str]:
@@ -67,11 +69,13 @@ def touched(patch: str) -> list[str]:
     return list(names)
 
 
-def _safe(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether a patch's path stays below its directory."""
     return bool(name) and not name.startswith("/") and ".." not in name.split("/")
 
 
-def _take_out(view: View, path: str, target: Path) -> None:
+def take_out(view: View, path: str, target: Path) -> None:
+    """Copy a file or link out of a tree, if there is one."""
     entry = view.lookup(path, follow=False)
     if entry is None or not (entry.is_file or entry.is_link):
         return
@@ -83,7 +87,8 @@ def _take_out(view: View, path: str, target: Path) -> None:
     target.chmod(stat.S_IMODE(entry.mode) | 0o600)
 
 
-def _put_back(draft: Draft, path: str, source: Path) -> None:
+def put_back(draft: Draft, path: str, source: Path) -> None:
+    """Have in a tree what is at a place outside of it; nothing, if nothing is."""
     before = draft.view.lookup(path, follow=False)
     if source.is_symlink():
         draft.symlink(os.readlink(source), path)
@@ -95,7 +100,9 @@ def _put_back(draft: Draft, path: str, source: Path) -> None:
         draft.remove(path)
 
 
-async def _git(arguments: list[str], folder: Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+async def run_git(
+    arguments: list[str], folder: Path, data: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
     """Run git in a directory that is in no repository, without anybody's settings."""
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -171,10 +178,10 @@ async def _diff(before: View, old: str, after: View, new: str, changes: Changes,
         for side in ("a", "b"):
             (folder / side).mkdir()
         for name in _files(before, old, (*changes.removed, *changes.modified)):
-            _take_out(before, posixpath.join(old, name), folder / "a" / name)
+            take_out(before, posixpath.join(old, name), folder / "a" / name)
         for name in _files(after, new, (*changes.added, *changes.modified)):
-            _take_out(after, posixpath.join(new, name), folder / "b" / name)
-        done = await _git(["diff", "--no-index", *flags, "a", "b"], folder)
+            take_out(after, posixpath.join(new, name), folder / "b" / name)
+        done = await run_git(["diff", "--no-index", *flags, "a", "b"], folder)
         if done.returncode not in {0, 1}:
             raise EngineError(
                 f"git diff: exit status {done.returncode}", why=done.stderr.decode("utf-8", "replace")

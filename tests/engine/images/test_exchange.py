@@ -241,3 +241,16 @@ esac
     error = query.error('{host{containerImage(name:"other"){platform}}}')
     assert error["message"] == "runtime save failed: exit status 1"
     assert list((tmp_path / "store").glob("**/*.tar")) == []
+
+
+def test_what_an_archive_lacks_is_told_without_our_own_paths(query: Queries, tmp_path: Path) -> None:
+    query(small(f'export(path:"{tmp_path}/i.tar")'))
+    archive = query(f'{{host{{file(path:"{tmp_path}/i.tar"){{id}}}}}}')
+
+    error = query.error(f'{{container{{import(source:"{archive}",tag:"none"){{label(name:"k")}}}}}}')
+    assert error["message"] == "no manifest for platform linux/amd64 and tag none\n  → it has no names"
+
+
+def test_a_digest_is_not_what_one_publishes_to(query: Queries, registry: str) -> None:
+    address = f"{registry}/x@sha256:{'a' * 64}"
+    assert "cannot publish" in query.error(small(f'publish(address:"{address}")'))["message"]

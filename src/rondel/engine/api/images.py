@@ -291,6 +291,11 @@ async def publish(
     if registry_service is not None:
         raise EngineError("publish(registryService) is not served by Rondel's embedded engine")
     ref = reference.parse(address)
+    if ref.digest is not None:
+        raise EngineError(
+            f"cannot publish {address}: what is published has the digest of its content",
+            hint="name a tag, or only the repository",
+        )
     pusher = Pusher(ctx.session.part(Images).client(await auth_of(ctx, self)), ref)
     await ctx.session.settle(self)
     await pusher.check()

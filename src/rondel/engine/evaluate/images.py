@@ -20,7 +20,13 @@ from rondel.engine.images.fallback import HOST, contradiction, this_machine
 from rondel.engine.images.host import host_image
 from rondel.engine.images.host_python import python_version
 from rondel.engine.images.layout import open_images, open_local, search_local
-from rondel.engine.images.model import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
+from rondel.engine.images.model import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    InvalidImageError,
+    Manifest,
+)
 from rondel.engine.images.pull import pull
 from rondel.engine.images.reference import InvalidReferenceError, Reference
 from rondel.engine.images.registry import (
@@ -51,6 +57,8 @@ FALLBACK_LABEL = "dev.rondel.image.fallback"
 SOURCE_LABEL = "dev.rondel.image.source"
 BASE_LABEL = "dev.rondel.image.base"
 DIGEST_LABEL = "dev.rondel.image.digest"
+
+_LARGEST_CONFIG = 16 << 20
 
 Auth = tuple[tuple[str, Credentials], ...]
 
@@ -283,9 +291,16 @@ async def import_archive(session: Session, path: Path, tag: str, platform: str) 
     """The image in an OCI or Docker archive. InvalidImageError for what is none."""
     images = await anyio.to_thread.run_sync(open_images, path)
     wanted = platforms.parse(platform)
-    return _as_base(
-        await choose(images.choose(tag), wanted, images.read, images, "image archive"), "import", wanted
-    )
+    lacking = f"no manifest for platform {platform} and tag {tag}"
+    try:
+        root = images.choose(tag)
+    except InvalidImageError as error:
+        raise InvalidImageError(lacking if tag else "the archive holds no image", hint=error.hint) from None
+    try:
+        found = await choose(root, wanted, images.read, images, "image archive")
+    except NoSuchPlatform as error:
+        raise InvalidImageError(lacking, why=error.why) from None
+    return _as_base(found, "import", wanted)
 
 
 @operation("image")
@@ -318,6 +333,10 @@ class _RegistryBlobs:
             return self.store.blobs.read(blob.digest)
         if self.offline:
             raise _NotStored
+        if blob.size > _LARGEST_CONFIG:
+            raise RegistryError(
+                f"{self.ref}: {blob.digest[:19]}… is said to be a configuration of {blob.size} bytes"
+            )
         if blob.media_type in (*MANIFEST_TYPES, *INDEX_TYPES):
             _, data = await self.client.manifest(self.ref.with_digest(blob.digest))
             self.store.blobs.put(data, expected=blob.digest)

@@ -8,10 +8,11 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from rondel.engine.images import model, reference
@@ -26,6 +27,7 @@ from rondel.engine.images.registry import (
     RegistryUnreachable,
 )
 from rondel.engine.images.registry.challenge import parse_challenges
+from rondel.engine.images.registry.client import _Partial, _receive
 from rondel.engine.images.registry.push import Pusher
 from rondel.engine.images.settings import ImageSettings, RegistrySettings, is_loopback, load
 from rondel.errors import ConfigurationError
@@ -226,6 +228,25 @@ async def test_damaged_content_is_refused(
 
 
 # --- mirrors and plain HTTP
+
+
+async def test_a_blob_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    came = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal came
+        while True:
+            came += 1
+            yield bytes(1 << 20)
+            await anyio.sleep(0)
+
+    blob = Descriptor.of(b"ten bytes!", model.OCI_LAYER)
+    with (tmp_path / "blob").open("a+b") as file, anyio.fail_after(20):
+        partial = _Partial(file, blob)
+        await _receive(endless(), partial)
+    assert came == 1
+    assert partial.size == blob.size + 1  # enough to see that it is another one
+    assert (tmp_path / "blob").stat().st_size == blob.size + 1
 
 
 async def test_a_mirror_is_asked_first_and_may_fail(registry: FakeRegistry, client: Client) -> None:

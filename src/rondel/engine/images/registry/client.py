@@ -163,6 +163,8 @@ async def _receive(chunks: AsyncIterator[bytes], partial: _Partial) -> None:
             if len(pending) >= _CHUNK:
                 data, pending = bytes(pending), bytearray()
                 await anyio.to_thread.run_sync(partial.write, data)
+            if partial.size + len(pending) > partial.limit:
+                return  # more than the manifest says: whatever else would come, it is not the blob
     finally:
         partial.write(bytes(pending))
 
@@ -172,7 +174,7 @@ class _Partial:
 
     def __init__(self, file: BinaryIO, blob: Descriptor) -> None:
         self._file = file
-        self._limit = blob.size
+        self.limit = blob.size
         self._algorithm = blob.digest.split(":", 1)[0]
         self._hash = hashlib.new(self._algorithm)
         self.size = 0
@@ -180,7 +182,7 @@ class _Partial:
         while data := file.read(_CHUNK):
             self._hash.update(data)
             self.size += len(data)
-        if self.size > self._limit:
+        if self.size > self.limit:
             self.start_at(0)
 
     @property
@@ -197,8 +199,8 @@ class _Partial:
         self.size = 0
 
     def write(self, data: bytes) -> None:
-        if self.size + len(data) > self._limit:
-            data = data[: self._limit - self.size + 1]  # one byte too many is enough to fail the check
+        if self.size + len(data) > self.limit:
+            data = data[: self.limit - self.size + 1]  # one byte too many is enough to fail the check
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)

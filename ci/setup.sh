@@ -57,5 +57,6 @@ fi
 mkdir -p .venv/setup
 "$uv" export --quiet --frozen --no-emit-project "$@" --output-file .venv/setup/requirements.txt >/dev/null
 export VIRTUAL_ENV="$PWD/.venv"
+echo "setup: $(grep -c '==' .venv/setup/requirements.txt) packages into .venv; the first time this takes a minute or two" >&2
 "$uv" pip install --quiet --no-deps --require-hashes --compile-bytecode --requirement .venv/setup/requirements.txt
 "$uv" pip install --quiet --no-deps --editable .

@@ -10,7 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from rondel.errors import ConfigurationError, RondelError
+from rondel.cli.door import guarded, open_streams
+from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +23,9 @@ NOTICE = "dagger: this is Rondel's stand-in, with the embedded engine (no Dagger
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point of ``dagger``; returns the exit code, or becomes the real CLI."""
+    open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _main(words)
-    except RondelError as error:
-        print(error.render(), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    return guarded(lambda: _main(words), lambda error: print(error.render(), file=sys.stderr))
 
 
 def _main(words: list[str]) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING
 
+from rondel.cli.door import guarded, open_streams
 from rondel.errors import ConfigurationError, RondelError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,20 +35,15 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point of ``rondel``; returns the exit code."""
+    open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return dispatch(words)
-    except RondelError as error:
-        from rondel.cli.arguments import show_error
+    return guarded(lambda: dispatch(words), _show)
 
-        show_error(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+
+def _show(error: RondelError) -> None:
+    from rondel.cli.arguments import show_error
+
+    show_error(error)
 
 
 def dispatch(words: Sequence[str]) -> int:

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
+from rondel.cli.door import guarded, open_streams
 from rondel.cli.run import engine_environment
 from rondel.cli.surface import Surface, open_surface
-from rondel.errors import RondelError
 from rondel.pipeline import Selection, make_plan
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from rondel.errors import RondelError
     from rondel.pipeline import Pipeline, Plan
     from rondel.record import Capsule, StageRecord
     from rondel.runner.engine import EngineChoice
@@ -30,21 +31,23 @@ if TYPE_CHECKING:
 
 def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
     """Run ``pipeline`` as ``argv`` says; the exit code of the process."""
+    open_streams()
     surface = Surface()
-    try:
+
+    def body() -> int:
+        nonlocal surface
         surface = open_surface(_root(pipeline), os.environ)
         return _main(pipeline, argv, surface)
-    except RondelError as error:
-        surface.refused(error)
+
+    def told(error: RondelError) -> None:
+        try:
+            surface.refused(error)
+        except OSError as unwritten:
+            print(f"no reports: {unwritten}", file=sys.stderr)
         show_error(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+
+    try:
+        return guarded(body, told)
     finally:
         surface.close()
 

@@ -98,7 +98,7 @@ def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
     targets = [name for target in selection.targets for name in resolve(stages, target)]
     if not targets and selection.from_ is None:
         known = ", ".join(dict.fromkeys(stage.base for stage in stages)) or "the pipeline has none"
-        raise ConfigurationError("no stage was named", hint=f"stages: {known}")
+        raise ConfigurationError("no stage was named", hint=f"name one of: {known}")
     unscheduled = [stage.name for stage in stages if stage.on is None]
     chosen = frozenset(targets) if selection.only else closure(by_name, targets or unscheduled)
     if selection.from_ is not None:

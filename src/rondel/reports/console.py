@@ -76,10 +76,10 @@ class PlainConsole:
         self.write(text)
 
     def write(self, text: str) -> None:
-        """Print a line at once; a reader that went away is no reason to fail a run."""
+        """Print a line at once; a reader that went away, or a full disk, is no reason to fail a run."""
         try:
             print(text, file=self.out, flush=True)
-        except BrokenPipeError:
+        except OSError:
             # What is left in the buffer goes where nobody minds; else Python complains at exit.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.out.fileno())

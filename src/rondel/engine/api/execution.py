@@ -101,6 +101,8 @@ def _known(error: BaseException) -> EngineError | None:
     """The engine's own error, alone or in a group that a task group raised; None for a defect."""
     if isinstance(error, OSError) and error.errno in _CALLERS:
         return EngineError((error.strerror or str(error)).lower())
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return EngineError("invalid argument: a path or name with a null character")
     if not isinstance(error, BaseExceptionGroup):
         return error if isinstance(error, EngineError) else None
     return next((found for inner in error.exceptions if (found := _known(inner)) is not None), None)

@@ -7,6 +7,7 @@ import os
 import posixpath
 import re
 import stat
+import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,6 @@ from rondel.engine.store import Draft, PathError, View
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable, Mapping
 
     from rondel.engine.evaluate.session import Session
@@ -35,6 +35,8 @@ _HEADER = re.compile(r"^diff --git (.+)$", re.MULTILINE)
 async def apply(session: Session, draft: Draft, node: Node) -> None:
     """Apply a patch below a directory. Params: path, patch."""
     root, patch = node.params
+    if not patch:
+        return
     with tempfile.TemporaryDirectory(prefix="rondel-patch-") as scratch:
         folder = Path(scratch)
         names = [name for name in touched(patch) if is_inside(name)]
@@ -112,7 +114,11 @@ async def run_git(
         "LC_ALL": "C.UTF-8",
     }
     try:
-        return await anyio.run_process(["git", *arguments], input=data, cwd=folder, env=env, check=False)
+        if data:
+            return await anyio.run_process(["git", *arguments], input=data, cwd=folder, env=env, check=False)
+        # Without any, anyio would leave it the engine's own input, which may never end.
+        quiet = subprocess.DEVNULL
+        return await anyio.run_process(["git", *arguments], stdin=quiet, cwd=folder, env=env, check=False)
     except FileNotFoundError:
         raise EngineError("git is not installed here", hint="install git to make and apply patches") from None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import enum
+import errno
 import os
 import pwd
 import shutil
@@ -241,6 +242,11 @@ def _forbidden(number: int) -> EngineUnavailable:
             hints.append(f"{name.replace('/', '.')} is {Path('/proc/sys', name).read_text().strip()}")
     return EngineUnavailable(
         "this machine does not let the engine make a user namespace",
-        why="; ".join([os.strerror(number), *hints]),
+        why="; ".join([_why(number), *hints]),
         hint="allow user namespaces, run as root, or use a Dagger engine (--engine dagger)",
     )
+
+
+def _why(number: int) -> str:
+    """What the kernel means: its words for the limit of namespaces are those for a full disk."""
+    return "user.max_user_namespaces is reached" if number == errno.ENOSPC else os.strerror(number)

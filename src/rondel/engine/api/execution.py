@@ -29,10 +29,12 @@ from rondel.engine.api.introspection import Introspection
 from rondel.engine.api.objects import ROOT, Obj
 from rondel.engine.api.validation import validate
 from rondel.engine.api.variables import BadVariable, variables_of
+from rondel.engine.store.errors import translate
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from anyio.abc import TaskGroup
 
@@ -42,6 +44,10 @@ Json = dict[str, Any]
 
 _CALLERS = frozenset((errno.ENAMETOOLONG, errno.EFBIG, errno.EMLINK, errno.ELOOP))
 """What a file system refuses for what the caller asks of it; the path is the store's, and no answer."""
+
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""May be met anywhere: everything that the engine writes lies in its store."""
 
 
 class Refused(Exception):
@@ -97,15 +103,17 @@ def _choose(document: Document, name: str | None) -> Operation:
     return chosen[0]
 
 
-def _known(error: BaseException) -> EngineError | None:
+def _known(error: BaseException, store: Path) -> EngineError | None:
     """The engine's own error, alone or in a group that a task group raised; None for a defect."""
     if isinstance(error, OSError) and error.errno in _CALLERS:
         return EngineError((error.strerror or str(error)).lower())
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return EngineError("invalid argument: a path or name with a null character")
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return translate(error, store)
     if not isinstance(error, BaseExceptionGroup):
         return error if isinstance(error, EngineError) else None
-    return next((found for inner in error.exceptions if (found := _known(inner)) is not None), None)
+    return next((found for inner in error.exceptions if (found := _known(inner, store)) is not None), None)
 
 
 class _Execution:
@@ -203,7 +211,7 @@ class _Execution:
         except EngineError as error:
             raise _Failed(self._error(error, obj, key)) from None
         except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
-            known = _known(error)
+            known = _known(error, self.calls.session.store.root)
             if known is not None:
                 raise _Failed(self._error(known, obj, key)) from None
             traceback.print_exception(error, file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
+from rondel.runner.patience import told_when_slow
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 
 if TYPE_CHECKING:
@@ -140,8 +141,12 @@ def services_on(
             )
             stack.enter_context(open_engine(choice))
             client = await stack.enter_async_context(_client())
-            version = await client.version()
-            tracking = await session.ready()
+            version = await told_when_slow(
+                client.version(), lambda: journal.note("waiting for the engine to start")
+            )
+            tracking = await told_when_slow(
+                session.ready(), lambda: journal.note("waiting for the MLflow server to start")
+            )
             mlflow = await stack.enter_async_context(TrackingClient(tracking.endpoint))
             tree = RunTree(
                 mlflow, experiment=settings.experiment or settings.name, facts=_facts(run, journal)

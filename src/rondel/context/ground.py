@@ -103,7 +103,7 @@ class RunGround:
         self.client = client
         self.tracking = tracking
         self.remote = remote
-        self.live = Live.of(os.environ, run.id)
+        self.live = Live.of(os.environ, run.id, observer.note)
         self.observer = observer
         self._server = server
         self._lock = anyio.Lock()

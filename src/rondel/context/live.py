@@ -7,6 +7,8 @@ but the time at which lines appear. However they come, no line is logged twice.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -75,9 +77,13 @@ class Live:
     All of it happens on one event loop, between two awaits.
     """
 
-    def __init__(self, path: str, run: str) -> None:
-        """Follow the file at ``path`` from its present end; an empty path means there is none."""
+    def __init__(self, path: str, run: str, note: Callable[[str], None] | None = None) -> None:
+        """Follow the file at ``path`` from its present end; an empty path means there is none.
+
+        ``note`` is given what the engine has to say to the user.
+        """
         self._run = run
+        self._note = note or (lambda _text: None)
         self._numbers = itertools.count(1)
         self._sinks: dict[str, Sink] = {}
         self._descriptor = -1
@@ -87,13 +93,15 @@ class Live:
             try:
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 os.lseek(self._descriptor, 0, os.SEEK_END)
+                # Tells the engine that its notices are read here, and need not be printed.
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
                 self.close()
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], run: str) -> Live:
+    def of(cls, environ: Mapping[str, str], run: str, note: Callable[[str], None] | None = None) -> Live:
         """What the environment's session tells, for the run of that ID."""
-        return cls(environ.get(VARIABLE, ""), run)
+        return cls(environ.get(VARIABLE, ""), run, note)
 
     @property
     def on(self) -> bool:
@@ -101,8 +109,10 @@ class Live:
         return self._descriptor >= 0
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, after what is there."""
         if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                self.drain()
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -164,6 +174,9 @@ class Live:
             frame: Any = json.loads(line)
             if frame.get("full"):
                 self._full = True
+                return
+            if "notice" in frame:
+                self._note(str(frame["notice"]))
                 return
             sink = self._sinks.get(frame["tag"])
             data = frame["text"].encode("latin-1")

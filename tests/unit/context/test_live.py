@@ -162,3 +162,20 @@ def test_the_engine_writes_to_a_file_that_is_there_and_to_nothing_else(tmp_path:
     for path in ("", str(tmp_path / "absent"), str(tmp_path), "/dev/null"):
         assert LiveOutput(path).listener("t", "c") is None
     assert not (tmp_path / "absent").exists()
+
+
+async def test_a_notice_is_for_the_reader_if_there_is_one_and_else_to_be_printed(file: Path) -> None:
+    engine = LiveOutput(str(file))
+    assert not engine.tell("nobody reads")
+    told: list[str] = []
+    reader = Live(str(file), "run", told.append)
+    assert engine.tell("one reads")
+    assert file.read_text().count("nobody reads") == 0
+    reader.drain()
+    assert told == ["one reads"]
+    assert engine.tell("at the end")
+    reader.close()
+    assert told == ["one reads", "at the end"]
+    assert not engine.tell("it has gone")
+    engine.close()
+    assert not LiveOutput().tell("no file")

@@ -9,6 +9,7 @@ without a name, that others reach through ``/proc``, leaves nothing behind whoev
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -53,6 +54,24 @@ class LiveOutput:
             self._frame({"tag": tag, "exec": command, "stream": stream, "text": data.decode("latin-1")})
 
         return take
+
+    def tell(self, notice: str) -> bool:
+        """Give a notice to whoever reads the frames; False if nobody does, so that it has to be printed.
+
+        A reader holds a shared lock of the file. What is printed to a terminal
+        on which that reader draws would spoil its drawing.
+        """
+        if self._descriptor < 0:
+            return False
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._frame({"notice": notice})
+            return self._descriptor >= 0
+        except OSError:
+            return False
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return False
 
     def _frame(self, frame: dict[str, str]) -> None:
         if self._descriptor < 0:

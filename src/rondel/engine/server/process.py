@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -73,13 +74,14 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
     try:
         async with anyio.create_task_group() as tasks:
             workdir = Path(settings["workdir"])
+            live = settings.get("live") or LiveOutput()
             session = Session(
                 store,
                 _sandbox(store, workdir, in_place=bool(settings.get("in_place"))),
                 tasks,
                 workdir=workdir,
-                notify=_notify,
-                live=settings.get("live") or LiveOutput(),
+                notify=partial(_notify, live),
+                live=live,
             )
             try:
                 yield session
@@ -148,7 +150,9 @@ async def _until_closed(descriptor: int) -> None:
             continue
 
 
-def _notify(line: str) -> None:
+def _notify(live: LiveOutput, line: str) -> None:
+    if live.tell(line):
+        return
     # On a terminal the client may be drawing a line of progress right now: the notice takes its place.
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     print(f"{clear}{line}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, VolumeMount
+from rondel.engine.sandbox.settle import make_beneath
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
 
@@ -279,3 +280,20 @@ async def test_sockets_that_lead_out_of_the_machine_or_into_the_kernel_are_refus
         "except OSError as error: print(error.errno)"
     )
     assert (await run(*python(script))).stdout.data == b"97\n"  # EAFNOSUPPORT
+
+
+@pytest.mark.parametrize("where", ["", "inner"])
+def test_a_link_put_into_a_volume_at_the_last_moment_leads_nowhere(tmp_path, where):
+    outside, volume = tmp_path / "outside", tmp_path / "volume"
+    outside.mkdir()
+    (volume / "inner").mkdir(parents=True)
+    link = volume / where / "swapped"
+    link.symlink_to(outside)
+    # The working directory was looked up before another container put the link there.
+    with pytest.raises(OSError):
+        make_beneath(str(volume), f"{where}/swapped", ["made"], (0, 0))
+    with pytest.raises(OSError):
+        make_beneath(str(volume), where, ["swapped", "made"], (0, 0))
+    assert list(outside.iterdir()) == []
+    make_beneath(str(volume), where, ["one", "two"], (0, 0))
+    assert (volume / where / "one" / "two").is_dir()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Memory, Piece, Plan
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
 from rondel.engine.sandbox.overlays import CopiedFile, Layered
+from rondel.engine.sandbox.settle import make_beneath
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
@@ -27,7 +28,7 @@ from rondel.engine.sandbox.spec import (
 from rondel.engine.sandbox.tree import Tree
 from rondel.engine.sandbox.users import User, resolve_user
 from rondel.engine.store import PathError, Snapshot, Store, View
-from rondel.engine.store.files import remove_tree, set_owner, write_new
+from rondel.engine.store.files import remove_tree, write_new
 from rondel.engine.store.layers import MOST_LAYERS
 from rondel.engine.store.paths import clean, join
 
@@ -317,12 +318,12 @@ class Preparation:
         over = self._containing(canonical)
         if over is not None and not over.readonly:
             over.make(node.entry.path, missing, (user.uid, user.gid))
-        elif over is None and os.path.isdir(node.entry.real):
-            here = str(node.entry.real)
-            for name in missing:
-                here = f"{here}/{name}"
-                os.mkdir(here, 0o755)
-                set_owner(here, user.uid, user.gid)
+        elif over is None and node.mount in self.sources:
+            try:
+                make_beneath(self.sources[node.mount], node.inner, missing, (user.uid, user.gid))
+            except OSError as error:
+                why = os.strerror(error.errno or 0).lower()
+                raise ExecRefused(f'chdir to cwd ("{path}") set in config.json failed: {why}') from error
         return canonical
 
     def _stdin(self, cwd: str) -> str | None:

@@ -12,7 +12,7 @@ from rondel.engine.store.errors import translated
 from rondel.engine.store.files import set_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rondel.engine.sandbox.overlays import CopiedFile, Layered
     from rondel.engine.sandbox.prepare import Prepared, Redirect
@@ -89,3 +89,20 @@ def open_beneath(root: str, relative: str) -> int:
             os.close(folder)
         folder = inner
     return folder
+
+
+def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
+    """Make directories one in another below ``root``; raises OSError where a link is in the way.
+
+    Another container may be at work in the same volume, and put links there at any moment.
+    """
+    folder = open_beneath(root, relative)
+    try:
+        for name in names:
+            os.mkdir(name, 0o755, dir_fd=folder)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+            set_owner(folder, *owner)
+    finally:
+        os.close(folder)

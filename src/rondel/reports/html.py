@@ -69,7 +69,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Itera
     Columns that are empty everywhere are left out.
     """
     right = set(numbers)
-    kept = [place for place in range(len(heads)) if heads[place] or any(row[place] for row in rows)]
+    kept = [place for place in range(len(heads)) if any(row[place] for row in rows)]
 
     def row(cells: Sequence[str], tag: str) -> str:
         inner = "".join(

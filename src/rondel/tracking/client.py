@@ -163,8 +163,26 @@ class TrackingClient:
                 if from_containers and self.endpoint.loopback:
                     host = {"Host": f"{CONTAINER_HOST}:{self.endpoint.port}"}
                     await self.call("POST", "experiments/search", body=body, headers=host)
+                    if self.endpoint.uri.startswith("https:") and self.endpoint.verify:
+                        await self._trusted_in_containers()
         except TimeoutError:
             raise problems.timed_out(self.endpoint, self._timeout) from None
+
+    async def _trusted_in_containers(self) -> None:
+        """Raise unless the certificate of a server on loopback is good for the name that containers use."""
+        import anyio
+
+        try:
+            stream = await anyio.connect_tcp(
+                self.endpoint.host,
+                self.endpoint.port,
+                tls_hostname=CONTAINER_HOST,
+                ssl_context=_context(self.endpoint),
+                tls_standard_compatible=False,
+            )
+            await stream.aclose()
+        except OSError as error:
+            raise problems.of_name(self.endpoint, error) from error
 
     async def get_experiment(self, name: str) -> str | None:
         """The id of the experiment of that name, or None."""
@@ -342,6 +360,10 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext | bool:
     """How to check the server's certificate: its own CA, the system's, or not at all."""
     if not endpoint.uri.startswith("https:"):
         return False
+    return _context(endpoint)
+
+
+def _context(endpoint: Endpoint) -> ssl.SSLContext:
     import ssl
 
     if not endpoint.verify:

@@ -24,6 +24,7 @@ TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105
 USER_VARIABLE = "MLFLOW_TRACKING_USERNAME"
 PASSWORD_VARIABLE = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105
 CA_VARIABLE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 CLIENT_CERT_VARIABLE = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 INSECURE_VARIABLE = "MLFLOW_TRACKING_INSECURE_TLS"
 
@@ -142,7 +143,7 @@ def parse(uri: str, environ: Mapping[str, str]) -> Endpoint:
         token=environ.get(TOKEN_VARIABLE) or None,
         user=user,
         password=password,
-        ca_file=_file(environ, CA_VARIABLE),
+        ca_file=_file(environ, CA_VARIABLE) or _common_ca(parts.scheme, environ),
         client_cert=_file(environ, CLIENT_CERT_VARIABLE),
         verify=environ.get(INSECURE_VARIABLE, "").lower() not in {"1", "true", "yes"},
     )
@@ -188,6 +189,15 @@ def tracking(endpoint: Endpoint, *, experiment: str) -> Tracking:
         secrets=secrets,
         files=files,
     )
+
+
+def _common_ca(scheme: str, environ: Mapping[str, str]) -> Path | None:
+    """The CA of the variables that other tools know, so that SDK and containers trust the same servers.
+
+    Python's TLS heeds the one, MLflow's HTTP library the other.
+    """
+    paths = [Path(environ[name]) for name in _CA_VARIABLES if environ.get(name)] if scheme == "https" else []
+    return next((path.absolute() for path in paths if path.is_file()), None)
 
 
 def _file(environ: Mapping[str, str], variable: str) -> Path | None:

@@ -87,6 +87,17 @@ def of_transport(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
     )
 
 
+def of_name(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
+    """The error for a server on this machine whose certificate is not good for containers' name of it."""
+    return TrackingUnavailable(
+        f"the certificate of the MLflow server at {endpoint.uri} cannot be verified "
+        "under the name that containers use",
+        why=f"containers reach a server on this machine as {CONTAINER_HOST}:{endpoint.port}: {error}",
+        hint=f"put DNS:{CONTAINER_HOST} among its subjectAltName, or name the server in MLFLOW_TRACKING_URI "
+        "as other machines do, not by loopback",
+    )
+
+
 def timed_out(endpoint: Endpoint, seconds: float | None) -> TrackingUnavailable:
     """The error for a server that accepts a connection, or none, and says nothing."""
     after = f" within {seconds:g} s" if seconds else " in time"

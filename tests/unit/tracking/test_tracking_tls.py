@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from gitlab_stub import TOKEN, GitlabStub
+from tls import TlsProxy, certificate
 
 from rondel.errors import TrackingUnavailable
 from rondel.tracking import TrackingClient
-from rondel.tracking.endpoint import parse
+from rondel.tracking.endpoint import parse, tracking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def certificate(folder: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "team CA")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "server.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
 
 
 @pytest.fixture
@@ -86,3 +52,57 @@ def test_an_unknown_ca_is_refused_with_what_to_do(server: tuple[str, Path]) -> N
     with pytest.raises(TrackingUnavailable, match="cannot be verified") as caught:
         probe(server[0], {})
     assert "MLFLOW_TRACKING_SERVER_CERT_PATH" in (caught.value.hint or "")
+
+
+class Experiments(BaseHTTPRequestHandler):
+    """As much of an MLflow server as a probe asks for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("names", [(), ("mlflow",)])
+def test_a_server_on_this_machine_has_to_be_trusted_under_the_name_that_containers_use(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    plain = ThreadingHTTPServer(("127.0.0.1", 0), Experiments)
+    plain.daemon_threads = True
+    threading.Thread(target=plain.serve_forever, args=(0.01,), daemon=True).start()
+    pem = certificate(tmp_path, names)
+    proxy = TlsProxy(pem, plain.server_address[1])
+    environ = {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(pem)}
+    try:
+        if names:
+            probe(proxy.uri, environ)
+        else:
+            with pytest.raises(TrackingUnavailable, match="under the name that containers use") as caught:
+                probe(proxy.uri, environ)
+            assert "DNS:mlflow" in (caught.value.hint or "")
+            probe(proxy.uri, {"MLFLOW_TRACKING_INSECURE_TLS": "true"})
+    finally:
+        proxy.close()
+        plain.shutdown()
+        plain.server_close()
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_usual_variables_for_a_ca_count_here_and_in_containers(
+    server: tuple[str, Path], variable: str
+) -> None:
+    uri, ca = server
+    probe(uri, {variable: str(ca)})
+    found = tracking(parse(uri, {variable: str(ca)}), experiment="flights")
+    assert found.files[found.env["MLFLOW_TRACKING_SERVER_CERT_PATH"]] == ca
+    # Without TLS, or where MLflow's own variable says otherwise, they do not.
+    assert parse(uri.replace("https", "http"), {variable: str(ca)}).ca_file is None
+    both = {variable: "/nowhere.pem", "MLFLOW_TRACKING_SERVER_CERT_PATH": str(ca)}
+    assert parse(uri, both).ca_file == ca

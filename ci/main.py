@@ -33,7 +33,7 @@ async def evaluate(ctx: StageContext) -> None:
 @pipeline.effect(needs=[evaluate])
 async def register(ctx: StageContext) -> None:
     """Make the model a version in the registry, with its lineage: the challenger."""
-    await ctx.register("flight-delay", alias="challenger")
+    await ctx.register("flight-delay", alias="challenger", log="python -m workload.log")
 
 
 @pipeline.effect(needs=[register], approval="production")

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
 FROM_FILE = "params.yaml"
 """The value of a flag that means: what ``params.yaml`` says (MLproject needs a default)."""
 
@@ -39,14 +42,25 @@ def _number_or_file(number: type[int | float]) -> Callable[[str], float | None]:
 def main(arguments: Sequence[str] = ()) -> None:
     """Fit, store and log the model."""
     settings = params.load().with_train(**overrides(arguments))
+    frame = read(settings)
+    fitted = model.fit(settings.features, settings.train, frame, frame[schemas.TARGET])
+    store(model.dumps(fitted), model.MODEL)
+    print(f"{model.MODEL}: {settings.train.max_iter} trees from {len(frame):,} flights")
+    log(settings, frame, fitted)
+
+
+def read(settings: params.Params) -> pd.DataFrame:
+    """The flights of the training months; raises ``DataInvalid`` if they are not as they should be."""
     frame = schemas.validate(
         prepare.read(prepare.TRAIN), schemas.prepared(settings.features), str(prepare.TRAIN)
     )
     schemas.require_months(frame, settings.prepare.train_months, str(prepare.TRAIN))
+    return frame
+
+
+def log(settings: params.Params, frame: pd.DataFrame, fitted: Pipeline) -> None:
+    """Log the stored model, with what it was trained from and how."""
     columns = [*settings.features.categorical, *settings.features.numeric]
-    fitted = model.fit(settings.features, settings.train, frame, frame[schemas.TARGET])
-    store(model.dumps(fitted), model.MODEL)
-    print(f"{model.MODEL}: {settings.train.max_iter} trees from {len(frame):,} flights")
     with tracking.run("train"):
         tracking.log_parameters(tracking.parameters(settings, "prepare", "features", "train"))
         tracking.log_metrics({"train_rows": len(frame), "train_late_share": frame[schemas.TARGET].mean()})

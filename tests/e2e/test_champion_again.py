@@ -24,7 +24,7 @@ FILES = {
 stages:
   train:
     cmd: python train.py
-    deps: [train.py]
+    deps: [log.py, train.py]
     outs: [model.txt]
   evaluate:
     cmd: python score.py
@@ -58,7 +58,7 @@ async def evaluate(ctx: StageContext) -> None:
 
 @pipeline.effect(needs=[evaluate])
 async def register(ctx: StageContext) -> None:
-    await ctx.register("toy")
+    await ctx.register("toy", log="python log.py")
 
 
 @pipeline.effect(needs=[register], approval="production")
@@ -71,11 +71,16 @@ if __name__ == "__main__":
 """,
     ".gitignore": "/.rondel/\n/model.txt\n",
 }
-TRAIN = """\
+FILES["log.py"] = """\
 import mlflow
-open("model.txt", "w").write("{value}")
+value = float(open("model.txt").read())
 with mlflow.start_run():
-    mlflow.pyfunc.log_model(name="toy", python_model=lambda model_input: model_input, pip_requirements=["mlflow"])
+    mlflow.pyfunc.log_model(name="toy", python_model=lambda model_input: [value], pip_requirements=["mlflow"])
+"""
+TRAIN = """\
+open("model.txt", "w").write("{value}")
+print("training for real")
+exec(open("log.py").read())
 """
 
 

@@ -52,13 +52,22 @@ from rondel.registry.promote import promote, rollback
 from rondel.registry.register import twin_runs
 from rondel.registry.verify import verify
 from rondel.settings import Settings
-from rondel.tracking import Endpoint, StageFacts, TrackingClient, champion_version, fetch_champion, server
+from rondel.tracking import (
+    Endpoint,
+    RunHandle,
+    StageFacts,
+    TrackingClient,
+    champion_version,
+    fetch_champion,
+    server,
+)
 from rondel.tracking.endpoint import parse, tracking
 from rondel.tracking.runs import stage_tags
 
 sys.path += [str(Path(__file__).parents[1] / "unit" / folder) for folder in ("tracking", "registry")]
 from gitlab_stub import TOKEN, GitlabStub
 from signing_keys import keys
+from tls import TlsProxy, certificate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -104,10 +113,23 @@ def mlflow(project: Path) -> Iterator[Endpoint]:
     server.stop(project)
 
 
-@pytest.fixture(params=["mlflow", "gitlab"])
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """Another real server, behind TLS with a CA of the team's own."""
+    root = tmp_path_factory.mktemp("tls")
+    lease = server.acquire(root, ENVIRON)
+    pem = certificate(root)
+    proxy = TlsProxy(pem, Endpoint(uri=lease.ready_now().uri).port)
+    yield parse(proxy.uri, {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(pem)})
+    proxy.close()
+    lease.release()
+    server.stop(root)
+
+
+@pytest.fixture(params=["mlflow", "tls", "gitlab"])
 def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
-    if request.param == "mlflow":
-        yield request.getfixturevalue("mlflow")
+    if request.param != "gitlab":
+        yield request.getfixturevalue(request.param)
         return
     stub = GitlabStub()
     yield parse(stub.uri, {"MLFLOW_TRACKING_TOKEN": TOKEN})
@@ -151,6 +173,15 @@ async def new_version(source: Registry, project: Path, model: str, run: str, **c
     origin = ModelSource(uri=handle.artifact_uri or "m", run_id=handle.run_id)
     version = await register(source, model, origin, lineage(project, run, **changes), who="ann")
     return version.version
+
+
+async def logged_model(client: TrackingClient, experiment: str, run: str, name: str = "model") -> str:
+    """A model as MLflow's client logs one; its id."""
+    body = {"experiment_id": experiment, "name": name, "source_run_id": run}
+    answer = await client.call("POST", "logged-models", body=body)
+    model_id = str(answer["model"]["info"]["model_id"])
+    await client.call("PATCH", f"logged-models/{model_id}", body={"model_id": model_id, "status": 2})
+    return model_id
 
 
 async def promoted(source: Registry, project: Path, model: str, **options: Any) -> Any:
@@ -437,18 +468,18 @@ def test_the_model_that_a_run_logged_is_found(project: Path, mlflow: Endpoint) -
         experiment = await client.ensure_experiment("logged")
         empty = await client.create_run(experiment, name="prepare", tags={})
         run = await client.create_run(experiment, name="train", tags={})
-        made = []
-        for name in ("model", "other"):
-            body = {"experiment_id": experiment, "name": name, "source_run_id": run.run_id}
-            made.append((await client.call("POST", "logged-models", body=body))["model"]["info"]["model_id"])
+        made = [await logged_model(client, experiment, run.run_id, name) for name in ("model", "other")]
+        body = {"experiment_id": experiment, "name": "model", "source_run_id": run.run_id}
+        await client.call("POST", "logged-models", body=body)  # one whose process died before it was whole
         source_ = await find_model(client, [run, empty], artifact="model")
         assert source_ == ModelSource(uri=f"models:/{made[0]}", run_id=run.run_id, model_id=made[0])
         version = await register(source, "logged", source_, lineage(project, "r1"), who="ann")
         assert (await find(source, "logged@challenger")).version == version.version
         from rondel.errors import DataError
 
+        unknown = RunHandle(run_id="0" * 32, url="")  # of another server
         with pytest.raises(DataError, match="no model to register"):
-            await find_model(client, [empty])
+            await find_model(client, [empty, unknown])
 
     on(mlflow, action)
 
@@ -525,8 +556,7 @@ def test_a_stage_registers_what_its_run_made_and_the_version_can_be_verified(
         client = source.client
         experiment = await client.ensure_experiment("flights")
         train = await client.create_run(experiment, name="train", tags={})
-        body = {"experiment_id": experiment, "name": "model", "source_run_id": train.run_id}
-        await client.call("POST", "logged-models", body=body)
+        await logged_model(client, experiment, train.run_id)
         run = Run(
             id="20261123-194742-a1b2c3",
             root=project,
@@ -593,13 +623,79 @@ def test_a_model_that_dvc_restored_is_found_in_the_run_that_first_made_it(
             runs[name] = await client.create_run(experiment, name="train", tags=stage_tags(facts))
         ids = {}
         for name in ("first", "other"):
-            body = {"experiment_id": experiment, "name": "model", "source_run_id": runs[name].run_id}
-            answer = await client.call("POST", "logged-models", body=body)
-            ids[name] = answer["model"]["info"]["model_id"]
-        twins = await twin_runs(client, runs["restored"], "train", made)
-        assert [run.run_id for run in twins] == [runs["first"].run_id]
+            ids[name] = await logged_model(client, experiment, runs[name].run_id)
+        twins = await twin_runs(client, experiment, "train", made)
+        assert [run.run_id for run in twins] == [runs["first"].run_id, runs["restored"].run_id]
         assert (await find_model(client, twins)).model_id == ids["first"]
-        assert await twin_runs(client, runs["restored"], "evaluate", made) == []
-        assert await twin_runs(client, runs["restored"], "train", {}) == []
+        assert await twin_runs(client, experiment, "evaluate", made) == []
+        assert await twin_runs(client, experiment, "train", {}) == []
+
+    on(mlflow, action)
+
+
+FAULTS: dict[str, Callable[[httpx.Request], httpx.Response]] = {
+    "401": lambda _: httpx.Response(401, text="who are you?"),
+    "403": lambda _: httpx.Response(403, text="not you"),
+    "404": lambda _: httpx.Response(404, text="<html>moved</html>"),
+    "500": lambda _: httpx.Response(500, text="the database is locked"),
+    "503": lambda _: httpx.Response(503, text="<html>maintenance</html>"),
+}
+
+
+def timed_out(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("too slow", request=request)
+
+
+@pytest.mark.parametrize(
+    ("at", "fault"),
+    [
+        ("registered-models/get", "401"),
+        ("registered-models/get", "time-out"),
+        ("registered-models/set-tag", "403"),
+        ("registered-models/set-tag", "404"),
+        ("registered-models/set-tag", "500"),
+        ("registered-models/set-tag", "answer lost"),
+        ("registered-models/alias", "401"),
+        ("registered-models/alias", "503"),
+        ("registered-models/alias", "time-out"),
+        ("registered-models/alias", "answer lost"),
+    ],
+)
+def test_whatever_a_server_answers_in_mid_promotion_nothing_is_lost_and_the_same_command_heals_it(
+    project: Path, mlflow: Endpoint, fault: str, at: str
+) -> None:
+    model = f"faults-{fault.replace(' ', '-')}-{at.partition('/')[2]}"
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        hit = request.url.path.endswith(at) and (request.method == "POST" or at.endswith("get"))
+        if hit and fault in FAULTS:
+            return FAULTS[fault](request)
+        if hit and fault == "time-out":
+            return timed_out(request)
+        with httpx.Client() as real:
+            headers = {"Content-Type": "application/json"}
+            answer = real.request(request.method, request.url, content=request.read(), headers=headers)
+        if hit:  # it was done, and nobody heard of it
+            return timed_out(request)
+        return httpx.Response(answer.status_code, content=answer.content)
+
+    async def action(source: Registry) -> None:
+        first = await new_version(source, project, model, "r1")
+        await promoted(source, project, model)
+        second = await new_version(source, project, model, "r2")
+        before = (await whole_ledger(source, model)).entries
+        async with TrackingClient(mlflow, transport=httpx.MockTransport(handler)) as broken:
+            with pytest.raises(TrackingUnavailable) as caught:
+                await promoted(registry(broken), project, model)
+        assert caught.value.exit_code == 22
+        assert caught.value.hint, caught.value.render()
+        assert mlflow.uri in caught.value.render()
+        assert (await whole_ledger(source, model)).entries[: len(before)] == before
+        assert (await source.aliases(model))["champion"] in {first, second}
+
+        await promoted(source, project, model)
+        assert (await source.aliases(model))["champion"] == second
+        assert (await whole_ledger(source, model)).entries[-1].new == second
+        assert (await rollback(source, model, who="ann")).new == first
 
     on(mlflow, action)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rondel.context.program import Programs
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 
 if TYPE_CHECKING:
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
     from rondel.context.evaluation import Evaluation
     from rondel.context.ground import RunGround
-    from rondel.context.stage import Pending
     from rondel.data import DvcProject, DvcStage
     from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
-    from rondel.pipeline import Stage
-    from rondel.record import Run, StageRecorder
     from rondel.settings import Settings
     from rondel.tracking.champion import Champion
 
@@ -31,15 +28,11 @@ CHAMPION_FOLDER = "champion"
 _NAMED = 3
 
 
-class Gating:
+class Gating(Programs):
     """The part of a stage's context that judges a model."""
 
-    stage: Stage
-    run: Run
     settings: Settings
-    pending: list[Pending]
     _ground: RunGround
-    _recorder: StageRecorder
     _container: dagger.Container
 
     async def gate(
@@ -91,7 +84,7 @@ class Gating:
         verdict = evaluate(parsed, found, champion, model=model)
         self._record(verdict, evaluation)
         if not verdict.passed:
-            raise GateFailed(verdict.summary())
+            raise GateFailed(verdict.summary(), hint=verdict.advice())
         return verdict
 
     def _record(self, verdict: Verdict, evaluation: Evaluation | None) -> None:
@@ -152,9 +145,6 @@ class Gating:
             if entry is not None:
                 return entry
         return project.lock.get(stage.address)
-
-    def _locks(self) -> dict[str, str]:
-        return {name: text for pending in self.pending for name, text in pending.locks().items()}
 
     def _recipe(self) -> dict[str, str]:
         """What the stages' image is made from; two machines never build the same digest."""
@@ -241,7 +231,8 @@ class Gating:
                     model, found, evaluation, digest, whole=changed != [], measure=measure
                 )
             except (StageFailed, DataError) as error:
-                digest, problem = None, error.what
+                of = f"{_version(found.version, model)} could not be measured: "
+                digest, problem = None, error.what.removeprefix(of)
         if digest is not None:
             return ChampionMetrics(
                 version=found.version,
@@ -304,7 +295,7 @@ class Gating:
                 if run_id is not None:
                     await client.end_run(run_id, "FINISHED" if ended else "FAILED")
         if result["code"]:
-            raise _failed(result, f"version {found.version} of {model}")
+            raise _failed(result, _version(found.version, model))
         values: dict[str, float] = {}
         for out in evaluation.stage.outs:
             if out.kind == "metric" and whole:
@@ -338,57 +329,6 @@ class Gating:
         found: dict[str, Any] = result["metrics"]
         return found
 
-    def _with_locks(
-        self, container: dagger.Container, project: DvcProject, evaluation: Evaluation
-    ) -> dagger.Container:
-        """The container with lock files and parameters as the evaluation had them."""
-        from rondel.data.params import changed_text
-
-        root, mine = self.run.root, self._locks()
-        for name in {stage.file.removesuffix("dvc.yaml") + "dvc.lock" for stage in project.stages.values()}:
-            if name not in mine and (root / name).is_file():
-                container = container.with_new_file(
-                    f"{WORK}/{name}", (root / name).read_text(encoding="utf-8")
-                )
-        for source in evaluation.stage.params:
-            if source.path.endswith(".py"):
-                continue
-            text = (root / source.path).read_text(encoding="utf-8")
-            container = container.with_new_file(
-                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params, partial=True)
-            )
-        return container
-
-    async def _program(
-        self, container: dagger.Container, plan: str, kind: str
-    ) -> tuple[Path, dict[str, Any]]:
-        """Run the measuring program; its output is logged, its files come to a folder of the run."""
-        import dagger
-
-        from rondel.context.command import dvc_script
-        from rondel.context.evaluation import OUT, PLAN, PROGRAM, program_text
-
-        folder = self.run.folder / kind / self.stage.name
-        number = 0
-        while folder.exists():
-            number += 1
-            folder = folder.with_name(f"{self.stage.name}.{number}")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        executed = (
-            container.with_new_file(PROGRAM, program_text())
-            .with_new_file(PLAN, plan)
-            .with_exec(["sh", "-c", dvc_script(PROGRAM, PLAN)], expect=dagger.ReturnType.ANY)
-        )
-        try:
-            self._recorder.output(await executed.stdout())
-            await executed.directory(OUT).export(str(folder))
-            result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        except (dagger.ExecError, dagger.QueryError, OSError, ValueError) as error:
-            raise StageFailed(
-                "the container that measures a model ended before its program did", why=str(error)
-            ) from error
-        return folder, result
-
 
 def _asks_for(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> bool:
     """Whether a rule needs a metric of the champion that is measured and not in the file."""
@@ -415,6 +355,10 @@ _PHASES = {
     "command": "the command that evaluates it ended with exit code {code}",
     "measure": "the command that measures it ended with exit code {code}",
 }
+
+
+def _version(version: str, model: str) -> str:
+    return f"version {version} of {model}"
 
 
 def _failed(result: Mapping[str, Any], what: str) -> StageFailed:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rondel.context.restoring import Restoring
 from rondel.errors import ConfigurationError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    import dagger
-
     from rondel.context.ground import RunGround
     from rondel.pipeline import Stage
-    from rondel.record import Capsule, Run, StageRecord, StageRecorder
+    from rondel.record import Capsule, Run, StageRecord
     from rondel.registry import Lineage, ModelSource
     from rondel.registry.promote import Moved
     from rondel.settings import Settings
@@ -28,26 +28,35 @@ PACKAGES = (
 )
 
 
-class Registering:
+class Registering(Restoring):
     """The part of a stage's context that speaks to the model registry."""
 
-    stage: Stage
-    run: Run
     settings: Settings
     _ground: RunGround
-    _recorder: StageRecorder
-    _container: dagger.Container
 
     async def register(
-        self, name: str, alias: str | None = "challenger", *, artifact: str | None = None
+        self,
+        name: str,
+        alias: str | None = "challenger",
+        *,
+        artifact: str | None = None,
+        log: str | None = None,
+        model_file: str | None = None,
     ) -> ModelVersion:
         """Make a version of the registered model ``name`` from what this run's stages logged.
 
         The version carries the run's lineage and verdict; ``alias`` points at
         it afterwards. Repeating a run after a crash registers nothing twice.
         ``artifact`` names the logged model where a stage logged several.
-        Raises DataError when no stage logged a model, TrackingUnavailable when
-        the server does not answer.
+
+        A stage that DVC restored did not run and logged nothing. If no earlier
+        run on this server logged the model either, ``log`` does: a command that
+        logs the model's file, which it finds in place with what its stage
+        depends on. A folder in MLflow's format needs no command. ``model_file``
+        names that file where it is not clear.
+
+        Raises DataError when there is no model, StageFailed if ``log`` fails,
+        TrackingUnavailable when the server does not answer.
         """
         from anyio import to_thread
 
@@ -64,7 +73,7 @@ class Registering:
         packages = next((dict(each.image.packages) for each in records if each.image), {})
         async with TrackingClient(tracking.endpoint) as client:
             store = registry(client)
-            source = await _model(client, records, artifact)
+            source = await self._model(client, records, name, artifact, log=log, model_file=model_file)
             who = await to_thread.run_sync(whoami, self.run.root, os.environ)
             version = await register(store, name, source, lineage, who=who, alias=alias)
             kept = False
@@ -131,6 +140,65 @@ class Registering:
             raise ConfigurationError(f"ctx.{method} needs an MLflow server", place=str(self.stage.place))
         return tracking
 
+    async def _model(
+        self,
+        client: TrackingClient,
+        records: list[StageRecord],
+        name: str,
+        artifact: str | None,
+        *,
+        log: str | None,
+        model_file: str | None,
+    ) -> ModelSource:
+        """The model that the stages logged in this run, or when they first made the same outputs; else again.
+
+        The latter two serve a stage that DVC restored, with the same server and with another one.
+        """
+        from rondel.errors import DataError
+        from rondel.registry import find_model
+        from rondel.registry.register import twin_runs
+
+        handles = _handles(records)
+        try:
+            return await find_model(client, handles, artifact=artifact)
+        except DataError as nothing:
+            experiment = await self._experiment(client, handles)
+            if experiment is not None:
+                mine = {handle.run_id for handle in handles}
+                twins: list[RunHandle] = []
+                for record in records:
+                    found = await twin_runs(client, experiment, record.name, record.outputs)
+                    twins += [each for each in found if each.run_id not in mine]
+                with suppress(DataError):
+                    return await find_model(client, twins, artifact=artifact)
+            again = await self._log_again(client, records, name, experiment, log=log, model_file=model_file)
+            if again is None:
+                raise
+            try:
+                return await find_model(client, [again], artifact=artifact)
+            except DataError:
+                raise DataError(
+                    "there is no model to register",
+                    why=f"`{log}` ended well, but logged no model"
+                    + (f" {artifact!r}" if artifact else "")
+                    + f" to the run {again.url}",
+                    hint="it has to log to the run in MLFLOW_RUN_ID: "
+                    "mlflow.sklearn.log_model(model, name='model')",
+                ) from nothing
+
+    async def _experiment(self, client: TrackingClient, handles: list[RunHandle]) -> str | None:
+        """The experiment of this run on this server."""
+        from rondel.tracking import RunHandle, TrackingRefused
+
+        mine = self._recorder.record.mlflow
+        for handle in [*([RunHandle(run_id=mine.run_id, url="")] if mine else []), *handles]:
+            try:
+                return (await client.get_run(handle.run_id)).handle.experiment_id
+            except TrackingRefused as refusal:
+                if not refusal.missing:
+                    raise
+        return None
+
     async def _packages(self) -> dict[str, str]:
         """The Python packages of the stage's image, asked in it."""
         import json
@@ -138,24 +206,6 @@ class Registering:
         output = await self._container.with_exec(["python", "-c", PACKAGES]).stdout()
         found: dict[str, str] = json.loads(output)
         return found
-
-
-async def _model(client: TrackingClient, records: list[StageRecord], artifact: str | None) -> ModelSource:
-    """The model that the stages logged in this run, or when they first made the same outputs."""
-    from rondel.errors import DataError
-    from rondel.registry import find_model
-    from rondel.registry.register import twin_runs
-
-    handles = _handles(records)
-    try:
-        return await find_model(client, handles, artifact=artifact)
-    except DataError:
-        twins = []
-        for record, handle in zip([each for each in records if each.mlflow], handles, strict=True):
-            twins += await twin_runs(client, handle, record.name, record.outputs)
-        if not twins:
-            raise
-        return await find_model(client, twins, artifact=artifact)
 
 
 def originals(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:

@@ -80,6 +80,17 @@ class Verdict:
         lines = "".join(f"\n{result.rule}: {result.reason}" for result in self.failures)
         return f"the gate is not passed: {held} of {total} rules hold{lines}"
 
+    def advice(self) -> str | None:
+        """How to go on where rules failed only because the champion cannot be compared with; else None."""
+        distrusted = any("not comparable" in each.reason for each in self.failures)
+        if self.champion_measured != "stale" or not distrusted:
+            return None
+        return (
+            "bring the champion's file back (`dvc push` where it still is); or take a champion that can be "
+            f"measured (`rondel rollback {self.model}`); or compare with its recorded metrics all the same: "
+            "the rule 'stale champion: compare'"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for the record and for tags."""
         return {

@@ -106,7 +106,10 @@ def objections(lineage: Lineage, *, missing: Sequence[str], commit_known: bool |
     if lineage.gate != "passed":
         found.append("it never went through a gate" if lineage.gate == "none" else "its gate was not passed")
     if lineage.git_dirty:
-        found.append("it was made from a tree with uncommitted changes")
+        found.append(
+            "it was made from a tree with uncommitted changes: commit them and register again "
+            "(what has not changed is not made anew)"
+        )
     if not lineage.git_commit:
         found.append("its git commit is not recorded")
     elif commit_known is False:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rondel.tracking.models import ModelVersion
 
 
+_UNFINISHED = {"LOGGED_MODEL_UPLOAD_FAILED", "LOGGED_MODEL_PENDING"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSource:
     """A model that a run logged: its address, the run, and MLflow's id of the logged model if it has one."""
@@ -35,23 +38,26 @@ async def find_model(
 ) -> ModelSource:
     """The model that one of these runs logged, the last run that has one; DataError when none has.
 
-    ``artifact`` names it where a run logged several.
+    ``artifact`` names it where a run logged several. A run that this server
+    does not know, because it was made with another one, has none.
     """
-    handles = list(runs)
-    if client.endpoint.kind == "gitlab":
-        if not handles:
-            raise _no_model(client)
-        return ModelSource(uri=handles[-1].artifact_uri, run_id=handles[-1].run_id)
-    for run in reversed(handles):
-        experiment = run.experiment_id or (await client.get_run(run.run_id)).handle.experiment_id
-        body = {"experiment_ids": [experiment], "filter": f"source_run_id = '{run.run_id}'"}
+    for given in reversed(list(runs)):
+        run = given if given.experiment_id else await _known(client, given)
+        if run is None:
+            continue
+        if client.endpoint.kind == "gitlab":
+            return ModelSource(uri=run.artifact_uri, run_id=run.run_id)
+        body = {"experiment_ids": [run.experiment_id], "filter": f"source_run_id = '{run.run_id}'"}
         try:
             found = await client.call("POST", "logged-models/search", body=body, repeatable=True)
         except TrackingRefused as refusal:
             if refusal.code == "ENDPOINT_NOT_FOUND":  # before MLflow 3 models were artifacts of runs
                 return ModelSource(uri=f"runs:/{run.run_id}/{artifact or 'model'}", run_id=run.run_id)
             raise
-        models = [row["info"] for row in found.get("models") or []]
+        # What a process began to log and did not finish is no model.
+        models = [
+            row["info"] for row in found.get("models") or [] if row["info"].get("status") not in _UNFINISHED
+        ]
         if artifact:
             models = [info for info in models if info.get("name") == artifact]
         if models:
@@ -62,8 +68,17 @@ async def find_model(
     raise _no_model(client)
 
 
+async def _known(client: TrackingClient, run: RunHandle) -> RunHandle | None:
+    try:
+        return (await client.get_run(run.run_id)).handle
+    except TrackingRefused as refusal:
+        if refusal.missing:
+            return None
+        raise
+
+
 async def twin_runs(
-    client: TrackingClient, run: RunHandle, stage: str, outputs: Mapping[str, str]
+    client: TrackingClient, experiment: str, stage: str, outputs: Mapping[str, str]
 ) -> list[RunHandle]:
     """Earlier runs of the same stage that made the same outputs, the newest last.
 
@@ -72,13 +87,12 @@ async def twin_runs(
     """
     if not outputs or client.endpoint.kind == "gitlab":
         return []
-    experiment = run.experiment_id or (await client.get_run(run.run_id)).handle.experiment_id
     wanted = {tag_name("dvc.out", path): digest for path, digest in outputs.items()}
     wanted["rondel.stage"] = stage
     terms = [f"tags.`{name}` = '{value}'" for name, value in wanted.items() if "'" not in value + name]
     found = await client.search_runs(experiment, " and ".join(terms))
     found.sort(key=lambda each: each.start_ms)
-    return [each.handle for each in found if each.handle.run_id != run.run_id]
+    return [each.handle for each in found]
 
 
 async def register(

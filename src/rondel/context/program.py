@@ -1,0 +1,84 @@
+"""Running a program of Rondel's own in a stage's container, with DVC's data in place."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import StageFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import dagger
+
+    from rondel.context.evaluation import Evaluation
+    from rondel.context.stage import Pending
+    from rondel.data import DvcProject
+    from rondel.pipeline import Stage
+    from rondel.record import Run, StageRecorder
+
+WORK = "/work"
+
+
+class Programs:
+    """The part of a stage's context that measures and logs models beside the stage's own commands."""
+
+    stage: Stage
+    run: Run
+    pending: list[Pending]
+    _recorder: StageRecorder
+
+    def _locks(self) -> dict[str, str]:
+        return {name: text for pending in self.pending for name, text in pending.locks().items()}
+
+    def _with_locks(
+        self, container: dagger.Container, project: DvcProject, evaluation: Evaluation
+    ) -> dagger.Container:
+        """The container with lock files and parameters as the evaluation had them."""
+        from rondel.data.params import changed_text
+
+        root, mine = self.run.root, self._locks()
+        for name in {stage.file.removesuffix("dvc.yaml") + "dvc.lock" for stage in project.stages.values()}:
+            if name not in mine and (root / name).is_file():
+                container = container.with_new_file(
+                    f"{WORK}/{name}", (root / name).read_text(encoding="utf-8")
+                )
+        for source in evaluation.stage.params:
+            if source.path.endswith(".py"):
+                continue
+            text = (root / source.path).read_text(encoding="utf-8")
+            container = container.with_new_file(
+                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params, partial=True)
+            )
+        return container
+
+    async def _program(
+        self, container: dagger.Container, plan: str, kind: str, *, does: str = "measures"
+    ) -> tuple[Path, dict[str, Any]]:
+        """Run the measuring program; its output is logged, its files come to a folder of the run."""
+        import dagger
+
+        from rondel.context.command import dvc_script
+        from rondel.context.evaluation import OUT, PLAN, PROGRAM, program_text
+
+        folder = self.run.folder / kind / self.stage.name
+        number = 0
+        while folder.exists():
+            number += 1
+            folder = folder.with_name(f"{self.stage.name}.{number}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        executed = (
+            container.with_new_file(PROGRAM, program_text())
+            .with_new_file(PLAN, plan)
+            .with_exec(["sh", "-c", dvc_script(PROGRAM, PLAN)], expect=dagger.ReturnType.ANY)
+        )
+        try:
+            self._recorder.output(await executed.stdout())
+            await executed.directory(OUT).export(str(folder))
+            result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        except (dagger.ExecError, dagger.QueryError, OSError, ValueError) as error:
+            raise StageFailed(
+                f"the container that {does} a model ended before its program did", why=str(error)
+            ) from error
+        return folder, result

@@ -176,6 +176,9 @@ class RecordingContext:
         named = {name: value for name, value in given.items() if value is not None or name == "metrics"}
         await self._call("gate", model or "", {"rules": list(rules), **named})
 
+    async def failed(self, error: BaseException) -> None:
+        """Nothing to do: no container is left."""
+
     async def shell(self) -> bool:
         """False: there is no container here that a shell could be in."""
         return False

@@ -63,6 +63,13 @@ async def check(ctx: StageContext) -> None:
     await ctx.sh("test -e ok.txt || { echo not yet; echo left > behind.txt; exit 5; }")
 
 
+@pipeline.stage
+async def raw(ctx: StageContext) -> None:
+    await ctx.sh("echo first > first.txt")
+    made = ctx.container().with_exec(["sh", "-c", "echo second > second.txt"])
+    await made.with_exec(["sh", "-c", "echo half > third.txt; test -e ok.txt"]).stdout()
+
+
 @pipeline.effect(needs=[train])
 async def announce(ctx: StageContext) -> None:
     await ctx.sh("echo announced")

@@ -245,3 +245,27 @@ def test_a_shell_opens_in_what_the_failing_command_left(project: Path, failed: s
     assert "51 51" in seen
     assert "the same outcome" in seen
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("when", "third"), [("before", "third=no"), ("after", "third=half")], ids=["before", "after"]
+)
+def test_a_shell_reaches_a_command_of_the_plain_dagger_api(
+    project: Path, raw: str, when: str, third: str
+) -> None:
+    look = "echo $(cat first.txt second.txt) third=$(cat third.txt 2>/dev/null || echo no); exit\n"
+    seen, code = converse(
+        [BIN / "rondel", "reproduce", raw, "--shell", when],
+        project,
+        [("nothing that is done in it is kept", look)],
+    )
+    assert f"first second {third}" in seen
+    assert seen.count("nothing that is done in it is kept") == 1  # not at the command that succeeded
+    assert "the same outcome" in seen
+    assert code == 0
+
+
+@pytest.fixture(scope="module")
+def raw(project: Path) -> str:
+    pipeline(project, "raw", code=10)
+    return load(project)[1].id

@@ -129,6 +129,21 @@ def upstream_here(project: DvcProject, stage: DvcStage, own: frozenset[str]) -> 
     return tuple(name for name in project.upstream(stage.address) if name in above)
 
 
+def never_made(project: DvcProject, command: DvcCommand, inputs: Mapping[str, str]) -> DataError | None:
+    """The error for a stage whose input no run has made yet, when this one does not make it either."""
+    for path in command.needs:
+        maker = project.producer(path)
+        if maker is None or maker.address in command.upstream or inputs.get(path) != "missing":
+            continue
+        if maker.address not in project.lock and not (project.root / path).exists():
+            return DataError(
+                f"dvc stage {command.stage!r} needs {path}, which stage {maker.address!r} has not made yet",
+                why=f"dvc.lock knows nothing of {maker.address!r}, and it is not part of this run",
+                hint="run without --only, or that stage first",
+            )
+    return None
+
+
 def _owned(project: DvcProject, dep: str) -> bool:
     return any(
         dep == path or dep.startswith(f"{path}/") or path.startswith(f"{dep}/") for path in project.owned()

@@ -54,6 +54,10 @@ DIGEST_SECONDS = 60
 """How long a Dagger engine may take to tell an image's digest."""
 
 
+class NoPinnedBase(Exception):
+    """The base image by digest is neither in the store nor in its registry."""
+
+
 @asynccontextmanager
 async def open_ground(
     *, run: Run, settings: Settings, client: Any, tracking: Tracking | None, observer: Any
@@ -211,21 +215,53 @@ class RunGround:
         context = self.client.host().directory(
             str(root), include=include, exclude=[".git", ".rondel", ".venv"]
         )
-        script = index_script(os.environ)
-        secret = self.client.set_secret("package-index", script)
-        built = context.docker_build(
-            dockerfile=settings.containerfile,
-            target=settings.target,
-            build_args=[dagger.BuildArg(name, value) for name, value in settings.build_args],
-            secrets=[secret],
-        )
+        secret = self.client.set_secret("package-index", index_script(os.environ))
+
+        def build(context: dagger.Directory) -> dagger.Container:
+            return context.docker_build(
+                dockerfile=settings.containerfile,
+                target=settings.target,
+                build_args=[dagger.BuildArg(name, value) for name, value in settings.build_args],
+                secrets=[secret],
+            )
+
         try:
-            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
+            pinned = self._pinned(text)
+            if pinned is not None:
+                with suppress(NoPinnedBase):
+                    return await self._on_pinned_base(
+                        build(context.with_new_file(settings.containerfile, pinned)), recorder
+                    )
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), build(context).sync)
         except dagger.ExecError as error:
             said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
             raise StageFailed(
                 "the image could not be built", why=said, hint=f"see {settings.containerfile}"
             ) from error
+
+    def _pinned(self, text: str) -> str | None:
+        """The Containerfile on the base image that is asked for by digest; None if it names no such."""
+        from rondel.cache.pinned import pinned_text
+
+        if self.settings.base_image is None:
+            return None
+        pinned = pinned_text(text, self.settings.base_image, self.settings.build_args)
+        return pinned if pinned != text else None
+
+    async def _on_pinned_base(self, built: dagger.Container, recorder: StageRecorder) -> dagger.Container:
+        """The image on that base. Raises NoPinnedBase, once it is said, if no place has the base any more."""
+        import dagger
+
+        try:
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
+        except dagger.ExecError:
+            raise
+        except dagger.QueryError as error:
+            self.observer.note(
+                f"the base image {self.settings.base_image} of the run that is repeated is not to be had "
+                f"({str(error).splitlines()[0]}): building on what {self.settings.containerfile} names today"
+            )
+            raise NoPinnedBase from error
 
     async def _prepare(self) -> None:
         from anyio import to_thread

@@ -16,6 +16,7 @@ from rondel.context.command import (
     driver_text,
     dvc_command,
     failure,
+    never_made,
     outcome,
     read_result,
     upstream_here,
@@ -259,6 +260,37 @@ class StageContext(Gating, Registering):
         where = f"cd {prepared.stage.wdir} && " if prepared.stage.wdir not in {"", "."} else ""
         return ready, where + "\n  ".join(prepared.stage.cmd)
 
+    async def failed(self, error: BaseException) -> None:
+        """See to it that a shell can be opened where a command of the plain Dagger API failed.
+
+        Opens the one that was asked for; ``shell`` opens what the command left.
+        """
+        when = self.settings.shell
+        if when is None and not self.settings.interactive:
+            return
+        from rondel.context.raw import container_of, exec_error, failed_exec
+
+        raw = exec_error(error)
+        if raw is None:
+            return
+        command = shlex.join(str(word) for word in raw.command)
+        place = failed_exec(raw.query, [str(word) for word in raw.command])
+        if place is None:
+            self._recorder.output(
+                f"no shell: it cannot be told which container `{command}` ran in, because its result was "
+                "an input of the query that failed; await it by itself (`.sync()`)"
+            )
+            return
+        self.left = await container_of(place, self._container, "after")
+        if when is None:
+            return
+        if when == "before":
+            container = await container_of(place, self._container, "before")
+            text = f"{self.stage.name}, just before its command:\n  {command}"
+        else:
+            container, text = self.left, f"{self.stage.name}, as its command left it."
+        await open_shell(container, self._ground.observer, text)
+
     async def shell(self) -> bool:
         """Open a shell in what the failed command left behind; False if nothing is there."""
         if self.left is None:
@@ -320,6 +352,9 @@ class StageContext(Gating, Registering):
             force=not self.settings.cache,
             scheme="webdav" if self._ground.remote.folder is not None else self._ground.remote.scheme,
         )
+        # What this very context made lies in its container, and is in no lock file here yet.
+        if not self.pending and (lacking := never_made(project, command, inputs.paths)):
+            raise lacking
         made = [project.stages[address] for address in (*command.upstream, stage.address)]
         locks: dict[str, list[str]] = {}
         for each in made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ OWN_BUSINESS = frozenset(
         "CI",
         "DVC_REMOTE_URL",
         "MLFLOW_TRACKING_URI",
+        "RONDEL_BASE_IMAGE",
         "RONDEL_CACHE",
         "RONDEL_ENGINE",
         "RONDEL_JOBS",
@@ -27,6 +29,7 @@ OWN_BUSINESS = frozenset(
         "RONDEL_REPRODUCES",
         "RONDEL_SECRETS",
         "RONDEL_SHELL",
+        "RONDEL_SHELL_AT",
         "RONDEL_TRACKING_LINGER",
         "RONDEL_VERBOSE",
     }
@@ -37,6 +40,8 @@ _NEVER = ("LD_", "DYLD_", "BASH_", "GIT_", "DAGGER_", "_EXPERIMENTAL_", "XDG_", 
 _NEVER_NAMES = frozenset(
     {"PATH", "HOME", "USER", "SHELL", "IFS", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
 )
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,300}")
 _KNOWN_PYTHON = frozenset({"PYTHONHASHSEED"})
 
 
@@ -152,6 +157,27 @@ def describe(
     }
     lines = [f"  {name:10}{text}" for name, text in facts.items() if text]
     return [*lines, *(f"  note: {text}" for text in reproduction.warnings)]
+
+
+def shell_at(record: StageRecord, when: str) -> int:
+    """Before or after which of the stage's commands, from 0, the shell belongs: the one that failed.
+
+    Where all of them succeeded (a gate failed, or nothing did) it is before
+    the first and after the last.
+    """
+    for number, command in enumerate(record.commands):
+        if command.exit_code != 0:
+            return number
+    return 0 if when == "before" else max(len(record.commands) - 1, 0)
+
+
+def base_image(capsule: Capsule, stage: str) -> str | None:
+    """The base image by digest that the stage's image stood on, if a store or a registry may have it."""
+    image = capsule.stage(stage).image or capsule.image
+    if image is None or image.source != "registry" or not image.base:
+        return None
+    name, at, digest = image.base.partition("@")
+    return image.base if name and at and _DIGEST.fullmatch(digest) and _NAME.fullmatch(name) else None
 
 
 def _image(record: StageRecord, capsule: Capsule) -> str:

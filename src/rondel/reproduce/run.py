@@ -14,7 +14,15 @@ from rondel.errors import ConfigurationError, RecordError
 from rondel.record import RunFolder, load
 from rondel.record.folder import run_ids
 from rondel.reproduce import worktree as worktrees
-from rondel.reproduce.plan import OWN_BUSINESS, choose_stage, describe, image_differences, plan
+from rondel.reproduce.plan import (
+    OWN_BUSINESS,
+    base_image,
+    choose_stage,
+    describe,
+    image_differences,
+    plan,
+    shell_at,
+)
 from rondel.reproduce.verdict import judge
 
 if TYPE_CHECKING:
@@ -153,8 +161,12 @@ def _environment(
     for name in OWN_BUSINESS & {"RONDEL_CACHE", "RONDEL_PUSH", "RONDEL_KEEP_GOING", "RONDEL_SHELL"}:
         kept.pop(name, None)
     kept["RONDEL_REPRODUCES"] = capsule.id
+    kept.pop("RONDEL_BASE_IMAGE", None)
+    if (base := base_image(capsule, made.stage)) is not None:
+        kept["RONDEL_BASE_IMAGE"] = base
     if wish.shell:
         kept["RONDEL_SHELL"] = wish.shell
+        kept["RONDEL_SHELL_AT"] = str(shell_at(capsule.stage(made.stage), wish.shell))
     return kept
 
 

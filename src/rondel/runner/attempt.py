@@ -102,6 +102,8 @@ async def _attempt(
             raise
         raise StageFailed(f"stage {stage.name!r} took longer than its {stage.timeout:g} s") from error
     except Exception as error:
+        if ctx is not None:
+            await ctx.failed(error)
         if on_failure is not None and await on_failure(error, ctx):
             raise _Again from error
         raise

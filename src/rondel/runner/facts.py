@@ -59,7 +59,9 @@ def secret_names(environ: Mapping[str, str], named: Iterable[str]) -> list[str]:
     return sorted({*named, *(name for name in CREDENTIALS if environ.get(name))})
 
 
-_NOT_RECORDED = frozenset({"params", "reproduces", "resume", "shell", "shell_at", "quiet", "verbose"})
+_NOT_RECORDED = frozenset(
+    {"base_image", "params", "reproduces", "resume", "shell", "shell_at", "quiet", "verbose"}
+)
 
 
 def recorded_options(settings: Settings) -> dict[str, Any]:

@@ -122,6 +122,14 @@ class Settings:
         env="RONDEL_REPRODUCES",
         repeats=False,
     )
+    base_image: str | None = _option(
+        "text",
+        "build on this base image (NAME@DIGEST) where the Containerfile names it by tag; "
+        "`rondel reproduce` sets it",
+        None,
+        env="RONDEL_BASE_IMAGE",
+        repeats=False,
+    )
     params: tuple[tuple[str, str], ...] = _option(
         "pairs",
         "use another value for a parameter in this run (repeatable)",

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from rondel.context.command import DvcCommand, dvc_command, failure, outcome, read_result, upstream_here
+from rondel.context.command import (
+    DvcCommand,
+    dvc_command,
+    failure,
+    never_made,
+    outcome,
+    read_result,
+    upstream_here,
+)
 from rondel.data import DvcProject, DvcStage, Out
 from rondel.errors import DataError, StageFailed
 
@@ -47,6 +56,24 @@ def test_a_command_pulls_only_what_dvc_keeps(project):
     plan = json.loads(command.plan())
     assert plan["push"] is False
     assert "s3fs" in plan["preload"]
+
+
+def test_an_input_that_no_run_has_made_is_named_with_the_stage_that_makes_it(project):
+    def of(own):
+        return dvc_command(
+            project, project.stages["features"], own=frozenset(own), push=False, force=False, scheme="s3"
+        )
+
+    missing = {"prepared": "missing"}
+    lacking = never_made(project, of({"prepare"}), missing)
+    assert "'features' needs prepared, which stage 'prepare' has not made yet" in lacking.what
+    assert "--only" in lacking.hint
+    assert never_made(project, of(()), missing) is None  # it is made with it
+    assert never_made(project, of({"prepare"}), {"prepared": "md5:1"}) is None
+    locked = replace(project, lock={"prepare": {}})  # DVC may have it
+    assert never_made(locked, of({"prepare"}), missing) is None
+    (project.root / "prepared").touch()
+    assert never_made(project, of({"prepare"}), missing) is None
 
 
 def test_a_command_brings_back_metrics_plots_and_what_is_not_cached(tmp_path):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rondel.errors import RecordError
-from rondel.record import Capsule, Git, Image, StageRecord
-from rondel.reproduce.plan import choose_stage, describe, image_differences, plan
+from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord
+from rondel.reproduce.plan import base_image, choose_stage, describe, image_differences, plan, shell_at
 from rondel.reproduce.verdict import error_line, judge
 
 
@@ -121,6 +121,31 @@ def test_verdicts() -> None:
     assert verdict.because == "nothing recorded"
     changed = replace(other, parameters={"rate": 2})
     assert judge(capsule(ran), capsule(changed), "train").because == "an input"
+
+
+def test_a_shell_belongs_to_the_command_that_failed() -> None:
+    def of(*codes: int | None) -> StageRecord:
+        return record(commands=[CommandRecord(args=["x"], exit_code=code) for code in codes])
+
+    for when in ("before", "after"):
+        assert shell_at(of(0, 0, 3), when) == 2
+        assert shell_at(of(0, None), when) == 1
+        assert shell_at(of(1, 1, 0), when) == 0
+    assert (shell_at(of(0, 0), "before"), shell_at(of(0, 0), "after")) == (0, 1)
+    assert (shell_at(of(), "before"), shell_at(of(), "after")) == (0, 0)
+
+
+def test_the_base_image_of_a_registry_is_asked_for_by_its_digest() -> None:
+    base = f"ghcr.io/team/base:1@sha256:{'0' * 64}"
+    image = Image(reference="Containerfile:stage", source="registry", base=base)
+    assert base_image(capsule(record(image=image)), "train") == base
+    for other in (
+        replace(image, source="host", base=f"host@sha256:{'0' * 64}"),
+        replace(image, base=None),
+        replace(image, base="ghcr.io/team/base:1"),
+        replace(image, base=f"base\nRUN rm -rf /@sha256:{'0' * 64}"),
+    ):
+        assert base_image(capsule(record(image=other)), "train") is None
 
 
 def test_each_difference_of_a_rebuilt_image_is_named() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from fakeregistry import FakeRegistry
 
 from rondel.engine.images import model, reference
 from rondel.engine.images.model import Descriptor, Manifest
@@ -31,7 +32,6 @@ from rondel.engine.images.registry.client import _Partial, _receive
 from rondel.engine.images.registry.push import Pusher
 from rondel.engine.images.settings import ImageSettings, RegistrySettings, is_loopback, load
 from rondel.errors import ConfigurationError
-from tests.unit.engine.images.fakeregistry import FakeRegistry
 
 if TYPE_CHECKING:
     from rondel.engine.images.reference import Reference

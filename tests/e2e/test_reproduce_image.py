@@ -1,0 +1,141 @@
+"""The image of a run that is repeated: its base by digest from the registry, or rebuilt with every difference named."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from capsule_project import git, pipeline, rondel
+from fakeregistry import FakeRegistry
+
+from rondel.record import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.container
+
+MAIN = """\
+from rondel import Pipeline, StageContext
+
+pipeline = Pipeline()
+
+
+@pipeline.stage
+async def look(ctx: StageContext) -> None:
+    await ctx.sh("cat /release; exit 3")
+
+
+if __name__ == "__main__":
+    pipeline.main()
+"""
+
+
+def programs() -> dict[str, Path]:
+    """A shell and cat with the libraries they need, by their path in the image."""
+    found = {"bin/sh": Path("/bin/sh").resolve(), "bin/cat": Path(shutil.which("cat") or "").resolve()}
+    for program in list(found.values()):
+        said = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+        paths = [word for word in said.split() if word.startswith("/")]
+        found |= {path.lstrip("/"): Path(path).resolve() for path in paths}
+    return found
+
+
+def put_base(registry: FakeRegistry, release: str) -> str:
+    """Push an image of that release as ``base:1``; the digest."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, path in programs().items():
+            archive.add(path, name)
+        info = tarfile.TarInfo("release")
+        info.size = len(release)
+        archive.addfile(info, io.BytesIO(release.encode()))
+    content = out.getvalue()
+    layer, diff = gzip.compress(content, mtime=0), hashlib.sha256(content).hexdigest()
+    config = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
+    }
+    config_bytes = json.dumps(config).encode()
+    kind = "application/vnd.oci.image"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "config": {
+            "mediaType": f"{kind}.config.v1+json",
+            "digest": registry.put(config_bytes),
+            "size": len(config_bytes),
+        },
+        "layers": [
+            {"mediaType": f"{kind}.layer.v1.tar+gzip", "digest": registry.put(layer), "size": len(layer)}
+        ],
+    }
+    return registry.put_manifest("1", json.dumps(manifest).encode())
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    fake = FakeRegistry()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path, registry: FakeRegistry) -> Iterator[Path]:
+    root = tmp_path / "project"
+    files = {
+        "ci/main.py": MAIN,
+        "Containerfile": f"ARG TAG=1\nFROM {registry.host}/base:$TAG AS stage\nRUN cat /release > /seen\n",
+        "pyproject.toml": '[project]\nname = "images"\n',
+        ".gitignore": "/.rondel/\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "one")
+    yield root
+    rondel(root, "ui", "--stop", code=None)
+
+
+def test_the_recorded_image_comes_first_and_another_one_is_told(
+    project: Path, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    old = put_base(registry, f"first of {tmp_path}\n")
+    pipeline(project, "look", code=10)
+    failed = load(project)[1]
+    image = failed.stage("look").image
+    assert image is not None
+    assert image.base == f"{registry.host}/base:1@{old}"
+    # The tag moves on, as tags do.
+    new = put_base(registry, f"second of {tmp_path}\n")
+
+    done = rondel(project, "reproduce", failed.id)
+    assert "the same outcome" in done.stdout
+    assert "another image" not in done.stdout
+    folder, again = load(project)
+    assert "first of" in folder.log("look").read_text()
+    assert again.stage("look").image == image
+
+    # Another machine, and a registry that has cleaned up.
+    del registry.manifests[old]
+    elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = rondel(project, "reproduce", failed.id, env=elsewhere, code=30)
+    assert f"base:1@{old} of the run that is repeated is not to be had" in done.stdout + done.stderr
+    assert (
+        f"another image: the image's base was {image.base}, and is {registry.host}/base:1@{new}"
+        in done.stdout
+    )
+    assert "second of" in load(project)[0].log("look").read_text()

@@ -128,7 +128,7 @@ MOST_KNOWN = 30
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest match, or all there are."""
+    """A hint for an unknown name: the nearest match, or what there is."""
     known = sorted(set(candidates))
     match = nearest(word, known)
     if match:

@@ -91,9 +91,14 @@ def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
 
     Without ``only`` and ``from_``: the targets and what they need. ``only``:
     the targets alone. ``from_``: of those, the stage itself and what depends
-    on it. Raises ConfigurationError for unknown stages and for a ``from_``
-    that the targets do not depend on.
+    on it. Raises ConfigurationError for unknown stages, for both of them,
+    and for a ``from_`` that the targets do not depend on.
     """
+    if selection.only and selection.from_ is not None:
+        raise ConfigurationError(
+            "--only and --from exclude each other",
+            hint="--only runs the named stages alone; --from runs a stage and what leads from it to them",
+        )
     by_name: Mapping[str, Stage] = {stage.name: stage for stage in stages}
     targets = [name for target in selection.targets for name in resolve(stages, target)]
     if not targets and selection.from_ is None:

@@ -47,10 +47,19 @@ def fetch_run(
 
 
 async def _read(endpoint: object, run_id: str) -> bytes:
-    from rondel.tracking import TrackingClient
+    from rondel.tracking import TrackingClient, TrackingRefused
 
     async with TrackingClient(endpoint) as client:  # type: ignore[arg-type]
-        run = await client.get_run(run_id)
+        try:
+            run = await client.get_run(run_id)
+        except TrackingRefused as refusal:
+            if not refusal.missing:
+                raise
+            raise RecordError(
+                f"the MLflow server at {client.endpoint.uri} has no run {run_id}",
+                hint="was it made with another server? Give the address of the run's page, or set "
+                "MLFLOW_TRACKING_URI",
+            ) from None
         parent = run.tags.get("mlflow.parentRunId")
         for handle in (run, await client.get_run(parent) if parent else None):
             data = await client.read_artifact(handle.handle, ARTIFACT) if handle is not None else None

@@ -136,7 +136,12 @@ def _download(url: str, into: Path) -> RunFolder:
                     out.write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
-            raise RecordError("the capsule cannot be fetched", why=why, place=shown) from None
+            raise RecordError(
+                "the capsule cannot be fetched",
+                why=why,
+                hint="if another machine reaches that address, download the file there, and name that",
+                place=shown,
+            ) from None
         return unpack(file, into)
 
 

@@ -54,8 +54,9 @@ def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | Non
         try:
             champion = champion_version(root, environ, model, uri=uri)
             candidate = champion_version(root, environ, model, alias=alias or "challenger", uri=uri)
-        except RondelError:
-            champion = candidate = None
+        except RondelError as error:
+            lines.append(f"{action} {reference} (its versions are not known: {error.what})")
+            continue
         known = [("champion", champion), (alias or "challenger", candidate)]
         told = ", ".join(
             f"{name} is version {number}" if number else f"no {name} yet" for name, number in known

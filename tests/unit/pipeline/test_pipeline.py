@@ -73,6 +73,11 @@ def test_from_runs_the_stage_and_what_depends_on_it() -> None:
     assert plan_of(diamond(), "bottom", from_="right").names == ("right", "bottom")
 
 
+def test_only_and_from_contradict_each_other() -> None:
+    with pytest.raises(ConfigurationError, match="--only and --from exclude each other"):
+        plan_of(diamond(), "bottom", only=True, from_="right")
+
+
 def test_from_a_stage_that_the_target_does_not_need_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="left does not depend on 'apart'"):
         plan_of(diamond(), "left", from_="apart")

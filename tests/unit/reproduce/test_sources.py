@@ -213,3 +213,18 @@ def test_addresses_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, url in ((gitlab, "https://g.org/a/b"), (jenkins, "https://j.org/a/b")):
         with pytest.raises(RecordError, match="no address"):
             module.split(url)
+
+
+def test_a_run_that_the_mlflow_server_does_not_have_is_said_with_where_to_look(tmp_path: Path) -> None:
+    with recording_server() as server:
+        answer = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run not found"}'
+        server.answers["/api/2.0/mlflow/runs/get"] = (404, answer)
+        with pytest.raises(RecordError, match=f"has no run {'a' * 32}") as caught:
+            find(tmp_path, "a" * 32, {"MLFLOW_TRACKING_URI": server.url})
+    assert "MLFLOW_TRACKING_URI" in (caught.value.hint or "")
+
+
+def test_a_file_that_is_not_there_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "run.capsule"), "run.capsule"):
+        with pytest.raises(RecordError, match="there is no file"):
+            find(tmp_path, name, {})

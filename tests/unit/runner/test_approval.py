@@ -54,6 +54,17 @@ def test_without_anybody_the_stage_waits_and_the_run_says_so(
     assert "promote flight-delay (no champion yet, no challenger yet)" in result.error.render()
 
 
+def test_what_cannot_be_asked_is_not_called_absent(
+    project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approval, "terminal", lambda: None)
+    settings = Settings(root=project.root, tracking_uri="http://127.0.0.1:9")
+    result = run_with_fakes(pipeline(), "deploy", project=project, settings=settings)
+    assert result.error is not None
+    assert "http://127.0.0.1:9 does not answer" in result.error.render()
+    assert "no champion" not in result.error.render()
+
+
 def test_a_name_on_the_command_line_approves(project: FakeProject) -> None:
     settings = Settings(root=project.root, approve_by="bob")
     result = run_with_fakes(pipeline(), "deploy", project=project, settings=settings)

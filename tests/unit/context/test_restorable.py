@@ -111,7 +111,7 @@ def test_what_went_wrong_is_told_by_what_can_be_done(project: Any) -> None:
     assert "without a file MLmodel" in str(strange.why)
 
 
-@pytest.mark.filterwarnings("default")  # SQLAlchemy and MLflow warn about MLflow's own code
+@pytest.mark.filterwarnings("ignore")  # SQLAlchemy and MLflow warn about MLflow's own code
 def test_a_folder_in_mlflows_format_is_logged_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

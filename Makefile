@@ -43,7 +43,7 @@ bench: .venv/setup/all
 
 # Everything: training, the workload on this machine, tests and checks.
 .venv/setup/all: $(LOCK)
-	@ci/setup.sh --extra mlops --extra s3
+	@ci/setup.sh --extra mlops --extra s3 --extra ssh
 	@touch .venv/setup/train $@
 
 clean:

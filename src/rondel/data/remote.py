@@ -143,6 +143,10 @@ def _remote(
         folder = path if path.is_absolute() else Path(os.path.normpath(base / path))
         return Remote(url=str(folder), origin=origin, folder=folder)
     scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "sftp": "ssh"}.get(match[1], match[1])
+    if scheme == "ssh":
+        from rondel.data.ssh import resolved
+
+        url, options = resolved(url, options, environ)
     secret, plain, paths = _VARIABLES.get(scheme, ((), (), {}))
     files = {
         key: Path(options[key]).expanduser() for key in _FILES if options.get(key, "").startswith(("/", "~"))

@@ -1,0 +1,45 @@
+"""An SSH remote by OpenSSH's own configuration, as the `ssh` of a test tells it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rondel.data.ssh import resolved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    program = tmp_path / "bin/ssh"
+    program.parent.mkdir()
+    (tmp_path / "key").write_text("key")
+    program.write_text(
+        f"#!/bin/sh\n[ \"$1 $2\" = '-G data' ] || exit 255\n"
+        f"printf 'user ann\\nhostname 10.0.0.5\\nport 2222\\nidentityfile {tmp_path}/gone\\n'\n"
+        f"printf 'identityfile {tmp_path}/key\\n'\n"
+    )
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:/usr/bin:/bin", "USER": "bob"}
+
+
+def test_an_alias_becomes_what_it_stands_for(environ: dict[str, str], tmp_path: Path) -> None:
+    url, options = resolved("ssh://data/srv/dvc", {}, environ)
+    assert url == "ssh://10.0.0.5:2222/srv/dvc"
+    assert options == {"user": "ann", "keyfile": f"{tmp_path}/key"}
+
+
+def test_what_the_address_and_dvc_say_wins(environ: dict[str, str]) -> None:
+    given = {"port": "22", "password": "x"}
+    assert resolved("ssh://eve@data/srv", given, environ) == ("ssh://eve@10.0.0.5/srv", given)
+    url, options = resolved("ssh://data:2200/srv", {"user": "eve", "keyfile": "/k"}, environ)
+    assert url == "ssh://10.0.0.5:2200/srv"
+    assert options == {"user": "eve", "keyfile": "/k"}
+
+
+@pytest.mark.parametrize("host", ["other", "-oProxyCommand=x"])
+def test_without_a_word_of_openssh_it_is_the_user_of_this_machine(environ: dict[str, str], host: str) -> None:
+    assert resolved(f"ssh://{host}/srv", {}, environ) == (f"ssh://{host}/srv", {"user": "bob"})

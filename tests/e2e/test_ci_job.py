@@ -47,8 +47,10 @@ EXTRA = '''
 async def tell(ctx: StageContext) -> None:
     """Print what nobody should see, and much of everything."""
     import os
+    import subprocess
 
     print("in the function:", os.environ.get("API_SECRET"))
+    subprocess.run(["sh", "-c", "echo in its program: $API_SECRET; seq 1 300000"], check=True)
     await ctx.sh("echo in the container: $API_SECRET; seq 1 300000")
 
 
@@ -133,6 +135,7 @@ def test_the_console_stays_small_and_secrets_are_masked_everywhere(job: Path) ->
     shown = done.stdout + done.stderr
     assert len(shown.encode()) <= 1_000_000
     assert "in the function: ***" in shown
+    assert "in its program: ***" in shown
     assert SECRET not in shown
     (log,) = job.glob(".rondel/runs/*/logs/tell.log")
     text = log.read_text()

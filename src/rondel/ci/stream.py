@@ -3,14 +3,17 @@
 GitLab cuts a job's log at 4 MB by default, and then the end is missing, which
 is what people look for. The whole output of each stage is in its log, an
 artifact. The limit holds for everything that this process prints, also for a
-``print`` in a stage's function.
+``print`` in a stage's function, and for programs that such a function starts.
 """
 
 from __future__ import annotations
 
+import codecs
+import os
+import select
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -37,9 +40,9 @@ class Budget:
         self.cut = False
         self.lock = threading.Lock()
 
-    def take(self, size: int) -> bool:
-        """Whether ``size`` bytes may be printed; they are then counted."""
-        if self.left - size < self.reserve:
+    def take(self, size: int, spared: int = 0) -> bool:
+        """Whether ``size`` bytes may be printed, with ``spared`` left over; they are then counted."""
+        if self.left - size < max(self.reserve, spared):
             return False
         self.left -= size
         return True
@@ -52,8 +55,11 @@ class Budget:
 class GuardedStream:
     """A text stream that counts, shortens and masks what is written to it, line by line."""
 
-    def __init__(self, stream: TextIO, budget: Budget, secrets: Iterable[str] = ()) -> None:
+    def __init__(
+        self, stream: TextIO, budget: Budget, secrets: Iterable[str] = (), *, spared: int = 0
+    ) -> None:
         self._stream = stream
+        self._spared = spared
         self._budget = budget
         self._secrets = tuple(secrets)
         self._part = ""
@@ -87,7 +93,7 @@ class GuardedStream:
 
     def _line(self, line: str) -> None:
         line = shorten(mask(line, self._secrets))
-        if self._budget.take(len(line.encode("utf-8", "replace"))):
+        if self._budget.take(len(line.encode("utf-8", "replace")), self._spared):
             self._stream.write(line)
         elif not self._budget.cut:
             self._budget.cut = True
@@ -114,16 +120,69 @@ def shorten(line: str, longest: int = LONGEST) -> str:
 
 @contextmanager
 def guarded(secrets: Iterable[str]) -> Iterator[Budget]:
-    """Within the block this process's standard streams are guarded."""
+    """Within the block this process's standard streams are guarded, also for programs that it starts."""
     budget = Budget()
     hidden = tuple(secrets)
     before = sys.stdout, sys.stderr
-    out, err = (GuardedStream(stream, budget, hidden) for stream in before)
-    sys.stdout, sys.stderr = out, err
+    with ExitStack() as stack:
+        # A program that a stage's function starts writes to the descriptor, and past our objects.
+        streams = [stack.enter_context(_descriptor_guarded(stream, budget, hidden)) for stream in before]
+        out, err = (GuardedStream(stream, budget, hidden) for stream in streams)
+        sys.stdout, sys.stderr = out, err
+        try:
+            yield budget
+        finally:
+            budget.end()
+            out.finish()
+            err.finish()
+            sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def _descriptor_guarded(stream: TextIO, budget: Budget, secrets: tuple[str, ...]) -> Iterator[TextIO]:
+    """Within the block the stream's descriptor is a pipe, whose lines are guarded; a way past it is given.
+
+    Nothing is done for a stream that is no descriptor's.
+    """
     try:
-        yield budget
-    finally:
-        budget.end()
-        out.finish()
-        err.finish()
-        sys.stdout, sys.stderr = before
+        number = stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        yield stream
+        return
+    stream.flush()
+    source, sink = os.pipe()
+    with os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace") as way:
+        guard = GuardedStream(way, budget, secrets, spared=RESERVE)  # the end is ours
+        end = threading.Event()
+        thread = threading.Thread(target=_pump, args=(source, guard, end), daemon=True)
+        os.dup2(sink, number, inheritable=True)
+        os.close(sink)
+        thread.start()
+        try:
+            yield way
+        finally:
+            stream.flush()
+            os.dup2(way.fileno(), number, inheritable=True)
+            end.set()
+            thread.join()
+            guard.finish()
+            os.close(source)
+
+
+def _pump(source: int, guard: GuardedStream, end: threading.Event) -> None:
+    """Pass on what comes, until the block has ended and nothing is waiting.
+
+    Not until the pipe's end: a program that lives on may hold it open.
+    """
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    while True:
+        ready, _, _ = select.select([source], [], [], 0 if end.is_set() else 0.1)
+        if not ready:
+            if end.is_set():
+                return
+            continue
+        data = os.read(source, 65536)
+        if not data:
+            return
+        guard.write(decode(data))
+        guard.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -81,6 +82,41 @@ def test_standard_streams_are_guarded_and_given_back(capsys: pytest.CaptureFixtu
     assert sys.stdout is before
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("***\n", "***")
+
+
+STARTS_PROGRAMS = """
+import os, subprocess, sys
+from rondel.ci.stream import guarded
+print("before")
+with guarded(["hunter2-hunter2"]) as budget:
+    print("first")
+    subprocess.run(["sh", "-c", "echo it is hunter2-hunter2; echo and here: hunter2-hunter2 >&2"])
+    os.write(1, b"no line end: hunter2-")
+    os.write(1, b"hunter2")
+    subprocess.run(["sh", "-c", "seq 1000000 2000000"])
+    # Something that lives on, with our streams in its hands, keeps nobody waiting.
+    subprocess.Popen(["sleep", "3"])
+    budget.end()
+    print("last")
+print("after")
+"""
+
+
+def test_programs_that_a_stages_function_starts_are_guarded_too() -> None:
+    command = [sys.executable, "-c", STARTS_PROGRAMS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        shown, errors = done.communicate(timeout=60)
+    assert done.returncode == 0
+    lines = shown.splitlines()
+    assert lines[0] == "before"
+    assert {"first", "it is ***", "last"} <= set(lines)
+    assert lines[-1] == "after"
+    assert errors == "and here: ***\n"
+    assert "hunter2" not in shown
+    assert shown.count(CUT) == 1
+    assert 800_000 < len(shown.encode()) <= LIMIT + 100
 
 
 def sections(text: str) -> list[tuple[str, str, str]]:

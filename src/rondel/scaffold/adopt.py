@@ -18,12 +18,16 @@ class Found:
     """An existing project.
 
     ``dvc`` maps its stages to those whose outputs they need, ``points`` are
-    the entry points of MLproject, ``present`` the files that are there.
+    the entry points of MLproject that become stages, ``others`` those that do
+    not, because DVC stages do the work; ``present`` are files that are there,
+    ``lacks`` packages that the stages need and requirements.txt does not name.
     """
 
     name: str
     dvc: dict[str, tuple[str, ...]]
     points: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     present: frozenset[str] = frozenset()
 
     @property
@@ -43,14 +47,33 @@ def adopt(root: Path, name: str | None = None) -> Found:
 
     dvc: dict[str, tuple[str, ...]] = {}
     points: tuple[str, ...] = ()
+    if (root / "MLproject").exists():
+        points = tuple(DiskProject(Settings(root=root), {}).entry_points())
     if (root / "dvc.yaml").exists():
         from rondel.data import load_project
 
         dvc = _graph(load_project(root))
-    elif (root / "MLproject").exists():
-        points = tuple(DiskProject(Settings(root=root), {}).entry_points())
     present = frozenset(path for path in (*KNOWN, *KNOWN_TOO) if (root / path).exists())
-    return Found(name=name or _name(root.name), dvc=dvc, points=points, present=present)
+    needed = ("dvc", "dvc-webdav") if dvc else ("mlflow",) if points else ()
+    return Found(
+        name=name or _name(root.name),
+        dvc=dvc,
+        points=() if dvc else points,
+        others=points if dvc else (),
+        lacks=_lacks(root / "requirements.txt", needed),
+        present=present,
+    )
+
+
+def _lacks(requirements: Path, needed: tuple[str, ...]) -> tuple[str, ...]:
+    """The needed packages that the file does not name; none without a file, since one will be made."""
+    if not requirements.is_file():
+        return ()
+    lines = requirements.read_text(encoding="utf-8", errors="replace").splitlines()
+    named = {
+        re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0].lower().replace("_", "-") for line in lines
+    }
+    return tuple(name for name in needed if name not in named)
 
 
 def _name(folder: str) -> str:

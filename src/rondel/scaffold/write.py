@@ -40,6 +40,8 @@ def plan(found: Found) -> dict[str, str]:
     if found.new:
         return {path: _text(source, found.name) for path, source in NAMES.items()}
     wanted = {path: _text(NAMES[path], found.name) for path in ALWAYS if path not in found.present}
+    if found.points and "requirements.txt" in wanted:
+        wanted["requirements.txt"] += "mlflow>=3.10,!=3.18.0\n"
     return {**wanted, "ci/main.py": pipeline_text(found)}
 
 
@@ -62,3 +64,8 @@ def apply(root: Path, found: Found, wanted: Mapping[str, str]) -> Iterator[str]:
         yield ".git: a new repository"
     if ".gitignore" in found.present and ".rondel" not in (root / ".gitignore").read_text(encoding="utf-8"):
         yield "note: put .rondel/ into .gitignore"
+    if found.others:
+        points = ", ".join(found.others)
+        yield f"note: DVC's stages are the pipeline; MLproject's {points}: declare with pipeline.mlflow(…)"
+    if found.lacks and "Containerfile" in wanted:
+        yield f"note: the stages' image is made of requirements.txt, which lacks {', '.join(found.lacks)}"

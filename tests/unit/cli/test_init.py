@@ -86,6 +86,19 @@ def test_an_mlflow_project_is_adopted_by_its_entry_points(tmp_path: Path) -> Non
     (tmp_path / "MLproject").write_text(MLPROJECT)
     assert init(tmp_path).returncode == 0
     assert set(stages(tmp_path)) == {"main", "class"}
+    assert "mlflow>=" in (tmp_path / "requirements.txt").read_text()
+
+
+def test_of_a_project_that_has_both_dvcs_stages_are_the_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    (tmp_path / "MLproject").write_text(MLPROJECT)
+    (tmp_path / "requirements.txt").write_text("DVC[s3]>=3\n# mlflow\npandas\n")
+    done = init(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(stages(tmp_path)) == {"features", "fit-model", "score"}
+    assert "MLproject's main, class: declare with pipeline.mlflow" in done.stdout
+    assert "requirements.txt, which lacks dvc-webdav\n" in done.stdout
+    assert (tmp_path / "requirements.txt").read_text().startswith("DVC[s3]")
 
 
 def test_nothing_is_overwritten_and_nothing_is_written_then(tmp_path: Path) -> None:

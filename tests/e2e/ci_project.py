@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +125,33 @@ def stop_server(root: Path) -> None:
     )
 
 
+def zipped(folder: Path, prefix: str = "") -> bytes:
+    """The files below ``folder`` as a server gives a job's artifacts: one zip archive."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+            archive.write(path, f"{prefix}{path.relative_to(folder).as_posix()}")
+    return made.getvalue()
+
+
+def follow_the_last_line(shown: str, origin: Path, laptop: Path) -> subprocess.CompletedProcess[str]:
+    """What a person does after a job failed: the command that it printed last, in a clone of their own."""
+    (command,) = re.findall(r"^on your machine: rondel (reproduce \S+)$", shown, re.MULTILINE)
+    git(laptop.parent, "clone", "-q", str(origin), str(laptop))
+    try:
+        return subprocess.run(
+            [BIN / "rondel", *command.split(), "--yes"],
+            cwd=laptop,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+    finally:
+        stop_server(laptop)
+
+
 def missing(reason: str) -> None:
     """Skip for the lack of a tool, but where all of them have to be there."""
     if os.environ.get("RONDEL_TEST_TOOLS") == "required":
@@ -151,7 +181,7 @@ def installed(name: str, needs: tuple[str, ...], pins: tuple[str, ...], command:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for pin in pins:
-            shutil.copy(TOOLS / pin, folder)  # pins of one set have different names
+            shutil.copy(TOOLS / pin, folder)
         done = subprocess.run(
             command, cwd=folder, env=_with_headers(), capture_output=True, text=True, check=False, timeout=900
         )
@@ -159,3 +189,42 @@ def installed(name: str, needs: tuple[str, ...], pins: tuple[str, ...], command:
             missing(f"{name} could not be installed: {(done.stdout + done.stderr)[-500:]}")
         (folder / "complete").touch()
     return folder
+
+
+def gitlab_ci_local() -> Path:
+    """The program of gitlab-ci-local."""
+    folder = installed(
+        "npm",
+        ("node", "npm", "rsync", "bash"),
+        ("package.json", "package-lock.json"),
+        ["npm", "ci", "--no-audit", "--no-fund"],
+    )
+    return folder / "node_modules" / "gitlab-ci-local" / "src" / "index.js"
+
+
+def run_gitlab(
+    root: Path, *words: str, source: str = "web", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run jobs of the project's ``.gitlab-ci.yml``, each with a shell in a folder of its own."""
+    given = {"GITLAB_CI": "true", "CI_PIPELINE_SOURCE": source, **variables}
+    flags = [word for name, value in given.items() for word in ("--variable", f"{name}={value}")]
+    return subprocess.run(
+        ["node", str(gitlab_ci_local()), "--shell-isolation", *flags, *words],
+        cwd=root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+
+
+def artifacts(root: Path, job: str) -> Path:
+    """What a job of gitlab-ci-local has kept."""
+    return root / ".gitlab-ci-local" / "artifacts" / job
+
+
+def stop_servers(root: Path) -> None:
+    """End the MLflow servers of the clone, and of its jobs."""
+    for folder in (root, *(root / ".gitlab-ci-local" / "builds").glob("*")):
+        stop_server(folder)

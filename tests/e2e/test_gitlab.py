@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-from ci_project import TOP, capsules, change, environment, git, installed, make_ci_project, stop_server
+from ci_project import (
+    TOP,
+    artifacts,
+    capsules,
+    change,
+    follow_the_last_line,
+    git,
+    make_ci_project,
+    run_gitlab,
+    stop_servers,
+    zipped,
+)
+
+from tests.unit.reproduce.recording_server import recording_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,17 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.container
 
 REPORTS = ".rondel/reports"
-
-
-@pytest.fixture(scope="session")
-def gitlab_ci_local() -> Path:
-    folder = installed(
-        "npm",
-        ("node", "npm", "rsync", "bash"),
-        ("package.json", "package-lock.json"),
-        ["npm", "ci", "--no-audit", "--no-fund"],
-    )
-    return folder / "node_modules" / "gitlab-ci-local" / "src" / "index.js"
 
 
 def bare(project: Path) -> Path:
@@ -61,35 +62,14 @@ def clone(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
 
     yield clone
     for root in made:
-        for folder in (root, *(root / ".gitlab-ci-local" / "builds").glob("*")):
-            stop_server(folder)
-
-
-def run(
-    tool: Path, root: Path, *words: str, source: str = "web", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    given = {"GITLAB_CI": "true", "CI_PIPELINE_SOURCE": source, **variables}
-    flags = [word for name, value in given.items() for word in ("--variable", f"{name}={value}")]
-    return subprocess.run(
-        ["node", str(tool), "--shell-isolation", *flags, *words],
-        cwd=root,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-
-
-def artifacts(root: Path, job: str) -> Path:
-    return root / ".gitlab-ci-local" / "artifacts" / job
+        stop_servers(root)
 
 
 def test_the_whole_pipeline_runs_and_its_artifacts_are_in_their_places(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
+    single: Path, clone: Callable[[Path], Path]
 ) -> None:
     root = clone(single)
-    done = run(gitlab_ci_local, root)
+    done = run_gitlab(root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "json schema validated" in done.stdout + done.stderr
     kept = artifacts(root, "pipeline")
@@ -115,11 +95,11 @@ def test_the_whole_pipeline_runs_and_its_artifacts_are_in_their_places(
 
 
 def test_a_gate_that_fails_fails_the_job_and_its_report_is_kept(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
+    single: Path, clone: Callable[[Path], Path]
 ) -> None:
     root = clone(single)
     change(root, "params.yaml", "rate: 0.1", "rate: 0.01")
-    done = run(gitlab_ci_local, root)
+    done = run_gitlab(root)
     assert done.returncode != 0
     kept = artifacts(root, "pipeline")
     (capsule,) = capsules(kept / ".rondel" / "runs")
@@ -133,32 +113,40 @@ def test_a_gate_that_fails_fails_the_job_and_its_report_is_kept(
     assert 'rondel_gate_passed{stage="check",model="small"} 0' in (kept / REPORTS / "metrics.txt").read_text()
 
 
-def test_a_stage_that_fails_leaves_a_capsule_that_says_why(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
+def test_a_stage_that_fails_leaves_a_capsule_that_says_why_and_is_reproduced_elsewhere(
+    single: Path, clone: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     root = clone(single)
     change(root, "params.yaml", "fail: false", "fail: true")
-    done = run(gitlab_ci_local, root)
-    assert done.returncode != 0
-    kept = artifacts(root, "pipeline")
-    (capsule,) = capsules(kept / ".rondel" / "runs")
-    assert (capsule.state, capsule.exit_code) == ("failed", 10)
-    record = capsule.stage("train")
-    assert record.state == "failed"
-    assert record.log is not None
-    log = kept / ".rondel" / "runs" / capsule.id / record.log
-    assert "the reason is printed here" in log.read_text()
-    assert "the reason is printed here" in done.stdout
-    assert "again: python ci/main.py train --only" in done.stdout + done.stderr
+    git(root, "push", "-q", "origin", "HEAD:refs/heads/broken")
+    with recording_server() as server:
+        done = run_gitlab(root, CI_JOB_URL=f"{server.url}/team/p/-/jobs/7")
+        assert done.returncode != 0
+        kept = artifacts(root, "pipeline")
+        (capsule,) = capsules(kept / ".rondel" / "runs")
+        assert (capsule.state, capsule.exit_code) == ("failed", 10)
+        record = capsule.stage("train")
+        assert record.state == "failed"
+        assert record.log is not None
+        log = kept / ".rondel" / "runs" / capsule.id / record.log
+        assert "the reason is printed here" in log.read_text()
+        assert "the reason is printed here" in done.stdout
+        assert "again: python ci/main.py train --only" in done.stdout + done.stderr
+        server.answers["/api/v4/projects/team%2Fp/jobs/7/artifacts"] = (200, zipped(kept))
+        shown = (root / ".gitlab-ci-local" / "output" / "pipeline.log").read_text()
+        again = follow_the_last_line(shown, single, tmp_path / "laptop")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"the same outcome: train failed with exit code 7, as in run {capsule.id}" in again.stdout
+    assert "the reason is printed here" in again.stdout + again.stderr
 
 
 def test_the_approval_job_starts_by_hand_and_says_who_approved(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
+    single: Path, clone: Callable[[Path], Path]
 ) -> None:
     root = clone(single)
-    done = run(gitlab_ci_local, root, "--list-csv")
+    done = run_gitlab(root, "--list-csv")
     assert re.search(r"^deploy;.*;manual;", done.stdout, re.MULTILINE), done.stdout
-    done = run(gitlab_ci_local, root, "--manual", "deploy", GITLAB_USER_LOGIN="mira")
+    done = run_gitlab(root, "--manual", "deploy", GITLAB_USER_LOGIN="mira")
     assert done.returncode == 0, done.stdout + done.stderr
     last = capsules(artifacts(root, "deploy") / ".rondel" / "runs")[-1]
     assert [(record.name, record.state) for record in last.stages] == [("deploy", "ran")]
@@ -166,31 +154,25 @@ def test_the_approval_job_starts_by_hand_and_says_who_approved(
     assert "approved for production by mira" in log.read_text()
 
 
-def test_a_schedule_starts_the_job_that_is_for_it(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
-) -> None:
+def test_a_schedule_starts_the_job_that_is_for_it(single: Path, clone: Callable[[Path], Path]) -> None:
     root = clone(single)
-    assert "monitor" not in run(gitlab_ci_local, root, "--list-csv").stdout
-    assert "monitor" in run(gitlab_ci_local, root, "--list-csv", source="schedule").stdout
+    assert "monitor" not in run_gitlab(root, "--list-csv").stdout
+    assert "monitor" in run_gitlab(root, "--list-csv", source="schedule").stdout
 
 
-def test_a_change_of_something_else_starts_nothing(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
-) -> None:
+def test_a_change_of_something_else_starts_nothing(single: Path, clone: Callable[[Path], Path]) -> None:
     root = clone(single)
     (root / "README.md").write_text("# hello\n")
     git(root, "add", "README.md")
     git(root, "commit", "-qm", "Say hello")
-    assert "pipeline" not in run(gitlab_ci_local, root, "--list-csv", source="push").stdout
+    assert "pipeline" not in run_gitlab(root, "--list-csv", source="push").stdout
     change(root, "params.yaml", "rate: 0.1", "rate: 0.2")
-    assert "pipeline" in run(gitlab_ci_local, root, "--list-csv", source="push").stdout
+    assert "pipeline" in run_gitlab(root, "--list-csv", source="push").stdout
 
 
-def test_a_job_for_each_stage_hands_its_state_on(
-    gitlab_ci_local: Path, stages: Path, clone: Callable[[Path], Path]
-) -> None:
+def test_a_job_for_each_stage_hands_its_state_on(stages: Path, clone: Callable[[Path], Path]) -> None:
     root = clone(stages)
-    done = run(gitlab_ci_local, root)
+    done = run_gitlab(root)
     assert done.returncode == 0, done.stdout + done.stderr
     for job in ("prepare", "train", "check"):
         last = capsules(artifacts(root, job) / ".rondel" / "runs")[-1]
@@ -201,27 +183,23 @@ def test_a_job_for_each_stage_hands_its_state_on(
     assert verdict.startswith("gate of check passed")
 
 
-def test_a_file_that_gitlab_would_refuse_is_refused(
-    gitlab_ci_local: Path, single: Path, clone: Callable[[Path], Path]
-) -> None:
+def test_a_file_that_gitlab_would_refuse_is_refused(single: Path, clone: Callable[[Path], Path]) -> None:
     root = clone(single)
     text = (root / ".gitlab-ci.yml").read_text()
     (root / ".gitlab-ci.yml").write_text(text.replace("interruptible: true", "interruptible: sometimes"))
-    done = run(gitlab_ci_local, root, "--list")
+    done = run_gitlab(root, "--list")
     assert done.returncode != 0
     assert "interruptible" in done.stdout + done.stderr
 
 
-def test_the_reference_pipeline_runs_from_its_own_file(
-    gitlab_ci_local: Path, clone: Callable[[Path], Path], tmp_path: Path
-) -> None:
+def test_the_reference_pipeline_runs_from_its_own_file(clone: Callable[[Path], Path], tmp_path: Path) -> None:
     root = clone(TOP)
     git(root, "remote", "set-head", "origin", "--auto")
     # The file's image is for the docker executor; here the job's tools are on the PATH.
     text = (root / ".gitlab-ci.yml").read_text()
     (root / ".gitlab-ci.yml").write_text(text.replace("  image: $RONDEL_RUNNER_IMAGE\n", ""))
     # What another project left in the engine's DVC cache would be restored, and then no model is logged here.
-    done = run(gitlab_ci_local, root, "pipeline", RONDEL_CACHE="false")
+    done = run_gitlab(root, "pipeline", RONDEL_CACHE="false")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     last = capsules(artifacts(root, "pipeline") / ".rondel" / "runs")[-1]
     assert last.state == "succeeded"

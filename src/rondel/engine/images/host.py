@@ -73,7 +73,7 @@ def _known(store: Store, key: str) -> Snapshot | None:
 def _identity(store: Store, interpreter: Interpreter) -> tuple[str, str]:
     """The image's digest, and the key of its layers, which also depends on this machine's /etc."""
     digest = hashlib.sha256()
-    tools = [(item.name, item.stat().st_size) for folder in ("bin", "sbin") for item in _listing(folder)]
+    tools = [(item.name, _size(item)) for folder in ("bin", "sbin") for item in _listing(folder)]
     facts = {
         "version": _VERSION,
         "machine": platform.machine(),
@@ -121,6 +121,13 @@ def _listing(folder: str) -> list[os.DirEntry[str]]:
             return [item for item in found if item.is_file()]
     except OSError:
         return []
+
+
+def _size(item: os.DirEntry[str]) -> int:
+    try:
+        return item.stat().st_size
+    except OSError:  # gone meanwhile
+        return 0
 
 
 def _has_all_ids() -> bool:

@@ -28,13 +28,14 @@ _FIRST_USER = 1000
 _NOBODY = 65534
 
 
+# What is private, is made for each container, or is there only while a job runs in place (rondel).
 _ETC_HIDDEN = frozenset(
     """
     .pwd.lock apt/auth.conf apt/auth.conf.d boto.cfg ceph cloud containers cron.d cron.daily cron.hourly
     cron.monthly cron.weekly crontab curlrc cups docker environment environment.d fstab gitconfig
     google gshadow gshadow- gss hostname hosts ipsec.d ipsec.secrets krb5.keytab kubernetes ldap letsencrypt
     machine-id mtab my.cnf mysql netplan netrc NetworkManager npmrc openvpn passwd passwd- group group-
-    postgresql ppp rancher resolv.conf salt samba security/opasswd shadow shadow- ssh ssl/private
+    postgresql ppp rancher resolv.conf rondel salt samba security/opasswd shadow shadow- ssh ssl/private
     subgid subgid- subuid subuid- sudoers sudoers.d swanctl systemd/network vault.d wgetrc wireguard
     """.split()  # noqa: SIM905 — read as prose
 )
@@ -91,7 +92,8 @@ def _make_etc(target: Path) -> None:
         if stat.S_ISDIR(status.st_mode):
             copy.mkdir(mode=0o755, exist_ok=True)
         elif stat.S_ISLNK(status.st_mode):
-            copy.symlink_to(os.readlink(source))
+            with contextlib.suppress(FileNotFoundError):
+                copy.symlink_to(os.readlink(source))
         else:
             with contextlib.suppress(OSError):
                 write_new(str(copy), Path(source), mode=status.st_mode & 0o755, mtime_ns=status.st_mtime_ns)
@@ -105,7 +107,10 @@ def _make_etc(target: Path) -> None:
 
 
 def etc_files() -> Iterator[tuple[str, os.stat_result]]:
-    """What of /etc a container may see, parents first: what everybody may read, but no credentials."""
+    """What of /etc a container may see, parents first: what everybody may read, but no credentials.
+
+    The machine is in use meanwhile: what vanishes is left out.
+    """
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -115,7 +120,10 @@ def etc_files() -> Iterator[tuple[str, os.stat_result]]:
             continue
         for name in names:
             relative = f"{folder}{name}"
-            status = os.lstat(f"/etc/{relative}")
+            try:
+                status = os.lstat(f"/etc/{relative}")
+            except OSError:
+                continue
             if relative in _ETC_HIDDEN or not _presentable(relative, status):
                 continue
             yield relative, status
@@ -187,14 +195,18 @@ def make_folders(target: Path, grafts: dict[str, str]) -> None:
             try:
                 with os.scandir(folder) as found:
                     inner = [item for item in found if item.is_dir(follow_symlinks=False)]
-            except PermissionError:
+            except (PermissionError, FileNotFoundError):
                 continue
             for item in inner:
                 if not os.access(item.path, os.R_OK | os.X_OK):
                     continue
+                try:
+                    mode = stat.S_IMODE(item.stat().st_mode)
+                except FileNotFoundError:
+                    continue
                 copy = f"{target}{path}{item.path[len(source) :]}"
                 os.mkdir(copy, 0o755)
-                os.chmod(copy, stat.S_IMODE(item.stat().st_mode) | 0o700)
+                os.chmod(copy, mode | 0o700)
                 waiting.append(item.path)
 
 

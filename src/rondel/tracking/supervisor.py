@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 STARTING_POLL_SECONDS = 0.05
 START_SECONDS = 120.0
-STOP_SECONDS = 8.0
+# Nobody uses it any more then, and SQLite survives a kill; a cancelled job has five seconds to end in all.
+STOP_SECONDS = 1.5
 RESTARTS = 3
 LOG_LIMIT = 4 << 20
 _MARKER = "RONDEL_TRACKING_FOLDER"

@@ -83,7 +83,7 @@ def parse_overrides(
     pairs = tuple(pairs)
     if not pairs:
         return {}
-    import yaml
+    from rondel.data.yamlfile import parse_yaml
 
     known = {planned.name: _known(planned.stage, project) for planned in plan.stages}
     everything = {name for names in known.values() for name in names}
@@ -97,9 +97,10 @@ def parse_overrides(
             mistakes.append(ConfigurationError(what, hint=did_you_mean(name, everything), place=place))
             continue
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mistakes.append(ConfigurationError("the value is not valid YAML", why=str(error), place=place))
+            value = parse_yaml(text, name)
+        except ConfigurationError as error:
+            what = "the value is not valid YAML"
+            mistakes.append(ConfigurationError(what, why=error.why, hint=error.hint, place=place))
             continue
         for owner in owners:
             chosen.setdefault(owner, {})[known[owner][name]] = value

@@ -450,7 +450,12 @@ def test_an_observer_sees_each_state_once(project: FakeProject) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("train.max_itr=3", "did you mean 'train.max_iter'"), ("train.max_iter=[1", "not valid YAML")],
+    [
+        ("train.max_itr=3", "did you mean 'train.max_iter'"),
+        ("train.max_iter=[1", "not valid YAML"),
+        ("train.max_iter=!!int ", "not valid YAML"),
+        ("train.max_iter=2024-99-99", "put it in quotes"),
+    ],
 )
 def test_a_wrong_parameter_starts_nothing(project: FakeProject, text: str, message: str) -> None:
     name, _, value = text.partition("=")

@@ -109,7 +109,9 @@ def test_reproduce_a_failed_job(tmp_path: Path) -> None:
         printed = re.findall(r"^compare: (rondel parity \S+ \S+)$", done.stdout, re.MULTILINE)[0]
         assert "same" in follow(root, printed).stdout
         last = capsules(root / ".rondel" / "runs")[-1]
-        assert (last.state, last.stage("train").state) == ("succeeded", "ran")
+        # Restored, where the DVC cache of this machine has it: every new project trains on the same example.
+        assert last.state == "succeeded"
+        assert last.stage("train").state in {"ran", "restored"}
     finally:
         stop_server(root)
 

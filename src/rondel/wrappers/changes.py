@@ -15,28 +15,30 @@ if TYPE_CHECKING:
     from rondel.data import DvcProject, DvcStage
     from rondel.pipeline import Stage
 
+Paths = tuple[str, ...] | None
+"""Patterns of git; None stands for whatever there is."""
+
 ALWAYS = ("pyproject.toml", "uv.lock")
 """What every stage depends on beside its own files, whatever the project."""
 
 
-def changes_of(
-    stages: Sequence[Stage], project: DvcProject, *, shared: Iterable[str]
-) -> dict[str, tuple[str, ...]]:
+def changes_of(stages: Sequence[Stage], project: DvcProject, *, shared: Iterable[str]) -> dict[str, Paths]:
     """By stage: its code, parameter files and data pointers, as git's patterns.
 
     ``shared`` are those that all of them have: the pipeline's code and the
     image's recipe. A stage that runs anything but DVC stages can read any file
-    of the workspace, so it has none: every change starts it.
+    of the workspace: None, every change starts it. An effect has no paths of its
+    own but starts for what it needs: a corrected README deploys nothing.
     """
     always = (*ALWAYS, *shared)
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Paths] = {}
     for stage in stages:
         names = [use.name for use in stage.uses if use.kind == "dvc"]
         whole = all(use.kind in {"dvc", "gate"} and use.literal for use in stage.uses)
-        if not names or not whole:
-            found[stage.name] = ()
-        else:
+        if names and whole:
             found[stage.name] = tuple(sorted({*always, *_dvc_paths(names, project)}))
+        else:
+            found[stage.name] = None if stage.pure or not stage.needs else ()
     return found
 
 

@@ -8,6 +8,7 @@ JUnit and, for ``agent { docker }``, Docker Pipeline.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 REPORTS = ".rondel/reports"
 FUNCTION = "rondelReports"
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+"""A variable as GitLab and shells write it."""
 
 
 def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str, str]:
@@ -79,7 +83,8 @@ def _credential(name: str) -> str:
 def _agent(image: str) -> str:
     if not image:
         return "any"
-    reference = f"${{env.{image.strip('${}')}}}" if image.startswith("$") else image
+    plain = image.replace("\\", "\\\\").replace('"', '\\"')
+    reference = _VARIABLE.sub(lambda found: f"${{env.{found[1] or found[2]}}}", plain)
     return f'{{ docker {{ image "{reference}" }} }}'
 
 
@@ -129,12 +134,22 @@ def _when(job: Job, options: CiOptions) -> list[str]:
             "triggeredBy 'UserIdCause'",
             "triggeredBy 'TimerTrigger'",
             "triggeredBy 'UpstreamCause'",
-            # The first build of a branch has no change set to look at.
-            "expression { currentBuild.previousBuild == null }",
+            f"expression {{ {_undone(job)} }}",
             *(f"changeset {_quoted(path)}" for path in job.changes),
         ]
         lines += ["anyOf {", *_indented(conditions, 1), "}"]
     return ["when {", *_indented(lines, 1), "}"] if lines else []
+
+
+def _undone(job: Job) -> str:
+    """Whether what came with the build before this one is still to be done, in Groovy.
+
+    A change set is what is new since that build; the first one of a branch has
+    none. Whoever is asked and says no aborts the build, and is not asked again.
+    """
+    before = "currentBuild.previousBuild?.result"
+    undone = f"{before} != 'SUCCESS'"
+    return f"{undone} && {before} != 'ABORTED'" if job.approval else undone
 
 
 def _indented(lines: Iterable[str], level: int) -> list[str]:

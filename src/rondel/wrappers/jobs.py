@@ -56,7 +56,7 @@ MARGIN_MINUTES = 10
 
 def jobs_of(
     stages: Sequence[Stage],
-    changes: Mapping[str, Sequence[str]],
+    changes: Mapping[str, Sequence[str] | None],
     *,
     file: str,
     layout: Layout,
@@ -65,7 +65,7 @@ def jobs_of(
 ) -> tuple[Job, ...]:
     """The jobs of a pipeline, each after those that it needs.
 
-    ``changes`` has, by stage, the paths that its result depends on. Layout
+    ``changes`` has, by stage, the paths that its result depends on; None: all there are. Layout
     ``single`` makes one job of all that runs by itself; stages that wait for
     an approval or a schedule, and what needs them, are jobs of their own.
     """
@@ -74,7 +74,7 @@ def jobs_of(
 
 
 def _jobs(
-    ordered: Sequence[Stage], changes: Mapping[str, Sequence[str]], file: str, layout: Layout
+    ordered: Sequence[Stage], changes: Mapping[str, Sequence[str] | None], file: str, layout: Layout
 ) -> tuple[Job, ...]:
     if layout == "stages":
         return tuple(_job(stage, ordered, changes, file) for stage in _bases(ordered))
@@ -100,7 +100,7 @@ def _apart(stages: Sequence[Stage]) -> frozenset[str]:
     return frozenset(apart)
 
 
-def _single(stages: Sequence[Stage], changes: Mapping[str, Sequence[str]], file: str) -> Job:
+def _single(stages: Sequence[Stage], changes: Mapping[str, Sequence[str] | None], file: str) -> Job:
     needed = {need for stage in stages for need in stage.needs}
     targets = dict.fromkeys(stage.base for stage in stages if stage.name not in needed)
     effects = any(not stage.pure for stage in stages)
@@ -117,7 +117,7 @@ def _single(stages: Sequence[Stage], changes: Mapping[str, Sequence[str]], file:
 def _job(
     stage: Stage,
     stages: Sequence[Stage],
-    changes: Mapping[str, Sequence[str]],
+    changes: Mapping[str, Sequence[str] | None],
     file: str,
     *,
     main: Job | None = None,
@@ -154,8 +154,12 @@ def _upstream(by_name: Mapping[str, Stage], stages: Sequence[Stage]) -> tuple[st
     return tuple(found)
 
 
-def _union(paths: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(sorted({path for group in paths for path in group}))
+def _union(paths: Iterable[Sequence[str] | None]) -> tuple[str, ...]:
+    """All of them; none, which stands for every change, where one stage may start for any."""
+    groups = list(paths)
+    if any(group is None for group in groups):
+        return ()
+    return tuple(sorted({path for group in groups for path in group or ()}))
 
 
 def _minutes(stages: Sequence[Stage]) -> int | None:

@@ -8,6 +8,7 @@ import pytest
 
 from rondel.data import load_project
 from rondel.pipeline import load_pipeline
+from rondel.wrappers import jobs_of
 from rondel.wrappers.changes import changes_of, code_patterns, recipe_patterns, results_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,17 @@ CHOOSES = """
 async def any(ctx: StageContext) -> None:
     for name in ("train", "other"):
         await ctx.dvc(name)
+"""
+EFFECTS = """
+
+@pipeline.effect(needs=[train])
+async def deploy(ctx: StageContext) -> None:
+    await ctx.sh("x")
+
+
+@pipeline.effect
+async def ping(ctx: StageContext) -> None:
+    await ctx.sh("x")
 """
 CONTAINERFILE = """\
 FROM python:3.11 AS stage
@@ -110,7 +122,22 @@ def test_a_stage_that_may_read_any_file_starts_for_every_change(root: Path) -> N
     main.write_text(
         MAIN + '\n\n@pipeline.stage\nasync def say(ctx: StageContext) -> None:\n    await ctx.sh("x")\n'
     )
-    assert changes_of(stages(root), load_project(root), shared=())["say"] == ()
+    made = stages(root)
+    found = changes_of(made, load_project(root), shared=("ci/main.py",))
+    assert found["say"] is None
+    (job,) = jobs_of(made, found, file="ci/main.py", layout="single")
+    assert job.changes == ()
+
+
+def test_an_effect_starts_for_what_it_needs(root: Path) -> None:
+    main = root / "ci" / "main.py"
+    main.write_text(MAIN + EFFECTS)
+    made = stages(root)
+    found = changes_of(made, load_project(root), shared=("ci/main.py",))
+    assert (found["deploy"], found["ping"]) == ((), None)
+    jobs = {job.name: job for job in jobs_of(made, found, file="ci/main.py", layout="stages")}
+    assert jobs["deploy"].changes == jobs["train"].changes != ()
+    assert jobs["ping"].changes == ()
 
 
 def test_another_projects_dvc_yaml_in_the_tree_is_none_of_the_pipelines(root: Path) -> None:

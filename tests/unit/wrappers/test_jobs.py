@@ -97,3 +97,13 @@ def test_results_and_folders_to_keep_are_every_jobs() -> None:
     )
     assert {(job.results, job.kept) for job in jobs} == {(("dvc.lock",), (".rondel/stages/",))}
     assert all(isinstance(job, Job) for job in jobs)
+
+
+def test_a_stage_that_may_read_any_file_starts_its_job_for_every_change() -> None:
+    changes = {"prepare": ("prepare.py",), "train[depth=1]": None, "deploy": ()}
+    for layout in ("single", "stages"):
+        jobs = jobs_of(pipeline().stages(), changes, file="ci/main.py", layout=layout)
+        found = {job.name: job.changes for job in jobs}
+        assert found["deploy"] == (), layout  # it stands on train
+        assert found.get("pipeline", found.get("train")) == (), layout
+        assert found.get("prepare", ("prepare.py",)) == ("prepare.py",), layout

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="rondel ci", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("action", choices=("generate", "check"))
     parser.add_argument(
-        "system", nargs="*", metavar="SYSTEM", help="gitlab, jenkins (default: those there are)"
+        "system", nargs="*", metavar="SYSTEM", help="gitlab, jenkins (default: those whose file is there)"
     )
     parser.add_argument(
         "--layout", choices=("single", "stages"), default=None, help="one job, or one a stage"
@@ -38,12 +38,12 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigurationError(
             f"there is no CI system {unknown[0]!r}", hint=f"known: {', '.join(WRAPPERS)}"
         )
-    chosen = [WRAPPERS[name] for name in arguments.system or WRAPPERS]
-    if not arguments.system and arguments.action == "check":
-        chosen = [wrapper for wrapper in chosen if (root / wrapper.path).exists()]
+    present = [name for name, wrapper in WRAPPERS.items() if (root / wrapper.path).exists()]
+    if arguments.action == "generate":
+        present = present or list(WRAPPERS)
+    chosen = [WRAPPERS[name] for name in arguments.system or present]
     regions = _regions(root, chosen, arguments.file, arguments.layout)
-    act = _generate if arguments.action == "generate" else _check
-    return act(root, regions)
+    return _generate(root, regions) if arguments.action == "generate" else _check(root, regions, chosen)
 
 
 def write_files(root: Path, names: Sequence[str], file: str = "ci/main.py") -> None:
@@ -85,36 +85,47 @@ def _regions(
             f"note: the DVC remote is the folder {remote}; jobs on other runners can't get data from it",
             file=sys.stderr,
         )
+    if chosen != options.layout:
+        print(
+            f'note: `rondel ci check` expects layout = "{options.layout}"; '
+            f'to keep this one, put layout = "{chosen}" under [tool.rondel.ci]',
+            file=sys.stderr,
+        )
     return {wrapper.path: wrapper.regions(jobs, options) for wrapper in wrappers}
 
 
 def _generate(root: Path, regions: dict[str, tuple[str, ...]]) -> int:
+    from rondel.record.folder import write_atomically
     from rondel.wrappers import merge
 
     texts = {path: merge(_read(root / path), region, path) for path, region in regions.items()}
     for path, text in texts.items():
         state = "unchanged" if _read(root / path) == text else "written"
         if state == "written":
-            temporary = root / f"{path}.rondel-new"
-            temporary.write_text(text)
-            temporary.replace(root / path)
+            write_atomically(root / path, text.encode("utf-8", "surrogateescape"))
         print(f"{path}: {state}")
     return 0
 
 
-def _check(root: Path, regions: dict[str, tuple[str, ...]]) -> int:
+def _check(root: Path, regions: dict[str, tuple[str, ...]], wrappers: Sequence[Wrapper]) -> int:
     from rondel.wrappers import drift
 
-    found = [drift(_read(root / path), region, path) for path, region in regions.items()]
-    for each in found:
+    found = {path: drift(_read(root / path), region, path) for path, region in regions.items()}
+    for each in found.values():
         if each is not None:
             sys.stdout.write(each.diff)
-    if any(found):
-        print("the pipeline has changed since these files were made\n  → rondel ci generate", file=sys.stderr)
+    if any(found.values()):
+        names = " ".join(wrapper.name for wrapper in wrappers if found[wrapper.path])
+        print(
+            f"{', '.join(path for path in found if found[path])}: not as the pipeline says\n"
+            f"  → rondel ci generate {names}",
+            file=sys.stderr,
+        )
         return DRIFTED
     print(f"{', '.join(regions) or 'no CI files'}: as the pipeline says")
     return 0
 
 
 def _read(path: Path) -> str | None:
-    return path.read_text() if path.exists() else None
+    """The file's text with its own line ends; bytes that are no UTF-8 come back as they were."""
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else None

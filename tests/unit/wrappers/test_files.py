@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,19 @@ def test_jenkins_takes_the_agent_that_is_given() -> None:
     assert 'agent { docker { image "${env.RONDEL_RUNNER_IMAGE}" } }' in text("jenkins")
     assert "    agent any\n" in text("jenkins", options=CiOptions(image=""))
     assert "    agent { label 'ml' }\n" in text("jenkins", options=CiOptions(agent="{ label 'ml' }"))
+
+
+def test_jenkins_reads_variables_anywhere_in_the_images_name() -> None:
+    image = "$CI_REGISTRY/${TEAM}/runner:4"
+    made = text("jenkins", options=CiOptions(image=image))
+    assert 'agent { docker { image "${env.CI_REGISTRY}/${env.TEAM}/runner:4" } }' in made
+
+
+def test_jenkins_does_again_what_came_with_a_build_that_failed_but_asks_once() -> None:
+    deploy = replace(DEPLOY, changes=("src/**/*",))
+    first, second = re.findall(r"expression { (currentBuild.*) }", text("jenkins", (MAIN, deploy)))
+    assert first == "currentBuild.previousBuild?.result != 'SUCCESS'"
+    assert second == f"{first} && currentBuild.previousBuild?.result != 'ABORTED'"
 
 
 def test_jenkins_archives_folders_by_what_is_in_them() -> None:
@@ -201,17 +215,52 @@ def rondel(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_check_finds_drift_and_generate_mends_it(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
     (tmp_path / "ci").mkdir()
     (tmp_path / "ci" / "main.py").write_text(PIPELINE)
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'p'\n")
-    assert rondel(tmp_path, "ci", "generate").returncode == 0
-    assert rondel(tmp_path, "ci", "check").returncode == 0
-    (tmp_path / "ci" / "main.py").write_text(PIPELINE.replace("train", "learn"))
-    done = rondel(tmp_path, "ci", "check")
+    return tmp_path
+
+
+def test_a_project_of_one_ci_system_gets_no_file_of_the_other(project: Path) -> None:
+    assert rondel(project, "ci", "generate", "gitlab").returncode == 0
+    (project / "ci" / "main.py").write_text(PIPELINE.replace("train", "learn"))
+    assert rondel(project, "ci", "check").stderr.endswith("→ rondel ci generate gitlab\n")
+    assert rondel(project, "ci", "generate").stdout == ".gitlab-ci.yml: written\n"
+    assert not (project / "Jenkinsfile").exists()
+
+
+def test_what_is_not_ours_is_kept_byte_for_byte(project: Path) -> None:
+    assert rondel(project, "ci", "generate", "gitlab").returncode == 0
+    file = project / ".gitlab-ci.yml"
+    mine = b"# f\xfcr alle\r\nother:\r\n  script: make\r\n"
+    file.write_bytes(mine + file.read_bytes())
+    (project / "ci" / "main.py").write_text(PIPELINE.replace("train", "learn"))
+    done = rondel(project, "ci", "generate")
+    assert done.returncode == 0, done.stderr
+    assert file.read_bytes().startswith(mine + b"# rondel: begin")
+    assert b"ci/main.py learn" in file.read_bytes()
+    assert rondel(project, "ci", "check").returncode == 0
+
+
+def test_a_layout_that_check_does_not_expect_is_told(project: Path) -> None:
+    done = rondel(project, "ci", "generate", "gitlab", "--layout", "stages")
+    assert 'put layout = "stages" under [tool.rondel.ci]' in done.stderr
+    assert rondel(project, "ci", "check").returncode == 1
+    (project / "pyproject.toml").write_text('[tool.rondel.ci]\nlayout = "stages"\n')
+    assert rondel(project, "ci", "check").returncode == 0
+    assert rondel(project, "ci", "generate", "--layout", "stages").stderr == ""
+
+
+def test_check_finds_drift_and_generate_mends_it(project: Path) -> None:
+    assert rondel(project, "ci", "generate").returncode == 0
+    assert rondel(project, "ci", "check").returncode == 0
+    (project / "ci" / "main.py").write_text(PIPELINE.replace("train", "learn"))
+    done = rondel(project, "ci", "check")
     assert done.returncode == 1
     assert "-  script: dagger run python ci/main.py train" in done.stdout
     assert "+  script: dagger run python ci/main.py learn" in done.stdout
     assert "rondel ci generate" in done.stderr
-    assert rondel(tmp_path, "ci", "generate").returncode == 0
-    assert rondel(tmp_path, "ci", "check").returncode == 0
+    assert rondel(project, "ci", "generate").returncode == 0
+    assert rondel(project, "ci", "check").returncode == 0

@@ -7,6 +7,7 @@ pipelines of the merge request rewrite.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TIMEOUT = 10.0
 
 def marker(context: CiContext) -> str:
     """An HTML comment by which the job's note is found again."""
-    return f"<!-- rondel: {(context.name or 'job').replace('--', '-')} -->"
+    return f"<!-- rondel: {re.sub('-+', '-', context.name or 'job')} -->"
 
 
 def no_note(context: CiContext | None, environ: Mapping[str, str]) -> str:

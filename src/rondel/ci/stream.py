@@ -16,6 +16,8 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rondel.reports.silence import silence
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -84,12 +86,15 @@ class GuardedStream:
         self._stream.flush()
 
     def finish(self) -> None:
-        """Print what is left, at the end."""
-        with self._budget.lock:
-            if self._part:
-                self._line(self._part)
-                self._part = ""
-        self._stream.flush()
+        """Print what is left, at the end. A reader that went away is no reason to fail a run."""
+        try:
+            with self._budget.lock:
+                if self._part:
+                    self._line(self._part)
+                    self._part = ""
+            self._stream.flush()
+        except OSError:
+            silence(self._stream)
 
     def _line(self, line: str) -> None:
         line = shorten(mask(line, self._secrets))
@@ -154,7 +159,7 @@ def _descriptor_guarded(stream: TextIO, budget: Budget, secrets: tuple[str, ...]
     with os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace") as way:
         guard = GuardedStream(way, budget, secrets, spared=RESERVE)  # the end is ours
         end = threading.Event()
-        thread = threading.Thread(target=_pump, args=(source, guard, end), daemon=True)
+        thread = threading.Thread(target=_pump, args=(source, guard, way, end), daemon=True)
         os.dup2(sink, number, inheritable=True)
         os.close(sink)
         thread.start()
@@ -169,7 +174,7 @@ def _descriptor_guarded(stream: TextIO, budget: Budget, secrets: tuple[str, ...]
             os.close(source)
 
 
-def _pump(source: int, guard: GuardedStream, end: threading.Event) -> None:
+def _pump(source: int, guard: GuardedStream, way: TextIO, end: threading.Event) -> None:
     """Pass on what comes, until the block has ended and nothing is waiting.
 
     Not until the pipe's end: a program that lives on may hold it open.
@@ -184,5 +189,9 @@ def _pump(source: int, guard: GuardedStream, end: threading.Event) -> None:
         data = os.read(source, 65536)
         if not data:
             return
-        guard.write(decode(data))
-        guard.flush()
+        try:
+            guard.write(decode(data))
+            guard.flush()
+        except OSError:
+            # Nobody reads any more. The pipe is still emptied: programs would wait for ever to write into it.
+            silence(way)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from rondel.errors import RondelError
+from rondel.reports.silence import silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,14 +96,3 @@ def _folder_is_there() -> bool:
     except OSError:
         return False
     return True
-
-
-def silence(stream: TextIO) -> None:
-    """Send what is left in a stream's buffer where nobody minds: else Python complains of it at exit."""
-    try:
-        number = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
-    except (OSError, ValueError):  # no file, as in a test
-        return

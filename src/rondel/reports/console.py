@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from rondel.reports.silence import silence
 from rondel.reports.table import COLOURS, TIMED, duration, paint, summary
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MARKS = {
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 WIDEST_TIME = len("59 min 59 s")
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 """Colours, movements of the cursor and titles."""
 
 RUN_COLOURS = {"succeeded": "32", "waiting": "33"}
@@ -80,10 +81,7 @@ class PlainConsole:
         try:
             print(text, file=self.out, flush=True)
         except OSError:
-            # What is left in the buffer goes where nobody minds; else Python complains at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.out.fileno())
-            os.close(nowhere)
+            silence(self.out)
 
     def finish(self, capsule: Capsule, page: str) -> None:
         """Print the table and the last line, which names the run's page."""
@@ -202,9 +200,14 @@ class LiveConsole(PlainConsole):
 
 
 def one_line(text: str) -> str:
-    """A line of a tool's output as it can stand beside a stage: its last rewritten state, without colours."""
-    text = _ESCAPES.sub("", text).rstrip("\r\n").rpartition("\r")[2]
-    return "".join(each if each.isprintable() else " " for each in text).strip()
+    """A line of a tool's output as it can stand beside a stage."""
+    return as_seen(text.replace("\t", " ")).strip()
+
+
+def as_seen(line: str) -> str:
+    """A line of a tool's output as a terminal shows it in the end: rewritten, and without colours."""
+    text = _ESCAPES.sub("", line).rstrip("\r\n").rpartition("\r")[2].expandtabs()
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def make_console(

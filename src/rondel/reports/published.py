@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rondel.record.folder import write_atomically
 from rondel.reports.html import page as html_page
 from rondel.reports.junit import render_error, render_junit
-from rondel.reports.markdown import render_markdown
+from rondel.reports.markdown import cell, render_markdown
 from rondel.reports.openmetrics import render_openmetrics
 from rondel.reports.table import TIMED, duration, key_metrics
 from rondel.reports.verdicts import verdicts_of
@@ -65,9 +65,7 @@ def publish_error(error: RondelError, root: Path) -> Path:
         "junit.xml": render_error(text),
         "metrics.txt": "# EOF\n",
         "report.md": f"## {NOT_STARTED}\n\n```\n{text.replace('```', '~~~')}\n```\n",
-        PAGE: html_page(
-            "The run could not start", f"<h1>The run could not start</h1><pre>{escape(text)}</pre>"
-        ),
+        PAGE: html_page(NOT_STARTED, f"<h1>{NOT_STARTED}</h1><pre>{escape(text)}</pre>"),
         "outputs.env": _dotenv(outputs),
         "verdict.txt": f"not started: {first}\n",
     }
@@ -121,13 +119,13 @@ def _first_line(text: str | None) -> str:
 def render_report(capsule: Capsule) -> str:
     """The run as Markdown, for a note on a merge request or a job's summary."""
     word = WORDS.get(capsule.state, capsule.state)
-    lines = [f"## `{capsule.pipeline}` {word}", "", _cell(verdict_line(capsule)), ""]
+    lines = [f"## `{capsule.pipeline}` {word}", "", cell(verdict_line(capsule)), ""]
     lines += ["| | stage | state | time | metrics |", "|---|---|---|---:|---|"]
     lines += [_row(record) for record in capsule.stages]
     lines += ["", *_facts(capsule), ""]
     verdicts = verdicts_of(capsule)
     if verdicts:
-        lines.append(render_markdown(verdicts).replace("\n## ", "\n### ").removeprefix("\n"))
+        lines.append(re.sub(r"^#", "##", render_markdown(verdicts), flags=re.MULTILINE))
     failed = next((record for record in capsule.stages if record.error), None)
     if failed is not None:
         text = (failed.error or "").replace("```", "~~~")
@@ -138,7 +136,7 @@ def render_report(capsule: Capsule) -> str:
 def _row(record: StageRecord) -> str:
     took = duration(record.seconds) if record.state in TIMED else ""
     cells = (MARKS.get(record.state, ""), record.name, record.state, took, key_metrics(record))
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+    return f"| {' | '.join(cell(each) for each in cells)} |"
 
 
 def _facts(capsule: Capsule) -> list[str]:
@@ -150,10 +148,6 @@ def _facts(capsule: Capsule) -> list[str]:
     if capsule.mlflow and capsule.mlflow.url and not re.match(r"https?://127\.", capsule.mlflow.url):
         facts.append(f"[MLflow]({capsule.mlflow.url})")
     return [" · ".join(facts)]
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"([\\`*_<>\[\]#|])", r"\\\1", " ".join(text.split()))
 
 
 def render_outputs(capsule: Capsule) -> str:

@@ -12,7 +12,7 @@ import shlex
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rondel.reports.console import MARKS
+from rondel.reports.console import MARKS, as_seen
 from rondel.reports.html import code, page, table
 from rondel.reports.page import render_gates
 from rondel.reports.published import WORDS, verdict_line
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _TAIL_LINES = 60
 _TAIL_BYTES = 1 << 15
 _MOST_ROWS = 60
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 
 LOOKS = {
     "ran": "good",
@@ -166,9 +165,7 @@ def _tail(path: Path) -> tuple[Sequence[str], bool]:
 
 
 def _plain(text: str) -> str:
-    """Text without colours, and of lines that were drawn over only what was seen last."""
-    lines = (line.rpartition("\r")[2] for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n"))
-    return "\n".join("".join(each if each.isprintable() else " " for each in line) for line in lines)
+    return "\n".join(map(as_seen, text.split("\n")))
 
 
 def _made_from(capsule: Capsule) -> str:

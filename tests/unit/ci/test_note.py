@@ -138,3 +138,8 @@ def test_a_server_that_is_away_is_told_and_is_no_error(gitlab: RecordingGitLab) 
     said = post_note(job, {"GITLAB_TOKEN": "t"}, "text")
     assert said is not None
     assert said.startswith("no note")
+
+
+def test_no_jobs_name_ends_the_comment_that_the_note_is_found_by() -> None:
+    sign = marker(CiContext(provider="gitlab", name="a ---> b"))
+    assert sign.index("-->") == len(sign) - 3

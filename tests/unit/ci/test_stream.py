@@ -119,6 +119,27 @@ def test_programs_that_a_stages_function_starts_are_guarded_too() -> None:
     assert 800_000 < len(shown.encode()) <= LIMIT + 100
 
 
+READER_GOES = """
+import subprocess, sys
+from rondel.ci.stream import guarded
+with guarded(["hunter2-hunter2"]):
+    subprocess.run(["sh", "-c", "seq 1000000 1050000; echo all of it >&2"], timeout=30)
+    print("last")
+print("after", file=sys.stderr)
+"""
+
+
+def test_programs_end_also_when_nobody_reads_the_console_any_more() -> None:
+    command = [sys.executable, "-c", READER_GOES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+        assert done.stdout is not None
+        done.stdout.readline()
+        done.stdout.close()
+        assert done.stderr is not None
+        assert done.stderr.read() == "all of it\nafter\n"
+    assert done.returncode == 0
+
+
 def sections(text: str) -> list[tuple[str, str, str]]:
     found = re.findall(
         r"\x1b\[0Ksection_start:(\d+):(\S+?)\r\x1b\[0K(.*?)\x1b\[0Ksection_end:(\d+):(\S+?)\r\x1b\[0K",

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from rondel.record import Capsule, MlflowRun, StageRecord, VerdictRecord
-from rondel.reports.console import LiveConsole, PlainConsole, make_console
+from rondel.reports.console import LiveConsole, PlainConsole, as_seen, make_console
+from rondel.reports.published import render_report
 from rondel.reports.table import columns, duration, key_metrics, summary
 
 TRAIN = StageRecord(name="train", kind="pure", state="running", reason="input a.csv changed")
@@ -52,7 +53,9 @@ def test_verbose_shows_output_and_quiet_only_failures() -> None:
 
 
 def capsule() -> Capsule:
-    verdict = VerdictRecord(passed=True, rules=[{"rule": "auc > 0.5", "metric": "auc"}])
+    verdict = VerdictRecord(
+        passed=True, rules=[{"rule": "auc > 0.5", "metric": "auc", "passed": True, "outcome": "passed"}]
+    )
     stages = [
         StageRecord(name="prepare", kind="pure", state="cached", reason="unchanged"),
         StageRecord(
@@ -87,6 +90,18 @@ def test_the_table_shows_what_a_gate_judged_first() -> None:
         "evaluate ran 1 min 15 s auc=0.7043 rows=27010 brier=0.11 … 0123456789ab",
         "deploy skipped",
     ]
+
+
+def test_the_note_has_one_title_and_the_gates_below_it() -> None:
+    heads = [line for line in render_report(capsule()).splitlines() if line.startswith("#")]
+    assert heads[0] == "## `p` succeeded"
+    assert heads[1].startswith("### Gate in evaluate")
+    assert {line.split()[0] for line in heads[2:]} <= {"###", "####"}
+
+
+def test_a_tools_line_is_shown_as_a_terminal_shows_it_in_the_end() -> None:
+    assert as_seen("\x1b[32m10%\r100%\tdone\x1b[0m\r\n") == "100%    done"
+    assert as_seen("  left\x07 as it is ") == "  left  as it is "
 
 
 def test_the_end_of_a_run_names_it_and_its_places() -> None:

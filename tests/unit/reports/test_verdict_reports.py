@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from rondel.gates import ChampionMetrics, Metrics, Verdict, evaluate, metrics_from_mapping, parse_rules
 from rondel.reports.junit import render_junit
-from rondel.reports.markdown import comparison, render_markdown
+from rondel.reports.markdown import cell, comparison, render_markdown
 from rondel.reports.openmetrics import render_openmetrics
 
 METRICS = metrics_from_mapping({"roc_auc": 0.7, "f1[o=a|b]": 0.5}, source="metrics.json")
@@ -60,6 +60,11 @@ def test_markdown_compares_with_the_champion_and_escapes_cells() -> None:
     assert "| roc\\_auc | 0.7 | 0.68 | +0.02 |" in text
     rows = [line for line in text.splitlines() if line.startswith("| ") and "o=a" in line]
     assert all(r"a\|b" in row for row in rows)
+
+
+def test_text_in_markdown_is_neither_markup_nor_a_mention() -> None:
+    told = cell("a\\|b <i> @all !7\nx")
+    assert told == "a\\\\\\|b \\<i\\> \\@all \\!7 x"
 
 
 def test_markdown_says_when_there_is_no_champion() -> None:

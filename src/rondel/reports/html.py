@@ -45,7 +45,7 @@ details { border-bottom: 1px solid var(--line); padding: .45rem 0 }
 summary { cursor: pointer } summary b { margin-right: .4rem } details[open] > summary { margin-bottom: .4rem }
 details > *:not(summary) { margin-left: 1.1rem }
 figure { margin: 0 } figcaption { font-weight: 600; margin: .4rem 0 }
-.side { display: flex; flex-wrap: wrap; gap: 1.2rem } .side figure { flex: 1 1 18rem; max-width: 30rem }
+.side { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)) }
 .side img, .side svg { width: 100%; height: auto } .side svg text { font: 10px system-ui; fill: currentColor }
 .grid { stroke: var(--line); stroke-width: .6 } polyline { fill: none; stroke-width: 1.8 }
 .challenger { stroke: var(--one) } .champion { stroke: var(--other); stroke-dasharray: 5 4 }

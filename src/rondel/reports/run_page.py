@@ -94,7 +94,7 @@ def _stage(record: StageRecord, folder: Path) -> str:
     head += f' · <span class="soft">{escape(shown)}</span>' if shown else ""
     commands = [
         (
-            code(shlex.join(each.args)),
+            code(_typed(each.args)),
             "" if each.exit_code is None else str(each.exit_code),
             "" if each.seconds is None else escape(duration(each.seconds)),
             escape(each.outcome),
@@ -121,6 +121,11 @@ def _stage(record: StageRecord, folder: Path) -> str:
     parts.append(_facts({name: code(text) for name, text in facts.items() if text}))
     opened = " open" if record.state == "failed" else ""
     return f"<details{opened}><summary>{head}</summary>{''.join(parts)}</details>"
+
+
+def _typed(args: Sequence[str]) -> str:
+    """A command as one types it; ``&&`` between two of them is no word to quote."""
+    return " ".join(word if word == "&&" else shlex.quote(word) for word in args)
 
 
 def _pairs(name: str, values: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ def timeline(capsule: Capsule) -> str:
         f"<td class='bar'>{_bar(record, starts.get(record.name), whole)}</td></tr>"
         for record in capsule.stages
     ]
-    rows.append(f"<tr><td></td><td></td><td class='bar'>{_axis(whole)}</td></tr>")
+    rows.append(f"<tr><td></td><td class='n'></td><td class='bar'>{_axis(whole)}</td></tr>")
     return f"<table class='timeline'>{''.join(rows)}</table>"
 
 

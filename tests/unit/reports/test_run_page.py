@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,11 @@ RAN = stage(
     started="2026-11-25T12:00:20+00:00",
     seconds=30,
     reason="input a.csv changed",
-    commands=[CommandRecord(args=["dvc", "repro", "prepare"], exit_code=0, seconds=29, outcome="ran")],
+    commands=[
+        CommandRecord(
+            args=["dvc", "repro", "prepare", "&&", "echo", "it's"], exit_code=0, seconds=29, outcome="ran"
+        )
+    ],
     parameters={"n": 3},
     inputs={f"data/{number}.csv": f"md5:{number}" for number in range(100)},
     outputs={"out.csv": "md5:1"},
@@ -116,7 +121,7 @@ def test_a_run_shows_commands_inputs_and_what_it_was_made_from(tmp_path: Path) -
     git = Git(commit="0123456789abcdef", branch="main", dirty=True, changed={"src/a.py": "x"})
     page = render_run(capsule(RAN, git=git, overrides={"n": "3"}, secrets=["TOKEN"]), tmp_path)
     for text in (
-        "dvc repro prepare",
+        escape("dvc repro prepare && echo 'it'\"'\"'s'"),
         "input a.csv changed",
         "data/0.csv",
         "0123456789ab",
@@ -158,6 +163,11 @@ def test_bars_stand_where_the_stages_ran() -> None:
     assert "prepare ran: from 20 s to 50 s" in drawn
     assert "<td>deploy</td><td class='n'>skipped</td>" in drawn
     assert re.findall(r">([^<>]+)</text>", drawn) == ["0", "30 s", "1 min", "1 min 30 s"]
+
+
+def test_the_axis_stands_below_the_bars_also_where_the_times_are_left_out() -> None:
+    rows = re.findall(r"<tr>(.*?)</tr>", timeline(capsule(RAN, FAILED)))
+    assert [re.findall(r"<td(?: class='(\w+)')?>", row) for row in rows] == [["", "n", "bar"]] * 3
 
 
 @pytest.mark.parametrize(

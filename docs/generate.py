@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from pathlib import Path
 
 from rondel import errors
+from rondel.settings.ci import CiOptions
 from rondel.settings.options import OPTIONS, Option
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -27,6 +29,19 @@ def options() -> str:
         cells = (_flags(option), option.env, option.key, _default(option))
         written = " | ".join(f"`{cell}`" if cell else "" for cell in cells)
         lines.append(f"| {option.help} | {written} |")
+    lines += [
+        "",
+        "## CI",
+        "",
+        "Keys of `[tool.rondel.ci]`, for [GitLab](../howto/gitlab.md) and [Jenkins](../howto/jenkins.md).",
+        "",
+        "| option | key | default |",
+        "|---|---|---|",
+    ]
+    for each in fields(CiOptions):
+        default = _shown(each.default)
+        written = f"`{each.name.replace('_', '-')}` | {f'`{default}`' if default else ''}"
+        lines.append(f"| {each.metadata['help']} | {written} |")
     return "\n".join([*lines, ""])
 
 
@@ -119,9 +134,13 @@ def _flags(option: Option) -> str:
 
 
 def _default(option: Option) -> str:
-    if option.default in (None, "", ()):
+    return _shown(option.default)
+
+
+def _shown(value: object) -> str:
+    if value in (None, "", ()):
         return ""
-    return str(option.default).lower() if isinstance(option.default, bool) else str(option.default)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 PAGES = {"options.md": options, "exit-codes.md": exit_codes, "engine.md": engine}

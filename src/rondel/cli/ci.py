@@ -25,7 +25,11 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="rondel ci", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("action", choices=("generate", "check"))
     parser.add_argument(
-        "system", nargs="*", metavar="SYSTEM", help="gitlab, jenkins (default: those whose file is there)"
+        "system",
+        nargs="*",
+        default=[],
+        metavar="SYSTEM",
+        help="gitlab, jenkins (default: those whose file is there)",
     )
     parser.add_argument(
         "--layout", choices=("single", "stages"), default=None, help="one job, or one a stage"

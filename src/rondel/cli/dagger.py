@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 SERVED = ("run", "api with-session", "session", "version")
 
+USAGE = """usage: dagger run COMMAND …
+
+  run                runs COMMAND inside a session of Rondel's embedded engine
+  api with-session   the same, by its name in Dagger 1.0
+  session            serves a session to a Dagger client, which starts this itself
+  version            prints Rondel's version
+
+Where a Dagger CLI is on the PATH and an engine in its reach, this is that CLI.
+For all its other commands install it: https://docs.dagger.io/install"""
+
 NOTICE = "dagger: this is Rondel's stand-in, with the embedded engine (no Dagger engine is in reach)"
 
 
@@ -52,6 +62,9 @@ def _main(words: list[str]) -> int:
         from rondel.cli.version import main as version
 
         return version(rest)
+    if command == "help" or {"-h", "--help"} & set(words[:1]):
+        print(USAGE)
+        return 0
     what = f"Rondel's `dagger` does not serve {command!r}" if command else "Rondel's `dagger` needs a command"
     raise ConfigurationError(
         what,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.errors import ConfigurationError, did_you_mean
@@ -12,41 +12,44 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiOptions:
-    """How the wrappers are written.
+    """How the wrappers are written, and how ``--commit`` commits; docs/reference/options.md has the table."""
 
-    ``image`` is the runner's image (the Containerfile's target ``runner``), as
-    the CI system's variable or a reference; empty for runners that have all
-    they need. ``layout``: one job, or one for each stage. ``keep_days``: how
-    long reports and capsules are kept. ``schedule``: a cron line for Jenkins
-    (GitLab keeps its schedules outside of the file). ``branch``: the one that
-    approvals are for, in Jenkins (GitLab knows its default branch). ``secrets``:
-    names of the variables that jobs get as secrets, besides those of the
-    option ``secrets``. ``workflow``: whether the
-    GitLab file says that a merge request's branch has one pipeline, not two.
-    ``agent``: what Jenkins runs on, as its ``agent`` directive has it, in place
-    of the one with ``image``.
-    ``lock``: Jenkins' Lockable Resources plugin keeps two deployments apart,
-    also those of different branches.
-
-    ``commit_message`` (with ``{stages}``, ``{run}``, ``{pipeline}``),
-    ``commit_author`` (``Name <address>``; empty: who started the job) and
-    ``commit_skip_ci`` are for ``--commit``.
-    """
-
-    image: str = "$RONDEL_RUNNER_IMAGE"
-    layout: Literal["single", "stages"] = "single"
-    keep_days: int = 30
-    schedule: str = "H 4 * * *"
-    branch: str = "main"
-    secrets: tuple[str, ...] = ()
-    workflow: bool = True
-    lock: bool = False
-    agent: str = ""
-    commit_message: str = "Update results of {stages}"
-    commit_author: str = ""
-    commit_skip_ci: bool = True
+    image: str = _option(
+        "$RONDEL_RUNNER_IMAGE",
+        "the runner's image, a reference or a variable of the CI system; empty where runners need none",
+    )
+    layout: Literal["single", "stages"] = _option(
+        "single", "one job (`single`), or one for each stage (`stages`)"
+    )
+    keep_days: int = _option(30, "days that reports and capsules are kept")
+    secrets: tuple[str, ...] = _option(
+        (), "names of variables that jobs get as secrets, besides those of the option `secrets`"
+    )
+    stages: tuple[str, ...] = _option((), "GitLab: stages of your own, before the pipeline's")
+    workflow: bool = _option(
+        True, "GitLab: whether the file says that a merge request's branch has one pipeline, not two"
+    )
+    agent: str = _option("", "Jenkins: the `agent` directive as it is, in place of the one with `image`")
+    branch: str = _option(
+        "main", "Jenkins: the branch that approvals are for (GitLab knows its default branch)"
+    )
+    schedule: str = _option(
+        "H 4 * * *", "Jenkins: when scheduled stages run (GitLab keeps its schedules outside of the file)"
+    )
+    lock: bool = _option(
+        False, "Jenkins: keep deployments apart also across branches, by the Lockable Resources plugin"
+    )
+    commit_message: str = _option(
+        "Update results of {stages}", "the message of `--commit`, with `{stages}`, `{run}`, `{pipeline}`"
+    )
+    commit_author: str = _option("", "`Name <address>` of `--commit` (default: who started the job)")
+    commit_skip_ci: bool = _option(True, "whether that message ends with `[skip ci]`")
 
 
 def load_ci_options(root: Path) -> CiOptions:
@@ -54,8 +57,10 @@ def load_ci_options(root: Path) -> CiOptions:
     path = root / "pyproject.toml"
     table: dict[str, Any] = {}
     if path.exists():
-        table = tomllib.loads(path.read_text()).get("tool", {}).get("rondel", {}).get("ci", {})
-    known = {field.name.replace("_", "-"): field for field in fields(CiOptions)}
+        table = (
+            tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("rondel", {}).get("ci", {})
+        )
+    known = {each.name.replace("_", "-"): each for each in fields(CiOptions)}
     values: dict[str, Any] = {}
     for key, value in table.items():
         place = f"pyproject.toml: tool.rondel.ci.{key}"

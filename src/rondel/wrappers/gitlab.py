@@ -31,7 +31,7 @@ def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str]:
     levels = levels_of(jobs)
     document: dict[str, Any] = {"workflow": _workflow()} if options.workflow else {}
     document |= {
-        "stages": list(dict.fromkeys(_stage(levels[job.name]) for job in jobs)),
+        "stages": list(dict.fromkeys([*options.stages, *(_stage(levels[job.name]) for job in jobs)])),
         ".rondel": _shared(jobs, options),
     }
     document |= {job.name: _job(job, levels[job.name]) for job in jobs}

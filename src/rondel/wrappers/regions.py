@@ -56,10 +56,7 @@ def _spans(lines: Sequence[str], regions: Sequence[str], path: str) -> list[tupl
     marks = [number for number, line in enumerate(lines) if BEGIN in line or END in line]
     if not marks:
         raise ConfigurationError(
-            f"{path} exists, and nothing in it is marked as generated",
-            hint=f"move it away, run `rondel ci generate`, and put what was your own outside of the regions; "
-            f"a region is from `{regions[0].splitlines()[0]}` to `{regions[0].splitlines()[-1]}`",
-            place=path,
+            "the file is there, and nothing in it is marked as generated", hint=_invite(regions), place=path
         )
     wanted = [BEGIN, END] * len(regions)
     good = len(marks) == len(wanted) and all(
@@ -72,6 +69,19 @@ def _spans(lines: Sequence[str], regions: Sequence[str], path: str) -> list[tupl
             place=f"{path}:{marks[0] + 1}",
         )
     return list(zip(marks[::2], marks[1::2], strict=True))
+
+
+def _invite(regions: Sequence[str]) -> str:
+    """How a file that people wrote gets its regions."""
+    begin, end = regions[0].splitlines()[0], regions[0].splitlines()[-1]
+    command = begin.partition("`")[2].partition("`")[0]
+    if len(regions) == 1:
+        begin = begin.partition(BEGIN)[0] + BEGIN
+        return f"put two lines where the jobs shall stand, {begin!r} and {end!r}; then `{command}`"
+    return (
+        f"move it away, run `{command}`, and put what was your own outside of the regions; "
+        f"a region is from a line with {BEGIN!r} to one with {END!r}"
+    )
 
 
 def drift(current: str | None, regions: Sequence[str], path: str) -> Drift | None:

@@ -55,6 +55,18 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"  {name} " in out
 
 
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+def test_dagger_says_what_it_serves(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert dagger.main(words) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command}  " in out for command in dagger.SERVED)
+
+
+def test_what_may_be_left_out_is_not_said_to_be_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ci"]) == ConfigurationError.exit_code
+    assert "required: action\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137)])
 def test_run_passes_the_exit_code_on(command: str, code: int) -> None:
     assert main(["run", "sh", "-c", command]) == code

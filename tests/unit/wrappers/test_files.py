@@ -149,8 +149,25 @@ def test_hand_written_parts_are_kept() -> None:
 
 def test_a_file_that_is_somebodys_own_is_left_alone() -> None:
     regions = WRAPPERS["gitlab"].regions(JOBS, OPTIONS)
-    with pytest.raises(ConfigurationError, match="nothing in it is marked as generated"):
+    with pytest.raises(ConfigurationError, match="nothing in it is marked as generated") as caught:
         merge("build:\n  script: make\n", regions, ".gitlab-ci.yml")
+    assert (caught.value.hint or "").endswith(
+        "'# rondel: begin' and '# rondel: end'; then `rondel ci generate gitlab`"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        merge("node {}\n", WRAPPERS["jenkins"].regions(JOBS, OPTIONS), "Jenkinsfile")
+    assert "move it away, run `rondel ci generate jenkins`" in (caught.value.hint or "")
+
+
+def test_two_lines_invite_the_jobs_into_a_file_that_is_there() -> None:
+    options = CiOptions(stages=("build", "step-1"), workflow=False)
+    regions = WRAPPERS["gitlab"].regions(JOBS, options)
+    own = "build:\n  stage: build\n  script: make\n"
+    merged = merge(f"{own}# rondel: begin\n# rondel: end\n", regions, ".gitlab-ci.yml")
+    assert merged == own + regions[0]
+    document = yaml.safe_load(merged)
+    assert document["stages"] == ["build", "step-1", "step-2"]
+    assert "workflow" not in document
 
 
 @pytest.mark.parametrize("damage", ["# rondel: end\n", "# rondel: begin\n"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from rondel.engine.api.changeset import Changeset
 from rondel.engine.api.registry import Context, Keyed, field, register_type
-from rondel.engine.evaluate.gitaccess import GitError, clean_url, git_folder
+from rondel.engine.evaluate.gitaccess import git_folder
 from rondel.engine.evaluate.gitops import Checkout, advertised, cleaned, merge_base, tree_of
+from rondel.engine.evaluate.giturls import GitError, clean_url
 from rondel.engine.values import Directory, Secret, Socket
 from rondel.engine.values.git import Advertised, GitRef, GitRepository, is_commit
 from rondel.engine.values.node import digest_of
@@ -60,7 +62,7 @@ async def git(
     self: None,
     *,
     url: str,
-    keep_git_dir: bool | None,  # of old: `tree(discardGitDir:)` decides
+    keep_git_dir: bool | None,
     ssh_known_hosts: str,
     ssh_auth_socket: Socket | None,
     http_auth_username: str,
@@ -79,6 +81,7 @@ async def git(
         token=http_auth_token,
         header=http_auth_header,
         service=experimental_service_host,
+        discard_git_dir=keep_git_dir is False,
     )
 
 
@@ -154,10 +157,13 @@ async def branches(ctx: Context, self: GitRepository, *, patterns: list[str] | N
 @field("GitRepository", "uncommitted")
 async def uncommitted(ctx: Context, self: GitRepository) -> Changeset:
     """What a local working tree has that its last commit has not; ignored files don't count."""
-    _ = ctx
-    if self.fs is None:
-        return Changeset(Directory(), Directory())
-    return Changeset(Directory(cleaned(self)), Directory(self.fs, self.path))
+    folder = None if self.fs is None else git_folder(await ctx.view(self.fs), self.path)
+    now = Directory(self.fs, self.path)
+    if folder is None or posixpath.basename(folder) != ".git":  # without a working tree, nothing differs
+        return Changeset(now, now)
+    top = posixpath.dirname(folder)
+    inside = posixpath.normpath(posixpath.join("/", posixpath.relpath(self.path, top)))
+    return Changeset(Directory(cleaned(self, top), inside), now)
 
 
 @field("GitRef", "commit")
@@ -178,7 +184,8 @@ async def ref_name(ctx: Context, self: GitRef) -> str:
 async def tree(ctx: Context, self: GitRef, *, discard_git_dir: bool, depth: int, include_tags: bool) -> Keyed:
     """The commit's files, with a git folder of so many commits unless it is discarded."""
     _ = ctx
-    checkout = Checkout(ref=self, discard_git_dir=discard_git_dir, depth=depth, include_tags=include_tags)
+    discard = discard_git_dir or self.repository.discard_git_dir
+    checkout = Checkout(ref=self, discard_git_dir=discard, depth=depth, include_tags=include_tags)
     fs = tree_of(checkout)
     return Keyed(Directory(fs), fs.key)
 

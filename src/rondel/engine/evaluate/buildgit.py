@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rondel.engine.evaluate.gitaccess import GitError, clean_url
 from rondel.engine.evaluate.gitops import Checkout, advertised, tree_of
+from rondel.engine.evaluate.giturls import GitError, clean_url
 from rondel.engine.values.git import GitRef, GitRepository, is_commit
 from rondel.engine.values.node import digest_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import posixpath
 import shutil
@@ -11,14 +10,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 
+from rondel.engine.evaluate.giturls import (
+    PROTOCOLS,
+    GitError,
+    basic,
+    is_ssh,
+    login_of,
+    origin_of,
+    remote_url,
+    without_login,
+)
 from rondel.engine.evaluate.secrets import Secrets
 from rondel.engine.evaluate.services import Services
-from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,9 +37,6 @@ if TYPE_CHECKING:
 
 
 REMOTE = "rondel"
-_PROTOCOLS = ("http", "https", "ssh", "git")
-
-
 _KEPT = (
     "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
     "http_proxy", "https_proxy", "no_proxy", "all_proxy",
@@ -54,8 +59,21 @@ _SETTINGS = {
 }
 
 
-class GitError(EngineError):
-    """A git command failed, or what was asked for is not there."""
+_TOKEN_USERS = {"bitbucket.org": "x-token-auth"}
+"""Who brings a token, where it is not GitHub's ``x-access-token``, which most servers take."""
+
+
+SHA_REFUSED = "sha fetch unsupported by remote"
+_MEANINGS = (
+    ("authentication failed", "git authentication failed"),
+    ("authentication required", "git authentication failed"),
+    ("fatal: could not read username", "git authentication failed"),
+    ("fatal: could not read password", "git authentication failed"),
+    ("not a git repository", "not a git repository"),
+    ("unadvertised object", SHA_REFUSED),
+    ("not our ref", SHA_REFUSED),
+    ("couldn't find remote ref", SHA_REFUSED),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +88,7 @@ class Access:
 
 def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a git command, with its settings in GIT_CONFIG_* variables."""
-    protocols = _PROTOCOLS if not access.url.startswith("file:") else ("file",)
+    protocols = PROTOCOLS if not access.url.startswith("file:") else ("file",)
     settings = {
         **_SETTINGS,
         **{f"protocol.{name}.allow": "always" for name in protocols},
@@ -116,28 +134,13 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
         text = text.replace(secret, "***")
     if missing and "not appear to be a git repository" in text:
         raise GitError(missing)
-    raise GitError(f"git error: exit status {done.returncode}", why=text)
+    raise GitError(f"git error: {_meaning(text) or f'exit status {done.returncode}'}", why=text)
 
 
-def clean_url(url: str) -> str:
-    """The URL as git takes it; raises GitError for protocols that are not served.
-
-    ``host/path`` without a protocol is HTTPS, ``user@host:path`` is SSH as everywhere in git.
-    """
-    scheme, separator, _ = url.partition("://")
-    if separator:
-        if scheme not in _PROTOCOLS:
-            raise GitError(
-                f'failed to parse Git URL: unsupported protocol "{scheme}"',
-                hint="for a repository on this machine use host().directory(path).as_git()",
-            )
-        return url
-    head, colon, rest = url.partition(":")
-    if colon and "/" not in head and "@" in head:
-        return url
-    if not url or url.startswith(("-", "/", ".")) or rest.startswith(":"):
-        raise GitError(f'failed to parse Git URL: "{url}"', hint="give a URL such as https://host/path")
-    return f"https://{url}"
+def _meaning(text: str) -> str | None:
+    """What a message of git's comes down to, so far as somebody may want to tell it from others."""
+    lower = text.lower()
+    return next((meaning for said, meaning in _MEANINGS if said in lower), None)
 
 
 @asynccontextmanager
@@ -147,61 +150,50 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
         if repository.local:
             yield await _local(session, repository, stack)
             return
-        url, settings, silent = _with_credentials(repository.url)
-        origin = _origin(url)
-        if repository.token is not None:
-            token = (await session.part(Secrets).plaintext(repository.token)).decode(errors="replace").strip()
-            login = f"{repository.username or 'x-access-token'}:{token}"
-            encoded = base64.b64encode(login.encode()).decode()
-            settings[f"http.{origin}.extraHeader"] = f"Authorization: basic {encoded}"
-            silent += [token, encoded]
-        elif repository.header is not None:
-            header = (
-                (await session.part(Secrets).plaintext(repository.header)).decode(errors="replace").strip()
-            )
-            settings[f"http.{origin}.extraHeader"] = f"Authorization: {header}"
-            silent.append(header)
+        url = remote_url(repository.url)
+        header, silent = "", tuple[str, ...]()
+        if url.startswith("http"):
+            # A login in the URL is sent as a header, too: git prints the URL at times.
+            header, silent = await _authorization(session, repository, url)
+            url = without_login(url)
+        origin, settings = origin_of(url), dict[str, str]()
         if repository.service is not None:
-            settings |= await _through_service(session, repository, origin, stack)
-        env = await _ssh(session, repository, stack) if _is_ssh(url) else {}
-        yield Access(url=url, settings=settings, env=env, silent=tuple(filter(None, silent)))
+            origin, settings = await _through_service(session, repository, origin, stack)
+        if header:
+            settings[f"http.{origin}.extraHeader"] = f"Authorization: {header}"
+        env = await _ssh(session, repository, stack) if is_ssh(url) else {}
+        yield Access(url=url, settings=settings, env=env, silent=silent)
 
 
-def _is_ssh(url: str) -> bool:
-    return url.startswith("ssh://") or "://" not in url
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}/"
-
-
-def _with_credentials(url: str) -> tuple[str, dict[str, str], list[str]]:
-    """A URL's own login as a header of its own host: the URL itself is printed by git at times."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or parts.password is None:
-        return url, {}, []
-    login = parts.netloc.rpartition("@")[0]
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    encoded = base64.b64encode(login.encode()).decode()
-    return (
-        bare,
-        {f"http.{_origin(bare)}.extraHeader": f"Authorization: basic {encoded}"},
-        [parts.password, encoded],
-    )
+async def _authorization(
+    session: Session, repository: GitRepository, url: str
+) -> tuple[str, tuple[str, ...]]:
+    """What proves to an HTTP server who asks, if anything does; and what of it is not to be shown."""
+    if repository.token is not None:
+        token = (await session.part(Secrets).plaintext(repository.token)).decode(errors="replace").strip()
+        user = repository.username or _TOKEN_USERS.get(urlsplit(url).hostname or "", "x-access-token")
+        return basic(f"{user}:{token}")
+    if repository.header is not None:
+        header = (await session.part(Secrets).plaintext(repository.header)).decode(errors="replace").strip()
+        return header, (header,) if header else ()
+    login = login_of(url)
+    return basic(login) if login else ("", ())
 
 
 async def _through_service(
     session: Session, repository: GitRepository, origin: str, stack: AsyncExitStack
-) -> dict[str, str]:
-    """Let git reach a service of the session by its name."""
+) -> tuple[str, dict[str, str]]:
+    """Let git reach a service of the session by its name: the origin it connects to, and the settings.
+
+    Git looks for an origin's other settings after it has put the address in the name's place.
+    """
     joined = await stack.enter_async_context(session.part(Services).bound([("", repository.service)]))
-    address = next((a for a, name in joined.hosts if name == urlsplit(repository.url).hostname), None)
-    if address is None:
-        return {}
     parts = urlsplit(origin)
-    port = f":{parts.port}" if parts.port else ""
-    return {f"url.{parts.scheme}://{address}{port}/.insteadOf": origin}
+    address = next((a for a, name in joined.hosts if name == parts.hostname), None)
+    if address is None:
+        return origin, {}
+    reached = f"{parts.scheme}://{address}{f':{parts.port}' if parts.port else ''}/"
+    return reached, {f"url.{reached}.insteadOf": origin}
 
 
 async def _ssh(session: Session, repository: GitRepository, stack: AsyncExitStack) -> dict[str, str]:
@@ -251,11 +243,18 @@ async def _local(session: Session, repository: GitRepository, stack: AsyncExitSt
 
 
 def git_folder(view: View, path: str) -> str | None:
-    """The path of a directory's git folder: ``.git`` in it, or itself if it is a bare repository."""
-    for candidate in (posixpath.join(path, ".git"), path):
-        if all(view.lookup(posixpath.join(candidate, part)) for part in ("HEAD", "objects", "refs")):
-            return candidate
-    return None
+    """The path of a directory's git folder, as git finds it: ``.git`` there or in a directory above.
+
+    One of these that is a bare repository is a git folder itself.
+    """
+    place = path
+    while True:
+        for candidate in (posixpath.join(place, ".git"), place):
+            if all(view.lookup(posixpath.join(candidate, part)) for part in ("HEAD", "objects", "refs")):
+                return candidate
+        if place in {"", "/"}:
+            return None
+        place = posixpath.dirname(place)
 
 
 def _defuse(folder: Path) -> None:

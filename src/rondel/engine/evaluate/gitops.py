@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 import anyio.to_thread
 
-from rondel.engine.evaluate.gitaccess import REMOTE, Access, GitError, accessed, git, scratch_folder
+from rondel.engine.evaluate.gitaccess import REMOTE, Access, accessed, git, scratch_folder
+from rondel.engine.evaluate.giturls import GitError, remote_url, without_login
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.values.git import Advertised, GitRef, GitRepository
 from rondel.engine.values.node import Fs, Node, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from rondel.engine.evaluate.session import Session
     from rondel.engine.store import Result
-
-
-# Getting at a repository
-
-
-# Asking, fetching
 
 
 async def advertised(session: Session, repository: GitRepository) -> Advertised:
@@ -63,18 +58,13 @@ class Checkout:
 def tree_of(checkout: Checkout) -> Fs:
     """The file system of a commit's tree. It depends on the commit, not on who fetched it how."""
     ref, repository = checkout.ref, checkout.ref.repository
-    origin = repository.fs.key if repository.fs else _without_login(repository.url)
+    origin = repository.fs.key if repository.fs else without_login(remote_url(repository.url))
     key = digest_of(
         "git-tree", origin, repository.path, ref.full_name, ref.sha,
         checkout.discard_git_dir, checkout.depth, checkout.include_tags,
     )  # fmt: skip
     inputs = (repository.fs,) if repository.fs else ()
     return Fs(Node("git-tree", key, inputs, checkout))
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.scheme else url
 
 
 @operation("git-tree")
@@ -97,39 +87,62 @@ async def _git_tree(session: Session, node: Node) -> Result:
 
 
 async def _check_out(session: Session, access: Access, folder: Path, checkout: Checkout) -> None:
-    ref = checkout.ref
+    ref, local = checkout.ref, checkout.ref.repository.local
+    shown = without_login(remote_url(ref.repository.url))
 
-    async def run(*args: str) -> str:
-        return await git(session, access, *args, cwd=folder)
+    async def run(*args: str, with_access: Access = access) -> str:
+        return await git(session, with_access, *args, cwd=folder)
 
     await run("init", "-q", "--template=")
-    await _fetch(run, ref, checkout)
-    if ref.full_name:
-        await run("update-ref", ref.full_name, ref.sha)
-    target = ref.full_name.removeprefix("refs/heads/") if ref.full_name else ref.sha
-    await run("checkout", "-q", "--force", target)
-    await run("reset", "-q", "--hard", ref.sha)
-    if not ref.repository.local:
-        await run("remote", "add", "origin", _without_login(ref.repository.url))
+    with _within(f"failed to checkout {ref.full_name}" if local else f"failed to fetch remote {shown}"):
+        await _fetch(run, checkout)
+    with _within(f"failed to checkout {ref.full_name}" + ("" if local else f" in {shown}")):
+        if ref.full_name:
+            await run("update-ref", ref.full_name, ref.sha)
+        target = ref.full_name.removeprefix("refs/heads/") if ref.full_name else ref.sha
+        await run("checkout", "-q", "--force", target)
+        await run("reset", "-q", "--hard", ref.sha)
+        if not local:
+            await run("remote", "add", "origin", shown)
         if (folder / ".gitmodules").is_file():
-            await run("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+            with _within("failed to update submodules"):
+                arguments = ("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+                # Those of a local repository are remote ones all the same.
+                await run(*arguments, with_access=replace(access, url="") if local else access)
     await run("update-ref", "-d", "refs/rondel/tree")
     await run("reflog", "expire", "--all", "--expire=now")
     if not checkout.discard_git_dir:
         await run("read-tree", "HEAD")  # an index without this machine's file times
 
 
-async def _fetch(run: Callable[..., Awaitable[str]], ref: GitRef, checkout: Checkout) -> None:
-    """Fetch one commit: by its hash, or, where the server gives none by hash, by its reference, or all."""
+@contextmanager
+def _within(what: str) -> Iterator[None]:
+    """Say with a failure what was being done."""
+    try:
+        yield
+    except GitError as error:
+        raise GitError(f"{what}: {error.what}", why=error.why, hint=error.hint) from None
+
+
+async def _fetch(run: Callable[..., Awaitable[str]], checkout: Checkout) -> None:
+    """Fetch one commit: by its hash, or, where the server gives none by hash, by its reference, or all.
+
+    Tags of what is fetched come along from a local repository, from a remote one when they are
+    asked for.
+    """
+    ref = checkout.ref
     depth = [f"--depth={checkout.depth}"] if checkout.depth > 0 else []
-    tags = ["--tags"] if checkout.include_tags else []
+    tags = [] if checkout.include_tags or ref.repository.local else ["--no-tags"]
     wanted = [f"{ref.sha}:refs/rondel/tree"]
     fallback = [f"{ref.full_name}:refs/rondel/tree"] if ref.full_name else ["+refs/*:refs/rondel/all/*"]
     try:
         await run("fetch", "-q", "-u", *depth, *tags, REMOTE, *wanted)
-    except GitError:
+    except GitError as error:
         await run("fetch", "-q", "-u", *tags, REMOTE, *fallback)
-        await run("cat-file", "-e", f"{ref.sha}^{{commit}}")
+        try:
+            await run("cat-file", "-e", f"{ref.sha}^{{commit}}")
+        except GitError:
+            raise error from None
 
 
 def _tidy(folder: Path, discard_git_dir: bool) -> None:
@@ -152,26 +165,30 @@ async def merge_base(session: Session, one: GitRef, two: GitRef) -> str:
                     await git(session, access, "init", "-q", "--bare", "--template=", cwd=folder)
                 await git(session, access, "fetch", "-q", REMOTE, ref.sha, cwd=folder)
         access = Access(url="")
-        text = await git(session, access, "merge-base", one.sha, two.sha, cwd=folder)
+        with _within("git merge-base failed"):
+            text = await git(session, access, "merge-base", one.sha, two.sha, cwd=folder)
     return text.strip()
 
 
-def cleaned(repository: GitRepository) -> Fs:
-    """A local repository's directory as its last commit has it, ignored files left alone."""
+def cleaned(repository: GitRepository, top: str) -> Fs:
+    """A local repository's working tree as its last commit has it, ignored files left alone.
+
+    ``top`` is the directory that holds the git folder.
+    """
     assert repository.fs is not None  # noqa: S101 - a remote one is never cleaned
-    key = digest_of("git-clean", repository.fs.key, repository.path)
-    return Fs(Node("git-clean", key, (repository.fs,), repository))
+    key = digest_of("git-clean", repository.fs.key, top)
+    return Fs(Node("git-clean", key, (repository.fs,), (repository, top)))
 
 
 @operation("git-clean")
 async def _git_clean(session: Session, node: Node) -> Result:
     from rondel.engine.store import Snapshot
 
-    repository: GitRepository = node.params
+    repository, top = node.params
     view = await session.view(repository.fs)
     folder = session.store.new_path()
     try:
-        await session.store.export(view, repository.path, folder)
+        await session.store.export(view, top, folder)
         async with accessed(session, repository) as access, scratch_folder(session) as scratch:
             copy = Path(access.url.removeprefix("file://"))
             env = {

@@ -43,6 +43,7 @@ class GitRepository:
     token: Secret | None = None
     header: Secret | None = None
     service: object | None = None
+    discard_git_dir: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,18 @@
 
 import pytest
 
-from rondel.engine.evaluate.gitaccess import Access, GitError, _with_credentials, clean_url, environment
+from rondel.engine.evaluate.gitaccess import Access, environment
+from rondel.engine.evaluate.giturls import (
+    GitError,
+    basic,
+    clean_url,
+    is_remote,
+    login_of,
+    origin_of,
+    remote_url,
+    split_fragment,
+    without_login,
+)
 
 
 def settings(env):
@@ -52,6 +63,7 @@ def test_nothing_of_the_user_s_git_takes_part():
         ("git@host:team/r.git", "git@host:team/r.git"),
         ("ssh://git@host/r.git", "ssh://git@host/r.git"),
         ("github.com/team/r", "https://github.com/team/r"),
+        ("HTTPS://host/r", "https://host/r"),
     ],
 )
 def test_urls_are_taken_as_git_takes_them(given, url):
@@ -66,8 +78,41 @@ def test_other_protocols_and_options_are_refused(url):
         clean_url(url)
 
 
-def test_a_login_in_a_url_becomes_a_header_of_that_host_only():
-    url, found, silent = _with_credentials("https://me:tok@host:8443/r.git")
-    assert url == "https://host:8443/r.git"
-    assert list(found) == ["http.https://host:8443/.extraHeader"]
-    assert "tok" in silent
+def test_a_login_in_a_url_is_taken_out_of_it():
+    url = "https://me:to%20k@host:8443/r.git"
+    assert without_login(url) == "https://host:8443/r.git"
+    assert login_of(url) == "me:to k"
+    assert login_of("https://me@host/r.git") == ""
+    assert origin_of(url) == "https://host:8443/"
+    assert origin_of("http://[::1]:8/r") == "http://[::1]:8/"
+
+
+def test_a_login_is_sent_as_servers_write_it():
+    header, silent = basic("me:tok")
+    assert header == "Basic bWU6dG9r"
+    assert set(silent) == {"tok", "bWU6dG9r"}
+
+
+@pytest.mark.parametrize(
+    ("text", "remote"),
+    [
+        ("https://host/r", True),
+        ("git@host:team/r", True),
+        ("GIT://host/r", True),
+        ("file:///etc", False),
+        ("./r", False),
+        ("host:team/r", False),
+        ("env://X", False),
+    ],
+)
+def test_remote_addresses_are_told_from_paths(text, remote):
+    assert is_remote(text) is remote
+
+
+def test_what_follows_a_url_is_a_reference_and_a_path():
+    assert split_fragment("git://h/r#main:a/b") == ("git://h/r", "main", "a/b")
+    assert split_fragment("git://h/r#:a") == ("git://h/r", "", "a")
+    assert split_fragment("git://h/r") == ("git://h/r", "", "")
+    assert remote_url("git://h/r#main") == "git://h/r"
+    assert remote_url("ssh://h/r") == "ssh://git@h/r"
+    assert remote_url("ssh://me@h/r") == "ssh://me@h/r"

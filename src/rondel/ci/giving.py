@@ -72,6 +72,7 @@ def plan_giveback(
         paths=tuple(sorted(outputs)),
         url=_url(environ),
         options=_push_options(context, branch, message),
+        merged=context is not None and context.merge_request is not None,
     )
 
 

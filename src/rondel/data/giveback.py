@@ -41,6 +41,8 @@ class Giveback:
     (``md5:…``); ``paths`` are further files that the run brought back (metrics,
     plots). ``aside`` is the branch's name if ``branch`` can't be pushed to.
     ``url`` is the remote's address, where the checkout's own will not do.
+    ``merged``: the checkout may be a merge with the target branch, which the CI
+    system made for the job and which is not for the branch.
     """
 
     branch: str
@@ -51,6 +53,7 @@ class Giveback:
     paths: tuple[str, ...] = ()
     url: str | None = None
     options: tuple[str, ...] = field(default=())
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,12 +212,15 @@ def _commit(git: Git, paths: Sequence[str], base: str, wanted: Giveback) -> str 
 
 def _deliver(git: Git, commit: str, base: str, wanted: Giveback) -> Given:
     remote = wanted.url or "origin"
-    pushed = _push(git, remote, commit, wanted.branch)
-    if pushed.returncode == 0:
-        _follow(git, commit, base, wanted.branch)
-        return Given(commit=commit, branch=wanted.branch)
-    why = _said(pushed)
-    if _moved_on(pushed):
+    foreign = wanted.merged and _is_merge(git, base)
+    why = ""
+    if not foreign:
+        pushed = _push(git, remote, commit, wanted.branch)
+        if pushed.returncode == 0:
+            _follow(git, commit, base, wanted.branch)
+            return Given(commit=commit, branch=wanted.branch)
+        why = _said(pushed)
+    if foreign or _moved_on(pushed):
         rebased = _rebased(git, remote, commit, wanted.branch)
         if rebased is None:
             why = f"{wanted.branch} has changed the same lines meanwhile"
@@ -241,6 +247,12 @@ def _push(
 ) -> subprocess.CompletedProcess[str]:
     flags = [word for option in options for word in ("--push-option", option)]
     return git.run("push", "--porcelain", *flags, remote, f"{commit}:refs/heads/{branch}")
+
+
+def _is_merge(git: Git, commit: str) -> bool:
+    """Whether a commit has several parents: by what it says, since a shallow clone has none of them."""
+    head = git("cat-file", "commit", commit).partition("\n\n")[0]
+    return head.count("\nparent ") > 1
 
 
 def _moved_on(pushed: subprocess.CompletedProcess[str]) -> bool:

@@ -182,6 +182,30 @@ def test_a_branch_that_moved_on_is_rebased_upon(tmp_path: Path, origin: Path) ->
     assert git(root, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.parametrize("shallow", [True, False])
+def test_a_merge_that_the_ci_system_made_is_not_pushed(tmp_path: Path, origin: Path, shallow: bool) -> None:
+    """As in GitLab's pipelines for merged results, and Jenkins' builds of a merged pull request."""
+    other = checkout(tmp_path, origin, "other", shallow=False)
+    git(other, "checkout", "-q", "-b", "topic", "HEAD~1")
+    git(other, "commit", "-q", "--allow-empty", "-m", "topic")
+    git(other, "push", "-q", "origin", "topic")
+    git(other, "merge", "-q", "-m", "made by the CI system", "origin/main")
+    git(other, "push", "-q", "origin", "HEAD:refs/merge-requests/1/merge")
+    tip = git(origin, "rev-parse", "topic")
+
+    root = tmp_path / "job"
+    git(tmp_path, "init", "-q", str(root))
+    git(root, "remote", "add", "origin", f"file://{origin}")
+    git(root, "fetch", "-q", *(["--depth=1"] if shallow else []), "origin", "refs/merge-requests/1/merge")
+    git(root, "checkout", "-q", "--detach", "FETCH_HEAD")
+    work(root)
+    given = give_back(root, replace(WANTED, branch="topic", merged=True), ENVIRON)
+    assert given is not None
+    assert (given.branch, given.rebased, given.aside) == ("topic", True, False)
+    assert git(origin, "rev-parse", "topic^") == tip
+    assert git(origin, "show", "--name-only", "--format=", "topic").split() == ["dvc.lock", "metrics.json"]
+
+
 def test_a_conflict_goes_to_a_branch_of_its_own(tmp_path: Path, origin: Path) -> None:
     root = checkout(tmp_path, origin)
     theirs = LOCK.format(prepare="a" * 32, train="d" * 32)

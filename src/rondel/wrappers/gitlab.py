@@ -23,6 +23,7 @@ REPORTS = ".rondel/reports"
 BY_HAND = "$CI_PIPELINE_SOURCE =~ /^(web|trigger|api|pipeline|schedule)$/"
 SCHEDULE = '$CI_PIPELINE_SOURCE == "schedule"'
 ELSEWHERE = "$CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH"
+TWICE = '$CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS && $CI_PIPELINE_SOURCE == "push"'
 MERGE_REQUEST = '$CI_PIPELINE_SOURCE == "merge_request_event"'
 
 
@@ -66,11 +67,14 @@ def _secrets(options: CiOptions) -> list[str]:
 
 
 def _workflow() -> dict[str, Any]:
-    """A branch with an open merge request has that one's pipelines, not its own besides."""
+    """A push to a branch with an open merge request has that one's pipeline, not its own besides.
+
+    What is started by hand, by schedule or by a trigger runs all the same.
+    """
     return {
         "rules": [
             {"if": MERGE_REQUEST},
-            {"if": "$CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS", "when": "never"},
+            {"if": TWICE, "when": "never"},
             {"if": "$CI_COMMIT_BRANCH"},
             {"if": "$CI_COMMIT_TAG"},
         ]

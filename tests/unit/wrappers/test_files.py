@@ -70,6 +70,13 @@ def test_gitlab_approvals_start_by_hand_on_the_default_branch_and_never_overlap(
     assert deploy["needs"] == [{"job": "pipeline", "optional": True}]
 
 
+def test_gitlab_leaves_out_a_branchs_pipeline_only_where_its_merge_request_has_one() -> None:
+    *_, never, branch, tag = yaml.safe_load(text("gitlab"))["workflow"]["rules"]
+    assert never["when"] == "never"
+    assert never["if"].endswith('&& $CI_OPEN_MERGE_REQUESTS && $CI_PIPELINE_SOURCE == "push"')
+    assert (branch, tag) == ({"if": "$CI_COMMIT_BRANCH"}, {"if": "$CI_COMMIT_TAG"})
+
+
 def test_gitlab_keeps_reports_and_capsules_also_of_a_job_that_failed() -> None:
     shared = yaml.safe_load(text("gitlab"))[".rondel"]
     assert shared["artifacts"]["when"] == "always"

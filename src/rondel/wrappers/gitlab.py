@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rondel.errors import ConfigurationError
 from rondel.wrappers.jobs import levels_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
     from rondel.settings.ci import CiOptions
     from rondel.wrappers.jobs import Job
+
+RESERVED = frozenset(
+    {
+        *("image", "services", "stages", "types", "before_script", "after_script", "variables", "cache"),
+        *("include", "default", "workflow", "spec", "true", "false", "nil", "pages"),
+    }
+)
+"""https://docs.gitlab.com/ci/jobs/#job-names; ``pages`` would publish a site."""
 
 REPORTS = ".rondel/reports"
 BY_HAND = "$CI_PIPELINE_SOURCE =~ /^(web|trigger|api|pipeline|schedule)$/"
@@ -28,7 +37,16 @@ MERGE_REQUEST = '$CI_PIPELINE_SOURCE == "merge_request_event"'
 
 
 def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str]:
-    """The file's one region: one job each, in stages by how far they are from the start."""
+    """The file's one region: one job each, in stages by how far they are from the start.
+
+    Raises ConfigurationError for a stage whose name means something else in GitLab.
+    """
+    reserved = next((job.name for job in jobs if job.name in RESERVED), None)
+    if reserved is not None:
+        raise ConfigurationError(
+            f"the stage {reserved!r} cannot be a job of GitLab: the name means something else there",
+            hint="call the stage otherwise",
+        )
     levels = levels_of(jobs)
     document: dict[str, Any] = {"workflow": _workflow()} if options.workflow else {}
     document |= {

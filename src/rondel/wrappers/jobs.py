@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from rondel.errors import ConfigurationError
 from rondel.pipeline import order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rondel.pipeline import Stage
+
+MAIN = "pipeline"
+"""The job of all stages that run by themselves."""
 
 Layout = Literal["single", "stages"]
 
@@ -68,8 +73,15 @@ def jobs_of(
     ``changes`` has, by stage, the paths that its result depends on; None: all there are. Layout
     ``single`` makes one job of all that runs by itself; stages that wait for
     an approval or a schedule, and what needs them, are jobs of their own.
+
+    Raises ConfigurationError for a stage that is called like the job of the others.
     """
     made = _jobs(order(stages), changes, file, layout)
+    if [job.name for job in made].count(MAIN) > 1:
+        raise ConfigurationError(
+            f"the stage {MAIN!r} has a job of its own, and so have the others together, of the same name",
+            hint='call the stage otherwise, or set layout = "stages" under [tool.rondel.ci]',
+        )
     return tuple(replace(job, results=tuple(results), kept=tuple(kept)) for job in made)
 
 
@@ -105,8 +117,8 @@ def _single(stages: Sequence[Stage], changes: Mapping[str, Sequence[str] | None]
     targets = dict.fromkeys(stage.base for stage in stages if stage.name not in needed)
     effects = any(not stage.pure for stage in stages)
     return Job(
-        name="pipeline",
-        command=f"dagger run python {file} {' '.join(targets)}",
+        name=MAIN,
+        command=shlex.join(["dagger", "run", "python", file, *targets]),
         effect=effects,
         resource="pipeline" if effects else None,
         changes=_union(changes.get(stage.name, ()) for stage in stages),
@@ -132,7 +144,7 @@ def _job(
     )
     return Job(
         name=stage.base,
-        command=f"dagger run python {file} {stage.base} --only",
+        command=shlex.join(["dagger", "run", "python", file, stage.base, "--only"]),
         needs=tuple(needs),
         approval=stage.approval,
         scheduled=stage.on == "schedule",

@@ -77,6 +77,12 @@ def test_gitlab_leaves_out_a_branchs_pipeline_only_where_its_merge_request_has_o
     assert (branch, tag) == ({"if": "$CI_COMMIT_BRANCH"}, {"if": "$CI_COMMIT_TAG"})
 
 
+def test_gitlabs_own_words_are_no_names_of_jobs() -> None:
+    with pytest.raises(ConfigurationError, match="'cache' cannot be a job of GitLab"):
+        text("gitlab", (replace(MAIN, name="cache"),))
+    assert "stage('cache')" in text("jenkins", (replace(MAIN, name="cache"),))
+
+
 def test_gitlab_keeps_reports_and_capsules_also_of_a_job_that_failed() -> None:
     shared = yaml.safe_load(text("gitlab"))[".rondel"]
     assert shared["artifacts"]["when"] == "always"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
 from rondel.wrappers import Job, jobs_of
 from rondel.wrappers.jobs import MARGIN_MINUTES, levels_of
@@ -71,6 +74,24 @@ def test_what_a_job_starts_for_are_the_changes_of_all_it_stands_on() -> None:
     assert jobs["prepare"].changes == ("prepare.py",)
     assert jobs["train"].changes == ("prepare.py", "train.py")
     assert jobs["check"].changes == ("prepare.py", "train.py")
+
+
+def test_names_are_quoted_for_the_shell() -> None:
+    made = Pipeline("p")
+    made.stage(named("eval model"))
+    (job,) = jobs_of(made.stages(), {}, file="ci/my main.py", layout="single")
+    assert job.command == "dagger run python 'ci/my main.py' 'eval model'"
+    (job,) = jobs_of(made.stages(), {}, file="m.py", layout="stages")
+    assert job.command == "dagger run python m.py 'eval model' --only"
+
+
+def test_no_two_jobs_have_one_name() -> None:
+    made = Pipeline("p")
+    first = made.stage(named("first"))
+    made.effect(needs=[first], approval="production")(named("pipeline"))
+    with pytest.raises(ConfigurationError, match="of the same name"):
+        jobs_of(made.stages(), {}, file="m.py", layout="single")
+    assert len(jobs_of(made.stages(), {}, file="m.py", layout="stages")) == 2
 
 
 def test_time_limits_count_retries_and_a_margin() -> None:

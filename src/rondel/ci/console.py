@@ -28,13 +28,16 @@ _ENDED = frozenset({"ran", "restored", "failed", "cancelled"})
 
 
 def section(name: str, title: str, lines: list[str], began: float, ended: float, *, folded: bool) -> str:
-    """A section of GitLab's job log; times are seconds since the epoch."""
+    """A section of GitLab's job log; times are seconds since the epoch.
+
+    A clock that is set back meanwhile makes no section end before it began.
+    """
     key = re.sub(r"[^a-z0-9_.-]+", "_", name.lower())
     state = "[collapsed=true]" if folded else ""
     body = "".join(f"{line}\n" for line in lines)
     return (
         f"{CLEAR}section_start:{int(began)}:{key}{state}\r{CLEAR}{title}\n"
-        f"{body}{CLEAR}section_end:{int(ended)}:{key}\r{CLEAR}"
+        f"{body}{CLEAR}section_end:{int(max(began, ended))}:{key}\r{CLEAR}"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rondel.errors import ConfigurationError, RondelError, did_you_mean
+from rondel.reports.table import coloured, paint
 from rondel.settings.load import convert
 from rondel.settings.options import OPTIONS
 
@@ -90,8 +91,5 @@ def parse(argv: Sequence[str], *, program: str) -> Arguments:
 
 def show_error(error: RondelError) -> None:
     """Print an error on stderr, the first line marked when that is a terminal."""
-    text = error.render()
-    if sys.stderr.isatty():
-        first, newline, rest = text.partition("\n")
-        text = f"\x1b[31;1m{first}\x1b[0m{newline}{rest}"
-    print(text, file=sys.stderr)
+    first, newline, rest = error.render().partition("\n")
+    print(f"{paint(first, '31;1', colour=coloured(sys.stderr))}{newline}{rest}", file=sys.stderr)

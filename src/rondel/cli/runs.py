@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
 from rondel.errors import ConfigurationError
 from rondel.record import Capsule, RunFolder, list_runs, load
-from rondel.reports.table import columns, duration, key_metrics
+from rondel.reports.table import columns, duration, key_metrics, width_of
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _list(number: int) -> int:
         print("there is no run yet")
         return 0
     header = ("run", "state", "targets", "stage", "branch", "time", "metrics")
-    print("\n".join(columns(header, rows)))
+    print("\n".join(columns(header, rows, width=width_of(sys.stdout))))
     return 0
 
 

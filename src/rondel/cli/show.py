@@ -10,7 +10,7 @@ from rondel.cli.arguments import Parser
 from rondel.errors import RecordError, did_you_mean
 from rondel.record import Capsule, Image, RunFolder, load
 from rondel.reports.published import PAGE
-from rondel.reports.table import summary
+from rondel.reports.table import coloured, summary, width_of
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
         "report": str(folder.path / PAGE) if (folder.path / PAGE).is_file() else "",
     }
     lines = [f"{name:8} {text}" for name, text in facts.items() if text]
-    lines += ["", *summary(capsule, colour=sys.stdout.isatty())]
+    lines += ["", *summary(capsule, colour=coloured(sys.stdout), width=width_of(sys.stdout))]
     for record in capsule.stages:
         for verdict in record.verdicts:
             lines += ["", f"gate of {record.name}: {'passed' if verdict.passed else 'failed'}"]

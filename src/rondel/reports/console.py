@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from rondel.reports.silence import silence
-from rondel.reports.table import COLOURS, TIMED, duration, paint, summary
+from rondel.reports.table import COLOURS, TIMED, coloured, duration, paint, summary, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ class PlainConsole:
         """Print the table and the last line, which names the run's page."""
         if len(capsule.stages) > 1 or not self.quiet:
             self.write("")
-        for line in summary(capsule, colour=self.colour):
+        for line in summary(capsule, colour=self.colour, width=width_of(self.out)):
             self.write(line)
         word = paint(capsule.state, RUN_COLOURS.get(capsule.state, "31;1"), colour=self.colour)
         joint = "in" if capsule.state == "succeeded" else "after"
@@ -222,7 +222,7 @@ def make_console(
     out = out or sys.stdout
     environ = os.environ if environ is None else environ
     terminal = out.isatty() and environ.get("TERM", "dumb") != "dumb"
-    colour = terminal and not environ.get("NO_COLOR")
+    colour = coloured(out, environ)
     if terminal and not ci and not quiet:
         return LiveConsole(out, verbose=verbose, quiet=quiet, colour=colour)
     return PlainConsole(out, verbose=verbose, quiet=quiet, colour=colour)

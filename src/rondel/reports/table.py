@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
     from rondel.record import Capsule, StageRecord
 
@@ -19,6 +21,8 @@ COLOURS = {
     "running": "34",
 }
 SHOWN_METRICS = 3
+_FEWEST = 3
+"""Columns that stay, however narrow the terminal is."""
 
 TIMED = frozenset({"ran", "restored", "failed", "cancelled"})
 """The states of stages that took time worth telling."""
@@ -47,9 +51,39 @@ def metric(value: float) -> str:
     return f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
-    """Lines with aligned columns; columns that are empty everywhere are left out."""
+def coloured(out: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether colours are wanted there; NO_COLOR and dumb terminals are honoured."""
+    return out.isatty() and environ.get("TERM", "dumb") != "dumb" and not environ.get("NO_COLOR")
+
+
+def width_of(out: TextIO) -> int | None:
+    """How wide the terminal is; None where the output goes elsewhere, and nothing has to be left out."""
+    if not out.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    try:
+        return int(given) if given.isdecimal() else os.get_terminal_size(out.fileno()).columns
+    except (OSError, ValueError):
+        return None
+
+
+def columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "", width: int | None = None
+) -> list[str]:
+    """Lines with aligned columns; columns that are empty everywhere are left out.
+
+    So are the last ones where ``width`` is not enough for all, down to three.
+    """
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    lines = _aligned(header, rows, kept, indent)
+    while width and len(kept) > _FEWEST and max(map(len, lines)) > width:
+        lines = _aligned(header, rows, kept := kept[:-1], indent)
+    return lines
+
+
+def _aligned(
+    header: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], indent: str
+) -> list[str]:
     table = [[header[index] for index in kept], *([row[index] for index in kept] for row in rows)]
     widths = [max(len(row[index]) for row in table) for index in range(len(kept))]
     return [
@@ -58,11 +92,11 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str
     ]
 
 
-def summary(capsule: Capsule, *, colour: bool = False) -> list[str]:
-    """The table that ends a run: stage, state, time, key metrics, MLflow run."""
+def summary(capsule: Capsule, *, colour: bool = False, width: int | None = None) -> list[str]:
+    """The table that ends a run: stage, state, time, key metrics, MLflow run, as far as ``width`` allows."""
     header = ("stage", "state", "time", "metrics", "mlflow run")
     rows = [_row(record) for record in capsule.stages]
-    lines = columns(header, rows)
+    lines = columns(header, rows, width=width)
     shown = [paint(lines[0], "2", colour=colour)]
     for record, line in zip(capsule.stages, lines[1:], strict=True):
         start = line.find(record.state, len(record.name))

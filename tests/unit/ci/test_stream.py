@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from rondel.ci.console import SHOWN_LINES, GitLabConsole
+from rondel.ci.console import SHOWN_LINES, GitLabConsole, section
 from rondel.ci.stream import CUT, LIMIT, LONGEST, Budget, GuardedStream, guarded, shorten
 from rondel.record import StageRecord
 
@@ -162,6 +162,11 @@ def test_a_stage_is_a_section_that_is_folded_when_it_went_well() -> None:
     ((state, name, body),) = sections(out.getvalue())
     assert (state, name) == ("folded", "rondel_train")
     assert body == "✓ train ran in 2.0 s\n▸ dvc repro train\nepoch 1\n"
+
+
+def test_no_section_ends_before_it_began() -> None:
+    ((_, _, body),) = sections(section("s", "title", [], 1000.5, 900.5, folded=True))
+    assert body == "title\n"
 
 
 def test_a_stage_that_failed_lies_open() -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import termios
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from rondel.record import Capsule, MlflowRun, StageRecord, VerdictRecord
 from rondel.reports.console import LiveConsole, PlainConsole, as_seen, make_console
 from rondel.reports.published import render_report
-from rondel.reports.table import columns, duration, key_metrics, summary
+from rondel.reports.table import coloured, columns, duration, key_metrics, summary, width_of
 
 TRAIN = StageRecord(name="train", kind="pure", state="running", reason="input a.csv changed")
 
@@ -117,6 +118,28 @@ def test_the_end_of_a_run_names_it_and_its_places() -> None:
 def test_colour_does_not_change_the_text() -> None:
     coloured = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in summary(capsule(), colour=True)]
     assert coloured == summary(capsule())
+
+
+def test_a_narrow_terminal_gets_the_first_columns() -> None:
+    header, rows = ("stage", "state", "time", "metrics", "run"), [("train", "ran", "5 s", "m" * 30, "r" * 12)]
+    assert columns(header, rows, width=70) == columns(header, rows)
+    assert columns(header, rows, width=50)[0].split() == ["stage", "state", "time", "metrics"]
+    assert columns(header, rows, width=5)[0].split() == ["stage", "state", "time"]
+
+
+def test_only_a_terminal_has_a_width_and_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    main, other = pty.openpty()
+    termios.tcsetwinsize(other, (24, 61))
+    with os.fdopen(other, "w") as terminal, os.fdopen(main, "rb"):
+        assert width_of(terminal) == 61
+        monkeypatch.setenv("COLUMNS", "77")
+        assert width_of(terminal) == 77
+        assert coloured(terminal, {"TERM": "xterm"})
+        assert not coloured(terminal, {"TERM": "xterm", "NO_COLOR": "1"})
+        assert not coloured(terminal, {"TERM": "dumb"})
+    assert width_of(io.StringIO()) is None
+    assert not coloured(io.StringIO(), {"TERM": "xterm"})
 
 
 def test_columns_without_content_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rondel.scaffold import Found
+
+
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,6 +33,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be made")
     arguments = parser.parse_args(list(argv))
     root = Path(arguments.folder).resolve()
+    above = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not above.is_dir():
+        raise ConfigurationError(f"{above} is a file", hint="name a folder, new or there")
+    if arguments.name is not None and not NAME.fullmatch(arguments.name):
+        raise ConfigurationError(
+            f"{arguments.name!r} cannot be a project's name",
+            why="it becomes the name of the Python project and of the model",
+            hint="use letters, digits, '-', '_' and '.'",
+            place="--name",
+        )
     found = adopt(root, arguments.name)
     wanted = plan(found)
     clashes = [path for path in wanted if (root / path).exists()]

@@ -124,3 +124,21 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 )
 def test_stages_get_names_that_python_takes(name: str, word: str) -> None:
     assert variable(name) == word
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("there.txt",), "there.txt is a file"),
+        (("there.txt/below",), "there.txt is a file"),
+        (("new", "--name", 'a "b"'), "cannot be a project's name"),
+    ],
+)
+def test_what_cannot_become_a_project_is_said_before_anything_is_written(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "there.txt").touch()
+    done = init(tmp_path, *words)
+    assert done.returncode == 20
+    assert said in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["there.txt"]

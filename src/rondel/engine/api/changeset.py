@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
-from posixpath import normpath
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from rondel.engine.api.directory import copy_options
-from rondel.engine.api.exports import export_to
+from rondel.engine.api.exports import client_path, export_to
 from rondel.engine.api.places import directory_entry
 from rondel.engine.api.registry import Context, field, register_type
 from rondel.engine.api.values import DiffStat
@@ -23,6 +21,8 @@ from rondel.engine.values import Directory, File, Fs
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rondel.engine.api.objects import Obj
 
 
@@ -164,11 +164,12 @@ async def diff_stats(ctx: Context, self: Changeset) -> list[DiffStat]:
 async def export(ctx: Context, self: Changeset, *, path: str) -> str:
     """Make the changes in a directory of the host."""
     found = await _changes(ctx, self)
-    dest = Path(normpath(ctx.session.workdir / path))
+    dest = client_path(ctx.session, path)
     layer = await _layer(ctx, self)
     view, top = await directory_entry(ctx, layer)
-    await export_to(ctx.session, view, top.path, dest)
+    # First what goes: there may be something else in its place.
     await anyio.to_thread.run_sync(_remove, dest, found.removed)
+    await export_to(ctx.session, view, top.path, dest)
     return str(dest)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import stat as modes
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from rondel.engine.api.exports import export_to
+from rondel.engine.api.exports import client_path, export_to
 from rondel.engine.api.places import beside, directory_entry, require_directory, require_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
@@ -151,7 +150,7 @@ async def search(
 async def export(ctx: Context, self: Directory, *, path: str, wipe: bool) -> str:
     """Write the directory to the host; the absolute path it went to."""
     view, top = await directory_entry(ctx, self)
-    dest = Path(posixpath.normpath(ctx.session.workdir / path))
+    dest = client_path(ctx.session, path)
     await export_to(ctx.session, view, top.path, dest, wipe=wipe)
     return str(dest)
 

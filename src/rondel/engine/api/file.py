@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from rondel.engine.api.directory import stat_of
-from rondel.engine.api.exports import export_to, file_destination
+from rondel.engine.api.exports import client_path, export_to, file_destination
 from rondel.engine.api.places import file_entry
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
@@ -82,7 +82,7 @@ async def export(ctx: Context, self: File, *, path: str, allow_parent_dir_path: 
     name = posixpath.basename(self.path)
     dest = file_destination(ctx.session, path, name, allow_directory=allow_parent_dir_path)
     await export_to(ctx.session, view, entry.path, dest)
-    return str(posixpath.normpath(ctx.session.workdir / path))
+    return str(client_path(ctx.session, path))
 
 
 @field("File", "withName")

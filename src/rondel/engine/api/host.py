@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from rondel.engine.api.exports import client_path
 from rondel.engine.api.registry import Context, Keyed, field, register_type
 from rondel.engine.evaluate.hostfiles import host_directory, host_file
 from rondel.engine.values import Directory, File, Socket, digest_of
@@ -26,11 +26,6 @@ async def host(ctx: Context, self: None) -> Host:
     return Host()
 
 
-def host_path(ctx: Context, path: str) -> Path:
-    """A path of the client: relative to its directory, ``~`` its home."""
-    return Path(os.path.normpath(ctx.session.workdir / os.path.expanduser(path)))
-
-
 @field("Host", "directory")
 async def directory(
     ctx: Context,
@@ -45,7 +40,7 @@ async def directory(
     """A directory as it is now; read once a session, unless ``noCache`` asks for more."""
     if not path:
         raise EngineError("host directory: the path is empty")
-    root = host_path(ctx, path)
+    root = client_path(ctx.session, path)
     fs = await host_directory(ctx.session, root, include, exclude, gitignore=gitignore)
     return Keyed(Directory(fs), fs.key, pin=no_cache, fresh=no_cache)
 
@@ -53,14 +48,14 @@ async def directory(
 @field("Host", "file")
 async def file(ctx: Context, self: Host, *, path: str, no_cache: bool) -> Keyed:
     """A file as it is now; read once a session, unless ``noCache`` asks for more."""
-    fs, inner = await host_file(ctx.session, host_path(ctx, path))
+    fs, inner = await host_file(ctx.session, client_path(ctx.session, path))
     return Keyed(File(fs, inner), digest_of("host file", fs.key), pin=no_cache, fresh=no_cache)
 
 
 @field("Host", "unixSocket")
 async def unix_socket(ctx: Context, self: Host, *, path: str) -> Socket:
     """A Unix socket."""
-    return Socket(str(host_path(ctx, path)))
+    return Socket(str(client_path(ctx.session, path)))
 
 
 @field("Host", "findUp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import posixpath
+import secrets
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from rondel.engine.api.expansion import expand_path
+from rondel.engine.api.exports import client_path, make_directories, writing
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.imageconfig import to_image
 from rondel.engine.evaluate.images import Auth, Base, Images, import_archive
@@ -163,11 +165,7 @@ async def export(
     expand: bool = False,
 ) -> str:
     """Write the image as an OCI archive to the host; the path that was written."""
-    if expand:
-        from rondel.engine.api.expansion import expand_path
-
-        path = expand_path(self, path)
-    target = Path(posixpath.join(ctx.session.workdir, path))
+    target = client_path(ctx.session, expand_path(self, path, expand))
     if await anyio.Path(target).is_dir():
         raise EngineError(
             f'destination "{target}" is a directory; must be a file path unless allowParentDirPath is set'
@@ -175,16 +173,18 @@ async def export(
     images = await _packed(
         ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
     )
-    await anyio.to_thread.run_sync(_write, ctx.session, images, target)
+    with writing(target):
+        await anyio.to_thread.run_sync(_write, ctx.session, images, target)
     return str(target)
 
 
 def _write(session: Session, images: list[Packed], target: Path) -> None:
     """The archive at once and whole: written beside its place, then moved there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    target = Path(os.path.realpath(target))  # a link of the user's own: its target is what he named
+    make_directories(target.parent)
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             os.fchmod(file.fileno(), 0o600)  # the environment of an image may be nobody else's business
             write_archive(images, file, session.store.blobs.path)
         temporary.rename(target)

@@ -1,20 +1,26 @@
-"""Searches files for a text or regular expression."""
+"""Searches the files of a directory for a text or regular expression, choosing as ripgrep does."""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.values import SearchResult, SearchSubmatch
-from rondel.engine.evaluate.execs import decode
-from rondel.engine.evaluate.filters import Filter, walk
+from rondel.engine.api.matching import Matcher
+from rondel.engine.api.values import SearchResult
+from rondel.engine.evaluate.filters import Filter
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from rondel.engine.evaluate.filters import State
     from rondel.engine.store import Entry, View
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_IGNORE_FILES = (".gitignore", ".ignore", ".rgignore")
+"""What files with rules are called, the weightiest last; the first counts in a repository only."""
 
 
 def search_tree(
@@ -22,80 +28,113 @@ def search_tree(
 ) -> list[SearchResult]:
     """All matches below a directory, by path and line. ``options`` are those of the API field.
 
-    Raises EngineError for a pattern that is none.
+    Raises EngineError for a pattern that is none, and for a file that does not fit into memory.
     """
-    pattern = _compile(options)
-    limit = options.get("limit")
+    matcher = Matcher(options)
+    only_names = bool(options.get("files_only"))
+    limit = None if only_names else options.get("limit")
     found: list[SearchResult] = []
-    for path, entry in _files(view, root, paths, globs, options):
-        data = view.read(entry.path)
-        if b"\0" in data[:8192]:
-            continue
-        for result in _matches(path, data, pattern, multiline=bool(options.get("multiline"))):
-            found.append(SearchResult(path, 0, 0, "", ()) if options.get("files_only") else result)
-            if limit is not None and len(found) >= limit:
-                return found
-            if options.get("files_only"):
-                break
+    for path, entry in _Files(view, root, globs, options).below(paths):
+        try:
+            with view.open(entry.path) as file:
+                for result in matcher.results(path, file):
+                    found.append(SearchResult(path, 0, 0, "", ()) if only_names else result)
+                    if limit is not None and len(found) >= limit:
+                        return found
+                    if only_names:
+                        break
+        except MemoryError:
+            raise EngineError(
+                f"search: not enough memory for {path}",
+                hint="leave it out with globs, or search line by line, without multiline",
+            ) from None
     return found
 
 
-_NEWLINE = re.compile(r"(?<!\\)(?:\\\\)*\\n")
-_BRACES = re.compile(r"\{([^{}]*)\}")
+class _Files:
+    """The files that are searched: not the hidden and the ignored ones, if these are not wanted.
 
+    A file that is named is searched whatever it is called.
+    """
 
-def _compile(options: Mapping[str, Any]) -> re.Pattern[bytes]:
-    text = str(options["pattern"])
-    if not options.get("multiline") and (
-        "\n" in text or (not options.get("literal") and _NEWLINE.search(text))
-    ):
-        raise EngineError(
-            'ripgrep error: rg: the literal "\\n" is not allowed in a regex',
-            hint="a match over several lines needs multiline",
-        )
-    flags = re.MULTILINE
-    if options.get("insensitive"):
-        flags |= re.IGNORECASE
-    if options.get("dotall"):
-        flags |= re.DOTALL
-    try:
-        return re.compile((re.escape(text) if options.get("literal") else text).encode(), flags)
-    except re.error as error:
-        raise EngineError(f"ripgrep error: rg: regex parse error: {error}") from None
+    def __init__(self, view: View, root: str, globs: Sequence[str], options: Mapping[str, Any]) -> None:
+        self.view = view
+        self.root = root
+        self.globs = _Globs(globs)
+        self.skip_hidden = bool(options.get("skip_hidden"))
+        self.ignoring = Filter(gitignore=bool(options.get("skip_ignored")))
 
+    def below(self, paths: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+        """The files at and below some paths, all without any."""
+        for path in paths or ["."]:
+            start, entry = self._start(path)
+            if entry.is_file:
+                yield start, entry
+            elif entry.is_dir:
+                yield from self._walk("" if start == "." else f"{start}/")
 
-def _files(
-    view: View, root: str, paths: Sequence[str], globs: Sequence[str], options: Mapping[str, Any]
-) -> list[tuple[str, Entry]]:
-    chosen = Filter(gitignore=bool(options.get("skip_ignored")))
-    wanted = _Globs(globs)
-    found: list[tuple[str, Entry]] = []
+    def _start(self, path: str) -> tuple[str, Entry]:
+        """A path to search, links followed. Raises EngineError for one that is not in the directory."""
+        clean = posixpath.normpath(path.removeprefix("/"))
+        if clean == ".." or clean.startswith(("../", "/")):
+            raise EngineError(f"path cannot escape directory: {path}")
+        entry = self.view.lookup(posixpath.join(self.root, clean))
+        if entry is None:
+            text = f"IO error for operation on {clean}: No such file or directory (os error 2)"
+            raise EngineError(f"ripgrep error: rg: {clean}: {text}")
+        return posixpath.relpath(entry.path, self.root), entry
 
-    def ignore_file(prefix: str) -> str | None:
-        entry = view.lookup(posixpath.join(root, prefix, ".gitignore"))
-        return decode(view.read(entry.path)) if entry is not None and entry.is_file else None
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """The files below a directory, sorted within each."""
+        stack = [iter(self._entries(self._state(prefix)))]
+        while stack:
+            found = next(stack[-1], None)
+            if found is None:
+                stack.pop()
+                continue
+            state, entry = found
+            path = state.prefix + entry.name
+            if self.skip_hidden and entry.name.startswith("."):
+                continue
+            verdict = self.ignoring.judge(state, entry.name, is_dir=entry.is_dir)
+            if entry.is_dir and verdict.state is not None and not self.globs.leave_out(path):
+                stack.append(iter(self._entries(verdict.state)))
+            elif entry.is_file and verdict.keep and self.globs.keep(path):
+                yield path, entry
 
-    def scan(prefix: str) -> list[Entry]:
-        return view.scandir(posixpath.join(root, prefix.rstrip("/")))
+    def _entries(self, state: State) -> list[tuple[State, Entry]]:
+        entries = self.view.scandir(posixpath.join(self.root, state.prefix.rstrip("/")))
+        if self.ignoring.gitignore:
+            text = self._rules(state.prefix)
+            state = self.ignoring.with_ignore_file(state, text) if text else state
+        return [(state, entry) for entry in entries]
 
-    starts = [_start(view, root, path) for path in paths] or ["."]
-    for path, entry in walk(chosen, chosen.root(), scan, lambda e: e.is_dir, ignore_file):
-        inside = any(s in (".", path) or path.startswith(f"{s}/") for s in starts)
-        hidden = options.get("skip_hidden") and any(part.startswith(".") for part in path.split("/"))
-        if entry.is_file and inside and not hidden and wanted.keep(path):
-            found.append((path, entry))
-    return found
+    def _state(self, prefix: str) -> State:
+        """What the directories above one that is searched say of it."""
+        state = self.ignoring.root()
+        parts = prefix.rstrip("/").split("/") if prefix else []
+        for number in range(len(parts)):
+            above = "".join(f"{part}/" for part in parts[:number])
+            if self.ignoring.gitignore:
+                state = self.ignoring.with_ignore_file(state, self._rules(above))
+            state = replace(state, prefix=above + f"{parts[number]}/")
+        return state
 
+    def _rules(self, prefix: str) -> str:
+        """What the files of a directory say of what is ignored in it."""
+        names = _IGNORE_FILES if self._in_repository(prefix) else _IGNORE_FILES[1:]
+        places = [posixpath.join(self.root, prefix, name) for name in names]
+        entries = [entry for place in places if (entry := self.view.lookup(place)) and entry.is_file]
+        return "\n".join(self.view.read(entry.path).decode("utf-8", "replace") for entry in entries)
 
-def _start(view: View, root: str, path: str) -> str:
-    """A path to search, relative to the directory. Raises EngineError for one that is not in it."""
-    clean = posixpath.normpath(path.removeprefix("/"))
-    if clean == ".." or clean.startswith(("../", "/")):
-        raise EngineError(f"path cannot escape directory: {path}")
-    if view.lookup(posixpath.join(root, clean)) is None:
-        text = f"IO error for operation on {clean}: No such file or directory (os error 2)"
-        raise EngineError(f"ripgrep error: rg: {clean}: {text}")
-    return clean
+    def _in_repository(self, prefix: str) -> bool:
+        place = posixpath.join(self.root, prefix).rstrip("/")
+        while True:
+            if self.view.lookup(f"{place}/.git") is not None:
+                return True
+            if not place:
+                return False
+            place = posixpath.dirname(place).rstrip("/")
 
 
 class _Globs:
@@ -115,8 +154,15 @@ class _Globs:
 
     def keep(self, path: str) -> bool:
         """Whether a file is searched."""
-        verdict = next((keep for keep, spec in reversed(self.rules) if spec.match_file(path)), None)
+        verdict = self._verdict(path)
         return self.only_exceptions if verdict is None else verdict
+
+    def leave_out(self, path: str) -> bool:
+        """Whether a directory is left out, with all that is in it."""
+        return self._verdict(f"{path}/") is False
+
+    def _verdict(self, path: str) -> bool | None:
+        return next((keep for keep, spec in reversed(self.rules) if spec.match_file(path)), None)
 
 
 def _braces(glob: str) -> list[str]:
@@ -126,25 +172,3 @@ def _braces(glob: str) -> list[str]:
         return [glob]
     head, tail = glob[: match.start()], glob[match.end() :]
     return [one for choice in match[1].split(",") for one in _braces(head + choice + tail)]
-
-
-def _matches(path: str, data: bytes, pattern: re.Pattern[bytes], *, multiline: bool) -> list[SearchResult]:
-    found: list[SearchResult] = []
-    if multiline:
-        for match in pattern.finditer(data):
-            start = data.rfind(b"\n", 0, match.start()) + 1
-            stop = data.find(b"\n", max(match.end() - 1, match.start()))
-            lines = data[start : len(data) if stop < 0 else stop + 1]
-            part = SearchSubmatch(decode(match[0]), match.start() - start, match.end() - start)
-            number = data.count(b"\n", 0, start) + 1
-            found.append(SearchResult(path, number, start, decode(lines), (part,)))
-        return found
-    offset = 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
-        parts = tuple(
-            SearchSubmatch(decode(m[0]), m.start(), m.end()) for m in pattern.finditer(line.rstrip(b"\r\n"))
-        )
-        if parts:
-            found.append(SearchResult(path, number, offset, decode(line), parts))
-        offset += len(line)
-    return found

@@ -1,0 +1,102 @@
+"""Lines of files that match a text or regular expression, as ripgrep tells them.
+
+Lines end in a line feed only. What is not UTF-8 is never part of an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rondel.engine.api.values import SearchResult, SearchSubmatch
+from rondel.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import BinaryIO
+
+_NEWLINE = re.compile(r"(?<!\\)(?:\\\\)*\\n")
+_MAY_CROSS = re.compile(r"\n|\\[nsDWHSP]|\\x0[aA]|\[\^|\(\?[a-zA-Z]*s")
+_BINARY = 8192
+
+
+class Matcher:
+    """What is searched for. Raises EngineError for a pattern that is none."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        text = str(options["pattern"])
+        literal = bool(options.get("literal"))
+        multiline = bool(options.get("multiline"))
+        dotall = bool(options.get("dotall"))
+        if not multiline and ("\n" in text or (not literal and _NEWLINE.search(text))):
+            raise EngineError(
+                'ripgrep error: rg: the literal "\\n" is not allowed in a regex',
+                hint="a match over several lines needs multiline",
+            )
+        flags = re.MULTILINE
+        flags |= re.IGNORECASE if options.get("insensitive") else 0
+        flags |= re.DOTALL if dotall else 0
+        self.crosses = multiline and ("\n" in text if literal else _may_cross(text, dotall=dotall))
+        try:
+            self.pattern = re.compile(re.escape(text) if literal else text, flags)
+        except re.error as error:
+            raise EngineError(f"ripgrep error: rg: regex parse error: {error}") from None
+
+    def results(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
+        """What matches in a file that goes by a path; nothing in a binary one."""
+        if b"\0" in file.read(_BINARY):
+            return
+        file.seek(0)
+        yield from self._across(path, file) if self.crosses else self._by_line(path, file)
+
+    def _by_line(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
+        offset = 0
+        for number, data in enumerate(file, 1):
+            line = _text(data)
+            if line is not None:
+                parts = _submatches(self.pattern, line.removesuffix("\n"))
+                if parts:
+                    yield SearchResult(path, number, offset, line, parts)
+            offset += len(data)
+
+    def _across(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
+        """Matches over several lines; those that share lines, or have neighbouring ones, are one."""
+        text = file.read().decode("utf-8", "surrogateescape")
+        blocks: list[list[int]] = []
+        for match in self.pattern.finditer(text):
+            start = text.rfind("\n", 0, match.start()) + 1
+            stop = text.find("\n", max(match.end() - 1, match.start()))
+            end = len(text) if stop < 0 else stop + 1
+            if blocks and start <= blocks[-1][1]:
+                blocks[-1][1] = max(end, blocks[-1][1])
+            else:
+                blocks.append([start, end])
+        number, offset, at = 1, 0, 0
+        for start, end in blocks:
+            number += text.count("\n", at, start)
+            offset += len(text[at:start].encode("utf-8", "surrogateescape"))
+            at = start
+            lines = text[start:end]
+            if lines.isascii() or _text(lines.encode("utf-8", "surrogateescape")) is not None:
+                yield SearchResult(path, number, offset, lines, _submatches(self.pattern, lines))
+
+
+def _may_cross(pattern: str, *, dotall: bool) -> bool:
+    """Whether something that a regular expression matches may hold a line feed."""
+    return _MAY_CROSS.search(pattern) is not None or (dotall and "." in pattern)
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _submatches(pattern: re.Pattern[str], text: str) -> tuple[SearchSubmatch, ...]:
+    """The matches in some lines, with offsets in bytes."""
+    found = []
+    for match in pattern.finditer(text):
+        start = match.start() if text.isascii() else len(text[: match.start()].encode())
+        found.append(SearchSubmatch(match[0], start, start + len(match[0].encode())))
+    return tuple(found)

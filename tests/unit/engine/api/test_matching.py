@@ -1,0 +1,51 @@
+"""Searching files: what is read, and what a file that is too large comes to."""
+
+import io
+
+import pytest
+
+from rondel.engine.api.matching import Matcher
+from rondel.engine.api.searching import search_tree
+from rondel.engine.store import Entry
+from rondel.errors import EngineError
+
+S_IFREG = 0o100644
+
+
+class Large(io.BytesIO):
+    """A file of which nobody may read all at once."""
+
+    def read(self, size=-1):
+        if size is None or size < 0:
+            raise MemoryError
+        return super().read(size)
+
+
+class Tree:
+    """One large file."""
+
+    def lookup(self, path):
+        return Entry("/big", "/big", S_IFREG, 0, 0, 1, 0) if path == "/big" else None
+
+    def open(self, path):
+        return Large(b"one\ntwo\n")
+
+
+def test_a_file_is_searched_line_by_line():
+    (found,) = Matcher({"pattern": "two"}).results("f", Large(b"one\ntwo\n"))
+    assert (found.line_number, found.absolute_offset, found.matched_lines) == (2, 4, "two\n")
+
+
+def test_a_match_that_cannot_cross_lines_is_searched_line_by_line_too():
+    assert list(Matcher({"pattern": "tw.", "multiline": True}).results("f", Large(b"two\n")))
+
+
+def test_a_file_that_does_not_fit_into_memory_is_named():
+    with pytest.raises(EngineError, match="not enough memory for big"):
+        search_tree(Tree(), "/", ["big"], [], {"pattern": "one\\n", "multiline": True})
+
+
+@pytest.mark.parametrize("data", [b"\0two", b"", b"\xfftwo\n"])
+def test_what_is_no_text_has_no_matches(data):
+    for options in ({"pattern": "two"}, {"pattern": r"two\s*", "multiline": True}):
+        assert not list(Matcher(options).results("f", io.BytesIO(data)))

@@ -16,6 +16,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/round" or self.path.startswith("/on/"):
+            left = int(self.path.removeprefix("/on/")) if self.path.startswith("/on/") else None
+            self.send_response(302)
+            self.send_header(
+                "Location", "/round" if left is None else f"/on/{left - 1}" if left > 1 else "/x"
+            )
+            self.end_headers()
+            return
         if self.path == "/short":
             self.send_response(200)
             self.send_header("Content-Length", "100")
@@ -85,11 +93,52 @@ async def test_credentials_are_sent_and_not_remembered(query, web, session):
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("/missing", "invalid response status 404"), ("/short", "cannot fetch")]
+    ("path", "words"),
+    [
+        ("/missing", "invalid response status 404"),
+        ("/short", '/short": '),
+        ("/round", "stopped after 10 redirects"),
+    ],
 )
 async def test_failures_say_what_happened(query, web, path, words):
     with pytest.raises(AssertionError, match=words):
         await query('{http(url:"%s%s"){contents}}' % (web.url, path))
+
+
+@pytest.mark.parametrize(
+    ("checksum", "words"),
+    [
+        ("nonsense", "invalid checksum digest format"),
+        ("md5:" + "0" * 32, "unsupported digest algorithm"),
+        ("sha256:abc", "invalid checksum digest length"),
+    ],
+)
+async def test_what_is_no_checksum_is_refused(query, web, checksum, words):
+    with pytest.raises(AssertionError) as caught:
+        await query('{http(url:"%s/x",checksum:"%s"){contents}}' % (web.url, checksum))
+    assert str(caught.value) == f'invalid checksum "{checksum}": {words}'
+
+
+async def test_nine_redirects_are_followed_and_no_more(query, web):
+    data = await query('{http(url:"%s/on/9",name:"f"){contents}}' % web.url)
+    assert data["http"]["contents"] == "bytes"
+    with pytest.raises(AssertionError, match="stopped after 10 redirects"):
+        await query('{http(url:"%s/on/10",name:"f"){contents}}' % web.url)
+
+
+async def test_nobody_there_is_told_so(query):
+    with pytest.raises(AssertionError) as caught:
+        await query('{http(url:"http://127.0.0.1:9/x?token=1"){contents}}')
+    assert str(caught.value) == 'Get "http://127.0.0.1:9/x": connection refused'
+
+
+async def test_file_without_a_time_is_of_the_epoch(query, web, session):
+    out = session.workdir / "out"
+    await query(
+        '{directory{withFile(path:"f",source:"%s"){export(path:"%s")}}}'
+        % ((await query('{http(url:"%s/f"){id}}' % web.url))["http"]["id"], out)
+    )
+    assert (out / "f").stat().st_mtime == 0
 
 
 async def test_other_schemes_are_refused(query):

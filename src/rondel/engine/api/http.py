@@ -51,5 +51,6 @@ async def http(
         ctx.session, url, checksum=checksum, authorization=authorization, service=experimental_service_host
     )
     mode = _PERMISSIONS if permissions is None else permissions & 0o777
-    fs = edited("http-file", None, "/" + name, fetched.digest, mode, fetched.modified_ns)
+    # The epoch where the server does not say: the same content is the same file.
+    fs = edited("http-file", None, "/" + name, fetched.digest, mode, fetched.modified_ns or 0)
     return Keyed(File(fs, "/" + name), fs.key)

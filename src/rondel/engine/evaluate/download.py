@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import os
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TIMEOUT_SECONDS = 60.0
+_MOST_REDIRECTS = 10
 
 
 class DownloadError(EngineError):
@@ -48,9 +50,13 @@ def check_checksum(checksum: str | None) -> str | None:
     if not checksum:
         return None
     if _DIGEST.fullmatch(checksum) is None:
-        raise DownloadError(
-            f'invalid checksum "{checksum}"', hint="give it as sha256: and 64 hexadecimal digits"
-        )
+        algorithm, colon, _ = checksum.partition(":")
+        reason = "invalid checksum digest format"
+        if colon and algorithm.isalnum() and algorithm not in {"sha256", "sha384", "sha512"}:
+            reason = "unsupported digest algorithm"
+        elif colon and re.fullmatch(r"sha256:[0-9a-f]+", checksum):
+            reason = "invalid checksum digest length"
+        raise DownloadError(f'invalid checksum "{checksum}": {reason}')
     return checksum
 
 
@@ -70,8 +76,9 @@ async def download(
     import httpx
 
     expected = check_checksum(checksum)
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise DownloadError(f'unsupported protocol scheme in "{url}"', hint="http and https are fetched")
+    scheme = urlsplit(url).scheme
+    if scheme not in {"http", "https"}:
+        raise DownloadError(f'Get "{_shown(url)}": unsupported protocol scheme "{scheme}"')
     remembered = not authorization and service is None
     known = session.store.index.get("http", url) if remembered else None
     if known is not None and not session.store.blobs.has(known["digest"]):
@@ -97,8 +104,10 @@ async def download(
             return Fetched(digest=digest, modified_ns=_modified(modified))
     except httpx.InvalidURL as error:
         raise DownloadError(f"invalid URL: {error}") from error
+    except httpx.TooManyRedirects as error:
+        raise DownloadError(f'Get "{_shown(url)}": stopped after {_MOST_REDIRECTS} redirects') from error
     except httpx.HTTPError as error:
-        raise DownloadError(f"cannot fetch {_shown(url)}", why=str(error) or type(error).__name__) from error
+        raise DownloadError(f'Get "{_shown(url)}": {_reason(error)}') from error
 
 
 def _conditions(known: Any) -> dict[str, str]:
@@ -111,6 +120,16 @@ def _shown(url: str) -> str:
     """The URL without a login or a query, which may hold secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """Why a request failed: the system's own words, if it has any."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror and cause.errno:
+            return os.strerror(cause.errno).lower() if cause.errno > 0 else cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def _check(expected: str | None, digest: str) -> None:
@@ -143,7 +162,10 @@ async def _opened(
                 target = target.copy_with(host=address)
         client = await stack.enter_async_context(
             httpx.AsyncClient(
-                timeout=_TIMEOUT_SECONDS, follow_redirects=True, trust_env=service is None, max_redirects=10
+                timeout=_TIMEOUT_SECONDS,
+                follow_redirects=True,
+                trust_env=service is None,
+                max_redirects=_MOST_REDIRECTS - 1,
             )
         )
         yield await stack.enter_async_context(

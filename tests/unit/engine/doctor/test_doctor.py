@@ -7,8 +7,8 @@ import pytest
 from rondel.engine.doctor import Machine, findings
 
 GOOD = Machine(
-    root=True, mode="root", ids=4294967295, bwrap="bubblewrap 0.11.0", low_ports=True, outward="slirp4netns", tun=True,
-    store="/s", free_bytes=50 << 30, registry="registry-1.docker.io", git=True,
+    root=True, mode="root", ids=4294967295, bwrap="bubblewrap 0.11.0", abstract_sockets=True, low_ports=True,
+    outward="slirp4netns", tun=True, store="/s", free_bytes=50 << 30, registry="registry-1.docker.io", git=True,
 )  # fmt: skip
 
 
@@ -29,6 +29,7 @@ def test_nothing_is_in_the_way_on_a_good_machine():
         ({"mode": "subordinate", "ids": 65536}, "users", "good", "65536"),
         ({"overlay": "Invalid argument"}, "layers", "bad", "5.11"),
         ({"service_networks": "unshare: Operation not permitted"}, "services", "bad", "unshare"),
+        ({"abstract_sockets": False}, "sockets", "note", "Linux 6.12"),
         ({"low_ports": False}, "ports", "note", "1024"),
         ({"outward": "proxy", "tun": False}, "outward", "note", "/dev/net/tun"),
         ({"outward": "proxy", "tun": True}, "outward", "note", "slirp4netns"),

@@ -163,6 +163,37 @@ async def test_service_that_ignores_sigterm_is_killed(session, services, web, mo
     assert session.sandbox.started[0].popen.returncode == -signal.SIGKILL
 
 
+async def test_service_is_killed_when_nobody_waits_for_its_end_any_more(session, services, web):
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(99)"
+    service = web(0, "x", args=(sys.executable, "-c", stubborn), ports=())
+    await services.start(service)
+    await anyio.sleep(0.3)
+    with anyio.move_on_after(0.1):
+        await services.stop(service)
+    with anyio.fail_after(5):
+        await services.start(service)  # waits for the end of the first
+    assert [process.popen.returncode for process in session.sandbox.started] == [-signal.SIGKILL, None]
+
+
+async def test_service_whose_user_left_as_it_was_up_ends_after_its_grace(session, services, web, monkeypatch):
+    monkeypatch.setattr(services_module, "DETACH_SECONDS", 0.1)
+    service = web(8000, "x")
+    started = services._start
+
+    async def start_and_leave(wanted):
+        running = await started(wanted)
+        user.cancel()
+        return running
+
+    monkeypatch.setattr(services, "_start", start_and_leave)
+    with anyio.CancelScope() as user:
+        await services.start(service)
+    assert user.cancelled_caught
+    with anyio.fail_after(10):
+        while session.sandbox.started[0].popen.poll() is None or services.all:
+            await anyio.sleep(0.01)
+
+
 async def test_service_reaches_the_service_bound_to_it(session, services, web):
     back = web(80, "from behind")
     script = (

@@ -228,21 +228,25 @@ class Services:
             done.set()
         if running.process is not None:
             self._session.tasks.start_soon(self._watch_process, running)
+        # Whoever it was started for may have left meanwhile, before being counted among its users.
+        self._session.tasks.start_soon(self._end_if_unused, running, running.generation)
         return running
 
     # Ending
 
     async def _end(self, running: Running, *, kill: bool = False) -> None:
-        """Stop a service and give back all it had."""
+        """Stop a service and give back all it had. Cancelled while it waits, it kills."""
         running.held, running.stopping = False, True
         process = running.process
         if process is not None:
-            if not kill:
-                process.signal(signal.SIGTERM)
-                with anyio.move_on_after(TERMINATE_SECONDS), suppress(EngineError):
-                    await process.wait()
-            with anyio.CancelScope(shield=True):
-                await process.kill()
+            try:
+                if not kill:
+                    process.signal(signal.SIGTERM)
+                    with anyio.move_on_after(TERMINATE_SECONDS), suppress(EngineError):
+                        await process.wait()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await process.kill()
         await self._finish(running)
 
     async def _finish(self, running: Running) -> None:

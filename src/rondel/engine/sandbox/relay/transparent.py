@@ -6,6 +6,7 @@ notice is that nobody listens there before it is connected; the connection is re
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import time
@@ -74,6 +75,8 @@ class Datagrams:
     def __init__(self, loop: Loop, namespaces: Namespaces, hub: int, door: socket.socket) -> None:
         self._loop, self._namespaces, self._hub, self._door = loop, namespaces, hub, door
         self._flows: dict[tuple[Address, Address], _Flow] = {}
+        # Two descriptors each; the larger part is for connections.
+        self._most = min(_MAX_FLOWS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
         loop.watch(door.fileno(), READ, self._receive)
         loop.each_tick(self._expire)
 
@@ -91,22 +94,26 @@ class Datagrams:
                     flow.out.send(data)
 
     def _flow(self, sender: Address, meant: Address) -> _Flow | None:
-        known = self._flows.get((sender, meant))
-        if known is not None or len(self._flows) >= _MAX_FLOWS:
-            return known
-        try:
-            made = _Flow(self._namespaces, self._hub, sender, meant)
-        except (OSError, KeyError):
-            return None
-        self._flows[sender, meant] = made
-        self._loop.watch(made.out.fileno(), READ, made.answer)
-        return made
+        known = self._flows.pop((sender, meant), None)
+        if known is None:
+            if len(self._flows) >= self._most:  # each question to a name server is one: the oldest is over
+                self._drop(next(iter(self._flows)))
+            try:
+                known = _Flow(self._namespaces, self._hub, sender, meant)
+            except (OSError, KeyError):
+                return None
+            self._loop.watch(known.out.fileno(), READ, known.answer)
+        self._flows[sender, meant] = known  # the last used is the last
+        return known
 
     def _expire(self, now: float) -> None:
         for key in [key for key, flow in self._flows.items() if now - flow.used > _IDLE_SECONDS]:
-            flow = self._flows.pop(key)
-            self._loop.watch(flow.out.fileno(), 0, flow.answer)
-            flow.close()
+            self._drop(key)
+
+    def _drop(self, key: tuple[Address, Address]) -> None:
+        flow = self._flows.pop(key)
+        self._loop.watch(flow.out.fileno(), 0, flow.answer)
+        flow.close()
 
 
 class _Flow:

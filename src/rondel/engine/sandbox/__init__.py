@@ -1,6 +1,6 @@
 """Runs one command in one file system, isolated by bubblewrap."""
 
-from rondel.engine.sandbox.run import Listener, Process, Sandbox
+from rondel.engine.sandbox.run import Sandbox
 from rondel.engine.sandbox.spec import (
     BindMount,
     CannotStart,
@@ -19,6 +19,7 @@ from rondel.engine.sandbox.spec import (
     TmpfsMount,
     VolumeMount,
 )
+from rondel.engine.sandbox.started import Listener, Process
 
 __all__ = [
     "BindMount",

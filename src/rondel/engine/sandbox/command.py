@@ -1,24 +1,31 @@
-"""Finding the command of a container before it is started, with the words that Go has for failures.
+"""Whether the command of a container can be started, with the words that Go has for failures.
 
 The real engine starts commands with Go's ``os/exec``; pipelines match its texts.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rondel.engine.sandbox.spec import ExecRefused
+from rondel.engine.store import Output
 from rondel.engine.store.errors import PathError
 from rondel.engine.store.paths import join
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rondel.engine.sandbox.tree import Tree, TreeNode
     from rondel.engine.sandbox.users import User
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ELF = b"\x7fELF"
+_EXEC_FAILED = re.compile(rb"^(?:bwrap: execvp|setpriv: failed to execute) (.*?): (.*)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +99,34 @@ def _checked(tree: Tree, path: str, cwd: str, user: User) -> Command | NotStarte
     if _node(tree, interpreter, cwd) is None:
         return refused("no such file or directory")
     return Command(path)
+
+
+# What only the kernel finds
+
+
+def too_long(command: str) -> ExecRefused:
+    """What the kernel says of too much to pass on: 128 KiB for one word or variable, some MiB for all."""
+    return ExecRefused(
+        f"fork/exec {command}: argument list too long",
+        why="an argument or a variable is larger than 128 KiB, or all together than the kernel takes",
+        hint="pass it in a file: withNewFile, or the command's stdin",
+    )
+
+
+def refused_by_kernel(text: str, command: str) -> bool:
+    """Whether bwrap ended because the kernel would not execute the command: a loader that is not there.
+
+    Raises ExecRefused where too much was to be passed on.
+    """
+    if text.endswith(os.strerror(errno.E2BIG)):
+        raise too_long(command)
+    return _EXEC_FAILED.match(text.encode()) is not None
+
+
+def in_go_words(outputs: Mapping[str, Output], exit_code: int) -> Mapping[str, Output]:
+    """Replace bwrap's or setpriv's own text for a command that the kernel would not execute."""
+    match = _EXEC_FAILED.match(outputs["stderr"].data.strip()) if exit_code in (1, 126, 127) else None
+    if match is None or outputs["stdout"].size:
+        return outputs
+    text = b"fork/exec " + match[1] + b": " + match[2].lower()
+    return {"stdout": Output(), "stderr": Output.of(text), "combined": Output.of(text)}

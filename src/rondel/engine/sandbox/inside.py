@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import CAPABILITIES
-from rondel.engine.sandbox.process import Stream, memory_file, readable, spawn
+from rondel.engine.sandbox.process import Stream, memory_file, readable, spawn, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -188,13 +188,13 @@ async def terminal_inside(
 
 
 async def _ended(pid: int) -> int:
-    watched = os.pidfd_open(pid)
+    ended = watched(pid)
     try:
-        await readable(watched)
+        await readable(ended)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        os.close(watched)
+        os.close(ended)
         _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended, or been killed
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

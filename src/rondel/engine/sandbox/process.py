@@ -208,3 +208,13 @@ def spawn(
         setsigmask=(),
         setsigdef=_DEFAULT_SIGNALS,
     )
+
+
+def watched(pid: int) -> int:
+    """A descriptor that tells of a child's end. Raises OSError, and the child is gone, when there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise

@@ -1,0 +1,222 @@
+"""A container that was started: its output, its end, and what more runs in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+import anyio.to_thread
+
+from rondel.engine.sandbox.command import in_go_words, refused_by_kernel
+from rondel.engine.sandbox.inside import Inside, run_inside, terminal_inside
+from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
+from rondel.engine.sandbox.prepare import Prepared, discard
+from rondel.engine.sandbox.process import Container, Stream, memory_file, spawn, watched
+from rondel.engine.sandbox.settle import settle
+from rondel.engine.sandbox.spec import ExecSpec, Outcome, SandboxError
+from rondel.engine.store import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from rondel.engine.sandbox.run import Sandbox
+
+Listener: TypeAlias = Callable[[str, bytes], None]
+"""Hears a command's scrubbed output as it comes: the stream's name, and the bytes."""
+
+
+class Process:
+    """A container that was started: a command, a service or a terminal."""
+
+    def __init__(
+        self, sandbox: Sandbox, spec: ExecSpec, prepared: Prepared, listener: Listener | None
+    ) -> None:
+        """Start it; raises OSError. Only :class:`Sandbox` makes one."""
+        self._sandbox = sandbox
+        self._spec = spec
+        self._prepared = prepared
+        self._listener = listener
+        self._spools = {name: Spool(sandbox.store.blobs) for name in ("stdout", "stderr", "combined")}
+        patterns = patterns_of(spec.secrets)
+        self._scrubbers = {name: Scrubber(patterns) for name in ("stdout", "stderr")}
+        self._outcome: asyncio.Task[Outcome] | None = None
+        self._discarded = False
+        self.terminal: int | None = None
+        given: list[int] = []
+        opened: list[Stream] = []
+        try:
+            opened += [self._stream(name) for name in (() if spec.tty else ("stdout", "stderr"))]
+            self._streams = tuple(opened)
+            status = Stream(self._take_status)
+            opened.append(status)
+            standard = self._standard(spec, given)
+            argv = sandbox.command(spec, prepared, given)
+            at = argv.index("--args")
+            argv[at:at] = ["--json-status-fd", str(status.theirs)]
+            passed = [number for number in given if number not in standard]
+            pid = spawn(argv, standard=standard, passed=[*passed, status.theirs])
+            self._container = Container(pid, watched(pid), status)
+        except BaseException:
+            for stream in opened:
+                stream.stop()
+            self._close_terminal()
+            raise
+        finally:
+            for number in given:
+                os.close(number)
+        for stream in opened:
+            stream.start()
+
+    def _stream(self, name: str) -> Stream:
+        return Stream(lambda data: self._take(name, self._scrubbers[name].feed(data)))
+
+    def _take_status(self, data: bytes) -> None:
+        self._container.take_status(data)
+
+    def _take(self, name: str, data: bytes) -> None:
+        if not data:
+            return
+        self._spools[name].write(data)
+        self._spools["combined"].write(data)
+        if self._listener is not None:
+            self._listener(name, data)
+
+    def _standard(self, spec: ExecSpec, given: list[int]) -> tuple[int, int, int]:
+        if spec.tty:
+            self.terminal, theirs = os.openpty()
+            os.set_inheritable(self.terminal, False)
+            given.append(theirs)
+            return theirs, theirs, theirs
+        if isinstance(spec.stdin, bytes):
+            given.append(memory_file("stdin", spec.stdin))
+        else:
+            path = self._prepared.stdin or spec.stdin or "/dev/null"
+            given.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return given[-1], self._streams[0].theirs, self._streams[1].theirs
+
+    @property
+    def pid(self) -> int:
+        """The first process's PID on the host: ``/proc/PID/ns/net`` and the like are within reach."""
+        return self._container.first or self._container.pid
+
+    async def known(self) -> None:
+        """Wait until :attr:`pid` is known."""
+        waiting = asyncio.ensure_future(self._container.known.wait())
+        try:
+            await asyncio.wait([waiting, self._outcome_task()], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    def _outcome_task(self) -> asyncio.Task[Outcome]:
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_task(self._finish())
+        return self._outcome
+
+    async def wait(self) -> Outcome:
+        """Wait for the end; then the outcome, as :meth:`Sandbox.run` gives it. Any number of times."""
+        return await asyncio.shield(self._outcome_task())
+
+    async def _finish(self) -> Outcome:
+        container = self._container
+        try:
+            await container.wait()
+            for stream in self._streams:
+                await stream.ended.wait()
+            for name, scrubber in self._scrubbers.items():
+                self._take(name, scrubber.flush())
+            return await anyio.to_thread.run_sync(self._settle)
+        finally:
+            container.close()
+            self._close_terminal()
+            if not self._discarded:
+                self._discarded = True
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._discard)
+
+    def _settle(self) -> Outcome:
+        container = self._container
+        if container.exit_code is None:
+            text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
+            if refused_by_kernel(text, self._spec.args[0]):
+                container.exit_code = 1
+        if container.exit_code is None:
+            why = (
+                f"bwrap ended with {container.code}: {text}" if text else f"bwrap ended with {container.code}"
+            )
+            raise SandboxError("a container could not be set up", why=why)
+        outputs: Mapping[str, Output] = {name: spool.finish() for name, spool in self._spools.items()}
+        outputs = in_go_words(outputs, container.exit_code)
+        snapshot, mounts = settle(self._sandbox.store, self._prepared, outputs)
+        self._discarded = True
+        self._discard()
+        return Outcome(exit_code=container.exit_code, snapshot=snapshot, mounts=mounts, **outputs)
+
+    def _discard(self) -> None:
+        for spool in self._spools.values():
+            spool.drop()
+        discard(self._prepared.folder, self._prepared.secrets)
+        self._sandbox.cgroups.leave(self._prepared.folder.name)
+
+    def _close_terminal(self) -> None:
+        if self.terminal is not None:
+            with contextlib.suppress(OSError):
+                os.close(self.terminal)
+            self.terminal = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command; nothing happens when it has ended."""
+        pid = self._container.command_pid()
+        if pid is not None and self._container.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    async def kill(self) -> None:
+        """End the container at once and wait until nothing of it is left. Cannot be cancelled."""
+        task = self._outcome_task()
+        if not task.done():
+            self._container.kill()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody else needs to hear of it
+
+    async def run_inside(self, args: Sequence[str]) -> Inside:
+        """Run another command in the container, with the same environment, user and rights."""
+        patterns = patterns_of(self._spec.secrets)
+        return await run_inside(
+            self._container,
+            self._prepared.plan,
+            args,
+            bwrap=self._sandbox.bwrap,
+            python=self._sandbox.python,
+            scrubber=lambda: Scrubber(patterns),
+            prefix=self._limited(),
+        )
+
+    def terminal_inside(
+        self, args: Sequence[str], env: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[int | None]:
+        """Run another command in the container on a terminal, whose other side it answers."""
+        return terminal_inside(
+            self._container,
+            self._prepared.plan,
+            args,
+            bwrap=self._sandbox.bwrap,
+            python=self._sandbox.python,
+            env=env,
+            prefix=self._limited(),
+        )
+
+    def _limited(self) -> Sequence[str]:
+        limits = self._spec.limits or self._sandbox.limits
+        name = self._prepared.folder.name
+        return self._sandbox.cgroups.enter_command(name, limits) if limits is not None else ()
+
+    def output(self) -> Output:
+        """What was written so far, both streams, scrubbed; the last MiB of it when it is long."""
+        return Output.of(self._spools["combined"].so_far())

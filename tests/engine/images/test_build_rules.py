@@ -76,6 +76,14 @@ def test_an_ignore_file_that_is_empty_counts_as_none(query: Queries, context: Co
     assert query(built(root, "rootfs{entries}")) == ["a"]
 
 
+def test_scratch_as_the_source_of_a_mount_is_an_empty_directory(query: Queries, context: Context) -> None:
+    root = context(
+        Dockerfile="FROM host\nRUN --mount=from=scratch,target=/usr/games,rw --mount=from=scratch,target=/m "
+        "touch /usr/games/f && ls -A /usr/games /m > /seen\n"
+    )
+    assert query(built(root, 'file(path:"/seen"){contents}')) == "/m:\n\n/usr/games:\nf\n"
+
+
 def test_an_image_without_a_path_gets_the_usual_one(query: Queries, context: Context) -> None:
     root = context(Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
     assert (

@@ -246,6 +246,8 @@ class _Builder:
                 return self.request.context.fs, self.request.context.path, True
             case StageSource(index):
                 return (await self._wait(index)).fs, "/", False
+            case ImageSource("scratch"):
+                return None, "/", False  # nothing: a mount of it hides what is there
             case ImageSource(reference):
                 base = await self.session.part(Images).base(reference, self.platform)
                 self._bases.append(base)

@@ -347,6 +347,17 @@ def test_forms_of_copy() -> None:
     assert copy("FROM a\nCOPY --chmod=u=rwX,go=rX a b").chmod == "u=rwX,go=rX"
 
 
+@pytest.mark.parametrize("mode", ["0", "7", "44", "0755", "00755", "1777", "+x", "u+s,g-w,o="])
+def test_modes_that_copy_takes(mode: str) -> None:
+    assert copy(f"FROM a\nCOPY --chmod={mode} a b").chmod == mode
+
+
+@pytest.mark.parametrize("mode", ["8", "17777", "0o755", "rwx"])
+def test_modes_that_copy_does_not_take(mode: str) -> None:
+    with pytest.raises(ContainerfileError, match="invalid chmod parameter"):
+        copy(f"FROM a\nCOPY --chmod={mode} a b")
+
+
 def test_documents_are_copied_as_files() -> None:
     step = copy("FROM a\nENV X=1\nCOPY <<a.txt <<'b.txt' /d/\nx=$X \"q\"\na.txt\ny=$X\nb.txt\n")
     assert step.files == (InlineFile("a.txt", 'x=1 "q"\n'), InlineFile("b.txt", "y=$X\n"))

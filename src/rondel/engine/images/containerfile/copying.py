@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _COPY_FLAGS = ("from", "chown", "chmod", "link", "parents", "exclude")
 _ADD_FLAGS = ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack")
 _HEREDOC = re.compile(r"[0-9]*<<-?\s*(['\"]?)([^'\"<]+)\1")
-_MODE = re.compile(r"[0-7]{3,4}|(?:[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)"
+_MODE = re.compile(r"0*[0-7]{1,4}|(?:[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)"
                    r"(?:,[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)*")  # fmt: skip
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")

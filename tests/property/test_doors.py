@@ -70,6 +70,7 @@ few = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,
 )
+many = settings(few, max_examples=3000, derandomize=False)
 
 
 @st.composite
@@ -118,68 +119,49 @@ def test_the_project_as_it_is_has_a_plan(project: Path) -> None:
     assert "python train.py" in plan(project)
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "metrics.json"])
-@few
-@given(data=st.data())
-def test_a_spoilt_file_is_planned_or_told(project: Path, name: str, data: st.DataObject) -> None:
-    (project / name).write_bytes(data.draw(spoilt(FILES[name])))
+spoilable = pytest.mark.parametrize("name", [name for name in FILES if name != "metrics.json"])
+RULES = st.sampled_from(["auc >= 0.5", "auc[origin=JFK] <= 1", "auc >= champion.auc - 0.1"])
+RULE_TEXTS = st.text(max_size=30) | st.sampled_from(PIECES).map(lambda piece: f"auc {piece} 0.5")
+KEYS = st.sampled_from(["rate", "n", "n.m", "n.0", ".", "", "rate.x"])
+WORDS = st.sampled_from(
+    ("--jobs", "-P", "--json", "-x", "--", "", "list", "show", "export", "prune", "generate", "check", "status",
+     "0", "-1", "nope", "a\nb", "é", "--stop=x", "--help=1", "a@b", "x/9", "..", "/nonexistent", "9" * 400)
+)  # fmt: skip
+COMMANDS = st.sampled_from(("runs", "show", "parity", "why", "reproduce", "ci", "engine"))
+
+
+def plan_or_tell(root: Path, name: str, spoilt_file: bytes) -> None:
+    (root / name).write_bytes(spoilt_file)
     try:
-        plan(project)
+        plan(root)
     except RondelError as error:
         assert error.what  # noqa: PT017 - any of them will do
         assert error.exit_code in {20, 23}  # noqa: PT017
     finally:
-        (project / name).write_text(FILES[name])
+        (root / name).write_text(FILES[name])
 
 
-@few
-@given(
-    text=spoilt(FILES["metrics.json"]),
-    is_json=st.booleans(),
-    rule=st.sampled_from(["auc >= 0.5", "auc[origin=JFK] <= 1", "auc >= champion.auc - 0.1"]),
-)
-def test_spoilt_metrics_give_a_verdict(text: bytes, is_json: bool, rule: str) -> None:
+def judge(text: bytes, is_json: bool, rule: str) -> None:
     metrics = parse_metrics(text.decode("utf-8", "replace"), source="metrics.json", is_json=is_json)
     verdict = evaluate(parse_rules([rule]), metrics)
     assert verdict.passed or all(result.reason for result in verdict.results if not result.passed)
 
 
-@few
-@given(rule=st.text(max_size=30) | st.sampled_from(PIECES).map(lambda piece: f"auc {piece} 0.5"))
-def test_a_rule_parses_or_is_told(rule: str) -> None:
+def parse_or_tell(rule: str) -> None:
     try:
         parse_rules([rule])
     except RondelError as error:
         assert isinstance(error, ConfigurationError)  # noqa: PT017
 
 
-@few
-@given(key=st.sampled_from(["rate", "n", "n.m", "n.0", ".", "", "rate.x"]), value=st.sampled_from(PIECES))
-def test_a_parameter_is_taken_or_told(project: Path, key: str, value: str) -> None:
+def take_or_tell(root: Path, key: str, value: str) -> None:
     try:
-        plan(project, params=((key, value),))
+        plan(root, params=((key, value),))
     except RondelError as error:
         assert isinstance(error, ConfigurationError)  # noqa: PT017
 
 
-WORDS = st.sampled_from(
-    ("--jobs", "-P", "--json", "-x", "--", "", "list", "show", "export", "prune", "generate", "check", "status",
-     "0", "-1", "nope", "a\nb", "é", "--stop=x", "--help=1", "a@b", "x/9", "..", "/nonexistent", "9" * 400)
-)  # fmt: skip
-COMMANDS = ("runs", "show", "parity", "why", "reproduce", "ci", "engine")
-
-
-@few
-@given(command=st.sampled_from(COMMANDS), words=st.lists(WORDS, max_size=3))
-def test_a_command_line_is_run_or_told(
-    project: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    command: str,
-    words: list[str],
-) -> None:
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(project / "cache"))
+def run_or_tell(capsys: pytest.CaptureFixture[str], command: str, words: list[str]) -> None:
     try:
         code = rondel([command, *words])
     except SystemExit as left:
@@ -188,3 +170,82 @@ def test_a_command_line_is_run_or_told(
     out, err = capsys.readouterr()
     assert code in {0, 20, 24, 25, 30, 31}
     assert (code in {0, 30, 31}) or err.strip(), out
+
+
+@pytest.fixture
+def at_home(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / "cache"))
+
+
+@spoilable
+@few
+@given(data=st.data())
+def test_a_spoilt_file_is_planned_or_told(project: Path, name: str, data: st.DataObject) -> None:
+    plan_or_tell(project, name, data.draw(spoilt(FILES[name])))
+
+
+@few
+@given(text=spoilt(FILES["metrics.json"]), is_json=st.booleans(), rule=RULES)
+def test_spoilt_metrics_give_a_verdict(text: bytes, is_json: bool, rule: str) -> None:
+    judge(text, is_json, rule)
+
+
+@few
+@given(rule=RULE_TEXTS)
+def test_a_rule_parses_or_is_told(rule: str) -> None:
+    parse_or_tell(rule)
+
+
+@few
+@given(key=KEYS, value=st.sampled_from(PIECES))
+def test_a_parameter_is_taken_or_told(project: Path, key: str, value: str) -> None:
+    take_or_tell(project, key, value)
+
+
+@few
+@pytest.mark.usefixtures("at_home")
+@given(command=COMMANDS, words=st.lists(WORDS, max_size=3))
+def test_a_command_line_is_run_or_told(
+    capsys: pytest.CaptureFixture[str], command: str, words: list[str]
+) -> None:
+    run_or_tell(capsys, command, words)
+
+
+@pytest.mark.soak
+@spoilable
+@many
+@given(data=st.data())
+def test_a_spoilt_file_is_planned_or_told_for_long(project: Path, name: str, data: st.DataObject) -> None:
+    plan_or_tell(project, name, data.draw(spoilt(FILES[name])))
+
+
+@pytest.mark.soak
+@many
+@given(text=spoilt(FILES["metrics.json"]), is_json=st.booleans(), rule=RULES)
+def test_spoilt_metrics_give_a_verdict_for_long(text: bytes, is_json: bool, rule: str) -> None:
+    judge(text, is_json, rule)
+
+
+@pytest.mark.soak
+@many
+@given(rule=RULE_TEXTS)
+def test_a_rule_parses_or_is_told_for_long(rule: str) -> None:
+    parse_or_tell(rule)
+
+
+@pytest.mark.soak
+@many
+@given(key=KEYS, value=st.sampled_from(PIECES) | st.text(max_size=20))
+def test_a_parameter_is_taken_or_told_for_long(project: Path, key: str, value: str) -> None:
+    take_or_tell(project, key, value)
+
+
+@pytest.mark.soak
+@many
+@pytest.mark.usefixtures("at_home")
+@given(command=COMMANDS, words=st.lists(WORDS | st.text(max_size=9), max_size=4))
+def test_a_command_line_is_run_or_told_for_long(
+    capsys: pytest.CaptureFixture[str], command: str, words: list[str]
+) -> None:
+    run_or_tell(capsys, command, words)

@@ -95,7 +95,7 @@ async def fetch_blob(store: Store, image: Found, blob: Descriptor) -> Path:
                 await anyio.to_thread.run_sync(_prepare, partial.parent)
                 await image.blobs.fetch(blob, partial)
                 try:
-                    await anyio.to_thread.run_sync(lambda: store.blobs.put(partial, expected=blob.digest))
+                    await anyio.to_thread.run_sync(lambda: store.blobs.take(partial, expected=blob.digest))
                 finally:
                     await anyio.Path(partial).unlink(missing_ok=True)
     return store.blobs.path(blob.digest)

@@ -64,7 +64,17 @@ class Blobs:
     def keep(self, writer: BlobWriter, path: Path, *, expected: str | None = None) -> str:
         """Move a finished blob into place; StoreCorrupt if its digest is not ``expected``."""
         writer._file.close()  # noqa: SLF001 — the two are one
-        digest = writer.current_digest()
+        digest = writer.digest = self._place_file(path, writer.current_digest(), writer.size, expected)
+        return digest
+
+    def take(self, path: Path, *, expected: str) -> str:
+        """Move a file that lies in the store's own file system into place, once its digest is verified."""
+        with translated(self._folder), path.open("rb") as file:
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            size = os.fstat(file.fileno()).st_size
+        return self._place_file(path, digest, size, expected)
+
+    def _place_file(self, path: Path, digest: str, size: int, expected: str | None) -> str:
         if expected is not None and digest != expected:
             path.unlink()
             raise StoreCorrupt(
@@ -76,9 +86,8 @@ class Blobs:
         with translated(self._folder):
             path.chmod(0o600)
             target.parent.mkdir(mode=0o700, exist_ok=True)
-            self._index.add("blob", digest, size=writer.size)
+            self._index.add("blob", digest, size=size)
             path.rename(target)
-        writer.digest = digest
         return digest
 
     @staticmethod

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sqlite3
@@ -147,6 +148,21 @@ async def test_a_damaged_blob_is_named_and_forgotten(store):
     store.blobs.path(digest).write_bytes(b"longer than good")
     with pytest.raises(StoreCorrupt, match="damaged"):
         store.blobs.path(digest)
+
+
+async def test_a_file_is_taken_as_a_blob_as_it_is_if_it_is_the_right_one(store):
+    digest = f"sha256:{hashlib.sha256(b'layer').hexdigest()}"
+    arrived = store.new_path()
+    arrived.write_bytes(b"layer")
+    number = arrived.stat().st_ino
+    assert store.blobs.take(arrived, expected=digest) == digest
+    assert store.blobs.path(digest).stat().st_ino == number
+    assert not arrived.exists()
+    arrived.write_bytes(b"other")
+    with pytest.raises(StoreCorrupt, match="not what was asked for"):
+        store.blobs.take(arrived, expected=digest)
+    assert not arrived.exists()
+    assert store.blobs.read(digest) == b"layer"
 
 
 async def test_a_blob_that_is_not_what_was_asked_for_is_refused(store):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import dataclass
 
 from rondel.engine.api.exports import client_path
 from rondel.engine.api.registry import Context, Keyed, field, register_type
 from rondel.engine.evaluate.hostfiles import host_directory, host_file
 from rondel.engine.values import Directory, File, Socket, digest_of
-from rondel.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,17 @@ async def host(ctx: Context, self: None) -> Host:
     return Host()
 
 
+def _inside(patterns: list[str]) -> list[str]:
+    """The patterns without those that lead out of the directory, which choose nothing; ``.`` is all."""
+    kept = []
+    for pattern in patterns:
+        bare = pattern.removeprefix("!")
+        clean = posixpath.normpath(bare) if bare else ".."
+        if clean != ".." and not clean.startswith(("/", "../")):
+            kept.append(pattern[: len(pattern) - len(bare)] + ("*" if clean == "." else clean))
+    return kept
+
+
 @field("Host", "directory")
 async def directory(
     ctx: Context,
@@ -38,10 +49,8 @@ async def directory(
     gitignore: bool,
 ) -> Keyed:
     """A directory as it is now; read once a session, unless ``noCache`` asks for more."""
-    if not path:
-        raise EngineError("host directory: the path is empty")
     root = client_path(ctx.session, path)
-    fs = await host_directory(ctx.session, root, include, exclude, gitignore=gitignore)
+    fs = await host_directory(ctx.session, root, _inside(include), _inside(exclude), gitignore=gitignore)
     return Keyed(Directory(fs), fs.key, pin=no_cache, fresh=no_cache)
 
 

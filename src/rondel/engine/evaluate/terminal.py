@@ -96,7 +96,8 @@ def in_foreground(door: int) -> Iterator[None]:
         before, group = termios.tcgetattr(door), os.tcgetpgrp(door)
         os.tcsetpgrp(door, os.getpgrp())
         try:
-            tty.setraw(door)
+            # Python's default throws away what was typed already: people don't wait for a slow shell.
+            tty.setraw(door, termios.TCSADRAIN)
             yield
         finally:
             termios.tcsetattr(door, termios.TCSADRAIN, before)

@@ -34,8 +34,15 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 STARTING_POLL_SECONDS = 0.05
 START_SECONDS = 120.0
-# Nobody uses it any more then, and SQLite survives a kill; a cancelled job has five seconds to end in all.
-STOP_SECONDS = 1.5
+STOP_SECONDS = 8.0
+"""How long a server may take to end: it answers what it was asked first, be it a large upload."""
+
+QUICK_STOP_SECONDS = 1.5
+"""The same for a server that ends with its run, as in CI, where a cancelled job has five seconds in all.
+
+Whoever used it is gone then; what it has answered, SQLite and renamed files keep also over a kill.
+"""
+
 RESTARTS = 3
 LOG_LIMIT = 4 << 20
 _MARKER = "RONDEL_TRACKING_FOLDER"
@@ -116,7 +123,7 @@ class Supervisor:
             return
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
+            process.wait(STOP_SECONDS if self._linger > 0 else QUICK_STOP_SECONDS)
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
 

@@ -114,7 +114,7 @@ def test_parity_of_a_run_with_its_reproduction(project: Path, failed: str) -> No
 
 def test_the_worktree_is_kept_when_asked_and_cleaned_up_otherwise(project: Path, failed: str) -> None:
     done = rondel(project, "reproduce", failed, "--keep")
-    kept = Path(done.stdout.rpartition("its worktree: ")[2].strip())
+    kept = project / done.stdout.rpartition("its worktree: ")[2].strip()
     assert (kept / "src/extra.txt").read_text() == "git does not know this\n"
     assert (kept / "counts.json").read_text() == '{"lines": 51}'
     rondel(project, "reproduce", failed)

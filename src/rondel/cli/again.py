@@ -24,7 +24,7 @@ def repeat_command(request: Request, capsule: Capsule) -> str:
         if "--from" in words:
             at = words.index("--from")
             del words[at : at + 2]
-    return shlex.join(["python", request.file, *words])
+    return shlex.join([*_program(request), *words])
 
 
 def follow_ups(request: Request, capsule: Capsule) -> list[str]:
@@ -33,7 +33,13 @@ def follow_ups(request: Request, capsule: Capsule) -> list[str]:
         return []
     lines = [f"again: {repeat_command(request, capsule)}"]
     if capsule.exit_code != ConfigurationError.exit_code:
-        lines.append(f"resume: {shlex.join(['python', request.file, '--resume', capsule.id])}")
+        lines.append(f"resume: {shlex.join([*_program(request), '--resume', capsule.id])}")
     if any(record.state == "failed" and record.kind == "pure" for record in capsule.stages):
         lines.append(f"reproduce: rondel reproduce {capsule.id}")
     return lines
+
+
+def _program(request: Request) -> list[str]:
+    from rondel.record.folder import shown
+
+    return ["python", shown(request.settings.root / request.file)]

@@ -123,6 +123,7 @@ def _run(
         decisions = {name: decision for name, (decision, _) in expected.items()}
         print("\n".join(show_plan(plan, decisions, project, overrides, settings)))
         return 0
+    from rondel.record.folder import shown
     from rondel.reports.published import PAGE
 
     console = surface.console(settings)
@@ -148,7 +149,7 @@ def _run(
 
         write_reports(result.capsule, result.folder.path)
     result = surface.finish(result, settings)
-    console.finish(result.capsule, _shown(result.folder.path / PAGE))
+    console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, request)
     surface.last_words(result)
@@ -164,21 +165,18 @@ def _judged(result: Result, settings: Settings) -> bool:
 
 def _explain(result: Result, request: Request) -> None:
     from rondel.cli.again import follow_ups
+    from rondel.record.folder import shown
 
     if result.error is not None:
         show_error(result.error)
-        if str(result.folder.capsule) not in result.error.render():
-            print(f"capsule: {_shown(result.folder.capsule)}", file=sys.stderr)
+        if (capsule := shown(result.folder.capsule)) not in result.error.render():
+            print(f"capsule: {capsule}", file=sys.stderr)
     print("\n".join(follow_ups(request, result.capsule)), file=sys.stderr)
 
 
 def _relative(file: str, root: Path) -> str:
     path = Path(file).resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _services(settings: Settings) -> tuple[str, OpenServices]:

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         yes=arguments.yes,
     )
     result = reproduce(root, found, wish, os.environ, Terminal())
-    _show(result, root)
+    _show(result)
     if result.verdict.same:
         return 0
     return InputsDiffer.exit_code if result.verdict.parity.inputs else ResultsDiffer.exit_code
@@ -84,7 +84,9 @@ def _params(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _show(result: Reproduced, root: Path) -> None:
+def _show(result: Reproduced) -> None:
+    from rondel.record.folder import shown
+
     verdict = result.verdict
     print()
     for text in result.image:
@@ -103,10 +105,10 @@ def _show(result: Reproduced, root: Path) -> None:
             )
         else:
             print("  no input differs that is recorded: the stage does not give the same every time")
-    print(f"the new run: {result.folder.path.relative_to(root)}")
+    print(f"the new run: {shown(result.folder.path)}")
     print(f"compare: rondel parity {verdict.parity.a} {verdict.parity.b}")
     if result.place is not None:
-        print(f"its worktree: {result.place}")
+        print(f"its worktree: {shown(result.place)}")
 
 
 class Terminal:

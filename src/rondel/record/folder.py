@@ -36,6 +36,14 @@ def new_id(now: float | None = None) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{tail:06x}"
 
 
+def shown(path: Path) -> str:
+    """A path as it is typed where the user is: relative if it lies below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
 def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Put ``data`` at ``path`` so that at any moment either the old or the new content is there."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from rondel.errors import (
     StageFailed,
     TrackingUnavailable,
 )
+from rondel.record.folder import shown
 from rondel.runner.success import settled_as
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ async def _attempt(
         raise StageFailed(f"stage {stage.name!r} took longer than its {stage.timeout:g} s") from error
     except Exception as error:
         if ctx is not None:
-            await ctx.failed(error)
+            await _look(ctx, error, recorder)
         if on_failure is not None and await on_failure(error, ctx):
             raise _Again from error
         raise
@@ -115,6 +116,15 @@ async def _attempt(
             if ctx is not None and outcome != "ran":
                 await services.ground.abandon(ctx)
             await services.end(_ended(recorder, outcome))
+
+
+async def _look(ctx: Any, error: Exception, recorder: StageRecorder) -> None:
+    """Let the context open its shell; what fails with that is told, and does not hide the stage's error."""
+    try:
+        await ctx.failed(error)
+    except Exception as problem:  # noqa: BLE001 - the stage's own error is raised by the caller
+        said = str(problem).strip() or type(problem).__name__
+        recorder.output(f"no shell where it failed: {said}")
 
 
 def _ended(recorder: StageRecorder, state: str) -> Any:
@@ -135,7 +145,7 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     if _engine_is_gone(error):
         gone = EngineUnavailable(
             f"stage {stage.name!r}: the engine went away while it ran",
-            why=f"{recorder.redact(str(error).strip())}\nlog: {folder.log(stage.name)}",
+            why=f"{recorder.redact(str(error).strip())}\nlog: {shown(folder.log(stage.name))}",
             hint="run again: what was finished is kept; a machine out of memory looks like this, too",
         )
         gone.__cause__ = error
@@ -151,8 +161,8 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
         lines += _where(error, stage)
         if lines:
             recorder.output("\n".join(lines))
-    lines.append(f"log: {folder.log(stage.name)}")
-    lines.append(f"capsule: {folder.capsule}")
+    lines.append(f"log: {shown(folder.log(stage.name))}")
+    lines.append(f"capsule: {shown(folder.capsule)}")
     why = recorder.redact("\n".join(lines))
     translated = StageFailed(recorder.redact(what), why=why, hint=getattr(error, "hint", None))
     translated.__cause__ = error

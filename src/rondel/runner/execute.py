@@ -12,6 +12,7 @@ import anyio
 
 from rondel.cache import forget
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
+from rondel.record.folder import shown
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage, stage_error
@@ -74,7 +75,7 @@ class Execution:
         if self.interrupted:
             raise Interrupted(
                 f"the run was interrupted by {self.interrupted}",
-                hint=f"its capsule: {self.journal.folder.capsule}",
+                hint=f"its capsule: {shown(self.journal.folder.capsule)}",
             )
 
     def _on_signal(self, name: str) -> None:

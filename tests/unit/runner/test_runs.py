@@ -22,11 +22,11 @@ from rondel.pipeline import Pipeline
 from rondel.record import Capsule, StageRecord, load
 from rondel.runner import attempt
 from rondel.settings import Settings
-from rondel.testing import FakeGround, FakeServices, RecordingObserver, run_with_fakes
+from rondel.testing import FakeGround, FakeServices, RecordingContext, RecordingObserver, run_with_fakes
 
 if TYPE_CHECKING:
     from rondel.runner.run import Result
-    from rondel.testing import FakeProject, RecordingContext
+    from rondel.testing import FakeProject
 
 
 def states(result: Result) -> dict[str, str]:
@@ -172,7 +172,8 @@ async def fail(ctx: RecordingContext) -> None:
     raise ExecError
 
 
-def test_a_failed_command_is_explained(project: FakeProject) -> None:
+def test_a_failed_command_is_explained(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
     services = FakeServices(FakeGround(answers={"dvc train": fail}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert isinstance(result.error, StageFailed)
@@ -181,7 +182,8 @@ def test_a_failed_command_is_explained(project: FakeProject) -> None:
     assert "stage 'train': a command ended with exit code 7" in text
     assert "command: sh -c 'python train.py --fast'" in text
     assert "│ ValueError: no such column" in text
-    assert str(result.folder.capsule) in text
+    assert f"\n  log: .rondel/runs/{result.folder.path.name}/logs/train.log\n" in text
+    assert f"\n  capsule: .rondel/runs/{result.folder.path.name}/capsule.json" in text
     assert states(result) == {"prepare": "ran", "train": "failed"}
     record = result.capsule.stage("train")
     assert record.exit_code == 7
@@ -190,6 +192,21 @@ def test_a_failed_command_is_explained(project: FakeProject) -> None:
     assert services.ground.abandoned == ["train"]
     assert services.ended == [("prepare", "ran"), ("train", "failed")]
     assert (result.capsule.state, result.capsule.exit_code) == ("failed", 10)
+
+
+def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
+    project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failed(_self: RecordingContext, _error: BaseException) -> None:
+        raise RuntimeError("the engine has no terminal")
+
+    monkeypatch.setattr(RecordingContext, "failed", failed)
+    services = FakeServices(FakeGround(answers={"dvc train": fail}))
+    result = run_with_fakes(straight(), "train", project=project, services=services)
+    assert result.exit_code == 10
+    assert "a command ended with exit code 7" in str(result.error)
+    log = (result.folder.path / str(result.capsule.stage("train").log)).read_text()
+    assert "no shell where it failed: the engine has no terminal" in log
 
 
 def test_a_failed_stage_runs_again_the_next_time(project: FakeProject) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rondel.errors import RecordError
 from rondel.record.archive import LARGEST, MOST_FILES, adopt, unpack
 from rondel.record.folder import ID
+from rondel.reproduce.fetched import temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +52,6 @@ def capsule_in(archive: Path, into: Path, place: str) -> RunFolder:
 
 
 def _exported(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, into: Path, place: str) -> RunFolder:
-    from rondel.reproduce.source import temporary
-
     if info.file_size > LARGEST:
         raise RecordError(f"the capsule is larger than {LARGEST >> 30} GiB", place=place)
     with temporary(into) as file:

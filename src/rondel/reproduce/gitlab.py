@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from rondel.errors import ConfigurationError, RecordError
 from rondel.reproduce.artifacts import capsule_in
+from rondel.reproduce.fetched import login_is_for, said, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 PERSONAL = ("GITLAB_TOKEN", "GITLAB_PRIVATE_TOKEN", "GITLAB_ACCESS_TOKEN")
 JOB = "CI_JOB_TOKEN"
-_JOB_PAGE = re.compile(r"^(?P<project>.+?)/-/jobs/(?P<job>\d+)/?$")
+SERVERS = ("GITLAB_URL", "CI_SERVER_URL")
+JOB_PAGE = re.compile(r"^(?P<project>.+?)/-/jobs/(?P<job>\d+)/?$")
 
 
 def fetch_job(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
@@ -34,8 +36,6 @@ def fetch_job(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
             why="the capsule of a GitLab job is read with it",
             hint="pip install 'rondel[ci]'",
         ) from None
-    from rondel.reproduce.source import temporary
-
     server, project, job = split(url)
     with temporary(into) as file:
         try:
@@ -46,7 +46,7 @@ def fetch_job(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
         except gitlab.GitlabAuthenticationError as error:
             raise RecordError(
                 "GitLab refuses the token",
-                why=_said(error),
+                why=said(error),
                 hint=f"set {PERSONAL[0]} to one with read_api",
                 place=url,
             ) from None
@@ -55,7 +55,7 @@ def fetch_job(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
                 what, hint = "the job's artifacts cannot be fetched", _hint(error, environ)
             else:
                 what, hint = "GitLab cannot be reached", None
-            raise RecordError(what, why=_said(error), hint=hint, place=url) from None
+            raise RecordError(what, why=said(error), hint=hint, place=url) from None
         return capsule_in(file, into, url)
 
 
@@ -68,14 +68,14 @@ def split(url: str) -> tuple[str, str, int]:
     import os
 
     parts = urlsplit(url)
-    match = _JOB_PAGE.match(parts.path)
+    match = JOB_PAGE.match(parts.path)
     if match is None:
         raise RecordError(
             "this is no address of a GitLab job", hint="…/GROUP/PROJECT/-/jobs/NUMBER", place=url
         )
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     project = match["project"].strip("/")
-    for name in ("GITLAB_URL", "CI_SERVER_URL"):
+    for name in SERVERS:
         base = os.environ.get(name, "").rstrip("/")
         if base.startswith(server + "/") and f"{server}/{project}/".startswith(base + "/"):
             project = f"{server}/{project}".removeprefix(base + "/")
@@ -85,9 +85,10 @@ def split(url: str) -> tuple[str, str, int]:
 
 
 def _login(server: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    for name in PERSONAL:
-        if environ.get(name):
-            return {"private_token": environ[name]}
+    if login_is_for(server, *map(environ.get, SERVERS)):
+        for name in PERSONAL:
+            if environ.get(name):
+                return {"private_token": environ[name]}
     token, own = environ.get(JOB), environ.get("CI_SERVER_URL", "")
     # A job's token is for the server that gave it, and for no other.
     return {"job_token": token} if token and own.rstrip("/") == server else {}
@@ -102,7 +103,3 @@ def _hint(error: Exception, environ: Mapping[str, str]) -> str:
             else f"set {PERSONAL[0]}, or let the job keep `.rondel/runs/` as an artifact"
         )
     return "try again; `rondel reproduce FILE` takes an artifact that was downloaded by hand"
-
-
-def _said(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from rondel.errors import ConfigurationError, RecordError
 from rondel.record.archive import LARGEST
 from rondel.reproduce.artifacts import capsule_in
+from rondel.reproduce.fetched import login_is_for, said, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from rondel.record import RunFolder
 
 USER = ("JENKINS_USER", "JENKINS_USERNAME", "JENKINS_USER_ID")
+SERVER = "JENKINS_URL"
 TOKEN = ("JENKINS_TOKEN", "JENKINS_API_TOKEN")
-_PAGE = re.compile(r"^(?P<base>.*?)(?P<job>(?:/job/[^/]+)+)/(?P<build>\d+)(?:/.*)?$")
+BUILD_PAGE = re.compile(r"^(?P<base>.*?)(?P<job>(?:/job/[^/]+)+)/(?P<build>\d+)(?:/.*)?$")
 
 
 def fetch_build(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
@@ -37,13 +39,11 @@ def fetch_build(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
             why="the capsule of a Jenkins build is read with it",
             hint="pip install 'rondel[ci]'",
         ) from None
-    from rondel.reproduce.source import temporary
-
     server, job, number = split(url)
     options: dict[str, Any] = {"timeout": 60}
     user = next((environ[name] for name in USER if environ.get(name)), None)
     token = next((environ[name] for name in TOKEN if environ.get(name)), None)
-    if user and token:
+    if user and token and login_is_for(server, environ.get(SERVER)):
         options["auth"] = (user, token)
     with temporary(into) as file:
         try:
@@ -60,19 +60,19 @@ def fetch_build(url: str, environ: Mapping[str, str], into: Path) -> RunFolder:
         except ItemNotFoundError as error:
             raise RecordError(
                 "the build, or its artifacts, are not there",
-                why=_said(error),
+                why=said(error),
                 hint="archive `.rondel/runs/**`, also of failed builds; `rondel ci generate` writes it so",
                 place=url,
             ) from None
         except (AuthenticationError, PermissionError) as error:
             raise RecordError(
                 "Jenkins refuses the login",
-                why=_said(error),
+                why=said(error),
                 hint="set JENKINS_USER and JENKINS_TOKEN",
                 place=url,
             ) from None
         except (httpx.HTTPError, JenkinsAPIException, OSError) as error:
-            raise RecordError("Jenkins cannot be reached", why=_said(error), place=url) from None
+            raise RecordError("Jenkins cannot be reached", why=said(error), place=url) from None
         return capsule_in(file, into, url)
 
 
@@ -92,12 +92,8 @@ def split(url: str) -> tuple[str, str, int]:
     Raises RecordError for what is no address of a build.
     """
     parts = urlsplit(url)
-    match = _PAGE.match(parts.path)
+    match = BUILD_PAGE.match(parts.path)
     if match is None:
         raise RecordError("this is no address of a Jenkins build", hint="…/job/NAME/NUMBER/", place=url)
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{unquote(match['base'])}"
     return server, match["job"], int(match["build"])
-
-
-def _said(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

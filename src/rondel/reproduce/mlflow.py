@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from rondel.errors import RecordError
 from rondel.record.archive import ARTIFACT, unpack
+from rondel.reproduce.fetched import login_is_for, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,20 +28,21 @@ def fetch_run(
     import anyio
 
     from rondel.settings import load_settings
+    from rondel.tracking.endpoint import LOGIN_VARIABLES
     from rondel.tracking.session import connect_now
 
-    uri = load_settings(root, {}, environ).tracking_uri
+    own = uri = load_settings(root, {}, environ).tracking_uri
     if page is not None:
         parts = urlsplit(page)
         uri = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        if not login_is_for(uri, own):
+            environ = {name: value for name, value in environ.items() if name not in LOGIN_VARIABLES}
     endpoint, lease = connect_now(root, environ, uri=uri)
     try:
         data = anyio.run(_read, endpoint, run_id)
     finally:
         if lease is not None:
             lease.release()
-    from rondel.reproduce.source import temporary
-
     with temporary(into) as file:
         file.write_bytes(data)
         return unpack(file, into)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,16 +13,18 @@ from rondel.errors import RecordError
 from rondel.record import RunFolder, load
 from rondel.record.archive import LARGEST, unpack
 from rondel.record.check import check
+from rondel.reproduce.fetched import said, temporary
+from rondel.reproduce.gitlab import JOB_PAGE, fetch_job
+from rondel.reproduce.jenkins import BUILD_PAGE, fetch_build
+from rondel.reproduce.mlflow import fetch_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from rondel.record import Capsule
 
 Kind = Literal["run", "file", "url", "gitlab", "jenkins", "mlflow"]
 
-_GITLAB = re.compile(r"^(?P<project>.+?)/-/jobs/(?P<job>\d+)/?$")
-_JENKINS = re.compile(r"^(?P<base>.*?)(?P<job>(?:/job/[^/]+)+)/(?P<build>\d+)(?:/.*)?$")
 _MLFLOW = re.compile(r"[0-9a-f]{32}")
 _MLFLOW_PAGE = re.compile(r"#/experiments/\d+/runs/(?P<run>[0-9a-f]{32})")
 TIMEOUT = 60.0
@@ -51,9 +51,9 @@ def kind_of(name: str) -> Kind:
         parts = urlsplit(name)
         if _MLFLOW_PAGE.search(name):
             return "mlflow"
-        if _GITLAB.match(parts.path):
+        if JOB_PAGE.match(parts.path):
             return "gitlab"
-        return "jenkins" if _JENKINS.match(parts.path) else "url"
+        return "jenkins" if BUILD_PAGE.match(parts.path) else "url"
     if _MLFLOW.fullmatch(name):
         return "mlflow"
     path = Path(name)
@@ -75,16 +75,10 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
     if kind == "file":
         folder = unpack(Path(name), into)
     elif kind == "gitlab":
-        from rondel.reproduce.gitlab import fetch_job
-
         folder = fetch_job(name, environ, into)
     elif kind == "jenkins":
-        from rondel.reproduce.jenkins import fetch_build
-
         folder = fetch_build(name, environ, into)
     elif kind == "mlflow":
-        from rondel.reproduce.mlflow import fetch_run
-
         page = _MLFLOW_PAGE.search(name)
         folder = fetch_run(root, page["run"] if page else name, environ, into, page=name if page else None)
     else:
@@ -135,25 +129,13 @@ def _download(url: str, into: Path) -> RunFolder:
                         raise RecordError(f"it is larger than {LARGEST >> 30} GiB", place=shown)
                     out.write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = str(error) or type(error).__name__
             raise RecordError(
                 "the capsule cannot be fetched",
-                why=why,
+                why=said(error),
                 hint="if another machine reaches that address, download the file there, and name that",
                 place=shown,
             ) from None
         return unpack(file, into)
-
-
-@contextmanager
-def temporary(into: Path) -> Iterator[Path]:
-    """The name of a file below ``into`` that is gone afterwards."""
-    into.mkdir(parents=True, exist_ok=True)
-    file = into / f".{os.getpid()}.{secrets.token_hex(4)}.download"
-    try:
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
 
 
 def _without_login(url: str) -> str:

@@ -6,6 +6,7 @@ import base64
 import io
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from recording_server import Recording, recording_server
 
-from rondel.errors import RecordError
+from rondel.errors import RecordError, RondelError
 from rondel.record import Capsule, RunFolder, StageRecord
 from rondel.record.archive import export
 from rondel.reproduce import gitlab, jenkins
@@ -141,11 +142,31 @@ def test_a_gitlab_job(
     assert headers[header[0]] == header[1]
 
 
-def test_a_job_token_goes_to_no_other_server(root: Path, tmp_path: Path, server: Recording) -> None:
-    server.answers[JOB] = (200, zipped(as_artifacts(saved(tmp_path))))
-    environ = {"CI_JOB_TOKEN": "token-of-the-job", "CI_SERVER_URL": "https://gitlab.example.org"}
-    find(root, f"{server.url}/team/project/-/jobs/7", environ)
-    assert "token-of-the-job" not in str(server.requests)
+@pytest.mark.parametrize(
+    ("page", "environ"),
+    [
+        ("team/project/-/jobs/7", {"CI_JOB_TOKEN": "a-secret", "CI_SERVER_URL": "https://g.example.org"}),
+        ("team/project/-/jobs/7", {"GITLAB_TOKEN": "a-secret", "GITLAB_URL": "https://g.example.org"}),
+        (
+            "jenkins/job/team/job/train/42/",
+            {"JENKINS_USER": "me", "JENKINS_TOKEN": "a-secret", "JENKINS_URL": "https://j.example.org/"},
+        ),
+        (
+            f"#/experiments/1/runs/{'a' * 32}",
+            {"MLFLOW_TRACKING_URI": "https://m.example.org", "MLFLOW_TRACKING_TOKEN": "a-secret"},
+        ),
+    ],
+)
+def test_a_login_goes_to_no_other_server(
+    root: Path, tmp_path: Path, server: Recording, page: str, environ: dict[str, str]
+) -> None:
+    files = zipped(as_artifacts(saved(tmp_path)))
+    server.answers |= {JOB: (200, files), BUILD: (200, files)}
+    with suppress(RondelError):  # there is no MLflow run
+        find(root, f"{server.url}/{page}", environ)
+    assert server.requests
+    hidden = ("a-secret", base64.b64encode(b"me:a-secret").decode())
+    assert not any(text in str(server.requests) for text in hidden)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
     from rondel.tracking.champion import Champion
 
-WORK = "/work"
 CHAMPION_FOLDER = "champion"
 """The folder of a run, with one for each stage, that keeps what the champion's evaluation made."""
 

@@ -23,6 +23,7 @@ from rondel.context.access import (
 from rondel.context.live import Live
 from rondel.context.machine import index_script, surroundings
 from rondel.context.stage import StageContext
+from rondel.context.workbench import WORK
 from rondel.errors import ConfigurationError, StageFailed
 from rondel.record import Image
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import dagger
 
     from rondel.context.machine import Surroundings
-    from rondel.context.stage import Pending
+    from rondel.context.pending import Pending
     from rondel.data.remote import Remote
     from rondel.data.returning import Conflict, Returned
     from rondel.data.webdav import Server
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
     from rondel.tracking import Tracking
 
-WORK = "/work"
 CACHE_VOLUME = "rondel-dvc-cache"
 
 # Rondel's engine answers these for an image's origin; a Dagger engine knows no such labels.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from rondel.context.workbench import WORK
 from rondel.errors import StageFailed
 
 if TYPE_CHECKING:
@@ -13,12 +14,10 @@ if TYPE_CHECKING:
     import dagger
 
     from rondel.context.evaluation import Evaluation
-    from rondel.context.stage import Pending
+    from rondel.context.pending import Pending
     from rondel.data import DvcProject
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecorder
-
-WORK = "/work"
 
 
 class Programs:

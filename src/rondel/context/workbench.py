@@ -1,0 +1,111 @@
+"""What every command of a stage stands on: the container, its log, a folder for results, and shells."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rondel.context.live import TAG
+from rondel.context.shell import open_shell, wanted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import dagger
+
+    from rondel.context.ground import RunGround
+    from rondel.context.live import Sink
+    from rondel.context.pending import Pending
+    from rondel.pipeline import Stage
+    from rondel.record import Run, StageRecorder
+    from rondel.settings import Settings
+
+WORK = "/work"
+
+
+class Workbench:
+    """The part of a stage's context that commands share."""
+
+    stage: Stage
+    run: Run
+    settings: Settings
+    pending: list[Pending]
+    left: dagger.Container | None
+    _ground: RunGround
+    _recorder: StageRecorder
+    _container: dagger.Container
+    _commands: int
+
+    async def failed(self, error: BaseException) -> None:
+        """See to it that a shell can be opened where a command of the plain Dagger API failed.
+
+        Opens the one that was asked for; ``shell`` opens what the command left.
+        """
+        when = self.settings.shell
+        if when is None and not self.settings.interactive:
+            return
+        from rondel.context.raw import container_of, exec_error, failed_exec
+
+        raw = exec_error(error)
+        if raw is None:
+            return
+        command = shlex.join(str(word) for word in raw.command)
+        place = failed_exec(raw.query, [str(word) for word in raw.command])
+        if place is None:
+            self._recorder.output(
+                f"no shell: it cannot be told which container `{command}` ran in, because its result was "
+                "an input of the query that failed; await it by itself (`.sync()`)"
+            )
+            return
+        self.left = await container_of(place, self._container, "after")
+        if when is None:
+            return
+        if when == "before":
+            container = await container_of(place, self._container, "before")
+            text = f"{self.stage.name}, just before its command:\n  {command}"
+        else:
+            container, text = self.left, f"{self.stage.name}, as its command left it."
+        await open_shell(container, self._ground.observer, text)
+
+    async def shell(self) -> bool:
+        """Open a shell in what the failed command left behind; False if nothing is there."""
+        if self.left is None:
+            return False
+        await open_shell(self.left, self._ground.observer, f"{self.stage.name}, as its command left it.")
+        return True
+
+    async def _shell(self, when: str, *, of: dagger.Container | None = None, command: str = "") -> None:
+        """Open the shell that was asked for, if this is the place.
+
+        ``of`` is the container to open it in, if not the stage's own or what is left of its command.
+        """
+        if not wanted(self.settings, when, self._commands):
+            return
+        name, observer = self.stage.name, self._ground.observer
+        if when == "before":
+            text = f"{name}, just before its command:\n  {command}"
+            await open_shell(of or self._container, observer, text)
+        elif (container := of or self.left) is not None:
+            await open_shell(container, observer, f"{name}, as its command left it.")
+        else:
+            self._recorder.output("no shell: the command was killed, and nothing of it is left")
+
+    def _listened(self, container: dagger.Container) -> tuple[Sink, dagger.Container]:
+        """Where the next command's lines go, and the container to run it in."""
+        live = self._ground.live
+        sink = live.sink(self._recorder.output)
+        if not live.on:
+            return sink, container
+        # Python holds back what it prints to a pipe: then nothing would come before the end.
+        return sink, container.with_env_variable(TAG, sink.tag).with_env_variable("PYTHONUNBUFFERED", "1")
+
+    def _folder(self, name: str) -> Path:
+        # Each attempt has one of its own: an engine reads a folder of the host once in a session.
+        attempt = self._recorder.record.attempts or 1
+        folder = self.run.folder / "results" / self.stage.name / f"{name.replace('/', '_')}-{attempt}"
+        number = 0
+        while folder.exists():
+            number += 1
+            folder = folder.with_name(f"{name.replace('/', '_')}-{attempt}.{number}")
+        folder.mkdir(parents=True)
+        return folder

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rondel.context.program import Programs
+from rondel.context.program import Programs, run_of_its_own
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 
 if TYPE_CHECKING:
@@ -273,28 +274,22 @@ class Gating(Programs):
             evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted
         )
         assert self._ground.tracking is not None  # noqa: S101 - there is a champion
-        async with TrackingClient(self._ground.tracking.endpoint) as client:
-            container, run_id, ended = self._container, None, False
-            mine = self._recorder.record.mlflow
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(TrackingClient(self._ground.tracking.endpoint))
+            container, mine = self._container, self._recorder.record.mlflow
             if mine is not None:
-                stage_run = (await client.get_run(mine.run_id)).handle
+                experiment = (await client.get_run(mine.run_id)).handle.experiment_id
                 name = f"champion: {model} version {found.version}"
                 tags = {"rondel.run": self.run.id, "rondel.champion": found.version}
-                made = await client.create_run(
-                    stage_run.experiment_id, name=name, tags=tags, parent=mine.run_id
+                made = await stack.enter_async_context(
+                    run_of_its_own(client, experiment, name=name, tags=tags, parent=mine.run_id)
                 )
-                run_id = made.run_id
-                container = container.with_env_variable("MLFLOW_RUN_ID", run_id)
-            try:
-                folder, result = await self._program(
-                    self._with_locks(container, project, evaluation), plan, CHAMPION_FOLDER
-                )
-                ended = not result["code"]
-            finally:
-                if run_id is not None:
-                    await client.end_run(run_id, "FINISHED" if ended else "FAILED")
-        if result["code"]:
-            raise _failed(result, _version(found.version, model))
+                container = container.with_env_variable("MLFLOW_RUN_ID", made.run_id)
+            folder, result = await self._program(
+                self._with_locks(container, project, evaluation), plan, CHAMPION_FOLDER
+            )
+            if result["code"]:
+                raise _failed(result, _version(found.version, model))
         values: dict[str, float] = {}
         for out in evaluation.stage.outs:
             if out.kind == "metric" and whole:

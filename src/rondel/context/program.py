@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.context.workbench import WORK
 from rondel.errors import StageFailed
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     import dagger
@@ -18,6 +20,31 @@ if TYPE_CHECKING:
     from rondel.data import DvcProject
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecorder
+    from rondel.tracking import RunHandle, TrackingClient
+
+
+END_SECONDS = 5.0
+"""How long the end of a run may take to be told to the server once the stage is cancelled."""
+
+
+@asynccontextmanager
+async def run_of_its_own(
+    client: TrackingClient, experiment: str, *, name: str, tags: Mapping[str, str], parent: str | None
+) -> AsyncIterator[RunHandle]:
+    """An MLflow run beside the stage's, that ends as the block does: also when that is cancelled."""
+    import anyio
+
+    handle = await client.create_run(experiment, name=name, tags=tags, parent=parent)
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    try:
+        yield handle
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        with anyio.move_on_after(END_SECONDS, shield=True):
+            await client.end_run(handle.run_id, status)
 
 
 class Programs:

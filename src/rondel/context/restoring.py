@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rondel.context.program import Programs
+from rondel.context.program import Programs, run_of_its_own
 
 if TYPE_CHECKING:
     import dagger
@@ -70,11 +70,13 @@ class Restoring(Programs):
             found.RESTORED_TAG: f"{model.path} {model.digest}",
         }
         self._recorder.step(f"logging {model.path} again: this server never saw it")
-        handle = await client.create_run(
-            experiment, name=f"restored: {record.name}", tags=tags, parent=mine.run_id if mine else None
-        )
-        ended = False
-        try:
+        async with run_of_its_own(
+            client,
+            experiment,
+            name=f"restored: {record.name}",
+            tags=tags,
+            parent=mine.run_id if mine else None,
+        ) as handle:
             if command is not None:
                 await self._run_logging(project, model, handle, command)
             known = await client.get_run(handle.run_id)
@@ -83,9 +85,6 @@ class Restoring(Programs):
                 metrics={key: value for key, value in record.metrics.items() if key not in known.metrics},
                 params={key: value for key, value in record.parameters.items() if key not in known.params},
             )
-            ended = True
-        finally:
-            await client.end_run(handle.run_id, "FINISHED" if ended else "FAILED")
         self._recorder.output(
             f"{model.path} ({model.digest}) was logged again, to {handle.url}: "
             f"stage {record.name} did not run, because DVC had its result"

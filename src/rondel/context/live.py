@@ -93,10 +93,13 @@ class Live:
             try:
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 os.lseek(self._descriptor, 0, os.SEEK_END)
-                # Tells the engine that its notices are read here, and need not be printed.
-                fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
                 self.close()
+        if self.on:
+            # Tells the engine that its notices are read here, and need not be printed. It may be
+            # looking just now: then they are.
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], run: str, note: Callable[[str], None] | None = None) -> Live:

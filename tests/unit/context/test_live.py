@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,14 @@ class Command:
         take = output.listener(tag, "digest")
         assert take is not None
         self.say: Callable[[str, bytes], None] = take
+
+
+def test_an_engine_that_looks_for_readers_just_now_keeps_none_from_reading(file: Path) -> None:
+    with file.open("rb") as engine:
+        fcntl.flock(engine, fcntl.LOCK_EX)
+        live = Live(str(file), "run")
+    assert live.on
+    live.close()
 
 
 async def test_lines_come_while_the_command_runs_and_never_again(file: Path) -> None:

@@ -93,6 +93,10 @@ class FakeProject:
             command=found.command, files=found.files, params={**found.params, **given}, outs=found.outs
         )
 
+    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+        """Raise ConfigurationError unless the stage is in ``dvc``."""
+        self.dvc_inputs(name, overrides)
+
     def dvc_parameters(self, name: str) -> tuple[str, ...]:
         """The names of the stage's parameters."""
         return tuple(self.dvc[name].params)
@@ -305,12 +309,14 @@ def run_with_fakes(
     environ: Mapping[str, str] | None = None,
 ) -> Result:
     """Run a pipeline's stages for real, in this process, on fakes: no engine, no server, no DVC."""
-    from rondel.runner.check import check_uses, dvc_names, parse_overrides
+    from rondel.runner.check import check_inputs, check_uses, dvc_names, parse_overrides
     from rondel.runner.run import Request, run_plan
 
     settings = settings or Settings(root=project.root, jobs=4)
     plan = plan_of(pipeline, *targets, only=settings.only, from_=settings.from_)
     check_uses((planned.stage for planned in plan.stages), project)
+    overrides = parse_overrides(settings.params, plan, project)
+    check_inputs(plan, project, overrides)
     request = Request(
         pipeline=pipeline.name or "fake",
         file="ci/main.py",
@@ -318,7 +324,7 @@ def run_with_fakes(
         settings=settings,
         project=project,
         environ=environ or {},
-        overrides=parse_overrides(settings.params, plan, project),
+        overrides=overrides,
         dvc_stages=dvc_names(pipeline.declared),
     )
     opened = services or FakeServices()

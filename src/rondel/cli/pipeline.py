@@ -98,7 +98,7 @@ def _run(
     *,
     resumed: Capsule | None = None,
 ) -> int:
-    from rondel.runner.check import check_uses, concerning, dvc_names, parse_overrides
+    from rondel.runner.check import check_inputs, check_uses, concerning, dvc_names, parse_overrides
     from rondel.runner.decide import forecast
     from rondel.runner.disk import DiskProject
     from rondel.runner.run import Request, run_plan
@@ -115,10 +115,11 @@ def _run(
         from rondel.runner.resume import resume
 
         resumption = resume(resumed, plan, project, overrides, force=settings.force)
+    done = resumption.done if resumption else {}
+    check_inputs(plan, project, overrides, done)
     if settings.dry_run:
         from rondel.reports.plan import show_plan
 
-        done = resumption.done if resumption else {}
         expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done)
         decisions = {name: decision for name, (decision, _) in expected.items()}
         print("\n".join(show_plan(plan, decisions, project, overrides, settings)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.hashes import HashCache
@@ -11,7 +13,7 @@ from rondel.data.model import DvcProject, DvcStage, StageInputs, overlap
 from rondel.data.params import stage_params
 from rondel.data.project import find_stage, join, lock_hash
 from rondel.data.yamlfile import line_of
-from rondel.errors import ConfigurationError, DataError
+from rondel.errors import ConfigurationError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,7 +163,7 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
             uncached = project.producer(dep)
             if uncached is not None:
                 return "missing"
-            raise _no_such_dep(project.root, stage, dep)
+            raise _no_such_dep(project, stage, dep)
         return found
     if dep in parts:
         return parts[dep]
@@ -199,15 +201,25 @@ def _check_added(path: str, file: str, digest: str | None, hashes: HashCache) ->
         )
 
 
-def _no_such_dep(root: Path, stage: DvcStage, dep: str) -> ConfigurationError:
+def _no_such_dep(project: DvcProject, stage: DvcStage, dep: str) -> ConfigurationError:
+    root = project.root
     try:
         line = line_of((root / stage.file).read_text(encoding="utf-8"), "stages", stage.name, "deps")
     except OSError:
         line = None
     return ConfigurationError(
         f"stage {stage.name!r} depends on {dep!r}, which does not exist",
+        hint=did_you_mean(dep, [*_beside(root, dep), *project.owned()]),
         place=f"{stage.file}:{line}" if line else stage.file,
     )
+
+
+def _beside(root: Path, dep: str) -> list[str]:
+    folder = posixpath.dirname(dep)
+    try:
+        return [posixpath.join(folder, name) for name in os.listdir(root / folder)]  # noqa: PTH208 - the names alone
+    except OSError:
+        return []
 
 
 def lock_entry_digest(project: DvcProject, name: str) -> str | None:

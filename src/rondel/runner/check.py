@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.cache import code_parts, recall
 from rondel.errors import ConfigurationError, did_you_mean
+from rondel.runner.keys import WHOLE_WORKSPACE, call_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from rondel.pipeline import Plan, Stage, Use
     from rondel.runner.project import Project
@@ -20,6 +21,37 @@ def check_uses(stages: Iterable[Stage], project: Project) -> None:
     Raises ConfigurationError with the place of each mistake.
     """
     mistakes = [error for stage in stages for use in stage.uses for error in _use(stage, use, project)]
+    _raise(mistakes)
+
+
+def check_inputs(
+    plan: Plan,
+    project: Project,
+    overrides: Mapping[str, Mapping[str, Any]],
+    done: Collection[str] = (),
+) -> None:
+    """Check that the dvc stages of the plan have the files and parameters that they name.
+
+    Of a stage behind one that may make any file, this is not known. Raises
+    ConfigurationError with the place of each mistake, and DataError for
+    tracked data that is not what its ``.dvc`` file says.
+    """
+    mistakes: list[ConfigurationError] = []
+    open_ended: set[str] = set()
+    for planned in plan.stages:
+        stage = planned.stage
+        makes_files = any(need in open_ended for need in planned.waits_for)
+        for use in stage.uses:
+            if use.kind in WHOLE_WORKSPACE:
+                makes_files = True
+            elif use.kind == "dvc" and use.name and not makes_files and stage.name not in done:
+                given = {**overrides.get(stage.name, {}), **call_parameters(use)}
+                try:
+                    project.check_dvc(use.name, given)
+                except ConfigurationError as error:
+                    mistakes.append(error)
+        if makes_files or not stage.uses:
+            open_ended.add(stage.name)
     _raise(mistakes)
 
 

@@ -78,6 +78,18 @@ class DiskProject:
             self._inputs[memo] = stage_inputs(project, name, given, hashes=self._hash_cache())
         return self._inputs[memo]
 
+    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
+
+        Also DataError for tracked data that is not what its ``.dvc`` file says.
+        """
+        from rondel.data import find_stage
+
+        with self._lock:
+            project = self._project()
+            if not any(project.producer(source.path) for source in find_stage(project, name).params):
+                self._stage_inputs(name, overrides)
+
     def dvc_parameters(self, name: str) -> tuple[str, ...]:
         """The parameters that ``-P`` may set for a dvc stage."""
         from rondel.data import find_stage, known_params

@@ -40,6 +40,9 @@ class Project(Protocol):
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> DvcInputs:
         """What that dvc stage depends on; DataError if it is unknown or a file is missing."""
 
+    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes."""
+
     def dvc_parameters(self, name: str) -> tuple[str, ...]:
         """The dotted names of the parameters that the dvc stage uses."""
 

@@ -9,6 +9,7 @@ from rondel.cache import compare
 from rondel.errors import ConfigurationError, RecordError, RondelError
 from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
+from rondel.record.folder import run_ids
 from rondel.runner.keys import stage_key, stands_on_host
 from rondel.runner.success import SUCCEEDED
 
@@ -47,6 +48,8 @@ def run_to_resume(root: Path, name: str) -> Capsule:
             if found.state == "succeeded":
                 break
             return _ended(folder, found)
+    if not run_ids(root):
+        raise RecordError("there is no run yet, so there is nothing to resume")
     raise RecordError(
         "the newest run has not failed", hint="`rondel runs` lists the runs; --resume RUN names an older one"
     )

@@ -201,6 +201,11 @@ def test_an_effect_is_never_offered_again(project: FakeProject, monkeypatch: pyt
     assert states(result) == {"prepare": "ran", "announce": "failed", "train": "skipped"}
 
 
+def test_without_a_run_there_is_nothing_to_resume(project: FakeProject) -> None:
+    with pytest.raises(RecordError, match="there is no run yet"):
+        run_to_resume(project.root, "latest")
+
+
 def test_a_run_that_goes_on_is_not_resumed(project: FakeProject) -> None:
     capsule = first_run(project)
     folder = RunFolder.of(project.root, capsule.id)

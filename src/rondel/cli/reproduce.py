@@ -52,12 +52,19 @@ def main(argv: Sequence[str]) -> int:
     found = find(root, arguments.capsule)
     if arguments.dry_run:
         from rondel.reproduce.plan import choose_stage, describe, plan
+        from rondel.reproduce.worktree import changed_files
 
         stage = choose_stage(found.capsule, arguments.stage).name
         made = plan(found.capsule, stage, params=_params(arguments.param), engine=arguments.engine)
-        print(
-            "\n".join(describe(found.capsule, made, python="python", remote="the remote", place="a worktree"))
+        lines = describe(
+            found.capsule,
+            made,
+            python="python",
+            remote="the remote",
+            place="a worktree",
+            changed=changed_files(root, found.folder, found.capsule),
         )
+        print("\n".join(lines))
         return 0
     wish = Wish(
         stage=arguments.stage,

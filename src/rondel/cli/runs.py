@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rondel.cli.arguments import Parser
 from rondel.errors import ConfigurationError
 from rondel.record import Capsule, RunFolder, list_runs, load
+from rondel.record.folder import run_ids
 from rondel.reports.table import columns, duration, key_metrics, width_of
 from rondel.settings import find_root
 
@@ -53,6 +54,8 @@ def _parser() -> Parser:
 
 
 def _list(number: int) -> int:
+    if number < 0:
+        raise ConfigurationError("--number cannot be negative", hint="0 lists all runs")
     root = find_root(Path.cwd())
     rows: list[tuple[str, ...]] = []
     for folder, found in list_runs(root):
@@ -67,6 +70,8 @@ def _list(number: int) -> int:
         return 0
     header = ("run", "state", "targets", "stage", "branch", "time", "metrics")
     print("\n".join(columns(header, rows, width=width_of(sys.stdout))))
+    if older := len(run_ids(root)) - len(rows):
+        print(f"and {older} older; --number 0 lists them all")
     return 0
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 MOST_STAGES = 10_000
 LARGEST_NUMBER = 1e12
 
@@ -41,6 +42,18 @@ def inside(path: str) -> bool:
         and not any(part.lower() in {".git", ".git."} or part.lower().startswith("git~") for part in parts)
         and len(path) <= 4096
         and all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in parts)
+    )
+
+
+def visible(text: str) -> str:
+    """A line as it may be shown on a terminal: what moves the cursor or turns letters around is spelled.
+
+    Else a capsule could paint over what is shown of it.
+    """
+    plain = _COLOUR.sub("", text)
+    return "".join(
+        each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode()
+        for each in plain
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
+from rondel.record.check import visible
 from rondel.reproduce.verdict import outcome
 
 if TYPE_CHECKING:
@@ -134,9 +135,18 @@ def _compared_names(capsule: Capsule) -> tuple[str, ...]:
 
 
 def describe(
-    capsule: Capsule, reproduction: Reproduction, *, python: str, remote: str, place: str
+    capsule: Capsule,
+    reproduction: Reproduction,
+    *,
+    python: str,
+    remote: str,
+    place: str,
+    changed: Iterable[str] = (),
 ) -> list[str]:
-    """The plan as people read it before they let it run."""
+    """The plan as people read it before they let it run; nothing in a capsule can hide a part of it.
+
+    ``changed`` are the files of its diff, as git reads it: what the capsule says of them may be a lie.
+    """
     git, record = capsule.git, capsule.stage(reproduction.stage)
     code = f"commit {(git.commit or '')[:12]}" + (f" of {git.branch}" if git.branch else "")
     kept = [path for path in git.untracked if path not in git.omitted]
@@ -146,7 +156,7 @@ def describe(
         "made": f"{capsule.created} on {capsule.host.distribution or 'an unknown system'}"
         + (f", {capsule.ci.url or capsule.ci.provider}" if capsule.ci else ""),
         "code": code,
-        "changed": _some(list(git.changed)),
+        "changed": _some(list(changed)),
         "new": _some(kept),
         "image": _image(record, capsule),
         "inputs": f"{len(record.inputs)} by hash ({inputs}) from {remote}" if record.inputs else "",
@@ -156,7 +166,8 @@ def describe(
         "in": place,
     }
     lines = [f"  {name:10}{text}" for name, text in facts.items() if text]
-    return [*lines, *(f"  note: {text}" for text in reproduction.warnings)]
+    lines += [f"  note: {text}" for text in reproduction.warnings]
+    return [visible(line) for line in lines]
 
 
 def shell_at(record: StageRecord, when: str) -> int:

@@ -86,7 +86,14 @@ def reproduce(root: Path, found: Found, wish: Wish, environ: Mapping[str, str], 
     record = choose_stage(capsule, wish.stage)
     made = plan(capsule, record.name, params=wish.params, engine=wish.engine)
     remote, remote_environment = _remote(root, capsule, environ)
-    lines = describe(capsule, made, python="python", remote=remote, place=worktrees.WORKTREES)
+    lines = describe(
+        capsule,
+        made,
+        python="python",
+        remote=remote,
+        place=worktrees.WORKTREES,
+        changed=worktrees.changed_files(root, found.folder, capsule),
+    )
     ask.show([f"reproducing {record.name} of run {capsule.id}", *lines])
     if not found.own and not wish.yes and not ask.agree("this capsule is from elsewhere; run that?"):
         raise ConfigurationError("nothing was run")

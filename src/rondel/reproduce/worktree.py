@@ -68,7 +68,7 @@ def make(root: Path, folder: RunFolder, capsule: Capsule) -> Worktree:
     repository = top_of(root)
     clean(root)
     diff = folder.path / DIFF if git.diff else None
-    changed = diff_paths(repository, diff) if diff is not None else ()
+    changed = changed_files(root, folder, capsule)
     _have(repository, git.commit)
     top = root / WORKTREES / f"{capsule.id}-{secrets.token_hex(2)}"
     top.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +155,11 @@ def diff_paths(repository: Path, diff: Path) -> tuple[str, ...]:
             place=str(diff),
         )
     return paths
+
+
+def changed_files(root: Path, folder: RunFolder, capsule: Capsule) -> tuple[str, ...]:
+    """The files that the capsule's diff changes. Raises RecordError as :func:`diff_paths` does."""
+    return diff_paths(top_of(root), folder.path / DIFF) if capsule.git.diff else ()
 
 
 def clean(root: Path) -> tuple[str, ...]:

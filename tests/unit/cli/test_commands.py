@@ -319,10 +319,16 @@ def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[
     assert "killed" in lines[1]
     assert lines[2].split()[:4] == ["20261123-200000-aaaaaa", "failed", "train", "train"]
     assert "auc=0.7123" in lines[2]
+    assert len(lines) == 3
+    assert main(["runs", "--number", "1"]) == 0
+    assert capsys.readouterr().out.endswith("\nand 1 older; --number 0 lists them all\n")
+    assert main(["runs", "--number", "-1"]) == 20
+    assert "cannot be negative" in capsys.readouterr().err
     assert main(["show", "aaaaaa"]) == 0
     out = capsys.readouterr().out
     assert "broke" in out
     assert "python ci/main.py" in out
+    assert "folder   .rondel/runs/20261123-200000-aaaaaa\n" in out
     assert main(["show", "aaaaaa", "--log", "train"]) == 0
     assert capsys.readouterr().out == "what happened\n"
     assert main(["show", "aaaaaa", "--log", "trian"]) == 24

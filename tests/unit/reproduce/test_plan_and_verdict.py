@@ -37,6 +37,18 @@ def test_the_failed_stage_is_chosen() -> None:
     assert choose_stage(capsule(record("a", state="ran"), record("b", state="ran")), None).name == "b"
 
 
+def test_a_capsule_cannot_paint_over_what_is_shown_of_it() -> None:
+    run = capsule(
+        git=Git(commit="a" * 40, branch="main\x1b[8m\x1b[99A"),
+        environment={"MODE": "x\r  runs      nothing\u202e", "OTHER": "caf\u00e9 \x9b2K\n"},
+    )
+    shown = "\n".join(describe(run, plan(run, "train"), python="python", remote="", place="there"))
+    assert all(each.isprintable() or each == "\n" for each in shown)
+    assert r"of main\x1b[99A" in shown
+    assert "caf\u00e9" in shown
+    assert sum(line.startswith("  runs ") for line in shown.splitlines()) == 1
+
+
 def test_effects_and_unknown_stages_are_refused() -> None:
     with pytest.raises(RecordError, match="effect stage"):
         choose_stage(capsule(record("deploy", kind="effect")), None)

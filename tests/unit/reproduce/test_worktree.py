@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rondel.cli import main
 from rondel.data import read_git
 from rondel.errors import RecordError
 from rondel.record import Capsule, Git, RunFolder, StageRecord
@@ -68,6 +69,18 @@ def hostile(root: Path, diff: str, **fields: object) -> tuple[RunFolder, Capsule
 
 def listing(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if ".git" not in path.parts}
+
+
+def test_what_the_diff_changes_is_shown_whatever_the_capsule_says_of_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "a.txt").write_text("changed\n")
+    folder, run = snapshot(project)
+    stage = StageRecord(name="train", kind="pure", state="failed")
+    folder.save(replace(run, git=replace(run.git, changed={"README.md": "0" * 64}), stages=[stage]))
+    monkeypatch.chdir(project)
+    assert main(["reproduce", ID, "--dry-run"]) == 0
+    assert "  changed   a.txt\n" in capsys.readouterr().out
 
 
 def test_the_code_of_a_run_is_there_again(project: Path) -> None:

@@ -70,6 +70,7 @@ _VARIABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Mapping[str, st
     ),
     "ssh": ((), (), {}),
 }
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _SSH_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
@@ -111,16 +112,21 @@ def find_remote(root: Path, environ: Mapping[str, str], url: str | None = None) 
     Raises ConfigurationError if the configuration is damaged or names a remote
     that it does not define.
     """
+    address, origin, options, base = _named(root, environ, url)
+    return _remote(address, origin, options, base=base, environ=environ)
+
+
+def _named(root: Path, environ: Mapping[str, str], url: str | None) -> tuple[str, str, dict[str, str], Path]:
+    """The remote's address, where that was found, its options, and what the address is relative to."""
     if url:
-        return _remote(url, "DVC_REMOTE_URL", {}, base=root, environ=environ)
+        return url, "DVC_REMOTE_URL", {}, root
     name, options, folder = _configured(root, environ)
     if name is None:
-        return _remote(DEFAULT_FOLDER, "the default", {}, base=root, environ=environ)
+        return DEFAULT_FOLDER, "the default", {}, root
     address = options.pop("url", None)
     if not address:
         raise ConfigurationError(f"the DVC remote {name!r} has no url", place=".dvc/config")
-    origin = f"remote {name!r} of the DVC configuration"
-    return _remote(address, origin, options, base=folder, environ=environ)
+    return address, f"remote {name!r} of the DVC configuration", options, folder
 
 
 def pushes(remote: Remote, push: bool | None, *, ci: bool) -> bool:
@@ -129,24 +135,36 @@ def pushes(remote: Remote, push: bool | None, *, ci: bool) -> bool:
 
 
 def local_remote(root: Path, environ: Mapping[str, str] | None = None) -> Path | None:
-    """The folder of the run's remote, if it is one on this machine."""
+    """The folder of the run's remote, if it is one on this machine; of another one nothing is asked."""
     environ = os.environ if environ is None else environ
-    return find_remote(root, environ, environ.get("DVC_REMOTE_URL")).folder
+    address, _, _, base = _named(root, environ, environ.get("DVC_REMOTE_URL"))
+    return _folder(address, base)
+
+
+def _folder(url: str, base: Path) -> Path | None:
+    if _SCHEME.match(url) and not url.startswith("file://"):
+        return None
+    path = Path(url.removeprefix("file://")).expanduser()
+    return path if path.is_absolute() else Path(os.path.normpath(base / path))
 
 
 def _remote(
     url: str, origin: str, options: dict[str, str], *, base: Path, environ: Mapping[str, str]
 ) -> Remote:
-    match = re.match(r"^([a-z][a-z0-9+.-]*)://", url)
-    if not match or match[1] == "file":
-        path = Path(url.removeprefix("file://")).expanduser()
-        folder = path if path.is_absolute() else Path(os.path.normpath(base / path))
+    folder = _folder(url, base)
+    if folder is not None:
         return Remote(url=str(folder), origin=origin, folder=folder)
-    scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "sftp": "ssh"}.get(match[1], match[1])
+    named = url.partition("://")[0]
+    scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "sftp": "ssh"}.get(named, named)
     if scheme == "ssh":
         from rondel.data.ssh import resolved
 
-        url, options = resolved(url, options, environ)
+        try:
+            url, options = resolved(url, options, environ)
+        except ValueError as error:
+            raise ConfigurationError(
+                "this is no address of an SSH remote", why=str(error), place=origin
+            ) from None
     secret, plain, paths = _VARIABLES.get(scheme, ((), (), {}))
     files = {
         key: Path(options[key]).expanduser() for key in _FILES if options.get(key, "").startswith(("/", "~"))

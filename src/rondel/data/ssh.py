@@ -20,7 +20,7 @@ def resolved(url: str, options: Mapping[str, str], environ: Mapping[str, str]) -
     """The address and options with host, port, user and key as OpenSSH's configuration has them.
 
     What the address or DVC's own options say wins. The key is left out where
-    there is a password.
+    there is a password. Raises ValueError for an address that is none.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")

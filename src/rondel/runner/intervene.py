@@ -73,8 +73,9 @@ class Intervention:
     async def _shell(self, ctx: Any) -> bool:
         try:
             return bool(await ctx.shell())
-        except ConfigurationError as error:
-            print(error.render(), file=sys.stderr)
+        except Exception as error:  # noqa: BLE001 - it is told; the question what next comes all the same
+            said = str(error).strip() or type(error).__name__
+            print(said if isinstance(error, ConfigurationError) else f"no shell: {said}", file=sys.stderr)
             return False
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rondel.data.remote import find_remote, local_remote
 from rondel.data.ssh import resolved
+from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +32,25 @@ def test_an_alias_becomes_what_it_stands_for(environ: dict[str, str], tmp_path: 
     url, options = resolved("ssh://data/srv/dvc", {}, environ)
     assert url == "ssh://10.0.0.5:2222/srv/dvc"
     assert options == {"user": "ann", "keyfile": f"{tmp_path}/key"}
+
+
+def test_openssh_is_asked_only_when_the_remote_is_used(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ["DVC_REMOTE_URL"] = "ssh://data/srv"
+    asked = tmp_path / "bin/ssh"
+    asked.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    assert local_remote(tmp_path, environ) is None
+    assert not (tmp_path / "asked").exists()
+    find_remote(tmp_path, environ, environ["DVC_REMOTE_URL"])
+    assert (tmp_path / "asked").exists()
+
+
+def test_an_address_that_is_none_is_told(environ: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no address of an SSH remote") as caught:
+        find_remote(tmp_path, environ, "ssh://data:port/srv")
+    assert caught.value.place == "DVC_REMOTE_URL"
 
 
 def test_what_the_address_and_dvc_say_wins(environ: dict[str, str]) -> None:

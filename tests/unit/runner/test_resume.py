@@ -16,11 +16,18 @@ from rondel.runner.intervene import Intervention
 from rondel.runner.resume import resume, run_to_resume, selection_of
 from rondel.runner.run import Request, run_plan
 from rondel.settings import Settings
-from rondel.testing import FakeGround, FakeServices, RecordingObserver, plan_of, run_with_fakes
+from rondel.testing import (
+    FakeGround,
+    FakeServices,
+    RecordingContext,
+    RecordingObserver,
+    plan_of,
+    run_with_fakes,
+)
 
 if TYPE_CHECKING:
     from rondel.runner.run import Result
-    from rondel.testing import FakeProject, RecordingContext
+    from rondel.testing import FakeProject
 
 
 def pipeline() -> Pipeline:
@@ -190,6 +197,20 @@ def test_stop_and_the_end_of_input_end_the_run(
     result, _ = interactive(project, monkeypatch, answers, "train", outcomes={"dvc prepare": fail})
     assert result.exit_code == StageFailed.exit_code
     assert states(result) == {"prepare": "failed", "announce": "skipped", "train": "skipped"}
+
+
+def test_a_shell_that_cannot_be_opened_keeps_nobody_from_retrying(
+    project: FakeProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def shell(_self: RecordingContext) -> bool:
+        raise RuntimeError("the container is gone")
+
+    monkeypatch.setattr(RecordingContext, "shell", shell)
+    result, _ = interactive(
+        project, monkeypatch, Answers("r"), "prepare", outcomes={"dvc prepare": fails_once()}
+    )
+    assert result.exit_code == 0
+    assert "no shell: the container is gone" in capsys.readouterr().err
 
 
 def test_an_effect_is_never_offered_again(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
-from rondel.errors import InputsDiffer, ResultsDiffer
+from rondel.errors import InputsDiffer, RecordError, ResultsDiffer, did_you_mean
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def main(argv: Sequence[str]) -> int:
 
     root = find_root(Path.cwd())
     runs = [find(root, name).capsule for name in (arguments.a, arguments.b)]
+    known = {record.name for run in runs for record in run.stages}
+    for stage in arguments.stage or ():
+        if stage not in known:
+            raise RecordError(f"neither run has a stage {stage!r}", hint=did_you_mean(stage, known))
     parity = compare_runs(*runs, stages=arguments.stage, strict=arguments.strict)
     if arguments.json:
         print(json.dumps(parity_json(parity), indent=1, ensure_ascii=False))

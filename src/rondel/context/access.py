@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from rondel.record.redact import secret_options
 from rondel.tracking.endpoint import is_loopback
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ _SECRETS = "/run/rondel"
 class Access:
     """What goes on a container: ``config`` is DVC's, ``hosts`` maps names to ports of this machine.
 
-    ``secret_files`` maps paths in the container to files here.
+    ``secret_files`` maps paths in the container to files here, ``hidden`` are
+    the secrets in ``config``.
     """
 
     config: str = field(repr=False)
@@ -39,6 +41,7 @@ class Access:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret_files: Mapping[str, Path] = field(default_factory=dict)
     hosts: Mapping[str, int] = field(default_factory=dict)
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
 
 def remote_access(remote: Remote, served: Served | None, *, cache_type: str | None = None) -> Access:
@@ -51,9 +54,14 @@ def remote_access(remote: Remote, served: Served | None, *, cache_type: str | No
             "user": USER,
             "password": served.token,
         }
-        return Access(config=config_text(options, cache_type), hosts={REMOTE_HOST: served.port})
+        return Access(
+            config=config_text(options, cache_type),
+            hosts={REMOTE_HOST: served.port},
+            hidden=secret_options(options),
+        )
     hosts: dict[str, int] = {}
     options = {"url": remote.url, **remote.options}
+    hidden = secret_options(options)
     environment = dict(remote.environment)
     for values, keys in ((options, ("url", "endpointurl")), (environment, tuple(environment))):
         for key in keys:
@@ -72,6 +80,7 @@ def remote_access(remote: Remote, served: Served | None, *, cache_type: str | No
         secrets=remote.secrets,
         secret_files=secret_files,
         hosts=hosts,
+        hidden=hidden,
     )
 
 

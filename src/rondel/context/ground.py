@@ -148,7 +148,8 @@ class RunGround:
                 self._base = built
         assert self._access is not None  # noqa: S101 - set together with the base
         assert self._around is not None  # noqa: S101
-        recorder.hide([*self._access.secrets.values(), *self._around.secrets.values()])
+        access = self._access
+        recorder.hide([*access.secrets.values(), *access.hidden, *self._around.secrets.values()])
         if self.tracking is not None:
             recorder.hide(self.tracking.secrets.values())
         recorder.image(self._image)

@@ -21,7 +21,7 @@ SHORTEST = 4
 """Values shorter than this are not searched for: masking ``1`` would destroy the record and hide nothing."""
 
 _NAMES = re.compile(
-    r"SECRET|TOKEN|PASSW|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|CONNECTION_STRING|_PAT$",
+    r"SECRET|TOKEN|PASSW|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|ACCOUNT_?KEY|STORAGE_?KEY|CREDENTIAL|CONNECTION_STRING|_PAT$",
     re.IGNORECASE,
 )
 _HARMLESS = re.compile(r"(_FILE|_PATH|_URL|_URI|_DIR|_NAME|_TYPE|_EXPIRES?|_TTL)$", re.IGNORECASE)
@@ -46,6 +46,12 @@ def secret_values(environ: Mapping[str, str], names: Iterable[str]) -> tuple[str
         elif "://" in value and "@" in value:
             found |= _login(value)
     return spellings(found)
+
+
+def secret_options(options: Mapping[str, str]) -> tuple[str, ...]:
+    """The values in a configuration that must not be recorded: by the options' names, and in URLs."""
+    named = [name for name in options if _NAMES.search(name) and not _HARMLESS.search(name)]
+    return secret_values(options, named)
 
 
 def spellings(values: Iterable[str]) -> tuple[str, ...]:

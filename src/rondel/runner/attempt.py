@@ -88,9 +88,10 @@ async def _attempt(
     if mlflow_run is not None:
         recorder.mlflow_run(mlflow_run)
     ctx: Any = None
+    limit: anyio.CancelScope | None = None
     outcome = "failed"
     try:
-        with anyio.fail_after(stage.timeout):
+        with anyio.fail_after(stage.timeout) as limit:
             ctx = await services.ground.context(
                 stage, params={**stage.variant, **overrides}, recorder=recorder, mlflow_run=mlflow_run
             )
@@ -98,16 +99,15 @@ async def _attempt(
         # Outside of the time limit: a result that is there is brought home.
         await services.ground.settle(ctx)
         outcome = "ran"
-    except TimeoutError as error:
-        if stage.timeout is None:
-            raise
-        raise StageFailed(f"stage {stage.name!r} took longer than its {stage.timeout:g} s") from error
     except Exception as error:
+        failure = _told(error, stage, limit)
         if ctx is not None:
-            await _look(ctx, error, recorder)
-        if on_failure is not None and await on_failure(error, ctx):
+            await _look(ctx, failure, recorder)
+        if on_failure is not None and await on_failure(failure, ctx):
             raise _Again from error
-        raise
+        if failure is error:
+            raise
+        raise failure from error
     except anyio.get_cancelled_exc_class():
         outcome = "cancelled"
         raise
@@ -116,6 +116,13 @@ async def _attempt(
             if ctx is not None and outcome != "ran":
                 await services.ground.abandon(ctx)
             await services.end(_ended(recorder, outcome))
+
+
+def _told(error: Exception, stage: Stage, limit: anyio.CancelScope | None) -> Exception:
+    """The error, or the one that names the stage's time limit: its own code may run into others."""
+    if isinstance(error, TimeoutError) and limit is not None and limit.cancelled_caught:
+        return StageFailed(f"stage {stage.name!r} took longer than its {stage.timeout:g} s")
+    return error
 
 
 async def _look(ctx: Any, error: Exception, recorder: StageRecorder) -> None:

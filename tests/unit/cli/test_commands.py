@@ -337,6 +337,17 @@ def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == folder.capsule.read_text()
 
 
+def test_parity_of_a_stage_that_no_run_has_is_no_parity(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = StageRecord(name="train", kind="pure", state="ran")
+    for run in ("20261123-200000-aaaaaa", "20261123-210000-bbbbbb"):
+        save(project, run, stages=[stage])
+    assert main(["parity", "aaaaaa", "bbbbbb", "--stage", "train"]) == 0
+    assert main(["parity", "aaaaaa", "bbbbbb", "--stage", "trian"]) == 24
+    assert "did you mean 'train'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "count"), [("0", 0), ("5G", 5 << 30), ("1.5m", 3 << 19), ("300 MiB", 300 << 20), ("7B", 7)]
 )

@@ -22,6 +22,14 @@ def test_a_local_remote_is_reached_over_webdav_with_its_token():
     assert remote == {"url": "webdav://dvc-remote:4711/", "user": "rondel", "password": "the-token"}
     assert access.hosts == {"dvc-remote": 4711}
     assert "the-token" not in repr(access)
+    assert "the-token" in access.hidden
+
+
+def test_logins_in_dvcs_own_configuration_are_kept_out_of_logs():
+    options = {"user": "ann", "password": "short", "secret_access_key": "k3y-of-s3", "account_key": "azure-k"}
+    access = remote_access(Remote(url="https://eve:in-the-url@host/x", origin="", options=options), None)
+    assert set(access.hidden) == {"short", "k3y-of-s3", "azure-k", "in-the-url"}
+    assert "in-the-url" not in repr(access)
 
 
 def test_the_configuration_keeps_dvc_quiet_and_away_from_git():

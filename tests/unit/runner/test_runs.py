@@ -328,6 +328,17 @@ def test_a_stage_that_takes_too_long_fails(project: FakeProject) -> None:
     assert services.ground.abandoned == ["train"]
 
 
+def test_a_time_out_of_the_stage_s_own_code_is_not_its_time_limit(project: FakeProject) -> None:
+    pipeline = Pipeline()
+
+    @pipeline.stage(timeout=60)
+    async def asks(ctx: Any) -> None:
+        raise TimeoutError("the server said nothing")
+
+    result = run_with_fakes(pipeline, "asks", project=project)
+    assert "raised TimeoutError: the server said nothing" in str(result.error)
+
+
 def test_a_conflict_is_a_data_error_and_the_success_is_not_remembered(project: FakeProject) -> None:
     services = FakeServices(FakeGround(conflicts={"prepare"}))
     result = run_with_fakes(straight(), "prepare", project=project, services=services)

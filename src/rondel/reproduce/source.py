@@ -99,7 +99,10 @@ def _newest_failed(root: Path) -> Found:
     from rondel.record import Capsule, list_runs
 
     for folder, found in list_runs(root):
-        if isinstance(found, Capsule) and found.reproduces is None and found.state != "succeeded":
+        if not isinstance(found, Capsule) or found.reproduces is not None:
+            continue
+        going_on = found.state == "running" and not folder.abandoned
+        if not going_on and found.state not in {"succeeded", "waiting"}:
             return Found(folder=folder, capsule=found, kind="run", shown=found.id)
     raise RecordError("no run here has failed", hint="`rondel runs` lists the runs; name the one you mean")
 

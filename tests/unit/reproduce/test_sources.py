@@ -8,7 +8,7 @@ import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 OLDER, ID = "20261122-200000-aaaaaa", "20261123-200000-bbbbbb"
 
 
-def saved(root: Path, run: str = ID) -> RunFolder:
+def saved(root: Path, run: str = ID, state: Any = "failed") -> RunFolder:
     folder = RunFolder.of(root, run)
     folder.save(
         Capsule(
             schema_version=1,
             id=run,
-            state="failed",
+            state=state,
             pipeline="p",
             file="ci/main.py",
             created="2026-11-23T20:00:00Z",
@@ -99,6 +99,14 @@ def test_a_file_and_a_run_here(root: Path, tmp_path: Path) -> None:
     found = find(root, str(tmp_path / "run.capsule"))
     assert (found.capsule.id, found.kind, found.own) == (ID, "file", False)
     assert found.folder.log("train").read_text() == "it failed\n"
+
+
+def test_a_run_that_waits_or_goes_on_has_not_failed(root: Path) -> None:
+    saved(root, OLDER)
+    saved(root, "20261124-200000-cccccc", "waiting")
+    with saved(root, "20261125-200000-dddddd", "running").hold():
+        assert find(root, None).capsule.id == OLDER
+    assert find(root, None).capsule.id == "20261125-200000-dddddd"  # it was killed
 
 
 def test_an_address_is_fetched(root: Path, tmp_path: Path, server: Recording) -> None:

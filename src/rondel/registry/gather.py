@@ -38,13 +38,9 @@ def data_lineage(root: Path) -> tuple[dict[str, str], dict[str, str], dict[str, 
 
 def commit_known(root: Path, commit: str) -> bool | None:
     """Whether the repository here has the commit; None where there is no repository."""
-    inside = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=root, capture_output=True, check=False)
-    if inside.returncode != 0:
+    if _git(root, "rev-parse", "--git-dir") is None:
         return None
-    found = subprocess.run(
-        ["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=root, capture_output=True, check=False
-    )
-    return found.returncode == 0
+    return _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def whoami(root: Path, environ: Mapping[str, str]) -> str:
@@ -52,11 +48,8 @@ def whoami(root: Path, environ: Mapping[str, str]) -> str:
     for variable in ("GITLAB_USER_LOGIN", "BUILD_USER_ID", "CHANGE_AUTHOR", "GITHUB_ACTOR"):
         if environ.get(variable):
             return environ[variable]
-    found = subprocess.run(
-        ["git", "config", "user.email"], cwd=root, capture_output=True, text=True, check=False
-    )
-    if found.returncode == 0 and found.stdout.strip():
-        return found.stdout.strip()
+    if address := (_git(root, "config", "user.email") or "").strip():
+        return address
     import getpass
     import os
 
@@ -64,6 +57,15 @@ def whoami(root: Path, environ: Mapping[str, str]) -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """What git prints; None where it fails, or is not installed."""
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
 
     Raises WaitingForApproval when nobody gives it.
     """
+    from rondel.record.folder import shown
     from rondel.registry.approval import decide, terminal
     from rondel.registry.gather import whoami
 
@@ -41,6 +43,7 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         who=whoami(settings.root, environ),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
+        command=shlex.join(["python", shown(settings.root / journal.capsule.file)]),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rondel.errors import ConfigurationError, DataError, WaitingForApproval
 from rondel.registry import Lineage, ModelSource, champion_at, model_card, objections, past_champions
 from rondel.registry.approval import decide
-from rondel.registry.gather import data_lineage
+from rondel.registry.gather import commit_known, data_lineage, whoami
 from rondel.registry.move import parse_time, rollback_target, split_reference
 from rondel.registry.register import registration_key
 from rondel.registry.remote import missing_in_remote
@@ -192,3 +192,12 @@ def test_a_registration_is_the_same_whatever_run_and_tree_it_comes_from() -> Non
     other = Lineage(run="r1", git_commit="d", gate="passed")
     assert registration_key(source, one) == registration_key(source, again)
     assert registration_key(source, one) != registration_key(source, other)
+
+
+def test_without_git_the_login_acts_and_no_commit_is_called_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "ann")
+    assert whoami(tmp_path, {}) == "ann"
+    assert commit_known(tmp_path, "a" * 40) is None

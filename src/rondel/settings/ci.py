@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.errors import ConfigurationError, did_you_mean
+from rondel.settings.load import read_project, table_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,12 +54,7 @@ class CiOptions:
 
 def load_ci_options(root: Path) -> CiOptions:
     """The options of the project at ``root``. Raises ConfigurationError that names the key."""
-    path = root / "pyproject.toml"
-    table: dict[str, Any] = {}
-    if path.exists():
-        table = (
-            tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("rondel", {}).get("ci", {})
-        )
+    table = table_of(read_project(root)[1], "ci", place="tool.rondel.ci")
     known = {each.name.replace("_", "-"): each for each in fields(CiOptions)}
     values: dict[str, Any] = {}
     for key, value in table.items():

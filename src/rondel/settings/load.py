@@ -47,7 +47,7 @@ def load_settings(
     """
     mistakes: list[tuple[str, str, str | None]] = []
     found: dict[str, _Found] = {}
-    project, table = _read_project(root)
+    project, table = read_project(root)
     found |= _from_table(table, mistakes)
     found |= _from_environment(environ or {}, mistakes)
     for name, value in (flags or {}).items():
@@ -69,7 +69,11 @@ def _raise(mistakes: list[tuple[str, str, str | None]]) -> None:
         raise ConfigurationError(f"{len(mistakes)} settings are wrong", why="\n".join(lines))
 
 
-def _read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
+def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
+    """The name in ``[project]`` and the table ``[tool.rondel]`` of ``pyproject.toml``; empty without one.
+
+    Raises ConfigurationError for a file that can't be read, or in which these are no tables.
+    """
     import tomllib
 
     file = root / "pyproject.toml"
@@ -79,9 +83,19 @@ def _read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
         return None, {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError("this is not valid TOML", why=str(error), place=str(file)) from None
-    table = document.get("tool", {}).get("rondel", {})
-    name = document.get("project", {}).get("name")
-    return name if isinstance(name, str) else None, table if isinstance(table, dict) else {}
+    except OSError as error:
+        raise ConfigurationError("the file can't be read", why=error.strerror, place=str(file)) from None
+    name = table_of(document, "project").get("name")
+    table = table_of(table_of(document, "tool"), "rondel", place="tool.rondel")
+    return name if isinstance(name, str) else None, table
+
+
+def table_of(parent: Mapping[str, Any], key: str, *, place: str = "") -> Mapping[str, Any]:
+    """A table of ``pyproject.toml``, empty if it is not there; ConfigurationError for another value."""
+    value = parent.get(key, {})
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{value!r} is no table", place=f"pyproject.toml: {place or key}")
+    return value
 
 
 OTHERS = ("ci.",)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rondel.cli.arguments import parse
 from rondel.errors import ConfigurationError
 from rondel.settings import OPTIONS, Settings, find_root, load_settings
+from rondel.settings.ci import load_ci_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,22 @@ def test_all_mistakes_are_told_with_their_places(tmp_path: Path) -> None:
     assert "[tool.rondel] cache: 'perhaps' is neither true nor false" in text
     assert "RONDEL_JOBS: 'many' is not a whole number" in text
     assert "RONDEL_ENGINE: 'docker' is none of auto, dagger, embedded" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("tool = 3", "tool"),
+        ("project = 'x'", "project"),
+        ("[tool]\nrondel = 4", "tool.rondel"),
+        ("[tool.rondel]\nci = 3", "tool.rondel.ci"),
+    ],
+)
+def test_a_value_where_a_table_belongs_is_named(tmp_path: Path, text: str, place: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(ConfigurationError, match="is no table") as caught:
+        load_ci_options(tmp_path)
+    assert caught.value.place == f"pyproject.toml: {place}"
 
 
 def test_broken_toml_names_the_file(tmp_path: Path) -> None:

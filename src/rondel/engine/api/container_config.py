@@ -42,7 +42,7 @@ async def with_env_file_variables(ctx: Context, self: Container, *, source: EnvF
 
 @field("Container", "withVolatileVariable")
 async def with_volatile_variable(ctx: Context, self: Container, *, name: str, value: str) -> Keyed:
-    """Set a variable that commands see and that whose value makes no difference to what is remembered."""
+    """Set a variable that commands see and whose value makes no difference to what is remembered."""
     changed = replace(self, volatile_env=with_pair(self.volatile_env, name, value), image_ref=None)
     return Keyed(changed, digest_of(ctx.obj.key, "volatile", name))
 
@@ -303,7 +303,7 @@ async def platform(ctx: Context, self: Container) -> str:
     return self.platform
 
 
-@field("Container", "imageRef", settle=True)
+@field("Container", "imageRef")
 async def image_ref(ctx: Context, self: Container) -> str:
     """The reference, with digest, of the image that the container was just made from."""
     if self.image_ref is None:
@@ -326,16 +326,17 @@ async def with_error(ctx: Context, self: object, *, err: str) -> object:
 @field("Container", "withRegistryAuth", secret=Secret)
 async def with_registry_auth(
     ctx: Context, self: Container, *, address: str, username: str, secret: Secret
-) -> Container:
-    """Log in to a registry for what this container pulls and publishes."""
+) -> Keyed:
+    """Log in to a registry for what is pulled and published; it makes no difference to what is remembered."""
     others = tuple(entry for entry in self.registry_auth if entry[0] != address)
-    return replace(self, registry_auth=(*others, (address, username, secret)))
+    return Keyed(replace(self, registry_auth=(*others, (address, username, secret))), ctx.obj.key)
 
 
 @field("Container", "withoutRegistryAuth")
-async def without_registry_auth(ctx: Context, self: Container, *, address: str) -> Container:
+async def without_registry_auth(ctx: Context, self: Container, *, address: str) -> Keyed:
     """Forget a registry's login."""
-    return replace(self, registry_auth=tuple(e for e in self.registry_auth if e[0] != address))
+    kept = tuple(entry for entry in self.registry_auth if entry[0] != address)
+    return Keyed(replace(self, registry_auth=kept), ctx.obj.key)
 
 
 @field("Container", "experimentalWithGPU")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.api.expansion import expand_path
 from rondel.engine.api.places import require_directory, require_file
-from rondel.engine.api.registry import Context, field
+from rondel.engine.api.registry import NO_NESTING, Context, field
 from rondel.engine.evaluate.execs import Command, absolute, after, decode, exec_node
 from rondel.engine.values import DirectoryMount, FileMount
 from rondel.errors import EngineError
@@ -52,10 +52,7 @@ async def with_exec(
     if stdin and redirect_stdin:
         raise EngineError("cannot set both stdin and redirectStdin")
     if experimental_privileged_nesting:
-        raise EngineError(
-            "experimentalPrivilegedNesting is not served by Rondel's embedded engine: "
-            "run this under a Dagger engine"
-        )
+        raise EngineError(NO_NESTING)
 
     def place(path: str) -> str:
         return absolute(self, expand_path(self, path, expand)) if path else ""

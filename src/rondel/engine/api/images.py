@@ -27,18 +27,13 @@ from rondel.engine.images.reference import InvalidReferenceError
 from rondel.engine.images.registry import Credentials
 from rondel.engine.images.registry.push import Pusher
 from rondel.engine.images.runtime import find_runtime
-from rondel.engine.values import Container, File, Fs, Node, Secret, digest_of
+from rondel.engine.values import Container, File, Fs, Node, digest_of
 from rondel.engine.values.container import ImageConfig, with_pair
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
     from rondel.engine.store import Result
-
-_NO_REF = (
-    "Image reference can only be retrieved immediately after the 'Container.From' call. "
-    "Error in fetching imageRef as the container image is changed"
-)
 
 
 async def auth_of(ctx: Context, container: Container) -> Auth:
@@ -85,30 +80,6 @@ async def from_(
         raise EngineError("from(registryService) is not served by Rondel's embedded engine")
     base = await ctx.session.part(Images).base(address, self.platform, await auth_of(ctx, self))
     return Keyed(over(self, base), digest_of("from", ctx.obj.key, base.key, base.fallback))
-
-
-@field("Container", "imageRef")
-async def image_ref(ctx: Context, self: Container) -> str:
-    """The reference with digest of the image that was just taken."""
-    if self.image_ref is None:
-        raise EngineError(_NO_REF)
-    return self.image_ref
-
-
-@field("Container", "withRegistryAuth", secret=Secret)
-async def with_registry_auth(
-    ctx: Context, self: Container, *, address: str, username: str, secret: Secret
-) -> Keyed:
-    """Credentials for a registry."""
-    kept = [entry for entry in self.registry_auth if entry[0] != address]
-    return Keyed(replace(self, registry_auth=(*kept, (address, username, secret))), ctx.obj.key)
-
-
-@field("Container", "withoutRegistryAuth")
-async def without_registry_auth(ctx: Context, self: Container, *, address: str) -> Keyed:
-    """Without the credentials for a registry."""
-    kept = tuple(entry for entry in self.registry_auth if entry[0] != address)
-    return Keyed(replace(self, registry_auth=kept), ctx.obj.key)
 
 
 @field("Container", "import", source=File)

@@ -82,6 +82,11 @@ class Context:
         return await self.caller.call(ROOT, field_name, arguments)
 
 
+NO_NESTING = (
+    "experimentalPrivilegedNesting is not served by Rondel's embedded engine: run this under a Dagger engine"
+)
+"""What is answered to whoever asks for it."""
+
 FIELDS: dict[tuple[str, str], Field] = {}
 TYPES: dict[type, str] = {}
 
@@ -103,11 +108,14 @@ def field(
     """Register a resolver for fields of a type.
 
     ``hidden`` arguments (secret text) are part of neither IDs nor keys, and never kept.
-    With ``as_is`` the resolver gets objects instead of their values.
+    With ``as_is`` the resolver gets objects instead of their values. Raises ValueError for a field
+    that has a resolver already: which of two would answer were up to the order of imports.
     """
 
     def register(resolver: Resolver) -> Resolver:
         for name in names:
+            if (type_name, name) in FIELDS:
+                raise ValueError(f"{type_name}.{name} has a resolver already")
             FIELDS[type_name, name] = Field(resolver, objects, memo, settle, frozenset(hidden), as_is)
         return resolver
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from rondel.engine.api.expansion import expanded
-from rondel.engine.api.registry import Context, field, register_type
+from rondel.engine.api.registry import NO_NESTING, Context, field, register_type
 from rondel.engine.evaluate.services import ServiceError, Services, within
 from rondel.engine.values import Container, Socket
 from rondel.engine.values.container import Port
@@ -69,6 +67,8 @@ async def as_service(
     no_init: bool,
 ) -> ContainerService:
     """A container's command as a service."""
+    if experimental_privileged_nesting:
+        raise EngineError(NO_NESTING)
     config = self.config
     if not args and not config.cmd and not config.entrypoint:
         raise EngineError("no service command has been set")
@@ -103,6 +103,8 @@ async def container_up(
         "use_entrypoint": "useEntrypoint",
         "expand": "expand",
         "insecure_root_capabilities": "insecureRootCapabilities",
+        "experimental_privileged_nesting": "experimentalPrivilegedNesting",
+        "no_init": "noInit",
     }
     given = {names[name]: value for name, value in command.items() if name in names}
     service = await ctx.call(ctx.obj, "asService", **given)
@@ -236,22 +238,3 @@ async def service(ctx: Context, self: object, *, host: str, ports: list[dict[str
     if not ports:
         raise EngineError("no ports specified")
     return HostService(key=ctx.key, host=host, forwards=_forwards(ports))
-
-
-@field("Host", "unixSocket")
-async def unix_socket(ctx: Context, self: object, *, path: str) -> Socket:
-    """A Unix socket of the host; it is looked at when it is used."""
-    _ = self
-    return Socket(str(ctx.session.workdir / path))
-
-
-def check_socket(socket: Socket) -> Path:
-    """The socket's path on the host; raises EngineError when there is none, with what is there instead."""
-    path = Path(socket.path)
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise EngineError(f"unix socket {socket.path}: {error.strerror}") from error
-    if not stat.S_ISSOCK(mode):
-        raise EngineError(f"unix socket {socket.path}: not a socket")
-    return path

@@ -61,6 +61,6 @@ async def service_terminal(
 ) -> Obj:
     """Open a shell in a service's running container: what is changed there, the service sees."""
     if not isinstance(self, ContainerService):
-        raise EngineError("only a container's service has a terminal")
+        raise EngineError("terminal not supported on non-container services")
     await shell_inside(ctx.session, self, cmd or self.container.terminal_cmd or ("sh",))
     return ctx.obj

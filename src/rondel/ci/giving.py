@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from rondel.data.git import read_git
 from rondel.data.giveback import TOKEN, Giveback, default_author, give_back
 from rondel.errors import ConfigurationError
 from rondel.settings.ci import load_ci_options
@@ -36,13 +37,33 @@ def give(capsule: Capsule, settings: Settings, context: CiContext | None) -> str
     return f"--commit: {short} is on {given.branch}{', rebased' if given.rebased else ''}"
 
 
-def check_giveback(settings: Settings) -> None:
+def check_giveback(settings: Settings, context: CiContext | None) -> None:
     """Refuse before anything starts what could not be given back. Raises ConfigurationError."""
-    if settings.commit and settings.push is False:
+    if not settings.commit:
+        return
+    if settings.push is False:
         raise ConfigurationError(
             "--commit needs the data to be pushed, and --no-push forbids it",
             place=settings.sources.get("push"),
         )
+    git = read_git(settings.root)
+    if git.commit is None:
+        raise ConfigurationError("--commit: there is no git repository here, or nothing is committed in it")
+    _branch(context, git.branch)
+
+
+def _branch(context: CiContext | None, checked_out: str | None) -> str:
+    """The branch to commit to. Raises ConfigurationError where there is none."""
+    # Of a CI system that is known the checkout's name may be a tag's.
+    known = context is not None and context.provider != "other"
+    branch = context.branch if context and known else checked_out
+    if not branch or branch == "HEAD":
+        raise ConfigurationError(
+            "--commit: this job is for no branch" if context else "--commit: no branch is checked out",
+            why="a tag, or a checkout that names none",
+            hint=None if context else "git switch BRANCH",
+        )
+    return branch
 
 
 def plan_giveback(
@@ -52,11 +73,7 @@ def plan_giveback(
     environ: Mapping[str, str],
 ) -> Giveback:
     """What would be committed, and where to. Raises ConfigurationError."""
-    branch = (context.branch if context else None) or capsule.git.branch
-    if not branch or branch == "HEAD":
-        raise ConfigurationError(
-            "--commit: this job is for no branch", why="a tag, or a checkout that names none"
-        )
+    branch = _branch(context, capsule.git.branch)
     ran = [record for record in capsule.stages if record.state in {"ran", "restored"}]
     outputs = {path: digest for record in ran for path, digest in record.outputs.items()}
     names = ", ".join(record.name for record in ran) or "nothing"

@@ -47,7 +47,7 @@ class Surface:
         if settings.commit:
             from rondel.ci.giving import check_giveback
 
-            check_giveback(settings)
+            check_giveback(settings, self.context)
         return settings
 
     def console(self, settings: Settings) -> PlainConsole:

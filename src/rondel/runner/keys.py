@@ -108,7 +108,7 @@ def decide(
     if not use_cache:
         return Decision(run=True, reason="--no-cache")
     if memory is None:
-        return Decision(run=True, reason="it has not succeeded here yet")
+        return Decision(run=True, reason="no earlier result of it is kept here")
     key = stage_key(stage, memory.uses, project, overrides, host_image=stands_on_host(memory.image_source))
     if key.digest != memory.key.digest:
         return Decision(run=True, reason=describe(compare(memory.key, key)), key=key)

@@ -148,8 +148,7 @@ def _undone(job: Job) -> str:
     none. Whoever is asked and says no aborts the build, and is not asked again.
     """
     before = "currentBuild.previousBuild?.result"
-    undone = f"{before} != 'SUCCESS'"
-    return f"{undone} && {before} != 'ABORTED'" if job.approval else undone
+    return f"!['SUCCESS', 'ABORTED'].contains({before})" if job.approval else f"{before} != 'SUCCESS'"
 
 
 def _indented(lines: Iterable[str], level: int) -> list[str]:

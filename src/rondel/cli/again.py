@@ -31,6 +31,9 @@ def follow_ups(request: Request, capsule: Capsule) -> list[str]:
     """The commands that go on from where the run ended, and that look into its failure."""
     if request.settings.reproduces:
         return []
+    if capsule.state == "waiting":
+        words = [*_program(request), "--resume", capsule.id, "--approve-by"]
+        return [f"resume: {shlex.join(words)} NAME"]
     lines = [f"again: {repeat_command(request, capsule)}"]
     if capsule.exit_code != ConfigurationError.exit_code:
         lines.append(f"resume: {shlex.join([*_program(request), '--resume', capsule.id])}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Return an alias to the version that it pointed at before the last promotion, or before more."""
     parser = Parser(prog="rondel rollback", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("model", metavar="NAME")
+    parser.add_argument("model", metavar="NAME[@ALIAS]", help="the champion without an alias")
     parser.add_argument("--steps", type=int, default=1, metavar="N", help="how many promotions back")
     parser.add_argument("--alias", default="champion", metavar="ALIAS", help="the alias that moves")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the log")

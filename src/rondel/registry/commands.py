@@ -8,10 +8,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rondel.errors import ConfigurationError
 from rondel.registry import gather, promote
 from rondel.registry.lineage import Lineage, slice_table
 from rondel.registry.move import champion_at, find, parse_time, split_reference, whole_ledger
 from rondel.registry.store import Registry, registry
+from rondel.tracking.ledger import aliases as logged_aliases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -154,12 +156,12 @@ async def history(
     lines = _columns([("WHEN", "WHO", "WHAT", "ALIAS", "FROM → TO", "WHY"), *rows])
     lines += [f"lost a race: {entry.at} {entry.who} {entry.alias} → {entry.new}" for entry in log.lost]
     now = await source.aliases(name)
-    for key, version in sorted(now.items()):
-        logged = champion_at(log.entries, key, "9999")
+    for key in sorted({*now, *logged_aliases(log.entries)}):
+        version, logged = now.get(key, ""), champion_at(log.entries, key, "9999") or ""
         if logged != version:
             lines.append(
-                f"note: {key} points at {version}, the log says {logged or 'nothing'}: it was moved outside"
-                " of Rondel, or a move was cut off"
+                f"note: {key} points at {version or 'nothing'}, the log says {logged or 'nothing'}: "
+                "it was moved outside of Rondel, or a move was cut off"
             )
     return lines
 
@@ -203,7 +205,13 @@ async def rollback_model(
 ) -> list[str]:
     """``rondel rollback``; raises what :func:`rondel.registry.promote.rollback` raises."""
     who = gather.whoami(root, environ)
-    moved = await promote.rollback(source, model, who=who, alias=alias, steps=steps, reason=reason)
+    name, wanted, version = split_reference(model)
+    if version or wanted.isdigit():
+        raise ConfigurationError(
+            f"{model!r} names a version, and a rollback is of an alias",
+            hint=f"to go to a version: rondel promote {name}/{version or wanted}",
+        )
+    moved = await promote.rollback(source, name, who=who, alias=wanted or alias, steps=steps, reason=reason)
     return [_sentence(moved)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,12 @@ async def move(
 
     In this order a crash leaves an entry without its move, never a move without
     its entry: the next move of the alias, or the same one again, heals it.
-    Raises LostRace when another move came first, RecordError for a broken log.
+    Raises LostRace when another move came first, RecordError for a broken log,
+    ConfigurationError for what cannot be an alias.
     """
     import anyio
+
+    check_alias(alias)
 
     log = await whole_ledger(registry, model)
     now = await registry.aliases(model)
@@ -73,6 +77,18 @@ async def move(
     if log.entries[-1] == entry and (await registry.aliases(model)).get(alias, "") != new:
         await registry.point(model, alias, new)  # the loser of a race wrote after us
     return entry
+
+
+def check_alias(alias: str) -> None:
+    """Raise ConfigurationError for a name that no server takes for an alias: the log must not tell of it."""
+    if not re.fullmatch(r"[\w-]{1,255}", alias):
+        raise ConfigurationError(
+            f"{alias!r} cannot be an alias", hint="letters, digits, underscores and hyphens can"
+        )
+    if re.fullmatch(r"[vV]?\d+", alias) or alias.lower() == "latest":
+        raise ConfigurationError(
+            f"{alias!r} cannot be an alias: it means a version", hint="champion, challenger, or another word"
+        )
 
 
 async def whole_ledger(registry: Registry, model: str) -> Ledger:
@@ -113,7 +129,10 @@ async def find(registry: Registry, reference: str) -> ModelVersion:
         raise ConfigurationError(f"there is no model {name!r}", hint=did_you_mean(name, names))
     known = await registry.aliases(name)
     shown = ", ".join(f"{key} → {value}" for key, value in sorted(known.items())) or "none yet"
-    raise ConfigurationError(f"model {name!r} has no version {alias or version!r}", hint=f"aliases: {shown}")
+    lacking = f"version {alias or version!r}"
+    if alias and not alias[0].isdigit():
+        lacking = f"alias {alias!r}"
+    raise ConfigurationError(f"model {name!r} has no {lacking}", hint=f"aliases: {shown}")
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rondel.errors import ConfigurationError, GateFailed
 from rondel.registry.gather import commit_known
 from rondel.registry.lineage import Lineage, objections
-from rondel.registry.move import find, move, rollback_target, split_reference, whole_ledger
+from rondel.registry.move import check_alias, find, move, rollback_target, split_reference, whole_ledger
 from rondel.registry.remote import missing_in_remote
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ async def promote(
     """
     if force and not reason.strip():
         raise ConfigurationError("--force needs a reason", hint="add --reason 'why it has to be'")
+    check_alias(to)
     name, alias, version = split_reference(reference)
     wanted = reference if alias or version else f"{name}@challenger"
     found = await find(registry, wanted)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rondel.errors import DataError
 from rondel.registry.lineage import REGISTRATION, SOURCE, Lineage, model_card
-from rondel.registry.move import move
+from rondel.registry.move import check_alias, move
 from rondel.tracking import TrackingRefused
 from rondel.tracking.runs import tag_name
 
@@ -110,6 +110,8 @@ async def register(
     verdict, is taken up instead: an attempt that crashed, and the run that
     repeats it, register once.
     """
+    if alias:
+        check_alias(alias)  # before there is a version that nothing points at
     key = registration_key(source, lineage)
     version = None
     for known in await registry.versions(model):

@@ -12,7 +12,7 @@ from registry_project import ENVIRON, new_version, on, promoted
 
 from rondel.errors import ConfigurationError, GateFailed, RecordError
 from rondel.registry import Registry, whole_ledger
-from rondel.registry.commands import history
+from rondel.registry.commands import history, rollback_model
 from rondel.registry.promote import rollback
 from rondel.tracking import Endpoint, champion_version, fetch_champion
 
@@ -37,8 +37,16 @@ def test_promotion_and_rollback_go_through_the_log(project: Path, endpoint: Endp
         assert (await rollback(source, "steps", who="bob")).new == versions[0]
         with pytest.raises(ConfigurationError, match="cannot go back 1 step"):
             await rollback(source, "steps", who="bob")
+        with pytest.raises(ConfigurationError, match="'v1' cannot be an alias"):
+            await promoted(source, project, "steps", to="v1")
         await promoted(source, project, f"steps/{versions[2]}")
         assert (await rollback(source, "steps", who="bob")).new == versions[0]
+        await promoted(source, project, f"steps/{versions[2]}", to="blue")
+        await promoted(source, project, f"steps/{versions[0]}", to="blue")
+        back = await rollback_model(source, "steps@blue", root=project, environ=ENVIRON)
+        assert back == [f"steps@blue is now version {versions[2]}; before it was version {versions[0]}"]
+        with pytest.raises(ConfigurationError, match="names a version"):
+            await rollback_model(source, "steps/1", root=project, environ=ENVIRON)
         log = await whole_ledger(source, "steps")
         second = next(
             entry for entry in log.entries if entry.alias == "champion" and entry.new == versions[1]

@@ -78,7 +78,7 @@ def test_models_are_listed_and_shown(project: Path, endpoint: Endpoint) -> None:
         with pytest.raises(ConfigurationError) as caught:
             await show(source, "shwon")
         assert "'shown'" in (caught.value.hint or "")
-        with pytest.raises(ConfigurationError, match="no version"):
+        with pytest.raises(ConfigurationError, match="no alias 'nobody'"):
             await show(source, "shown@nobody")
 
     on(endpoint, action)

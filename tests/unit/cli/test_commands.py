@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rondel.cli import dagger, main
+from rondel.cli.again import follow_ups
 from rondel.cli.engine import shown
 from rondel.cli.run import engine_environment
 from rondel.engine.store.budget import parse_size
 from rondel.errors import ConfigurationError, EngineUnavailable
-from rondel.record import Capsule, RunFolder, StageRecord
+from rondel.record import Capsule, RunFolder, StageRecord, load
 from rondel.runner.engine import choose_engine, engine_in_reach, find_real_cli, is_own
 from rondel.settings import Settings
 
@@ -346,6 +348,13 @@ def test_parity_of_a_stage_that_no_run_has_is_no_parity(
     assert main(["parity", "aaaaaa", "bbbbbb", "--stage", "train"]) == 0
     assert main(["parity", "aaaaaa", "bbbbbb", "--stage", "trian"]) == 24
     assert "did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_a_run_that_waits_goes_on_with_an_approval(project: Path) -> None:
+    folder = save(project, "20261123-200000-aaaaaa", state="waiting", exit_code=12)
+    request = SimpleNamespace(settings=Settings(root=project), file="ci/main.py", arguments=("release",))
+    found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
+    assert found == ["resume: python ci/main.py --resume 20261123-200000-aaaaaa --approve-by NAME"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rondel.errors import ConfigurationError, DataError, WaitingForApproval
 from rondel.registry import Lineage, ModelSource, champion_at, model_card, objections, past_champions
 from rondel.registry.approval import decide
 from rondel.registry.gather import commit_known, data_lineage, whoami
-from rondel.registry.move import parse_time, rollback_target, split_reference
+from rondel.registry.move import check_alias, parse_time, rollback_target, split_reference
 from rondel.registry.register import registration_key
 from rondel.registry.remote import missing_in_remote
 from rondel.tracking.ledger import Entry
@@ -89,6 +89,14 @@ def test_times_are_read_in_utc() -> None:
     assert parse_time("2026-11-23") == "2026-11-23T23:59:59.999Z"
     with pytest.raises(ConfigurationError, match="not a time"):
         parse_time("yesterday")
+
+
+def test_what_no_server_takes_for_an_alias_is_refused_before_the_log_tells_of_it() -> None:
+    for good in ("champion", "Blue-2", "v1a"):
+        check_alias(good)
+    for wrong in ("", "a b", "a@b", "v1", "V12", "7", "latest", "x" * 256):
+        with pytest.raises(ConfigurationError, match="cannot be an alias"):
+            check_alias(wrong)
 
 
 def test_references_are_split() -> None:

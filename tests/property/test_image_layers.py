@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rondel.engine.images.compression import GzipWriter, decompressed
 from rondel.engine.images.model import InvalidImageError
 from rondel.engine.images.pack import Tree, pack
+from rondel.engine.images.tarheader import header
 from rondel.engine.images.unpack import unpack
 from rondel.engine.store.view import Lower, View
 
@@ -119,6 +120,37 @@ def test_nothing_is_written_outside_of_the_target(entries: list[tuple[str, str, 
         assert sorted(os.listdir(root)) == ["in", "sentinel"]
         assert (root / "sentinel").read_text() == "s"
         assert (sorted(os.listdir("/")), sorted(os.listdir("/etc"))) == before
+
+
+TEXTS = st.text(st.sampled_from("ab/.-é☃\udc80"), max_size=8) | st.integers(95, 105).map("n".__mul__)
+NUMBERS = st.sampled_from((0, 1, 1000, 8**7 - 1, 8**7, 8**11 - 1, 8**11, 8**12))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    TEXTS,
+    st.sampled_from((tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE)),
+    st.integers(0, 0o7777),
+    st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS | st.just(-1)),
+    TEXTS,
+    st.dictionaries(st.just("SCHILY.xattr.user.a"), st.text(max_size=3)),
+)
+def test_headers_are_those_of_tarfile(
+    name: str,
+    kind: bytes,
+    mode: int,
+    numbers: tuple[int, int, int, int],
+    link: str,
+    attributes: dict[str, str],
+) -> None:
+    uid, gid, size, mtime = numbers
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.linkname, info.pax_headers = kind, mode, link, attributes
+    info.uid, info.gid, info.size, info.mtime = numbers
+    made = header(
+        name, kind, mode=mode, uid=uid, gid=gid, size=size, mtime=mtime, link=link, attributes=attributes
+    )
+    assert made == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 @settings(max_examples=50, deadline=None)

@@ -235,12 +235,15 @@ async def tarball(session: Session, node: Node) -> Result:
 
     def write() -> None:
         with path.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
             write_archive(node.params, file, session.store.blobs.path)
+        os.utime(path, ns=(0, 0))
 
     try:
         await anyio.to_thread.run_sync(write)
         async with session.store.draft(session.result().snapshot) as draft:
-            put = partial(draft.write, "/container.tar", path, mode=0o600, mtime_ns=0)
+            # An image may have gigabytes: the archive itself, not a copy.
+            put = partial(draft.write, "/container.tar", path, mode=0o600, mtime_ns=0, link_ok=True)
             await anyio.to_thread.run_sync(put)
             return session.result(await draft.commit())
     finally:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.images import model, platforms
 from rondel.engine.images.model import Descriptor, Index, Manifest
+from rondel.engine.images.tarheader import ending, header, padding
+from rondel.engine.store.files import copy_on
+from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,10 +43,10 @@ def root_of(images: Sequence[Packed]) -> tuple[Descriptor, bytes]:
     return Descriptor.of(data, media_type), data
 
 
-def write_archive(images: Sequence[Packed], target: IO[bytes], blob: Callable[[str], Path]) -> None:
+def write_archive(images: Sequence[Packed], target: BinaryIO, blob: Callable[[str], Path]) -> None:
     """Write an OCI layout as a tar, with Docker's ``manifest.json``; the same images give the same bytes.
 
-    ``blob`` finds the file of a layer by its digest.
+    ``target`` is a file at its beginning, ``blob`` finds the file of a layer by its digest.
     """
     root, data = root_of(images)
     small = {root.digest: data}
@@ -51,22 +55,17 @@ def write_archive(images: Sequence[Packed], target: IO[bytes], blob: Callable[[s
         small[image.descriptor.digest] = image.manifest.to_bytes()
         small[image.manifest.config.digest] = image.config
         layers |= {layer.digest: blob(layer.digest) for layer in image.manifest.layers}
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        archive.copybufsize = 1 << 20  # type: ignore[attr-defined]
-        for name in ("blobs/", "blobs/sha256/"):
-            info = tarfile.TarInfo(name)
-            info.type, info.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(info)
-        for digest in sorted({*small, *layers}):
-            name = f"blobs/{digest.replace(':', '/')}"
-            if digest in layers:
-                with layers[digest].open("rb") as content:
-                    _add(archive, name, layers[digest].stat().st_size, content)
-            else:
-                _add_bytes(archive, name, small[digest])
-        _add_bytes(archive, "index.json", Index((root,)).to_bytes())
-        _add_bytes(archive, "manifest.json", model.canonical([_docker_entry(_loadable(images))]))
-        _add_bytes(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    target.writelines(header(name, tarfile.DIRTYPE, mode=0o755) for name in ("blobs/", "blobs/sha256/"))
+    for digest in sorted({*small, *layers}):
+        name = f"blobs/{digest.replace(':', '/')}"
+        if digest in layers:
+            _add_file(target, name, layers[digest])
+        else:
+            _add(target, name, small[digest])
+    _add(target, "index.json", Index((root,)).to_bytes())
+    _add(target, "manifest.json", model.canonical([_docker_entry(_loadable(images))]))
+    _add(target, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    target.write(bytes(ending(target.tell())))
 
 
 def _loadable(images: Sequence[Packed]) -> Packed:
@@ -80,13 +79,18 @@ def _docker_entry(image: Packed) -> dict[str, object]:
     return {"Config": config, "RepoTags": None, "Layers": paths}
 
 
-def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = size, 0o644
-    archive.addfile(info, content)
+def _add(target: BinaryIO, name: str, data: bytes) -> None:
+    target.write(header(name, tarfile.REGTYPE, mode=0o644, size=len(data)) + data + bytes(padding(len(data))))
 
 
-def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    import io
-
-    _add(archive, name, len(data), io.BytesIO(data))
+def _add_file(target: BinaryIO, name: str, path: Path) -> None:
+    """Add a blob, copied within the kernel. Raises EngineError if it shrinks meanwhile."""
+    with path.open("rb", buffering=0) as content:
+        size = os.fstat(content.fileno()).st_size
+        target.write(header(name, tarfile.REGTYPE, mode=0o644, size=size))
+        target.flush()
+        copied = copy_on(content.fileno(), target.fileno(), size)
+    if copied != size:
+        raise EngineError(f"layer {path.name} of the engine's store is damaged", hint="run again")
+    target.seek(0, os.SEEK_END)
+    target.write(bytes(padding(size)))

@@ -11,22 +11,18 @@ import lzma
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, TYPE_CHECKING, Protocol, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
+
+from rondel.engine.images.pieces import PIECE, Behind
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-_CHUNK = 1 << 20
+    from rondel.engine.images.pieces import Sink
+
 _LEVEL = 2  # of isal: a little larger than zlib's default, and ten times as fast
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-
-
-class Sink(Protocol):
-    """Something that takes bytes."""
-
-    def write(self, data: bytes, /) -> object:
-        """Take these bytes."""
 
 
 def detect(head: bytes) -> str:
@@ -62,7 +58,7 @@ class GzipWriter:
     """Gzip over all cores; the bytes depend only on what is written, not on how it was cut."""
 
     def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+        self._sink = Behind(sink)
         self._pending = bytearray()
         self._written = False
         workers = min(os.cpu_count() or 1, 8)
@@ -70,12 +66,15 @@ class GzipWriter:
         self._jobs: deque[Future[bytes]] = deque()
         self._depth = workers * 2
 
-    def write(self, data: bytes, /) -> int:
-        """Take plain bytes."""
+    def write(self, data: bytes | bytearray, /) -> int:
+        """Take plain bytes, which nobody changes afterwards."""
+        if len(data) == PIECE and not self._pending:
+            self._submit(data)
+            return PIECE
         self._pending += data
-        while len(self._pending) >= _CHUNK:
-            self._submit(bytes(self._pending[:_CHUNK]))
-            del self._pending[:_CHUNK]
+        while len(self._pending) >= PIECE:
+            self._submit(bytes(self._pending[:PIECE]))
+            del self._pending[:PIECE]
         return len(data)
 
     def close(self) -> None:
@@ -85,30 +84,32 @@ class GzipWriter:
             self._pending.clear()
         while self._jobs:
             self._sink.write(self._jobs.popleft().result())
-        self._pool.shutdown()
+        self._sink.close()
 
     def __enter__(self) -> Self:
+        self._sink.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self._pool.shutdown(cancel_futures=True)
+            self._sink.__exit__(kind, error, trace)
 
-    def _submit(self, chunk: bytes) -> None:
+    def _submit(self, piece: bytes | bytearray) -> None:
         self._written = True
-        self._jobs.append(self._pool.submit(_gzip_member, chunk))
+        self._jobs.append(self._pool.submit(_gzip_member, piece))
         while len(self._jobs) > self._depth:
             self._sink.write(self._jobs.popleft().result())
 
 
-def _gzip_member(chunk: bytes) -> bytes:
+def _gzip_member(piece: bytes | bytearray) -> bytes:
     from isal import isal_zlib
 
     packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
-    body = packer.compress(chunk) + packer.flush()
-    trailer = isal_zlib.crc32(chunk).to_bytes(4, "little") + (len(chunk) & 0xFFFFFFFF).to_bytes(4, "little")
-    return _GZIP_HEADER + body + trailer
+    checksum = isal_zlib.crc32(piece).to_bytes(4, "little") + len(piece).to_bytes(4, "little")
+    return b"".join((_GZIP_HEADER, packer.compress(piece), packer.flush(), checksum))

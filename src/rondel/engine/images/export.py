@@ -11,15 +11,17 @@ import anyio.to_thread
 
 from rondel.engine.images import model
 from rondel.engine.images.archive import Packed
-from rondel.engine.images.compression import GzipWriter, Sink
+from rondel.engine.images.compression import GzipWriter
 from rondel.engine.images.model import Descriptor, ImageConfig, Manifest
 from rondel.engine.images.pack import Tree, pack
+from rondel.engine.images.pieces import Behind
 from rondel.engine.images.pull import chain_ids, remembered
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rondel.engine.images.pieces import Sink
     from rondel.engine.store import Snapshot, Store
     from rondel.engine.store.blobs import BlobWriter
 
@@ -135,50 +137,59 @@ def _pack(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descripto
 
 
 def _write(tree: Tree, target: BlobWriter, compression: str) -> str:
-    if compression == "gzip":
-        with GzipWriter(target) as sink:
-            plain = _Hashing(sink)
-            pack(tree, plain)
-    elif compression == "zstd":
-        import zstandard
+    """Pack into the blob; the diff ID. Reading, hashing, compressing and writing go side by side."""
+    plain = hashlib.sha256()
+    with Behind(_Hash(plain)) as hashing:
+        if compression == "gzip":
+            with GzipWriter(target) as packed:
+                pack(tree, _Both(hashing, packed))
+        elif compression == "zstd":
+            import zstandard
 
-        # The number of threads is fixed, so that the bytes are the same on every machine.
-        compressor = zstandard.ZstdCompressor(level=3, threads=2)
-        with compressor.stream_writer(cast("IO[bytes]", _Raw(target)), closefd=False) as sink_:
-            plain = _Hashing(sink_)
-            pack(tree, plain)
-    else:
-        plain = _Hashing(target)
-        pack(tree, plain)
-    return plain.digest
+            # The number of threads is fixed, so that the bytes are the same on every machine.
+            compressor = zstandard.ZstdCompressor(level=3, threads=2)
+            with (
+                Behind(target) as behind,
+                compressor.stream_writer(cast("IO[bytes]", _Raw(behind)), closefd=False) as packed_,
+            ):
+                pack(tree, _Both(hashing, packed_))
+        else:
+            with Behind(target) as behind:
+                pack(tree, _Both(hashing, behind))
+    return f"sha256:{plain.hexdigest()}"
 
 
-class _Hashing:
-    """Passes bytes on, and knows the digest of all that passed."""
+@dataclass(frozen=True, slots=True)
+class _Hash:
+    """A digest as a sink."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._hash = hashlib.sha256()
+    digest: hashlib._Hash
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | bytearray, /) -> None:
+        self.digest.update(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """Passes bytes on to two sinks, until the task that waits for it is cancelled."""
+
+    first: Sink
+    second: Sink
+
+    def write(self, data: bytes | bytearray, /) -> None:
         anyio.from_thread.check_cancelled()
-        self._hash.update(data)
-        self._sink.write(data)
-        return len(data)
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
+        self.first.write(data)
+        self.second.write(data)
 
 
 class _Raw:
     """A blob's writer as the stream that zstandard wants."""
 
-    def __init__(self, target: BlobWriter) -> None:
+    def __init__(self, target: Behind) -> None:
         self._target = target
 
     def write(self, data: bytes) -> int:
-        return self._target.write(bytes(data))
+        return self._target.write(bytes(data))  # its own buffer, which it fills again
 
 
 def _media_type(media_type: str, form: Format) -> str:

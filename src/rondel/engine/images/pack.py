@@ -5,29 +5,33 @@ marks become ``.wh.`` entries. Several layers can be packed as one: an image has
 at most 127, a long chain of commands has more.
 """
 # Tens of thousands of entries a layer: texts and system calls, no path objects.
-# ruff: noqa: PTH115, PTH123, PTH208
+# ruff: noqa: PTH115, PTH208
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
 import tarfile
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.members import OWNER_ATTRIBUTE
+from rondel.engine.images.members import OWNER_ATTRIBUTE, is_whiteout
+from rondel.engine.images.pieces import AHEAD, Pieces
+from rondel.engine.images.tarheader import ending, header, padding
 from rondel.engine.images.unpack import OPAQUE, OPAQUE_ATTRIBUTE, WHITEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rondel.engine.images.compression import Sink
+    from rondel.engine.images.pieces import Sink
 
-_BLOCK = 512
-_RECORD = 20 * _BLOCK
-_COPY = 1 << 20
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MOST_AHEAD = 64
+_BYTES_AHEAD = 16 << 20
 _KEPT_ATTRIBUTES = ("user.", "security.capability")
 _OWN_ATTRIBUTES = ("user.overlay.", "user.rondel.")
 
@@ -48,13 +52,13 @@ class Tree:
 
 
 def pack(tree: Tree, sink: Sink) -> None:
-    """Write the tree as a plain tar to ``sink``."""
-    links: dict[tuple[int, int], str] = {}
-    written = 0
-    for item in _items(tree):
-        written += _write_item(item, links, sink, tree.latest)
-    padding = -(written + 2 * _BLOCK) % _RECORD
-    sink.write(bytes(2 * _BLOCK + padding))
+    """Write the tree as a plain tar to ``sink``, which gets large pieces."""
+    walk = _Walk(tree)
+    writing = _Writing(walk, Pieces(sink), tree.latest)
+    with contextlib.closing(_opened(walk)) as items:
+        for item, handle in items:
+            writing.add(item, handle)
+    writing.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,157 +66,264 @@ class _Item:
     path: str  # relative to the root, no leading slash; "" for the root
     real: str
     status: os.stat_result
-    opaque: bool = False
+    opaque: bool = False  # besides what its own attribute says
 
 
-def _items(tree: Tree) -> Iterator[_Item]:
-    roots = [os.fspath(layer) for layer in tree.layers]
-    grafts = {path.strip("/"): os.fspath(host) for path, host in tree.grafts.items()}
-    hidden = frozenset(path.strip("/") for path in tree.hidden)
-    yield from _merge("", roots, grafts, hidden, implied=False)
+class _Walk:
+    """The entries of a tree, depth first and sorted."""
 
+    def __init__(self, tree: Tree) -> None:
+        self._roots = [os.fspath(layer) for layer in tree.layers]
+        self._grafts = {path.strip("/"): os.fspath(host) for path, host in tree.grafts.items()}
+        self._hidden = frozenset(path.strip("/") for path in tree.hidden)
 
-def _merge(
-    path: str, sources: list[str], grafts: Mapping[str, str], hidden: frozenset[str], *, implied: bool
-) -> Iterator[_Item]:
-    """A directory and what is below it, merged from ``sources`` (bottom to top), depth first and sorted."""
-    graft = grafts.get(path)
-    if graft is not None:
-        sources = [graft, *sources]
-    opaque = any(_is_opaque(source) for source in sources)
-    for position in range(len(sources) - 1, 0, -1):
-        if _is_opaque(sources[position]):
-            sources = sources[position:]
-            break
-    if sources and (path or not implied):
-        yield _Item(path, sources[-1], os.lstat(sources[-1]), opaque)
-    names: dict[str, list[str]] = {}
-    for source in sources:
-        for name in _listed(source):
-            names.setdefault(name, []).append(f"{source}/{name}")
-    below = f"{path}/" if path else ""
-    for name in {g[len(below) :].split("/")[0] for g in grafts if g.startswith(below) and g != path}:
-        names.setdefault(name, [])
-    for name in sorted(names):
-        inner = below + name
-        if inner not in hidden:
-            yield from _merge_name(inner, names[name], grafts, hidden)
+    def items(self) -> Iterator[_Item]:
+        """All of them, the root first."""
+        yield from self._merge("", self._roots, implied=False)
 
+    def may_vanish(self, real: str) -> bool:
+        """Whether it is the host's: a machine in use, whose files come and go meanwhile."""
+        return any(real.startswith(f"{host}/") for host in self._grafts.values())
 
-def _listed(folder: str) -> list[str]:
-    """The names in a directory; none where a host's is closed to us, as it is to every container here."""
-    try:
-        return os.listdir(folder)
-    except PermissionError:
-        return []
-
-
-def _merge_name(
-    path: str, candidates: list[str], grafts: Mapping[str, str], hidden: frozenset[str]
-) -> Iterator[_Item]:
-    directories: list[str] = []
-    hides_lower = False
-    for candidate in reversed(candidates):
-        status = os.lstat(candidate)
-        if stat.S_ISDIR(status.st_mode):
-            directories.insert(0, candidate)
-            continue
-        if not directories:
-            yield _Item(path, candidate, status)
+    def _merge(self, path: str, sources: list[str], *, implied: bool) -> Iterator[_Item]:
+        """A directory and what is below it, merged from ``sources`` (bottom to top)."""
+        graft = self._grafts.get(path)
+        if graft is not None:
+            sources = [graft, *sources]
+        below = f"{path}/" if path else ""
+        grafted = {g[len(below) :].split("/")[0] for g in self._grafts if g.startswith(below) and g != path}
+        if len(sources) == 1 and not grafted:
+            if (path or not implied) and (status := self._status(sources[0])) is not None:
+                yield _Item(path, sources[0], status)
+            yield from self._only(below, sources[0])
             return
-        # A directory over a file or a whiteout: nothing of the layers further down shows in it.
-        hides_lower = True
-        break
-    merged = _merge(path, directories, grafts, hidden, implied=not directories)
-    if hides_lower:
-        first = next(merged)
-        yield _Item(first.path, first.real, first.status, opaque=True)
-    yield from merged
+        opaque = any(_is_opaque(source) for source in sources)
+        for position in range(len(sources) - 1, 0, -1):
+            if _is_opaque(sources[position]):
+                sources = sources[position:]
+                break
+        if sources and (path or not implied) and (status := self._status(sources[-1])) is not None:
+            yield _Item(path, sources[-1], status, opaque)
+        names: dict[str, list[str]] = {name: [] for name in grafted}
+        for source in sources:
+            for name in self._listed(source):
+                names.setdefault(name, []).append(f"{source}/{name}")
+        for name in sorted(names):
+            if below + name not in self._hidden:
+                yield from self._merge_name(below + name, names[name])
+
+    def _only(self, below: str, folder: str) -> Iterator[_Item]:
+        """What is in a directory that nothing is merged into; most are such."""
+        for name in sorted(self._listed(folder)):
+            path, real = below + name, f"{folder}/{name}"
+            if path in self._hidden or (status := self._status(real)) is None:
+                continue
+            yield _Item(path, real, status)
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._only(f"{path}/", real)
+
+    def _merge_name(self, path: str, candidates: list[str]) -> Iterator[_Item]:
+        directories: list[str] = []
+        hides_lower = False
+        for candidate in reversed(candidates):
+            status = self._status(candidate)
+            if status is None:
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                directories.insert(0, candidate)
+                continue
+            if not directories:
+                yield _Item(path, candidate, status)
+                return
+            # A directory over a file or a whiteout: nothing of the layers further down shows in it.
+            hides_lower = True
+            break
+        merged = self._merge(path, directories, implied=not directories)
+        if hides_lower and (first := next(merged, None)) is not None:
+            yield _Item(first.path, first.real, first.status, opaque=True)
+        yield from merged
+
+    def _status(self, real: str) -> os.stat_result | None:
+        try:
+            return os.lstat(real)
+        except FileNotFoundError:
+            if self.may_vanish(real):
+                return None
+            raise
+
+    def _listed(self, folder: str) -> list[str]:
+        """The names in a directory; none where a host's is closed to us, as to every container here."""
+        try:
+            return os.listdir(folder)
+        except PermissionError:
+            return []
+        except FileNotFoundError:
+            if self.may_vanish(folder):
+                return []
+            raise
 
 
-def _write_item(item: _Item, links: dict[tuple[int, int], str], sink: Sink, latest: int | None = None) -> int:
-    status = item.status
-    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-        parent, name = posixpath.split(item.path)
-        return _emit(_blank(posixpath.join(parent, WHITEOUT + name)), sink)
-    info = tarfile.TarInfo(item.path or ".")
-    info.mtime = int(status.st_mtime if latest is None else min(status.st_mtime, latest))
-    info.mode = stat.S_IMODE(status.st_mode)
-    info.uid, info.gid = _owner(item)
-    if stat.S_ISDIR(status.st_mode):
-        info.type = tarfile.DIRTYPE
-        written = _emit(info, sink, _attributes(item.real))
-        if item.opaque:
-            written += _emit(_blank(posixpath.join(item.path, OPAQUE)), sink)
-        return written
-    if stat.S_ISLNK(status.st_mode):
-        info.type, info.mode = tarfile.SYMTYPE, 0o777
-        info.linkname = os.readlink(item.real)
-        return _emit(info, sink)
-    if stat.S_ISFIFO(status.st_mode):
-        info.type = tarfile.FIFOTYPE
-        return _emit(info, sink)
-    if not stat.S_ISREG(status.st_mode):
-        return 0  # sockets and devices have no place in an image
-    if status.st_nlink > 1:
-        first = links.setdefault((status.st_dev, status.st_ino), item.path)
-        if first != item.path:
-            info.type, info.linkname = tarfile.LNKTYPE, first
-            return _emit(info, sink)
-    if not os.access(item.real, os.R_OK):
-        return 0  # the host's own secret
-    info.size = status.st_size
-    return _emit(info, sink, _attributes(item.real)) + _copy(item.real, info.size, sink)
+def _opened(walk: _Walk) -> Generator[tuple[_Item, int]]:
+    """The entries, files with a descriptor, which is open until the next entry is asked for; else -1.
 
-
-def _copy(path: str, size: int, sink: Sink) -> int:
-    """Exactly ``size`` bytes of the file, and the padding to a whole block."""
-    left = size
-    with open(path, "rb", buffering=0) as source:
-        while left and (data := source.read(min(left, _COPY))):
-            sink.write(data)
-            left -= len(data)
-    while left:  # the file shrank while it was read: only a host file can
-        sink.write(bytes(min(left, _COPY)))
-        left -= min(left, _COPY)
-    padding = -size % _BLOCK
-    sink.write(bytes(padding))
-    return size + padding
-
-
-def _emit(info: tarfile.TarInfo, sink: Sink, attributes: Mapping[str, str] | None = None) -> int:
-    if attributes:
-        info.pax_headers = dict(attributes)
-    header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-    sink.write(header)
-    return len(header)
-
-
-def _blank(path: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(path)
-    info.mode = 0
-    return info
-
-
-def _owner(item: _Item) -> tuple[int, int]:
+    The kernel is told of them some files ahead: many small files on a disk that
+    has to be waited for take as long as their bytes in one file then.
+    """
+    waiting: deque[tuple[_Item, int]] = deque()
+    told = 0
     try:
-        told = os.getxattr(item.real, OWNER_ATTRIBUTE, follow_symlinks=False)
-        uid, _, gid = told.decode().partition(":")
-        return int(uid), int(gid)
-    except (OSError, ValueError):
-        return item.status.st_uid, item.status.st_gid
+        for item in walk.items():
+            handle = _open(item, walk) if stat.S_ISREG(item.status.st_mode) else -1
+            waiting.append((item, handle))
+            told += _ahead(item)
+            while len(waiting) > _MOST_AHEAD or told > _BYTES_AHEAD:
+                told -= _ahead(waiting[0][0])
+                yield from _closing(waiting.popleft())
+        while waiting:
+            yield from _closing(waiting.popleft())
+    finally:
+        for _, handle in waiting:
+            if handle >= 0:
+                os.close(handle)
 
 
-def _attributes(real: str) -> dict[str, str]:
+def _closing(entry: tuple[_Item, int]) -> Iterator[tuple[_Item, int]]:
     try:
-        names = os.listxattr(real, follow_symlinks=False)
-        return {
-            f"SCHILY.xattr.{name}": os.getxattr(real, name, follow_symlinks=False).decode(
-                "utf-8", "surrogateescape"
+        yield entry
+    finally:
+        if entry[1] >= 0:
+            os.close(entry[1])
+
+
+def _ahead(item: _Item) -> int:
+    return min(item.status.st_size, AHEAD) if stat.S_ISREG(item.status.st_mode) else 0
+
+
+def _open(item: _Item, walk: _Walk) -> int:
+    """A file's descriptor; -1 for what stays out: the host's own secret, or what is gone meanwhile."""
+    try:
+        handle = os.open(item.real, _READ)
+    except PermissionError:
+        return -1
+    except FileNotFoundError:
+        if walk.may_vanish(item.real):
+            return -1
+        raise
+    if item.status.st_size:
+        os.posix_fadvise(handle, 0, min(item.status.st_size, AHEAD), os.POSIX_FADV_WILLNEED)
+    return handle
+
+
+class _Writing:
+    """The entries as a tar stream."""
+
+    def __init__(self, walk: _Walk, target: Pieces, latest: int | None) -> None:
+        self._walk = walk
+        self._target = target
+        self._latest = latest
+        self._links: dict[tuple[int, int], str] = {}
+
+    def add(self, item: _Item, handle: int) -> None:
+        """Write an entry; sockets, devices and what may not be read have no place in an image."""
+        try:
+            self._add(item, handle)
+        except FileNotFoundError:
+            if not self._walk.may_vanish(item.real):
+                raise
+
+    def _add(self, item: _Item, handle: int) -> None:
+        kind = stat.S_IFMT(item.status.st_mode)
+        if kind == stat.S_IFREG:
+            self._file(item, handle)
+        elif kind == stat.S_IFDIR:
+            self._directory(item)
+        elif kind == stat.S_IFLNK:
+            self._entry(item, tarfile.SYMTYPE, mode=0o777, link=os.readlink(item.real))
+        elif kind == stat.S_IFIFO:
+            self._entry(item, tarfile.FIFOTYPE)
+        elif is_whiteout(item.status):
+            parent, name = posixpath.split(item.path)
+            self._mark(posixpath.join(parent, WHITEOUT + name))
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._target.zeros(ending(self._target.written))
+        self._target.close()
+
+    def _directory(self, item: _Item) -> None:
+        known = _attributes(item.real)
+        self._entry(item, tarfile.DIRTYPE, known)
+        if item.opaque or known.get(OPAQUE_ATTRIBUTE) == b"y":
+            self._mark(posixpath.join(item.path, OPAQUE))
+
+    def _file(self, item: _Item, handle: int) -> None:
+        if handle < 0:
+            return
+        status = item.status
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), item.path)
+            if first != item.path:
+                self._entry(item, tarfile.LNKTYPE, _attributes(handle), link=first)
+                return
+        self._entry(item, tarfile.REGTYPE, _attributes(handle), size=status.st_size)
+        # Exactly as many bytes as were told; a host's file may have shrunk or grown meanwhile.
+        self._target.read(handle, status.st_size)
+        self._target.zeros(padding(status.st_size))
+
+    def _entry(
+        self,
+        item: _Item,
+        kind: bytes,
+        known: Mapping[str, bytes] | None = None,
+        *,
+        mode: int | None = None,
+        size: int = 0,
+        link: str = "",
+    ) -> None:
+        status = item.status
+        mtime = int(status.st_mtime)
+        uid, gid = _owner(known, status) if known else (status.st_uid, status.st_gid)
+        self._target.write(
+            header(
+                item.path or ".",
+                kind,
+                mode=stat.S_IMODE(status.st_mode) if mode is None else mode,
+                uid=uid,
+                gid=gid,
+                size=size,
+                mtime=mtime if self._latest is None else min(mtime, self._latest),
+                link=link,
+                attributes=_kept(known) if known and not link else None,
             )
-            for name in sorted(names)
-            if name.startswith(_KEPT_ATTRIBUTES) and not name.startswith(_OWN_ATTRIBUTES)
-        }
+        )
+
+    def _mark(self, path: str) -> None:
+        self._target.write(header(path, tarfile.REGTYPE, mode=0))
+
+
+def _owner(known: Mapping[str, bytes], status: os.stat_result) -> tuple[int, int]:
+    """The owner that is remembered beside a file, or the one that it has."""
+    try:
+        uid, _, gid = known[OWNER_ATTRIBUTE].decode().partition(":")
+        return int(uid), int(gid)
+    except (KeyError, ValueError):
+        return status.st_uid, status.st_gid
+
+
+def _kept(known: Mapping[str, bytes]) -> dict[str, str]:
+    """What of the extended attributes goes into an image, as the extended header says it."""
+    return {
+        f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")
+        for name, value in sorted(known.items())
+        if not name.startswith(_OWN_ATTRIBUTES)
+    }
+
+
+def _attributes(real: str | int) -> dict[str, bytes]:
+    """The extended attributes of a file or directory that matter; none where they cannot be read."""
+    try:
+        names = os.listxattr(real)
+        return {name: os.getxattr(real, name) for name in names if name.startswith(_KEPT_ATTRIBUTES)}
     except OSError:
         return {}
 

@@ -29,7 +29,7 @@ class BlobWriter:
         self.size = 0
         self.digest: str | None = None
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | bytearray) -> int:
         """Append bytes."""
         write_all(self._file.fileno(), data)
         self._hash.update(data)

@@ -43,7 +43,7 @@ def copy_bytes(source: int, target: int, size: int) -> None:
     for start, end in _written_parts(source, size):
         os.lseek(source, start, os.SEEK_SET)
         os.lseek(target, start, os.SEEK_SET)
-        _copy_part(source, target, end - start)
+        copy_on(source, target, end - start)
     if os.fstat(target).st_size < size:
         os.ftruncate(target, size)
 
@@ -62,19 +62,22 @@ def _written_parts(source: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, at
 
 
-def _copy_part(source: int, target: int, size: int) -> None:
+def copy_on(source: int, target: int, size: int) -> int:
+    """Copy from where one open file stands to where another does; how many of ``size`` bytes there were."""
+    left = size
     try:
-        while size > 0 and (moved := os.copy_file_range(source, target, min(size, _CHUNK))):
-            size -= moved
+        while left > 0 and (moved := os.copy_file_range(source, target, min(left, _CHUNK))):
+            left -= moved
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
             raise
-        while size > 0 and (data := os.read(source, min(size, 1024 * 1024))):
+        while left > 0 and (data := os.read(source, min(left, 1024 * 1024))):
             write_all(target, data)
-            size -= len(data)
+            left -= len(data)
+    return size - left
 
 
-def write_all(target: int, data: bytes) -> None:
+def write_all(target: int, data: bytes | bytearray) -> None:
     """Write all of the bytes: a disk that fills up takes some of them before it complains."""
     written = os.write(target, data)
     while written < len(data):

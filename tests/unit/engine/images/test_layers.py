@@ -329,6 +329,85 @@ def test_host_directories_are_grafted_in_below_the_layers(layer: Callable[..., P
     ]  # fmt: skip
 
 
+def test_what_vanishes_from_the_host_meanwhile_is_left_out(
+    layer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = tmp_path / "host"
+    (host / "d").mkdir(parents=True)
+    for name in ("before", "listed", "opened"):
+        (host / "d" / name).write_text(name)
+    listdir, open_ = os.listdir, os.open
+
+    def one_goes(folder: str) -> list[str]:
+        names = listdir(folder)
+        if "listed" in names:
+            (host / "d/listed").unlink()
+        return names
+
+    def another_goes(path: str, flags: int) -> int:
+        if path.endswith("/opened"):
+            (host / "d/opened").unlink()
+        return open_(path, flags)
+
+    own = layer(member("usr/d/own", b"o"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", one_goes)
+        patched.setattr(os, "open", another_goes)
+        data = packed(own, grafts={"/usr": host})
+    assert names(data)[1:] == ["usr", "usr/d", "usr/d/before", "usr/d/own"]
+
+
+def test_what_vanishes_from_a_layer_is_an_error(
+    layer: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = layer(member("f", b"1"))
+    listdir = os.listdir
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", lambda folder: [*listdir(folder), "gone"])
+        with pytest.raises(FileNotFoundError):
+            packed(made)
+
+
+def test_a_link_to_what_may_not_be_read_stays_out_with_it(
+    layer: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = layer(member("a", b"secret"), link("b", "a", tarfile.LNKTYPE), member("c", b"1"))
+    open_ = os.open
+
+    def closed(path: str, flags: int) -> int:
+        if path.endswith(("/a", "/b")):
+            raise PermissionError(13, "Permission denied", path)
+        return open_(path, flags)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", closed)
+        data = packed(made)
+    assert names(data)[1:] == ["c"]
+
+
+def test_an_owner_that_does_not_exist_here_is_told_of_all_links(layer: Callable[..., Path]) -> None:
+    made = layer(member("a", b"1"), link("b", "a", tarfile.LNKTYPE), directory("d"))
+    for name in ("a", "d"):
+        os.setxattr(made / name, "user.rondel.owner", b"7:8")
+        os.setxattr(made / name, "user.kept", b"x")
+    with tarfile.open(fileobj=io.BytesIO(packed(made))) as tar:
+        told = {
+            entry.name: (entry.uid, entry.gid, "SCHILY.xattr.user.kept" in entry.pax_headers) for entry in tar
+        }
+    assert (told["a"], told["b"], told["d"]) == ((7, 8, True), (7, 8, False), (7, 8, True))
+    assert len(told) == 4
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, (1 << 20) - 512, (1 << 20) - 511, 1 << 20, 5 << 19])
+def test_files_around_the_border_of_a_piece(layer: Callable[..., Path], size: int) -> None:
+    content = os.urandom(size)
+    data = packed(layer(member("a", content, mtime=1), member("b", b"next", mtime=1)))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        told = [tar.extractfile(name) for name in "ab"]
+        assert [file.read() for file in told if file] == [content, b"next"]
+    assert len(data) % 10240 == 0
+
+
 # --- compression
 
 

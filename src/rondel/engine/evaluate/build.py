@@ -312,6 +312,8 @@ class _Builder:
             secret_env += used.secret_env
             env += used.env
             uses.append(used.identity)
+        if self.request.no_init:
+            uses.append("no-init")
         if step.script is not None:
             script = edited("file.write", None, "/script", step.script.text, 0o755, "")
             mounts.append(FileMount(path=step.args[0], source=script, file="/script"))

@@ -7,8 +7,10 @@ import posixpath
 import stat
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from rondel.engine.evaluate.filters import Filter, walk
-from rondel.engine.evaluate.operations import edit
+from rondel.engine.evaluate.operations import edit, long_edit
 from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.evaluate.patterns import Patterns
 from rondel.engine.store import Draft, Entry, PathError, View
@@ -92,8 +94,8 @@ async def link(session: Session, draft: Draft, node: Node) -> None:
     draft.symlink(target, path)
 
 
-@edit("path.remove")
-async def remove(session: Session, draft: Draft, node: Node) -> None:
+@long_edit("path.remove")
+def remove(draft: Draft, node: Node) -> None:
     """Remove paths. Params: paths. In one with an asterisk, ``?`` and ``[`` are wildcards, too."""
     (paths,) = node.params
     for path in paths:
@@ -132,8 +134,8 @@ def _matching(view: View, pattern: str) -> list[str]:
     return found
 
 
-@edit("meta.times")
-async def times(session: Session, draft: Draft, node: Node) -> None:
+@long_edit("meta.times")
+def times(draft: Draft, node: Node) -> None:
     """Set the modification time of all below a path. Params: path, seconds."""
     path, seconds = node.params
     for entry in _all_below(draft.view, path)[::-1]:
@@ -142,7 +144,7 @@ async def times(session: Session, draft: Draft, node: Node) -> None:
 
 @edit("meta.owner")
 async def chown(session: Session, draft: Draft, node: Node) -> None:
-    """Change the owner of all below a path. Params: path, owner, name of the key's root.
+    """Change the owner of all below a path. Params: path, owner.
 
     A second input, if there is one, is the root file system in which names are looked up.
     """
@@ -151,6 +153,10 @@ async def chown(session: Session, draft: Draft, node: Node) -> None:
         uid, gid = owner_in(await session.view(node.inputs[1]), owner)
     else:
         uid, gid = owner_in(draft.view, owner, failed="failed to parse ownership")
+    await anyio.to_thread.run_sync(_give, draft, path, uid, gid)
+
+
+def _give(draft: Draft, path: str, uid: int, gid: int) -> None:
     try:
         entries = _all_below(draft.view, path)
     except PathError as error:
@@ -171,6 +177,10 @@ async def copy(session: Session, draft: Draft, node: Node) -> None:
     """
     options: dict[str, Any] = node.params[0]
     source = await second(session, node)
+    await anyio.to_thread.run_sync(_copy, draft, source, options)
+
+
+def _copy(draft: Draft, source: View, options: dict[str, Any]) -> None:
     src = _directory(source, options["src"])
     uid, gid = _ids(draft.view, options["owner"]) if options["owner"] else (None, None)
     dst = _ensure_directory(draft, options["dst"], src, uid, gid)
@@ -266,8 +276,8 @@ async def copy_file(session: Session, draft: Draft, node: Node) -> None:
     )
 
 
-@edit("dir.filter")
-async def keep_only(session: Session, draft: Draft, node: Node) -> None:
+@long_edit("dir.filter")
+def keep_only(draft: Draft, node: Node) -> None:
     """Remove what a filter does not keep. Params: path, include, exclude, gitignore."""
     path, include, exclude, gitignore = node.params
     root = _directory(draft.view, path).path

@@ -76,7 +76,7 @@ def after(command: Command, node: Node) -> Container:
     for mount in command.container.mounts:
         if isinstance(mount, DirectoryMount) and not mount.readonly:
             mounts.append(DirectoryMount(path=mount.path, source=Fs(node, mount.path), subpath=mount.subpath))
-        elif isinstance(mount, FileMount):
+        elif isinstance(mount, FileMount) and not mount.readonly:
             mounts.append(FileMount(path=mount.path, source=Fs(node, mount.path), file=mount.file))
         else:
             mounts.append(mount)

@@ -342,10 +342,12 @@ class _RegistryBlobs:
             self.store.blobs.put(data, expected=blob.digest)
             return data
         path = self.store.new_path()
-        await self.client.download(self.ref, blob, path)
-        data = await anyio.Path(path).read_bytes()
-        self.store.blobs.put(data, expected=blob.digest)
-        await anyio.Path(path).unlink()
+        try:
+            await self.client.download(self.ref, blob, path)
+            data = await anyio.to_thread.run_sync(path.read_bytes)
+            self.store.blobs.put(data, expected=blob.digest)
+        finally:
+            path.unlink(missing_ok=True)
         return data
 
     async def fetch(self, blob: Descriptor, target: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from rondel.engine.values.node import Fs, Node, digest_of
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     Operation = Callable[[Session, Node], Awaitable[Result]]
     Edit = Callable[[Session, Draft, Node], Awaitable[None]]
+    Work = Callable[[Draft, Node], None]
 
 OPERATIONS: dict[str, Operation] = {}
 EDITS: dict[str, Edit] = {}
@@ -39,6 +42,23 @@ def edit(name: str) -> Callable[[Edit], Edit]:
 
     def register(function: Edit) -> Edit:
         EDITS[name] = function
+        return function
+
+    return register
+
+
+def long_edit(name: str) -> Callable[[Work], Work]:
+    """Register an edit that may have many files to go through: it is done in a thread.
+
+    It gets the draft and the node only, and must not need anything else of the session.
+    """
+
+    def register(function: Work) -> Work:
+        async def in_thread(session: Session, draft: Draft, node: Node) -> None:
+            _ = session
+            await anyio.to_thread.run_sync(function, draft, node)
+
+        EDITS[name] = in_thread
         return function
 
     return register

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from rondel.engine.evaluate.edits import second
 from rondel.engine.evaluate.operations import edit
@@ -213,13 +214,20 @@ def _files(view: View, root: str, names: Iterable[str]) -> list[str]:
 async def apply_changes(session: Session, draft: Draft, node: Node) -> None:
     """Copy some paths from the second input, remove others. Params: path, source path, paths, removed."""
     root, source_root, paths, removed = node.params
+    source = await second(session, node) if paths else None
+    await anyio.to_thread.run_sync(_take_away, draft, root, removed)
+    if source is not None:
+        await anyio.to_thread.run_sync(_take_over, draft, root, source, source_root, paths)
+
+
+def _take_away(draft: Draft, root: str, removed: Iterable[str]) -> None:
     for name in removed:
         target = posixpath.join(root, name.rstrip("/"))
         if target != "/" and draft.view.lookup(target, follow=False) is not None:
             draft.remove(target)
-    if not paths:
-        return
-    source = await second(session, node)
+
+
+def _take_over(draft: Draft, root: str, source: View, source_root: str, paths: Iterable[str]) -> None:
     for name in sorted(paths):
         entry = source.lookup(posixpath.join(source_root, name.rstrip("/")), follow=False)
         if entry is None:
@@ -228,7 +236,7 @@ async def apply_changes(session: Session, draft: Draft, node: Node) -> None:
         if entry.is_dir:
             draft.mkdir(target, mode=stat.S_IMODE(entry.mode), uid=entry.uid, gid=entry.gid)
         elif entry.link is not None:
-            draft.symlink(entry.link, target)
+            draft.symlink(entry.link, target, uid=entry.uid, gid=entry.gid, mtime_ns=entry.mtime_ns)
         else:
             draft.write(
                 target,

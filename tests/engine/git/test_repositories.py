@@ -232,7 +232,7 @@ def guarded(served, tmp_path):
     server.server_close()
 
 
-async def test_who_has_no_login_is_told_so(query, guarded):
+async def test_who_has_no_login_is_told_so(query, guarded, home):
     with pytest.raises(AssertionError) as caught:
         await query('{git(url:"%s"){branches}}' % guarded[0])
     assert str(caught.value).splitlines()[0] == "git error: git authentication failed"
@@ -254,3 +254,33 @@ async def test_a_login_opens_the_repository(query, guarded, arguments, expected)
     data = await query(text % (url, arguments.replace("ID", data["setSecret"]["id"])))
     assert data["git"]["branches"] == ["dev", "main"]
     assert "f" in data["git"]["head"]["tree"]["entries"]
+
+
+@pytest.fixture
+def home(tmp_path, session):
+    """The user's home, without anything of whoever runs the tests."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    own = {name: value for name, value in session.environ.items() if not name.startswith("GIT_")}
+    session.environ = own | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+    return folder
+
+
+@pytest.mark.parametrize("where", ["helper", "netrc"])
+async def test_the_user_s_own_git_knows_a_login(query, guarded, home, where):
+    url, welcome = guarded
+    welcome.add("Basic bWU6c2VjcmV0")
+    if where == "helper":
+        (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")
+        (home / ".git-credentials").write_text(url.replace("http://", "http://me:secret@") + "\n")
+    else:
+        (home / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    data = await query('{git(url:"%s"){branches head{tree(discardGitDir:true){entries}}}}' % url)
+    assert "f" in data["git"]["head"]["tree"]["entries"]
+
+
+async def test_a_login_that_does_not_open_it_is_shown_nowhere(query, guarded, home):
+    (home / ".netrc").write_text("machine 127.0.0.1 login me password se-cret\n")
+    with pytest.raises(AssertionError, match="git authentication failed") as caught:
+        await query('{git(url:"%s"){branches}}' % guarded[0])
+    assert "se-cret" not in str(caught.value)

@@ -70,7 +70,7 @@ async def git(
     http_auth_header: Secret | None,
     experimental_service_host: ContainerService | HostService | None,
 ) -> GitRepository:
-    """A remote repository."""
+    """A remote repository; your own git's login is used where its server wants one and none is given."""
     _ = self
     return GitRepository(
         key=ctx.key,

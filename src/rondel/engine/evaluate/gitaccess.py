@@ -7,7 +7,7 @@ import posixpath
 import shutil
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
+from rondel.engine.evaluate.gitlogins import Logins
 from rondel.engine.evaluate.giturls import (
     PROTOCOLS,
     GitError,
@@ -63,12 +64,13 @@ _TOKEN_USERS = {"bitbucket.org": "x-token-auth"}
 """Who brings a token, where it is not GitHub's ``x-access-token``, which most servers take."""
 
 
+LOGIN_REFUSED = "git authentication failed"
 SHA_REFUSED = "sha fetch unsupported by remote"
 _MEANINGS = (
-    ("authentication failed", "git authentication failed"),
-    ("authentication required", "git authentication failed"),
-    ("fatal: could not read username", "git authentication failed"),
-    ("fatal: could not read password", "git authentication failed"),
+    ("authentication failed", LOGIN_REFUSED),
+    ("authentication required", LOGIN_REFUSED),
+    ("fatal: could not read username", LOGIN_REFUSED),
+    ("fatal: could not read password", LOGIN_REFUSED),
     ("not a git repository", "not a git repository"),
     ("unadvertised object", SHA_REFUSED),
     ("not our ref", SHA_REFUSED),
@@ -78,9 +80,13 @@ _MEANINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How one gets at a repository: its URL for git, settings, variables, and what to keep silent."""
+    """How one gets at a repository: its URL for git, settings, variables, and what to keep silent.
+
+    ``origin`` is where git connects to if the server may ask for a login that nobody gave.
+    """
 
     url: str
+    origin: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
@@ -113,7 +119,8 @@ def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
 async def git(session: Session, access: Access, *args: str, cwd: Path, missing: str = "") -> str:
     """Run git and give back what it prints. Raises GitError with what it says on failure.
 
-    ``missing`` is the message when the repository is not one.
+    ``missing`` is the message when the repository is not one. Where the server asks for a login
+    and none was given, the user's own git is asked for one.
     """
     program = shutil.which("git")
     if program is None:
@@ -134,7 +141,18 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
         text = text.replace(secret, "***")
     if missing and "not appear to be a git repository" in text:
         raise GitError(missing)
-    raise GitError(f"git error: {_meaning(text) or f'exit status {done.returncode}'}", why=text)
+    meaning = _meaning(text)
+    if meaning == LOGIN_REFUSED and access.origin:
+        login = await session.part(Logins).ask(access.url)
+        if login:
+            return await git(session, _logged_in(access, *basic(login)), *args, cwd=cwd, missing=missing)
+    raise GitError(f"git error: {meaning or f'exit status {done.returncode}'}", why=text)
+
+
+def _logged_in(access: Access, header: str, silent: tuple[str, ...]) -> Access:
+    """The access with an authorization for its origin."""
+    settings = {**access.settings, f"http.{access.origin}.extraHeader": f"Authorization: {header}"}
+    return replace(access, settings=settings, silent=(*access.silent, *silent), origin="")
 
 
 def _meaning(text: str) -> str | None:
@@ -159,10 +177,11 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
         origin, settings = origin_of(url), dict[str, str]()
         if repository.service is not None:
             origin, settings = await _through_service(session, repository, origin, stack)
-        if header:
-            settings[f"http.{origin}.extraHeader"] = f"Authorization: {header}"
         env = await _ssh(session, repository, stack) if is_ssh(url) else {}
-        yield Access(url=url, settings=settings, env=env, silent=silent)
+        access = Access(url=url, settings=settings, env=env)
+        if url.startswith("http"):
+            access = replace(access, origin=origin)
+        yield _logged_in(access, header, silent) if header else access
 
 
 async def _authorization(
@@ -176,7 +195,7 @@ async def _authorization(
     if repository.header is not None:
         header = (await session.part(Secrets).plaintext(repository.header)).decode(errors="replace").strip()
         return header, (header,) if header else ()
-    login = login_of(url)
+    login = login_of(url) or session.part(Logins).known.get(without_login(url), "")
     return basic(login) if login else ("", ())
 
 

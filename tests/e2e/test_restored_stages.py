@@ -116,7 +116,7 @@ def test_a_stage_that_dvc_restored_is_told_as_that_with_its_metrics(project: Pat
     record = capsule.stage("train")
     assert record.state == "restored"
     assert [command.outcome for command in record.commands] == ["restored"]
-    assert "DVC restored what they made before" in record.reason
+    assert "DVC restored an earlier result" in record.reason
     assert "training for real" not in folder.log("train").read_text()
     assert record.metrics == {"auc": 0.6}
     assert "✓ train restored in" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError
@@ -15,16 +16,28 @@ if TYPE_CHECKING:
 def repeat_command(request: Request, capsule: Capsule) -> str:
     """The command that runs the failed stage again, alone if what it needs is there."""
     failed = next((record for record in capsule.stages if record.state in {"failed", "cancelled"}), None)
-    flags = request.settings.arguments()
     if failed is None:
         words = list(request.arguments)
     else:
+        settings = replace(request.settings, params=_params_of(request, failed.name))
+        flags = settings.arguments()
         flags = [word for word in flags if word not in {"--only", "--no-cache"}]
         words = [failed.name, "--only", *flags]
         if "--from" in words:
             at = words.index("--from")
             del words[at : at + 2]
     return shlex.join([*_program(request), *words])
+
+
+def _params_of(request: Request, stage: str) -> tuple[tuple[str, str], ...]:
+    """The ``-P`` values that concern the stage: alone, it would refuse the others."""
+    known = request.overrides.get(stage, {})
+
+    def concerns(name: str) -> bool:
+        base, _, parameter = name.partition(".")  # of an entry point: STAGE.PARAMETER
+        return name in known or (parameter in known and stage.startswith(base))
+
+    return tuple((name, text) for name, text in request.settings.params if concerns(name))
 
 
 def follow_ups(request: Request, capsule: Capsule) -> list[str]:

@@ -12,14 +12,14 @@ from rondel.record.snapshot import keep_code
 from rondel.runner.decide import forecast
 from rondel.runner.facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.journal import Journal, now
-from rondel.runner.success import note_cached
+from rondel.runner.success import note_cached, note_taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rondel.cache import StageMemory
     from rondel.pipeline import Plan
-    from rondel.record import Observer
+    from rondel.record import Observer, StageRecord
     from rondel.record.capsule import RunState
     from rondel.runner.keys import Decision
     from rondel.runner.project import Project
@@ -78,15 +78,20 @@ def run_plan(
     journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
     journal.hide(hidden)
     if not any(decision.run for decision, _ in expected.values()):
-        return _nothing_to_do(journal, expected, project)
+        return _nothing_to_do(journal, expected, project, done)
     return _do(request, journal, choose_services)
 
 
 def _nothing_to_do(
-    journal: Journal, expected: Mapping[str, tuple[Decision, StageMemory | None]], project: Project
+    journal: Journal,
+    expected: Mapping[str, tuple[Decision, StageMemory | None]],
+    project: Project,
+    done: Mapping[str, StageRecord],
 ) -> Result:
     for name, (decision, memory) in expected.items():
-        if memory is not None:
+        if name in done:
+            note_taken_over(journal, done[name], journal.capsule.resumes, save=False)
+        elif memory is not None:
             note_cached(journal, name, decision, memory, save=False)
     project.save()
     journal.close(state="succeeded", exit_code=0)

@@ -35,7 +35,7 @@ def settled_as(record: StageRecord) -> tuple[StageState, str]:
     known = outcomes and outcomes <= {"restored", "unchanged"}
     if not known or record.kind != "pure" or any(use.kind not in {"dvc", "gate"} for use in record.uses):
         return "ran", record.reason
-    did = "restored what they made before" if "restored" in outcomes else "found nothing to do"
+    did = "restored an earlier result" if "restored" in outcomes else "found nothing to do"
     return "restored", f"{record.reason}; DVC {did}" if record.reason else f"DVC {did}"
 
 
@@ -57,9 +57,10 @@ def note_cached(
     )
 
 
-def note_taken_over(journal: Journal, record: StageRecord, run: str | None) -> None:
+def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, save: bool = True) -> None:
     """Record that a stage need not run because it succeeded in the run that this one goes on with."""
-    journal.border(
+    change = journal.border if save else journal.note_stage
+    change(
         record.name,
         state="cached",
         reason=f"succeeded in run {run}",

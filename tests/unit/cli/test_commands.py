@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PYTHON = sys.executable
+STATES: tuple[tuple[str, Any], ...] = (("prepare", "ran"), ("train", "failed"))
 
 
 def script(folder: Path, name: str, text: str) -> Path:
@@ -348,6 +349,21 @@ def test_parity_of_a_stage_that_no_run_has_is_no_parity(
     assert main(["parity", "aaaaaa", "bbbbbb", "--stage", "train"]) == 0
     assert main(["parity", "aaaaaa", "bbbbbb", "--stage", "trian"]) == 24
     assert "did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_a_failed_stage_is_repeated_with_the_parameters_that_it_has(project: Path) -> None:
+    given = (("train.rate", "2"), ("prepare.step", "3"), ("eval.k", "4"), ("train.k", "5"))
+    settings = Settings(root=project, params=given)
+    stages = [StageRecord(name=name, kind="pure", state=state) for name, state in STATES]
+    folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=10, stages=stages)
+    request = SimpleNamespace(
+        settings=settings,
+        file="ci/main.py",
+        arguments=("train",),
+        overrides={"prepare": {"prepare.step": 3}, "train": {"train.rate": 2, "k": 4}},
+    )
+    found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
+    assert found[0] == "again: python ci/main.py train --only -P train.rate=2 -P train.k=5"
 
 
 def test_a_run_that_waits_goes_on_with_an_approval(project: Path) -> None:

@@ -29,8 +29,8 @@ def test_a_stage_ran_when_any_command_did(outcomes: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("outcomes", "reason"),
     [
-        (("restored",), "it is new; DVC restored what they made before"),
-        (("restored", "unchanged"), "it is new; DVC restored what they made before"),
+        (("restored",), "it is new; DVC restored an earlier result"),
+        (("restored", "unchanged"), "it is new; DVC restored an earlier result"),
         (("unchanged",), "it is new; DVC found nothing to do"),
     ],
 )

@@ -58,9 +58,10 @@ def go_on(
     *,
     force: bool = False,
     params: tuple[tuple[str, str], ...] = (),
+    targets: tuple[str, ...] = (),
 ) -> tuple[Result, FakeServices]:
     capsule = run_to_resume(project.root, name)
-    plan = plan_of(pipeline(), *selection_of(capsule, Selection()).targets)
+    plan = plan_of(pipeline(), *selection_of(capsule, Selection(targets=targets)).targets)
     overrides = parse_overrides(params, plan, project)
     services = FakeServices()
     request = Request(
@@ -92,6 +93,16 @@ def test_what_succeeded_is_taken_over_and_effects_are_not_repeated(project: Fake
         run_to_resume(project.root, "latest")
     with pytest.raises(RecordError, match="nothing to resume"):
         run_to_resume(project.root, result.capsule.id)
+
+
+def test_a_stage_that_succeeded_in_a_failed_run_is_cached_when_only_it_is_asked_for(
+    project: FakeProject,
+) -> None:
+    failed = first_run(project)
+    result, services = go_on(project, targets=("announce",))
+    assert states(result) == {"prepare": "cached", "announce": "cached"}
+    assert result.capsule.stage("announce").reason == f"succeeded in run {failed.id}"
+    assert services.opened == 0
 
 
 def test_a_forgotten_success_is_taken_from_the_record(project: FakeProject) -> None:

@@ -98,6 +98,7 @@ def plan(
     capsule: Capsule, stage: str, *, params: Iterable[tuple[str, str]] = (), engine: str | None = None
 ) -> Reproduction:
     """The plan of repeating ``stage``; ``params`` win over those of the run."""
+    params = tuple(params)
     overrides = {**capsule.overrides, **dict(params)}
     arguments = [capsule.file, stage, "--only", "--no-cache", "--no-push"]
     if engine is not None:
@@ -110,6 +111,7 @@ def plan(
     listed = [str(name) for name in declared] if isinstance(declared, list) else []
     warnings = [f"not set here: the run's variable {name}" for name in refused]
     warnings += [f"the capsule does not hold {path}: {why}" for path, why in capsule.git.omitted.items()]
+    warnings += _without_effect(capsule, stage, [name for name, _ in params])
     return Reproduction(
         stage=stage,
         arguments=tuple(arguments),
@@ -119,6 +121,20 @@ def plan(
         declared=tuple(name for name in listed if name in capsule.secrets),
         warnings=tuple(warnings),
     )
+
+
+def _without_effect(capsule: Capsule, stage: str, names: Iterable[str]) -> list[str]:
+    """Warnings of parameters that the stage does not have, but another one: alone, they change nothing."""
+    found = []
+    for name in names:
+        owners = [each.name for each in capsule.stages if name in _parameters(each)]
+        if owners and stage not in owners:
+            found.append(f"{name} changes nothing for {stage}: it is a parameter of {owners[0]} (--stage)")
+    return found
+
+
+def _parameters(record: StageRecord) -> set[str]:
+    return {*record.parameters, *(record.key.parts.get("parameters", {}) if record.key else {})}
 
 
 def _may_be_set(name: str) -> bool:

@@ -73,11 +73,13 @@ def judge(original: Capsule, again: Capsule, stage: str) -> Verdict:
 
 
 def outcome(record: StageRecord) -> str:
-    """``failed with exit code 7``, ``succeeded``, ``was cancelled``."""
+    """``failed with exit code 7``, ``failed at its gate``, ``succeeded``, ``was cancelled``."""
     if record.state in DONE:
         return "succeeded"
     if record.state == "failed":
-        return "failed" if record.exit_code is None else f"failed with exit code {record.exit_code}"
+        if not all(verdict.passed for verdict in record.verdicts):
+            return "failed at its gate"
+        return f"failed with exit code {record.exit_code}" if record.exit_code else "failed"
     return {"cancelled": "was cancelled", "skipped": "was skipped"}.get(record.state, f"was {record.state}")
 
 

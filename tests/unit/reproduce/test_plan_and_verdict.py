@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from rondel.errors import RecordError
-from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord
+from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord, VerdictRecord
 from rondel.reproduce.plan import base_image, choose_stage, describe, image_differences, plan, shell_at
-from rondel.reproduce.verdict import error_line, judge
+from rondel.reproduce.verdict import error_line, judge, outcome
 
 
 def record(name: str = "train", **fields: Any) -> StageRecord:
@@ -35,6 +35,20 @@ def test_the_failed_stage_is_chosen() -> None:
     assert choose_stage(run, "a").name == "a"
     assert choose_stage(capsule(record("a", state="ran"), record("c", state="running")), None).name == "c"
     assert choose_stage(capsule(record("a", state="ran"), record("b", state="ran")), None).name == "b"
+
+
+def test_a_parameter_of_another_stage_is_said_to_change_nothing() -> None:
+    run = capsule(record("train", state="ran", parameters={"train.depth": 3}), record("evaluate"))
+    (warning,) = plan(run, "evaluate", params=[("train.depth", "2"), ("unknown", "1")]).warnings
+    assert warning.startswith("train.depth changes nothing for evaluate: it is a parameter of train")
+    assert not plan(run, "train", params=[("train.depth", "2")]).warnings
+
+
+def test_a_gate_that_failed_is_no_exit_code() -> None:
+    failed = record("evaluate", exit_code=0, verdicts=[VerdictRecord(passed=False)])
+    assert outcome(failed) == "failed at its gate"
+    assert outcome(record(exit_code=7)) == "failed with exit code 7"
+    assert outcome(record(exit_code=None)) == "failed"
 
 
 def test_a_capsule_cannot_paint_over_what_is_shown_of_it() -> None:

@@ -35,6 +35,8 @@ class Parser(argparse.ArgumentParser):
         words = message.split("unrecognized arguments: ")
         if len(words) == 2:
             known = [flag for action in self._actions for flag in action.option_strings]
+            if not words[1].lstrip().startswith("-"):
+                raise ConfigurationError(f"there is no place for {words[1]!r}", hint=hint)
             unknown = words[1].split()[0].partition("=")[0]
             raise ConfigurationError(f"there is no flag {unknown}", hint=did_you_mean(unknown, known))
         raise ConfigurationError(message, hint=hint)

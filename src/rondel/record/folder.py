@@ -150,7 +150,8 @@ def _find(root: Path, name: str | None) -> RunFolder:
     path = Path(name)
     if path.name == "capsule.json" and path.is_file():
         return RunFolder(path.parent)
-    if path.is_dir() and (path / "capsule.json").is_file():
+    # os.path says no to a name that is too long for one; pathlib raises before Python 3.14.
+    if os.path.isdir(path) and (path / "capsule.json").is_file():  # noqa: PTH112
         return RunFolder(path)
     matches = [run for run in ids if run.startswith(name) or run.endswith(f"-{name}")]
     if len(matches) == 1:

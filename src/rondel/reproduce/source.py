@@ -57,7 +57,9 @@ def kind_of(name: str) -> Kind:
     if _MLFLOW.fullmatch(name):
         return "mlflow"
     path = Path(name)
-    return "file" if path.exists() and not path.is_dir() and path.name != "capsule.json" else "run"
+    # os.path says no to a name that is too long for one; pathlib raises before Python 3.14.
+    there = os.path.exists(name)  # noqa: PTH110
+    return "file" if there and not path.is_dir() and path.name != "capsule.json" else "run"
 
 
 def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None) -> Found:

@@ -421,3 +421,19 @@ def test_the_store_is_shown_with_its_budget_and_pruned_to_it(
     assert "budget   3.0 GiB for layers and blobs, 0 B used" in engine("status")
     assert engine("prune") == "freed 0 B\n"
     assert engine("prune", "--keep", "0") == "freed 0 B\n"
+
+
+@pytest.mark.parametrize("word", ["", "  ", "more"])
+def test_a_word_too_many_is_told(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "list", word]) == 20
+    assert f"there is no place for {word!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["show", "reproduce"])
+def test_a_name_too_long_for_a_file_is_no_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "9" * 400]) == 24
+    assert "there is no run '999" in capsys.readouterr().err

@@ -119,6 +119,7 @@ def test_flags_are_read_between_and_after_targets() -> None:
     [
         (["--nocache"], "there is no flag --nocache\n  → did you mean '--no-cache'?"),
         (["--jobs", "x"], "'x' is not a whole number"),
+        (["--nojobs="], "there is no flag --nojobs"),
         (["-P", "max_iter"], "does not have the form NAME=VALUE"),
         (["--engine", "docker"], "'docker' is none of"),
         (["--from"], "expected one argument"),

@@ -26,7 +26,7 @@ def changes_of(stages: Sequence[Stage], project: DvcProject, *, shared: Iterable
     """By stage: its code, parameter files and data pointers, as git's patterns.
 
     ``shared`` are those that all of them have: the pipeline's code and the
-    image's recipe. A stage that runs anything but DVC stages can read any file
+    image's recipe. A stage that does more than DVC stages and gates can read any file
     of the workspace: None, every change starts it. An effect has no paths of its
     own but starts for what it needs: a corrected README deploys nothing.
     """
@@ -35,7 +35,7 @@ def changes_of(stages: Sequence[Stage], project: DvcProject, *, shared: Iterable
     for stage in stages:
         names = [use.name for use in stage.uses if use.kind == "dvc"]
         whole = all(use.kind in {"dvc", "gate"} and use.literal for use in stage.uses)
-        if names and whole:
+        if stage.uses and whole:
             found[stage.name] = tuple(sorted({*always, *_dvc_paths(names, project)}))
         else:
             found[stage.name] = None if stage.pure or not stage.needs else ()

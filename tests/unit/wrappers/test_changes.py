@@ -129,6 +129,14 @@ def test_a_stage_that_may_read_any_file_starts_for_every_change(root: Path) -> N
     assert job.changes == ()
 
 
+def test_a_gate_starts_for_what_it_looks_at(root: Path) -> None:
+    made = stages(root)
+    found = changes_of(made, load_project(root), shared=("ci/main.py",))
+    assert found["check"] == ("ci/main.py", "pyproject.toml", "uv.lock")
+    (job,) = jobs_of(made, found, file="ci/main.py", layout="single")
+    assert job.changes == found["train"]
+
+
 def test_an_effect_starts_for_what_it_needs(root: Path) -> None:
     main = root / "ci" / "main.py"
     main.write_text(MAIN + EFFECTS)

@@ -46,11 +46,15 @@ async def glob(ctx: Context, self: Directory, *, pattern: str) -> list[str]:
     matcher = compile_glob(pattern)
     view, top = await directory_entry(ctx, self)
     cut = len(top.path.rstrip("/")) + 1
-    return [
-        entry.path[cut:] + ("/" if entry.is_dir else "")
-        for entry in view.walk(top.path)
-        if matcher(entry.path[cut:])
-    ]
+
+    def found() -> list[str]:
+        return [
+            entry.path[cut:] + ("/" if entry.is_dir else "")
+            for entry in view.walk(top.path)
+            if matcher(entry.path[cut:])
+        ]
+
+    return await anyio.to_thread.run_sync(found)
 
 
 @field("Directory", "name")

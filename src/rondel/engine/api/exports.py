@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rondel.engine.store import View
 
 
-_BESIDE = 0o700
+_PRIVATE = 0o700
 """The mode of directories that an export has to make: what they get may be nobody else's business."""
 
 
@@ -60,7 +60,7 @@ def make_directories(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if not path.is_dir():
         make_directories(path.parent)
-        path.mkdir(mode=_BESIDE, exist_ok=True)
+        path.mkdir(mode=_PRIVATE, exist_ok=True)
 
 
 def _umask() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+import anyio.to_thread
 
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.download import download, file_name
@@ -23,7 +26,8 @@ _PERMISSIONS = 0o600
 @edit("http-file")
 async def _http_file(session: Session, draft: Draft, node: Node) -> None:
     name, digest, mode, modified = node.params
-    draft.write(name, session.store.blobs.path(digest), mode=mode, mtime_ns=modified, link_ok=False)
+    put = partial(draft.write, name, session.store.blobs.path(digest), mode=mode, mtime_ns=modified)
+    await anyio.to_thread.run_sync(put)
 
 
 @field("Query", "http", auth_header=Secret, experimental_service_host=(ContainerService, HostService))

@@ -254,8 +254,13 @@ async def copy_file(session: Session, draft: Draft, node: Node) -> None:
 
     Into a directory, or under a path that ends with a slash, it goes by its own name.
     """
-    dst, src, mode, owner = node.params
     source = await second(session, node)
+    await anyio.to_thread.run_sync(_copy_file, draft, source, *node.params)
+
+
+def _copy_file(  # noqa: PLR0917 - the parameters of the edit, in their order
+    draft: Draft, source: View, dst: str, src: str, mode: int | None, owner: str
+) -> None:
     entry = source.resolve(src)
     if entry.is_dir:
         raise EngineError(f"path {src} is a directory, not a file")

@@ -21,6 +21,7 @@ def anyio_backend():
     ("method", "op", "params"),
     [
         ("copy_tree", "dir.copy", [{"dst": "/", "src": "/"}]),
+        ("write", "file.copy", ["/g", "/f", 0o600, ""]),
         ("remove", "dir.filter", ["/", [], ["f"], False]),
         ("remove", "path.remove", [["/f"]]),
         ("set_meta", "meta.times", ["/", 5]),
@@ -37,14 +38,15 @@ async def test_the_engine_goes_on_while_an_edit_works(tmp_path, monkeypatch, met
         assert free.wait(10), "nobody could go on"
         return real(self, *args, **options)
 
-    monkeypatch.setattr(Draft, method, slow)
     store = Store.open(tmp_path)
     rest = {"include": [], "exclude": [], "gitignore": False, "owner": "", "mode": None}
     params = [p | rest if isinstance(p, dict) else p for p in params]
     async with anyio.create_task_group() as tasks:
         session = Session(store=store, sandbox=None, tasks=tasks)
         file = edited("file.write", None, "/f", "text", 0o644, "")
-        inputs = (file,) if op == "dir.copy" else ()
+        await session.view(file)
+        monkeypatch.setattr(Draft, method, slow)
+        inputs = (file,) if op in {"dir.copy", "file.copy"} else ()
         async with anyio.create_task_group() as work:
             work.start_soon(session.view, edited(op, file, *params, inputs=inputs))
             with anyio.fail_after(10):

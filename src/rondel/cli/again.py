@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 def repeat_command(request: Request, capsule: Capsule) -> str:
     """The command that runs the failed stage again, alone if what it needs is there."""
-    failed = next((record for record in capsule.stages if record.state in {"failed", "cancelled"}), None)
+    broken = {
+        state: record
+        for record in reversed(capsule.stages)
+        if (state := record.state) in {"failed", "cancelled"}
+    }
+    # What failed; the others were only ended because of it. After an interrupt there are none but those.
+    failed = broken.get("failed") or broken.get("cancelled")
     if failed is None:
         words = list(request.arguments)
     else:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Show a run, the newest without a name. RUN is an ID, its beginning, or a path."""
+    """Show a run, the newest without a name. RUN is an ID, a file or an address, as for `reproduce`."""
     parser = Parser(prog="rondel show", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("run", nargs="?", metavar="RUN")
     parser.add_argument("--json", action="store_true", help="the capsule itself")
     parser.add_argument("--log", metavar="STAGE", help="the whole log of a stage")
     arguments = parser.parse_args(list(argv))
-    folder, capsule = load(find_root(Path.cwd()), arguments.run)
+    folder, capsule = _find(find_root(Path.cwd()), arguments.run)
     if arguments.json:
         sys.stdout.write(folder.capsule.read_text(encoding="utf-8"))
     elif arguments.log:
@@ -34,6 +34,17 @@ def main(argv: Sequence[str]) -> int:
     else:
         print("\n".join(describe(folder, capsule)))
     return 0
+
+
+def _find(root: Path, name: str | None) -> tuple[RunFolder, Capsule]:
+    if name is None:
+        return load(root)
+    from rondel.reproduce.source import find, kind_of
+
+    if kind_of(name) == "run":
+        return load(root, name)
+    found = find(root, name)
+    return found.folder, found.capsule
 
 
 def _log(folder: RunFolder, capsule: Capsule, stage: str) -> str:

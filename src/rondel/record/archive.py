@@ -73,12 +73,14 @@ def pack(folder: RunFolder, out: IO[bytes], capsule: Capsule | None = None) -> s
 def export(folder: RunFolder, target: Path) -> str:
     """Write the run in ``folder`` to the file ``target``, whole or not at all; its digest, ``sha256:…``."""
     draft = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    if not target.parent.is_dir():
+        raise RecordError("the capsule cannot be written", why=f"there is no folder {target.parent}")
     try:
         with draft.open("wb") as file:
             digest = pack(folder, file)
         draft.replace(target)
     except OSError as error:
-        raise RecordError("the capsule cannot be written", why=str(error), place=str(target)) from None
+        raise RecordError("the capsule cannot be written", why=error.strerror, place=str(target)) from None
     finally:
         draft.unlink(missing_ok=True)
     return digest

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PYTHON = sys.executable
-STATES: tuple[tuple[str, Any], ...] = (("prepare", "ran"), ("train", "failed"))
+STATES: tuple[tuple[str, Any], ...] = (("prepare", "ran"), ("slow", "cancelled"), ("train", "failed"))
 
 
 def script(folder: Path, name: str, text: str) -> Path:
@@ -338,6 +338,22 @@ def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[
     assert "did you mean 'train'?" in capsys.readouterr().err
     assert main(["show", "aaaaaa", "--json"]) == 0
     assert capsys.readouterr().out == folder.capsule.read_text()
+
+
+def test_an_exported_run_is_shown_from_its_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = StageRecord(name="train", kind="pure", state="failed")
+    folder = save(project, "20261123-200000-aaaaaa", state="failed", stages=[stage], error="broke")
+    assert main(["runs", "export", "aaaaaa", "-o", "run.capsule"]) == 0
+    folder.remove()
+    capsys.readouterr()
+    assert main(["runs", "show", "run.capsule"]) == 0
+    assert "broke" in capsys.readouterr().out
+    assert main(["show", "."]) == 24
+    assert "'.' holds no run" in capsys.readouterr().err
+    assert main(["runs", "export", "aaaaaa", "-o", "run.capsule"]) == 24
+    save(project, "20261123-200000-aaaaaa")
+    assert main(["runs", "export", "aaaaaa", "-o", "gone/run.capsule"]) == 24
+    assert "there is no folder gone" in capsys.readouterr().err
 
 
 def test_parity_of_a_stage_that_no_run_has_is_no_parity(

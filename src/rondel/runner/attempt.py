@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -208,4 +209,4 @@ def _where(error: Exception, stage: Stage) -> list[str]:
 
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == stage.place.file]
-    return [f"at {frame.filename}:{frame.lineno}: {frame.line}" for frame in own]
+    return [f"at {shown(Path(frame.filename))}:{frame.lineno}: {frame.line}" for frame in own]

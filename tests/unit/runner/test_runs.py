@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,6 +21,7 @@ from rondel.errors import (
 )
 from rondel.pipeline import Pipeline
 from rondel.record import Capsule, StageRecord, load
+from rondel.record.folder import shown
 from rondel.runner import attempt
 from rondel.settings import Settings
 from rondel.testing import FakeGround, FakeServices, RecordingContext, RecordingObserver, run_with_fakes
@@ -357,7 +359,7 @@ def test_an_exception_in_a_stage_names_its_line(project: FakeProject) -> None:
     result = run_with_fakes(pipeline, "broken", project=project)
     text = str(result.error)
     assert "stage 'broken' raised KeyError: 'no such key'" in text
-    assert f"{__file__}:" in text
+    assert f"at {shown(Path(__file__))}:" in text
     assert '{}["no such key"]' in text
 
 

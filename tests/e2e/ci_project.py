@@ -57,6 +57,9 @@ if __name__ == "__main__":
 
 IDENTITY = ("-c", "user.name=CI", "-c", "user.email=ci@example.org")
 
+TRACKING: dict[str, str] = {}
+"""Where jobs log to: filled by the fixture ``team_tracking``; empty, each job has a server of its own."""
+
 
 def git(root: Path, *words: str) -> str:
     """Run git in the project; its output."""
@@ -109,7 +112,7 @@ def environment(**extra: str) -> dict[str, str]:
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     # Node gives a shell a socket for its input; bash then takes itself for one that rshd started and reads
     # ~/.bashrc, which may put another Python first. It does so in the outermost shell only.
-    return {**kept, "PATH": path, "SHLVL": "2", "GIT_AUTHOR_NAME": "CI", **extra}
+    return {**kept, **TRACKING, "PATH": path, "SHLVL": "2", "GIT_AUTHOR_NAME": "CI", **extra}
 
 
 def capsules(folder: Path) -> list[Capsule]:
@@ -222,9 +225,3 @@ def run_gitlab(
 def artifacts(root: Path, job: str) -> Path:
     """What a job of gitlab-ci-local has kept."""
     return root / ".gitlab-ci-local" / "artifacts" / job
-
-
-def stop_servers(root: Path) -> None:
-    """End the MLflow servers of the clone, and of its jobs."""
-    for folder in (root, *(root / ".gitlab-ci-local" / "builds").glob("*")):
-        stop_server(folder)

@@ -76,13 +76,19 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def job(origin: Path, tmp_path: Path) -> Iterator[Path]:
+def checkout(origin: Path, tmp_path: Path) -> Iterator[Path]:
     """A checkout as a runner makes it: one commit, detached."""
     root = tmp_path / "job"
     git(tmp_path, "clone", "-q", "--depth", "1", f"file://{origin}", str(root))
     git(root, "checkout", "-q", "--detach")
     yield root
     stop_server(root)
+
+
+@pytest.fixture
+def job(checkout: Path, team_tracking: None) -> Path:
+    """The same for a job that logs to a server of its team."""
+    return checkout
 
 
 def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -97,10 +103,10 @@ def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProces
     )
 
 
-def test_a_cancelled_job_ends_within_its_grace_period_and_leaves_a_capsule(job: Path) -> None:
+def test_a_cancelled_job_ends_within_its_grace_period_and_leaves_a_capsule(checkout: Path) -> None:
     process = subprocess.Popen(
         ["dagger", "run", "python", "ci/main.py", "slow"],
-        cwd=job,
+        cwd=checkout,
         env=environment(**GITLAB),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -114,7 +120,7 @@ def test_a_cancelled_job_ends_within_its_grace_period_and_leaves_a_capsule(job: 
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.1)
-            logs = list(job.glob(".rondel/runs/*/logs/slow.log"))
+            logs = list(checkout.glob(".rondel/runs/*/logs/slow.log"))
         os.killpg(process.pid, signal.SIGTERM)  # as runners do it: to all processes of the job
         shown, _ = process.communicate(timeout=GRACE)
     finally:
@@ -122,10 +128,10 @@ def test_a_cancelled_job_ends_within_its_grace_period_and_leaves_a_capsule(job: 
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     assert process.returncode == 130, shown
-    (capsule,) = capsules(job / ".rondel" / "runs")
+    (capsule,) = capsules(checkout / ".rondel" / "runs")
     assert (capsule.state, capsule.exit_code) == ("interrupted", 130)
     assert capsule.stage("slow").state == "cancelled"
-    verdict = (job / ".rondel" / "reports" / "verdict.txt").read_text()
+    verdict = (checkout / ".rondel" / "reports" / "verdict.txt").read_text()
     assert verdict.startswith("interrupted: the run was interrupted by SIGTERM")
 
 

@@ -16,14 +16,13 @@ from ci_project import (
     git,
     make_ci_project,
     run_gitlab,
-    stop_servers,
     zipped,
 )
 
 from tests.unit.reproduce.recording_server import recording_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.container
@@ -48,21 +47,16 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
-    made: list[Path] = []
-
+def clone(tmp_path: Path, team_tracking: None) -> Callable[[Path], Path]:
     def clone(origin: Path) -> Path:
         root = tmp_path / "clone"
         git(tmp_path, "clone", "-q", str(origin), str(root))
         git(root, "config", "user.email", "ci@example.org")
         git(root, "config", "user.name", "CI")
         (root / ".git" / "info" / "exclude").write_text(".gitlab-ci-local/\n")
-        made.append(root)
         return root
 
-    yield clone
-    for root in made:
-        stop_servers(root)
+    return clone
 
 
 def test_the_whole_pipeline_runs_and_its_artifacts_are_in_their_places(

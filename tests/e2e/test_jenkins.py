@@ -21,7 +21,6 @@ from ci_project import (
     make_ci_project,
     run_gitlab,
     stop_server,
-    stop_servers,
     zipped,
 )
 
@@ -29,7 +28,6 @@ from rondel.parity import compare_runs
 from tests.unit.reproduce.recording_server import recording_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.container
@@ -105,13 +103,12 @@ class Jenkins:
 
 
 @pytest.fixture
-def jenkins(classpath: str, origin: Path, tmp_path: Path) -> Iterator[Jenkins]:
+def jenkins(classpath: str, origin: Path, tmp_path: Path, team_tracking: None) -> Jenkins:
     root = tmp_path / "workspace"
     git(tmp_path, "clone", "-q", str(origin), str(root))
     git(root, "config", "user.email", "ci@example.org")
     git(root, "config", "user.name", "CI")
-    yield Jenkins(classpath, root, tmp_path / "archive")
-    stop_server(root)
+    return Jenkins(classpath, root, tmp_path / "archive")
 
 
 def states(build: dict[str, Any]) -> dict[str, str]:
@@ -228,22 +225,18 @@ def test_gitlab_jenkins_and_a_laptop_have_the_same_inputs_and_outputs(
     for root in (laptop, gitlab):
         git(tmp_path, "clone", "-q", origin, str(root))
     (gitlab / ".git" / "info" / "exclude").write_text(".gitlab-ci-local/\n")
-    try:
-        done = subprocess.run(
-            ["dagger", "run", "python", "ci/main.py", "check"],
-            cwd=laptop,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        done = run_gitlab(gitlab)
-        assert done.returncode == 0, done.stdout + done.stderr
-    finally:
-        stop_server(laptop)
-        stop_servers(gitlab)
+    done = subprocess.run(
+        ["dagger", "run", "python", "ci/main.py", "check"],
+        cwd=laptop,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_gitlab(gitlab)
+    assert done.returncode == 0, done.stdout + done.stderr
     folders = [jenkins.root, laptop, artifacts(gitlab, "pipeline")]
     first, *others = [capsules(folder / ".rondel" / "runs")[-1] for folder in folders]
     assert [run.ci.provider if run.ci else None for run in (first, *others)] == ["jenkins", None, "gitlab"]

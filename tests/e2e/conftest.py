@@ -1,0 +1,30 @@
+"""What the tests of whole pipelines share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import ci_project
+import pytest
+
+from rondel.tracking import server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def team_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a real MLflow server that outlives the jobs, as a team has one."""
+    root = tmp_path_factory.mktemp("team-server")
+    lease = server.acquire(root, {name: text for name, text in os.environ.items() if name != "CI"})
+    yield lease.ready_now().uri
+    lease.release()
+    server.stop(root)
+
+
+@pytest.fixture
+def team_tracking(team_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs log to the team's server; otherwise each starts one of its own, which takes most of a small job's time."""
+    monkeypatch.setitem(ci_project.TRACKING, "MLFLOW_TRACKING_URI", team_server)

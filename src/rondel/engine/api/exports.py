@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PRIVATE = 0o700
 """The mode of directories that an export has to make: what they get may be nobody else's business."""
+_BITS = 0o777
+"""What a file may have of its mode on the host: nobody becomes somebody else by it."""
 
 
 def client_path(session: Session, path: str) -> Path:
@@ -50,7 +52,8 @@ async def export_to(session: Session, view: View, src: str, dest: Path, *, wipe:
         make_directories(dest if entry.is_dir else dest.parent)
         await session.store.export(view, src, dest, wipe=wipe)
         if not entry.is_dir:
-            dest.chmod((stat.S_IMODE(entry.mode) & ~_umask() or 0o600) if former is None else former)
+            own = stat.S_IMODE(entry.mode) & ~_umask() or 0o600
+            dest.chmod((own if former is None else former) & _BITS)
             os.utime(dest)
 
 

@@ -150,7 +150,7 @@ def _job(
         scheduled=stage.on == "schedule",
         effect=not stage.pure,
         resource=None if stage.pure else (stage.approval or stage.base),
-        changes=_union(changes.get(name, ()) for name in _upstream(by_name, same)),
+        changes=_union(changes.get(name, ()) for name in _starting(by_name, same)),
         minutes=_minutes(same),
     )
 
@@ -164,6 +164,16 @@ def _upstream(by_name: Mapping[str, Stage], stages: Sequence[Stage]) -> tuple[st
             found[name] = None
             queue.extend(by_name[name].needs)
     return tuple(found)
+
+
+def _starting(by_name: Mapping[str, Stage], stages: Sequence[Stage]) -> tuple[str, ...]:
+    """The stages whose changes start a job: all that it stands on, and for its sake what those after it do.
+
+    What a job needs from one before it is nowhere in git, so the two start together.
+    """
+    mine = {stage.name for stage in stages}
+    later = [each for each in by_name.values() if mine & set(_upstream(by_name, [each]))]
+    return _upstream(by_name, [*stages, *later])
 
 
 def _union(paths: Iterable[Sequence[str] | None]) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ few = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,
 )
-many = settings(few, max_examples=3000, derandomize=False)
+many = settings(few, max_examples=1000, derandomize=False)
 
 
 @st.composite

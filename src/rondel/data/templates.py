@@ -63,11 +63,11 @@ def resolve(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> d
     digest = hashlib.sha256(json.dumps([file, sorted(sources.items())]).encode()).hexdigest()
     kept = root / ".rondel" / "cache" / "templates" / f"{digest}.json"
     try:
-        answer: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        answer: dict[str, Any] | None = json.loads(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         answer = _ask(file, sources)
         write_atomic(kept, json.dumps(answer).encode())
-    return answer
+    return answer or {}  # nothing at all of a file that has no stages, but templates elsewhere
 
 
 def _sources(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, str]:

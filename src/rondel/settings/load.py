@@ -83,6 +83,8 @@ def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
         return None, {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError("this is not valid TOML", why=str(error), place=str(file)) from None
+    except RecursionError:
+        raise ConfigurationError("this is not valid TOML", why="it nests too deep", place=str(file)) from None
     except OSError as error:
         raise ConfigurationError("the file can't be read", why=error.strerror, place=str(file)) from None
     name = table_of(document, "project").get("name")

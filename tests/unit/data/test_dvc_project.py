@@ -92,6 +92,11 @@ def test_templates_are_resolved_by_dvc_and_remembered(project_root, monkeypatch)
     assert load_project(project_root).stages == project.stages
 
 
+def test_templates_of_a_file_without_stages_are_none(project_root):
+    (project_root / "dvc.yaml").write_text("vars: [{a: 1}]\nartifacts:\n  m:\n    path: ${a}\n")
+    assert load_project(project_root).stages == {}
+
+
 def test_templates_see_overridden_parameters(project_root):
     (project_root / "dvc.yaml").write_text("stages:\n  a:\n    cmd: run ${train.rate}\n")
     assert load_project(project_root, {"train.rate": 0.5}).stages["a"].cmd == ("run 0.5",)

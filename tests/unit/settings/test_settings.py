@@ -75,8 +75,9 @@ def test_a_value_where_a_table_belongs_is_named(tmp_path: Path, text: str, place
     assert caught.value.place == f"pyproject.toml: {place}"
 
 
-def test_broken_toml_names_the_file(tmp_path: Path) -> None:
-    write(tmp_path, "[tool.rondel\n")
+@pytest.mark.parametrize("text", ["[tool.rondel\n", "[tool.rondel]\njobs = " + "[" * 5000])
+def test_broken_toml_names_the_file(tmp_path: Path, text: str) -> None:
+    write(tmp_path, text)
     with pytest.raises(ConfigurationError, match="not valid TOML"):
         load_settings(tmp_path)
 

@@ -436,7 +436,7 @@ def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("host-imag = 1", "did you mean 'host-image'"), ("x = [", "cannot be read"), ('host-image = "maybe"', "'auto' or 'never'"),
+    [("host-imag = 1", "did you mean 'host-image'"), ("x = [", "cannot be read"), ("x = " + "[" * 5000, "cannot be read"), ('host-image = "maybe"', "'auto' or 'never'"),
      ("[registries.a]\nmirror = 1", "did you mean 'mirrors'"), ("[registries.a]\nplain-http = 1", "true or false")],
 )  # fmt: skip
 def test_mistakes_in_the_file_are_told_with_its_name(tmp_path: Path, text: str, words: str) -> None:

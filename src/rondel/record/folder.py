@@ -158,7 +158,7 @@ def _find(root: Path, name: str | None) -> RunFolder:
         return RunFolder.of(root, matches[0])
     if matches:
         raise RecordError(f"{name!r} means {len(matches)} runs", hint=f"one of {', '.join(matches[:5])}")
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110
         raise RecordError(f"{name!r} holds no run", hint="a run's folder is .rondel/runs/ID")
     if len(path.parts) > 1 or path.suffix:
         raise RecordError(f"there is no file {name!r}", hint="`rondel runs export ID -o FILE` makes one")

@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import rondel
@@ -41,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--ci", action="store_true", help="say what a run in this CI job would do")
     parser.add_argument("--json", action="store_true", help="as JSON")
     arguments = parser.parse_args(list(argv))
+    _place_store()
     machine, found = look()
     findings = [*sdk_findings(), *found]
     document: dict[str, Any] = {}
@@ -54,6 +56,18 @@ def main(argv: Sequence[str]) -> int:
     else:
         _show(findings)
     return 1 if any(finding.level == "bad" for finding in findings) else 0
+
+
+def _place_store() -> None:
+    """Have the engine's store looked for where a run here would have it."""
+    from rondel.cli.run import engine_home
+    from rondel.errors import ConfigurationError
+    from rondel.settings import find_root
+
+    try:
+        os.environ.update(engine_home(find_root(Path.cwd()), os.environ))
+    except ConfigurationError:
+        return  # no project, no place in it
 
 
 def _show(findings: Sequence[Finding]) -> None:

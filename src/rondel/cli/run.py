@@ -22,6 +22,7 @@ GRACE = 10.0
 
 HOST_IMAGE = "RONDEL_ENGINE_HOST_IMAGE"
 CACHE_SIZE = "RONDEL_ENGINE_CACHE_SIZE"
+HOME = "RONDEL_ENGINE_HOME"
 
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
@@ -67,11 +68,29 @@ def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, st
 
         parse_size(settings.cache_size, place=settings.sources.get("cache_size", CACHE_SIZE))
     given = {"host_image": HOST_IMAGE, "cache_size": CACHE_SIZE}
-    return {
+    found = {
         variable: str(getattr(settings, name))
         for name, variable in given.items()
         if settings.sources.get(name, variable) != variable
     }
+    return found | engine_home(root, environ)
+
+
+def engine_home(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variable that puts the engine's store into the project, where the user has no cache to write to.
+
+    Jenkins runs a job's container in the name of its own user, who has no home
+    in there: the workspace is all that is theirs, and it stays.
+    """
+    if environ.get(HOME):
+        return {}
+    try:
+        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
+        return {HOME: str(root / ".rondel" / "engine")}
+    existing = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
+    writable = os.access(existing, os.W_OK | os.X_OK)
+    return {} if writable else {HOME: str(root / ".rondel" / "engine")}
 
 
 def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,6 @@ from rondel.errors import ConfigurationError, EngineUnavailable
 from rondel.record import Capsule, RunFolder, StageRecord, load
 from rondel.runner.engine import choose_engine, engine_in_reach, find_real_cli, is_own
 from rondel.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PYTHON = sys.executable
 STATES: tuple[tuple[str, Any], ...] = (("prepare", "ran"), ("slow", "cancelled"), ("train", "failed"))
@@ -453,3 +451,22 @@ def test_a_name_too_long_for_a_file_is_no_run(
     monkeypatch.chdir(tmp_path)
     assert main([command, "9" * 400]) == 24
     assert "there is no run '999" in capsys.readouterr().err
+
+
+def test_without_a_home_the_engine_has_its_store_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'p'\n")
+    beside = {"RONDEL_ENGINE_HOME": str(tmp_path / ".rondel" / "engine")}
+    monkeypatch.setenv("HOME", "/proc/1/no-home")  # nobody can make a folder there
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert engine_environment(tmp_path, {}) == beside
+    assert engine_environment(tmp_path, {"RONDEL_ENGINE_HOME": "/srv/rondel"}) == {}
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    assert engine_environment(tmp_path, {}) == {}
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert engine_environment(tmp_path, {}) == beside
+
+
+def no_home(path: Path) -> Path:
+    raise RuntimeError("Could not determine home directory.")

@@ -22,8 +22,8 @@ from rondel.registry.remote import missing_in_remote
 pytestmark = pytest.mark.container
 
 
-@pytest.fixture
-def s3(tmp_path: Path):
+@pytest.fixture(scope="module")
+def s3():
     """The environment that leads to a bucket on a moto server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

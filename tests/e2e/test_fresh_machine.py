@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from discard import discard
 
 TOP = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -75,8 +76,7 @@ def machine(request) -> Iterator[Machine]:
         yield made
         made.run(".venv/bin/rondel", "ui", "--stop")
     finally:
-        subprocess.run(["chmod", "-R", "u+rwX", folder], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder)
 
 
 def left_behind(machine: Machine) -> Sequence[str]:

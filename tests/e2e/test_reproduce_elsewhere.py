@@ -20,6 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from capsule_project import TOP, environ, git, make_project
+from discard import discard
 from test_data_s3 import s3  # noqa: F401 - a fixture
 
 from rondel.record import load
@@ -112,9 +113,9 @@ class User:
             os.chown(path, self.uid, self.uid, follow_symlinks=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world(s3: dict[str, str]) -> Iterator[tuple[Path, User, User]]:  # noqa: F811
-    """The team's repository, and two users."""
+    """The team's repository, and two users; each builds the image once, in a store of their own."""
     if os.geteuid():
         pytest.skip("only root can be two users")
     if not shutil.which("setpriv") or not ordinary_python_works():
@@ -146,19 +147,17 @@ def world(s3: dict[str, str]) -> Iterator[tuple[Path, User, User]]:  # noqa: F81
     for user in users:
         for project in user.home.glob("*/.rondel"):
             user.rondel("ui", "--stop", cwd=project.parent)
-        # Layers belong to the namespace's users: the engine itself removes them.
-        user.rondel("engine", "prune", cwd=user.home)
-    shutil.rmtree(top, ignore_errors=True)
+    discard(top)
 
 
-def fail(user: User, project: Path, marker: str) -> Path:
+def fail(user: User, project: Path, marker: str, step: int) -> Path:
     """A run of ``user`` that fails, with changes that are not committed; its exported capsule."""
-    (project / "params.yaml").write_text("prepare:\n  step: 2\ntrain:\n  rate: 500\n  fail: true\n")
+    (project / "params.yaml").write_text(f"prepare:\n  step: {step}\ntrain:\n  rate: 500\n  fail: true\n")
     (project / "src/extra.txt").write_text(marker)
     for name in ("params.yaml", "src/extra.txt"):
         os.chown(project / name, user.uid, user.uid)
     user.run(user.python, "ci/main.py", "train", cwd=project, code=10, TRAIN_MODE=marker)
-    exported = user.home / "run.capsule"
+    exported = user.home / f"{marker}.capsule"
     user.rondel("runs", "export", "-o", exported, cwd=project)
     exported.chmod(0o644)
     for secret in ("id-of-nobody", "secret-of-nobody"):
@@ -171,12 +170,14 @@ def test_another_user_in_another_home_gets_the_same_failure(
     world: tuple[Path, User, User], back: bool
 ) -> None:
     origin, first, second = world if not back else (world[0], world[2], world[1])
-    capsule = fail(first, first.clone(origin, "work"), "made-elsewhere")
+    # Every direction prepares other data: the second user's cache has none of it.
+    marker, step = ("made-by-the-other", 3) if back else ("made-by-root", 2)
+    capsule = fail(first, first.clone(origin, "work"), marker, step)
     # The second one has another checkout, and none of the first one's data but what is on S3.
     clone = second.clone(origin, "somewhere-else")
     done = second.rondel("reproduce", capsule, "--yes", cwd=clone)
     assert "the same outcome: train failed with exit code 7" in done.stdout, done.stdout
-    assert "the reason: fail is set, mode made-elsewhere" in done.stderr
+    assert f"the reason: fail is set, mode {marker}" in done.stderr
     again = load(clone)[1]
     assert again.stage("train").inputs
     if any(line.startswith("another image: ") for line in done.stdout.splitlines()):

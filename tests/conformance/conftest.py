@@ -12,22 +12,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-import yaml
-from replaying import Door, free_port
+from replaying import DEPARTURES, SINGLE_ID, Door, free_port
 
 from rondel.engine.server.launcher import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def listed(name: str) -> dict[str, str]:
-    """Cases and reasons of a file beside this one."""
-    return yaml.safe_load((Path(__file__).parent / name).read_text("utf-8")) or {}
-
-
-DEPARTURES = listed("departures.yaml")
-SINGLE_ID = listed("single_id.yaml")
 
 
 def is_embedded() -> bool:

@@ -62,6 +62,15 @@ class Case:
         return max(int(step.get("session", 1)) for step in self.steps)
 
 
+def listed(name: str) -> dict[str, str]:
+    """Cases and reasons of a file beside this one."""
+    return yaml.safe_load((Path(__file__).parent / name).read_text("utf-8")) or {}
+
+
+DEPARTURES = listed("departures.yaml")
+SINGLE_ID = listed("single_id.yaml")
+
+
 def load_cases() -> list[Case]:
     """All cases with their answers."""
     answers: dict[str, list[Any]] = {}

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import DEPARTURES, SINGLE_ID
-from replaying import Case, Door, load_beyond, load_cases, replay
+from replaying import DEPARTURES, SINGLE_ID, Case, Door, load_beyond, load_cases, replay
 
 CASES = [case for case in [*load_cases(), *load_beyond()] if case.quirk is None]
 

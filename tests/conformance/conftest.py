@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import yaml
 from replaying import DEPARTURES, SINGLE_ID, Door, free_port
 
 from rondel.engine.server.launcher import Session

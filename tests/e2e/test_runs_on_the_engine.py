@@ -107,7 +107,7 @@ def test_a_failed_command_is_told_with_what_to_do(project: Path) -> None:
     assert "exit code 7" in done.stderr
     assert "again: python ci/main.py broken --only" in done.stderr
     folder, capsule = load(project)
-    assert str(folder.capsule) in done.stderr
+    assert f"capsule: {folder.capsule.relative_to(project)}" in done.stderr
     assert (capsule.state, capsule.stage("broken").exit_code) == ("failed", 7)
 
 

@@ -284,3 +284,13 @@ async def test_a_login_that_does_not_open_it_is_shown_nowhere(query, guarded, ho
     with pytest.raises(AssertionError, match="git authentication failed") as caught:
         await query('{git(url:"%s"){branches}}' % guarded[0])
     assert "se-cret" not in str(caught.value)
+
+
+async def test_a_commit_of_a_server_that_gives_references_only(query, guarded, repository):
+    url, welcome = guarded
+    welcome.add(None)  # whoever asks
+    sha = run_git(repository, "rev-parse", "v1.0.0^{commit}")
+    text = '{git(url:"%s"){commit(id:"%s"){tree{file(path:"f"){contents} glob(pattern:".git/refs/**")}}}}'
+    tree = (await query(text % (url, sha)))["git"]["commit"]["tree"]
+    assert tree["file"]["contents"] == "one\n"
+    assert not [name for name in tree["glob"] if "rondel" in name]

@@ -147,6 +147,7 @@ async def _fetch(run: Callable[..., Awaitable[str]], checkout: Checkout) -> None
 
 def _tidy(folder: Path, discard_git_dir: bool) -> None:
     (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)
+    shutil.rmtree(folder / ".git" / "refs" / "rondel", ignore_errors=True)  # what was fetched to look in it
     if discard_git_dir:
         shutil.rmtree(folder / ".git", ignore_errors=True)
     # Not the epoch: some build tools take it for a missing file.

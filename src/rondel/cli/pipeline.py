@@ -14,6 +14,7 @@ from rondel.cli.arguments import parse, show_error
 from rondel.cli.door import guarded, open_streams
 from rondel.cli.run import engine_environment
 from rondel.cli.surface import Surface, open_surface
+from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection, make_plan
 from rondel.settings import find_root, load_settings
 
@@ -70,6 +71,11 @@ def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
     if settings.resume is not None:
         from rondel.runner.resume import run_to_resume, selection_of
 
+        if settings.resume in {name for stage in stages for name in (stage.name, stage.base)}:
+            raise ConfigurationError(
+                f"--resume takes a run, and {settings.resume!r} is a stage",
+                hint=f"name the stage first: {settings.resume} --resume",
+            )
         resumed = run_to_resume(settings.root, settings.resume)
         selection = selection_of(resumed, selection)
         settings = replace(settings, params=settings.params or tuple(resumed.overrides.items()))

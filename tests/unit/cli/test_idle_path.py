@@ -182,6 +182,7 @@ def test_a_dry_run_shows_the_whole_plan(project: Path) -> None:
         (["evaluate", "--nocache"], "did you mean '--no-cache'?"),
         (["evaluate", "-P", "m=1"], "no stage of this run has a parameter 'm'"),
         (["evaluate", "--engine", "podman"], "'podman' is none of auto, dagger, embedded"),
+        (["--resume", "evaluate"], "name the stage first: evaluate --resume"),
         ([], "no stage was named"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rondel.cli.door import guarded, open_streams
-from rondel.errors import ConfigurationError, RondelError, did_you_mean
+from rondel.errors import ConfigurationError, RondelError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,10 @@ def dispatch(words: Sequence[str]) -> int:
         return 0
     name = "version" if words[0] in {"--version", "-V"} else words[0]
     if name not in COMMANDS:
-        raise ConfigurationError(f"there is no command {name!r}", hint=did_you_mean(name, COMMANDS))
+        hint = did_you_mean(name, COMMANDS)
+        if nearest(name, COMMANDS) is None:  # more likely a stage's name than a slip of the finger
+            hint += "; stages are run by `dagger run python ci/main.py STAGE`"
+        raise ConfigurationError(f"there is no command {name!r}", hint=hint)
     module = importlib.import_module(f"rondel.cli.{name}")
     return int(module.main(words[1:]))
 

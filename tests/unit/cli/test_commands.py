@@ -46,7 +46,9 @@ def real(folder: Path, text: str = 'echo "real: $*"; exit 7') -> Path:
 
 def test_an_unknown_command_gets_the_nearest_match(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["shwo"]) == ConfigurationError.exit_code
-    assert "did you mean 'show'?" in capsys.readouterr().err
+    assert "did you mean 'show'?\n" in capsys.readouterr().err
+    assert main(["train"]) == ConfigurationError.exit_code
+    assert "stages are run by `dagger run python ci/main.py STAGE`" in capsys.readouterr().err
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

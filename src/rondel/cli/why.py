@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
 from rondel.record import Capsule, list_runs, load
+from rondel.record.check import visible
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -33,5 +34,5 @@ def main(argv: Sequence[str]) -> int:
         and (found.id == newest if found.reproduces else newest is None or found.id <= newest)
     ]
     why = explain(arguments.stage, runs)
-    print(json.dumps(why.as_json(), indent=1, default=str) if arguments.json else "\n".join(why_lines(why)))
+    print(json.dumps(why.as_json(), indent=1, default=str) if arguments.json else "\n".join(map(visible, why_lines(why))))
     return 0

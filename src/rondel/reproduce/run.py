@@ -200,8 +200,8 @@ def _local_config(root: Path, tree: Path) -> None:
     """DVC's settings of this machine alone (credentials, mostly) are needed there, too."""
     source, target = root / ".dvc" / "config.local", tree / ".dvc" / "config.local"
     if source.is_file() and target.parent.is_dir():
+        target.touch(mode=0o600)  # from its first moment: most of it is credentials
         shutil.copyfile(source, target)
-        target.chmod(0o600)
 
 
 @contextmanager

@@ -367,6 +367,21 @@ def test_parity_of_a_stage_that_no_run_has_is_no_parity(
     assert "did you mean 'train'?" in capsys.readouterr().err
 
 
+def test_what_a_foreign_capsule_says_paints_over_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "a\x1b[2Jb\u202ec"
+    for run, params in (("20261123-200000-aaaaaa", {"k": 1}), ("20261123-210000-bbbbbb", {"k": said})):
+        stage = StageRecord(name="train", kind="pure", state="ran", parameters=params, reason=f"since {said}")
+        save(project, run, stages=[stage])
+    assert main(["parity", "aaaaaa", "bbbbbb"]) == 30
+    assert main(["why", "train"]) == 0
+    shown = capsys.readouterr().out
+    assert "\\x1b[2Jb\\u202ec" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
 def test_a_failed_stage_is_repeated_with_the_parameters_that_it_has(project: Path) -> None:
     given = (("train.rate", "2"), ("prepare.step", "3"), ("eval.k", "4"), ("train.k", "5"))
     settings = Settings(root=project, params=given)

@@ -34,5 +34,9 @@ def main(argv: Sequence[str]) -> int:
         and (found.id == newest if found.reproduces else newest is None or found.id <= newest)
     ]
     why = explain(arguments.stage, runs)
-    print(json.dumps(why.as_json(), indent=1, default=str) if arguments.json else "\n".join(map(visible, why_lines(why))))
+    print(
+        json.dumps(why.as_json(), indent=1, default=str)
+        if arguments.json
+        else "\n".join(map(visible, why_lines(why)))
+    )
     return 0

@@ -121,7 +121,7 @@ class Door:
 
     port: int
     token: str
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=300, trust_env=False))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=120, trust_env=False))
 
     def query(self, step: dict[str, Any]) -> Any:
         body = {key: step[key] for key in ("query", "variables", "operationName") if key in step}

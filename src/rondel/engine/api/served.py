@@ -1,7 +1,7 @@
 """Which modules hold resolvers; importing them registers what they serve.
 
-A session starts with the modules that need little; images, services, git and the like come
-when the first field asks for one of them. A client is connected in the meantime.
+A session starts with what a client asks for to be connected: the engine's version. The others
+come when the first field asks for one of them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import importlib
 from functools import cache
 
-AT_START = ("query", "container_config", "directory", "file", "secret")
+AT_START = ("query",)
 LATER = (
+    "container_config",
+    "directory",
+    "file",
+    "secret",
     "container_exec",
     "container_files",
     "container_mounts",
@@ -30,7 +34,7 @@ LATER = (
 
 @cache
 def load_first() -> None:
-    """Import what a session starts with."""
+    """Import what a client asks for first."""
     _load(AT_START)
 
 

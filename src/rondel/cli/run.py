@@ -27,8 +27,8 @@ HOME = "RONDEL_ENGINE_HOME"
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
 Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that any
-Dagger client in it uses the embedded engine. The engine starts when the client
-connects, and ends with COMMAND, whose exit code is passed on."""
+Dagger client in it uses the embedded engine. The engine loads beside it,
+starts when the client connects, and ends with COMMAND, whose exit code is passed on."""
 
 
 def main(argv: Sequence[str]) -> int:

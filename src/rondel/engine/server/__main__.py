@@ -2,6 +2,9 @@
 
 FD is the listening socket. The token comes as the first line of standard input, so that it is
 on no command line and in no environment; the end of standard input ends the session.
+
+The process loads its modules at once and does nothing more before somebody connects: a session
+in which nobody does has opened no store and made no namespace.
 """
 
 from __future__ import annotations
@@ -9,11 +12,15 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import select
 import signal
 import socket
 import sys
 
 EXIT_UNAVAILABLE = 21
+
+NOT_NEEDED = signal.SIGUSR1
+"""Ends an engine to which nobody has connected, at once, whatever it loads; one that serves ignores it."""
 
 
 def main() -> int:
@@ -31,6 +38,10 @@ def main() -> int:
         from rondel.engine.server.process import serve
 
         with socket.socket(fileno=int(sys.argv[1])) as listener:
+            ready, _, _ = select.select([listener, sys.stdin], [], [])
+            if listener not in ready:
+                return 0
+            signal.signal(NOT_NEEDED, lambda *_: None)  # not SIG_IGN, which commands would inherit
             return serve(listener, start)
     except Exception as error:  # noqa: BLE001 - whatever it is, the launcher tells clients in words
         from rondel.engine.server.refusal import LONGEST_REASON, reason_of

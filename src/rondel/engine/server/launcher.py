@@ -1,4 +1,4 @@
-"""Starts sessions: binds a port at once, starts the engine when somebody connects.
+"""Starts sessions: binds a port at once; the engine loads beside, and starts when somebody connects.
 
 Used by ``rondel run`` and ``rondel session``, and from Python::
 
@@ -23,6 +23,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from rondel.engine.server.__main__ import NOT_NEEDED
 from rondel.engine.server.refusal import LONGEST_REASON, reason_of_end, refuse
 from rondel.errors import EngineUnavailable
 
@@ -36,8 +37,9 @@ LIVE_OUTPUT = "RONDEL_ENGINE_OUTPUT"
 class Session:
     """A session's port and token, and the engine behind it.
 
-    The engine process starts at the first connection and ends with :meth:`close`, or with this
-    process, however it ends. Use as a context manager.
+    The engine process loads while the client does, opens its store at the first connection, and
+    ends with :meth:`close`, or with this process, however it ends. Where there is one processor,
+    which the client needs, the process starts at the first connection. Use as a context manager.
     """
 
     def __init__(self, listener: socket.socket, workdir: Path, store: Path | None) -> None:
@@ -84,11 +86,6 @@ class Session:
         """The line that ``dagger session`` prints for its client."""
         return json.dumps({"port": self.port, "session_token": self.token})
 
-    @property
-    def started(self) -> bool:
-        """Whether an engine process was started."""
-        return self._engine is not None
-
     def close(self, timeout: float = 20.0) -> None:
         """End the engine, and wait for its end for at most ``timeout`` seconds before killing it."""
         if self._awake >= 0:
@@ -108,11 +105,12 @@ class Session:
         self.close()
 
     def _keep(self) -> None:
-        """Wait for a connection, run the engine, wait for the session's end."""
+        """Run the engine, wait for the session's end."""
         try:
-            readable, _, _ = select.select([self._listener.fileno(), self._wake], [], [])
-            if self._wake in readable:
-                return
+            if len(os.sched_getaffinity(0)) == 1:
+                readable, _, _ = select.select([self._listener.fileno(), self._wake], [], [])
+                if self._wake in readable:
+                    return
             engine = self._start()
             pidfd = os.pidfd_open(engine.pid)
             try:
@@ -124,6 +122,7 @@ class Session:
                 message = reason_of_end(engine.wait(), _last_words(engine))
                 refuse(self._listener, self.token, message, self._wake)
             self._listener.close()
+            engine.send_signal(NOT_NEEDED)
             if engine.stdin is not None:
                 engine.stdin.close()
             engine.wait()

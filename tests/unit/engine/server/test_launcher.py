@@ -1,4 +1,4 @@
-"""Sessions that nobody connects to: no engine is started for them."""
+"""Sessions that nobody connects to: their engine loads, and does nothing more."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import os
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rondel.engine.server.__main__ import NOT_NEEDED
 from rondel.engine.server.launcher import Session, run
 from rondel.errors import EngineUnavailable
 
@@ -17,12 +19,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_session_has_a_port_and_a_token_and_no_engine_yet() -> None:
+def test_a_session_has_a_port_and_a_token() -> None:
     with Session.open() as session:
         assert json.loads(session.connection_line) == {"port": session.port, "session_token": session.token}
         assert session.environment["DAGGER_SESSION_PORT"] == str(session.port)
         assert len(session.token) >= 32
-        assert not session.started
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5], ids=["still loading", "waiting"])
+def test_an_engine_that_nobody_connects_to_opens_no_store_and_is_ended_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    with Session.open(store=tmp_path / "store") as session:
+        time.sleep(seconds)
+    assert session._engine is not None
+    assert session._engine.returncode == -NOT_NEEDED
+    assert not (tmp_path / "store").exists()
+
+
+def test_on_one_processor_no_engine_loads_before_somebody_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    with Session.open() as session:
+        time.sleep(0.2)
+        assert session._engine is None
 
 
 def test_nothing_listens_after_the_end() -> None:

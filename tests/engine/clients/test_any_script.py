@@ -76,6 +76,7 @@ CLIENTS = {
     "old-gql": ["dagger-io==0.21.11", "gql==4.0.0"],
     "gql-4.4": ["dagger-io==0.21.11", "gql==4.4.0"],
     "newest": ["dagger-io<1", "gql"],
+    "beta": ["dagger-io==1.0.0b21", "gql"],
 }
 
 

@@ -95,7 +95,7 @@ async def test_what_is_not_started_leaves_nothing(run, store):
 )
 async def test_commands_that_cannot_start_say_so_as_go_does(run, base, args, text):
     done = await run(*args)
-    assert (done.exit_code, done.stderr.data.decode(), done.snapshot) == (1, text, base)
+    assert (done.exit_code, done.stderr.data.decode(), done.snapshot) == (1, f"{text}\n", base)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_files_that_are_no_programs_say_so_as_go_does(run, store, base, co
         draft.write("/x.sh", content.encode(), mode=0o755)
         root = await draft.commit()
     done = await run("/x.sh", root=root)
-    assert (done.exit_code, done.stderr.data.decode()) == (1, f"fork/exec /x.sh: {text}")
+    assert (done.exit_code, done.stderr.data.decode()) == (1, f"fork/exec /x.sh: {text}\n")
 
 
 async def test_without_init_the_command_is_process_one_and_errors_name_runc(run):
@@ -230,7 +230,7 @@ async def test_without_setpriv_python_changes_the_user(run, base, identity, monk
     assert done.stdout.data == b"65534\n"
     again = await run("sh", "-c", "printf '#!/nowhere\\n' > /tmp/p; chmod 755 /tmp/p", user="nobody")
     failed = await run("/tmp/p", user="nobody", root=again.snapshot)
-    assert failed.stderr.data == b"fork/exec /tmp/p: no such file or directory"
+    assert failed.stderr.data == b"fork/exec /tmp/p: no such file or directory\n"
 
 
 async def test_a_user_has_no_capabilities_and_owns_what_he_makes(run, store, identity):
@@ -287,5 +287,5 @@ async def test_a_command_is_called_by_its_own_name(run):
 
 async def test_an_empty_container_answers_in_go_words(sandbox: Sandbox, store: Store):
     done = await sandbox.run(ExecSpec(root=Snapshot(), args=("true",)))
-    assert done.stderr.data == b'exec: "true": executable file not found in $PATH'
+    assert done.stderr.data == b'exec: "true": executable file not found in $PATH\n'
     assert done.snapshot == Snapshot()

@@ -171,10 +171,15 @@ class Calls:
         return {"#": self.session.store.blobs.put(value.encode("utf-8", "surrogatepass"))}
 
     async def load(self, identifier: str) -> Obj:
-        """The object of an ID, of this session or another one of the same store."""
+        """The object of an ID, of this session or another one of the same store.
+
+        Raises BadArgument for a text that is no ID, and EngineError for one that stands for nothing.
+        """
+        if not identifier:
+            raise coercion.BadArgument("cannot decode empty string as ID")
         type_name, _, digest = identifier.rpartition("@")
         if type_name not in self.schema.types:
-            raise EngineError("invalid ID: it was not made by this engine")
+            raise coercion.BadArgument("invalid ID string: it was not made by this engine")
         found = self.objects.get(digest)
         if found is None:
             found = await self._replay(digest)
@@ -231,8 +236,10 @@ class Calls:
             for obj in _objects_in(given[schema_name]):
                 if not isinstance(obj.value, kinds):
                     wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-                    names = " or ".join(TYPES.get(kind, kind.__name__) for kind in wanted)
-                    raise EngineError(f"load {names}: expected {names}, got {obj.type}")
+                    names = " or ".join(dict.fromkeys(TYPES.get(kind, kind.__name__) for kind in wanted))
+                    raise coercion.BadArgument(
+                        f'argument "{schema_name}": expected "{names}" ID, got {obj.type}! ID'
+                    )
 
 
 def _objects_in(value: Any) -> list[Obj]:

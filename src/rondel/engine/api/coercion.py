@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.document import EnumValue, Variable, whole
+from rondel.engine.images.platforms import default as default_platform
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -129,25 +130,29 @@ def platform(text: str) -> str:
     """A platform specifier in its normal form: lower case, the usual names. Raises BadArgument."""
     parts = text.split("/")
     if not _OS.fullmatch(parts[0]):
-        raise BadArgument(f'"{parts[0]}" is an invalid OS component of "{text}": invalid platform')
+        raise BadArgument(f'"{parts[0]}" is an invalid OS component of "{text}": invalid argument')
     if len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts[1:]):
-        raise BadArgument(f'"{text}" is an invalid platform specifier: os/architecture[/variant]')
-    return normal_platform([part.lower() for part in parts])
+        raise BadArgument(f'"{text}": cannot parse platform specifier: invalid argument')
+    parts = [part.lower() for part in parts]
+    if len(parts) == 1:
+        parts = _whole_platform(parts[0])
+    return "/".join([parts[0], _ARCHITECTURES.get(parts[1], parts[1]), *parts[2:]])
 
 
+_SYSTEMS = frozenset(("darwin", "freebsd", "linux", "netbsd", "openbsd", "windows"))
+_KNOWN_ARCHITECTURES = frozenset(
+    ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
+)
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 
 
-def normal_platform(parts: list[str]) -> str:
-    """Join the parts of a platform under the names that images use."""
-    if len(parts) == 1:
-        known = {"linux", "windows", "darwin", "freebsd"}
-        parts = [*parts, "amd64"] if parts[0] in known else ["linux", *parts]
-    architecture = _ARCHITECTURES.get(parts[1], parts[1])
-    variant = parts[2:]
-    if architecture == "arm64" and variant == ["v8"]:
-        variant = []
-    return "/".join([parts[0], architecture, *variant])
+def _whole_platform(word: str) -> list[str]:
+    """The platform that a system or an architecture alone stands for. Raises BadArgument."""
+    if word in _SYSTEMS:
+        return [word, default_platform().architecture]
+    if _ARCHITECTURES.get(word, word) in _KNOWN_ARCHITECTURES:
+        return ["linux", word]
+    raise BadArgument(f'"{word}": unknown operating system or architecture: invalid argument')
 
 
 def _kind(value: Any) -> str:

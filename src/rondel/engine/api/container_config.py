@@ -20,8 +20,9 @@ from rondel.errors import EngineError
 async def with_env_variable(
     ctx: Context, self: Container, *, name: str, value: str, expand: bool
 ) -> Container:
-    """Set a variable."""
+    """Set a variable. The first equals sign ends its name, as in an image, which holds ``name=value``."""
     text = expanded(self, value) if expand else value
+    name, _, text = f"{name}={text}".partition("=")
     return self.with_config(replace(self.config, env=with_pair(self.config.env, name, text)))
 
 

@@ -22,7 +22,7 @@ async def secret(ctx: Context, self: None, *, uri: str, cache_key: str | None) -
     """A secret of a provider: its text decides what runs again, unless a cache key stands for it."""
     scheme, _ = provider_of(uri)
     if scheme == "session":
-        raise EngineError('unsupported secret provider: "session"', hint="use setSecret for a secret's text")
+        raise EngineError('unsupported secret provider: "session"')
     made = Secret(uri)
     if cache_key:
         return Keyed(made, digest_of("secret", cache_key))

@@ -94,12 +94,10 @@ def _fits(bare: str, value: Any) -> bool:
             return isinstance(value, int) and number
         case "Float":
             return number
-        case "String":
-            return isinstance(value, str)
         case "Boolean":
             return isinstance(value, bool)
-        case "ID":
-            return isinstance(value, str)
+        case "String" | "ID":  # a number is a text until it is used: coercion refuses it
+            return isinstance(value, str) or number
         case _:
             return True
 

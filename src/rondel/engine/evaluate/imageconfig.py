@@ -118,8 +118,8 @@ def nanoseconds(text: str) -> int:
         number, unit = part.groups()
         if unit not in _UNITS:
             problem = f'unknown unit "{unit}"' if unit else "missing unit"
-            raise EngineError(f'time: {problem} in duration "{text}"', hint="write it as 30s, 1m30s or 500ms")
+            raise EngineError(f'time: {problem} in duration "{text}"')
         total, at = total + float(number) * _UNITS[unit], part.end()
     if not body or at < len(body):
-        raise EngineError(f'time: invalid duration "{text}"', hint="write it as 30s, 1m30s or 500ms")
+        raise EngineError(f'time: invalid duration "{text}"')
     return -round(total) if text.startswith("-") else round(total)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
     from rondel.engine.values import Secret
 
-MAX_SIZE = 512 * 1000
 PROVIDERS = frozenset({"env", "file", "cmd", "op", "vault", "libsecret", "gcp", "aws+sm", "aws+ps"})
 _COST = {"n": 2**12, "r": 8, "p": 1, "dklen": 20}  # about ten milliseconds
 
@@ -81,14 +80,11 @@ class Secrets:
         path = os.path.expanduser(path) if path.startswith("~") else path
         full = self._session.workdir / path
         try:
-            size = (await anyio.Path(full).stat()).st_size
-            if size > MAX_SIZE:
-                raise EngineError(f'secret file "{path}" is too large: {size} bytes, at most {MAX_SIZE}')
             return await anyio.Path(full).read_bytes()
         except OSError as error:
             reason = (error.strerror or "").lower()
             act = "read" if isinstance(error, IsADirectoryError) else "open"
-            raise EngineError(f'failed to read secret file "{path}": {act} {full}: {reason}') from None
+            raise EngineError(f'failed to read secret file "{path}": {act} {path}: {reason}') from None
 
     async def _command(self, command: str) -> bytes:
         done = await anyio.run_process(
@@ -108,14 +104,9 @@ def provider_of(uri: str) -> tuple[str, str]:
     """The scheme of a secret's URI, and what follows it. Raises EngineError for what is none."""
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        raise EngineError(
-            f'parse "{_masked(uri)}": malformed id',
-            hint="a secret needs a provider, such as env://NAME; pass a secret's text with setSecret",
-        )
+        raise EngineError(f'parse "{_masked(uri)}": malformed id')
     if scheme not in PROVIDERS and scheme != "session":
-        raise EngineError(
-            f'unsupported secret provider: "{scheme}"', hint="use env://NAME, file://PATH or cmd://COMMAND"
-        )
+        raise EngineError(f'unsupported secret provider: "{scheme}"')
     return scheme, rest
 
 

@@ -147,7 +147,8 @@ class InPlaceSandbox:
         self, spec: ExecSpec, listener: Callable[[str, bytes], None] | None
     ) -> tuple[dict[str, Output], int]:
         user = resolve_user(spec.user, _text("/etc/passwd"), _text("/etc/group"))
-        env = {"PATH": DEFAULT_PATH, "HOME": user.home, **spec.env, _MARK: self._token}
+        home = spec.env.get("HOME") or user.home
+        env = {"PATH": DEFAULT_PATH, **spec.env, "HOME": home, _MARK: self._token}
         if not spec.args:
             raise ExecRefused("no command has been set")
         command = _command(spec.args[0], env["PATH"], spec.cwd)

@@ -44,10 +44,12 @@ class NotStarted:
 
 def find_command(tree: Tree, name: str, *, path: str, cwd: str, user: User) -> Command | NotStarted:
     """Look a command up as Go does: names with a slash as they are, others along ``path``."""
+    if not name:
+        return NotStarted("fork/exec : no such file or directory")
     if "/" in name:
         return _checked(tree, name, cwd, user)
     for folder in path.split(":"):
-        candidate = f"{folder or '.'}/{name}" if name else ""
+        candidate = f"{folder or '.'}/{name}"
         node = _node(tree, candidate, cwd)
         if node is not None and node.entry.is_file and may_execute(node, user):
             return _checked(tree, candidate, cwd, user)
@@ -128,5 +130,5 @@ def in_go_words(outputs: Mapping[str, Output], exit_code: int) -> Mapping[str, O
     match = _EXEC_FAILED.match(outputs["stderr"].data.strip()) if exit_code in (1, 126, 127) else None
     if match is None or outputs["stdout"].size:
         return outputs
-    text = b"fork/exec " + match[1] + b": " + match[2].lower()
+    text = b"fork/exec " + match[1] + b": " + match[2].lower() + b"\n"
     return {"stdout": Output(), "stderr": Output.of(text), "combined": Output.of(text)}

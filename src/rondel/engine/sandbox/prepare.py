@@ -109,7 +109,7 @@ class Preparation:
         for number, mount in sorted(enumerate(spec.mounts), key=lambda item: clean(item[1].path)):
             self._mount(number, mount)
         named = {name: value for name, value in spec.env.items() if name and "=" not in name}
-        env = {"PATH": DEFAULT_PATH, "HOME": user.home, **named}
+        env = {"PATH": DEFAULT_PATH, **named, "HOME": named.get("HOME") or user.home}
         cwd = self._directory(clean(spec.cwd or "/"), user)
         stdin = self._stdin(cwd)
         redirects = self._redirects(cwd)

@@ -193,7 +193,7 @@ class Sandbox:
 
 
 def _not_started(spec: ExecSpec, text: str) -> Outcome:
-    output = Output.of(text.encode())
+    output = Output.of(f"{text}\n".encode())
     mounts = {mount.path: mount.snapshot for mount in spec.mounts if hasattr(mount, "snapshot")}
     return Outcome(
         exit_code=1, stdout=Output(), stderr=output, combined=output, snapshot=spec.root, mounts=mounts

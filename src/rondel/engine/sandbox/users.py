@@ -7,6 +7,7 @@ explicit group leaves out the supplementary ones.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LARGEST = 2**31 - 1
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def resolve_user(user: str, passwd: str, group: str) -> User:
 
 
 def _user(name: str, passwd: str, *, asked: str) -> tuple[int, int, str, str]:
-    number = int(name) if name.isdecimal() else None
+    number = int(name) if _NUMBER.fullmatch(name) else None
     for row in _rows(passwd, 6):
         if not (row[2].isdecimal() and row[3].isdecimal()):
             continue
@@ -72,7 +74,7 @@ def _user(name: str, passwd: str, *, asked: str) -> tuple[int, int, str, str]:
 
 
 def _group(name: str, group: str) -> int:
-    number = int(name) if name.isdecimal() else None
+    number = int(name) if _NUMBER.fullmatch(name) else None
     for row in _rows(group, 3):
         if row[2].isdecimal() and (row[0] == name or (number is not None and int(row[2]) == number)):
             return int(row[2])
@@ -83,5 +85,5 @@ def _group(name: str, group: str) -> int:
 
 
 def _check_range(number: int) -> None:
-    if number > _LARGEST:
+    if not 0 <= number <= _LARGEST:
         raise ExecRefused(f"get user: uids and gids must be in range 0-{_LARGEST}")

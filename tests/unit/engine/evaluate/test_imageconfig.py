@@ -47,9 +47,8 @@ def test_durations_survive_being_written(value: int) -> None:
     ],
 )
 def test_what_is_no_duration_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(EngineError, match=problem) as caught:
+    with pytest.raises(EngineError, match=problem):
         nanoseconds(text)
-    assert "1m30s" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

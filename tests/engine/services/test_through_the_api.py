@@ -133,7 +133,7 @@ def test_a_service_that_cannot_start_says_under_which_names_it_was_needed(query:
     identity, host = service(query, ["sh", "-c", "echo nope; exit 42"], "withExposedPort(port:8080){")
     error = query.error(client({"www": identity, "other": identity}, "echo never"))
     assert error["message"] == f"start {host} (aliased as www, other): exit code: 42"
-    assert error["extensions"]["stdout"] == "nope"
+    assert error["extensions"]["stdout"] == "nope\n"
     front, front_host = service(
         query, ["sleep", "9"], f'withServiceBinding(alias:"db",service:{gql(identity)}){{'
     )
@@ -146,7 +146,7 @@ def test_a_missing_command_is_told_as_that_of_a_container(query: Queries) -> Non
     identity, _ = service(query, ["no-such-program"])
     error = query.error(node(identity, "start"))
     assert error["message"] == "exit code: 1"
-    assert error["extensions"]["stderr"] == 'exec: "no-such-program": executable file not found in $PATH'
+    assert error["extensions"]["stderr"] == 'exec: "no-such-program": executable file not found in $PATH\n'
 
 
 def test_a_service_goes_on_to_serve_until_it_has_ended_and_may_be_killed_meanwhile(query: Queries) -> None:

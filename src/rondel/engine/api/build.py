@@ -8,7 +8,7 @@ from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate import ExecError
 from rondel.engine.evaluate.build import BuildRequest, build
 from rondel.engine.evaluate.imageconfig import to_image
-from rondel.engine.images.containerfile import ContainerfileError
+from rondel.engine.images.containerfile import NotUnderstood
 from rondel.engine.values import Directory, Secret, Socket, digest_of
 from rondel.errors import EngineError
 
@@ -44,10 +44,9 @@ async def docker_build(
             f"failed to clone built container state: {error.what}",
             cmd=error.cmd, exit_code=error.exit, stdout=error.stdout, stderr=error.stderr,
         ) from None  # fmt: skip
-    except ContainerfileError as error:
-        if error.what.startswith("target stage"):
-            raise EngineError(f"failed to convert Dockerfile to LLB: {error.what}", hint=error.hint) from None
-        raise
+    except NotUnderstood as error:
+        ctx.session.notify(error.render())
+        raise EngineError(error.answer) from None
     await ctx.snapshot(made.fs)
     config = to_image(made.config, made.platform).to_bytes().decode()
     return Keyed(made, digest_of("docker-build", made.fs.key if made.fs else "", config))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rondel.engine.api.expansion import expand_path, expanded
 from rondel.engine.api.registry import Context, Keyed, field
-from rondel.engine.evaluate.imageconfig import duration, nanoseconds
+from rondel.engine.images.durations import duration, nanoseconds
 from rondel.engine.values import Container, EnvVariable, Healthcheck, Label, Port, Secret, digest_of
 from rondel.engine.values.container import with_pair, without_pair
 from rondel.engine.values.envfile import EnvFile

@@ -72,14 +72,15 @@ async def exists(
     expand: bool,
 ) -> bool:
     """Whether something is at a path."""
-    fs, inner = locate(self, expand_path(self, path, expand))
+    path = expand_path(self, path, expand)
+    fs, inner = locate(self, path, failed=f"failed to locate path {path}: ")
     return existence(await ctx.view(fs), inner, expected_type, follow=not do_not_follow_symlinks)
 
 
 @field("Container", "stat", settle=True)
 async def stat(ctx: Context, self: Container, *, path: str, do_not_follow_symlinks: bool) -> Stat:
     """What is at a path."""
-    fs, inner = locate(self, path)
+    fs, inner = locate(self, path, failed=f"failed to locate path {path}: ")
     return stat_of(await ctx.view(fs), inner, path, follow=not do_not_follow_symlinks)
 
 

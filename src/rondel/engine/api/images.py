@@ -84,7 +84,10 @@ async def from_(
 
 @field("Container", "import", source=File)
 async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> Keyed:
-    """An image from an OCI or Docker archive. Read now; its layers when they are needed."""
+    """An image from an OCI or Docker archive, with its configuration alone: ``from`` merges them.
+
+    Read now; its layers when they are needed.
+    """
     view = await ctx.view(source.fs)
     entry = view.resolve(source.path)
     try:
@@ -92,8 +95,15 @@ async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> K
     except InvalidImageError as error:
         # Told when somebody reads the container, as all that an import does.
         return Keyed(replace(self, fs=refused(error), image_ref=None), ctx.key)
-    made = over(self, base)
-    return Keyed(replace(made, image_ref=None), digest_of("import", ctx.obj.key, base.key))
+    made = replace(
+        self,
+        fs=base.fs,
+        config=base.config,
+        platform=base.platform,
+        origin=base.origin,
+        image_ref=tag or None,
+    )
+    return Keyed(made, digest_of("import", ctx.obj.key, base.key))
 
 
 # --- out

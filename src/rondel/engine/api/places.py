@@ -75,15 +75,16 @@ def require_file(view: View, path: str, shown: str) -> Entry:
     return entry
 
 
-def locate(container: Container, path: str) -> tuple[Fs | None, str]:
+def locate(container: Container, path: str, *, failed: str = "") -> tuple[Fs | None, str]:
     """The file system that shows at a container path, and the path in it: the root's or a mount's.
 
-    What lies in a cache volume or a temporary mount cannot be had; who evaluates it hears that.
+    What lies in a cache volume or a temporary mount cannot be had; who evaluates it hears that, after
+    what has ``failed`` for it.
     """
     full = absolute(container, path)
     mount = mount_at(container, full)
     if isinstance(mount, CacheMount | TempMount):
-        return refused(_unreachable(mount, full), container.fs), full
+        return refused(EngineError(failed + _unreachable(mount, full)), container.fs), full
     if isinstance(mount, DirectoryMount):
         return mount.source, inside(mount.subpath, full[len(mount.path) :])
     if isinstance(mount, FileMount):
@@ -91,9 +92,9 @@ def locate(container: Container, path: str) -> tuple[Fs | None, str]:
     return container.fs, full
 
 
-def _unreachable(mount: Mount, full: str) -> EngineError:
+def _unreachable(mount: Mount, full: str) -> str:
     kind = "cache" if isinstance(mount, CacheMount) else "tmpfs"
-    return EngineError(f"{full}: cannot retrieve path from {kind}")
+    return f"{full}: cannot retrieve path from {kind}"
 
 
 def mount_at(container: Container, full: str) -> Mount | None:
@@ -122,8 +123,9 @@ def change(
     if mount is None:
         return container.with_fs(edit(container.fs, full + trailing))
     if isinstance(mount, CacheMount | TempMount):
-        told = EngineError(f"failed to locate path {path}: {_unreachable(mount, full)}")
-        return container.with_fs(refused(told, container.fs))
+        failed = f'failed to remove path "{path}": ' if removal else ""
+        told = f"{failed}failed to locate path {path}: {_unreachable(mount, full)}"
+        return container.with_fs(refused(EngineError(told), container.fs))
     if mount.path == full and (removal or isinstance(mount, FileMount)):
         return change(container.without_mount(full), path, edit, removal=removal)
     fs, inner = locate(container, path)

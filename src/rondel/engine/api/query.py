@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from rondel.engine.api.registry import Context, Resolver, field, register_type
+from rondel.engine.api.registry import Context, Keyed, Resolver, field, register_type
 from rondel.engine.api.schema import load
 from rondel.engine.values import (
     CacheVolume,
@@ -18,6 +18,7 @@ from rondel.engine.values import (
     Port,
     Secret,
     Socket,
+    digest_of,
 )
 from rondel.errors import EngineError
 
@@ -42,9 +43,10 @@ async def default_platform(ctx: Context, self: None) -> str:
 
 
 @field("Query", "container")
-async def container(ctx: Context, self: None, *, platform: str | None) -> Container:
-    """An empty container."""
-    return Container(platform=platform or ctx.session.platform)
+async def container(ctx: Context, self: None, *, platform: str | None) -> Keyed:
+    """An empty container; naming the platform that it has anyway makes no difference."""
+    made = Container(platform=platform or ctx.session.platform)
+    return Keyed(made, digest_of("container", made.platform))
 
 
 @field("Query", "directory")

@@ -117,11 +117,12 @@ class _Builder:
         root = view.resolve(request.context.path).path
         text = _text(view, root, request.dockerfile)
         if text is None:
-            raise EngineError(
-                f'failed to read Dockerfile "{request.dockerfile}": open {_absolute(request.dockerfile)}: '
-                "no such file or directory",
-                hint="dockerBuild(dockerfile:) names it, relative to the directory",
+            place = _absolute(request.dockerfile)
+            is_folder = view.lookup(posixpath.join(root, place.lstrip("/"))) is not None
+            reason = (
+                f"read {place}: is a directory" if is_folder else f"open {place}: no such file or directory"
             )
+            raise EngineError(f'failed to read Dockerfile "{request.dockerfile}": {reason}')
         ignored, name = None, ""
         for name in (f"{request.dockerfile}.dockerignore", ".dockerignore"):
             if ignored := _text(view, root, name):
@@ -154,6 +155,8 @@ class _Builder:
         if runs_in_place(self.session) and not self.confirmed:
             raise NeedsIsolation(f"{self.outline.file}, which copies nothing that tells this job's image,")
         config = from_image(done.plan.config)
+        if done.last is not None:  # a command has run somewhere, and there the container stays
+            config = replace(config, workdir=config.workdir or "/")
         return Container(
             platform=str(done.plan.config.platform), fs=done.fs, config=config, last_exec=done.last,
             origin=self._origin_of(done),
@@ -193,7 +196,7 @@ class _Builder:
         try:
             platform = platforms.parse(stage.platform or self.platform)
         except EngineError as error:
-            raise stage.at.error(f"failed to parse platform {stage.platform}: {error.what}") from None
+            raise stage.at.refusal(f"failed to parse platform {stage.platform}: {error.what}") from None
         if stage.base is None:
             return None, ImageConfig(platform=platform), None
         if isinstance(stage.base, StageSource):

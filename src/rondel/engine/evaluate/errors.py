@@ -28,7 +28,8 @@ def shortened(tail: bytes, size: int) -> bytes:
 class ExecError(EngineError):
     """A command ended with a code that was not expected, or could not be started.
 
-    The client turns ``extensions`` into ``dagger.ExecError``; all of its keys are mandatory.
+    The client turns ``extensions`` into ``dagger.ExecError``; all of its keys are mandatory. The
+    outputs of a command are trimmed by who makes the error; those of a service are as they were.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class ExecError(EngineError):
         super().__init__(message)
         self.cmd = tuple(cmd)
         self.exit = exit_code
-        self.stdout = stdout.strip()
-        self.stderr = stderr.strip()
+        self.stdout = stdout
+        self.stderr = stderr
 
     @property
     def extensions(self) -> dict[str, Any]:

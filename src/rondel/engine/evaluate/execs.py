@@ -142,8 +142,8 @@ def _check(session: Session, command: Command, outcome: sandbox.Outcome) -> None
         f"exit code: {outcome.exit_code}",
         cmd=command.args,
         exit_code=outcome.exit_code,
-        stdout=error_text(session.store, outcome.stdout),
-        stderr=error_text(session.store, outcome.stderr),
+        stdout=error_text(session.store, outcome.stdout).strip(),
+        stderr=error_text(session.store, outcome.stderr).strip(),
     )
 
 

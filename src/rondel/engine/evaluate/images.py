@@ -291,11 +291,11 @@ async def import_archive(session: Session, path: Path, tag: str, platform: str) 
     """The image in an OCI or Docker archive. InvalidImageError for what is none."""
     images = await anyio.to_thread.run_sync(open_images, path)
     wanted = platforms.parse(platform)
-    lacking = f"no manifest for platform {platform} and tag {tag}"
+    lacking = f"resolve imported image manifest: no manifest for platform {platform} and tag {tag}"
     try:
         root = images.choose(tag)
     except InvalidImageError as error:
-        raise InvalidImageError(lacking if tag else "the archive holds no image", hint=error.hint) from None
+        raise InvalidImageError(lacking if tag else f"the archive holds no image: {error.hint}") from None
     try:
         found = await choose(root, wanted, images.read, images, "image archive")
     except NoSuchPlatform as error:

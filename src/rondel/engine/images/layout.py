@@ -248,9 +248,7 @@ class _Archive:
         except Exception as error:
             file.close()
             if isinstance(error, tarfile.TarError | OSError | EOFError):
-                raise InvalidImageError(
-                    "image archive import: unexpected EOF", why=f"{path}: {error}"
-                ) from error
+                raise InvalidImageError("image archive import: unexpected EOF") from error
             raise
         self._file = file
         self._members = {posixpath.normpath(member.name).lstrip("/"): member for member in members}

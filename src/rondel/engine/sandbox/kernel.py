@@ -16,6 +16,8 @@ from rondel.engine.sandbox.bwrap import Bind, Kernel, Memory, Piece
 if TYPE_CHECKING:
     from pathlib import Path
 
+# bwrap's own is for root alone; semaphores and shared memory are for every user.
+_SHARED_MEMORY = Memory("/dev/shm", shared=True)  # noqa: S108 - the container's, not the host's
 _READ_ONLY = ("/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/dynamic_debug")
 _MASKED = (
     "/proc/acpi",
@@ -50,7 +52,7 @@ _MASKED = (
 
 def kernel_pieces(empty_file: Path) -> tuple[Piece, ...]:
     """The mounts of /dev, /proc and /sys on this machine. ``empty_file`` stands in for masked files."""
-    pieces: list[Piece] = [Kernel("/dev", "dev"), Kernel("/proc", "proc")]
+    pieces: list[Piece] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
     if os.path.isdir("/sys"):
         pieces.append(Bind("/sys", "/sys"))
     pieces += [Bind(path, path) for path in _READ_ONLY if os.path.exists(path)]

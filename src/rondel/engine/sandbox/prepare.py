@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Memory, Piece, Plan
+from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Kernel, Memory, Piece, Plan
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
 from rondel.engine.sandbox.overlays import CopiedFile, Layered
 from rondel.engine.sandbox.settle import make_beneath
@@ -324,6 +324,8 @@ class Preparation:
             except OSError as error:
                 why = os.strerror(error.errno or 0).lower()
                 raise ExecRefused(f'chdir to cwd ("{path}") set in config.json failed: {why}') from error
+        elif any(isinstance(m, TmpfsMount) and clean(m.path) == node.mount for m in self.spec.mounts):
+            self.pieces.append(Kernel(canonical, "dir"))
         return canonical
 
     def _stdin(self, cwd: str) -> str | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from rondel.engine.sandbox.run import Sandbox
+    from rondel.engine.sandbox.users import User
 
 Listener: TypeAlias = Callable[[str, bytes], None]
 """Hears a command's scrubbed output as it comes: the stream's name, and the bytes."""
@@ -54,6 +55,7 @@ class Process:
             self._streams = tuple(opened)
             status = Stream(self._take_status)
             opened.append(status)
+            self._give_to(prepared.plan.user)
             standard = self._standard(spec, given)
             argv = sandbox.command(spec, prepared, given)
             at = argv.index("--args")
@@ -71,6 +73,12 @@ class Process:
                 os.close(number)
         for stream in opened:
             stream.start()
+
+    def _give_to(self, user: User) -> None:
+        """Let the container's user open the pipes by name, as in ``echo x > /dev/stdout``."""
+        for stream in self._streams:
+            with contextlib.suppress(OSError):  # with one ID alone, all belongs to the one there is
+                os.fchown(stream.theirs, user.uid, user.gid)
 
     def _stream(self, name: str) -> Stream:
         return Stream(lambda data: self._take(name, self._scrubbers[name].feed(data)))

@@ -43,12 +43,12 @@ class EnvFile:
             )
             if not bare or bare.startswith("#"):
                 continue
-            name, equals, value = bare.partition("=")
-            if equals and not _NAME.fullmatch(name):
+            bare = bare if "=" in bare else f"{bare}="  # a name alone is a variable without a value
+            name, _, value = bare.partition("=")
+            if not _NAME.fullmatch(name):
                 raise EngineError(f"parse error: {_quoted(bare)}: not a bare assignment")
-            if equals:
-                _check_quotes(bare, value)
-                found = found.with_variable(name, value)
+            _check_quotes(bare, value)
+            found = found.with_variable(name, value)
         return found
 
     def with_variable(self, name: str, value: str) -> EnvFile:

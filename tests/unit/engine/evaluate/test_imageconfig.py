@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rondel.engine.evaluate.imageconfig import duration, from_image, nanoseconds, to_image
+from rondel.engine.evaluate.imageconfig import from_image, to_image
+from rondel.engine.images.durations import duration, nanoseconds
 from rondel.engine.images.model import ImageConfig
 from rondel.errors import EngineError
 

@@ -9,8 +9,8 @@ import anyio
 
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import decode, error_text
-from rondel.engine.evaluate.imageconfig import nanoseconds
 from rondel.engine.evaluate.services.running import ServiceError, within
+from rondel.engine.images.durations import nanoseconds
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ async def _checks(process: Process, args: tuple[str, ...], limit: float) -> Exce
             f"exit code: {done.exit_code}",
             cmd=args,
             exit_code=done.exit_code,
-            stdout=decode(done.stdout),
-            stderr=decode(done.stderr),
+            stdout=decode(done.stdout).strip(),
+            stderr=decode(done.stderr).strip(),
         )
     return ServiceError(f"the check took longer than {limit:g} s")
 

@@ -61,7 +61,7 @@ async def _start_container(
     except ExecRefused as refused:
         raise ExecError(refused.what, cmd=service.args, exit_code=refused.exit_code_seen) from None
     except CannotStart as missing:
-        raise ExecError("exit code: 1", cmd=service.args, exit_code=1, stderr=missing.what) from None
+        raise ExecError("exit code: 1", cmd=service.args, exit_code=1, stderr=f"{missing.what}\n") from None
     running.behind = tuple(
         Behind(port.port, port.protocol, inside(namespace, port.port)) for port in service.ports
     )

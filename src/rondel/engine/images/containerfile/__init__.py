@@ -21,7 +21,7 @@ from rondel.engine.images.containerfile.steps import (
     TmpfsUse,
     WorkdirStep,
 )
-from rondel.engine.images.containerfile.syntax import ContainerfileError
+from rondel.engine.images.containerfile.syntax import ContainerfileError, NotUnderstood
 
 __all__ = [
     "BindUse",
@@ -31,6 +31,7 @@ __all__ = [
     "FetchStep",
     "GitStep",
     "InlineFile",
+    "NotUnderstood",
     "Outline",
     "RunStep",
     "SecretUse",

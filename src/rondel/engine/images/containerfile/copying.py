@@ -52,9 +52,9 @@ def copy_steps(
     target = "/" + posixpath.normpath(posixpath.join(workdir, destination)).lstrip("/")
     chown, chmod = words.word(flags.get("chown"), at), words.word(flags.get("chmod"), at)
     if chmod and not _MODE.fullmatch(chmod):
-        raise at.error(
-            f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777, "
-            "or symbolic as in u=rwX,go=rX"
+        raise at.refusal(
+            f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777",
+            hint="or symbolic, as in u=rwX,go=rX",
         )
     remote = _Remote(at, flags, words, target, chown, chmod, into)
     steps: list[CopyStep | FetchStep | GitStep] = []
@@ -66,12 +66,12 @@ def copy_steps(
         else:
             steps.append(step)
     if is_add and flags.get("checksum") and (len(names) > 1 or local or files):
-        raise at.error("checksum can't be specified for multiple sources" if len(names) > 1
+        raise at.refusal("checksum can't be specified for multiple sources" if len(names) > 1
                        else "checksum can't be specified for non-HTTP(S) sources")  # fmt: skip
     if local or files:
         origin = source_of(flags.get("from")) if not is_add and flags.get("from") else ContextSource()
         if flags.get("from") and files:
-            raise at.error("a heredoc cannot be copied from another stage")
+            raise at.refusal("a heredoc cannot be copied from another stage")
         steps.append(CopyStep(
             line=at.line, text=at.source, sources=tuple(local), destination=target, origin=origin,
             files=files, into_directory=into, chown=chown, chmod=chmod,
@@ -119,19 +119,20 @@ class _Remote:
         try:
             repository = GitSource.parse(name)
         except ValueError as error:
-            raise at.error(str(error)) from None
+            raise at.refusal(str(error)) from None
         if repository is None and not name.lower().startswith(("http://", "https://")):
             return None
         if at.name == "COPY":
             kind = "a URL" if repository is None else "a git ref"
-            raise at.error(f"source can't be {kind} for COPY", hint="ADD takes it")
+            raise at.refusal(f"source can't be {kind} for COPY", hint="ADD takes it")
         checksum = self.words.word(self.flags.get("checksum"), at)
         return self._fetch(name, checksum) if repository is None else self._git(repository, checksum)
 
     def _fetch(self, url: str, checksum: str) -> FetchStep:
         if checksum and not _DIGEST.fullmatch(checksum):
-            raise self.at.error(
-                f"invalid checksum digest format: {checksum!r}",
+            known = checksum.startswith(("sha256:", "sha512:"))
+            raise self.at.refusal(
+                f"invalid checksum digest {'length' if known else 'format'}",
                 hint="sha256: and 64 hexadecimal digits are expected",
             )
         return FetchStep(
@@ -143,7 +144,7 @@ class _Remote:
     def _git(self, source: GitSource, checksum: str) -> GitStep:
         commit = source.commit or checksum.lower()
         if commit and not _COMMIT.fullmatch(commit):
-            raise self.at.error(
+            raise self.at.refusal(
                 f"invalid checksum {commit!r} of a git repository: a commit's hash is expected"
             )
         return GitStep(

@@ -6,6 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rondel.engine.images.containerfile.spelling import suggestion
 from rondel.engine.images.containerfile.steps import (
     BindUse,
     CacheUse,
@@ -16,7 +17,6 @@ from rondel.engine.images.containerfile.steps import (
     TmpfsUse,
     Use,
 )
-from rondel.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,16 +64,16 @@ class Flags:
 
 def read_flags(at: Instruction, known: Iterable[str]) -> Flags:
     """The flags of an instruction; an unknown one is an error that names the nearest."""
-    known = frozenset(known)
+    known = tuple(known)
     values: list[tuple[str, str]] = []
     for flag in at.flags:
         name, equals, value = flag.removeprefix("--").partition("=")
         if name not in known:
-            raise at.error(f"unknown flag: --{name} of {at.name}", hint=did_you_mean(name, known))
+            raise at.error(f"unknown flag: {name}{suggestion(name, known)}")
         if not equals and name not in _BOOLEAN:
-            raise at.error(f"flag --{name} of {at.name} needs a value")
+            raise at.error(f"missing a value on flag: {name}")
         if name not in _REPEATED and any(name == key for key, _ in values):
-            raise at.error(f"flag --{name} of {at.name} is given twice")
+            raise at.error(f"duplicate flag specified: {name}")
         values.append((name, value))
     return Flags(tuple(values), at)
 
@@ -85,36 +85,35 @@ def read_mount(
     options = {name: expand(value) for name, value in _options(text, at).items()}
     kind = options.pop("type", "bind").lower()
     if kind not in _KNOWN:
-        raise at.error(f'unsupported mount type "{kind}"', hint=did_you_mean(kind, _KNOWN))
-    for name in options:
+        raise at.refusal(f'unsupported mount type "{kind}"{suggestion(kind, _KNOWN)}')
+    for name, value in options.items():
         if name not in _KNOWN[kind]:
-            raise at.error(
-                f"unexpected key '{name}' for mount type '{kind}'", hint=did_you_mean(name, _KNOWN[kind])
-            )
+            near = suggestion(name, sorted(_KNOWN[kind]))
+            raise at.refusal(f"unexpected key '{name}' in '{name}={value}'{near}")
     if kind == "secret":
         return _secret(options, at, workdir)
     if kind == "ssh":
         return _ssh(options, at, workdir)
-    if not options.get("target"):
-        raise at.error(f"a {kind} mount needs a target: --mount=type={kind},target=/path")
-    target = posixpath.normpath(posixpath.join(workdir, options["target"]))
-    if target == "/":
-        raise at.error("a mount cannot have the target /")
+    target = options.get("target") and posixpath.normpath(posixpath.join(workdir, options["target"]))
+    if not target or target == "/":
+        raise at.refusal('invalid mount target "/"', hint=f"name a folder: --mount=type={kind},target=/path")
     if kind == "tmpfs":
         return TmpfsUse(target=target, size=_size(options.get("size", "0"), at))
     source = source_of(options["from"]) if options.get("from") else None
     subpath = posixpath.normpath("/" + options.get("source", "").lstrip("/"))
     if kind == "bind":
-        writable = "readwrite" in options and _boolean("rw", options["readwrite"], at)
+        _switched(options, "readonly", at)  # which it is anyway
+        writable = _switched(options, "readwrite", at)
         return BindUse(target=target, source=source or ContextSource(), subpath=subpath, writable=writable)
     sharing = options.get("sharing", "shared").upper()
     if sharing not in ("SHARED", "PRIVATE", "LOCKED"):
-        raise at.error(f'unsupported sharing value "{options["sharing"]}": shared, private or locked')
+        raise at.refusal(
+            f'unsupported sharing value "{options["sharing"]}"', hint="shared, private or locked"
+        )
     return CacheUse(
         target=target, id=options.get("id") or target, sharing=sharing, source=source, subpath=subpath,
-        mode=_octal(options.get("mode", "755"), at), uid=_number(options.get("uid", "0"), at),
-        gid=_number(options.get("gid", "0"), at),
-        readonly="readonly" in options and _boolean("ro", options["readonly"], at),
+        mode=_octal(options.get("mode", "755"), at), uid=_number(options, "uid", at),
+        gid=_number(options, "gid", at), readonly=_switched(options, "readonly", at),
     )  # fmt: skip
 
 
@@ -128,29 +127,31 @@ def _ssh(options: dict[str, str], at: Instruction, workdir: str) -> SshUse:
     return SshUse(
         id=options.get("id") or "default",
         target=posixpath.normpath(posixpath.join(workdir, target)) if target else "",
-        required="required" in options and _boolean("required", options["required"], at),
-        uid=_number(options.get("uid", "0"), at),
-        gid=_number(options.get("gid", "0"), at),
+        required=_switched(options, "required", at),
+        uid=_number(options, "uid", at),
+        gid=_number(options, "gid", at),
     )
 
 
 def _secret(options: dict[str, str], at: Instruction, workdir: str) -> SecretUse:
     target, env = options.get("target"), options.get("env")
     if options.get("id") and options.get("source"):
-        raise at.error("both source and id can't be set")
+        raise at.refusal("both source and id can't be set")
     name = options.get("id") or options.get("source") or posixpath.basename(target or "") or env or ""
     if not name:
-        raise at.error("a secret mount needs an id: --mount=type=secret,id=NAME")
+        raise at.refusal(
+            "invalid secret mount. one of source, target required", hint="--mount=type=secret,id=NAME"
+        )
     if target is None and env is None:
         target = f"/run/secrets/{posixpath.basename(name)}"
     return SecretUse(
         id=name,
         target=None if target is None else posixpath.normpath(posixpath.join(workdir, target)),
         env=env,
-        required="required" in options and _boolean("required", options["required"], at),
+        required=_switched(options, "required", at),
         mode=_octal(options.get("mode", "400"), at),
-        uid=_number(options.get("uid", "0"), at),
-        gid=_number(options.get("gid", "0"), at),
+        uid=_number(options, "uid", at),
+        gid=_number(options, "gid", at),
     )
 
 
@@ -161,21 +162,29 @@ def _options(text: str, at: Instruction) -> dict[str, str]:
     try:
         fields = next(csv.reader([text], strict=True), [])
     except csv.Error as error:
-        raise at.error(f"invalid mount {text!r}: {error}") from None
+        raise at.error(f"failed to parse csv mounts: {error}") from None
     options: dict[str, str] = {}
     for field in fields:
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         key = _ALIASES.get(key, key)
         if not equals and key not in ("readonly", "readwrite", "required"):
-            raise at.error(f"invalid field {field!r} of --mount: it must be a key=value pair")
+            raise at.refusal(f"invalid field '{field}' must be a key=value pair")
         options[key] = value
     return options
 
 
 def _boolean(name: str, value: str, at: Instruction) -> bool:
     if value.lower() not in _TRUE:
-        raise at.error(f"flag {name} takes true or false, not {value!r}")
+        raise at.error(f"expecting boolean value for flag {name}, not: {value}")
+    return _TRUE[value.lower()]
+
+
+def _switched(options: dict[str, str], name: str, at: Instruction) -> bool:
+    """An option of a mount that is on or off."""
+    value = options.get(name, "false")
+    if value.lower() not in _TRUE:
+        raise at.refusal(f"invalid value for {name}: {value}")
     return _TRUE[value.lower()]
 
 
@@ -183,12 +192,13 @@ def _octal(value: str, at: Instruction) -> int:
     try:
         return int(value, 8)
     except ValueError:
-        raise at.error(f"invalid mode {value!r}: an octal number such as 0644 is expected") from None
+        raise at.refusal(f"invalid value {value} for mode", hint="an octal number such as 0644") from None
 
 
-def _number(value: str, at: Instruction) -> int:
+def _number(options: dict[str, str], name: str, at: Instruction) -> int:
+    value = options.get(name, "0")
     if not value.isdecimal():
-        raise at.error(f"invalid user or group {value!r} of a mount: a number is expected")
+        raise at.refusal(f"invalid value {value} for {name}")
     return int(value)
 
 
@@ -197,5 +207,7 @@ def _size(value: str, at: Instruction) -> int:
     unit = text[-1:] if text[-1:].isalpha() else ""
     number = text.removesuffix(unit) if unit else text
     if unit not in _UNITS or not number.isdecimal():
-        raise at.error(f"invalid size {value!r}: a number of bytes, with k, m or g after it, is expected")
+        raise at.refusal(
+            f"invalid value for size: {value}", hint="a number of bytes, with k, m or g after it"
+        )
     return int(number) * _UNITS[unit]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.images.containerfile.flags import mount_from, read_flags
 from rondel.engine.images.containerfile.steps import ImageSource, Source, StageSource
-from rondel.engine.images.containerfile.syntax import ContainerfileError, Instruction, Script, Words, read
+from rondel.engine.images.containerfile.syntax import Instruction, NotUnderstood, Script, Words, read
 from rondel.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Outline:
         source = _source_of(name, self.stages, stage, at)
         if isinstance(source, StageSource) and all(one.index != source.index for one in self.needed):
             # Only a trigger of a base image comes here: it names what this file does not lead to.
-            raise at.error(f'cannot copy from stage "{name}", which the target does not need')
+            raise at.refusal(f'cannot copy from stage "{name}", which the target does not need')
         return source
 
 
@@ -110,9 +110,11 @@ def outline(
         elif instruction.name == "ARG":
             declare(instruction, global_args, given, {}, Words(script.escape, global_args))
         else:
-            raise instruction.error(f"no build stage in current context: {instruction.name} before FROM")
+            raise instruction.refusal(
+                "no build stage in current context", hint=f"{instruction.name} comes before the first FROM"
+            )
     if not stages:
-        raise ContainerfileError("dockerfile contains no stages to build: it has no FROM", file=file)
+        raise NotUnderstood("dockerfile contains no stages to build", file=file, hint="begin with FROM")
     _close(stages, current)
     _link(stages)
     return Outline(
@@ -158,15 +160,15 @@ def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
             raise at.error(f'invalid name for build stage: "{at.args[2]}", name can\'t start with a number '
                            "or contain symbols")  # fmt: skip
     elif len(at.args) != 1:
-        raise at.error("FROM requires either one or three arguments: FROM IMAGE [AS NAME]")
+        raise at.error("FROM requires either one or three arguments", hint="FROM IMAGE [AS NAME]")
     base = words.word(at.args[0], at)
     if not base:
-        raise at.error(
+        raise at.refusal(
             f"base name ({at.args[0]}) should not be blank", hint="give the ARG a default before FROM"
         )
     platform = words.word(flags.get("platform"), at)
     if flags.get("platform") and not platform:
-        raise at.error(f"empty platform value from expression {flags.get('platform')}")
+        raise at.refusal(f"empty platform value from expression {flags.get('platform')}")
     source: Source | None = None
     if base != "scratch":
         stage = next((s for s in reversed(earlier) if s.name and s.name == base.lower()), None)
@@ -209,21 +211,21 @@ def _source_of(name: str, stages: Sequence[Stage], current: int, at: Instruction
             hint="FROM with a global ARG takes variables: name that stage",
         )
     if not name:
-        raise at.error("from needs the name of a stage or an image")
+        raise at.error("missing a value on flag: from")
     found = [stage.index for stage in stages if stage.name and stage.name == name.lower()]
     if not found and name.isdecimal():
         if int(name) >= len(stages):
-            raise at.error(f"invalid stage index {name}: only {current} stages come before this one")
+            raise at.refusal(f"invalid stage index {name}")
         found = [int(name)]
     if not found:
         return ImageSource(name)
     earlier = [index for index in found if index < current]
     if earlier:
         return StageSource(earlier[-1])
-    if current in found:
-        raise at.error(f"circular dependency detected on stage: {name}")
     own = stages[current].name or f"stage-{current}"
-    raise at.error(
+    if current in found:
+        raise at.refusal(f"circular dependency detected on stage: {own}")
+    raise at.refusal(
         f'cannot copy from stage "{name}", it needs to be defined before current stage "{own}"',
     )
 
@@ -237,7 +239,7 @@ def _find_target(stages: list[Stage], target: str, script: Script) -> int:
     if target.isdecimal() and int(target) < len(stages):
         return int(target)
     names = [stage.name for stage in stages if stage.name]
-    raise ContainerfileError(
+    raise NotUnderstood(
         f'target stage "{target}" could not be found', file=script.file, hint=did_you_mean(target, names)
     )
 

@@ -13,6 +13,8 @@ from rondel.engine.images.containerfile.flags import read_flags, read_mount
 from rondel.engine.images.containerfile.outline import PROXY_ARGS, Outline, Stage, declare
 from rondel.engine.images.containerfile.steps import InlineFile, RunStep, Step, WorkdirStep
 from rondel.engine.images.containerfile.syntax import ContainerfileError, Instruction, Words, read
+from rondel.engine.images.durations import nanoseconds
+from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,17 +25,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SCRIPTS = "/run/containerfile"  # where a document that is a script is shown while it runs
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 _PORT = re.compile(r"(?:[^/]*:)?(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_NANOSECONDS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
+_FLAGGED = frozenset(("ADD", "COPY", "HEALTHCHECK", "RUN"))
 _REAL_TIME = re.compile(r"RTMIN(?:\+(?:[1-9]|1[0-5]))?|RTMAX(?:-(?:[1-9]|1[0-4]))?")
 _TRIGGER = re.compile(r"\s*onbuild\s+", re.IGNORECASE)
 
@@ -106,6 +98,8 @@ class _Planner:
         }  # fmt: skip
 
     def take(self, at: Instruction) -> None:
+        if at.name not in _FLAGGED:
+            read_flags(at, ())
         self._handlers[at.name](at)
 
     @property
@@ -153,7 +147,7 @@ class _Planner:
     def _stopsignal(self, at: Instruction) -> None:
         name = self._single(at)
         if not _is_signal(name):
-            raise at.error(f"invalid signal: {name}")
+            raise at.refusal(f"invalid signal: {name}")
         self.config = replace(self.config, stop_signal=name)
 
     def _workdir(self, at: Instruction) -> None:
@@ -182,8 +176,12 @@ class _Planner:
         self.config = replace(self.config, exposed_ports=tuple(sorted(ports)))
 
     def _shell(self, at: Instruction) -> None:
-        if not at.is_json or not at.args:
-            raise at.error('SHELL requires the arguments to be in JSON form: SHELL ["/bin/bash", "-c"]')
+        if not at.args:
+            raise at.error("SHELL requires at least one argument")
+        if not at.is_json:
+            raise at.error(
+                "SHELL requires the arguments to be in JSON form", hint='SHELL ["/bin/bash", "-c"]'
+            )
         self.config = replace(self.config, shell=at.args)
 
     def _cmd(self, at: Instruction) -> None:
@@ -222,8 +220,10 @@ class _Planner:
             if text := flags.get(name):
                 check[key] = _duration(text, name, at)
         if text := flags.get("retries"):
+            if text.startswith("-"):
+                raise at.error(f"--retries cannot be negative ({text})")
             if not text.isdecimal():
-                raise at.error(f"--retries cannot be negative ({text}), nor anything but a number")
+                raise at.error(f'strconv.ParseInt: parsing "{text}": invalid syntax')
             check["Retries"] = int(text)
         self.config = replace(self.config, healthcheck=check)
 
@@ -249,7 +249,7 @@ class _Planner:
         flags = read_flags(at, ("mount", "network", "security"))
         network = flags.get("network", "default")
         if network not in ("default", "none", "host"):
-            raise at.error(f'network mode "{network}" is not known: default, none or host')
+            raise at.error(f'invalid network mode "{network}"', hint="default, none or host")
         if flags.get("security", "sandbox") != "sandbox":
             raise at.error("RUN --security=insecure is not served: builds run without privileges")
         words = self.words
@@ -327,19 +327,20 @@ def _ports(word: str, at: Instruction) -> list[str]:
     match = _PORT.fullmatch(word)
     protocol = (match[3] or "tcp").lower() if match else ""
     if match is None:
-        raise at.error(f"invalid containerPort: {word}: 8080, 53/udp or 8000-8010 is expected")
+        raise at.refusal(f"invalid containerPort: {word}", hint="8080, 53/udp or 8000-8010")
     if protocol not in ("tcp", "udp", "sctp"):
-        raise at.error(f"invalid proto: {protocol}: tcp, udp or sctp is expected")
+        raise at.refusal(f"invalid proto: {protocol}", hint="tcp, udp or sctp")
     first, last = int(match[1]), int(match[2] or match[1])
     if not 0 < first <= last <= 65535:
-        raise at.error(f"invalid port range {word!r}")
+        raise at.refusal(f"invalid containerPort: {word}")
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
 
 
 def _duration(text: str, name: str, at: Instruction) -> int:
-    if not _DURATION.fullmatch(text):
-        raise at.error(f"invalid duration {text!r} of --{name}: 30s, 1m30s or 500ms is expected")
-    nanoseconds = sum(float(n) * _NANOSECONDS[unit] for n, unit in _DURATION_PART.findall(text))
-    if 0 < nanoseconds < 10**6:
-        raise at.error(f"duration of --{name} cannot be less than 1ms")
-    return int(nanoseconds)
+    try:
+        length = nanoseconds(text)
+    except EngineError as error:
+        raise at.error(error.what, hint="write it as 30s, 1m30s or 500ms") from None
+    if length and length < 10**6:
+        raise at.error(f'Interval "{name}" cannot be less than 1ms')
+    return length

@@ -7,10 +7,12 @@ immutable and its errors given their place.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rondel.engine.images.containerfile.spelling import suggestion
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _TRIGGER_DOCUMENT = re.compile(r"\s*ONBUILD\s+(?:RUN|COPY|ADD)\b.*<<", re.IGNORECASE)
+INSTRUCTIONS = (
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER",
+    "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+)  # fmt: skip
 _FRONTEND = re.compile(r"(?:(?:index\.)?docker\.io/)?(?:docker|moby)/dockerfile(?:-upstream)?(?:[:@].*)?")
 
 
@@ -31,6 +37,27 @@ class ContainerfileError(EngineError):
 
     def __str__(self) -> str:
         return self.render()
+
+
+class NotUnderstood(ContainerfileError):
+    """A Containerfile of which nothing is built: it is not well formed, or asks for what cannot be.
+
+    ``answer`` is that in the words that BuildKit's frontend has for it, which pipelines match. They name
+    the line of what is not well formed, and no place of anything else; the error itself always does.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str,
+        line: int | None = None,
+        hint: str | None = None,
+        shows_line: bool = False,
+    ) -> None:
+        super().__init__(what, file=file, line=line, hint=hint)
+        where = f"dockerfile parse error on line {line}: " if shows_line else ""
+        self.answer = f"failed to convert Dockerfile to LLB: {where}{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +86,13 @@ class Instruction:
     line: int
     source: str
 
-    def error(self, what: str, hint: str | None = None) -> ContainerfileError:
-        """An error at this instruction."""
-        return ContainerfileError(what, file=self.file, line=self.line, hint=hint)
+    def error(self, what: str, hint: str | None = None) -> NotUnderstood:
+        """Say that the instruction is not well formed."""
+        return NotUnderstood(what, file=self.file, line=self.line, hint=hint, shows_line=True)
+
+    def refusal(self, what: str, hint: str | None = None) -> NotUnderstood:
+        """Say that the instruction, though well formed, asks for what cannot be."""
+        return NotUnderstood(what, file=self.file, line=self.line, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +108,8 @@ def read(text: str, file: str) -> Script:
     """Read a Containerfile's text; :class:`ContainerfileError` with the line of what is not understood."""
     from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
 
+    if not text:
+        raise NotUnderstood("the Dockerfile cannot be empty", file=file)
     _check_frontend(text, file)
     try:
         tree = parse_dockerfile_ast(text)
@@ -86,10 +119,13 @@ def read(text: str, file: str) -> Script:
         for number, line in enumerate(before, start=1):
             if message.startswith("unknown instruction") and _TRIGGER_DOCUMENT.match(line):
                 message = "a heredoc in ONBUILD is not served"
-                raise ContainerfileError(message, file=file, line=number) from None
-        raise ContainerfileError(message, file=file, line=error.line) from None
+                raise NotUnderstood(message, file=file, line=number) from None
+        word = message.removeprefix("unknown instruction: ")
+        if word != message:
+            message += suggestion(word, INSTRUCTIONS)
+        raise NotUnderstood(message, file=file, line=error.line, shows_line=word != message) from None
     except (ValueError, RecursionError) as error:
-        raise ContainerfileError(f"cannot be read: {error}", file=file) from None
+        raise NotUnderstood(f"cannot be read: {error}", file=file) from None
     instructions = tuple(
         Instruction(
             name=item.name,
@@ -104,7 +140,7 @@ def read(text: str, file: str) -> Script:
         for item in tree.instructions
     )
     if not instructions:
-        raise ContainerfileError("file with no instructions", file=file)
+        raise NotUnderstood("file with no instructions", file=file)
     return Script(instructions, tree.escape_token, file)
 
 
@@ -158,4 +194,5 @@ class Words:
         try:
             return (lexer.process_word(text), [] if skip_quotes else lexer.process_words(text))
         except ValueError as error:
-            raise at.error(str(error)) from None
+            reason = str(error).removeprefix(f"failed to process {text!r}: ")
+            raise at.refusal(f"failed to process {json.dumps(text, ensure_ascii=False)}: {reason}") from None

@@ -23,7 +23,7 @@ def repeat_command(request: Request, capsule: Capsule) -> str:
     # What failed; the others were only ended because of it. After an interrupt there are none but those.
     failed = broken.get("failed") or broken.get("cancelled")
     if failed is None:
-        words = list(request.arguments)
+        words = [*request.arguments, *_giving(request)]
     else:
         settings = replace(request.settings, params=_params_of(request, failed.name))
         flags = settings.arguments()
@@ -55,10 +55,16 @@ def follow_ups(request: Request, capsule: Capsule) -> list[str]:
         return [f"resume: {shlex.join(words)} NAME"]
     lines = [f"again: {repeat_command(request, capsule)}"]
     if capsule.exit_code != ConfigurationError.exit_code:
-        lines.append(f"resume: {shlex.join([*_program(request), '--resume', capsule.id])}")
+        words = [*_program(request), "--resume", capsule.id, *_giving(request)]
+        lines.append(f"resume: {shlex.join(words)}")
     if any(record.state == "failed" and record.kind == "pure" for record in capsule.stages):
         lines.append(f"reproduce: rondel reproduce {capsule.id}")
     return lines
+
+
+def _giving(request: Request) -> list[str]:
+    """The flag by which the run was to commit its results; a reproduction must not, so no record has it."""
+    return ["--commit"] if request.settings.commit else []
 
 
 def _program(request: Request) -> list[str]:

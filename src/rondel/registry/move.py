@@ -66,7 +66,7 @@ async def move(
         raise TrackingUnavailable(
             f"the move of {model}@{alias} to version {new} is in the log but may not have taken effect",
             why=error.render(),
-            hint="nothing is lost: run the same command again when the server answers",
+            hint="nothing is lost: run the same command again once that is mended",
         ) from error
     if registry.client.endpoint.kind == "gitlab":
         return entry  # its server lets only one of two entries in

@@ -46,7 +46,16 @@ def _results(results: Iterable[Difference], parity: Parity) -> list[str]:
 
 
 def _values(each: Difference) -> tuple[str, str]:
-    return _shown(each.a), _shown(each.b)
+    return _shown_apart(each.a, each.b)
+
+
+def _shown_apart(a: Any, b: Any) -> tuple[str, str]:
+    """Two values as texts; of two lists, such as the rules of a gate, what only one of them has."""
+    if isinstance(a, list) and isinstance(b, list):
+        only_a, only_b = [each for each in a if each not in b], [each for each in b if each not in a]
+        if only_a or only_b:  # else only their order differs
+            return _shown("; ".join(map(str, only_a)) or None), _shown("; ".join(map(str, only_b)) or None)
+    return _shown(a), _shown(b)
 
 
 def _shown(value: Any) -> str:
@@ -103,4 +112,4 @@ def why_lines(why: Why) -> list[str]:
 
 
 def _change(change: Change) -> tuple[str, str, str, str]:
-    return (change.part, change.entry, _shown(change.before), _shown(change.after))
+    return (change.part, change.entry, *_shown_apart(change.before, change.after))

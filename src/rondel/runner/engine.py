@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rondel.errors import ConfigurationError, EngineUnavailable
+from rondel.runner.reach import find_engine, running_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +45,6 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
     if environ.get(SESSION_PORT):
         return _session(settings, environ)
     real = find_real_cli(environ)
-    reach = _reach(environ) if real is not None and settings.engine != "embedded" else None
-    told = reach.environment if reach is not None else {}
     if settings.engine == "dagger":
         if real is None:
             raise EngineUnavailable(
@@ -53,9 +52,10 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
                 why="--engine dagger asks for a real Dagger engine",
                 hint="install one (https://docs.dagger.io/install), or use --engine embedded",
             )
-        return EngineChoice("dagger", {CLI: str(real), **told})
-    if reach is not None:
-        return EngineChoice("dagger", {CLI: str(real), **told})
+        # The CLI asks the container runtimes itself, and says what is wrong with them.
+        return _by_cli(real, running_engine(environ))
+    if settings.engine == "auto" and real is not None and (reach := find_engine(environ)) is not None:
+        return _by_cli(real, reach)
     if executable is None:
         raise EngineUnavailable(
             "the rondel executable is not beside this Python",
@@ -65,10 +65,8 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
     return EngineChoice("embedded", {CLI: str(executable)})
 
 
-def _reach(environ: Mapping[str, str], timeout: float = 2.0) -> Reach | None:
-    from rondel.runner.reach import find_engine
-
-    return find_engine(environ, timeout=timeout)
+def _by_cli(real: Path, reach: Reach | None) -> EngineChoice:
+    return EngineChoice("dagger", {CLI: str(real), **(reach.environment if reach is not None else {})})
 
 
 def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
@@ -120,8 +118,3 @@ def is_own(command: Path) -> bool:
     except OSError:
         return False
     return head.startswith(b"#!") and b"rondel" in head
-
-
-def engine_in_reach(environ: Mapping[str, str], *, timeout: float = 2.0) -> bool:
-    """Whether a real CLI would find an engine."""
-    return _reach(environ, timeout) is not None

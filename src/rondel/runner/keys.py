@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rondel.cache import StageMemory, code_parts, compare, describe, digest, make_key
+from rondel.cache import StageMemory, code_parts, compare, describe, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,9 @@ def stage_key(
             inputs |= found.files
             parameters |= found.params
         elif use.kind == "gate":
-            command[f"gate {number}"] = digest([use.name, dict(use.details)])
+            command[f"gate {number}"] = use.name
+            # Entries of their own, so that `rondel why` can name the rule that changed.
+            command |= {f"gate {number} {name}": value for name, value in use.details.items()}
             if use.name:
                 champion[use.name] = project.champion(use.name)
         else:

@@ -44,15 +44,23 @@ class Reach:
 
 def find_engine(environ: Mapping[str, str], *, timeout: float = 2.0) -> Reach | None:
     """What leads a real CLI to an engine, if anything does."""
+    running = running_engine(environ, timeout=timeout)
+    if running is not None:
+        return running
+    for runtime in RUNTIMES:
+        command = shutil.which(runtime, path=environ.get("PATH", os.defpath))
+        if command is not None and _answers(command, environ, timeout):
+            return Reach(by="runtime", name=runtime)
+    return None
+
+
+def running_engine(environ: Mapping[str, str], *, timeout: float = 2.0) -> Reach | None:
+    """The engine that runs already, as far as that can be told without asking a container runtime for one."""
     if named := environ.get(RUNNER_HOST):
         return Reach(by="runner host", name=named)
     if NODE_SOCKET.exists() and not silent(f"unix://{NODE_SOCKET}", timeout=timeout):
         address = f"unix://{NODE_SOCKET}"
         return Reach(by="node socket", name=str(NODE_SOCKET), environment={RUNNER_HOST: address})
-    for runtime in RUNTIMES:
-        command = shutil.which(runtime, path=environ.get("PATH", os.defpath))
-        if command is not None and _answers(command, environ, timeout):
-            return Reach(by="runtime", name=runtime)
     return None
 
 

@@ -21,7 +21,8 @@ from rondel.cli.run import engine_environment
 from rondel.engine.store.budget import parse_size
 from rondel.errors import ConfigurationError, EngineUnavailable
 from rondel.record import Capsule, RunFolder, StageRecord, load
-from rondel.runner.engine import choose_engine, engine_in_reach, find_real_cli, is_own
+from rondel.runner.engine import choose_engine, find_real_cli, is_own
+from rondel.runner.reach import find_engine
 from rondel.settings import Settings
 
 PYTHON = sys.executable
@@ -37,11 +38,19 @@ def script(folder: Path, name: str, text: str) -> Path:
 
 
 def own(folder: Path) -> Path:
-    return script(folder, "dagger", f"#!{PYTHON}\nfrom rondel.cli.dagger import main\nmain()\n")
+    """The environment's own `dagger`, on a machine whose cluster has no engine on it, if it is on one."""
+    program = "from rondel.runner import reach\nfrom rondel.cli.dagger import main\n"
+    away = f"reach.NODE_SOCKET = reach.Path({str(folder)!r}, 'engine.sock')\n"
+    return script(folder, "dagger", f"#!{PYTHON}\n{program}{away}main()\n")
 
 
 def real(folder: Path, text: str = 'echo "real: $*"; exit 7') -> Path:
     return script(folder, "dagger", f"#!/bin/sh\n{text}\n")
+
+
+@pytest.fixture(autouse=True)
+def _no_engine_on_this_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rondel.runner.reach.NODE_SOCKET", tmp_path / "engine.sock")
 
 
 def test_an_unknown_command_gets_the_nearest_match(capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +263,7 @@ def test_a_real_cli_without_an_engine_does_not_take_over(tmp_path: Path) -> None
 def test_a_runtime_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     script(tmp_path / "bin", "docker", "#!/bin/sh\nexec sleep 30\n")
     environ = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
-    assert engine_in_reach(environ, timeout=0.1) is False
+    assert find_engine(environ, timeout=0.1) is None
 
 
 def test_rondels_own_commands_are_never_taken_for_the_real_one(tmp_path: Path) -> None:
@@ -275,6 +284,9 @@ def test_the_engine_is_chosen_by_session_flag_and_reach(tmp_path: Path) -> None:
     choice = choose_engine(settings, in_reach, rondel)
     assert (choice.kind, dict(choice.environment)) == ("dagger", {"_EXPERIMENTAL_DAGGER_CLI_BIN": str(there)})
     assert choose_engine(replace(settings, engine="embedded"), in_reach, rondel).kind == "embedded"
+    script(tmp_path / "real", "docker", f"#!/bin/sh\n: > {tmp_path}/asked\n")
+    assert choose_engine(replace(settings, engine="dagger"), plain, rondel).kind == "dagger"
+    assert not (tmp_path / "asked").exists()  # the CLI asks the runtimes itself
     session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t"}
     assert choose_engine(settings, session, None).kind == "session"
     assert choose_engine(settings, {**session, "RONDEL_SESSION": "1"}, None).kind == "embedded"
@@ -395,6 +407,17 @@ def test_a_failed_stage_is_repeated_with_the_parameters_that_it_has(project: Pat
     )
     found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
     assert found[0] == "again: python ci/main.py train --only -P train.rate=2 -P train.k=5"
+
+
+def test_what_was_to_be_committed_is_committed_by_the_repetition(project: Path) -> None:
+    stages = [StageRecord(name="train", kind="pure", state="ran")]
+    folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=23, stages=stages)
+    settings = Settings(root=project, commit=True)
+    request = SimpleNamespace(settings=settings, file="ci/main.py", arguments=("train",))
+    assert follow_ups(request, load(project, folder.path.name)[1]) == [  # type: ignore[arg-type]
+        "again: python ci/main.py train --commit",
+        "resume: python ci/main.py --resume 20261123-200000-aaaaaa --commit",
+    ]
 
 
 def test_a_run_that_waits_goes_on_with_an_approval(project: Path) -> None:

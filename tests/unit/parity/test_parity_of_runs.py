@@ -161,6 +161,15 @@ def test_what_a_stage_that_failed_early_did_not_come_to_use_is_no_difference() -
     assert parity.verdict == "results differ"
 
 
+def test_of_a_gate_the_rules_that_differ_are_shown() -> None:
+    rules = ["log_loss <= 0.45", "roc_auc >= 0.68"]
+    first = make_key({"command": {"gate 0 rules": rules}})
+    second = make_key({"command": {"gate 0 rules": [rules[0], "roc_auc >= 0.7", "model_mb <= 5"]}})
+    before, after = capsule(stage(key=first)), capsule(stage(key=second), run=B)
+    row = why_lines(explain("train", [after, before]))[-1]
+    assert [cell.strip() for cell in row.split("  roc_auc ")[1:]] == [">= 0.68", ">= 0.7; model_mb <= 5"]
+
+
 def test_a_stage_served_from_memory_is_compared_by_its_key() -> None:
     parts = {"inputs": {"data.csv": "md5:1"}, "parameters": {"train.rate": 0.1}, "code": {"f": "1"}}
     ran = capsule(stage(key=make_key(parts)))

@@ -63,7 +63,8 @@ def test_a_socket_that_nobody_listens_at_is_no_engine(tmp_path: Path, node: Path
     assert find_engine({"PATH": "/nowhere"}) is None
 
 
-def test_a_runtime_counts_when_it_answers(tmp_path: Path) -> None:
+def test_a_runtime_counts_when_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "NODE_SOCKET", tmp_path / "engine.sock")
     assert find_engine({"PATH": runtime(tmp_path / "away", "docker", 1)}) is None
     found = find_engine({"PATH": runtime(tmp_path / "there", "podman", 0)})
     assert found is not None

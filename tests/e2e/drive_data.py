@@ -1,4 +1,4 @@
-"""Runs DVC stages of a project through `rondel.context`, on the embedded engine, without MLflow.
+"""Runs DVC stages of a project through `rondel.context`, without MLflow.
 
     python drive_data.py '{"root": …, "stages": […], "settings": {…}, "params": {…}, "dvc_stages": […]}'
 
@@ -91,8 +91,6 @@ async def drive(job: dict[str, Any]) -> None:
 def main() -> int:
     from rondel.errors import RondelError
 
-    executable = Path(sys.executable).with_name("rondel")
-    os.environ["_EXPERIMENTAL_DAGGER_CLI_BIN"] = str(executable)
     try:
         anyio.run(drive, json.loads(sys.argv[1]))
     except RondelError as error:

@@ -1,4 +1,4 @@
-"""DVC stages for real: in containers of the embedded engine, with a real DVC, a real remote, a real git tree."""
+"""DVC stages for real: in containers, with a real DVC, a real remote, a real git tree."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from engines import client_binary
+
+from rondel.runner.engine import CLI
 
 pytestmark = pytest.mark.container
 
@@ -112,7 +115,7 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("DAGGER_", "DVC_", "AWS_"))
     }
-    return {**kept, **(extra or {})}
+    return {**kept, CLI: str(client_binary()), **(extra or {})}
 
 
 def drive(

@@ -1,4 +1,4 @@
-"""A small pipeline on the embedded engine: the three invocations, a failure, ^C, `kill -9`."""
+"""A small pipeline on the engine: the three invocations, a failure, ^C, `kill -9`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from engines import on_dagger
 
 from rondel.record import RunFolder, load
 
@@ -29,7 +30,7 @@ pipeline = Pipeline()
 
 @pipeline.stage
 async def greet(ctx: StageContext) -> None:
-    await ctx.sh("cat word.txt; id -u; test ! -e /etc/shadow")
+    await ctx.sh("cat word.txt; id -u; test ! -e /root/.ssh")
 
 
 @pipeline.stage
@@ -91,11 +92,11 @@ def test_all_three_invocations_run_the_same_pipeline(project: Path) -> None:
         assert record.state == "ran"
         assert "hello from the workspace" in folder.log("greet").read_text()
         assert capsule.engine is not None
-        assert capsule.engine.kind == "embedded"
+        assert capsule.engine.kind == ("dagger" if on_dagger() and words != ["rondel", "run"] else "embedded")
         assert record.mlflow is not None
         assert capsule.mlflow is not None
         assert f"run {capsule.id} succeeded" in done.stdout
-        assert ("stand-in" in done.stderr) == (words == ["dagger", "run"])
+        assert ("stand-in" in done.stderr) == (words == ["dagger", "run"] and not on_dagger())
     done = run(project, "python", "ci/main.py", "greet")
     assert "= greet cached" in done.stdout
 
@@ -146,7 +147,7 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_running(project: Path) ->
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted by SIGINT" in out
+    assert "interrupted by SIG" in out  # the real CLI makes a SIGTERM of it
     _, capsule = load(project)
     assert capsule.state == "interrupted"
     assert capsule.stage("slow").state == "cancelled"
@@ -165,6 +166,7 @@ def test_a_killed_run_leaves_nothing_running_and_its_last_true_state(project: Pa
     assert run(project, "python", "ci/main.py", "greet").returncode == 0
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("words", [["rondel", "run"], []])
 def test_an_engine_that_cannot_start_is_told_with_cause_and_advice(
     project: Path, tmp_path: Path, words: list[str]
@@ -182,6 +184,7 @@ def test_an_engine_that_cannot_start_is_told_with_cause_and_advice(
     assert load(project)[1].exit_code == 21
 
 
+@pytest.mark.embedded
 def test_an_engine_without_its_packages_is_told_as_an_installation_to_repair(
     project: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +211,7 @@ def engines_below(pid: int) -> list[int]:
     return [int(row[0]) for row in rows if int(row[0]) in below and "rondel.engine.server" in row[2]]
 
 
+@pytest.mark.embedded
 def test_an_engine_that_is_killed_in_the_middle_is_told_as_that(project: Path) -> None:
     process = start(project)
     for engine in engines_below(process.pid):
@@ -219,6 +223,7 @@ def test_an_engine_that_is_killed_in_the_middle_is_told_as_that(project: Path) -
     assert gone()
 
 
+@pytest.mark.embedded
 def test_what_a_killed_run_printed_is_in_its_log(project: Path) -> None:
     process = start(project)
     folder, _ = load(project)
@@ -233,6 +238,7 @@ def test_what_a_killed_run_printed_is_in_its_log(project: Path) -> None:
     assert said.count("slow") == 1
 
 
+@pytest.mark.embedded
 def test_output_is_shown_while_it_comes_and_logged_once(project: Path) -> None:
     process = subprocess.Popen(
         ["rondel", "run", "python", "ci/main.py", "talk", "-v"],

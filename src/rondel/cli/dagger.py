@@ -1,13 +1,15 @@
 """The environment's own ``dagger``: the invocation that people know, where no Dagger CLI is installed.
 
 A real CLI further down the PATH takes over whenever an engine is within its
-reach. Everything that Rondel does not serve is answered with what to do.
+reach, unless the embedded one is asked for, or its session is there already.
+Everything that Rondel does not serve is answered with what to do.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rondel.cli.door import guarded, open_streams
@@ -28,7 +30,7 @@ USAGE = """usage: dagger run COMMAND …
 Where a Dagger CLI is on the PATH and an engine in its reach, this is that CLI.
 For all its other commands install it: https://docs.dagger.io/install"""
 
-NOTICE = "dagger: this is Rondel's stand-in, with the embedded engine (no Dagger engine is in reach)"
+NOTICE = "dagger: this is Rondel's stand-in, with the embedded engine ({why})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,18 +45,19 @@ def _main(words: list[str]) -> int:
 
     command, rest = _split(words)
     real = find_real_cli(os.environ)
-    if real is not None:
+    why = _stay(command) if real is not None else ""
+    if real is not None and not why:
         from rondel.runner.reach import find_engine
 
         reach = find_engine(os.environ)
         if reach is not None:
             _hand_over(str(real), words, {**os.environ, **reach.environment})
-    print(NOTICE, file=sys.stderr, flush=True)
+    print(NOTICE.format(why=why or "no Dagger engine is in reach"), file=sys.stderr, flush=True)
     if command in RUNS:
         from rondel.cli.run import main as run
 
         return run(_command(rest))
-    if command in {"session", "api session"}:
+    if command in SESSIONS:
         from rondel.cli.session import main as session
 
         return session(rest)
@@ -76,6 +79,8 @@ def _main(words: list[str]) -> int:
 RUNS = frozenset({"run", "api with-session", "api exec"})
 """One command: up to 0.21 `run`, which 1.0 hides; its name there, and what betas called it."""
 
+SESSIONS = frozenset({"session", "api session"})
+
 VALUED = frozenset(
     {
         *("--progress", "--workdir", "--workspace", "-W", "--env", "--org"),
@@ -83,6 +88,26 @@ VALUED = frozenset(
     }
 )
 """Flags of the real CLI whose value is the next word."""
+
+
+def _stay(command: str) -> str:
+    """Why no real CLI may take over; empty if one may."""
+    from rondel.runner.engine import in_own_session
+
+    if in_own_session(os.environ):
+        return "this is a session of it"  # a real CLI would join it, and can't
+    if command not in RUNS | SESSIONS:
+        return ""
+    from rondel.settings import find_root, load_settings
+
+    try:
+        root = find_root(Path.cwd())
+    except ConfigurationError:
+        asked, source = os.environ.get("RONDEL_ENGINE"), "RONDEL_ENGINE"
+    else:
+        settings = load_settings(root, {}, os.environ)
+        asked, source = settings.engine, settings.sources.get("engine", "")
+    return f"asked for by {source}" if asked == "embedded" else ""
 
 
 def _hand_over(real: str, words: list[str], environ: dict[str, str]) -> NoReturn:

@@ -191,7 +191,7 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())
-    return choice.kind, services_on(choice, partial(_open_engine, settings.root), _gate_files)
+    return choice.engine, services_on(choice, partial(_open_engine, settings.root), _gate_files)
 
 
 def _gate_files(record: StageRecord, folder: Path) -> Mapping[str, bytes]:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
     os.environ.update(engine_environment(Path.cwd(), os.environ))
     with Session.open() as session:
-        return run_child(words, {**os.environ, **session.environment, "RONDEL_SESSION": "1"})
+        return run_child(words, {**os.environ, **session.environment})
 
 
 def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -65,9 +65,9 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What executed the run: ``session`` (one that was there), ``dagger`` or ``embedded``."""
+    """What executed the run: a Dagger engine (``dagger``) or Rondel's ``embedded`` one."""
 
-    kind: Literal["session", "dagger", "embedded"]
+    kind: Literal["dagger", "embedded"]
     version: str = ""
     mode: str = ""
 

@@ -22,7 +22,7 @@ SESSION_PORT = "DAGGER_SESSION_PORT"
 SESSION_TOKEN = "DAGGER_SESSION_TOKEN"  # noqa: S105 - the variable's name
 CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 EMBEDDED_SESSION = "RONDEL_SESSION"
-"""Set to 1 by ``rondel run`` beside the session's port, so that records can tell whose session it is."""
+"""Set to 1 beside the port of a session of Rondel's own, so that one can tell whose session it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class EngineChoice:
     kind: Literal["session", "dagger", "embedded"]
     environment: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+
+    @property
+    def engine(self) -> Literal["dagger", "embedded"]:
+        """The engine's kind: a session that was there and is none of Rondel's is one of a Dagger engine."""
+        return "embedded" if self.kind == "embedded" else "dagger"
 
 
 def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Path | None) -> EngineChoice:
@@ -75,7 +80,7 @@ def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
             f"{SESSION_PORT} is set, but {SESSION_TOKEN} is not",
             hint="start the pipeline with `dagger run` or `rondel run`, or unset both",
         )
-    embedded = environ.get(EMBEDDED_SESSION) == "1"
+    embedded = in_own_session(environ)
     if settings.engine != "auto" and (settings.engine == "embedded") != embedded:
         there = "Rondel's embedded engine" if embedded else "a Dagger engine"
         raise ConfigurationError(
@@ -84,6 +89,11 @@ def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
             place=settings.sources.get("engine"),
         )
     return EngineChoice("embedded" if embedded else "session")
+
+
+def in_own_session(environ: Mapping[str, str]) -> bool:
+    """Whether the session that the environment leads to is one of Rondel's engine."""
+    return bool(environ.get(SESSION_PORT)) and environ.get(EMBEDDED_SESSION) == "1"
 
 
 def rondel_executable() -> Path | None:

@@ -156,7 +156,7 @@ def services_on(
             ground = await stack.enter_async_context(
                 open_ground(run=run, settings=settings, client=client, tracking=tracking, observer=journal)
             )
-            engine = Engine(kind=choice.kind, version=version)
+            engine = Engine(kind=choice.engine, version=version)
             try:
                 yield RunServices(
                     ground,

@@ -250,6 +250,22 @@ def test_a_real_cli_takes_over_when_a_container_runtime_answers(tmp_path: Path) 
     assert hand_over(tmp_path).stdout == "real: run true\n"
 
 
+def test_a_real_cli_does_not_take_over_where_the_embedded_engine_is_asked_for(tmp_path: Path) -> None:
+    own(tmp_path / "own")
+    real(tmp_path / "real")
+    script(tmp_path / "real", "true", "#!/bin/sh\nexit 0\n")
+    named = {"_EXPERIMENTAL_DAGGER_RUNNER_HOST": "tcp://engine:1"}
+    done = hand_over(tmp_path, RONDEL_ENGINE="embedded", **named)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "asked for by RONDEL_ENGINE" in done.stderr
+    session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"}
+    done = hand_over(tmp_path, **session, **named)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "this is a session of it" in done.stderr
+    # What only the real one knows is the real one's, wherever stages run.
+    assert hand_over(tmp_path, "call", RONDEL_ENGINE="embedded", **named).stdout == "real: call\n"
+
+
 def test_a_real_cli_without_an_engine_does_not_take_over(tmp_path: Path) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real")

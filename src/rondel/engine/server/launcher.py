@@ -30,6 +30,9 @@ from rondel.errors import EngineUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+OWN_SESSION = "RONDEL_SESSION"
+"""Set to 1 beside the session's port, so that who finds it can tell that it is no Dagger engine's."""
+
 LIVE_OUTPUT = "RONDEL_ENGINE_OUTPUT"
 """The file to which the engine appends the output of commands while they run."""
 
@@ -78,6 +81,7 @@ class Session:
         return {
             "DAGGER_SESSION_PORT": str(self.port),
             "DAGGER_SESSION_TOKEN": self.token,
+            OWN_SESSION: "1",
             LIVE_OUTPUT: f"/proc/{os.getpid()}/fd/{self._output.fileno()}",
         }
 

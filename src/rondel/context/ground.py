@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.access import (
@@ -20,6 +19,7 @@ from rondel.context.access import (
     remote_access,
     usable_cache_type,
 )
+from rondel.context.image import describe
 from rondel.context.live import Live
 from rondel.context.machine import index_script, surroundings
 from rondel.context.stage import StageContext
@@ -44,14 +44,6 @@ if TYPE_CHECKING:
     from rondel.tracking import Tracking
 
 CACHE_VOLUME = "rondel-dvc-cache"
-
-# Rondel's engine answers these for an image's origin; a Dagger engine knows no such labels.
-SOURCE_LABEL = "dev.rondel.image.source"
-BASE_LABEL = "dev.rondel.image.base"
-DIGEST_LABEL = "dev.rondel.image.digest"
-
-DIGEST_SECONDS = 60
-"""How long a Dagger engine may take to tell an image's digest."""
 
 
 class NoPinnedBase(Exception):
@@ -114,6 +106,7 @@ class RunGround:
         self._settling = anyio.Lock()
         self._base: dagger.Container | None = None
         self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
+        self._containerfile = ""
         self._workspace: dagger.Directory | None = None
         self._excludes: list[str] = []
         self._access: Access | None = None
@@ -143,7 +136,7 @@ class RunGround:
             if self._base is None:
                 recorder.step("the image")
                 built = await self._build(recorder)
-                self._image = await self._describe(built)
+                self._image = await describe(self.client, built, self._image, self._base_name())
                 await self._prepare()
                 self._base = built
         assert self._access is not None  # noqa: S101 - set together with the base
@@ -216,6 +209,7 @@ class RunGround:
         context = self.client.host().directory(
             str(root), include=include, exclude=[".git", ".rondel", ".venv"]
         )
+        self._containerfile = text
         secret = self.client.set_secret("package-index", index_script(os.environ))
 
         def build(context: dagger.Directory) -> dagger.Container:
@@ -230,9 +224,10 @@ class RunGround:
             pinned = self._pinned(text)
             if pinned is not None:
                 with suppress(NoPinnedBase):
-                    return await self._on_pinned_base(
-                        build(context.with_new_file(settings.containerfile, pinned)), recorder
-                    )
+                    built = build(context.with_new_file(settings.containerfile, pinned))
+                    built = await self._on_pinned_base(built, recorder)
+                    self._containerfile = pinned
+                    return built
             return await self.live.follow(self.live.sink(recorder.output, tagged=False), build(context).sync)
         except dagger.ExecError as error:
             said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
@@ -264,6 +259,11 @@ class RunGround:
             )
             raise NoPinnedBase from error
 
+    def _base_name(self) -> str | None:
+        from rondel.cache.pinned import base_reference
+
+        return base_reference(self._containerfile, self.settings.target, self.settings.build_args)
+
     async def _prepare(self) -> None:
         from anyio import to_thread
 
@@ -290,41 +290,6 @@ class RunGround:
         from rondel.tracking import CONTAINER_HOST
 
         return CONTAINER_HOST
-
-    async def _describe(self, built: dagger.Container) -> Image:
-        """What the engine says of the image: its digest, and whether this machine's system stands for it."""
-        import dagger
-        from anyio import move_on_after
-
-        described = replace(self._image, packages=await self._packages(built))
-        source = await built.label(SOURCE_LABEL)
-        if source is not None:
-            base, digest = await built.label(BASE_LABEL), await built.label(DIGEST_LABEL)
-            return replace(described, digest=digest, source=source, base=base)
-        digest = None
-        # A Dagger engine reads the whole image for this, once; not knowing is no reason to wait on.
-        with move_on_after(DIGEST_SECONDS), suppress(dagger.QueryError):
-            digest = await built.rootfs().digest()
-        return replace(described, digest=digest, source="registry")
-
-    async def _packages(self, built: dagger.Container) -> dict[str, str]:
-        """The Python packages of the image; none where it has no Python.
-
-        Asked before the run's own variables are on it, so that an engine answers from its memory
-        as long as the image is the same.
-        """
-        import json
-
-        import dagger
-
-        from rondel.context.registering import PACKAGES
-
-        asked = built.with_exec(["sh", "-c", f'python -c "{PACKAGES}" || python3 -c "{PACKAGES}"'])
-        try:
-            found = json.loads(await asked.stdout())
-        except (dagger.QueryError, ValueError):
-            return {}
-        return {str(name): str(version) for name, version in sorted(found.items())}
 
     def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
         """The image with everything on it that a stage needs."""

@@ -65,9 +65,12 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What executed the run: a Dagger engine (``dagger``) or Rondel's ``embedded`` one."""
+    """What executed the run: a Dagger engine (``dagger``) or Rondel's ``embedded`` one.
 
-    kind: Literal["dagger", "embedded"]
+    Older records have ``session`` for a Dagger engine's session that was there already.
+    """
+
+    kind: Literal["session", "dagger", "embedded"]
     version: str = ""
     mode: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rondel.cache.pinned import pinned_text
+from rondel.cache.pinned import base_reference, pinned_text
 
 DIGEST = "sha256:" + "0" * 64
 PYTHON = f"docker.io/library/python:3.11-slim@{DIGEST}"
@@ -52,3 +52,11 @@ def test_names_are_those_that_people_write(written: str, name: str) -> None:
 
 def test_another_image_is_left_alone() -> None:
     assert pinned_text(TEXT, f"ghcr.io/team/python:3.11-slim@{DIGEST}") == TEXT
+
+
+def test_a_stage_stands_on_the_first_image_below_it() -> None:
+    assert base_reference(TEXT, "stage") == "python:3.11-slim"
+    assert base_reference(TEXT, "STAGE", [("PYTHON", "3.12")]) == "python:3.12-slim"
+    assert base_reference("FROM scratch AS stage\n", "stage") is None
+    assert base_reference("FROM $NAMELESS AS stage\n", "stage") is None
+    assert base_reference(TEXT, "other") is None

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 def repeat_command(request: Request, capsule: Capsule) -> str:
     """The command that runs the failed stage again, alone if what it needs is there."""
-    broken = {
-        state: record
-        for record in reversed(capsule.stages)
-        if (state := record.state) in {"failed", "cancelled"}
-    }
-    # What failed; the others were only ended because of it. After an interrupt there are none but those.
-    failed = broken.get("failed") or broken.get("cancelled")
+    broken = [record for record in capsule.stages if record.state in {"failed", "cancelled"}]
+    # What failed first, whose error is the run's; the others may only have been ended because of it.
+    # After an interrupt there are none but those.
+    failed = min(
+        broken, key=lambda record: (record.state == "cancelled", record.finished or ""), default=None
+    )
     if failed is None:
         words = [*request.arguments, *_giving(request)]
     else:

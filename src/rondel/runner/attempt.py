@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from rondel.record.folder import shown
 from rondel.runner.success import settled_as
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from rondel.pipeline import Stage
     from rondel.record import RunFolder, StageRecorder
@@ -34,6 +35,9 @@ FIRST_PAUSE = 1.0
 
 CLEAN_UP = 10.0
 """Seconds that clean-up after a cancelled or failed attempt may take."""
+
+SIGNAL_SECONDS = 2.0
+"""Seconds within which a signal follows that the engine's end is part of."""
 
 FINAL = (ConfigurationError, GateFailed, DataError, TrackingUnavailable, EngineUnavailable)
 """Errors that another attempt would not cure."""
@@ -93,10 +97,11 @@ async def _attempt(
     outcome = "failed"
     try:
         with anyio.fail_after(stage.timeout) as limit:
-            ctx = await services.ground.context(
-                stage, params={**stage.variant, **overrides}, recorder=recorder, mlflow_run=mlflow_run
-            )
-            await stage.body(ctx)
+            async with _not_by_a_signal():
+                ctx = await services.ground.context(
+                    stage, params={**stage.variant, **overrides}, recorder=recorder, mlflow_run=mlflow_run
+                )
+                await stage.body(ctx)
         # Outside of the time limit: a result that is there is brought home.
         await services.ground.settle(ctx)
         outcome = "ran"
@@ -117,6 +122,20 @@ async def _attempt(
             if ctx is not None and outcome != "ran":
                 await services.ground.abandon(ctx)
             await services.end(_ended(recorder, outcome))
+
+
+@asynccontextmanager
+async def _not_by_a_signal() -> AsyncIterator[None]:
+    """Let an engine that goes away be told as that only if no signal follows.
+
+    At ^C the Dagger CLI first breaks its session off, and then passes the signal on.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _engine_is_gone(error):
+            await anyio.sleep(SIGNAL_SECONDS)
+        raise
 
 
 def _told(error: Exception, stage: Stage, limit: anyio.CancelScope | None) -> Exception:

@@ -425,6 +425,17 @@ def test_a_failed_stage_is_repeated_with_the_parameters_that_it_has(project: Pat
     assert found[0] == "again: python ci/main.py train --only -P train.rate=2 -P train.k=5"
 
 
+def test_of_several_failures_the_first_is_repeated_whose_error_is_shown(project: Path) -> None:
+    ends = {"prepare": ("failed", "21:03"), "train": ("failed", "21:02"), "eval": ("cancelled", "21:01")}
+    stages = [
+        StageRecord(name=name, kind="pure", state=state, finished=end) for name, (state, end) in ends.items()
+    ]
+    folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=10, stages=stages)
+    request = SimpleNamespace(settings=Settings(root=project), file="ci/main.py", overrides={})
+    found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
+    assert found[0] == "again: python ci/main.py train --only"
+
+
 def test_what_was_to_be_committed_is_committed_by_the_repetition(project: Path) -> None:
     stages = [StageRecord(name="train", kind="pure", state="ran")]
     folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=23, stages=stages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -363,6 +364,23 @@ def test_an_exception_in_a_stage_names_its_line(project: FakeProject) -> None:
     assert '{}["no such key"]' in text
 
 
+def test_an_engine_that_goes_away_before_the_signal_comes_is_an_interrupt(project: FakeProject) -> None:
+    """As a Dagger CLI does it at ^C: it breaks the session off, and then passes the signal on."""
+    from dagger import TransportError
+
+    gone = TransportError("Unexpected response from engine: Server error '502 Bad Gateway'")
+
+    async def broken_off(ctx: RecordingContext) -> None:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        raise gone
+
+    services = FakeServices(FakeGround(answers={"dvc prepare": broken_off}))
+    result = run_with_fakes(straight(), "train", project=project, services=services)
+    assert isinstance(result.error, Interrupted)
+    record = result.capsule.stage("prepare")
+    assert (record.state, record.seconds > 0) == ("cancelled", True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_stages_and_the_capsule_says_so(project: FakeProject, number: int) -> None:
     async def interrupt(ctx: RecordingContext) -> None:
@@ -523,7 +541,9 @@ def test_a_record_of_a_stage_that_never_started_is_not_marked_as_running(project
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["answered by the launcher", "broken off"])
-def test_an_engine_that_went_away_is_no_failure_of_the_stage(project: FakeProject, answered: bool) -> None:
+def test_an_engine_that_went_away_is_no_failure_of_the_stage(
+    project: FakeProject, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gql
     from dagger import QueryError, TransportError
     from dagger._exceptions import QueryErrorValue
@@ -536,6 +556,7 @@ def test_an_engine_that_went_away_is_no_failure_of_the_stage(project: FakeProjec
     async def work(ctx: RecordingContext) -> None:
         raise gone
 
+    monkeypatch.setattr(attempt, "SIGNAL_SECONDS", 0.0)
     result = run_with_fakes(pipeline, "work", project=project, services=FakeServices())
     assert isinstance(result.error, EngineUnavailable)
     assert result.exit_code == 21

@@ -21,7 +21,7 @@ from rondel.context.access import (
 )
 from rondel.context.image import describe
 from rondel.context.live import Live
-from rondel.context.machine import index_script, surroundings
+from rondel.context.machine import build_script, surroundings
 from rondel.context.stage import StageContext
 from rondel.context.workbench import WORK
 from rondel.errors import ConfigurationError, StageFailed
@@ -210,7 +210,7 @@ class RunGround:
             str(root), include=include, exclude=[".git", ".rondel", ".venv"]
         )
         self._containerfile = text
-        secret = self.client.set_secret("package-index", index_script(os.environ))
+        secret = self.client.set_secret("package-index", build_script(os.environ))
 
         def build(context: dagger.Directory) -> dagger.Container:
             return context.docker_build(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY")
+NO_PROXY = ("NO_PROXY", "no_proxy")
 INDEX = (
     "PIP_INDEX_URL",
     "PIP_EXTRA_INDEX_URL",
@@ -36,7 +37,10 @@ CERTIFICATES = (
     "AWS_CA_BUNDLE",
     "GIT_SSL_CAINFO",
 )
-_CERTIFICATE = "/etc/rondel/certificates"
+_PROXIES = tuple(name for upper in PROXIES for name in (upper, upper.lower()))
+_CERTIFICATE = "/etc/rondel/certificates/"
+_MEMORY = "/dev/shm/rondel-certificate-"  # noqa: S108 - of the build's container, where it reaches no layer
+_END = "END-OF-CERTIFICATES"
 _WITH_LOGIN = re.compile(r"://[^/\s]*@")
 
 
@@ -58,22 +62,15 @@ def surroundings(settings: Settings, environ: Mapping[str, str], bound: Iterable
     """
     plain: dict[str, str] = {}
     secret: dict[str, str] = {}
-    proxies = [name for upper in PROXIES for name in (upper, upper.lower())]
-    for name in (*proxies, *INDEX):
+    for name in (*_PROXIES, *INDEX):
         if value := environ.get(name):
             (secret if _WITH_LOGIN.search(value) else plain)[name] = value
-    if any(name in plain or name in secret for name in proxies):
-        for name in ("NO_PROXY", "no_proxy"):
+    if any(name in plain or name in secret for name in _PROXIES):
+        for name in NO_PROXY:
             known = [part for part in environ.get(name, "").split(",") if part]
             plain[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1", *bound]))
-    files: dict[str, Path] = {}
-    places: dict[Path, str] = {}
-    for name in CERTIFICATES:
-        path = Path(environ.get(name) or "/nonexistent")
-        if path.is_file():
-            place = places.setdefault(path.resolve(), f"{_CERTIFICATE}/{len(places)}.pem")
-            files[place] = path.resolve()
-            plain[name] = place
+    certificates, files = _certificates(environ, _CERTIFICATE)
+    plain |= certificates
     for name in settings.environment:
         if name in environ:
             plain[name] = environ[name]
@@ -89,7 +86,29 @@ def surroundings(settings: Settings, environ: Mapping[str, str], bound: Iterable
     return Surroundings(environment=plain, secrets=secret, files=files)
 
 
-def index_script(environ: Mapping[str, str]) -> str:
-    """A shell script that exports the package index settings: what an image's build gets as a secret."""
-    lines = [f"export {name}={shlex.quote(environ[name])}" for name in INDEX if environ.get(name)]
+def build_script(environ: Mapping[str, str]) -> str:
+    """A shell script that makes a build install as this machine does: what an image's build gets as a secret.
+
+    It exports the package index, and what it takes to come there: proxies and
+    certificates. Rondel's engine gives a build the latter anyway, a Dagger
+    engine only its own.
+    """
+    names = (*INDEX, *_PROXIES, *NO_PROXY)
+    lines = [f"export {name}={shlex.quote(environ[name])}" for name in names if environ.get(name)]
+    variables, files = _certificates(environ, _MEMORY)
+    for place, path in files.items():
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        lines.append(f"cat > {place} <<'{_END}'\n{text}\n{_END}")
+    lines += [f"export {name}={place}" for name, place in variables.items()]
     return "\n".join([*lines, ""])
+
+
+def _certificates(environ: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[str, Path]]:
+    """The variables that name certificates, as they are for copies that begin with ``place``, and these."""
+    variables: dict[str, str] = {}
+    places: dict[Path, str] = {}
+    for name in CERTIFICATES:
+        path = Path(environ.get(name) or "/nonexistent")
+        if path.is_file():
+            variables[name] = places.setdefault(path.resolve(), f"{place}{len(places)}.pem")
+    return variables, {copy: path for path, copy in places.items()}

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from rondel.context.machine import index_script, surroundings
+from rondel.context.machine import build_script, surroundings
 from rondel.errors import ConfigurationError
 from rondel.settings import Settings
 
@@ -53,6 +55,21 @@ def test_a_secret_that_is_not_set_is_a_mistake(tmp_path):
 
 
 def test_the_index_settings_of_a_build_are_shell_words():
-    script = index_script({"PIP_INDEX_URL": "https://a b'c/", "HOME": "/root"})
+    script = build_script({"PIP_INDEX_URL": "https://a b'c/", "HOME": "/root"})
     assert script == "export PIP_INDEX_URL='https://a b'\"'\"'c/'\n"
-    assert index_script({}) == ""
+    assert build_script({}) == ""
+
+
+def test_a_build_reaches_its_index_as_this_machine_does(tmp_path):
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\n$HOME `x`\n-----END CERTIFICATE-----\n")
+    environ = {
+        "https_proxy": "http://proxy:1",
+        "no_proxy": "b",
+        "SSL_CERT_FILE": str(bundle),
+        "PIP_CERT": str(bundle),
+    }
+    script = build_script(environ).replace("/dev/shm/", f"{tmp_path}/")
+    shown = 'echo "$https_proxy $no_proxy $SSL_CERT_FILE"; cat "$PIP_CERT"'
+    done = subprocess.run(["sh", "-c", script + shown], capture_output=True, text=True, check=True, env={})
+    assert done.stdout == f"http://proxy:1 b {tmp_path}/rondel-certificate-0.pem\n{bundle.read_text()}"

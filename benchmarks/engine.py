@@ -137,6 +137,7 @@ def _measured(command: list[str], folder: Path) -> dict[str, float | str]:
     answer = folder / "answer.json"
     environment = {
         **os.environ,
+        "RONDEL_ENGINE": "embedded",
         "RONDEL_ENGINE_HOME": str(folder / "store"),
         "PYTHONPATH": str(TOP),
         "BENCH_BASE": BASE,

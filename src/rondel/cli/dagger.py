@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rondel.cli.door import guarded, open_streams
@@ -56,7 +55,7 @@ def _main(words: list[str]) -> int:
     if command in RUNS:
         from rondel.cli.run import main as run
 
-        return run(_command(rest))
+        return run(_command(rest), embedded=True)
     if command in SESSIONS:
         from rondel.cli.session import main as session
 
@@ -98,16 +97,10 @@ def _stay(command: str) -> str:
         return "this is a session of it"  # a real CLI would join it, and can't
     if command not in RUNS | SESSIONS:
         return ""
-    from rondel.settings import find_root, load_settings
+    from rondel.cli.run import settings_here
 
-    try:
-        root = find_root(Path.cwd())
-    except ConfigurationError:
-        asked, source = os.environ.get("RONDEL_ENGINE"), "RONDEL_ENGINE"
-    else:
-        settings = load_settings(root, {}, os.environ)
-        asked, source = settings.engine, settings.sources.get("engine", "")
-    return f"asked for by {source}" if asked == "embedded" else ""
+    settings = settings_here()
+    return f"asked for by {settings.sources.get('engine')}" if settings.engine == "embedded" else ""
 
 
 def _hand_over(real: str, words: list[str], environ: dict[str, str]) -> NoReturn:

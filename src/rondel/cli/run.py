@@ -1,4 +1,4 @@
-"""``rondel run CMD…``: a command inside a session of the embedded engine."""
+"""``rondel run CMD…``: a command inside a session of the engine that a pipeline here would choose."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from rondel.settings import find_root, load_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import FrameType
+
+    from rondel.settings import Settings
 
 GRACE = 10.0
 """Seconds between the signal that is passed on and the kill."""
@@ -28,11 +31,15 @@ USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
 Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that any
 Dagger client in it uses the embedded engine. The engine loads beside it,
-starts when the client connects, and ends with COMMAND, whose exit code is passed on."""
+starts when the client connects, and ends with COMMAND, whose exit code is passed on.
+
+Where a Dagger CLI is on the PATH and an engine in its reach, clients in COMMAND
+start that CLI instead; RONDEL_ENGINE=embedded, or engine.kind in [tool.rondel],
+forbids it."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command; its exit code, or 128 + N if signal N ended it."""
+def main(argv: Sequence[str], *, embedded: bool = False) -> int:
+    """Run the command; its exit code, or 128 + N if signal N ended it. ``embedded``: on no other engine."""
     words = list(argv)
     if not words or words[0] in {"-h", "--help"}:
         print(USAGE)
@@ -46,11 +53,28 @@ def main(argv: Sequence[str]) -> int:
     if os.environ.get("DAGGER_SESSION_PORT"):
         # A session inside of a session is the same session, as with `dagger run`.
         return run_child(words, os.environ)
+    if not embedded:
+        from rondel.runner.engine import choose_engine, rondel_executable
+
+        choice = choose_engine(settings_here(), os.environ, rondel_executable())
+        if choice.kind == "dagger":
+            return run_child(words, {**os.environ, **choice.environment})
     from rondel.engine.server.launcher import Session
 
     os.environ.update(engine_environment(Path.cwd(), os.environ))
     with Session.open() as session:
         return run_child(words, {**os.environ, **session.environment})
+
+
+def settings_here() -> Settings:
+    """The settings of the project that this folder is in; outside of any, those of the environment.
+
+    Raises ConfigurationError for wrong options.
+    """
+    here = Path.cwd()
+    with suppress(ConfigurationError):
+        here = find_root(here)
+    return load_settings(here, {}, os.environ)
 
 
 def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

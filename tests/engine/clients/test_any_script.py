@@ -33,7 +33,7 @@ def run(folder: Path, store: Path, *command: str, **environ: str) -> dict:
         name: value for name, value in os.environ.items() if not name.startswith(("DAGGER_", "RONDEL_"))
     }
     done = subprocess.run(
-        command, cwd=folder, env={**environment, "RONDEL_ENGINE_HOME": str(store), **environ},
+        command, cwd=folder, env={**environment, "RONDEL_ENGINE": "embedded", "RONDEL_ENGINE_HOME": str(store), **environ},
         text=True, capture_output=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

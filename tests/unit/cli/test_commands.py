@@ -250,6 +250,21 @@ def test_a_real_cli_takes_over_when_a_container_runtime_answers(tmp_path: Path) 
     assert hand_over(tmp_path).stdout == "real: run true\n"
 
 
+def test_clients_start_the_real_cli_below_rondel_run_where_an_engine_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, out = real(tmp_path / "real"), tmp_path / "out"
+    monkeypatch.setenv("PATH", f"{tmp_path / 'real'}:/usr/bin:/bin")
+    monkeypatch.setenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST", "tcp://engine:1")
+    monkeypatch.chdir(tmp_path)
+    said = f'echo "$_EXPERIMENTAL_DAGGER_CLI_BIN ${{DAGGER_SESSION_PORT:+port}}" > {out}'
+    assert main(["run", "sh", "-c", said]) == 0
+    assert out.read_text() == f"{there} \n"
+    monkeypatch.setenv("RONDEL_ENGINE", "embedded")
+    assert main(["run", "sh", "-c", said]) == 0
+    assert out.read_text() == " port\n"
+
+
 def test_a_real_cli_does_not_take_over_where_the_embedded_engine_is_asked_for(tmp_path: Path) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rondel.runner.reach import RUNNER_HOST, shown
+from rondel.runner.reach import RUNNER_HOST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ class Sight:
 
     ``choice`` is the engine that a run would take, or why there is none.
     ``cli`` and ``reach`` are a real CLI and what leads it to an engine;
-    ``silent`` is why nothing answers there. ``namespaces`` is how containers
+    ``silent`` tells that nothing answers there. ``namespaces`` is how containers
     of one's own come about, or empty, for the reason in ``forbidden``.
     """
 
@@ -82,7 +82,7 @@ def _dagger(sight: Sight) -> Way:
         return Way(
             name="dagger",
             why=tuple(why),
-            trouble=f"nothing answers at {shown(sight.reach.name)}: {sight.silent}",
+            trouble=sight.silent,
             hint=f"start that engine, or unset {RUNNER_HOST}; the CLI goes on trying for ten minutes",
         )
     return Way(name="dagger", why=tuple(why))

@@ -50,6 +50,8 @@ def _main(words: list[str]) -> int:
 
         reach = find_engine(os.environ)
         if reach is not None:
+            if problem := reach.unanswered():
+                print(f"dagger: {problem}; the Dagger CLI goes on trying for ten minutes", file=sys.stderr)
             _hand_over(str(real), words, {**os.environ, **reach.environment})
     print(NOTICE.format(why=why or "no Dagger engine is in reach"), file=sys.stderr, flush=True)
     if command in RUNS:

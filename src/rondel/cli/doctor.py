@@ -101,6 +101,8 @@ def _dagger() -> Finding:
         return Finding("note", "dagger", "no Dagger CLI on the PATH: the embedded engine is used")
     reach = find_engine(os.environ)
     if reach is not None:
+        if problem := reach.unanswered():
+            return Finding("bad", "dagger", f"{real}; {reach}, but {problem}")
         return Finding("good", "dagger", f"{real}; {reach}")
     return Finding("note", "dagger", f"{real}, but no container runtime answers: the embedded engine is used")
 

@@ -68,7 +68,7 @@ def see(settings: Settings, machine: Machine | None) -> Sight:
     """Look for what decides the way, just as a run does."""
     from rondel.ci.way import Sight
     from rondel.runner.engine import choose_engine, find_real_cli, rondel_executable
-    from rondel.runner.reach import RUNNER_HOST, find_engine, silent
+    from rondel.runner.reach import RUNNER_HOST, find_engine
 
     try:
         choice: Any = choose_engine(settings, os.environ, rondel_executable())
@@ -80,7 +80,7 @@ def see(settings: Settings, machine: Machine | None) -> Sight:
         choice=choice,
         cli=cli,
         reach=reach,
-        silent=silent(reach.name) if reach is not None and reach.by == "runner host" else "",
+        silent=reach.unanswered() if reach is not None else "",
         named=os.environ.get(RUNNER_HOST, ""),
         asked=settings.sources.get("engine", "") if settings.engine != "auto" else "",
         namespaces=MODES.get(machine.mode, "") if machine is not None and machine.bwrap else "",

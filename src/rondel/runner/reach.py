@@ -41,6 +41,14 @@ class Reach:
             return f"an engine answers at {self.name}"
         return f"{self.name} answers, and can start one"
 
+    def unanswered(self) -> str:
+        """That nothing answers at the named runner host, and why; empty if something does, or none can say.
+
+        A CLI goes on trying there for ten minutes, and says nothing.
+        """
+        problem = silent(self.name) if self.by == "runner host" else ""
+        return f"nothing answers at {shown(self.name)}: {problem}" if problem else ""
+
 
 def find_engine(environ: Mapping[str, str], *, timeout: float = 2.0) -> Reach | None:
     """What leads a real CLI to an engine, if anything does."""
@@ -75,10 +83,7 @@ def _answers(command: str, environ: Mapping[str, str], timeout: float) -> bool:
 
 
 def silent(address: str, *, timeout: float = 2.0) -> str:
-    """Why nothing answers at a runner host of a kind that can be asked; empty if something does.
-
-    A CLI that finds nobody there goes on trying for ten minutes.
-    """
+    """Why nothing answers at a runner host of a kind that can be asked; empty if something does."""
     parts = urlsplit(address)
     try:
         if parts.scheme == "unix":

@@ -11,6 +11,7 @@ from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
 from rondel.runner.patience import told_when_slow
+from rondel.runner.reach import running_engine
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def services_on(
 
     @asynccontextmanager
     async def open_services(run: Run, settings: Settings, journal: Journal) -> AsyncIterator[RunServices]:
+        from anyio import to_thread
+
         async with AsyncExitStack() as stack:
             # First what starts by itself in the background, then the import of the client.
             session = await stack.enter_async_context(
@@ -140,6 +143,8 @@ def services_on(
                 )
             )
             stack.enter_context(open_engine(choice))
+            if choice.kind == "dagger":
+                await to_thread.run_sync(_warn_of_silence, journal)
             client = await stack.enter_async_context(_client())
             version = await told_when_slow(
                 client.version(), lambda: journal.note("waiting for the engine to start")
@@ -206,6 +211,12 @@ async def _keep_capsule(tree: RunTree, journal: Journal, state: str) -> None:
             await tree.client.log_artifact(tree.parent, ARTIFACT, data)
     except RondelError as error:
         journal.note(f"the capsule was not logged to MLflow: {error.what}")
+
+
+def _warn_of_silence(journal: Journal) -> None:
+    reach = running_engine(os.environ)
+    if reach is not None and (problem := reach.unanswered()):
+        journal.note(f"{problem}; the Dagger CLI goes on trying for ten minutes")
 
 
 @asynccontextmanager

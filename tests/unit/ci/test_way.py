@@ -24,7 +24,7 @@ def test_a_dagger_engine_is_named_with_what_leads_to_it() -> None:
 
 
 def test_an_engine_that_does_not_answer_is_trouble() -> None:
-    way = way_of(replace(NAMED, silent="Connection refused"))
+    way = way_of(replace(NAMED, silent="nothing answers at tcp://engine:1: Connection refused"))
     assert way.trouble == "nothing answers at tcp://engine:1: Connection refused"
     assert "ten minutes" in way.hint
 

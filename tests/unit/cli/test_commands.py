@@ -205,8 +205,13 @@ def hand_over(tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedP
 def test_a_real_cli_takes_over_when_an_engine_is_named(tmp_path: Path) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real")
-    done = hand_over(tmp_path, _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine:1")
+    done = hand_over(tmp_path, _EXPERIMENTAL_DAGGER_RUNNER_HOST="kube-pod://engine")
     assert (done.returncode, done.stdout, done.stderr) == (7, "real: run true\n", "")
+    done = hand_over(tmp_path, _EXPERIMENTAL_DAGGER_RUNNER_HOST="unix:///nowhere/engine.sock")
+    assert (done.returncode, done.stdout) == (7, "real: run true\n")
+    assert (
+        "nothing answers at unix:///nowhere/engine.sock: No such file or directory; the Dagger" in done.stderr
+    )
 
 
 OLD = """\
@@ -239,7 +244,7 @@ def test_a_real_cli_of_either_age_is_called_by_a_name_that_it_knows(
 ) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real", cli)
-    done = hand_over(tmp_path, *words, _EXPERIMENTAL_DAGGER_RUNNER_HOST="tcp://engine:1")
+    done = hand_over(tmp_path, *words, _EXPERIMENTAL_DAGGER_RUNNER_HOST="kube-pod://engine")
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, called, "")
 
 

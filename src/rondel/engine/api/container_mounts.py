@@ -8,7 +8,7 @@ from rondel.engine.api.expansion import expand_path
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import absolute
-from rondel.engine.evaluate.owners import owner_in
+from rondel.engine.evaluate.owners import has_names, owner_in
 from rondel.engine.values import (
     CacheMount,
     CacheVolume,
@@ -31,18 +31,22 @@ def _place(container: Container, path: str, expand: bool) -> str:
 
 
 def _owned(container: Container, fs: Fs | None, path: str, owner: str) -> Fs | None:
-    """The file system with all below a path given to an owner of the container."""
+    """The file system with all below a path given to an owner of the container.
+
+    A name is looked up before anything else of the container is told: there may be no such owner.
+    """
     if not owner:
         return fs
     inputs = () if container.fs is None else (container.fs,)
-    return edited("meta.owner", fs, path, owner, inputs=inputs)
+    owned = edited("meta.owner", fs, path, owner, inputs=inputs)
+    return Fs(replace(owned.node, forces=True)) if has_names(owner) else owned
 
 
-async def _numbers(ctx: Context, container: Container, owner: str) -> str:
+async def _numbers(ctx: Context, container: Container, owner: str, *, failed: str = "") -> str:
     """An owner in numbers, as the container's own files say. Raises EngineError for unknown names."""
     if all(part.isdecimal() for part in owner.split(":")) or not owner:
         return owner
-    uid, gid = owner_in(await ctx.view(container.fs), owner)
+    uid, gid = owner_in(await ctx.view(container.fs), owner, failed=failed)
     return f"{uid}:{gid}"
 
 
@@ -91,7 +95,7 @@ async def with_mounted_cache(
     volume = replace(
         cache,
         sharing=cache.sharing if sharing == "SHARED" else sharing,
-        owner=await _numbers(ctx, self, owner or cache.owner),
+        owner=await _numbers(ctx, self, owner or cache.owner, failed="failed to resolve ownership for"),
         source=source or cache.source,
     )
     initial = volume.source

@@ -10,14 +10,14 @@ import anyio.to_thread
 
 from rondel.engine.api.exports import client_path, export_to
 from rondel.engine.api.places import beside, directory_entry, require_directory, require_file
-from rondel.engine.api.registry import Context, field
+from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.api.searching import search_tree
 from rondel.engine.api.values import SearchResult, Stat
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.patterns import compile_glob
-from rondel.engine.evaluate.trees import tree_digest
+from rondel.engine.evaluate.trees import file_digest, tree_digest
 from rondel.engine.store import Entry, PathError, View
-from rondel.engine.values import Directory, File, Fs
+from rondel.engine.values import Directory, File, Fs, digest_of
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -169,11 +169,13 @@ async def directory(ctx: Context, self: Directory, *, path: str) -> Directory:
 
 
 @field("Directory", "file")
-async def file(ctx: Context, self: Directory, *, path: str) -> File:
-    """A file below this directory; it has to be there."""
+async def file(ctx: Context, self: Directory, *, path: str) -> Keyed:
+    """A file below this directory; it has to be there. Equal files are one, however they were made."""
     target = beside(self.path, path)
-    require_file(await ctx.view(self.fs), target, path)
-    return File(self.fs, target, path)
+    view = await ctx.view(self.fs)
+    entry = require_file(view, target, path)
+    content = await anyio.to_thread.run_sync(file_digest, view, entry)
+    return Keyed(File(self.fs, target, path), digest_of("file", posixpath.basename(target), content))
 
 
 # -- changes

@@ -103,7 +103,7 @@ async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> K
         origin=base.origin,
         image_ref=tag or None,
     )
-    return Keyed(made, digest_of("import", ctx.obj.key, base.key))
+    return Keyed(made, digest_of("imported", ctx.obj.key, base.key))
 
 
 # --- out

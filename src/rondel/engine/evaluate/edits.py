@@ -150,7 +150,7 @@ async def chown(session: Session, draft: Draft, node: Node) -> None:
     """
     path, owner = node.params
     if len(node.inputs) > 1:
-        uid, gid = owner_in(await session.view(node.inputs[1]), owner)
+        uid, gid = owner_in(await session.view(node.inputs[1]), owner, failed="")
     else:
         uid, gid = owner_in(draft.view, owner, failed="failed to parse ownership")
     await anyio.to_thread.run_sync(_give, draft, path, uid, gid)

@@ -17,12 +17,13 @@ _FILES = {"user": ("/etc/passwd", "uid"), "group": ("/etc/group", "gid")}
 def owner_in(view: View, owner: str, *, failed: str = "failed to resolve ownership for") -> tuple[int, int]:
     """Owner and group of ``user[:group]`` by name or number; a group left out is the user's number.
 
-    Raises EngineError, beginning with ``failed``, for what the tree's own passwd and group files do
-    not know.
+    Raises EngineError, beginning with what has ``failed`` if that is told, for what the tree's own
+    passwd and group files do not know.
     """
     user, colon, group = owner.partition(":")
-    uid = _number(view, "user", user, f"{failed} {owner}")
-    return uid, _number(view, "group", group, f"{failed} {owner}") if colon else uid
+    prefix = f"{failed} {owner}: " if failed else ""
+    uid = _number(view, "user", user, prefix)
+    return uid, _number(view, "group", group, prefix) if colon else uid
 
 
 def user_in(view: View, user: str) -> tuple[int, int]:
@@ -41,7 +42,7 @@ def has_names(owner: str) -> bool:
     return any(part and not part.isdecimal() and part != "root" for part in owner.split(":"))
 
 
-def _number(view: View, kind: str, name: str, failed: str) -> int:
+def _number(view: View, kind: str, name: str, prefix: str) -> int:
     file, number = _FILES[kind]
     if name == "root":
         return 0
@@ -49,10 +50,10 @@ def _number(view: View, kind: str, name: str, failed: str) -> int:
         return int(name)
     entry = view.lookup(file)
     if entry is None or not entry.is_file:
-        raise EngineError(f"{failed}: open {file}: no such file or directory")
+        raise EngineError(f"{prefix}open {file}: no such file or directory")
     row = _row(view, file, name)
     if row is None:
-        raise EngineError(f"{failed}: find {number}: no such {kind}: {name}")
+        raise EngineError(f"{prefix}find {number}: no such {kind}: {name}")
     return int(row[2])
 
 

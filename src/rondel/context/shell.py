@@ -41,9 +41,14 @@ async def open_shell(container: dagger.Container, observer: Any, text: str) -> N
     try:
         await container.terminal(cmd=["sh", "-c", _SHELL]).sync()
     except dagger.QueryError as error:
-        raise ConfigurationError(
-            "no shell can be opened", why=str(error).splitlines()[0], hint="run this by hand in a terminal"
-        ) from None
+        said = str(error).splitlines()[0]
+        # Dagger's CLI opens a terminal inside of its own display only, which `dagger session` has not.
+        hint = (
+            "start the pipeline with `dagger run`, in a terminal"
+            if "TUI" in said
+            else "run this by hand in a terminal"
+        )
+        raise ConfigurationError("no shell can be opened", why=said, hint=hint) from None
 
 
 def dagger_any() -> dagger.ReturnType:

@@ -107,12 +107,30 @@ def reproduce(root: Path, found: Found, wish: Wish, environ: Mapping[str, str], 
         _local_config(root, tree.root)
         child = _environment(environ, made, {**remote_environment, **given}, capsule, wish)
         stack.enter_context(_tracking(root, tree.root, capsule, child))
-        code = run_child([sys.executable, *made.arguments], tree.root, child)
+        starter, child = _starter(wish, tree.root, child)
+        code = run_child([*starter, sys.executable, *made.arguments], tree.root, child)
         result = _result(root, tree, capsule, record.name, code)
         if wish.keep:
             tree.keep()
             result = replace(result, place=tree.root)
     return result
+
+
+def _starter(wish: Wish, tree: Path, child: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """What the pipeline is started with, and its environment: for a shell on a Dagger engine, the real CLI.
+
+    That opens a terminal only for what runs in its own display.
+    """
+    if wish.shell is None:
+        return [], child
+    from rondel.runner.engine import CLI, choose_engine, rondel_executable
+    from rondel.settings import load_settings
+
+    settings = load_settings(tree, {"engine": wish.engine} if wish.engine else {}, child)
+    choice = choose_engine(settings, child, rondel_executable())
+    if choice.kind != "dagger":
+        return [], child
+    return [choice.environment[CLI], "run"], {**child, **choice.environment}
 
 
 def _result(root: Path, tree: Worktree, capsule: Capsule, stage: str, code: int) -> Reproduced:

@@ -241,7 +241,12 @@ def image_differences(original: StageRecord, again: StageRecord) -> list[str]:
                 old, new = before.get(entry, "absent"), after.get(entry, "absent")
                 found.append(f"{word} {entry}: {old} then, {new} now")
     if not found and one.digest and other.digest:
-        found.append(
-            f"the image was built anew: {one.digest[:24]}… then, {other.digest[:24]}… now; same recipe"
-        )
+        found.append(_built_anew(one.digest, other.digest))
     return found
+
+
+def _built_anew(before: str, after: str) -> str:
+    if before.partition(":")[0] != after.partition(":")[0]:
+        # Each engine has its own kind of digest, and nothing follows from their difference.
+        return "the image was built anew, by another kind of engine; same recipe"
+    return f"the image was built anew: {before[:24]}… then, {after[:24]}… now; same recipe"

@@ -186,6 +186,10 @@ def test_each_difference_of_a_rebuilt_image_is_named() -> None:
     assert image_differences(record(image=image), record(image=image)) == []
     rebuilt = replace(image, digest="d2")
     assert "same recipe" in image_differences(record(image=image), record(image=rebuilt))[0]
+    one, other = replace(image, digest="sha256:1"), replace(image, digest="sha256:2")
+    assert "sha256:1… then" in image_differences(record(image=one), record(image=other))[0]
+    other = replace(image, digest="blake2b:1")
+    assert "another kind of engine" in image_differences(record(image=one), record(image=other))[0]
     other = replace(rebuilt, source="host", recipe={"f": "2"}, packages={"numpy": "2.1", "x": "1"})
     found = image_differences(record(image=image), record(image=other))
     assert found == [

@@ -15,7 +15,8 @@ from test_runs_on_the_engine import environ, run
 
 from rondel.record import Capsule, load
 
-pytestmark = pytest.mark.container
+# It takes data out of the engine's own volume on this disk.
+pytestmark = [pytest.mark.container, pytest.mark.embedded]
 
 project = test_champion_again.project
 

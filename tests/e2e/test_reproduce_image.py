@@ -22,7 +22,8 @@ from rondel.record import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.container
+# Its registry is on this machine's loopback, without TLS: an engine elsewhere does not reach it.
+pytestmark = [pytest.mark.container, pytest.mark.embedded]
 
 MAIN = """\
 from rondel import Pipeline, StageContext

@@ -44,7 +44,7 @@ async def open_shell(container: dagger.Container, observer: Any, text: str) -> N
         said = str(error).splitlines()[0]
         # Dagger's CLI opens a terminal inside of its own display only, which `dagger session` has not.
         hint = (
-            "start the pipeline with `dagger run`, in a terminal"
+            "`rondel reproduce --shell before` (or after) opens one, in the display of Dagger's CLI"
             if "TUI" in said
             else "run this by hand in a terminal"
         )

@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import yaml
-from replaying import DEPARTURES, SINGLE_ID, Door, free_port
+from replaying import DEPARTURES, SINGLE_ID, Door, free_port, is_embedded
 
 from rondel.engine.server.launcher import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def is_embedded() -> bool:
-    return "DAGGER_SESSION_PORT" not in os.environ
 
 
 @pytest.fixture(scope="session")

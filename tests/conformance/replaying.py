@@ -41,9 +41,14 @@ _EVERYWHERE = {
 }
 
 
+def is_embedded() -> bool:
+    """Whether no other engine's session is given."""
+    return "DAGGER_SESSION_PORT" not in os.environ
+
+
 @dataclass(frozen=True)
 class Case:
-    """One recorded case."""
+    """One recorded case. ``better`` is why another answer than the Dagger engine's own is expected."""
 
     id: str
     title: str
@@ -52,6 +57,7 @@ class Case:
     answers: list[Any]
     setup: dict[str, Any]
     quirk: str | None
+    better: str | None = None
 
     @property
     def needs_registry(self) -> bool:
@@ -102,6 +108,7 @@ def load_beyond() -> list[Case]:
             [step.get("answer") for step in raw["steps"]],
             raw.get("setup") or {},
             raw.get("quirk"),
+            raw.get("better"),
         )
         for file in sorted(BEYOND.glob("*.yaml"))
         for raw in yaml.safe_load(file.read_text("utf-8"))

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.places import file_entry
 from rondel.engine.api.registry import Context, field, register_type
+from rondel.engine.values.gojson import dumps, loads
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.values import File
 
+_INTEGER = re.compile(r"-?\d+", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class JSONValue:
-    """A JSON value as compact text."""
+    """A JSON value as the text that it was given as."""
 
     text: str = "null"
 
     @property
     def value(self) -> Any:
         """The value itself."""
-        return json.loads(self.text)
+        return loads(self.text)
 
     @classmethod
-    def of(cls, value: Any, *, sort: bool = True) -> JSONValue:
-        """The JSON value of plain data; members are sorted unless they were given as a text."""
-        return cls(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort))
+    def of(cls, value: Any) -> JSONValue:
+        """The JSON value of plain data."""
+        return cls(dumps(value))
 
 
 register_type(JSONValue, "JSONValue")
-
-
-def _parsed(text: str) -> JSONValue:
-    try:
-        return JSONValue.of(json.loads(text), sort=False)
-    except (ValueError, RecursionError) as error:
-        raise EngineError(f"invalid JSON: {error}") from None
 
 
 @field("Query", "json")
@@ -51,19 +47,30 @@ async def json_root(ctx: Context, self: None) -> JSONValue:
 async def as_json(ctx: Context, self: File) -> JSONValue:
     """The JSON value of a file."""
     view, entry = await file_entry(ctx, self)
-    return _parsed(view.read(entry.path).decode("utf-8", "replace"))
+    text = view.read(entry.path).decode("utf-8", "replace")
+    try:
+        loads(text)
+    except EngineError:
+        raise EngineError("invalid JSON") from None
+    return JSONValue(text)
 
 
 @field("JSONValue", "withContents")
 async def with_contents(ctx: Context, self: JSONValue, *, contents: str) -> JSONValue:
     """The JSON value of a text."""
-    return _parsed(contents)
+    if not contents:
+        raise EngineError('missing required argument: "contents"')
+    try:
+        loads(contents)
+    except EngineError as error:
+        raise EngineError(f"invalid JSON: {error}") from None
+    return JSONValue(contents)
 
 
 @field("JSONValue", "contents")
 async def contents(ctx: Context, self: JSONValue, *, pretty: bool, indent: str) -> str:
-    """The value as text."""
-    return json.dumps(self.value, ensure_ascii=False, indent=indent, sort_keys=True) if pretty else self.text
+    """The value as text: as it was given, or set out and sorted."""
+    return dumps(self.value, indent=indent) if pretty else self.text
 
 
 @field("JSONValue", "fields")
@@ -93,7 +100,7 @@ async def with_field(ctx: Context, self: JSONValue, *, path: list[str], value: J
     """With a member set; objects on the way are made."""
     root = self.value if isinstance(self.value, dict) else {}
     if not path:
-        return value
+        return JSONValue.of(root)
     here = root
     for name in path[:-1]:
         if not isinstance(here.get(name), dict):
@@ -112,29 +119,39 @@ async def as_array(ctx: Context, self: JSONValue) -> list[JSONValue]:
     return [JSONValue.of(item) for item in value]
 
 
-def _as(value: JSONValue, kind: type, words: str) -> Any:
-    found = value.value
-    if type(found) is not kind:
-        raise EngineError(f"value is not {words}")
-    return found
+def _refuse(value: JSONValue, wanted: str) -> EngineError:
+    kinds = {dict: "object", list: "array", str: "string", bool: "bool"}
+    kind = kinds.get(type(value.value), "number")
+    if (kind, wanted) == ("number", "int"):
+        kind = f"number {value.text.strip()}"
+    return EngineError(f"json: cannot unmarshal {kind} into Go value of type {wanted}")
 
 
 @field("JSONValue", "asString")
 async def as_string(ctx: Context, self: JSONValue) -> str:
-    """The value as a text."""
-    return str(_as(self, str, "a string"))
+    """The value as a text; null is an empty one."""
+    value = self.value
+    if not isinstance(value, str | None):
+        raise _refuse(self, "string")
+    return value or ""
 
 
 @field("JSONValue", "asInteger")
 async def as_integer(ctx: Context, self: JSONValue) -> int:
-    """The value as a whole number."""
-    return int(_as(self, int, "an integer"))
+    """The value as a whole number, written as one; null is zero."""
+    if self.value is None:
+        return 0
+    if not _INTEGER.fullmatch(self.text.strip()) or not -(2**63) <= int(self.text) < 2**63:
+        raise _refuse(self, "int")
+    return int(self.text)
 
 
 @field("JSONValue", "asBoolean")
 async def as_boolean(ctx: Context, self: JSONValue) -> bool:
     """The value as a truth value."""
-    return bool(_as(self, bool, "a boolean"))
+    if not isinstance(self.value, bool):
+        raise EngineError("value is not a boolean")
+    return self.value
 
 
 @field("JSONValue", "newString", "newInteger", "newBoolean")

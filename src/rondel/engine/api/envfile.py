@@ -26,7 +26,9 @@ async def as_env_file(ctx: Context, self: File, **_: object) -> EnvFile:
 @field("EnvFile", "withVariable")
 async def with_variable(ctx: Context, self: EnvFile, *, name: str, value: str) -> EnvFile:
     """Set a variable."""
-    return self.with_variable(name, value)
+    changed = self.with_variable(name, value)
+    changed.check()
+    return changed
 
 
 @field("EnvFile", "withoutVariable")

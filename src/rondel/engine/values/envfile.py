@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPORT = re.compile(r"export\s+")
 _FEATURES = re.compile(r"[`\"'\\]|\$[A-Za-z_{(]")
-_REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?[-+])([^}]*))?\}|([A-Za-z_]\w*))", re.ASCII)
+_REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?[-+?])([^}]*))?\}|([A-Za-z_]\w*))", re.ASCII)
+_COMMAND = re.compile(r"(?<!\\)(?:`|\$\((?!\())")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -38,21 +39,21 @@ class EnvFile:
         """The env file of a text. Raises EngineError naming the first line that is none."""
         found = cls()
         for line in text.split("\n"):
-            bare = (
-                _EXPORT.sub("", line.strip(), count=1) if line.strip().startswith("export") else line.strip()
-            )
-            if not bare or bare.startswith("#"):
-                continue
-            bare = bare if "=" in bare else f"{bare}="  # a name alone is a variable without a value
-            name, _, value = bare.partition("=")
-            if not _NAME.fullmatch(name):
-                raise EngineError(f"parse error: {_quoted(bare)}: not a bare assignment")
-            _check_quotes(bare, value)
-            found = found.with_variable(name, value)
+            name, _, value = _EXPORT.sub("", line.strip()).partition("=")
+            if name or value:
+                found = found.with_variable(name, value)
+        found.check()
         return found
 
+    def check(self) -> None:
+        """Raise EngineError for the first line that no shell would take for an assignment."""
+        for name, value in self.raw:
+            if not name.startswith("#"):  # a comment: like Dagger, keep it as a variable with nothing in it
+                _check(name, value)
+
     def with_variable(self, name: str, value: str) -> EnvFile:
-        """With a variable set; one that is there keeps its place."""
+        """With a variable set; one that is there keeps its place. The name ends at the first ``=``."""
+        name, _, value = f"{name}={value}".partition("=")
         if any(known == name for known, _ in self.raw):
             pairs = tuple((known, value if known == name else old) for known, old in self.raw)
             return replace(self, raw=pairs)
@@ -65,10 +66,10 @@ class EnvFile:
     def namespace(self, prefix: str) -> EnvFile:
         """The variables whose names begin with a prefix and an underscore, without that.
 
-        The others stay in the background, for references.
+        The others stay in the background, for references. An empty prefix is none's.
         """
         starts = {prefix.removesuffix("_") + "_", _WORD_START.sub("_", prefix).removesuffix("_") + "_"}
-        lengths = {start.upper(): len(start) for start in starts} if prefix else {"": 0}
+        lengths = {start.upper(): len(start) for start in starts} if prefix else {}
         inside, outside = [], list(self.context)
         for name, value in self.raw:
             cut = next((n for start, n in lengths.items() if name.upper().startswith(start)), None)
@@ -84,14 +85,15 @@ class EnvFile:
         References mean other variables of the file, wherever they stand, or else the client's
         own (``environ``). Raises EngineError for one that means nothing, or itself.
         """
-        evaluation = _Evaluation(dict(self.context) | dict(self.raw), environ or {})
+        evaluation = self._evaluation(environ)
         return tuple((name, evaluation.value(name)) for name in sorted(dict(self.raw)))
 
     def value(self, name: str, environ: Mapping[str, str] | None = None) -> str:
         """One variable, evaluated; empty when it is not there. Raises EngineError."""
-        if name not in dict(self.raw):
-            return ""
-        return _Evaluation(dict(self.context) | dict(self.raw), environ or {}).value(name)
+        return self._evaluation(environ).value(name) if name in dict(self.raw) else ""
+
+    def _evaluation(self, environ: Mapping[str, str] | None) -> _Evaluation:
+        return _Evaluation(dict(self.context) | dict(self.raw), environ or {})
 
     def as_text(self) -> str:
         """The file's text."""
@@ -110,14 +112,27 @@ class _Evaluation:
     def value(self, name: str) -> str:
         if name in self.known:
             return self.known[name]
-        if name in self.open:
-            raise EngineError(f"circular dependency detected: {' -> '.join([*self.open, name])}")
+        if name.startswith("#"):
+            return ""
         raw = self.raw[name]
         self.open.append(name)
-        found = self._words(name, raw) if _FEATURES.search(raw) else raw
-        self.open.pop()
+        try:
+            found = self._words(name, raw) if _FEATURES.search(raw) else raw
+        finally:
+            self.open.pop()
         self.known[name] = found
         return found
+
+    def _referred(self, name: str) -> str:
+        """What a reference means: nothing for a variable that means itself, or can't be evaluated."""
+        if name not in self.raw:
+            return self.environ.get(name, "")
+        if name in self.open:
+            return ""
+        try:
+            return self.value(name)
+        except EngineError:
+            return ""
 
     def _words(self, name: str, raw: str) -> str:
         """A value as a shell would read it: the words after the first one belong to it, too."""
@@ -144,7 +159,7 @@ class _Evaluation:
             inner = raw[at + 1 : end]
             return inner if char == "'" else self._double(name, inner), end + 1
         if char == "\\":
-            return raw[at + 1 : at + 2], at + 2
+            return raw[at + 1 : at + 2] or char, at + 2
         reference = _REFERENCE.match(raw, at)
         if reference is not None:
             return self._reference(name, reference), reference.end()
@@ -168,14 +183,15 @@ class _Evaluation:
 
     def _reference(self, name: str, match: re.Match[str]) -> str:
         wanted, operator, other = match[1] or match[4], match[2], match[3] or ""
-        value = self.value(wanted) if wanted in self.raw else self.environ.get(wanted)
-        missing = value is None or (operator is not None and operator[0] == ":" and not value)
+        value = self._referred(wanted)  # an empty one counts as unset
         if operator is not None and operator[-1] == "+":
-            return "" if missing else other
-        if not missing and value is not None:
+            return other if value else ""
+        if value:
             return value
         if operator is None:
             raise EngineError(f"{name}: {wanted}: unbound variable")
+        if operator[-1] == "?":
+            raise EngineError(f"{name}: {wanted}: {other}")
         return other
 
 
@@ -187,19 +203,22 @@ def _closing(raw: str, start: int) -> int:
     return min(at, len(raw))
 
 
-def _check_quotes(line: str, value: str) -> None:
-    """Raise EngineError for a quote that is not closed."""
+def _check(name: str, value: str) -> None:
+    """Raise EngineError for what is no assignment, a quote that is not closed, or a command to be run."""
+    line = f"{name}={value}"
+    if not _NAME.fullmatch(name):
+        raise EngineError(f"parse error: {_quoted(line)}: not a bare assignment")
     at = 0
     while at < len(value):
-        if value[at] in "'\"":
-            end = _closing(value, at)
-            if end == len(value):
-                column = len(line) - len(value) + at + 1
-                text = f"reached EOF without closing quote {value[at]}"
-                raise EngineError(f"parse error: {_quoted(line)}: 1:{column}: {text}")
-            at = end + 1
-        else:
-            at += 2 if value[at] == "\\" else 1
+        end = _closing(value, at) if value[at] in "'\"" else at
+        if end == len(value):
+            text = f"1:{len(name) + 2 + at}: reached EOF without closing quote `{value[at]}`"
+            raise EngineError(f"parse error: {_quoted(line)}: {text}")
+        command = _COMMAND.search(value, at, end + 2) if value[at] != "'" else None
+        if command is not None:
+            column = len(name) + 2 + command.start()
+            raise EngineError(f"{name}: unexpected command substitution at 1:{column}")
+        at = end + (2 if value[at] == "\\" else 1)
 
 
 def _quoted(text: str) -> str:

@@ -22,6 +22,7 @@ J="quoted $A and \\$A"
 
 def test_evaluates_quotes_and_references() -> None:
     assert dict(EnvFile.parse(TEXT).evaluated()) == {
+        "# comment": "",  # so has Dagger
         "A": "1",
         "B": "two words",
         "C": "single $A",
@@ -69,14 +70,17 @@ def test_references_may_point_forwards_and_to_the_clients_environment() -> None:
 
 def test_references_have_defaults_and_alternatives() -> None:
     text = "E=\nA=${X:-d}\nB=${E-d}\nC=${E:-d}\nD=${Y:+set}\nF=a\\ b\n"
-    assert evaluated(text, Y="1") == {"E": "", "A": "d", "B": "", "C": "d", "D": "set", "F": "a b"}
+    assert evaluated(text, Y="1") == {"E": "", "A": "d", "B": "d", "C": "d", "D": "set", "F": "a b"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("A=$NOPE", "A: NOPE: unbound variable"),
-        ("A=$B\nB=$A", "circular dependency detected: A -> B -> A"),
+        ("A=$B\nB=$A", "A: B: unbound variable"),
+        ("A=$A", "A: A: unbound variable"),
+        ("A=\nB=$A", "B: A: unbound variable"),
+        ("A=${NOPE:?is needed}", "A: NOPE: is needed"),
     ],
 )
 def test_a_reference_that_means_nothing_is_an_error(text: str, message: str) -> None:
@@ -85,9 +89,28 @@ def test_a_reference_that_means_nothing_is_an_error(text: str, message: str) -> 
     assert raised.value.what == message
 
 
-def test_a_quote_that_is_left_open_is_named() -> None:
-    with pytest.raises(EngineError, match=r"1:3: reached EOF without closing quote"):
-        EnvFile.parse('A="x')
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('A="x', 'parse error: "A=\\"x": 1:3: reached EOF without closing quote `"`'),
+        ("A: 1", 'parse error: "A: 1=": not a bare assignment'),
+        ("AB=$(ls)", "AB: unexpected command substitution at 1:4"),
+        ("A=x`ls`", "A: unexpected command substitution at 1:4"),
+        ('A="$(ls)"', "A: unexpected command substitution at 1:4"),
+    ],
+)
+def test_a_line_that_no_shell_would_read_is_refused_at_once(text: str, message: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        EnvFile.parse(text)
+    assert raised.value.what == message
+
+
+def test_what_only_looks_like_a_command_is_text() -> None:
+    assert evaluated("A='$(ls) `ls`'\nB=\\`ls\\`\n") == {"A": "$(ls) `ls`", "B": "`ls`"}
+
+
+def test_a_name_without_a_value_and_a_comment_are_variables_with_nothing_in_them() -> None:
+    assert evaluated("A\n# note\nB=1\n") == {"# note": "", "A": "", "B": "1"}
 
 
 def test_a_namespace_strips_its_prefix() -> None:

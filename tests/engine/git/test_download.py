@@ -129,7 +129,9 @@ async def test_nine_redirects_are_followed_and_no_more(query, web):
 async def test_nobody_there_is_told_so(query):
     with pytest.raises(AssertionError) as caught:
         await query('{http(url:"http://127.0.0.1:9/x?token=1"){contents}}')
-    assert str(caught.value) == 'Get "http://127.0.0.1:9/x": connection refused'
+    assert (
+        str(caught.value) == 'Get "http://127.0.0.1:9/x": dial tcp 127.0.0.1:9: connect: connection refused'
+    )
 
 
 async def test_file_without_a_time_is_of_the_epoch(query, web, session):

@@ -183,7 +183,8 @@ async def service(ctx: Context, self: Address) -> Obj:
     except ValueError:
         raise EngineError(f'address "{self.value}": invalid port') from None
     if port is None:
-        raise EngineError(f"address {parts.netloc}: missing port in address")
+        where = f"address {parts.netloc}: " if parts.netloc else ""
+        raise EngineError(f"{where}missing port in address")
     if parts.scheme not in {"tcp", "udp"}:
         raise EngineError(
             f'unsupported service address: "{parts.scheme}". Must be a valid tcp:// or udp:// URL'

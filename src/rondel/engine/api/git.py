@@ -70,9 +70,12 @@ async def git(
     http_auth_header: Secret | None,
     experimental_service_host: ContainerService | HostService | None,
 ) -> GitRepository:
-    """A remote repository; your own git's login is used where its server wants one and none is given."""
+    """A remote repository, which has to answer.
+
+    Your own git's login is used where its server wants one and none is given.
+    """
     _ = self
-    return GitRepository(
+    repository = GitRepository(
         key=ctx.key,
         url=clean_url(url),
         known_hosts=ssh_known_hosts,
@@ -83,6 +86,8 @@ async def git(
         service=experimental_service_host,
         discard_git_dir=keep_git_dir is False,
     )
+    await _advertised(ctx, repository)
+    return repository
 
 
 @field("Directory", "asGit")
@@ -163,6 +168,7 @@ async def uncommitted(ctx: Context, self: GitRepository) -> Changeset:
         return Changeset(now, now)
     top = posixpath.dirname(folder)
     inside = posixpath.normpath(posixpath.join("/", posixpath.relpath(self.path, top)))
+    await ctx.view(cleaned(self, top))
     return Changeset(Directory(cleaned(self, top), inside), now)
 
 
@@ -183,10 +189,10 @@ async def ref_name(ctx: Context, self: GitRef) -> str:
 @field("GitRef", "tree")
 async def tree(ctx: Context, self: GitRef, *, discard_git_dir: bool, depth: int, include_tags: bool) -> Keyed:
     """The commit's files, with a git folder of so many commits unless it is discarded."""
-    _ = ctx
     discard = discard_git_dir or self.repository.discard_git_dir
     checkout = Checkout(ref=self, discard_git_dir=discard, depth=depth, include_tags=include_tags)
     fs = tree_of(checkout)
+    await ctx.view(fs)
     return Keyed(Directory(fs), fs.key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import os
 import re
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from rondel.engine.evaluate.session import Session
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+_DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _TIMEOUT_SECONDS = 60.0
 _MOST_REDIRECTS = 10
 
@@ -46,16 +48,23 @@ def file_name(url: str) -> str:
 
 
 def check_checksum(checksum: str | None) -> str | None:
-    """The expected digest, None if none is; raises DownloadError for what is no SHA-256 digest."""
+    """The expected digest, None if none is; raises DownloadError for what is no digest.
+
+    What is downloaded has a SHA-256 digest; one of another kind is never its.
+    """
     if not checksum:
         return None
+    algorithm, _, encoded = checksum.partition(":")
+    reason = ""
     if _DIGEST.fullmatch(checksum) is None:
-        algorithm, colon, _ = checksum.partition(":")
         reason = "invalid checksum digest format"
-        if colon and algorithm.isalnum() and algorithm not in {"sha256", "sha384", "sha512"}:
-            reason = "unsupported digest algorithm"
-        elif colon and re.fullmatch(r"sha256:[0-9a-f]+", checksum):
-            reason = "invalid checksum digest length"
+    elif algorithm not in _DIGEST_LENGTHS:
+        reason = "unsupported digest algorithm"
+    elif len(encoded) != _DIGEST_LENGTHS[algorithm]:
+        reason = "invalid checksum digest length"
+    elif re.fullmatch("[0-9a-f]+", encoded) is None:
+        reason = "invalid checksum digest format"
+    if reason:
         raise DownloadError(f'invalid checksum "{checksum}": {reason}')
     return checksum
 
@@ -95,7 +104,7 @@ async def download(
                 return Fetched(digest=digest, modified_ns=_modified(known.get("modified", "")))
             if response.status_code != httpx.codes.OK:
                 text = f"{response.status_code} {response.reason_phrase}".strip()
-                raise DownloadError(f"invalid response status {text}", why=_shown(url))
+                raise DownloadError(f"invalid response status {text}")
             digest = await _keep(session, response, expected)
             modified = response.headers.get("last-modified", "")
             if remembered:
@@ -107,7 +116,7 @@ async def download(
     except httpx.TooManyRedirects as error:
         raise DownloadError(f'Get "{_shown(url)}": stopped after {_MOST_REDIRECTS} redirects') from error
     except httpx.HTTPError as error:
-        raise DownloadError(f'Get "{_shown(url)}": {_reason(error)}') from error
+        raise DownloadError(f'Get "{_shown(url)}": {_reason(error, url)}') from error
 
 
 def _conditions(known: Any) -> dict[str, str]:
@@ -122,10 +131,16 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _reason(error: httpx.HTTPError) -> str:
-    """Why a request failed: the system's own words, if it has any."""
+def _reason(error: httpx.HTTPError, url: str) -> str:
+    """Why a request failed: the system's own words, if it has any, as Go puts them."""
+    parts = urlsplit(url)
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return f"dial tcp: lookup {parts.hostname}: no such host"
+        if isinstance(cause, ConnectionRefusedError):
+            port = parts.port or {"https": 443}.get(parts.scheme, 80)
+            return f"dial tcp {parts.hostname}:{port}: connect: connection refused"
         if isinstance(cause, OSError) and cause.strerror and cause.errno:
             return os.strerror(cause.errno).lower() if cause.errno > 0 else cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__

@@ -146,7 +146,9 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
         login = await session.part(Logins).ask(access.url)
         if login:
             return await git(session, _logged_in(access, *basic(login)), *args, cwd=cwd, missing=missing)
-    raise GitError(f"git error: {meaning or f'exit status {done.returncode}'}", why=text)
+    if meaning is not None:
+        raise GitError(f"git error: {meaning}")
+    raise GitError(f"git error: exit status {done.returncode}", why=text)
 
 
 def _logged_in(access: Access, header: str, silent: tuple[str, ...]) -> Access:
@@ -174,11 +176,13 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
             # A login in the URL is sent as a header, too: git prints the URL at times.
             header, silent = await _authorization(session, repository, url)
             url = without_login(url)
+        elif login_of(url):
+            silent = basic(login_of(url))[1]
         origin, settings = origin_of(url), dict[str, str]()
         if repository.service is not None:
             origin, settings = await _through_service(session, repository, origin, stack)
         env = await _ssh(session, repository, stack) if is_ssh(url) else {}
-        access = Access(url=url, settings=settings, env=env)
+        access = Access(url=url, settings=settings, env=env, silent=silent)
         if url.startswith("http"):
             access = replace(access, origin=origin)
         yield _logged_in(access, header, silent) if header else access

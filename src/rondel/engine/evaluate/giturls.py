@@ -47,10 +47,7 @@ def clean_url(url: str) -> str:
     if scheme is not None:
         name = scheme[0].lower()
         if name not in PROTOCOLS:
-            raise GitError(
-                f'failed to parse Git URL: invalid protocol "{name}"',
-                hint="for a repository on this machine use host().directory(path).as_git()",
-            )
+            raise GitError(f'failed to parse Git URL: invalid protocol "{name}"')
         return name + url[scheme.end() :]
     if _SCP.fullmatch(url):
         return url

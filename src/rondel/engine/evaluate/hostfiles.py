@@ -130,13 +130,19 @@ def _is_dir(entry: _Host) -> bool:
 
 
 def _list(path: str) -> list[_Host]:
+    """A directory's entries; what goes away meanwhile, as temporary files do, was never there."""
     found: list[_Host] = []
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                s = entry.stat(follow_symlinks=False)
+                try:
+                    s = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
                 stamp = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
                 found.append(_Host(entry.name, entry.path, s.st_mode, stamp))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise EngineError(f"open {path}: {(error.strerror or '').lower()}") from None
     found.sort(key=lambda entry: entry.name)
@@ -144,15 +150,16 @@ def _list(path: str) -> list[_Host]:
 
 
 def _describe(path: str, entry: _Host, cache: _StatCache) -> tuple[int, str] | None:
-    """What a tree's key needs to know of an entry; None for sockets, devices and pipes."""
+    """What a tree's key needs to know of an entry; None for sockets, devices, pipes and what is gone."""
     mode = entry.mode & 0o7777
-    if stat.S_ISREG(entry.mode):
-        return mode, cache.digest(path, entry)
-    if stat.S_ISDIR(entry.mode):
-        return mode | stat.S_IFDIR, ""
-    if stat.S_ISLNK(entry.mode):
-        return mode | stat.S_IFLNK, os.readlink(entry.path)
-    return None
+    try:
+        if stat.S_ISREG(entry.mode):
+            return mode, cache.digest(path, entry)
+        if stat.S_ISLNK(entry.mode):
+            return mode | stat.S_IFLNK, os.readlink(entry.path)
+    except FileNotFoundError:
+        return None
+    return (mode | stat.S_IFDIR, "") if stat.S_ISDIR(entry.mode) else None
 
 
 def _key(top_mode: int, entries: dict[str, tuple[int, str]]) -> str:
@@ -212,6 +219,8 @@ class _StatCache:
         started = time.time_ns()
         try:
             digest = _digest(entry.path)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise EngineError(f"open {entry.path}: {(error.strerror or '').lower()}") from None
         if max(entry.stamp[1], entry.stamp[2]) < started - _RACY_NS:

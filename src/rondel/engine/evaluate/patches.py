@@ -63,7 +63,7 @@ def touched(patch: str) -> list[str]:
         if name == "/dev/null":
             continue
         stripped = name if match[0].startswith(("rename", "copy")) else name.partition("/")[2]
-        names[stripped] = None
+        names[stripped or name] = None
     for match in _HEADER.finditer(patch):
         left, middle, right = match[1].partition(" b/")
         if middle and left.startswith("a/"):

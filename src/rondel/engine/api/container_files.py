@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.directory import copy_options, existence, mode_of, stat_of
 from rondel.engine.api.expansion import expand_path
-from rondel.engine.api.places import change, locate, mount_at
+from rondel.engine.api.places import change, locate, mount_at, part, part_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import absolute
@@ -50,7 +50,7 @@ async def directory(ctx: Context, self: Container, *, path: str, expand: bool) -
     """A directory, from the root file system or a mount."""
     path = expand_path(self, path, expand)
     fs, inner = locate(self, path)
-    return Directory(fs, inner, path)
+    return part(fs, inner, path)
 
 
 @field("Container", "file")
@@ -58,7 +58,7 @@ async def file(ctx: Context, self: Container, *, path: str, expand: bool) -> Fil
     """A file, from the root file system or a mount."""
     path = expand_path(self, path, expand)
     fs, inner = locate(self, path)
-    return File(fs, inner, path)
+    return part_file(fs, inner, path)
 
 
 @field("Container", "exists", settle=True)

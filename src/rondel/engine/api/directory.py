@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import stat as modes
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from rondel.engine.api.exports import client_path, export_to
-from rondel.engine.api.places import beside, directory_entry, require_directory, require_file
+from rondel.engine.api.places import beside, directory_entry, part, require_file
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.api.searching import search_tree
 from rondel.engine.api.values import SearchResult, Stat
@@ -60,6 +61,7 @@ async def glob(ctx: Context, self: Directory, *, pattern: str) -> list[str]:
 @field("Directory", "name")
 async def name(ctx: Context, self: Directory) -> str:
     """The directory's name, with a slash."""
+    await ctx.view(self.fs)
     return posixpath.basename(self.path.rstrip("/")) + "/"
 
 
@@ -78,10 +80,10 @@ async def sync(ctx: Context, self: Directory) -> Obj:
 
 
 def existence(view: View, path: str, expected: str | None, *, follow: bool) -> bool:
-    """Whether something of an expected type is at a path."""
+    """Whether something of an expected type is at a path. Raises PathError beyond a file."""
     if not path:
         return False
-    entry = view.lookup(path, follow=follow and expected not in {"SYMLINK", "SYMLINK_TYPE"})
+    entry = view.find(path, follow=follow and expected not in {"SYMLINK", "SYMLINK_TYPE"})
     if entry is None:
         return False
     kinds = {"REGULAR": entry.is_file, "DIRECTORY": entry.is_dir, "SYMLINK": entry.is_link}
@@ -92,8 +94,13 @@ def existence(view: View, path: str, expected: str | None, *, follow: bool) -> b
 async def exists(
     ctx: Context, self: Directory, *, path: str, expected_type: str | None, do_not_follow_symlinks: bool
 ) -> bool:
-    """Whether something is at a path."""
-    view, top = await directory_entry(ctx, self)
+    """Whether something is at a path; nothing is in a directory that is not there itself."""
+    try:
+        view, top = await directory_entry(ctx, self)
+    except PathError as error:
+        if error.code == errno.ENOENT:
+            return False
+        raise
     place = beside(top.path, path) if path else ""
     return existence(view, place, expected_type, follow=not do_not_follow_symlinks)
 
@@ -129,12 +136,10 @@ async def find_up(ctx: Context, self: Directory, *, name: str, start: str) -> st
     here = posixpath.normpath(start or ".")
     if here.startswith("../"):
         raise EngineError(f"cannot search outside parent: {here}")
-    view, top = await directory_entry(ctx, self)
     while True:
-        place = beside(top.path, here)
-        require_directory(view, place, here)
-        if view.lookup(beside(place, name), follow=False) is not None:
-            return posixpath.normpath(posixpath.join(here, name))
+        start_here = await ctx.call(ctx.obj, "directory", path=here)
+        if await ctx.call(start_here, "exists", path=name, doNotFollowSymlinks=True):
+            return posixpath.normpath(posixpath.join(here, name.lstrip("/")))
         above = posixpath.dirname(here) or "."
         if above == here:
             return None
@@ -165,14 +170,14 @@ async def export(ctx: Context, self: Directory, *, path: str, wipe: bool) -> str
 @field("Directory", "directory")
 async def directory(ctx: Context, self: Directory, *, path: str) -> Directory:
     """A directory below this one."""
-    return Directory(self.fs, beside(self.path, path), path)
+    return part(self.fs, beside(self.path, path), path)
 
 
 @field("Directory", "file")
 async def file(ctx: Context, self: Directory, *, path: str) -> Keyed:
     """A file below this directory; it has to be there. Equal files are one, however they were made."""
+    view, _ = await directory_entry(ctx, self)
     target = beside(self.path, path)
-    view = await ctx.view(self.fs)
     entry = require_file(view, target, path)
     content = await anyio.to_thread.run_sync(file_digest, view, entry)
     return Keyed(File(self.fs, target, path), digest_of("file", posixpath.basename(target), content))
@@ -261,6 +266,10 @@ async def with_directory(
     permissions: int | None,
 ) -> Directory:
     """Copy a directory's content, merging."""
+    whole = self == Directory() and source.path == beside("/", path) == "/"
+    if whole and not owner and permissions is None and (include or exclude or gitignore):
+        # Nothing to merge with: remove what is not chosen, rather than copy what is.
+        return Directory(edited("dir.filter", source.fs, "/", include, exclude, gitignore))
     options = copy_options(
         beside(self.path, path),
         source,
@@ -288,27 +297,28 @@ def _copy_file(fs: Fs | None, dst: str, source: File, permissions: int | None, o
     return edited("file.copy", fs, dst, source.path, mode_of(permissions), owner, inputs=inputs)
 
 
-@field("Directory", "withFiles", sources=File)
+@field("Directory", "withFiles", as_is=True, sources=File)
 async def with_files(
-    ctx: Context, self: Directory, *, path: str, sources: list[File], permissions: int | None
-) -> Directory:
-    """Copy files into a directory."""
+    ctx: Context, self: Directory, *, path: str, sources: list[Obj], permissions: int | None
+) -> Obj:
+    """Copy files into a directory, one after the other."""
+    holder = ctx.obj
     for source in sources:
-        fs = _copy_file(self.fs, beside(self.path, path).rstrip("/") + "/", source, permissions)
-        self = changed(self, fs)
-    return self
+        holder = await ctx.call(
+            holder, "withFile", path=path.rstrip("/") + "/", source=source, permissions=permissions
+        )
+    return holder
 
 
 @field("Directory", "filter")
 async def filter_(
     ctx: Context, self: Directory, *, exclude: list[str], include: list[str], gitignore: bool
-) -> Directory:
+) -> Obj:
     """Only what patterns and .gitignore files leave."""
-    if self.path == "/":
-        return Directory(edited("dir.filter", self.fs, self.path, include, exclude, gitignore))
-    options = copy_options("/", self, include=include, exclude=exclude, gitignore=gitignore)
-    inputs = () if self.fs is None else (self.fs,)
-    return Directory(edited("dir.copy", None, options, inputs=inputs))
+    choice = {"include": include, "exclude": exclude, "gitignore": gitignore}
+    empty = await ctx.root("directory")
+    found: Obj = await ctx.call(empty, "withDirectory", path="/", source=ctx.obj, **choice)
+    return found
 
 
 @field("Directory", "withoutFile", "withoutDirectory")

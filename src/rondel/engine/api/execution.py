@@ -1,7 +1,8 @@
 """Executes a request: parse, validate, then walk the selections with one task per branch.
 
 A straight chain of any length is walked in a loop; nothing here recurses with the query's
-depth. The first failing field ends the request: ``data`` is null then, as the client expects.
+depth. A failing field ends its own branch only: what stands beside it is done all the same, as
+in Dagger. Then ``data`` is null, and ``errors`` has the first error below each field of the root.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -46,6 +48,9 @@ _CALLERS = frozenset((errno.ENAMETOOLONG, errno.EFBIG, errno.EMLINK, errno.ELOOP
 """What a file system refuses for what the caller asks of it; the path is the store's, and no answer."""
 
 
+_ALONE = ""
+"""Stands among the fields of the root for the request itself."""
+
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 """May be met anywhere: everything that the engine writes lies in its store."""
 
@@ -59,9 +64,12 @@ class Refused(Exception):
 
 
 class _Failed(Exception):
-    def __init__(self, error: Json) -> None:
+    """A field's error; one that is ``alone`` says that the whole request makes no sense."""
+
+    def __init__(self, error: Json, *, alone: bool = False) -> None:
         super().__init__()
         self.error = error
+        self.alone = alone
 
 
 async def execute(
@@ -116,57 +124,66 @@ def _known(error: BaseException, store: Path) -> EngineError | None:
     return next((found for inner in error.exceptions if (found := _known(inner, store)) is not None), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """Which field of the root an answer belongs to, and the tasks that work on it."""
+
+    root: str
+    tasks: TaskGroup
+
+
 class _Execution:
     def __init__(self, calls: Calls, document: Document, variables: Mapping[str, Any], text: str) -> None:
         self.calls = calls
         self.document = document
         self.variables = variables
         self.text = text
-        self.error: Json | None = None
+        self.errors: dict[str, Json] = {}
 
     async def run(self, operation: Operation) -> Json:
         data: Json = {}
         async with anyio.create_task_group() as tasks:
             try:
-                await self._object(ROOT, operation.selections, data, tasks)
+                fields = self.flatten(operation.selections, ROOT.type)
+                for key, nodes in fields.items():
+                    tasks.start_soon(self._branch, _Branch(key, tasks), ROOT, key, nodes, data)
             except _Failed as failed:
-                self._fail(failed, tasks)
-        if self.error is not None:
-            return {"errors": [self.error], "data": None}
+                self.errors[_ALONE] = failed.error
+        if _ALONE in self.errors:
+            return {"errors": [self.errors[_ALONE]], "data": None}
+        if self.errors:
+            return {"errors": list(self.errors.values()), "data": None}
         return {"data": data}
 
-    def _fail(self, failed: _Failed, tasks: TaskGroup) -> None:
-        if self.error is None:
-            self.error = failed.error
-        tasks.cancel_scope.cancel()
-
-    async def _branch(self, obj: Obj, key: str, nodes: list[FieldNode], out: Json, tasks: TaskGroup) -> None:
+    async def _branch(self, branch: _Branch, obj: Obj, key: str, nodes: list[FieldNode], out: Json) -> None:
         try:
-            below = await self._field(obj, key, nodes, out, tasks)
+            below = await self._field(branch, obj, key, nodes, out)
             while below is not None:
-                below = await self._object(*below, tasks)
+                below = await self._object(branch, *below)
         except _Failed as failed:
-            self._fail(failed, tasks)
+            self.errors.setdefault(_ALONE if failed.alone else branch.root, failed.error)
+            if failed.alone:
+                branch.tasks.cancel_scope.cancel()
 
     async def _object(
-        self, obj: Obj, selections: list[Any], out: Json, tasks: TaskGroup
+        self, branch: _Branch, obj: Obj, selections: list[Any], out: Json
     ) -> tuple[Obj, list[Any], Json] | None:
         """Fill in an object's fields. In a straight chain, goes on until it branches or ends."""
         while True:
             fields = self.flatten(selections, obj.type)
             if not fields:
                 return None
-            *others, last = fields.items()
+            first, *others = fields.items()
             for key, nodes in others:
                 out[key] = None
-                tasks.start_soon(self._branch, obj, key, nodes, out, tasks)
-            below = await self._field(obj, *last, out, tasks)
+                branch.tasks.start_soon(self._branch, branch, obj, key, nodes, out)
+            below = await self._field(branch, obj, *first, out)
             if below is None:
                 return None
             obj, selections, out = below
 
     async def _field(
-        self, obj: Obj, key: str, nodes: list[FieldNode], out: Json, tasks: TaskGroup
+        self, branch: _Branch, obj: Obj, key: str, nodes: list[FieldNode], out: Json
     ) -> tuple[Obj, list[Any], Json] | None:
         """Answer one field; what to go on with if it is an object."""
         node = nodes[0]
@@ -182,7 +199,7 @@ class _Execution:
             rows: list[Json] = [{} for _ in value]
             out[key] = rows
             for item, row in zip(value, rows, strict=True):
-                await self._object(item, selections, row, tasks)
+                await self._object(branch, item, selections, row)
             return None
         out[key] = value
         return None
@@ -207,7 +224,7 @@ class _Execution:
         except _Failed:
             raise  # told already: introspection merges its selections itself
         except coercion.BadArgument as error:
-            raise _Failed({"message": f'parse field "{node.name}": {error.what}'}) from None
+            raise _Failed({"message": f'parse field "{node.name}": {error.what}'}, alone=True) from None
         except EngineError as error:
             raise _Failed(self._error(error, obj, key)) from None
         except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
@@ -267,7 +284,7 @@ class _Execution:
                 f'Fields "{node.key}" conflict because they have differing arguments. Use different '
                 "aliases on the fields to fetch both if this was intentional."
             )
-            raise _Failed(_refusal(self.text, text, node.offset, "GRAPHQL_VALIDATION_FAILED"))
+            raise _Failed(_refusal(self.text, text, node.offset, "GRAPHQL_VALIDATION_FAILED"), alone=True)
         known.append(node)
 
     def _included(self, selection: Any) -> bool:

@@ -15,6 +15,7 @@ from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import decode
+from rondel.engine.evaluate.operations import refused
 from rondel.engine.evaluate.trees import file_digest
 from rondel.engine.values import File
 from rondel.errors import EngineError
@@ -51,6 +52,7 @@ async def size(ctx: Context, self: File) -> int:
 @field("File", "name")
 async def name(ctx: Context, self: File) -> str:
     """The file's name."""
+    await ctx.view(self.fs)
     return posixpath.basename(self.path)
 
 
@@ -90,6 +92,9 @@ async def with_name(ctx: Context, self: File, *, name: str) -> File:
     """The same file under another name."""
     if "/" in name:
         raise EngineError(f'file name "{name}" must not contain a directory')
+    if name in {"", ".", ".."}:
+        refusal = EngineError(f"rename {self.path} {name}: file exists")
+        return File(refused(refusal, self.fs), self.path, self.named)
     inputs = () if self.fs is None else (self.fs,)
     return File(edited("file.copy", None, f"/{name}", self.path, None, "", inputs=inputs), f"/{name}")
 

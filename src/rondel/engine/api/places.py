@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.evaluate.execs import absolute
-from rondel.engine.evaluate.operations import refused
+from rondel.engine.evaluate.operations import EMPTY, operation, refused
 from rondel.engine.store import PathError
 from rondel.engine.values import (
     CacheMount,
@@ -18,7 +19,9 @@ from rondel.engine.values import (
     FileMount,
     Fs,
     Mount,
+    Node,
     TempMount,
+    digest_of,
 )
 from rondel.errors import EngineError
 
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rondel.engine.api.registry import Context
-    from rondel.engine.store import Entry, View
+    from rondel.engine.evaluate import Session
+    from rondel.engine.store import Entry, Result, View
 
 
 def inside(root: str, path: str) -> str:
@@ -47,13 +51,49 @@ async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, Ent
 
 def require_directory(view: View, path: str, shown: str) -> Entry:
     """The directory at a path, links followed. Raises EngineError naming it as ``shown``."""
-    try:
-        entry = view.resolve(path)
-    except PathError as error:
-        raise EngineError(f"stat {shown}: {error.text}") from None
+    entry = _require(view, path, shown)
     if not entry.is_dir:
         raise EngineError(f"path {shown} is a file, not a directory")
     return entry
+
+
+def _require(view: View, path: str, shown: str) -> Entry:
+    if not shown:
+        raise PathError(errno.ENOENT, shown, operation="stat")
+    try:
+        return view.resolve(path)
+    except PathError as error:
+        raise PathError(error.code, shown, operation="stat") from None
+
+
+def part(fs: Fs | None, path: str, shown: str) -> Directory:
+    """A directory of a file system, by its path there and by the one that the caller gave.
+
+    Nothing can be made of it, nor of what is beside it, unless it is there.
+    """
+    return Directory(_held(fs, "directory", path, shown) if path != "/" else fs, path, shown)
+
+
+def part_file(fs: Fs | None, path: str, shown: str) -> File:
+    """A file of a file system; nothing can be made of it unless it is there."""
+    return File(_held(fs, "file", path, shown), path, shown)
+
+
+def _held(fs: Fs | None, kind: str, path: str, shown: str) -> Fs:
+    """A file system that can be had only if something is in it."""
+    base = fs or EMPTY
+    key = digest_of("held", kind, path, shown, base.key)
+    params = (kind, path, shown)
+    return Fs(Node("held", key, (base,), params, forces=base.node.forces, durable=False))
+
+
+@operation("held")
+async def _hold(session: Session, node: Node) -> Result:
+    kind, path, shown = node.params
+    snapshot = await session.snapshot(node.inputs[0])
+    require = require_directory if kind == "directory" else require_file
+    require(session.store.view(snapshot), path, shown)
+    return session.result(snapshot)
 
 
 async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
@@ -64,10 +104,7 @@ async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
 
 def require_file(view: View, path: str, shown: str) -> Entry:
     """The regular file at a path, links followed. Raises EngineError naming it as ``shown``."""
-    try:
-        entry = view.resolve(path)
-    except PathError as error:
-        raise EngineError(f"stat {shown}: {error.text}") from None
+    entry = _require(view, path, shown)
     if entry.is_dir:
         raise EngineError(f"path {shown} is a directory, not a file")
     if not entry.is_file:  # a pipe would be waited for, for ever

@@ -104,19 +104,8 @@ def remove(draft: Draft, node: Node) -> None:
         if "*" in path:
             for found in _matching(draft.view, path):
                 draft.remove(found)
-        elif _is_there(draft.view, path):
+        elif draft.view.find(path, follow=False) is not None:
             draft.remove(path)
-
-
-def _is_there(view: View, path: str) -> bool:
-    """Whether something is at a path. Raises PathError when the way to it leads through a file."""
-    try:
-        view.node(path, follow=False)
-    except PathError as error:
-        if error.code == errno.ENOENT:
-            return False
-        raise
-    return True
 
 
 def _matching(view: View, pattern: str) -> list[str]:

@@ -53,11 +53,13 @@ class Filter:
         self.include = Patterns.of(include)
         self.exclude = Patterns.of(exclude)
         self.gitignore = gitignore
+        self._chooses_nothing = bool(include) and not self.include.groups  # empty patterns only
 
     @property
     def trivial(self) -> bool:
         """Whether everything is kept."""
-        return not (self.include.groups or self.exclude.groups or self.gitignore)
+        choosing = self.include.groups or self.exclude.groups or self.gitignore
+        return not (choosing or self._chooses_nothing)
 
     def root(self, above: Sequence[tuple[str, str]] = ()) -> State:
         """The state of the root. ``above`` holds .gitignore texts of the directories that hold it,
@@ -74,6 +76,8 @@ class Filter:
     def judge(self, state: State, name: str, *, is_dir: bool) -> Verdict:
         """The verdict on an entry of a directory."""
         path = state.prefix + name
+        if self._chooses_nothing:
+            return _NO
         if self.gitignore and state.ignores and _ignored(state.ignores, path, is_dir=is_dir):
             return _NO
         keep, enter, include, exclude = True, is_dir, state.include, state.exclude

@@ -182,6 +182,15 @@ class View:
         except PathError:
             return None
 
+    def find(self, path: str, *, follow: bool = True) -> Entry | None:
+        """The entry at a path, or None; PathError when the way to it leads through a file or in circles."""
+        try:
+            return self.node(path, follow=follow).entry
+        except PathError as error:
+            if error.code == errno.ENOENT:
+                return None
+            raise
+
     def resolve(self, path: str, *, follow: bool = True) -> Entry:
         """The entry at a path; PathError with Go's words when it is not there."""
         return self.node(path, follow=follow).entry

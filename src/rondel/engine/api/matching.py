@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 _NEWLINE = re.compile(r"(?<!\\)(?:\\\\)*\\n")
 _MAY_CROSS = re.compile(r"\n|\\[nsDWHSP]|\\x0[aA]|\[\^|\(\?[a-zA-Z]*s")
 _BINARY = 8192
+_SYNTAX = re.compile(
+    r"\\(?P<escaped>.)"
+    r"|(?P<look>\(\?<?[=!])"
+    r"|(?P<named>\(\?<)"
+    r"|(?P<class>\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\[\]\\])*\])",
+    re.DOTALL,
+)
+"""What Rust's regular expressions, which ripgrep has, spell otherwise than Python's, or do not know."""
+
+_POSIX_CLASS = re.compile(r"\[:(\w+):\]")
+_POSIX = {
+    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "blank": r"\t ", "digit": "0-9", "lower": "a-z",
+    "punct": r"!-/:-@\[-`{-~", "space": r"\t\n\v\f\r ", "upper": "A-Z", "word": "0-9A-Za-z_",
+    "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
 
 
 class Matcher:
@@ -38,7 +53,7 @@ class Matcher:
         flags |= re.DOTALL if dotall else 0
         self.crosses = multiline and ("\n" in text if literal else _may_cross(text, dotall=dotall))
         try:
-            self.pattern = re.compile(re.escape(text) if literal else text, flags)
+            self.pattern = re.compile(re.escape(text) if literal else _in_python(text), flags)
         except re.error as error:
             raise EngineError(f"ripgrep error: rg: regex parse error: {error}") from None
 
@@ -79,6 +94,27 @@ class Matcher:
             lines = text[start:end]
             if lines.isascii() or _text(lines.encode("utf-8", "surrogateescape")) is not None:
                 yield SearchResult(path, number, offset, lines, _submatches(self.pattern, lines))
+
+
+def _in_python(text: str) -> str:
+    """A regular expression of Rust's as one of Python's. Raises EngineError for what Rust's do without."""
+
+    def replaced(match: re.Match[str]) -> str:
+        if match["look"]:
+            refused = "look-around, including look-ahead and look-behind, is not supported"
+        elif match["escaped"] and match["escaped"] in "123456789":
+            refused = "backreferences are not supported"
+        elif match["class"]:
+            inner = match["class"][1:-1]
+            return f"[{_POSIX_CLASS.sub(lambda found: _POSIX.get(found[1], found[0]), inner)}]"
+        else:
+            return "(?P<" if match["named"] else match[0]
+        mark = " " * (match.start() + 7) + "^" * len(match[0])
+        raise EngineError(
+            f"ripgrep error: rg: regex parse error:\n    (?:{text})\n{mark}\nerror: {refused}\n"
+        )
+
+    return _SYNTAX.sub(replaced, text)
 
 
 def _may_cross(pattern: str, *, dotall: bool) -> bool:

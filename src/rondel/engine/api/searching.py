@@ -71,7 +71,9 @@ class _Files:
             if entry.is_file:
                 yield start, entry
             elif entry.is_dir:
-                yield from self._walk("" if start == "." else f"{start}/")
+                whole = start == "."
+                shown = "./" if whole and paths else ""  # so are files when the directory itself is named
+                yield from ((shown + name, found) for name, found in self._walk("" if whole else f"{start}/"))
 
     def _start(self, path: str) -> tuple[str, Entry]:
         """A path to search, links followed. Raises EngineError for one that is not in the directory."""
@@ -81,7 +83,7 @@ class _Files:
         entry = self.view.lookup(posixpath.join(self.root, clean))
         if entry is None:
             text = f"IO error for operation on {clean}: No such file or directory (os error 2)"
-            raise EngineError(f"ripgrep error: rg: {clean}: {text}")
+            raise EngineError(f"ripgrep error: rg: {clean}: {text}\n")
         return posixpath.relpath(entry.path, self.root), entry
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Entry]]:

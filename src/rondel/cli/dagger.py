@@ -40,9 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from rondel.runner.engine import find_real_cli
+    from rondel.runner.engine import SESSION_PORT, find_real_cli
 
     command, rest = _split(words)
+    if command in RUNS and os.environ.get(SESSION_PORT):
+        # `dagger run make train`: the session that is there serves. No real CLI can open one inside of it.
+        from rondel.cli.run import main as run
+
+        return run(_command(rest))
     real = find_real_cli(os.environ)
     why = _stay(command) if real is not None else ""
     if real is not None and not why:

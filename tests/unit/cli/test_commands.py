@@ -279,11 +279,21 @@ def test_a_real_cli_does_not_take_over_where_the_embedded_engine_is_asked_for(tm
     assert (done.returncode, done.stdout) == (0, "")
     assert "asked for by RONDEL_ENGINE" in done.stderr
     session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"}
-    done = hand_over(tmp_path, **session, **named)
-    assert (done.returncode, done.stdout) == (0, "")
+    done = hand_over(tmp_path, "session", **session, **named)
     assert "this is a session of it" in done.stderr
     # What only the real one knows is the real one's, wherever stages run.
     assert hand_over(tmp_path, "call", RONDEL_ENGINE="embedded", **named).stdout == "real: call\n"
+
+
+@pytest.mark.parametrize("own_session", ["", "1"])
+def test_a_session_that_is_there_serves_a_run_inside_of_it(tmp_path: Path, own_session: str) -> None:
+    own(tmp_path / "own")
+    real(tmp_path / "real")
+    script(tmp_path / "real", "show", '#!/bin/sh\necho "port $DAGGER_SESSION_PORT"\n')
+    session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": own_session}
+    named = {"_EXPERIMENTAL_DAGGER_RUNNER_HOST": "kube-pod://engine"}
+    done = hand_over(tmp_path, "run", "--progress", "plain", "show", **session, **named)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "port 1\n", "")
 
 
 def test_a_real_cli_without_an_engine_does_not_take_over(tmp_path: Path) -> None:

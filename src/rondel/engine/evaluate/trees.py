@@ -23,17 +23,25 @@ def file_digest(view: View, entry: Entry, *, metadata: bool = True) -> str:
 
 
 def tree_digest(view: View, path: str) -> str:
-    """A directory's digest, ``sha256:<hex>``: names, modes, owners, links and contents, no times."""
-    digest = hashlib.sha256(b"dir\n")
-    top = view.resolve(path).path
-    cut = len(top.rstrip("/")) + 1
-    for entry in view.walk(top):
-        head = f"{stat.S_IFMT(entry.mode):o} {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}"
-        digest.update(f"{head} {entry.path[cut:]}\0{entry.link or ''}\0".encode("utf-8", "surrogateescape"))
+    """A directory's digest, ``sha256:<hex>``: names, modes, owners, links and contents, no times.
+
+    The directory's own mode and owner count, its name does not.
+    """
+    top = view.resolve(path)
+    digest = hashlib.sha256(f"dir {_nature(top)}\n".encode())
+    cut = len(top.path.rstrip("/")) + 1
+    for entry in view.walk(top.path):
+        text = f"{_nature(entry)} {entry.path[cut:]}\0{entry.link or ''}\0"
+        digest.update(text.encode("utf-8", "surrogateescape"))
         if entry.is_file:
             digest.update(file_digest(view, entry, metadata=False).encode())
         digest.update(b"\n")
     return f"sha256:{digest.hexdigest()}"
+
+
+def _nature(entry: Entry) -> str:
+    """What something is, but for its content: kind, mode and owner."""
+    return f"{stat.S_IFMT(entry.mode):o} {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def test_a_failing_health_check_fails_the_start_with_its_output(query: Queries) 
     assert error["message"].startswith(f"start {host} (aliased as www): health check errored: exit code: 42")
     told = error["extensions"]
     assert (told["cmd"], told["exitCode"]) == (check, 42)
-    assert (told["stdout"], told["stderr"]) == ("check said no", "eek an error")
+    assert (told["stdout"], told["stderr"]) == ("check said no\n", "eek an error\n")
 
 
 def test_a_health_check_has_the_rights_of_the_container_and_no_more(query: Queries) -> None:
@@ -100,7 +100,7 @@ def test_a_health_check_does_not_see_through_to_secrets_in_clear(query: Queries)
     )
     identity, _ = service(query, ["sleep", "60"], steps)
     error = query.error(node(identity, "start"))
-    assert error["extensions"]["stdout"] == "value ***"
+    assert error["extensions"]["stdout"] == "value ***\n"
     assert "hush-4711" not in json.dumps(error)
 
 

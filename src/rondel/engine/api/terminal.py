@@ -27,8 +27,9 @@ async def container_terminal(
     insecure_root_capabilities: bool,
 ) -> Obj:
     """Open a shell; what is changed in it is not kept, as the container is a value."""
-    _ = experimental_privileged_nesting, insecure_root_capabilities
-    await shell(ctx.session, self, cmd or self.terminal_cmd or ("sh",))
+    _ = experimental_privileged_nesting
+    words = cmd or self.terminal_cmd or ("sh",)
+    await shell(ctx.session, self, words, insecure=insecure_root_capabilities)
     return ctx.obj
 
 
@@ -43,7 +44,7 @@ async def directory_terminal(
     insecure_root_capabilities: bool,
 ) -> Obj:
     """Open a shell on a directory, in a container (this machine's own system unless one is given)."""
-    _ = self, experimental_privileged_nesting, insecure_root_capabilities
+    _ = self, experimental_privileged_nesting
     if container is None:
         holder = await ctx.call(await ctx.root("container"), "from", address="host")
         container = holder.value
@@ -51,7 +52,8 @@ async def directory_terminal(
     mounted = await ctx.call(holder, "withMountedDirectory", path=_MOUNT, source=ctx.obj)
     own = container.with_mount(mounted.value.mounts[-1])
     own = own.with_config(replace(own.config, workdir=_MOUNT))
-    await shell(ctx.session, own, cmd or container.terminal_cmd or ("sh",))
+    words = cmd or container.terminal_cmd or ("sh",)
+    await shell(ctx.session, own, words, insecure=insecure_root_capabilities)
     return ctx.obj
 
 

@@ -197,6 +197,7 @@ async def exec_spec(
         hosts=joined.hosts,
         network=sandbox.Network.NONE if command.offline else joined.network,
         init=not command.no_init,
+        insecure=command.insecure,
     )
 
 

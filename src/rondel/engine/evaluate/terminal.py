@@ -33,7 +33,9 @@ _CHUNK = 65536
 _SIZE_SECONDS = 0.25
 
 
-async def shell(session: Session, container: Container, args: Sequence[str]) -> None:
+async def shell(
+    session: Session, container: Container, args: Sequence[str], *, insecure: bool = False
+) -> None:
     """Run a command of a container on the user's terminal until it ends.
 
     Raises EngineError when the session has no terminal.
@@ -43,7 +45,7 @@ async def shell(session: Session, container: Container, args: Sequence[str]) -> 
         async with AsyncExitStack() as stack:
             joined = await stack.enter_async_context(session.part(Services).bound(container.services))
             term = session.environ.get("TERM", "xterm")
-            command = Command(container=container, args=tuple(args), env=(("TERM", term),))
+            command = Command(container=container, args=tuple(args), env=(("TERM", term),), insecure=insecure)
             spec = await exec_spec(session, command, joined, stack)
             process = await session.sandbox.start(replace(spec, tty=True))
             try:

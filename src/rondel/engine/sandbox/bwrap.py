@@ -77,7 +77,14 @@ class Kernel:
     kind: str
 
 
-Piece = Overlay | Bind | Memory | Kernel
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the host, at its own ``path``."""
+
+    path: str
+
+
+Piece = Overlay | Bind | Memory | Kernel | Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +109,7 @@ class Plan:
     private_network: bool = False
     init: bool = True
     terminal: bool = False
+    insecure: bool = False
 
 
 def options(plan: Plan) -> list[str]:
@@ -117,7 +125,7 @@ def options(plan: Plan) -> list[str]:
     if plan.nested_user and not plan.user.is_root:
         found += ["--unshare-user", "--uid", str(plan.user.uid), "--gid", str(plan.user.gid)]
     else:
-        for capability in CAPABILITIES:
+        for capability in ("ALL",) if plan.insecure else CAPABILITIES:
             found += ["--cap-add", capability]
     for piece in plan.pieces:
         found += _mount(piece)
@@ -169,6 +177,8 @@ def _mount(piece: Piece) -> Iterator[str]:
             yield from ("--overlay", piece.upper, piece.work, piece.path)
     elif isinstance(piece, Bind):
         yield from ("--ro-bind" if piece.readonly else "--bind", piece.source, piece.path)
+    elif isinstance(piece, Device):
+        yield from ("--dev-bind", piece.path, piece.path)
     elif isinstance(piece, Memory):
         if piece.shared:
             yield from ("--perms", "1777")

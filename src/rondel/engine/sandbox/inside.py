@@ -58,7 +58,6 @@ def request(
 
     ``terminal`` are the variables of a command whose standard input is a terminal, which it gets.
     """
-    rooted = plan.user.is_root or not plan.nested_user
     return json.dumps(
         {
             "pid": pid,
@@ -72,10 +71,21 @@ def request(
             "gid": plan.user.gid,
             "groups": list(plan.user.groups),
             "nested": plan.nested_user,
-            "capabilities": [_NUMBERS[name] for name in CAPABILITIES] if rooted else [],
-            "filter": base64.b64encode(seccomp.program() or b"").decode(),
+            "capabilities": _capabilities(plan),
+            "filter": base64.b64encode((not plan.insecure and seccomp.program()) or b"").decode(),
         }
     ).encode("utf-8", "surrogatepass")
+
+
+def _capabilities(plan: Plan) -> list[int]:
+    """What bwrap gave the container's user, by the kernel's numbers."""
+    if plan.nested_user and not plan.user.is_root:
+        return []
+    if not plan.insecure:
+        return [_NUMBERS[name] for name in CAPABILITIES]
+    status = Path("/proc/self/status").read_text()
+    own = int(status.partition("CapPrm:")[2].split()[0], 16)
+    return [number for number in range(own.bit_length()) if own >> number & 1]
 
 
 async def run_inside(

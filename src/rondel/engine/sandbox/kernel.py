@@ -11,13 +11,15 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.bwrap import Bind, Kernel, Memory, Piece
+from rondel.engine.sandbox.bwrap import Bind, Device, Kernel, Memory, Piece
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 # bwrap's own is for root alone; semaphores and shared memory are for every user.
 _SHARED_MEMORY = Memory("/dev/shm", shared=True)  # noqa: S108 - the container's, not the host's
+# What nested containers, file systems of programs, VPNs and virtual machines are made with.
+_DEVICES = ("/dev/fuse", "/dev/kvm", "/dev/net/tun")
 _READ_ONLY = ("/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/dynamic_debug")
 _MASKED = (
     "/proc/acpi",
@@ -62,4 +64,13 @@ def kernel_pieces(empty_file: Path) -> tuple[Piece, ...]:
         except OSError:
             continue
         pieces.append(Memory(path, readonly=True) if stat.S_ISDIR(mode) else Bind(path, str(empty_file)))
+    return tuple(pieces)
+
+
+def insecure_kernel_pieces() -> tuple[Piece, ...]:
+    """The same mounts for a command with all rights: nothing masked, and some devices of the host."""
+    pieces: list[Piece] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
+    if os.path.isdir("/sys"):
+        pieces.append(Bind("/sys", "/sys", readonly=False))
+    pieces += [Device(path) for path in _DEVICES if os.path.exists(path)]
     return tuple(pieces)

@@ -75,6 +75,7 @@ class Machine:
     """What containers of this engine have in common."""
 
     kernel: tuple[Piece, ...]
+    insecure_kernel: tuple[Piece, ...]
     hosts: Callable[[ExecSpec], Path]
     resolver: Path | None
     secrets: Callable[[], Path]
@@ -138,6 +139,7 @@ class Preparation:
             private_network=spec.network is Network.NONE,
             init=spec.init,
             terminal=spec.tty,
+            insecure=spec.insecure,
         )
         return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin)
 
@@ -195,7 +197,7 @@ class Preparation:
 
     def _common(self) -> None:
         taken = {clean(mount.path) for mount in self.spec.mounts}
-        for piece in self.machine.kernel:
+        for piece in self.machine.insecure_kernel if self.spec.insecure else self.machine.kernel:
             if piece.path in ("/dev", "/proc", "/sys"):
                 self._point(piece.path, directory=True)
             self.pieces.append(piece)

@@ -14,7 +14,7 @@ from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import command_line, options, packed
 from rondel.engine.sandbox.cgroups import Cgroups, limits_of
 from rondel.engine.sandbox.command import NotStarted, too_long
-from rondel.engine.sandbox.kernel import kernel_pieces
+from rondel.engine.sandbox.kernel import insecure_kernel_pieces, kernel_pieces
 from rondel.engine.sandbox.landlock import close_abstract_sockets
 from rondel.engine.sandbox.network import join_command
 from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
@@ -52,6 +52,7 @@ class Sandbox:
         resolver = Path("/etc/resolv.conf")
         self._machine = Machine(
             kernel=kernel_pieces(self._written("empty", b"") or Path("/dev/null")),
+            insecure_kernel=insecure_kernel_pieces(),
             hosts=self._hosts_file,
             resolver=self._written("resolv.conf", resolver.read_bytes()) if resolver.exists() else None,
             secrets=self._secrets_folder,
@@ -175,7 +176,7 @@ class Sandbox:
         """The whole command line; descriptors that it names are opened and appended to ``given``."""
         given.append(memory_file("options", packed(options(prepared.plan))))
         argv = [self.bwrap, "--args", str(given[-1])]
-        if self._filter is not None:
+        if self._filter is not None and not spec.insecure:
             given.append(os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC))
             argv += ["--seccomp", str(given[-1])]
         command = command_line(prepared.plan)

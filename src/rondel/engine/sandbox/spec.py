@@ -146,7 +146,8 @@ class ExecSpec:
     paths, relative ones to ``cwd``. ``secrets`` are the values to scrub from
     every output. ``hosts`` are (address, name) pairs added to /etc/hosts.
     Without ``init`` the command itself is process 1. HOME and PATH are set
-    where ``env`` does not.
+    where ``env`` does not. An ``insecure`` command of user 0 may
+    do all that the engine may.
     """
 
     root: Snapshot
@@ -166,6 +167,7 @@ class ExecSpec:
     limits: Limits | None = None
     tty: bool = False
     init: bool = True
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

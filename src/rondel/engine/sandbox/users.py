@@ -2,7 +2,7 @@
 
 The rules are those of the Docker family: a number that passwd does not know is
 fine and gets group 0 and home ``/``; a name it does not know is an error; an
-explicit group leaves out the supplementary ones.
+explicit group leaves out the supplementary ones. A user's own group is among his groups, too.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ def resolve_user(user: str, passwd: str, group: str) -> User:
     name, colon, group_name = user.partition(":")
     uid, gid, login, home = _user(name or "0", passwd, asked=user)
     if colon and group_name:
-        return User(uid, _group(group_name, group), (), home)
-    groups = {int(row[2]) for row in _rows(group, 4) if row[2].isdecimal() and login in row[3].split(",")}
-    return User(uid, gid, tuple(sorted(groups - {gid})) if login else (), home)
+        gid = _group(group_name, group)
+        return User(uid, gid, (gid,), home)
+    rows = _rows(group, 4) if login else ()
+    further = {int(row[2]) for row in rows if row[2].isdecimal() and login in row[3].split(",")}
+    return User(uid, gid, tuple(sorted({gid} | further)), home)
 
 
 def _user(name: str, passwd: str, *, asked: str) -> tuple[int, int, str, str]:

@@ -10,22 +10,22 @@ GROUP = "root:x:0:\napp:x:1000:\naudio:x:29:app,other\nvideo:x:44:app\nroot2:x:0
 
 
 def test_nobody_asked_for_is_root():
-    assert resolve_user("", PASSWD, GROUP) == User(0, 0, (), "/root")
-    assert resolve_user("", "", "") == ROOT
+    assert resolve_user("", PASSWD, GROUP) == User(0, 0, (0,), "/root")
+    assert resolve_user("", "", "").is_root
 
 
 def test_names_bring_their_groups_and_home():
-    assert resolve_user("app", PASSWD, GROUP) == User(1000, 1000, (0, 29, 44), "/home/app")
+    assert resolve_user("app", PASSWD, GROUP) == User(1000, 1000, (0, 29, 44, 1000), "/home/app")
 
 
 def test_an_explicit_group_leaves_the_others_out():
-    assert resolve_user("app:audio", PASSWD, GROUP) == User(1000, 29, (), "/home/app")
-    assert resolve_user("5:6", PASSWD, GROUP) == User(5, 6, (), "/")
+    assert resolve_user("app:audio", PASSWD, GROUP) == User(1000, 29, (29,), "/home/app")
+    assert resolve_user("5:6", PASSWD, GROUP) == User(5, 6, (6,), "/")
 
 
 def test_numbers_are_looked_up_and_may_be_unknown():
     assert resolve_user("1000", PASSWD, GROUP).home == "/home/app"
-    assert resolve_user("4242", PASSWD, GROUP) == User(4242, 0, (), "/")
+    assert resolve_user("4242", PASSWD, GROUP) == User(4242, 0, (0,), "/")
     assert resolve_user("1001", PASSWD, GROUP).uid == 7  # a name that looks like a number
 
 

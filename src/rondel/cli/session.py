@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the session's port and token as a line of JSON; end when standard input ends.
+    """Print the session's port and token as a line of JSON; end when standard input ends, or by SIGTERM.
 
     The flags are those that Dagger's clients pass to ``dagger session``.
     """
@@ -40,7 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
     # A terminal's ^C reaches the client, too, which then closes our standard input in its own time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # This is how the clients for Node end it, and they take any code but 0 for a failure of theirs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     os.environ.update(engine_environment(arguments.workdir or Path.cwd(), os.environ))
     with Session.open(workdir=arguments.workdir) as session:
         print(session.connection_line, flush=True)

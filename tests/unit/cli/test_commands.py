@@ -138,6 +138,20 @@ def test_session_prints_one_line_and_ends_with_its_input() -> None:
     assert set(json.loads(line)) == {"port", "session_token"}
 
 
+def test_session_ended_by_sigterm_has_not_failed() -> None:
+    process = subprocess.Popen(
+        [PYTHON, "-c", SESSION], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 SESSION = """
 import sys
 from rondel.cli import main

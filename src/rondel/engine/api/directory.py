@@ -60,8 +60,8 @@ async def glob(ctx: Context, self: Directory, *, pattern: str) -> list[str]:
 
 @field("Directory", "name")
 async def name(ctx: Context, self: Directory) -> str:
-    """The directory's name, with a slash."""
-    await ctx.view(self.fs)
+    """The directory's name, with a slash; it has to be there."""
+    await directory_entry(ctx, self)
     return posixpath.basename(self.path.rstrip("/")) + "/"
 
 

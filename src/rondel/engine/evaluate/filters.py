@@ -103,6 +103,19 @@ def _spec(text: str) -> Any:
     return GitIgnoreSpec.from_lines(text.splitlines())
 
 
+def is_ignored(above: Sequence[tuple[str, str]]) -> bool:
+    """Whether a directory, or one that holds it, is ignored by .gitignore files above it.
+
+    They are given outermost first, each text with the directory's path relative to its file.
+    """
+    if not above:
+        return False
+    whole = above[0][0]
+    ignores = tuple(_Ignore("", len(whole) - len(below), _spec(text)) for below, text in above)
+    ends = [at for at, char in enumerate(f"{whole}/") if char == "/"]
+    return any(_ignored(tuple(i for i in ignores if i.cut < end), whole[:end], is_dir=True) for end in ends)
+
+
 def _ignored(ignores: tuple[_Ignore, ...], path: str, *, is_dir: bool) -> bool:
     """Whether git would ignore a path; the file nearest to it decides."""
     suffix = "/" if is_dir else ""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio.to_thread
 
-from rondel.engine.evaluate.filters import Filter, State, walk
+from rondel.engine.evaluate.filters import Filter, State, is_ignored, walk
 from rondel.engine.evaluate.operations import edited, operation
 from rondel.engine.store import Result, Snapshot
 from rondel.engine.values import Fs, Node, digest_of
@@ -104,6 +104,11 @@ def _scan_tree(session: Session, root: str, chosen: Filter) -> Tree:
     if not stat.S_ISDIR(top.st_mode):
         raise EngineError(f"stat {root}: not a directory")
     above = _ignore_files_above(real) if chosen.gitignore else []
+    if is_ignored(above):
+        raise EngineError(
+            f"{os.path.basename(real)}: no such file or directory",
+            why="a .gitignore above it leaves it out, and gitignore is asked for",
+        )
     cache = _StatCache(session, real)
 
     def scan(prefix: str) -> list[_Host]:

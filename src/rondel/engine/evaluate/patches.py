@@ -53,6 +53,19 @@ async def apply(session: Session, draft: Draft, node: Node) -> None:
             )
         for name in names:
             put_back(draft, posixpath.join(root, name), folder / name)
+        for name in names:
+            _remove_emptied(draft, root, posixpath.dirname(name))
+
+
+def _remove_emptied(draft: Draft, root: str, name: str) -> None:
+    """Remove a directory that has nothing in it any more, and what held nothing but it, as git does."""
+    while name:
+        path = posixpath.join(root, name)
+        entry = draft.view.lookup(path, follow=False)
+        if entry is None or not entry.is_dir or draft.view.scandir(path):
+            return
+        draft.remove(path)
+        name = posixpath.dirname(name)
 
 
 def touched(patch: str) -> list[str]:

@@ -21,7 +21,10 @@ _EXPORT = re.compile(r"export\s+")
 _FEATURES = re.compile(r"[`\"'\\]|\$[A-Za-z_{(]")
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?[-+?])([^}]*))?\}|([A-Za-z_]\w*))", re.ASCII)
 _COMMAND = re.compile(r"(?<!\\)(?:`|\$\((?!\())")
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_DELIMITER = re.compile(r"[ _.-]")
+_WORD_START = re.compile(
+    r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,13 @@ class EnvFile:
     def namespace(self, prefix: str) -> EnvFile:
         """The variables whose names begin with a prefix and an underscore, without that.
 
-        The others stay in the background, for references. An empty prefix is none's.
+        A prefix of several words may stand there in camel case or with underscores. The other
+        variables stay in the background, for references.
         """
-        starts = {prefix.removesuffix("_") + "_", _WORD_START.sub("_", prefix).removesuffix("_") + "_"}
-        lengths = {start.upper(): len(start) for start in starts} if prefix else {}
+        words = prefix.strip()
+        camel = _DELIMITER.sub("", words)
+        snake = _DELIMITER.sub("_", _WORD_START.sub("_", words)).removesuffix("_")
+        lengths = {f"{start}_".upper(): len(start) + 1 for start in (camel, snake)}
         inside, outside = [], list(self.context)
         for name, value in self.raw:
             cut = next((n for start, n in lengths.items() if name.upper().startswith(start)), None)

@@ -105,8 +105,8 @@ async def _checks(process: Process, args: tuple[str, ...], limit: float) -> Exce
             f"exit code: {done.exit_code}",
             cmd=args,
             exit_code=done.exit_code,
-            stdout=decode(done.stdout).strip(),
-            stderr=decode(done.stderr).strip(),
+            stdout=decode(done.stdout),
+            stderr=decode(done.stderr),
         )
     return ServiceError(f"the check took longer than {limit:g} s")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.evaluate.operations import edit
-from rondel.engine.evaluate.patches import is_inside, put_back, run_git, take_out, touched
+from rondel.engine.evaluate.patches import drop_empty, is_inside, put_back, run_git, take_out, touched
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -64,21 +64,7 @@ async def merge(session: Session, draft: Draft, node: Node) -> None:
             put_back(draft, posixpath.join(root, name), folder / name)
         for name in names:
             if not (folder / name).exists() and not (folder / name).is_symlink():
-                _drop_empty(draft, root, posixpath.dirname(name))
-
-
-def _drop_empty(draft: Draft, root: str, name: str) -> None:
-    """Remove a directory that a file was removed from, and those that hold it, while nothing is in them.
-
-    Git knows no empty directories: with its last file a directory goes, too.
-    """
-    while name:
-        path = posixpath.join(root, name)
-        entry = draft.view.lookup(path, follow=False)
-        if entry is None or not entry.is_dir or draft.view.scandir(path):
-            return
-        draft.remove(path)
-        name = posixpath.dirname(name)
+                drop_empty(draft, root, posixpath.dirname(name))
 
 
 async def _merge(folder: Path, patches: list[str], strategy: str, disputed: list[Any]) -> None:

@@ -54,11 +54,14 @@ async def apply(session: Session, draft: Draft, node: Node) -> None:
         for name in names:
             put_back(draft, posixpath.join(root, name), folder / name)
         for name in names:
-            _remove_emptied(draft, root, posixpath.dirname(name))
+            drop_empty(draft, root, posixpath.dirname(name))
 
 
-def _remove_emptied(draft: Draft, root: str, name: str) -> None:
-    """Remove a directory that has nothing in it any more, and what held nothing but it, as git does."""
+def drop_empty(draft: Draft, root: str, name: str) -> None:
+    """Remove a directory that a file was removed from, and those that hold it, while nothing is in them.
+
+    Git knows no empty directories: with its last file a directory goes, too.
+    """
     while name:
         path = posixpath.join(root, name)
         entry = draft.view.lookup(path, follow=False)

@@ -11,6 +11,7 @@ from rondel.engine.api.places import change, locate, mount_at, part, part_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import absolute
+from rondel.engine.evaluate.operations import EMPTY
 from rondel.engine.evaluate.owners import has_names, owner_in
 from rondel.engine.values import Container, Directory, File, Fs
 
@@ -28,9 +29,9 @@ async def rootfs(ctx: Context, self: Container) -> Directory:
 
 @field("Container", "withRootfs", directory=Directory)
 async def with_rootfs(ctx: Context, self: Container, *, directory: Directory) -> Container:
-    """Replace the root file system."""
+    """Replace the root file system; an empty directory, too, is one."""
     if directory.path == "/":
-        return self.with_fs(directory.fs)
+        return self.with_fs(directory.fs or EMPTY)
     return self.with_fs(_copied(None, "/", directory))
 
 

@@ -28,7 +28,7 @@ from rondel.engine.images.registry import Credentials
 from rondel.engine.images.registry.push import Pusher
 from rondel.engine.images.runtime import find_runtime
 from rondel.engine.values import Container, File, Fs, Node, digest_of
-from rondel.engine.values.container import ImageConfig, with_pair
+from rondel.engine.values.container import with_pair
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -112,10 +112,8 @@ async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> K
 async def _packed(
     ctx: Context, container: Container, variants: list[Container], form: Format
 ) -> list[Packed]:
-    """The images to write: the container's and its variants', those that have files; at least one."""
+    """The images to write: the container's and its variants', those that have a root; at least one."""
     everyone = [c for c in (container, *variants) if c.fs is not None]
-    if not everyone and container.config != ImageConfig():
-        everyone = [container]
     if not everyone:
         raise EngineError("no containers to export")
     platforms = [c.platform for c in everyone]

@@ -24,7 +24,7 @@ from rondel.engine.evaluate.execs import Command, exec_node
 from rondel.engine.evaluate.imageconfig import from_image, to_image
 from rondel.engine.evaluate.images import DIGEST_LABEL, Base, Images
 from rondel.engine.evaluate.inplace import confirm_copy, runs_in_place
-from rondel.engine.evaluate.operations import edited
+from rondel.engine.evaluate.operations import EMPTY, edited
 from rondel.engine.images import platforms
 from rondel.engine.images.containerfile import (
     ContainerfileError,
@@ -158,7 +158,7 @@ class _Builder:
         if done.last is not None:  # a command has run somewhere, and there the container stays
             config = replace(config, workdir=config.workdir or "/")
         return Container(
-            platform=str(done.plan.config.platform), fs=done.fs, config=config, last_exec=done.last,
+            platform=str(done.plan.config.platform), fs=done.fs or EMPTY, config=config, last_exec=done.last,
             origin=self._origin_of(done),
         )  # fmt: skip
 

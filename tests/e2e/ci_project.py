@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from test_data_stages import make_project
@@ -155,7 +155,7 @@ def follow_the_last_line(shown: str, origin: Path, laptop: Path) -> subprocess.C
         stop_server(laptop)
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip for the lack of a tool, but where all of them have to be there."""
     if os.environ.get("RONDEL_TEST_TOOLS") == "required":
         pytest.fail(reason)

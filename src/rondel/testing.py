@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from rondel.cache import Conditions, DvcMemory, StageMemory
+from rondel.cache.memory import all_stages
+from rondel.cache.served import Served
+from rondel.data import DvcStage
 from rondel.errors import ConfigurationError, DataError, did_you_mean
 from rondel.pipeline import Pipeline, Plan, Selection, make_plan
-from rondel.record import Engine, Git, Image, MlflowRun
-from rondel.runner.project import DvcInputs
+from rondel.record import Engine, Git, Image, KeyRecord, MlflowRun
+from rondel.runner.project import DvcInputs, DvcResults
 from rondel.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from rondel.pipeline import Stage
@@ -77,21 +81,21 @@ class FakeProject:
     champions: dict[str, str] = field(default_factory=dict)
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=lambda: {"distribution": "fake"})
+    variables: dict[str, str] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
+    tree: Path | None = None
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The names in ``dvc``."""
         return tuple(self.dvc)
 
-    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> DvcInputs:
+    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
         """The inputs, with known parameters overridden."""
         if name not in self.dvc:
             raise ConfigurationError(f"dvc.yaml has no stage {name!r}", hint=did_you_mean(name, self.dvc))
         found = self.dvc[name]
         given = {key: value for key, value in overrides.items() if key in found.params}
-        return DvcInputs(
-            command=found.command, files=found.files, params={**found.params, **given}, outs=found.outs
-        )
+        return (replace(found, address=name, params={**found.params, **given}),)
 
     def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
         """Raise ConfigurationError unless the stage is in ``dvc``."""
@@ -101,9 +105,39 @@ class FakeProject:
         """The names of the stage's parameters."""
         return tuple(self.dvc[name].params)
 
-    def dvc_in_place(self, name: str, overrides: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """True unless the stage is in ``lost``."""
-        return name not in self.lost
+    def dvc_stage(self, name: str) -> DvcStage:
+        """A stage of that name and command."""
+        return DvcStage(name=name, file="dvc.yaml", cmd=(self.dvc[name].command,))
+
+    def dvc_outputs(self, name: str) -> tuple[str, ...]:
+        """The outputs that ``dvc`` says."""
+        return tuple(self.dvc[name].outs)
+
+    def dvc_results(self, name: str, overrides: Mapping[str, Any]) -> DvcResults:
+        """In place if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
+        if name in self.lost:
+            return DvcResults(reason=f"the outputs of {name} are not in place")
+        (wanted,) = self.dvc_inputs(name, overrides)
+        if not any(self._made(memory, wanted) for memory in all_stages(self.root)):
+            return DvcResults(reason="no earlier result of it is kept here")
+        memory = DvcMemory(key=KeyRecord(digest=""), run="", address=name)
+        return DvcResults(
+            served=(Served(stage=self.dvc_stage(name), memory=memory, entry={}, place="in place"),)
+        )
+
+    def _made(self, memory: StageMemory, wanted: DvcInputs) -> bool:
+        parts = memory.key.parts
+        return (
+            parts.get("command", {}).get(f"dvc {wanted.address}") == wanted.command
+            and wanted.files.items() <= parts.get("inputs", {}).items()
+            and wanted.params.items() <= parts.get("parameters", {}).items()
+            and parts.get("image", {}) == self.recipe
+            and parts.get("environment", {}) == self.variables
+        )
+
+    def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:  # noqa: ARG002
+        """A success of which nothing but the key is known."""
+        return StageMemory(key=key, run="", stage=stage.name)
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """The entry points in ``points``."""
@@ -117,13 +151,12 @@ class FakeProject:
         """The hash in ``files``."""
         return self.files.get(path)
 
-    def image(self) -> Mapping[str, str]:
-        """The recipe."""
-        return self.recipe
+    def conditions(self) -> Conditions:
+        """The recipe, the machine, and the variables."""
+        return Conditions(image=self.recipe, host=self.machine, environment=self.variables)
 
-    def host(self) -> Mapping[str, str]:
-        """The machine."""
-        return self.machine
+    def expect(self, results: Iterable[DvcResults]) -> None:
+        """Results are always in place here."""
 
     def champion(self, model: str) -> str | None:
         """The version in ``champions``."""

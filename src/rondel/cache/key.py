@@ -1,8 +1,9 @@
 """A stage's key: the digest of everything that its result can depend on.
 
-The parts stay apart in the record (image, code, command, parameters, inputs,
-champion), each a flat mapping, so that two keys can be compared and the first
-difference named by file, parameter or package.
+The parts stay apart in the record (image, host, environment, code, command,
+parameters, inputs, undeclared inputs, champion), each a flat mapping, so that
+two keys can be compared and the first difference named by file, parameter or
+package.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any, Literal
 
 from rondel.record import KeyRecord
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 
-PARTS = ("image", "host", "code", "command", "parameters", "inputs", "champion")
+PARTS = ("image", "host", "environment", "code", "command", "parameters", "inputs", "undeclared", "champion")
 """The parts in the order in which a difference is worth telling."""
 
 
@@ -94,6 +95,8 @@ _NOUN = {
     "parameters": "parameter",
     "image": "the image's",
     "host": "the machine's",
+    "environment": "variable",
+    "undeclared": "undeclared input",
     "code": "code of",
     "command": "command of",
     "champion": "champion of",

@@ -1,87 +1,167 @@
-"""The memory of a stage's last success: ``.rondel/stages/NAME.json``."""
+"""What is kept of successes: ``.rondel/stages/NAME/KEY.json``, several for each name, the newest few.
+
+Going back to an earlier Containerfile, branch or parameter finds the success
+that was made under that key. Nothing is removed when a stage begins: a failed
+attempt leaves every earlier success as it was.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rondel.record import KeyRecord, UseRecord, VerdictRecord
+from rondel.record import Image, KeyRecord, UseRecord, VerdictRecord  # noqa: TC001 - decoded by type
 from rondel.record.folder import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
+KEPT = 12
+"""How many successes are kept of one stage."""
+
+Kept = TypeVar("Kept", bound="StageMemory | DvcMemory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageMemory:
-    """What a stage's last success was made of, and what it made.
+    """One success of a stage of the pipeline: the key that it was made under, and what it made.
 
     ``uses`` are the context calls that it made then: with the same code it
     makes the same ones, so the next key is made from them before it runs.
     ``outputs`` maps files of the workspace to hashes, ``made`` all that the
-    stage made, also what lies in DVC's cache only.
+    stage made, also what lies in DVC's cache only. ``number`` counts up with
+    each success, whatever the clock says.
     """
 
     key: KeyRecord
     run: str
+    stage: str = ""
+    format: int = FORMAT
+    number: int = 0
     uses: tuple[UseRecord, ...] = ()
-    image_source: str | None = None
+    image: Image | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     verdicts: tuple[VerdictRecord, ...] = ()
     mlflow: str | None = None
 
-
-def _file(root: Path, stage: str) -> Path:
-    return root / ".rondel" / "stages" / f"{re.sub(r'[^A-Za-z0-9._=,-]+', '_', stage)}.json"
-
-
-def remember(root: Path, stage: str, memory: StageMemory) -> None:
-    """Keep the memory of a stage's success; atomic."""
-    data = json.dumps({"format": FORMAT, "stage": stage, **asdict(memory)}, indent=1)
-    write_atomically(_file(root, stage), data.encode() + b"\n")
+    @property
+    def name(self) -> str:
+        """The name that it is kept under."""
+        return self.stage
 
 
-def recall(root: Path, stage: str) -> StageMemory | None:
-    """The stage's last success; None if there is none, or if its file is damaged or of another format.
+@dataclass(frozen=True, kw_only=True)
+class DvcMemory:
+    """One result of a stage of ``dvc.yaml``: the key that it was made under, and what has to come back.
 
-    A memory is only ever a reason not to work, so what cannot be read is as good as absent.
+    ``entry`` is the stage's entry in ``dvc.lock`` as DVC wrote it; ``files``
+    maps the files that belong into the working tree to the objects that hold
+    their content (see :mod:`rondel.cache.objects`), none of a result that was
+    made on another machine. ``undeclared`` are the files that the command
+    read beside its dependencies; None where that is not known.
     """
-    try:
-        data: dict[str, Any] = json.loads(_file(root, stage).read_bytes())
-        if data["format"] != FORMAT or data["stage"] != stage:
-            return None
-        return StageMemory(
-            key=KeyRecord(digest=str(data["key"]["digest"]), parts=dict(data["key"]["parts"])),
-            run=str(data["run"]),
-            uses=tuple(UseRecord(**use) for use in data["uses"]),
-            image_source=data["image_source"],
-            outputs=dict(data["outputs"]),
-            made=dict(data.get("made", data["outputs"])),
-            metrics={name: float(value) for name, value in data["metrics"].items()},
-            verdicts=tuple(VerdictRecord(**verdict) for verdict in data["verdicts"]),
-            mlflow=data["mlflow"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+
+    key: KeyRecord
+    run: str
+    address: str = ""
+    format: int = FORMAT
+    number: int = 0
+    image: Image | None = None
+    entry: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    undeclared: tuple[str, ...] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name that it is kept under."""
+        return f"dvc {self.address}"
 
 
-def forget(root: Path, stage: str) -> None:
-    """Remove the memory of a stage: it is about to run, and may leave half a result behind."""
-    _file(root, stage).unlink(missing_ok=True)
+def _folder(root: Path, name: str) -> Path:
+    return root / ".rondel" / "stages" / re.sub(r"[^A-Za-z0-9._=,-]+", "_", name)
+
+
+def _file(root: Path, memory: StageMemory | DvcMemory) -> Path:
+    return _folder(root, memory.name) / f"{memory.key.digest.partition(':')[2][:24]}.json"
+
+
+def remember(root: Path, memory: StageMemory | DvcMemory) -> None:
+    """Keep a success under its key, and drop the oldest ones of the same name; atomic."""
+    import msgspec
+
+    known = _all(root, memory.name, type(memory))
+    number = 1 + max((each.number for each in known), default=0)
+    data = msgspec.json.encode(replace(memory, number=number))
+    write_atomically(_file(root, memory), msgspec.json.format(data, indent=1) + b"\n")
+    others = [each for each in known if each.key.digest != memory.key.digest]
+    for old in others[KEPT - 1 :]:
+        _file(root, old).unlink(missing_ok=True)
+
+
+def recall(root: Path, stage: str) -> tuple[StageMemory, ...]:
+    """The successes of a stage that are kept, the newest first."""
+    return _all(root, stage, StageMemory)
+
+
+def recall_dvc(root: Path, address: str) -> tuple[DvcMemory, ...]:
+    """The results of a stage of ``dvc.yaml`` that are kept, the newest first."""
+    return _all(root, f"dvc {address}", DvcMemory)
+
+
+def all_stages(root: Path) -> tuple[StageMemory, ...]:
+    """The successes of all stages of the pipeline that are kept."""
+    folders = (root / ".rondel" / "stages").glob("*")
+    return tuple(each for folder in folders for each in _read(folder, StageMemory) if each.stage)
+
+
+def recall_key(root: Path, stage: str, key: str) -> StageMemory | None:
+    """The success of a stage under the key of that digest."""
+    return next((each for each in recall(root, stage) if each.key.digest == key), None)
+
+
+def _all(root: Path, name: str, kind: type[Kept]) -> tuple[Kept, ...]:
+    found = [each for each in _read(_folder(root, name), kind) if each.name == name]
+    return tuple(sorted(found, key=lambda each: each.number, reverse=True))
+
+
+def _read(folder: Path, kind: type[Kept]) -> Iterator[Kept]:
+    """What can be read: a memory is only ever a reason not to work, so a damaged one is as good as none."""
+    import msgspec
+
+    for file in folder.glob("*.json"):
+        try:
+            memory = msgspec.json.decode(file.read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError, RecursionError):
+            continue
+        if memory.format == FORMAT:
+            yield memory
 
 
 def remembered_runs(root: Path) -> frozenset[str]:
-    """The runs that a stage's last success is from: their records are still needed."""
-    found = set()
-    for file in (root / ".rondel" / "stages").glob("*.json"):
+    """The runs that the newest success of each stage is from: their records are still needed."""
+    import msgspec
+
+    newest: dict[Path, tuple[int, str]] = {}
+    for file in (root / ".rondel" / "stages").glob("*/*.json"):
         try:
-            found.add(str(json.loads(file.read_bytes())["run"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+            found = (int(kept["number"]), str(kept["run"]))
+        except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
             continue
+        newest[file.parent] = max(found, newest.get(file.parent, (0, "")))
+    return frozenset(run for _, run in newest.values())
+
+
+def kept_objects(root: Path) -> frozenset[str]:
+    """The objects that kept results of stages of ``dvc.yaml`` need."""
+    found: set[str] = set()
+    for folder in (root / ".rondel" / "stages").glob("dvc_*"):
+        for memory in _read(folder, DvcMemory):
+            found.update(memory.files.values())
     return frozenset(found)

@@ -109,7 +109,8 @@ def _run(
     from rondel.runner.disk import DiskProject
     from rondel.runner.run import Request, run_plan
 
-    project = DiskProject(settings, os.environ)
+    own = dvc_names(pipeline.declared)
+    project = DiskProject(settings, os.environ, own=own)
     check_uses((planned.stage for planned in plan.stages), project)
     params = settings.params
     if settings.reproduces or resumed is not None:
@@ -127,8 +128,7 @@ def _run(
         from rondel.reports.plan import show_plan
 
         expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done)
-        decisions = {name: decision for name, (decision, _) in expected.items()}
-        print("\n".join(show_plan(plan, decisions, project, overrides, settings)))
+        print("\n".join(show_plan(plan, expected, project, overrides, settings)))
         return 0
     from rondel.record.folder import shown
     from rondel.reports.published import PAGE
@@ -144,7 +144,7 @@ def _run(
         arguments=(*plan.selection.targets, *settings.arguments()),
         invocation=(Path(sys.argv[0]).name, *argv),
         overrides=overrides,
-        dvc_stages=dvc_names(pipeline.declared),
+        dvc_stages=own,
         resumption=resumption,
     )
     try:

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.command import (
-    DRIVER,
-    OUT,
-    PLAN,
-    SCRIPT,
     DvcOutcome,
-    driver_text,
-    dvc_command,
-    failure,
+    State,
+    command_failed,
+    command_script,
+    fetch_failed,
+    keep_failed,
+    missing_hint,
     never_made,
-    outcome,
-    read_result,
-    upstream_here,
+    shown_command,
 )
+from rondel.context.data import Moved, fetch_plan, keep_plan, with_paths
 from rondel.context.pending import Pending
 from rondel.context.shell import dagger_any, wanted
 from rondel.context.workbench import WORK, Workbench
 from rondel.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import dagger
 
-    from rondel.context.command import DvcCommand
+    from rondel.cache import Conditions, DvcMemory
+    from rondel.cache.served import Link, Served
     from rondel.data import DvcProject, DvcStage
-    from rondel.data.returning import Before
 
 
 class DvcStages(Workbench):
@@ -43,13 +40,18 @@ class DvcStages(Workbench):
     params: dict[str, Any]
 
     async def dvc(self, name: str, /, params: Mapping[str, Any] | None = None, **more: Any) -> DvcOutcome:
-        """Bring a stage of ``dvc.yaml`` up to date in the container, and push what it made.
+        """Bring a stage of ``dvc.yaml`` up to date, and push what it made.
 
-        Data comes from the DVC cache or remote, only what the stage needs.
+        Its command runs in the stage's container, with the data that it depends
+        on in place; the image needs no DVC. It does not run where an earlier
+        result holds under the whole key. Stages that it depends on and that no
+        stage of the pipeline has for its own are brought up to date before it.
+
         ``params`` are values for parameters of this call, by dotted key; they
         change the container's copy of the parameter file, never the working
         tree's. Metrics, plots, uncached outputs and the stage's entry in
-        ``dvc.lock`` come back when the stage has succeeded.
+        ``dvc.lock`` come back when the stage has succeeded; not, if parameters
+        are others than the files say: then they stay in the run's folder.
 
         Raises StageFailed if the command fails, DataError if data can't be
         pulled or pushed, ConfigurationError for an unknown stage or parameter.
@@ -58,63 +60,45 @@ class DvcStages(Workbench):
 
         given = {**(params or {}), **more}
         self._recorder.use("dvc", name, {"params": given} if given else {})
-        prepared = await to_thread.run_sync(lambda: self._prepare_dvc(name, given))
-        container = await self._with_parameters(prepared)
-        command, folder = prepared.command, prepared.folder
-        if wanted(self.settings, "before", self._commands):
-            ready, text = await self._ready_to_run(prepared, container)
-            await self._shell("before", of=ready, command=text)
-        self._recorder.step(f"dvc repro {command.stage}")
-        shown = shlex.split(command.shown.replace(" && ", " \\&\\& "))
-        self._recorder.command(shown)
-        began = time.monotonic()
-        lines = await self._exec_dvc(container, folder)
-        seconds = round(time.monotonic() - began, 3)
-        result = read_result(folder)
-        if result is None or result.get("code"):
-            code = (result or {}).get("command_code") or (result or {}).get("code") or 1
-            self._recorder.command(shown, exit_code=int(code), seconds=seconds)
-            await self._shell("after")
-            raise failure(command, result, lines, self._ground.remote.shown)
-        await self._shell("after", of=self._container)
-        self._commands += 1
-        done = outcome(command, result)
-        self._recorder.command(
-            shown, exit_code=0, seconds=seconds, outcome="ran" if result.get("ran") else done.state
-        )
-        self._finish_dvc(prepared)
-        took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in done.seconds.items())
-        self._recorder.step(f"dvc stage {command.stage}: {done.state} ({took})")
+        overrides, chain = await to_thread.run_sync(self._chain, name, given)
+        done = DvcOutcome(state="unchanged")
+        for address in chain:
+            done = await self._up_to_date(address, overrides)
         return done
 
-    async def _ready_to_run(
-        self, prepared: _DvcRun, container: dagger.Container
-    ) -> tuple[dagger.Container, str]:
-        """The container with everything in place that the DVC stage's command needs, and that command."""
-        self._recorder.step("getting what the command needs")
-        ready = container.with_new_file(PLAN, prepared.command.plan(stop=True)).with_exec(
-            ["sh", "-c", SCRIPT], expect=dagger_any()
-        )
-        self._recorder.output(await ready.stdout())
-        where = f"cd {prepared.stage.wdir} && " if prepared.stage.wdir not in {"", "."} else ""
-        return ready, where + "\n  ".join(prepared.stage.cmd)
-
-    def _prepare_dvc(self, name: str, given: Mapping[str, Any]) -> _DvcRun:
-        from rondel.data import find_stage, known_params, load_project, stage_inputs
-        from rondel.data.params import check_overrides, leaves
-        from rondel.data.returning import look_before
+    def _chain(self, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The parameters that are set for the stage, and the stages to bring up to date, in order."""
+        from rondel.data import find_stage, known_params, load_project
+        from rondel.data.params import check_overrides
 
         root = self.run.root
         if not (root / ".dvc").is_dir():
             raise ConfigurationError("this is no DVC project", why=f"{root} has no .dvc", hint="dvc init")
-        plain = load_project(root)
-        stage = find_stage(plain, name, place=str(self.stage.place))
+        project = load_project(root)
+        stage = find_stage(project, name, place=str(self.stage.place))
         check_overrides(root, stage, given)
         known = known_params(root, stage) if self.params else ()
         overrides = {**{key: value for key, value in self.params.items() if key in known}, **given}
-        project = load_project(root, overrides) if overrides else plain
-        stage = find_stage(project, name)
-        inputs = stage_inputs(project, name, overrides)
+        own = {find_stage(project, each).address for each in self.run.dvc_stages} - {stage.address}
+        return overrides, project.chain(stage.address, own)
+
+    def _prepare(self, address: str, overrides: Mapping[str, Any]) -> _DvcRun:
+        """Everything that is known of a DVC stage before anything is done for it."""
+        from rondel.cache import read_conditions
+        from rondel.cache.conditions import hashed_below
+        from rondel.cache.served import look
+        from rondel.data import HashCache
+        from rondel.data.params import leaves
+        from rondel.data.returning import look_before
+        from rondel.data.runtree import lies_aside
+
+        root, settings = self.run.root, self.settings
+        project = self._view(overrides)
+        hashes = HashCache(root)
+        conditions = read_conditions(settings, self._ground.environ, hashed_below(root, hashes.of))
+        link = look(project, address, overrides, conditions, hashes)
+        hashes.save()
+        stage, inputs = link.stage, link.inputs
         self._recorder.inputs(inputs.paths)
         self._recorder.parameters(
             {
@@ -123,120 +107,324 @@ class DvcStages(Workbench):
                 for name, value in leaves(group, key.partition(":")[2] or key)
             }
         )
-        own = frozenset(self.run.dvc_stages) - {stage.address, stage.name}
-        command = dvc_command(
-            project,
-            stage,
-            own=own,
-            changed=_changed(project, (*upstream_here(project, stage, own), stage.address), overrides),
-            push=self._ground.push,
-            force=not self.settings.cache,
-            scheme="webdav" if self._ground.remote.folder is not None else self._ground.remote.scheme,
-        )
-        # What this very context made lies in its container, and is in no lock file here yet.
-        if not self.pending and (lacking := never_made(project, command, inputs.paths)):
-            raise lacking
-        made = [project.stages[address] for address in (*command.upstream, stage.address)]
-        locks: dict[str, list[str]] = {}
-        for each in made:
-            locks.setdefault(each.file.removesuffix("dvc.yaml") + "dvc.lock", []).append(each.name)
+        applied = dict(settings.params) if settings.apply else {}
+        differing = {key: value for key, value in overrides.items() if key not in applied}
+        paths = [out.path for out in stage.outs if out.returns]
+        if settings.apply and overrides:
+            paths += [source.path for source in stage.params]
         return _DvcRun(
             project=project,
-            stage=stage,
-            command=command,
+            link=link,
             overrides=overrides,
-            before=look_before(root, command.returns, locks),
-            folder=self._folder(stage.name),
-            made=tuple(made),
+            conditions=conditions,
+            aside=lies_aside(project, [stage], differing),
+            before=look_before(root, paths, {stage.lock_file: [stage.name]}),
+            folder=self._folder(address),
         )
 
-    async def _with_parameters(self, prepared: _DvcRun) -> dagger.Container:
+    async def _up_to_date(self, address: str, overrides: Mapping[str, Any]) -> DvcOutcome:
+        from anyio import to_thread
+
+        prepared = await to_thread.run_sync(self._prepare, address, overrides)
+        served = await self._serving(prepared)
+        if served is not None:
+            done = await self._serve(prepared, served)
+            if done is not None:
+                return done
+        return await self._run_stage(prepared)
+
+    async def _serving(self, prepared: _DvcRun) -> Served | None:
+        """The result that holds, if one does: where dependencies lie outside, DVC is asked."""
+        link = prepared.link
+        if not self.settings.cache or link.held is None:
+            return link.served if self.settings.cache else None
+        plan = fetch_plan([], ask=link.stage.address)
+        moved = await self._moved(prepared, self._container, plan, "asked")
+        return None if moved.code or moved.changed else link.held
+
+    async def _serve(self, prepared: _DvcRun, served: Served) -> DvcOutcome | None:
+        """Put a result in place that holds; None if it is nowhere to be had any more."""
+        from anyio import to_thread
+
+        stage, memory = prepared.stage, served.memory
+        made = prepared.folder / "files"
+        if served.place == "remote":
+            self._recorder.step(f"bringing the results of {stage.address}")
+            plan = fetch_plan(prepared.project.data_of(served.returns), collect=served.returns)
+            moved = await self._moved(prepared, self._container, plan, "brought", locks={stage: served})
+            if moved.code:
+                self._recorder.output(moved.said)
+                self._recorder.output(
+                    f"the results of run {memory.run} are nowhere any more: {stage.address} runs"
+                )
+                return None
+            made = moved.files or made
+        elif served.place == "kept":
+            from rondel.cache.objects import lay_out
+
+            await to_thread.run_sync(lay_out, self.run.root, memory.files, made)
+        state: State = "unchanged" if served.place == "in place" else "restored"
+        self._recorder.command(
+            [shown_command(stage)], exit_code=0, seconds=0.0, outcome=state, made_by=memory.run or None
+        )
+        by = f", made by run {memory.run}" if memory.run else ""
+        self._recorder.step(f"dvc stage {stage.address}: {state}{by}")
+        await to_thread.run_sync(self._take, prepared, memory, served.entry, made)
+        return DvcOutcome(state=state, made_by=memory.run)
+
+    def _take(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], made: Path) -> None:
+        """A result is the stage's: record it, and have it wait for the working tree."""
+        from rondel.cache.keep import provenance_of
+        from rondel.data.inputs import entry_outs
+        from rondel.gates import read_metrics
+
+        stage = prepared.stage
+        self._recorder.outputs(entry_outs(stage, entry))
+        if memory.metrics:
+            self._recorder.metrics(memory.metrics)
+        for out in stage.outs:
+            for folder in (made, self.run.root):
+                if out.kind == "metric" and not memory.metrics and (folder / out.path).is_file():
+                    self._recorder.metrics(dict(read_metrics(folder / out.path, shown=out.path).values))
+                    break
+        text = memory.entry or prepared.entry_text
+        self.pending.append(
+            Pending(
+                files=made,
+                before=prepared.before,
+                made={stage.address: entry},
+                entries={stage.lock_file: {stage.name: text}} if text else {},
+                provenance={stage.address: provenance_of(memory, entry)} if memory.key.digest else {},
+                aside=prepared.aside,
+            )
+        )
+        self._container = self._with_results(prepared, made)
+        if prepared.aside:
+            self._recorder.change(aside=True)
+
+    def _with_results(self, prepared: _DvcRun, made: Path) -> dagger.Container:
+        """The stage's container with what the DVC stage made in place, once something looks for it."""
+        stage, container = prepared.stage, self._container
+        if made.is_dir():
+            container = container.with_directory(WORK, self._ground.client.host().directory(str(made)))
+        data = prepared.project.data_of(out.path for out in stage.outs if out.cached)
+        if not data:
+            return container
+        files = self._ground.lock_texts(prepared.project, self._locks())
+        over = self._ground.data.over(self._container.directory(WORK), files)
+        fetched = self._ground.data.planned(over, fetch_plan(data), must=True)
+        return with_paths(container, fetched.directory(WORK), data)
+
+    async def _run_stage(self, prepared: _DvcRun) -> DvcOutcome:
+        """Run the stage's command and keep what it made."""
+        from anyio import to_thread
+
+        stage = prepared.stage
+        # What this very context made lies in its container, and is in no lock file here yet.
+        if not self.pending and (lacking := never_made(prepared.project, stage, prepared.link.inputs.paths)):
+            raise lacking
+        seconds: dict[str, float] = {}
+        container = await self._ready(prepared, seconds)
+        if wanted(self.settings, "before", self._commands):
+            await self._shell("before", of=container, command=shown_command(stage))
+        self._recorder.step(f"dvc stage {stage.address}: {shown_command(stage)}"[:160])
+        self._recorder.command([shown_command(stage)])
+        began = time.monotonic()
+        executed, code, lines, sink = await self._execute(prepared, container)
+        seconds["command"] = round(time.monotonic() - began, 3)
+        self._recorder.command(
+            [shown_command(stage)],
+            exit_code=code,
+            seconds=seconds["command"],
+            outcome="" if code else "ran",
+            made_by=None if code else self.run.id,
+        )
+        if code or executed is None:
+            await self._shell("after")
+            raise command_failed(stage, code, lines)
+        await self._shell("after", of=executed)
+        self._commands += 1
+        self._container = executed
+        memory, entry, made = await self._keep(prepared, executed, lines, sink, seconds)
+        await to_thread.run_sync(self._take_made, prepared, memory, entry, made)
+        took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+        self._recorder.step(f"dvc stage {stage.address}: ran ({took})")
+        return DvcOutcome(state="ran", seconds=seconds, made_by=self.run.id)
+
+    def _take_made(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], made: Path) -> None:
+        container = self._container
+        self._take(prepared, memory, entry, made)
+        self._container = container  # it has all of it already
+
+    async def _ready(self, prepared: _DvcRun, seconds: dict[str, float]) -> dagger.Container:
+        """The stage's container with everything in place that the command needs."""
         from rondel.data.params import changed_text
 
-        root = self.run.root
-        container = self._container.with_new_file(DRIVER, driver_text()).with_new_file(
-            PLAN, prepared.command.plan()
-        )
-        for lock in prepared.command.locks:
-            if (root / lock).is_file():
-                # Stages that ended meanwhile have put their entries in.
-                text = (root / lock).read_text(encoding="utf-8")
-                container = container.with_new_file(f"{WORK}/{lock}", text)
-        for path in {source.path for stage in prepared.made for source in stage.params}:
-            if not prepared.overrides or path.endswith(".py"):
-                continue
-            text = (root / path).read_text(encoding="utf-8")
-            changed = changed_text(path, text, prepared.overrides)
+        stage, root = prepared.stage, self.run.root
+        container = self._container
+        for lock, text in self._ground.lock_texts(prepared.project, self._locks()).items():
+            container = container.with_new_file(f"{WORK}/{lock}", text)
+        for source in stage.params if prepared.overrides else ():
+            text = (root / source.path).read_text(encoding="utf-8")
+            changed = changed_text(source.path, text, prepared.overrides)
             if changed != text:
-                container = container.with_new_file(f"{WORK}/{path}", changed)
-        return container
+                container = container.with_new_file(f"{WORK}/{source.path}", changed)
+        persisted = [out.path for out in stage.outs if out.persist and stage.address in prepared.project.lock]
+        needs = prepared.project.data_of([*stage.deps, *persisted])
+        if not needs:
+            return container
+        self._recorder.step(f"getting what {stage.address} needs")
+        moved = await self._moved(prepared, container, fetch_plan(needs), "fetched")
+        seconds.update(moved.seconds)
+        if moved.code:
+            self._recorder.output(moved.said)
+            hint = missing_hint(prepared.project, needs)
+            raise fetch_failed(stage, moved, self._ground.remote.shown, hint)
+        assert moved.container is not None  # noqa: S101 - it did not fail
+        return with_paths(container, moved.container.directory(WORK), needs)
 
-    async def _exec_dvc(self, container: dagger.Container, folder: Path) -> list[str]:
-        """Run the driver; returns its last lines. Whether it succeeded, its result file says."""
+    async def _moved(
+        self,
+        prepared: _DvcRun,
+        container: dagger.Container,
+        plan: Mapping[str, Any],
+        name: str,
+        *,
+        locks: Mapping[DvcStage, Served] | None = None,
+    ) -> Moved:
+        """Have the data container carry out a plan over the workspace of ``container``."""
+        entries = self._locks()
+        for stage, served in (locks or {}).items():
+            if served.memory.entry:
+                from rondel.data.returning import lock_of
+
+                entries[stage.lock_file] = lock_of({stage.name: served.memory.entry})
+        data = self._ground.data
+        over = data.over(container.directory(WORK), self._ground.lock_texts(prepared.project, entries))
+        return await data.result(data.planned(over, plan), prepared.folder / name)
+
+    async def _execute(
+        self, prepared: _DvcRun, container: dagger.Container
+    ) -> tuple[dagger.Container | None, int, list[str], Any]:
+        """Run the command: the container that it left, its exit code, its last lines."""
         import dagger
 
+        stage = prepared.stage
         sink, container = self._listened(container)
-        executed = container.with_exec(["sh", "-c", SCRIPT], expect=dagger.ReturnType.ANY)
+        executed = (
+            container.with_env_variable("DVC_STAGE", stage.address)
+            .with_env_variable("DVC_ROOT", WORK)
+            .with_exec(["sh", "-c", command_script(stage)], expect=dagger_any())
+        )
         try:
             log = await self._ground.live.follow(sink, executed.stdout)
-        except dagger.ExecError as error:  # killed by a signal: no result, but output
+            code = await executed.exit_code()
+        except dagger.ExecError as error:  # killed by a signal: nothing is left of it but output
             sink.log(stdout=error.stdout, stderr=error.stderr)
-            return list(self._recorder.tail)
+            return None, error.exit_code, list(self._recorder.tail), sink
         sink.log(stdout=log)
-        try:
-            await executed.directory(OUT).export(str(folder))
-        except dagger.QueryError as error:
-            if "no such file" not in str(error):
-                raise
-        self._container = self.left = executed
-        return self._recorder.redact(log).splitlines()[-30:]
+        self.left = executed
+        return executed, code, self._recorder.redact(log).splitlines()[-30:], sink
 
-    def _finish_dvc(self, prepared: _DvcRun) -> None:
-        from rondel.data.inputs import entry_outs
+    async def _keep(
+        self,
+        prepared: _DvcRun,
+        executed: dagger.Container,
+        lines: list[str],
+        sink: Any,
+        seconds: dict[str, float],
+    ) -> tuple[DvcMemory, Mapping[str, Any], Path]:
+        """Take what the command made into DVC's cache, and keep it under the key that it was made under."""
+        from anyio import to_thread
+
+        stage, data = prepared.stage, self._ground.data
+        plan = keep_plan(
+            stage.address,
+            [out.path for out in stage.outs],
+            push=self._ground.push,
+            collect=[stage.lock_file, *(out.path for out in stage.outs if out.returns)],
+        )
+        moved = await data.result(
+            data.planned(data.over(executed.directory(WORK)), plan), prepared.folder / "kept"
+        )
+        seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
+        if moved.code:
+            self._recorder.output(moved.said)
+            raise keep_failed(stage, moved, lines, self._ground.remote.shown)
+        assert moved.files is not None  # noqa: S101 - it did not fail
+        memory, entry = await to_thread.run_sync(self._remember, prepared, moved.files, sink)
+        return memory, entry, moved.files
+
+    def _remember(self, prepared: _DvcRun, made: Path, sink: Any) -> tuple[DvcMemory, Mapping[str, Any]]:
+        from rondel.cache import stands_on_host
+        from rondel.cache.keep import keep_result
+        from rondel.cache.served import key_of
+        from rondel.data import HashCache
+        from rondel.data.inputs import as_locked
+        from rondel.data.lock import stage_blocks
         from rondel.data.yamlfile import parse_yaml
         from rondel.gates import read_metrics
 
-        files = prepared.folder / "files"
-        files.mkdir(exist_ok=True)
-        pending = Pending(files=files, before=prepared.before, lock_files=prepared.command.locks)
-        self.pending.append(pending)
-        for name, text in pending.locks().items():
-            entries = (parse_yaml(text, name) or {}).get("stages") or {}
-            for stage in prepared.made:
-                if stage.file.removesuffix("dvc.yaml") + "dvc.lock" == name and stage.name in entries:
-                    self._recorder.outputs(entry_outs(stage, entries[stage.name]))
-        if not pending.locks() and prepared.stage.outs:
-            raise DataError(f"DVC wrote no lock entry for stage {prepared.command.stage!r}")
-        for stage in prepared.made:
-            for out in stage.outs:
-                if out.kind == "metric":
-                    self._recorder.metrics(dict(read_metrics(files / out.path, shown=out.path).values))
+        stage = prepared.stage
+        text = (made / stage.lock_file).read_text(encoding="utf-8")
+        block = stage_blocks(text).get(stage.name)
+        if block is None:
+            raise DataError(f"DVC wrote no lock entry for stage {stage.address!r}")
+        entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
+        metrics: dict[str, float] = {}
+        for out in stage.outs:
+            if out.kind == "metric":
+                metrics |= read_metrics(made / out.path, shown=out.path).values
+        undeclared = self._undeclared(stage, sink)
+        hashes = HashCache(self.run.root)
+        image = self._recorder.record.image
+        key = key_of(
+            stage,
+            as_locked(stage, prepared.link.inputs, entry),
+            prepared.conditions,
+            on_host=stands_on_host(image.source if image else None),
+            undeclared={path: hashes.of(path) or "missing" for path in undeclared or ()},
+        )
+        memory = keep_result(
+            self.run.root,
+            stage,
+            made,
+            key=key,
+            entry=block,
+            run=self.run.id,
+            image=image,
+            undeclared=undeclared,
+            metrics=metrics,
+        )
+        return memory, entry
+
+    def _undeclared(self, stage: DvcStage, sink: Any) -> tuple[str, ...] | None:
+        """The files that the command read beside what it declares; None where that is not known."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DvcRun:
-    """Everything that is known about a run of a DVC stage before its container starts."""
+    """Everything that is known about a DVC stage before anything is done for it."""
 
     project: DvcProject
-    stage: DvcStage
-    command: DvcCommand
+    link: Link
     overrides: Mapping[str, Any]
-    before: Before
+    conditions: Conditions
+    aside: bool
+    before: Any
     folder: Path
-    made: tuple[DvcStage, ...]
 
+    @property
+    def stage(self) -> DvcStage:
+        """The stage of ``dvc.yaml``."""
+        return self.link.stage
 
-def _changed(project: DvcProject, addresses: Iterable[str], overrides: Mapping[str, Any]) -> set[str]:
-    """Those of the stages whose inputs, as far as they are known, are not the ones in ``dvc.lock``."""
-    from rondel.data import HashCache, known_params, stage_inputs
-    from rondel.data.inputs import matches_lock
+    @property
+    def entry_text(self) -> str:
+        """The entry as the lock file has it; empty where it has none."""
+        from rondel.data.lock import stage_blocks
 
-    hashes = HashCache(project.root)
-    found = set()
-    for address in addresses:
-        stage = project.stages[address]
-        known = known_params(project.root, stage) if overrides else ()
-        mine = {key: value for key, value in overrides.items() if key in known}
-        if not matches_lock(project, stage, stage_inputs(project, address, mine, hashes=hashes)):
-            found.add(address)
-    return found
+        file = self.project.root / self.stage.lock_file
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        return stage_blocks(text).get(self.stage.name, "") if text else ""

@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from rondel.context.program import Program
 from rondel.data.model import overlap
 from rondel.data.params import leaves
 from rondel.data.project import join, lock_hash
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from rondel.data import DvcProject, DvcStage
 
-PROGRAM = "/rondel/measure.py"
-PLAN = "/rondel/measure.json"
-OUT = "/rondel/measured"
 MEGABYTE = 1_000_000
 MODEL_SIZE = "model_mb"
 _KINDS = {kind: number for number, kind in enumerate(("data", "code", "command", "parameter", "image"))}
@@ -131,7 +128,7 @@ def champion_model(outputs: Mapping[str, str], evaluation: Evaluation) -> tuple[
     return digest, ""
 
 
-def measuring_plan(
+def measuring(
     evaluation: Evaluation,
     project: DvcProject,
     *,
@@ -139,44 +136,35 @@ def measuring_plan(
     evaluate: bool = False,
     measure: str | None = None,
     collect: Sequence[str] = (),
-) -> str:
-    """What the program in the container is asked to do, as JSON.
+) -> Program:
+    """What is done to measure a model.
 
     ``swap`` is the hash of another model to measure; ``evaluate`` runs the
     stage's command, ``measure`` a command that prints further metrics.
     """
     stage = evaluation.stage
     maker = project.producer(evaluation.model) if evaluation.model else None
-    owned = [
-        dep for dep in stage.deps if "://" not in dep and any(overlap(dep, path) for path in project.owned())
-    ]
-    model = None
+    models = []
     if swap and maker and evaluation.model:
-        model = {
-            "lock": maker.file.removesuffix("dvc.yaml") + "dvc.lock",
-            "stage": maker.name,
-            "wdir": maker.wdir,
-            "path": evaluation.model,
-            "md5": swap.partition(":")[2] or swap,
-        }
-    return json.dumps(
-        {
-            "model": model,
-            "needs": owned,
-            "commands": list(stage.cmd) if evaluate else [],
-            "wdir": stage.wdir,
-            "remove": [out.path for out in stage.outs] if evaluate else [],
-            "measure": measure,
-            "collect": list(collect),
-            "size": evaluation.model,
-            "out": OUT,
-        }
+        models.append(
+            {
+                "lock": maker.lock_file,
+                "stage": maker.name,
+                "wdir": maker.wdir,
+                "path": evaluation.model,
+                "md5": swap.partition(":")[2] or swap,
+            }
+        )
+    return Program(
+        models=tuple(models),
+        needs=project.data_of(stage.deps),
+        commands=stage.cmd if evaluate else (),
+        wdir=stage.wdir,
+        remove=tuple(out.path for out in stage.outs) if evaluate else (),
+        measure=measure,
+        collect=tuple(collect),
+        size=evaluation.model,
     )
-
-
-def program_text() -> str:
-    """The source of the program that runs in the container."""
-    return resources.files("rondel.context").joinpath("measure.py").read_text(encoding="utf-8")
 
 
 def _digest(value: Any) -> str:

@@ -7,19 +7,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.program import Programs, run_of_its_own
+from rondel.data.runtree import run_tree
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import dagger
 
     from rondel.context.evaluation import Evaluation
-    from rondel.context.ground import RunGround
-    from rondel.data import DvcProject, DvcStage
+    from rondel.context.program import Done
     from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
-    from rondel.settings import Settings
     from rondel.tracking.champion import Champion
 
 CHAMPION_FOLDER = "champion"
@@ -30,10 +26,6 @@ _NAMED = 3
 
 class Gating(Programs):
     """The part of a stage's context that judges a model."""
-
-    settings: Settings
-    _ground: RunGround
-    _container: dagger.Container
 
     async def gate(
         self,
@@ -116,58 +108,34 @@ class Gating(Programs):
         for pending in reversed(self.pending):
             if (pending.files / metrics).is_file():
                 return read_metrics(pending.files / metrics, shown=metrics)
-        return read_metrics(self.run.root / metrics, shown=metrics)
+        aside = run_tree(self.run.folder) / metrics
+        return read_metrics(aside if aside.is_file() else self.run.root / metrics, shown=metrics)
 
     def _evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
         """The evaluation that made the file of metrics; None if it was no stage of ``dvc.yaml``."""
         from rondel.context.evaluation import read_evaluation
-        from rondel.data import load_project
 
         if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
             return None
-        project = load_project(self.run.root)
+        project = self._view({})
         stage = project.producer(metrics)
-        entry = None if stage is None else self._entry(project, stage)
+        entry = None if stage is None else project.lock.get(stage.address)
         if stage is None or entry is None:
             return None
         return read_evaluation(project, stage, entry, model=model_file, image=self._recipe())
 
-    def _entry(self, project: DvcProject, stage: DvcStage) -> Mapping[str, Any] | None:
-        """The stage's entry in the lock file: what this context made, else what lies in the working tree."""
-        from rondel.data.yamlfile import parse_yaml
-
-        name = stage.file.removesuffix("dvc.yaml") + "dvc.lock"
-        text = self._locks().get(name)
-        if text is not None:
-            entry: Mapping[str, Any] | None = ((parse_yaml(text, name) or {}).get("stages") or {}).get(
-                stage.name
-            )
-            if entry is not None:
-                return entry
-        return project.lock.get(stage.address)
-
     def _recipe(self) -> dict[str, str]:
         """What the stages' image is made from; two machines never build the same digest."""
-        import os
-
-        from rondel.cache.recipe import host_parts, read_recipe
+        from rondel.cache import read_conditions, stands_on_host
+        from rondel.cache.conditions import hashed_below
         from rondel.data import HashCache
 
-        root, cache = self.run.root, HashCache(self.run.root)
-
-        def hashed(path: Path) -> str:
-            return cache.of(os.path.relpath(path, root)) or "missing"
-
-        recipe = read_recipe(
-            root,
-            self.settings.containerfile,
-            target=self.settings.target,
-            build_args=self.settings.build_args,
-            hash_file=hashed,
-        )
+        root = self.run.root
+        hashed = hashed_below(root, HashCache(root).of)
+        conditions = read_conditions(self.settings, self._ground.environ, hashed)
         image = self._recorder.record.image
-        on_host = image is None or image.source in {None, "host", "in-place"}
-        return {**recipe.parts, **(host_parts(hashed) if on_host else {})}
+        on_host = stands_on_host(image.source if image else None)
+        return {**conditions.image, **(conditions.host if on_host else {})}
 
     async def _champion(
         self,
@@ -263,16 +231,13 @@ class Gating(Programs):
         """
         from anyio import to_thread
 
-        from rondel.context.evaluation import MEGABYTE, MODEL_SIZE, measuring_plan
-        from rondel.data import load_project
+        from rondel.context.evaluation import MEGABYTE, MODEL_SIZE, measuring
         from rondel.gates import metrics_from_mapping, read_metrics
         from rondel.tracking import TrackingClient
 
-        project = await to_thread.run_sync(load_project, self.run.root)
+        project = await to_thread.run_sync(self._view, {})
         wanted = [out.path for out in evaluation.stage.outs if out.returns] if whole else []
-        plan = measuring_plan(
-            evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted
-        )
+        program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
         assert self._ground.tracking is not None  # noqa: S101 - there is a champion
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(TrackingClient(self._ground.tracking.endpoint))
@@ -285,26 +250,25 @@ class Gating(Programs):
                     run_of_its_own(client, experiment, name=name, tags=tags, parent=mine.run_id)
                 )
                 container = container.with_env_variable("MLFLOW_RUN_ID", made.run_id)
-            folder, result = await self._program(
-                self._with_locks(container, project, evaluation), plan, CHAMPION_FOLDER
+            folder, done = await self._program(
+                self._with_locks(container, project, evaluation), program, CHAMPION_FOLDER
             )
-            if result["code"]:
-                raise _failed(result, _version(found.version, model))
+            if done.code:
+                raise _failed(done, _version(found.version, model))
         values: dict[str, float] = {}
         for out in evaluation.stage.outs:
             if out.kind == "metric" and whole:
                 values |= read_metrics(folder / "files" / out.path, shown=out.path).values
-        values |= metrics_from_mapping(result["metrics"], source="measure").values
-        if isinstance(result["bytes"], int):
-            values[MODEL_SIZE] = round(result["bytes"] / MEGABYTE, 6)
+        values |= metrics_from_mapping(done.metrics, source="measure").values
+        if done.bytes is not None:
+            values[MODEL_SIZE] = round(done.bytes / MEGABYTE, 6)
         return values
 
     async def _measure(self, evaluation: Evaluation | None, command: str) -> dict[str, Any]:
         """What ``command`` prints about the challenger, as the last line of its output."""
         from anyio import to_thread
 
-        from rondel.context.evaluation import measuring_plan
-        from rondel.data import load_project
+        from rondel.context.evaluation import measuring
 
         if evaluation is None:
             raise ConfigurationError(
@@ -314,14 +278,13 @@ class Gating(Programs):
                 place=str(self.stage.place),
             )
         self._recorder.step(f"the gate: {command}")
-        project = await to_thread.run_sync(load_project, self.run.root)
-        plan = measuring_plan(evaluation, project, measure=command)
+        project = await to_thread.run_sync(self._view, {})
+        program = measuring(evaluation, project, measure=command)
         container = self._with_locks(self._container, project, evaluation)
-        _, result = await self._program(container, plan, "measured")
-        if result["code"]:
-            raise _failed(result, f"the model ({command})")
-        found: dict[str, Any] = result["metrics"]
-        return found
+        _, done = await self._program(container, program, "measured")
+        if done.code:
+            raise _failed(done, f"the model ({command})")
+        return dict(done.metrics)
 
 
 def _asks_for(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> bool:
@@ -355,6 +318,6 @@ def _version(version: str, model: str) -> str:
     return f"version {version} of {model}"
 
 
-def _failed(result: Mapping[str, Any], what: str) -> StageFailed:
-    said = _PHASES.get(str(result["phase"]), "the program ended early").format(code=result["code"])
+def _failed(done: Done, what: str) -> StageFailed:
+    said = _PHASES.get(done.phase, "the program ended early").format(code=done.code)
     return StageFailed(f"{what} could not be measured: {said}")

@@ -19,22 +19,24 @@ from rondel.context.access import (
     remote_access,
     usable_cache_type,
 )
+from rondel.context.data import DataContainer
 from rondel.context.image import describe
 from rondel.context.live import Live
 from rondel.context.machine import build_script, surroundings
 from rondel.context.stage import StageContext
 from rondel.context.workbench import WORK
+from rondel.data.runtree import run_tree
 from rondel.errors import ConfigurationError, StageFailed
 from rondel.record import Image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
 
     import dagger
 
     from rondel.context.machine import Surroundings
     from rondel.context.pending import Pending
+    from rondel.data import DvcProject
     from rondel.data.remote import Remote
     from rondel.data.returning import Conflict, Returned
     from rondel.data.webdav import Server
@@ -111,7 +113,18 @@ class RunGround:
         self._excludes: list[str] = []
         self._access: Access | None = None
         self._around: Surroundings | None = None
-        self._results: list[Path] = []
+        self._data: DataContainer | None = None
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment that variables and credentials come from."""
+        return os.environ
+
+    @property
+    def data(self) -> DataContainer:
+        """The container that moves data."""
+        assert self._data is not None  # noqa: S101 - `context` made it
+        return self._data
 
     @property
     def push(self) -> bool:
@@ -139,6 +152,7 @@ class RunGround:
                 self._image = await describe(self.client, built, self._image, self._base_name())
                 await self._prepare()
                 self._base = built
+                self._data = await self._data_container(built, recorder)
         assert self._access is not None  # noqa: S101 - set together with the base
         assert self._around is not None  # noqa: S101
         access = self._access
@@ -162,19 +176,83 @@ class RunGround:
         conflicts: list[Conflict] = []
         async with self._settling:
             for pending in ctx.pending:
-                done = await to_thread.run_sync(self._bring_back, ctx.stage.name, pending)
+                done = await to_thread.run_sync(self._bring_back, ctx, pending)
                 conflicts += done.conflicts
-                self._results.append(pending.files)
         ctx.pending.clear()
         if conflicts:
             raise conflict_error(ctx.stage.name, conflicts, self.run.root)
 
-    def _bring_back(self, stage: str, pending: Pending) -> Returned:
-        from rondel.data.returning import bring_back
+    def _bring_back(self, ctx: StageContext, pending: Pending) -> Returned:
+        from rondel.cache.provenance import write_provenance
+        from rondel.data.returning import Returned, bring_back, lay_aside, put_entries, turn
+        from rondel.data.runtree import lock_text, run_tree
 
-        aside = self.run.folder / "conflicts" / stage
-        locks = pending.locks()
-        return bring_back(self.run.root, pending.files, pending.before, aside=aside, new_locks=locks)
+        root, tree = self.run.root, run_tree(self.run.folder)
+        with turn(tree):
+            lay_aside(tree, pending.files, pending.before.hashes)
+            for lock, entries in pending.entries.items():
+                if pending.aside or (tree / lock).is_file():
+                    put_entries(tree / lock, lock_text(root, tree, lock), entries)
+        if pending.aside:
+            return Returned()
+        if self.settings.apply:
+            self._apply(ctx)
+        aside = self.run.folder / "conflicts" / ctx.stage.name
+        done = bring_back(root, pending.files, pending.before, aside=aside, new_locks=pending.locks())
+        if not done.conflicts:
+            with turn(root):
+                write_provenance(root, pending.provenance)
+        return done
+
+    def _apply(self, ctx: StageContext) -> None:
+        """Write the parameters that the stage was given to the working tree's files."""
+        from rondel.data import find_stage, load_project
+        from rondel.data.params import apply_params
+
+        given = {key: value for key, value in ctx.params.items() if key in dict(self.settings.params)}
+        project = load_project(self.run.root)
+        for use in ctx.uses:
+            if use.kind == "dvc" and given:
+                apply_params(self.run.root, find_stage(project, use.name), given)
+
+    def lock_texts(self, project: DvcProject, own: Mapping[str, str]) -> dict[str, str]:
+        """The project's lock files as a stage sees them: ``own`` has the entries that it made itself."""
+        from rondel.data.lock import merge_lock, stage_blocks
+        from rondel.data.runtree import lock_text, run_tree
+
+        found: dict[str, str] = {}
+        for lock in {stage.lock_file for stage in project.stages.values()}:
+            text = lock_text(self.run.root, run_tree(self.run.folder), lock)
+            if lock in own:
+                text = merge_lock(text, own[lock], stage_blocks(own[lock]))
+            if text is not None:
+                found[lock] = text
+        return found
+
+    async def _data_container(self, built: dagger.Container, recorder: StageRecorder) -> DataContainer:
+        """What moves data: the stages' image where it has DVC, else an image that has nothing else.
+
+        Raises StageFailed if the latter can't be built.
+        """
+        import dagger
+
+        from rondel.context import dataimage
+
+        scheme = "webdav" if self.remote.folder is not None else self.remote.scheme
+        image = built
+        if self.settings.data_image:
+            image = self.client.container().from_(self.settings.data_image)
+        elif (self.run.root / ".dvc").is_dir() and not dataimage.has_dvc(self._image.packages, scheme):
+            recorder.step("the image that moves data")
+            secret = self.client.set_secret("package-index", build_script(os.environ))
+            image = dataimage.build(self.client, scheme, secret)
+            try:
+                await self.live.follow(self.live.sink(recorder.output, tagged=False), image.sync)
+            except dagger.QueryError as error:
+                raise dataimage.build_failure(str(error)) from error
+        return DataContainer(
+            self._with_surroundings(image), lambda container: self._with_dvc(container.with_workdir(WORK))
+        )
 
     async def abandon(self, ctx: StageContext) -> None:
         """After failure: nothing goes into the working tree; what was made stays in the run's folder."""
@@ -296,8 +374,11 @@ class RunGround:
         assert self._base is not None  # noqa: S101 - `context` made them
         assert self._workspace is not None  # noqa: S101
         container = self._base.with_directory(WORK, self._workspace)
-        for folder in self._results:
-            container = container.with_directory(WORK, self.client.host().directory(str(folder)))
+        tree = run_tree(self.run.folder)
+        if tree.is_dir():
+            # It grows while the run goes on, and an engine reads a folder of the host once in a session.
+            made = self.client.host().directory(str(tree), exclude=[".rondel"], no_cache=True)
+            container = container.with_directory(WORK, made)
         container = self._with_dvc(container.with_workdir(WORK))
         container = self._with_tracking(container, mlflow_run)
         return self._with_surroundings(container)
@@ -309,6 +390,8 @@ class RunGround:
         config = self.client.set_secret("rondel-dvc-config", access.config)
         container = (
             container.with_mounted_cache(CACHE, self.client.cache_volume(CACHE_VOLUME))
+            # Content is shared by its hash. DVC's run cache is not: it knows of no image and no project.
+            .with_mounted_temp(f"{CACHE}/runs")
             .with_mounted_temp(SITE)
             .with_mounted_secret(f"{WORK}/.dvc/config.local", config)
             .with_env_variable("DVC_GLOBAL_CONFIG_DIR", GLOBAL)  # none of the image's own

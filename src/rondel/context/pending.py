@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from rondel.cache.provenance import Provenance
     from rondel.data.returning import Before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """Results that go to the working tree when the stage has succeeded: they wait in ``files``."""
+    """Results that go to the working tree when the stage has succeeded: they wait in ``files``.
+
+    ``made`` maps addresses of DVC stages to their entries, ``entries`` lock files to the texts of
+    those by stage, ``provenance`` says by address what made them. ``aside``: they go to the run's
+    own tree only.
+    """
 
     files: Path
     before: Before
-    lock_files: tuple[str, ...] = ()
+    made: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    aside: bool = False
 
     def locks(self) -> dict[str, str]:
-        """The lock files as the container wrote them."""
-        found = {}
-        for name in self.lock_files:
-            path = self.files / name
-            if path.is_file():
-                found[name] = path.read_text(encoding="utf-8")
-        return found
+        """Lock files that have these entries and no others."""
+        from rondel.data.returning import lock_of
+
+        return {name: lock_of(entries) for name, entries in self.entries.items()}

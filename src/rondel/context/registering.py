@@ -226,10 +226,10 @@ def originals(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:
 
 
 def _original(root: Path, record: StageRecord) -> StageRecord:
-    from rondel.cache.memory import recall
+    from rondel.cache import recall_key
     from rondel.record import load
 
-    memory = recall(root, record.name)
+    memory = recall_key(root, record.name, record.key.digest) if record.key else None
     if memory is None:
         return record
     try:
@@ -240,11 +240,12 @@ def _original(root: Path, record: StageRecord) -> StageRecord:
 
 def lineage_of(run: Run, capsule: Capsule, records: list[StageRecord], model: str) -> Lineage:
     """The lineage of a model from the records of the stages that made it."""
+    from rondel.data.runtree import run_tree
     from rondel.gates import Verdict
     from rondel.registry import Lineage
     from rondel.registry.gather import data_lineage
 
-    inputs, outputs, params = data_lineage(run.root)
+    inputs, outputs, params = data_lineage(run.root, run_tree(run.folder))
     verdicts = [each for record in records for each in record.verdicts if each.model in {model, None}]
     images = [record.image for record in records if record.image]
     image = images[-1] if images else None

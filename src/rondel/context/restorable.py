@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rondel.context.evaluation import OUT, model_of, read_evaluation
+from rondel.context.evaluation import model_of, read_evaluation
+from rondel.context.program import Program
 from rondel.data.model import overlap
 from rondel.errors import ConfigurationError, DataError, StageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rondel.context.evaluation import Evaluation
-    from rondel.data import DvcProject, DvcStage
+    from rondel.context.program import Done
+    from rondel.data import DvcProject
     from rondel.record import StageRecord
 
 LOG_PROGRAM = "/rondel/log_model.py"
@@ -105,26 +106,9 @@ def _last_output(project: DvcProject, records: Sequence[StageRecord]) -> str | N
     return last[0] if last else None
 
 
-def logging_plan(project: DvcProject, model: Restorable, command: str) -> str:
-    """What the program in the container is asked to do: bring the model and its data, run the command."""
-    return json.dumps(
-        {
-            "model": None,
-            "needs": [model.path, *_owned_deps(project, model.made.stage)],
-            "commands": [command],
-            "wdir": ".",
-            "remove": [],
-            "measure": None,
-            "collect": [],
-            "size": None,
-            "out": OUT,
-        }
-    )
-
-
-def _owned_deps(project: DvcProject, stage: DvcStage) -> list[str]:
-    owned = project.owned()
-    return [dep for dep in stage.deps if "://" not in dep and any(overlap(dep, path) for path in owned)]
+def logging(project: DvcProject, model: Restorable, command: str) -> Program:
+    """What is done to log the model: it and its stage's data are brought, the command runs."""
+    return Program(needs=project.data_of([model.path, *model.made.stage.deps]), commands=(command,))
 
 
 def logging_command(model: Restorable, name: str, log: str | None) -> str:
@@ -150,10 +134,10 @@ def logging_program() -> str:
     return resources.files("rondel.context").joinpath("log_model.py").read_text(encoding="utf-8")
 
 
-def logging_failure(model: Restorable, result: Mapping[str, Any], command: str) -> DataError | StageFailed:
-    """What it means that the container's program failed."""
-    code = result["code"]
-    if result["phase"] in {"model", "data"}:
+def logging_failure(model: Restorable, done: Done, command: str) -> DataError | StageFailed:
+    """What it means that the program failed."""
+    code = done.code
+    if done.phase in {"model", "data"}:
         return DataError(
             f"{model.path} is lost: neither this MLflow server nor the DVC remote has it",
             why=f"stage {model.record.name!r} made it ({model.digest}), and DVC cannot bring it",

@@ -44,13 +44,12 @@ class Restoring(Programs):
         from anyio import to_thread
 
         from rondel.context import restorable as found
-        from rondel.data import load_project
         from rondel.tracking import StageFacts
         from rondel.tracking.runs import stage_tags
 
         if experiment is None or not (self.run.root / ".dvc").is_dir():
             return None
-        project = await to_thread.run_sync(load_project, self.run.root)
+        project = await to_thread.run_sync(self._view, {})
         model = found.restorable(project, records, model=name, model_file=model_file)
         if model is None:
             return None
@@ -100,7 +99,7 @@ class Restoring(Programs):
         container = self._container.with_env_variable("MLFLOW_RUN_ID", handle.run_id)
         container = self._with_locks(container, project, model.made)
         container = container.with_new_file(found.LOG_PROGRAM, found.logging_program())
-        plan = found.logging_plan(project, model, command)
-        _, result = await self._program(container, plan, "restored", does="logs")
-        if result["code"]:
-            raise found.logging_failure(model, result, command)
+        program = found.logging(project, model, command)
+        _, done = await self._program(container, program, "restored", does="logs")
+        if done.code:
+            raise found.logging_failure(model, done, command)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rondel.context.ground import RunGround
     from rondel.data.returning import Before
     from rondel.pipeline import Stage
-    from rondel.record import Run, StageRecorder
+    from rondel.record import Run, StageRecorder, UseRecord
     from rondel.settings import Settings
 
 
@@ -54,6 +54,11 @@ class StageContext(DvcStages, Gating, Registering):
         self._commands = 0
         self.left: dagger.Container | None = None
         """What the last command that failed left behind, where that is kept."""
+
+    @property
+    def uses(self) -> tuple[UseRecord, ...]:
+        """The calls of this context so far."""
+        return tuple(self._recorder.record.uses)
 
     def container(self) -> dagger.Container:
         """The stage's container as it is now, after what ``dvc`` and ``sh`` did in it.
@@ -131,6 +136,9 @@ class StageContext(DvcStages, Gating, Registering):
 
     async def _export(self, container: dagger.Container, outputs: tuple[str, ...], before: Before) -> None:
         import dagger
+        from anyio import to_thread
+
+        from rondel.data import HashCache
 
         folder = self._folder(f"sh-{len(self.pending)}")
         for name in outputs:
@@ -144,4 +152,8 @@ class StageContext(DvcStages, Gating, Registering):
                     await container.file(place).export(str(target))
             except dagger.QueryError as error:
                 raise StageFailed(f"the command did not make {name}", why=str(error)) from error
-        self.pending.append(Pending(files=folder, before=before))
+        hashes = HashCache(folder)
+        made = {name.rstrip("/"): hashes.of(name.rstrip("/")) for name in outputs}
+        self._recorder.outputs({name: digest for name, digest in made.items() if digest})
+        aside = bool(self.params and not self.settings.apply) or await to_thread.run_sync(self._sees_aside)
+        self.pending.append(Pending(files=folder, before=before, aside=aside))

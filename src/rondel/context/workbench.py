@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rondel.context.live import TAG
 from rondel.context.shell import open_shell, wanted
+from rondel.data.runtree import run_tree, with_run_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import dagger
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from rondel.context.ground import RunGround
     from rondel.context.live import Sink
     from rondel.context.pending import Pending
+    from rondel.data import DvcProject
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecorder
     from rondel.settings import Settings
@@ -35,6 +38,29 @@ class Workbench:
     _recorder: StageRecorder
     _container: dagger.Container
     _commands: int
+
+    def _locks(self) -> dict[str, str]:
+        """The lock entries that this context made, by lock file."""
+        from rondel.data.returning import lock_of
+
+        entries: dict[str, dict[str, str]] = {}
+        for pending in self.pending:
+            for lock, found in pending.entries.items():
+                entries.setdefault(lock, {}).update(found)
+        return {lock: lock_of(found) for lock, found in entries.items()}
+
+    def _view(self, overrides: Mapping[str, Any]) -> DvcProject:
+        """The project as this stage sees it: with what the run and this very context made."""
+        from rondel.data import load_project
+
+        project = with_run_tree(load_project(self.run.root, overrides), run_tree(self.run.folder))
+        for pending in self.pending:
+            project = project.with_entries(pending.made, aside=pending.aside)
+        return project
+
+    def _sees_aside(self) -> bool:
+        """Whether results are in sight that are not the working tree's."""
+        return bool(self._view({}).aside)
 
     async def failed(self, error: BaseException) -> None:
         """See to it that a shell can be opened where a command of the plain Dagger API failed.

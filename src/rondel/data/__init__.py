@@ -5,7 +5,7 @@ Importing this package imports neither DVC nor a web server.
 
 from rondel.data.git import GitState, read_git
 from rondel.data.hashes import HashCache
-from rondel.data.inputs import lock_entry_digest, outputs_in_place, stage_inputs
+from rondel.data.inputs import stage_inputs
 from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, Tracked
 from rondel.data.params import known_params
 from rondel.data.project import find_stage, load_project
@@ -23,8 +23,6 @@ __all__ = [
     "find_stage",
     "known_params",
     "load_project",
-    "lock_entry_digest",
-    "outputs_in_place",
     "read_git",
     "stage_inputs",
     "workspace_excludes",

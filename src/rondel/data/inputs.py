@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.hashes import HashCache
-from rondel.data.model import DvcProject, DvcStage, StageInputs, overlap
+from rondel.data.model import DvcProject, DvcStage, Out, StageInputs, overlap
 from rondel.data.params import stage_params
 from rondel.data.project import find_stage, join, lock_hash
 from rondel.data.yamlfile import line_of
@@ -64,29 +64,35 @@ def entry_outs(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def outputs_in_place(
-    project: DvcProject, name: str, inputs: StageInputs, *, hashes: HashCache | None = None
-) -> bool:
-    """Whether what ``name`` made from ``inputs`` is still there.
+def returned_wrong(
+    project: DvcProject, stage: DvcStage, outs: Mapping[str, str], hashes: HashCache
+) -> tuple[Out, ...]:
+    """The outputs that belong into the working tree (metrics, plots, uncached ones) and are not as in ``outs``.
 
-    True if ``dvc.lock`` has the stage with this command, these dependencies
-    and parameters, and every output that belongs into the working tree
-    (metrics, plots, ``cache: false``) lies there unchanged. Data outputs are
-    taken for kept where only the cache volume or a far remote could tell; in
-    the local default remote they are looked for. A stage that DVC always runs,
-    or that depends on something outside of the project, is never in place.
+    Those of a stage whose entry is a run's own lie in that run's folder, and are taken for right.
     """
-    stage = find_stage(project, name)
-    if stage.always_changed or stage.external or not matches_lock(project, stage, inputs):
-        return False
-    own = hashes or HashCache(project.root)
-    there = all(
-        not out.returns or (out.path in inputs.outs and own.of(out.path) == inputs.outs[out.path])
+    if stage.address in project.ahead:
+        return ()
+    return tuple(
+        out
         for out in stage.outs
+        if out.returns and (out.path not in outs or hashes.of(out.path) != outs[out.path])
     )
-    if hashes is None:
-        own.save()
-    return there and _in_local_remote(project, stage, inputs)
+
+
+def kept_by_remote(project: DvcProject, stage: DvcStage, outs: Mapping[str, str]) -> bool:
+    """Whether the stage's data is still where DVC keeps it, as far as that can be told from here.
+
+    The local default remote is looked into; data in the cache volume or in a
+    far remote is taken for kept.
+    """
+    from rondel.data.remote import local_remote
+
+    folder = local_remote(project.root)
+    if folder is None or not (folder / "files").is_dir():
+        return True
+    wanted = [outs[out.path] for out in stage.outs if out.cached and out.push and out.path in outs]
+    return all(object_path(folder, digest).exists() for digest in wanted)
 
 
 def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
@@ -110,6 +116,19 @@ def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> b
     }
 
 
+def as_locked(stage: DvcStage, inputs: StageInputs, entry: Mapping[str, Any]) -> StageInputs:
+    """``inputs`` as DVC found them where the stage ran: files may have been edited here since."""
+    locked = {_from_wdir(stage, str(dep["path"])): lock_hash(dep) for dep in entry.get("deps") or ()}
+    paths = {
+        path: (locked.get(path) or value) if value.startswith("md5:") or value == "missing" else value
+        for path, value in inputs.paths.items()
+    }
+    params = _locked_params(stage, entry)
+    return replace(
+        inputs, paths=paths, params={key: params.get(key, value) for key, value in inputs.params.items()}
+    )
+
+
 def _locked_params(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file, values in (entry.get("params") or {}).items():
@@ -122,16 +141,6 @@ def _locked_params(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found.update((f"{path}:{key}", value) for key, value in (values or {}).items())
     return found
-
-
-def _in_local_remote(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
-    from rondel.data.remote import local_remote
-
-    folder = local_remote(project.root)
-    if folder is None or not (folder / "files").is_dir():
-        return True  # far away, or results are not pushed: nothing to look at from here
-    wanted = [inputs.outs[out.path] for out in stage.outs if out.cached and out.push]
-    return all(object_path(folder, digest).exists() for digest in wanted)
 
 
 def object_path(store: Path, digest: str) -> Path:
@@ -151,7 +160,7 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
     parts: dict[str, str] = {}
     for other in project.stages.values():
         for out in other.outs:
-            if out.cached and overlap(dep, out.path):
+            if (out.cached or other.address in project.ahead) and overlap(dep, out.path):
                 parts[out.path] = locked_outs(project, other).get(out.path, "missing")
     for tracked in project.tracked.values():
         if tracked.cached and overlap(dep, tracked.path):
@@ -160,8 +169,7 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
     if not parts:
         found = hashes.of(dep)
         if found is None:
-            uncached = project.producer(dep)
-            if uncached is not None:
+            if any(overlap(dep, out.path) for other in project.stages.values() for out in other.outs):
                 return "missing"
             raise _no_such_dep(project, stage, dep)
         return found
@@ -220,12 +228,3 @@ def _beside(root: Path, dep: str) -> list[str]:
         return [posixpath.join(folder, name) for name in os.listdir(root / folder)]  # noqa: PTH208 - the names alone
     except OSError:
         return []
-
-
-def lock_entry_digest(project: DvcProject, name: str) -> str | None:
-    """The sha256 of the stage's entry in ``dvc.lock``; None if it has none."""
-    stage = find_stage(project, name)
-    entry = project.lock.get(stage.address)
-    if entry is None:
-        return None
-    return hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).hexdigest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 OutKind = Literal["out", "metric", "plot"]
@@ -17,13 +17,15 @@ class Out:
     """An output of a DVC stage. ``path`` is relative to the project's root.
 
     ``cached``: DVC keeps it in its cache (git ignores it); otherwise it is
-    an ordinary file of the working tree.
+    an ordinary file of the working tree. ``persist``: the command finds the
+    last one in place.
     """
 
     path: str
     kind: OutKind = "out"
     cached: bool = True
     push: bool = True
+    persist: bool = False
 
     @property
     def returns(self) -> bool:
@@ -54,6 +56,11 @@ class DvcStage:
     frozen: bool = False
 
     @property
+    def lock_file(self) -> str:
+        """The lock file that has the stage's entry."""
+        return self.file.removesuffix("dvc.yaml") + "dvc.lock"
+
+    @property
     def address(self) -> str:
         """The stage as DVC addresses it from the root: ``train`` or ``sub/dvc.yaml:train``."""
         return self.name if self.file == "dvc.yaml" else f"{self.file}:{self.name}"
@@ -76,12 +83,29 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcProject:
-    """A DVC project as its files describe it; ``lock`` maps addresses to entries of ``dvc.lock``."""
+    """A DVC project as its files describe it; ``lock`` maps addresses to entries of ``dvc.lock``.
+
+    Those of the stages in ``ahead`` are not in the working tree yet; those in ``aside`` never will
+    be: they are a run's own.
+    """
 
     root: Path
     stages: Mapping[str, DvcStage]
     tracked: Mapping[str, Tracked] = field(default_factory=dict)
     lock: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ahead: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
+
+    def with_entries(self, entries: Mapping[str, Mapping[str, Any]], *, aside: bool = False) -> DvcProject:
+        """The project with these entries in place of those of the lock files."""
+        if not entries:
+            return self
+        return replace(
+            self,
+            lock={**self.lock, **entries},
+            ahead=self.ahead | set(entries),
+            aside=self.aside | set(entries) if aside else self.aside - set(entries),
+        )
 
     def producer(self, path: str) -> DvcStage | None:
         """The stage that makes exactly ``path``."""
@@ -90,10 +114,30 @@ class DvcProject:
                 return stage
         return None
 
+    def data_of(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """What DVC has to bring so that ``paths`` are whole: data that it keeps at, in or around them."""
+        found: dict[str, None] = {}
+        for path in paths:
+            for owned in self.owned():
+                if overlap(path, owned):
+                    found[path if path.startswith(f"{owned}/") else owned] = None
+        return tuple(found)
+
     def owned(self) -> tuple[str, ...]:
         """The paths whose content DVC keeps: cached outputs of stages, and tracked files."""
         outs = {out.path for stage in self.stages.values() for out in stage.outs if out.cached}
         return tuple(sorted(outs | {each.path for each in self.tracked.values() if each.cached}))
+
+    def chain(self, address: str, own: Collection[str]) -> tuple[str, ...]:
+        """The stages that run for ``address`` in one container, in order, itself last.
+
+        Those that it depends on run with it, unless the pipeline has stages of its ``own``
+        for them; stages above one of those are its business, too.
+        """
+        above = set(self.upstream(address))
+        for name in set(own) & above:
+            above -= {name, *self.upstream(name)}
+        return (*(name for name in self.upstream(address) if name in above), address)
 
     def upstream(self, address: str) -> tuple[str, ...]:
         """The stages that ``address`` depends on, directly or not, each after what it needs."""

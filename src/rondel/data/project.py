@@ -222,6 +222,7 @@ def _outs(items: list[Any], key: str, kind: OutKind, wdir: str) -> Iterator[Out]
                 kind=kind,
                 cached=bool(flags.get("cache", True)),
                 push=bool(flags.get("push", True)),
+                persist=bool(flags.get("persist")),
             )
 
 

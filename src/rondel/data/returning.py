@@ -72,7 +72,7 @@ def bring_back(
     """
     written: list[str] = []
     conflicts: list[Conflict] = []
-    with _turn(root):
+    with turn(root):
         now, new = HashCache(root), HashCache(made)
         for path, former in before.hashes.items():
             _check_inside(root, path)
@@ -93,6 +93,42 @@ def bring_back(
             else:
                 written.append(lock)
     return Returned(written=tuple(written), conflicts=tuple(conflicts))
+
+
+def put_back(root: Path, made: Path, paths: Iterable[str], locks: Mapping[str, Mapping[str, str]]) -> None:
+    """Make the working tree what an earlier success left: files of ``made``, and entries of lock files.
+
+    ``locks`` maps lock files to the texts of entries by stage.
+    """
+    with turn(root):
+        new, now = HashCache(made), HashCache(root)
+        for path in paths:
+            _check_inside(root, path)
+            if new.of(path) not in {None, now.of(path)}:
+                _replace(made / path, root / path)
+        for lock, entries in locks.items():
+            put_entries(root / lock, _text(root / lock), entries)
+
+
+def lay_aside(tree: Path, made: Path, paths: Iterable[str]) -> None:
+    """Put files of ``made`` into a run's own tree, in place of what lay there."""
+    for path in paths:
+        if (made / path).exists():
+            _replace(made / path, tree / path)
+
+
+def put_entries(file: Path, base: str | None, entries: Mapping[str, str]) -> None:
+    """Write ``base``, the text of a lock file, with these entries to ``file``."""
+    merged = merge_lock(base, lock_of(entries), entries)
+    if merged != base:
+        write_atomic(file, merged.encode())
+
+
+def lock_of(entries: Mapping[str, str]) -> str:
+    """A lock file with these texts of entries."""
+    return "schema: '2.0'\nstages:\n" + "".join(
+        text if text.endswith("\n") else f"{text}\n" for text in entries.values()
+    )
 
 
 def conflict_error(stage: str, conflicts: Iterable[Conflict], root: Path) -> DataError:
@@ -168,7 +204,8 @@ def _check_inside(root: Path, path: str) -> None:
 
 
 @contextmanager
-def _turn(root: Path) -> Iterator[None]:
+def turn(root: Path) -> Iterator[None]:
+    """The working tree is written by one process at a time."""
     file = root / ".rondel" / "locks" / "workspace"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rondel.data.model import DvcProject
 
-ALWAYS = (".git", ".rondel", ".dvc/tmp", ".dvc/cache", ".dvc/config.local", "**/__pycache__")
+ALWAYS = (".git", ".rondel", "rondel.lock", ".dvc/tmp", ".dvc/cache", ".dvc/config.local", "**/__pycache__")
 _WITHOUT_GIT = (
     ".venv",
     "venv",

@@ -111,14 +111,16 @@ class MlflowRun:
 class CommandRecord:
     """A command that ran in a container. ``exit_code`` is None while it runs or if it never ended.
 
-    ``outcome`` tells of a DVC stage whether its command ``ran``, or DVC
-    ``restored`` what the same inputs made before, or found it ``unchanged``.
+    ``outcome`` tells of a DVC stage whether its command ``ran``, or what it
+    made earlier under the same key was ``restored``, or is ``unchanged`` in
+    place; then ``made_by`` is the run that made it.
     """
 
     args: list[str]
     exit_code: int | None = None
     seconds: float | None = None
     outcome: str = ""
+    made_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +166,13 @@ class KeyRecord:
 class StageRecord:
     """What became of one stage. Times are ISO 8601 in UTC, ``seconds`` is wall time.
 
-    A stage that ``ran`` did so; ``restored`` had its container, but DVC knew
-    the results; ``cached`` had none, because its last success still holds.
+    A stage that ``ran`` did so. Of a ``cached`` one an earlier success under
+    the same key holds, and ``image`` is the one that it was made in; of a
+    ``restored`` one, too, but its results had to be brought by a container.
+    ``undeclared`` are files of the workspace that its commands read and that
+    are not among its dependencies; None where that is not known, and
+    ``untraced`` says why. ``aside`` says that its results were not brought to
+    the working tree, because their parameters are not those of its files.
 
     ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``;
     ``log`` is the log's path relative to the run's folder.
@@ -187,6 +194,9 @@ class StageRecord:
     uses: list[UseRecord] = field(default_factory=list)
     commands: list[CommandRecord] = field(default_factory=list)
     image: Image | None = None
+    undeclared: list[str] | None = None
+    untraced: str = ""
+    aside: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     verdicts: list[VerdictRecord] = field(default_factory=list)
     mlflow: MlflowRun | None = None

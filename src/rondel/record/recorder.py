@@ -98,10 +98,13 @@ class StageRecorder:
         exit_code: int | None = None,
         seconds: float | None = None,
         outcome: str = "",
+        made_by: str | None = None,
     ) -> None:
         """Record a command's outcome; ``args`` as a person would type them, without secrets."""
         args = [self.redact(arg) for arg in args]
-        command = CommandRecord(args=args, exit_code=exit_code, seconds=seconds, outcome=outcome)
+        command = CommandRecord(
+            args=args, exit_code=exit_code, seconds=seconds, outcome=outcome, made_by=made_by
+        )
         commands = list(self.record.commands)
         if commands and commands[-1].args == args and commands[-1].exit_code is None:
             commands[-1] = command

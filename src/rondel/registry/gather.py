@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data import load_project
 from rondel.data.inputs import entry_outs
+from rondel.data.runtree import with_run_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-def data_lineage(root: Path) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+def data_lineage(
+    root: Path, tree: Path | None = None
+) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
     """Inputs, outputs and parameters by ``dvc.lock``: path to ``md5:…``, dotted name to value.
 
     Inputs are files that were added to DVC; outputs what its stages made and
-    its cache keeps. Code and metrics are git's and are not listed.
+    its cache keeps. Code and metrics are git's and are not listed. ``tree`` is
+    the run's own, whose entries come first.
     """
-    project = load_project(root)
+    project = with_run_tree(load_project(root), tree)
     inputs = {path: _prefixed(each.hash) for path, each in project.tracked.items() if each.hash}
     outputs: dict[str, str] = {}
     params: dict[str, Any] = {}

@@ -48,7 +48,7 @@ def _stage(
 ) -> list[str]:
     planned = plan.get(name)
     stage = planned.stage
-    word = "runs" if decision.run else "cached"
+    word = {"run": "runs", "restore": "restored", "cached": "cached"}[decision.action]
     lines = [f"   {name}: {word}, {decision.reason}" if decision.reason else f"   {name}: {word}"]
     if planned.waits_for:
         lines.append(f"     after {', '.join(planned.waits_for)}")
@@ -62,8 +62,7 @@ def _stage(
 
 def _use(use: Use, project: Project, overrides: Mapping[str, Any]) -> list[str]:
     if use.kind == "dvc" and use.name:
-        command = project.dvc_inputs(use.name, overrides).command
-        return [f"dvc {use.name}: {command}"]
+        return [f"dvc {each.address}: {each.command}" for each in project.dvc_inputs(use.name, overrides)]
     if use.kind == "gate":
         rules = [str(rule) for rule in use.details.get("rules", ())]
         return [f"gate{f' of {use.name}' if use.name else ''}:", *(f"  {rule}" for rule in rules)]

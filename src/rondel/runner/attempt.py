@@ -19,7 +19,6 @@ from rondel.errors import (
     TrackingUnavailable,
 )
 from rondel.record.folder import shown
-from rondel.runner.success import settled_as
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -157,8 +156,6 @@ async def _look(ctx: Any, error: Exception, recorder: StageRecorder) -> None:
 def _ended(recorder: StageRecorder, state: str) -> Any:
     from dataclasses import replace
 
-    if state == "ran":
-        state, _ = settled_as(recorder.record)
     return replace(recorder.record, state=state)  # type: ignore[arg-type]
 
 

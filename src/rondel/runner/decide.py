@@ -1,11 +1,13 @@
-"""Decides about single stages and whole plans, with the memory that lies on disk."""
+"""Decides about single stages and whole plans, with what is kept of successes on disk."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageMemory, recall
-from rondel.runner.keys import Decision, decide
+from rondel.cache import recall
+from rondel.errors import RondelError
+from rondel.runner.keys import Decision, decide, stage_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -14,12 +16,10 @@ if TYPE_CHECKING:
     from rondel.runner.project import Project
 
 
-def decide_stage(
-    stage: Stage, project: Project, overrides: Mapping[str, Any], use_cache: bool
-) -> tuple[Decision, StageMemory | None]:
-    """Whether a stage has to run now, and its last success."""
-    memory = recall(project.root, stage.name) if stage.pure else None
-    return decide(stage, memory, project, overrides, use_cache=use_cache), memory
+def decide_stage(stage: Stage, project: Project, overrides: Mapping[str, Any], use_cache: bool) -> Decision:
+    """What becomes of a stage now."""
+    memories = recall(project.root, stage.name) if stage.pure else ()
+    return decide(stage, memories, project, overrides, use_cache=use_cache)
 
 
 def forecast(
@@ -29,22 +29,38 @@ def forecast(
     *,
     use_cache: bool,
     done: Collection[str] = (),
-) -> dict[str, tuple[Decision, StageMemory | None]]:
+) -> dict[str, Decision]:
     """What would happen to each stage if nothing changed on the way.
 
     A stage behind one that runs is only expected to run: if the other one
     makes the same results as before, it is found to be unchanged after all.
     Stages that are ``done`` were so in a run that is resumed.
     """
-    found: dict[str, tuple[Decision, StageMemory | None]] = {}
+    found: dict[str, Decision] = {}
+    expected = False
     for planned in plan.stages:
         if planned.name in done:
-            found[planned.name] = (Decision(run=False, reason="succeeded in the resumed run"), None)
+            found[planned.name] = Decision(action="cached", reason="succeeded in the resumed run")
             continue
-        given = overrides.get(planned.name, {})
-        decision, memory = decide_stage(planned.stage, project, given, use_cache)
-        above = [need for need in planned.waits_for if found[need][0].run]
+        decision = decide_stage(planned.stage, project, overrides.get(planned.name, {}), use_cache)
+        above = [need for need in planned.waits_for if found[need].run]
         if above and not decision.run:
-            decision = Decision(run=True, reason=f"after {above[0]}, if that changes its inputs")
-        found[planned.name] = (decision, memory)
+            reason = f"after {above[0]}, if that changes its inputs"
+            decision = replace(decision, action="run", reason=reason)
+        elif any(served.place != "in place" for found in decision.results for served in found.served):
+            project.expect(decision.results)
+            expected = True
+        found[planned.name] = decision
+    if expected:
+        project.changed()
     return found
+
+
+def prospective_key(stage: Stage, project: Project, overrides: Mapping[str, Any]) -> str | None:
+    """The digest of what a run of ``stage`` is about to make, as far as that can be told before it runs."""
+    memories = recall(project.root, stage.name)
+    uses = memories[0].uses if memories else stage.uses
+    try:
+        return stage_key(stage, uses, project, overrides, host_image=True).digest
+    except RondelError:  # told when the stage is decided
+        return None

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import host_parts, read_recipe
+from rondel.cache import StageMemory, read_conditions
+from rondel.cache.conditions import hashed_below
 from rondel.data.yamlfile import read_yaml
 from rondel.errors import ConfigurationError
-from rondel.record import Git
-from rondel.runner.project import DvcInputs
+from rondel.record import Git, UseRecord
+from rondel.runner.project import DvcInputs, DvcResults
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from rondel.cache import Recipe
-    from rondel.data import DvcProject, HashCache, StageInputs
+    from rondel.cache import Conditions
+    from rondel.cache.served import Link, Served
+    from rondel.data import DvcProject, DvcStage, HashCache
+    from rondel.pipeline import Stage
+    from rondel.record import KeyRecord
     from rondel.settings import Settings
 
 
@@ -28,24 +33,39 @@ class DiskProject:
     hash cache below is not shared well.
     """
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str] | None = None, *, own: Iterable[str] = ()
+    ) -> None:
+        """``own`` are the stages of ``dvc.yaml`` that stages of the pipeline run."""
         self.settings = settings
         self.root = settings.root
+        self.tree: Path | None = None
+        """The run's own tree, once there is one: its lock entries come before the working tree's."""
         self._environ = os.environ if environ is None else environ
+        self._own = tuple(own)
         self._lock = threading.RLock()
         self._dvc: DvcProject | None = None
         self._hashes: HashCache | None = None
-        self._inputs: dict[str, StageInputs] = {}
-        self._recipe: Recipe | None = None
+        self._expected: list[DvcResults] = []
+        self._links: dict[str, tuple[Link, ...]] = {}
+        self._conditions: Conditions | None = None
         self._workspace: Mapping[str, str] | None = None
         self._champions: dict[str, str | None] = {}
 
     def _project(self) -> DvcProject:
-        from rondel.data import load_project
-
         if self._dvc is None:
-            self._dvc = load_project(self.root)
+            self._dvc = self._load({})
         return self._dvc
+
+    def _load(self, overrides: Mapping[str, Any]) -> DvcProject:
+        from rondel.data import load_project
+        from rondel.data.runtree import with_run_tree
+
+        project = with_run_tree(load_project(self.root, overrides), self.tree)
+        for results in self._expected:
+            entries = {each.memory.address: each.entry for each in results.served if each.place != "in place"}
+            project = project.with_entries(entries, aside=results.aside)
+        return project
 
     def _hash_cache(self) -> HashCache:
         from rondel.data import HashCache
@@ -59,24 +79,120 @@ class DiskProject:
         with self._lock:
             return tuple(self._project().stages)
 
-    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> DvcInputs:
-        """What a dvc stage depends on; overrides that are not for it are left out."""
+    def _follow(self, name: str, overrides: Mapping[str, Any]) -> tuple[Link, ...]:
+        """What is known of the dvc stage and those that run with it; overrides for others are left out."""
+        from rondel.cache.served import follow
+        from rondel.data import find_stage
+
+        memo = f"{name} {sorted(overrides.items())!r}"
+        if memo not in self._links:
+            # Templates see overridden values, too.
+            project = self._load(overrides) if overrides else self._project()
+            address = find_stage(project, name).address
+            chain = project.chain(address, self._own_addresses(project) - {address})
+            self._links[memo] = follow(project, chain, overrides, self.conditions(), self._hash_cache())
+        return self._links[memo]
+
+    def _own_addresses(self, project: DvcProject) -> set[str]:
+        from rondel.data import find_stage
+
+        found = set()
+        for name in self._own:
+            with suppress(ConfigurationError):  # told by check_uses, with its place
+                found.add(find_stage(project, name).address)
+        return found
+
+    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
+        """What a dvc stage depends on, after those that run with it."""
+        from rondel.cache.served import dotted
+
         with self._lock:
-            found = self._stage_inputs(name, overrides)
-            return DvcInputs(
-                command=found.cmd, files=found.paths, params=_dotted(found.params), outs=found.outs
+            return tuple(
+                DvcInputs(
+                    command=link.inputs.cmd,
+                    address=link.stage.address,
+                    files=link.inputs.paths,
+                    params=dotted(link.inputs.params),
+                    outs=link.inputs.outs,
+                )
+                for link in self._follow(name, overrides)
             )
 
-    def _stage_inputs(self, name: str, overrides: Mapping[str, Any]) -> StageInputs:
-        from rondel.data import stage_inputs
+    def dvc_outputs(self, name: str) -> tuple[str, ...]:
+        """The paths that a dvc stage and those that run with it make."""
+        from rondel.data import find_stage
 
-        known = set(self.dvc_parameters(name)) if overrides else set()
-        given = {key: value for key, value in overrides.items() if key in known}
-        memo = f"{name} {sorted(given.items())!r}"
-        if memo not in self._inputs:
+        with self._lock:
             project = self._project()
-            self._inputs[memo] = stage_inputs(project, name, given, hashes=self._hash_cache())
-        return self._inputs[memo]
+            address = find_stage(project, name).address
+            chain = project.chain(address, self._own_addresses(project) - {address})
+            return tuple(out.path for each in chain for out in project.stages[each].outs)
+
+    def dvc_results(self, name: str, overrides: Mapping[str, Any]) -> DvcResults:
+        """What serves a dvc stage and those that run with it."""
+        with self._lock:
+            links = self._follow(name, overrides)
+        for link in links:
+            if link.served is None:
+                shown = "" if link is links[-1] else f"{link.stage.address}: "
+                return DvcResults(reason=shown + link.reason)
+        served = tuple(link.served for link in links if link.served)
+        return DvcResults(served=served, aside=self._aside(links, overrides))
+
+    def _aside(self, links: tuple[Link, ...], overrides: Mapping[str, Any]) -> bool:
+        from rondel.data.runtree import lies_aside
+
+        applied = dict(self.settings.params) if self.settings.apply else {}
+        given = {name: value for name, value in overrides.items() if name not in applied}
+        return lies_aside(self._project(), [link.stage for link in links], given)
+
+    def dvc_stage(self, name: str) -> DvcStage:
+        """The dvc stage of that name."""
+        from rondel.data import find_stage
+
+        with self._lock:
+            return find_stage(self._project(), name)
+
+    def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:
+        """What is known of a stage's success by the results of its dvc stages."""
+        from rondel.data.inputs import entry_outs
+
+        served = [each for found in results for each in found.served]
+        project = self._project()
+        made: dict[str, str] = {}
+        for each in served:
+            made |= entry_outs(project.stages[each.memory.address], each.entry)
+        return StageMemory(
+            key=key,
+            run=served[-1].memory.run,
+            stage=stage.name,
+            uses=tuple(
+                UseRecord(kind=use.kind, name=use.name, details=dict(use.details)) for use in stage.uses
+            ),
+            image=served[-1].memory.image,
+            made=made,
+            metrics={name: value for each in served for name, value in self._metrics(each).items()},
+        )
+
+    def _metrics(self, served: Served) -> Mapping[str, float]:
+        """A result's metrics: as they were kept, else as the files in the working tree say."""
+        from rondel.gates import read_metrics
+
+        if served.memory.metrics or served.place != "in place":
+            return served.memory.metrics
+        stage = self._project().stages[served.memory.address]
+        found: dict[str, float] = {}
+        for out in stage.outs:
+            if out.kind == "metric":
+                found |= read_metrics(self.root / out.path, shown=out.path).values
+        return found
+
+    def expect(self, results: Iterable[DvcResults]) -> None:
+        """Take it that these results are put back, until :meth:`changed`."""
+        with self._lock:
+            self._expected += results
+            self._dvc = None
+            self._links.clear()
 
     def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
         """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
@@ -88,7 +204,7 @@ class DiskProject:
         with self._lock:
             project = self._project()
             if not any(project.producer(source.path) for source in find_stage(project, name).params):
-                self._stage_inputs(name, overrides)
+                self._follow(name, overrides)
 
     def dvc_parameters(self, name: str) -> tuple[str, ...]:
         """The parameters that ``-P`` may set for a dvc stage."""
@@ -96,14 +212,6 @@ class DiskProject:
 
         with self._lock:
             return known_params(self.root, find_stage(self._project(), name))
-
-    def dvc_in_place(self, name: str, overrides: Mapping[str, Any]) -> bool:
-        """Whether what the dvc stage made from these inputs is still there."""
-        from rondel.data import outputs_in_place
-
-        with self._lock:
-            found = self._stage_inputs(name, overrides)
-            return outputs_in_place(self._project(), name, found, hashes=self._hash_cache())
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """What ``MLproject`` declares."""
@@ -140,26 +248,13 @@ class DiskProject:
         with self._lock:
             return self._hash_cache().of(path)
 
-    def image(self) -> Mapping[str, str]:
-        """The recipe of the stages' image."""
+    def conditions(self) -> Conditions:
+        """The recipe of the stages' image, the machine's part in it, and the stages' variables."""
         with self._lock:
-            if self._recipe is None:
-                self._recipe = read_recipe(
-                    self.root,
-                    self.settings.containerfile,
-                    target=self.settings.target,
-                    build_args=self.settings.build_args,
-                    hash_file=self._hash,
-                )
-            return self._recipe.parts
-
-    def host(self) -> Mapping[str, str]:
-        """The machine's part in a host image."""
-        with self._lock:
-            return host_parts(self._hash)
-
-    def _hash(self, path: Path) -> str:
-        return self._hash_cache().of(os.path.relpath(path, self.root)) or "missing"
+            if self._conditions is None:
+                hashed = hashed_below(self.root, self._hash_cache().of)
+                self._conditions = read_conditions(self.settings, self._environ, hashed)
+            return self._conditions
 
     def champion(self, model: str) -> str | None:
         """The champion's version, asked once a run."""
@@ -191,9 +286,10 @@ class DiskProject:
         """Read files again when they are asked for next."""
         with self._lock:
             self._dvc = None
-            self._inputs.clear()
+            self._expected.clear()
+            self._links.clear()
             self._workspace = None
-            self._recipe = None
+            self._conditions = None
 
     def save(self) -> None:
         """Keep the hashes that were computed."""
@@ -206,18 +302,3 @@ def _prefix(root: Path) -> str:
     """The project's folder in its repository; empty at the top."""
     top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
     return "" if top == root else root.relative_to(top).as_posix()
-
-
-def _dotted(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters one by one: ``params.yaml:train`` with a mapping becomes ``train.max_iter`` and so on.
-
-    A group as one value would be changed as a whole, and nobody could see what in it was.
-    """
-    from rondel.data.params import leaves
-
-    found: dict[str, Any] = {}
-    for name, value in params.items():
-        file, _, key = name.partition(":")
-        prefix = "" if file == "params.yaml" else f"{file}:"
-        found |= {f"{prefix}{leaf}": each for leaf, each in leaves(value, key)}
-    return found

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from rondel.cache import forget
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record.folder import shown
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage, stage_error
-from rondel.runner.decide import decide_stage
+from rondel.runner.decide import decide_stage, prospective_key
 from rondel.runner.facts import processors
 from rondel.runner.intervene import Intervention
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
+from rondel.runner.serving import serve
 from rondel.runner.signals import run_interruptibly
 from rondel.runner.success import (
     SUCCEEDED,
@@ -30,9 +31,10 @@ from rondel.runner.success import (
     remember_success,
     settled_as,
 )
+from rondel.runner.turns import making
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from rondel.pipeline import Plan, PlannedStage, Stage
     from rondel.record import Run, StageRecord
@@ -118,19 +120,56 @@ class Execution:
             note_taken_over(self.journal, self.done[name], self.journal.capsule.resumes)
             return
         try:
-            decision, memory = await anyio.to_thread.run_sync(
-                decide_stage, stage, self.project, overrides, self.settings.cache
-            )
+            async with self._turn(stage, overrides) as meanwhile:
+                decision = await anyio.to_thread.run_sync(
+                    decide_stage, stage, self.project, overrides, self.settings.cache
+                )
+                if decision.idle:
+                    put_back = partial(
+                        serve,
+                        stage,
+                        decision,
+                        project=self.project,
+                        settings=self.settings,
+                        folder=self.run.folder,
+                        overrides=overrides,
+                    )
+                    await anyio.to_thread.run_sync(put_back)
+                    if meanwhile:
+                        decision = replace(decision, reason=f"{decision.reason}, which made it meanwhile")
+                    note_cached(self.journal, name, decision)
+                    return
+                await self._make(services, stage, decision, overrides)
         except RondelError as error:
-            self._failed(name, error, Decision(run=True, reason=""))
+            self._failed(name, error, Decision(reason=""))
+
+    @asynccontextmanager
+    async def _turn(self, stage: Stage, overrides: Mapping[str, Any]) -> AsyncIterator[bool]:
+        """One run makes a result at a time: another one that wants the same waits for it, and is told."""
+        key = None
+        if stage.pure and self.settings.cache:
+            key = await anyio.to_thread.run_sync(prospective_key, stage, self.project, overrides)
+        if key is None:
+            yield False
             return
-        if not decision.run and memory is not None:
-            note_cached(self.journal, name, decision, memory)
-            return
+
+        def waiting(run: str) -> None:
+            who = f"run {run}" if run else "another run"
+            self.journal.note(f"{stage.name}: {who} is making this; waiting for its result")
+
+        async with making(self.run.root, key, self.run.id, waiting) as waited:
+            if waited:
+                await anyio.to_thread.run_sync(self.project.changed)
+            yield waited
+
+    async def _make(
+        self, services: Services, stage: Stage, decision: Decision, overrides: Mapping[str, Any]
+    ) -> None:
+        """Run the stage in a container, or bring its results by one, and record what became of it."""
+        name = stage.name
         approved = await self._approved(name, stage)
         if approved is None:
             return
-        forget(self.run.root, name)
         recorder = self.journal.recorder(name)
         # Who approved is why it runs: an effect that promotes puts it into the log.
         self.journal.border(name, state="running", reason=approved or decision.reason, started=now())
@@ -145,7 +184,7 @@ class Execution:
         seconds = round(anyio.current_time() - began, 3)
         cancelled = anyio.get_cancelled_exc_class()
         if raised is None:
-            state, reason = settled_as(recorder.record)
+            state, reason = settled_as(recorder.record, decision)
             self.journal.border(name, state=state, reason=reason, finished=now(), seconds=seconds, error=None)
             await anyio.to_thread.run_sync(self.project.changed)
             await anyio.to_thread.run_sync(remember_success, self, stage, overrides)

@@ -1,18 +1,18 @@
-"""The key of a stage, from what its last success used and what the project is now; and what follows."""
+"""The key of a stage, from what a success of it used and what the project is now; and what follows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from rondel.cache import StageMemory, code_parts, compare, describe, make_key
+from rondel.cache import StageMemory, code_parts, compare, describe, make_key, stands_on_host
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord
-    from rondel.runner.project import Project
+    from rondel.runner.project import DvcResults, Project
 
 
 class UseLike(Protocol):
@@ -42,10 +42,13 @@ def stage_key(
     overrides: Mapping[str, Any],
     *,
     host_image: bool,
+    undeclared: Iterable[str] = (),
 ) -> KeyRecord:
     """The key of ``stage`` if it made the context calls ``uses`` now.
 
-    Raises what the project raises: DataError, ConfigurationError, TrackingUnavailable.
+    ``undeclared`` are the files that its commands are known to read beside
+    what they declare. Raises what the project raises: DataError,
+    ConfigurationError, TrackingUnavailable.
     """
     command: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
@@ -54,10 +57,10 @@ def stage_key(
     for number, use in enumerate(uses):
         if use.kind == "dvc":
             given = {**overrides, **call_parameters(use)}
-            found = project.dvc_inputs(use.name, given)
-            command[f"dvc {use.name}"] = found.command
-            inputs |= found.files
-            parameters |= found.params
+            for found in project.dvc_inputs(use.name, given):
+                command[f"dvc {found.address}"] = found.command
+                inputs |= found.files
+                parameters |= found.params
         elif use.kind == "gate":
             command[f"gate {number}"] = use.name
             # Entries of their own, so that `rondel why` can name the rule that changed.
@@ -69,14 +72,15 @@ def stage_key(
             parameters |= {name: value for name, value in overrides.items() if use.kind == "mlflow"}
     if any(use.kind in WHOLE_WORKSPACE for use in uses):
         inputs |= project.workspace()
+    conditions = project.conditions().parts(on_host=host_image) if uses else {}
     return make_key(
         {
-            "image": project.image() if uses else {},
-            "host": project.host() if host_image and uses else {},
+            **conditions,
             "code": code_parts(stage.body, project.root),
             "command": command,
             "parameters": parameters,
             "inputs": inputs,
+            "undeclared": {path: project.file_hash(path) or "missing" for path in undeclared},
             "champion": champion,
         }
     )
@@ -87,49 +91,120 @@ def call_parameters(use: UseLike) -> Mapping[str, Any]:
     return use.details.get("params", use.details) if use.kind == "dvc" else {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether a stage runs, and a few words why. ``key`` is what its memory was compared with."""
+    """What becomes of a stage, and a few words why.
 
-    run: bool
+    It is ``cached`` where an earlier success holds and its results are here or
+    kept here, ``restored`` where DVC has to bring them, for which it needs a
+    container, and otherwise it runs. ``memory`` is that success, ``results``
+    are those of its calls of ``ctx.dvc``. ``key`` is today's, where it could be told.
+    """
+
+    action: Literal["run", "restore", "cached"] = "run"
     reason: str
     key: KeyRecord | None = None
+    memory: StageMemory | None = None
+    results: tuple[DvcResults, ...] = ()
+
+    @property
+    def run(self) -> bool:
+        """Whether the stage runs."""
+        return self.action == "run"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be done for it but what this process does by itself."""
+        return self.action == "cached"
 
 
 def decide(
     stage: Stage,
-    memory: StageMemory | None,
+    memories: Sequence[StageMemory],
     project: Project,
     overrides: Mapping[str, Any],
     *,
     use_cache: bool = True,
 ) -> Decision:
-    """Whether ``stage`` has to run. An effect always runs; a pure stage unless its last success holds."""
+    """What becomes of ``stage``. An effect always runs; a pure stage unless an earlier success holds."""
     if not stage.pure:
-        return Decision(run=True, reason="an effect always runs")
+        return Decision(reason="an effect always runs")
     if not use_cache:
-        return Decision(run=True, reason="--no-cache")
-    if memory is None:
-        return Decision(run=True, reason="no earlier result of it is kept here")
-    key = stage_key(stage, memory.uses, project, overrides, host_image=stands_on_host(memory.image_source))
-    if key.digest != memory.key.digest:
-        return Decision(run=True, reason=describe(compare(memory.key, key)), key=key)
-    missing = missing_outputs(memory, project, overrides)
-    if missing:
-        return Decision(run=True, reason=missing, key=key)
-    return Decision(run=False, reason=f"unchanged since run {memory.run}", key=key)
+        return Decision(reason="--no-cache")
+    newest: Decision | None = None
+    for memory in memories:
+        key = stage_key(
+            stage,
+            memory.uses,
+            project,
+            overrides,
+            host_image=stands_on_host(memory.image.source if memory.image else None),
+            undeclared=memory.key.parts.get("undeclared", {}),
+        )
+        if key.digest == memory.key.digest:
+            return _held(memory, key, project, overrides)
+        newest = newest or Decision(reason=describe(compare(memory.key, key)), key=key)
+    if _is_plain(stage, project):
+        # Nothing but stages of dvc.yaml: what is known of those is known of it.
+        return _by_dvc(stage, project, overrides, newest)
+    return newest or Decision(reason="no earlier result of it is kept here")
 
 
-def stands_on_host(image_source: str | None) -> bool:
-    """Whether the image was, or for all we know may have been, made on this machine's own system."""
-    return image_source is None or image_source in {"host", "in-place"}
+def _held(memory: StageMemory, key: KeyRecord, project: Project, overrides: Mapping[str, Any]) -> Decision:
+    """What becomes of a stage that succeeded under today's key: are its results still there?"""
+    results = _results(memory.uses, project, overrides)
+    lost = next((found.reason for found in results if found.reason), "") or _lost_output(memory, project)
+    if lost:
+        return Decision(reason=lost, key=key)
+    return _served(memory, key, results)
 
 
-def missing_outputs(memory: StageMemory, project: Project, overrides: Mapping[str, Any]) -> str:
-    """What is no longer in place of a stage's results; an empty text if all is."""
-    for use in memory.uses:
-        if use.kind == "dvc" and not project.dvc_in_place(use.name, {**overrides, **call_parameters(use)}):
-            return f"the outputs of {use.name} are not in place"
+def _by_dvc(
+    stage: Stage, project: Project, overrides: Mapping[str, Any], newest: Decision | None
+) -> Decision:
+    results = _results(stage.uses, project, overrides)
+    reason = next((found.reason for found in results if found.reason), "")
+    if reason:
+        return newest or Decision(reason=reason)
+    last = results[-1].served[-1].memory
+    on_host = stands_on_host(last.image.source if last.image else None)
+    undeclared = sorted({path for found in results for path in found.undeclared})
+    key = stage_key(stage, stage.uses, project, overrides, host_image=on_host, undeclared=undeclared)
+    return _served(project.memory_of(stage, results, key), key, results)
+
+
+def _served(memory: StageMemory, key: KeyRecord, results: tuple[DvcResults, ...]) -> Decision:
+    frozen = [served.why for found in results for served in found.served if served.why]
+    run = memory.run or "which is not known"
+    reason = f"unchanged since run {run}" if memory.run or not frozen else frozen[0]
+    places = {served.place for found in results for served in found.served}
+    if "remote" in places:
+        return Decision(
+            action="restore", reason=f"{reason}; DVC has its results", key=key, memory=memory, results=results
+        )
+    if "kept" in places:
+        reason += "; its results were put back"
+    return Decision(action="cached", reason=reason, key=key, memory=memory, results=results)
+
+
+def _results(
+    uses: Iterable[UseLike], project: Project, overrides: Mapping[str, Any]
+) -> tuple[DvcResults, ...]:
+    return tuple(
+        project.dvc_results(use.name, {**overrides, **call_parameters(use)})
+        for use in uses
+        if use.kind == "dvc"
+    )
+
+
+def _is_plain(stage: Stage, project: Project) -> bool:
+    """Whether the stage does nothing but run stages of ``dvc.yaml``, by code of Rondel's own."""
+    dvc_only = bool(stage.uses) and all(use.kind == "dvc" and use.literal for use in stage.uses)
+    return dvc_only and not code_parts(stage.body, project.root)
+
+
+def _lost_output(memory: StageMemory, project: Project) -> str:
+    """What is no longer in place of what a stage's shell commands made; an empty text if all is."""
     for path, known in memory.outputs.items():
         now = project.file_hash(path)
         if now != known:

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from rondel.record import Git
+    from rondel.cache import Conditions, StageMemory
+    from rondel.cache.served import Served
+    from rondel.data import DvcStage
+    from rondel.pipeline import Stage
+    from rondel.record import Git, KeyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +26,35 @@ class DvcInputs:
     """What a stage of ``dvc.yaml`` depends on, as files and parameters are now."""
 
     command: str
+    address: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     outs: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DvcResults:
+    """What serves a call of ``ctx.dvc``: the results of the stage and of those that run with it, in order.
+
+    ``reason`` says why it has to run; it is empty where results serve all of them.
+    ``aside``: they are not for the working tree, whose parameters are others.
+    """
+
+    served: tuple[Served, ...] = ()
+    reason: str = ""
+    aside: bool = False
+
+    @property
+    def undeclared(self) -> tuple[str, ...]:
+        """The files that their commands are known to have read beside what they declare."""
+        return tuple(path for each in self.served for path in each.memory.undeclared or ())
+
+
 class Project(Protocol):
     """The project's files, as far as decisions depend on them."""
+
+    tree: Path | None
+    """The run's own tree, once there is one."""
 
     @property
     def root(self) -> Path:
@@ -37,8 +63,8 @@ class Project(Protocol):
     def dvc_stages(self) -> tuple[str, ...]:
         """The names of the stages in ``dvc.yaml``."""
 
-    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> DvcInputs:
-        """What that dvc stage depends on; DataError if it is unknown or a file is missing."""
+    def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
+        """What that dvc stage depends on, after those that run with it; DataError if a file is missing."""
 
     def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
         """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes."""
@@ -46,8 +72,17 @@ class Project(Protocol):
     def dvc_parameters(self, name: str) -> tuple[str, ...]:
         """The dotted names of the parameters that the dvc stage uses."""
 
-    def dvc_in_place(self, name: str, overrides: Mapping[str, Any]) -> bool:
-        """Whether what the dvc stage made from its inputs as they are now is still there."""
+    def dvc_stage(self, name: str) -> DvcStage:
+        """The dvc stage itself."""
+
+    def dvc_outputs(self, name: str) -> tuple[str, ...]:
+        """The outputs of the dvc stage and of those that run with it."""
+
+    def dvc_results(self, name: str, overrides: Mapping[str, Any]) -> DvcResults:
+        """What serves the dvc stage as things are now, or why it has to run."""
+
+    def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:
+        """The success of a stage of which only the results of its dvc stages are known."""
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """The entry points of ``MLproject`` with their parameters' defaults."""
@@ -58,11 +93,11 @@ class Project(Protocol):
     def file_hash(self, path: str) -> str | None:
         """The hash of one file of the workspace as ``md5:…``; None if it is no file."""
 
-    def image(self) -> Mapping[str, str]:
-        """The parts of the image's recipe."""
+    def conditions(self) -> Conditions:
+        """What all results depend on: the image's recipe, this machine, variables."""
 
-    def host(self) -> Mapping[str, str]:
-        """What this machine would put into a host image."""
+    def expect(self, results: Iterable[DvcResults]) -> None:
+        """Take it that these results are put back, until :meth:`changed`."""
 
     def champion(self, model: str) -> str | None:
         """The champion's version; TrackingUnavailable if a remote server does not answer."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import compare
+from rondel.cache import compare, stands_on_host
 from rondel.errors import ConfigurationError, RecordError, RondelError
 from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
 from rondel.record.folder import run_ids
-from rondel.runner.keys import stage_key, stands_on_host
+from rondel.runner.keys import stage_key
 from rondel.runner.success import SUCCEEDED
 
 if TYPE_CHECKING:
@@ -126,7 +126,14 @@ def _changes(stage: Stage, record: StageRecord, project: Project, overrides: Map
         record.image is not None and stands_on_host(record.image.source)
     )
     try:
-        key = stage_key(stage, record.uses, project, overrides, host_image=on_host)
+        key = stage_key(
+            stage,
+            record.uses,
+            project,
+            overrides,
+            host_image=on_host,
+            undeclared=record.key.parts.get("undeclared", {}),
+        )
     except RondelError as error:
         return [error.what]
     return [_sentence(change) for change in compare(record.key, key)]

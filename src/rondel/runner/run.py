@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from rondel.data.runtree import run_tree
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
 from rondel.record.redact import secret_values
@@ -12,12 +13,12 @@ from rondel.record.snapshot import keep_code
 from rondel.runner.decide import forecast
 from rondel.runner.facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.journal import Journal, now
+from rondel.runner.serving import serve
 from rondel.runner.success import note_cached, note_taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rondel.cache import StageMemory
     from rondel.pipeline import Plan
     from rondel.record import Observer, StageRecord
     from rondel.record.capsule import RunState
@@ -77,23 +78,30 @@ def run_plan(
     git = keep_code(folder, settings.root, project.git(), hidden)
     journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
     journal.hide(hidden)
-    if not any(decision.run for decision, _ in expected.values()):
-        return _nothing_to_do(journal, expected, project, done)
+    project.tree = run_tree(folder.path)
+    if all(decision.idle for decision in expected.values()):
+        return _nothing_to_do(request, journal, expected, done)
     return _do(request, journal, choose_services)
 
 
 def _nothing_to_do(
-    journal: Journal,
-    expected: Mapping[str, tuple[Decision, StageMemory | None]],
-    project: Project,
-    done: Mapping[str, StageRecord],
+    request: Request, journal: Journal, expected: Mapping[str, Decision], done: Mapping[str, StageRecord]
 ) -> Result:
-    for name, (decision, memory) in expected.items():
+    for planned in request.plan.stages:
+        name, decision = planned.name, expected[planned.name]
         if name in done:
             note_taken_over(journal, done[name], journal.capsule.resumes, save=False)
-        elif memory is not None:
-            note_cached(journal, name, decision, memory, save=False)
-    project.save()
+        else:
+            serve(
+                planned.stage,
+                decision,
+                project=request.project,
+                settings=request.settings,
+                folder=journal.folder.path,
+                overrides=request.overrides.get(name, {}),
+            )
+            note_cached(journal, name, decision, save=False)
+    request.project.save()
     journal.close(state="succeeded", exit_code=0)
     return Result(capsule=journal.capsule, folder=journal.folder)
 

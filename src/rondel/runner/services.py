@@ -76,7 +76,7 @@ class RunServices:
             tags, files = _verdicts(record)
             if files and self._gate_files is not None:
                 files |= self._gate_files(record, self._journal.folder.path)
-            if record.state == "restored":
+            if _only_served(record):
                 # The command that would have logged them did not run.
                 await self._mlflow.log(handle.run_id, metrics=record.metrics, params=record.parameters)
             await self._tree.end(
@@ -87,6 +87,12 @@ class RunServices:
                 tags=tags,
                 files=files,
             )
+
+
+def _only_served(record: StageRecord) -> bool:
+    """Whether the stage's commands did not run, because results of theirs hold."""
+    outcomes = {command.outcome for command in record.commands}
+    return bool(outcomes) and outcomes <= {"restored", "unchanged"}
 
 
 def _verdicts(record: StageRecord) -> tuple[dict[str, str], dict[str, bytes]]:

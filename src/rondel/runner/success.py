@@ -1,13 +1,13 @@
-"""What is kept of a stage that succeeded, so that it need not run again."""
+"""What is kept of a stage that succeeded, so that it need not run again, and how that is served."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageMemory, remember
+from rondel.cache import StageMemory, remember, stands_on_host
 from rondel.record import MlflowRun
-from rondel.runner.keys import stage_key, stands_on_host
+from rondel.runner.keys import stage_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,31 +24,32 @@ SUCCEEDED = frozenset({"ran", "restored", "cached"})
 """The states of a stage that is done, so that others may stand on it."""
 
 
-def settled_as(record: StageRecord) -> tuple[StageState, str]:
-    """The state of a stage that succeeded, and why it is that.
+def settled_as(record: StageRecord, decision: Decision) -> tuple[StageState, str]:
+    """The state of a stage that succeeded in a container, and why it is that.
 
-    Where DVC had the results of every command, from its run-cache or in place,
-    nothing ran; what else a stage does in a container (``sh``, ``mlflow``, raw
-    Dagger) always runs.
+    ``restored`` if it was decided that its results only have to be brought,
+    and so it was: no command of it ran.
     """
     outcomes = {command.outcome for command in record.commands}
-    known = outcomes and outcomes <= {"restored", "unchanged"}
-    if not known or record.kind != "pure" or any(use.kind not in {"dvc", "gate"} for use in record.uses):
-        return "ran", record.reason
-    did = "restored an earlier result" if "restored" in outcomes else "found nothing to do"
-    return "restored", f"{record.reason}; DVC {did}" if record.reason else f"DVC {did}"
+    if decision.action == "restore" and outcomes <= {"restored", "unchanged"}:
+        return "restored", decision.reason
+    if decision.action == "restore":
+        return "ran", f"{decision.reason} no longer: it ran again"
+    return "ran", record.reason
 
 
-def note_cached(
-    journal: Journal, name: str, decision: Decision, memory: StageMemory, *, save: bool = True
-) -> None:
-    """Record that a stage's last success still holds."""
+def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool = True) -> None:
+    """Record that an earlier success of a stage holds, with the image that it was made in."""
+    memory = decision.memory
+    assert memory is not None  # noqa: S101 - there is none without it
     change = journal.border if save else journal.note_stage
     change(
         name,
         state="cached",
         reason=decision.reason,
         key=decision.key,
+        image=memory.image,
+        parameters=dict(decision.key.parts.get("parameters", {})) if decision.key else {},
         metrics=dict(memory.metrics),
         verdicts=list(memory.verdicts),
         uses=list(memory.uses),
@@ -65,6 +66,7 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
         state="cached",
         reason=f"succeeded in run {run}",
         key=record.key,
+        image=record.image,
         parameters=dict(record.parameters),
         inputs=dict(record.inputs),
         outputs=dict(record.outputs),
@@ -76,11 +78,10 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
 
 
 def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> None:
-    """Make the key of a stage that just ran and, for a pure one, keep it as its last success.
+    """Make the key of a stage that just ran and, for a pure one, keep what it made under that key.
 
     The key is made after the run because only now it is known what the stage
-    used. Outputs that are not in the workspace (data stays in DVC's cache)
-    are covered by ``dvc.lock``.
+    used. What its stages of ``dvc.yaml`` made is kept beside, by their own keys.
     """
     journal, project = execution.journal, execution.project
     key = note_key(execution, stage, overrides)
@@ -88,16 +89,16 @@ def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str,
     if not stage.pure:
         return
     record = journal.record(stage.name)
-    source = record.image.source if record.image else None
-    present = {path: project.file_hash(path) for path in record.outputs}
+    by_dvc = {path for use in record.uses if use.kind == "dvc" for path in project.dvc_outputs(use.name)}
+    present = {path: project.file_hash(path) for path in record.outputs if path not in by_dvc}
     remember(
         execution.run.root,
-        stage.name,
         StageMemory(
             key=key,
             run=execution.run.id,
+            stage=stage.name,
             uses=tuple(record.uses),
-            image_source=source,
+            image=record.image,
             outputs={path: now for path, now in present.items() if now and now == record.outputs[path]},
             made=dict(record.outputs),
             metrics=dict(record.metrics),
@@ -116,9 +117,12 @@ def note_key(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -
     record = journal.record(stage.name)
     image = record.image
     on_host = stands_on_host(image.source if image else None)
-    key = stage_key(stage, record.uses, project, overrides, host_image=on_host)
+    key = stage_key(
+        stage, record.uses, project, overrides, host_image=on_host, undeclared=record.undeclared or ()
+    )
     if image is not None:
-        machine = {f"host {name}": value for name, value in project.host().items()} if on_host else {}
-        image = replace(image, recipe={**project.image(), **machine})
+        conditions = project.conditions()
+        machine = {f"host {name}": value for name, value in conditions.host.items()} if on_host else {}
+        image = replace(image, recipe={**conditions.image, **machine})
     journal.note_stage(stage.name, key=key, image=image)
     return key

@@ -137,6 +137,12 @@ class Settings:
         flags=("-P", "--param"),
         metavar="STAGE.PARAM=VALUE",
     )
+    apply: bool = _option(
+        "flag",
+        "with -P: write the parameters and what was made with them to the working tree",
+        False,
+        flags=("--apply",),
+    )
     cache: bool = _option(
         "switch",
         "skip stages whose inputs have not changed",
@@ -228,6 +234,13 @@ class Settings:
         "text", "the Containerfile of the stages' image", "Containerfile", key="containerfile"
     )
     target: str = _option("text", "the Containerfile's target that stages run in", "stage", key="target")
+    data_image: str | None = _option(
+        "text",
+        "an image with DVC that moves data, where the stages' own has none (default: one is built)",
+        None,
+        env="RONDEL_DATA_IMAGE",
+        key="data.image",
+    )
     build_args: tuple[tuple[str, str], ...] = _option(
         "pairs", "build arguments of the Containerfile", (), key="build-args"
     )

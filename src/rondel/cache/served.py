@@ -1,0 +1,293 @@
+"""Which result of a stage of ``dvc.yaml`` holds under today's key, and where it is.
+
+DVC knows of commands, dependencies and parameters only. Here the whole key
+decides: with the image, the machine, variables, and files that the command is
+known to have read beside its dependencies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from rondel.cache.conditions import stands_on_host
+from rondel.cache.key import PARTS, compare, describe, digest, make_key
+from rondel.cache.memory import DvcMemory, recall_dvc
+from rondel.cache.objects import whole
+from rondel.cache.provenance import entry_digest, read_provenance
+from rondel.data.inputs import entry_outs, kept_by_remote, matches_lock, returned_wrong, stage_inputs
+from rondel.data.params import known_params, leaves
+from rondel.data.yamlfile import parse_yaml
+from rondel.record import Image, KeyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.cache.conditions import Conditions
+    from rondel.cache.provenance import Provenance
+    from rondel.data import DvcProject, DvcStage, HashCache, StageInputs
+
+Place = Literal["in place", "kept", "remote"]
+"""Where a result is: in the working tree, among what Rondel keeps of it, or with DVC only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """A result of ``stage`` that holds under today's key, and its entry for ``dvc.lock``.
+
+    ``why`` says of a frozen stage that it is one.
+    """
+
+    stage: DvcStage
+    memory: DvcMemory
+    entry: Mapping[str, Any]
+    place: Place
+    why: str = ""
+
+    @property
+    def returns(self) -> tuple[str, ...]:
+        """The outputs that belong into the working tree."""
+        return tuple(out.path for out in self.stage.outs if out.returns)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """One stage of ``dvc.yaml`` on the way to the one that is asked for: its inputs, and what serves it.
+
+    ``reason`` says why nothing does. ``asks`` are dependencies outside of the
+    project: only DVC can tell whether they changed, so a result that would be
+    served is ``held`` until it has.
+    """
+
+    stage: DvcStage
+    inputs: StageInputs
+    served: Served | None = None
+    held: Served | None = None
+    reason: str = ""
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The dependencies that only DVC can look at."""
+        return self.stage.external
+
+
+def follow(
+    project: DvcProject,
+    addresses: tuple[str, ...],
+    overrides: Mapping[str, Any],
+    conditions: Conditions,
+    hashes: HashCache,
+) -> tuple[Link, ...]:
+    """What serves each of these stages, in order; each one sees the results that serve those before it.
+
+    Raises what reading inputs raises: ConfigurationError, DataError.
+    """
+    links: list[Link] = []
+    for address in addresses:
+        link = look(project, address, overrides, conditions, hashes)
+        links.append(link)
+        if link.served is not None and link.served.place != "in place":
+            project = project.with_entries({address: link.served.entry})
+    return tuple(links)
+
+
+def look(
+    project: DvcProject,
+    address: str,
+    overrides: Mapping[str, Any],
+    conditions: Conditions,
+    hashes: HashCache,
+) -> Link:
+    """What serves one stage as things are now."""
+    stage = project.stages[address]
+    known = set(known_params(project.root, stage)) if overrides else set()
+    given = {key: value for key, value in overrides.items() if key in known}
+    inputs = stage_inputs(project, address, given, hashes=hashes)
+    if stage.frozen and address in project.lock:
+        return Link(stage=stage, inputs=inputs, served=_frozen(project, stage, inputs, hashes))
+    reason = _never(stage, inputs)
+    if reason:
+        return Link(stage=stage, inputs=inputs, reason=reason)
+    newest: str | None = None
+    for memory in _candidates(project, stage, inputs, conditions, hashes):
+        if isinstance(memory, str):
+            newest = newest or memory
+            continue
+        now = dvc_key(stage, inputs, conditions, hashes, memory)
+        if now.digest != memory.key.digest:
+            newest = newest or describe(compare(memory.key, now))
+            continue
+        found = _placed(project, stage, memory, hashes)
+        if isinstance(found, str):
+            return Link(stage=stage, inputs=inputs, reason=found)
+        if stage.external:
+            asked = f"only DVC can tell whether {', '.join(stage.external)} changed"
+            return Link(stage=stage, inputs=inputs, held=found, reason=asked)
+        return Link(stage=stage, inputs=inputs, served=found)
+    if newest is None and address in project.lock:
+        newest = "dvc.lock has it, but rondel.lock does not say what made it"
+    return Link(stage=stage, inputs=inputs, reason=newest or "no earlier result of it is kept here")
+
+
+def dvc_key(
+    stage: DvcStage,
+    inputs: StageInputs,
+    conditions: Conditions,
+    hashes: HashCache,
+    memory: DvcMemory,
+) -> KeyRecord:
+    """Today's key of a DVC stage, with the origin of the image and the files read as ``memory`` has them."""
+    source = memory.image.source if memory.image else None
+    return key_of(
+        stage,
+        inputs,
+        conditions,
+        on_host=stands_on_host(source),
+        undeclared={path: hashes.of(path) or "missing" for path in memory.undeclared or ()},
+    )
+
+
+def key_of(
+    stage: DvcStage,
+    inputs: StageInputs,
+    conditions: Conditions,
+    *,
+    on_host: bool,
+    undeclared: Mapping[str, str],
+) -> KeyRecord:
+    """The key of a DVC stage, whatever stage of the pipeline runs it."""
+    return make_key(
+        {
+            **conditions.parts(on_host=on_host),
+            "command": {f"dvc {stage.address}": inputs.cmd},
+            "parameters": dotted(inputs.params),
+            "inputs": inputs.paths,
+            "undeclared": undeclared,
+        }
+    )
+
+
+def part_digests(key: KeyRecord) -> dict[str, str]:
+    """The digest of each part of a key, as ``rondel.lock`` has them."""
+    return {name: digest(part) for name, part in key.parts.items()}
+
+
+def _candidates(
+    project: DvcProject,
+    stage: DvcStage,
+    inputs: StageInputs,
+    conditions: Conditions,
+    hashes: HashCache,
+) -> list[DvcMemory | str]:
+    """The results that may hold: those that are kept here, and the one that the lock files tell of.
+
+    In place of the latter stands the reason why it does not hold, where it does not.
+    """
+    found: list[DvcMemory | str] = list(recall_dvc(project.root, stage.address))
+    known = read_provenance(project.root).get(stage.address)
+    entry = project.lock.get(stage.address)
+    if known is None or entry is None or stage.address in project.ahead:
+        return found
+    if known.entry != entry_digest(entry):
+        return [*found, "dvc.lock was changed by something else than Rondel since"]
+    if not matches_lock(project, stage, inputs):
+        return found
+    memory = _of_lock(stage, known)
+    now = dvc_key(stage, inputs, conditions, hashes, memory)
+    digests = part_digests(now)
+    changed = [name for name in {*digests, *known.parts} if digests.get(name) != known.parts.get(name)]
+    if changed:
+        part = min(changed, key=lambda name: PARTS.index(name) if name in PARTS else len(PARTS))
+        return [*found, f"{_WORDS.get(part, part)} changed since run {known.run}"]
+    from dataclasses import replace
+
+    return [*found, replace(memory, key=now)]
+
+
+_WORDS = {
+    "image": "the image's recipe",
+    "host": "the machine that stands in for the image",
+    "environment": "a variable",
+    "command": "the command",
+    "parameters": "a parameter",
+    "inputs": "an input",
+    "undeclared": "a file that it read beside its dependencies",
+}
+
+
+def _of_lock(stage: DvcStage, known: Provenance) -> DvcMemory:
+    return DvcMemory(
+        key=KeyRecord(digest=""),
+        run=known.run,
+        address=stage.address,
+        image=Image(reference="", digest=known.image, source=known.source),
+        undeclared=known.undeclared,
+    )
+
+
+def _never(stage: DvcStage, inputs: StageInputs) -> str:
+    """Why a stage has to run whatever is known of it; an empty text if it has not."""
+    if stage.always_changed:
+        return "always_changed in dvc.yaml"
+    if not (stage.deps or stage.params or stage.outs):
+        return "it has neither dependencies nor outputs"
+    missing = [path for path, value in inputs.paths.items() if value == "missing" and "://" not in path]
+    return f"{missing[0]} is not made yet" if missing else ""
+
+
+def _placed(project: DvcProject, stage: DvcStage, memory: DvcMemory, hashes: HashCache) -> Served | str:
+    """Where the result is; in words, why it is nowhere any more."""
+    current = project.lock.get(stage.address)
+    if memory.entry:
+        entry: Mapping[str, Any] = (parse_yaml(memory.entry, "dvc.lock") or {}).get(stage.name) or {}
+    else:
+        entry = current or {}
+    outs = entry_outs(stage, entry)
+    if set(outs) != {out.path for out in stage.outs}:
+        return "its outputs are others now"
+    if not kept_by_remote(project, stage, outs):
+        return f"the data of run {memory.run} is no longer in the DVC remote"
+    wrong = returned_wrong(project, stage, outs, hashes)
+    same = current is not None and entry_digest(current) == entry_digest(entry)
+    if same and not wrong:
+        return Served(stage=stage, memory=memory, entry=entry, place="in place")
+    if not wrong or all(_kept(project, memory, out.path) for out in wrong):
+        return Served(stage=stage, memory=memory, entry=entry, place="kept")
+    if all(out.cached for out in wrong):
+        return Served(stage=stage, memory=memory, entry=entry, place="remote")
+    lost = next(out.path for out in wrong if not out.cached)
+    return f"output {lost} {'was changed' if hashes.of(lost) else 'is gone'}"
+
+
+def _kept(project: DvcProject, memory: DvcMemory, path: str) -> bool:
+    files = [digest for name, digest in memory.files.items() if name == path or name.startswith(f"{path}/")]
+    return bool(files) and all(whole(project.root, digest) for digest in files)
+
+
+def _frozen(project: DvcProject, stage: DvcStage, inputs: StageInputs, hashes: HashCache) -> Served:
+    """The result of a frozen stage: what the lock has, whatever has changed since, as DVC has it."""
+    entry = project.lock[stage.address]
+    known = read_provenance(project.root).get(stage.address)
+    same = known is not None and known.entry == entry_digest(entry)
+    memory = DvcMemory(
+        key=KeyRecord(digest=""),
+        run=known.run if known and same else "",
+        address=stage.address,
+        image=Image(reference="", digest=known.image, source=known.source) if known and same else None,
+    )
+    wrong = returned_wrong(project, stage, inputs.outs, hashes)
+    place: Place = "remote" if wrong else "in place"
+    return Served(stage=stage, memory=memory, entry=entry, place=place, why="frozen in dvc.yaml")
+
+
+def dotted(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters one by one: ``params.yaml:train`` with a mapping becomes ``train.max_iter`` and so on.
+
+    A group as one value would be changed as a whole, and nobody could see what in it was.
+    """
+    found: dict[str, Any] = {}
+    for name, value in params.items():
+        file, _, key = name.partition(":")
+        prefix = "" if file == "params.yaml" else f"{file}:"
+        found |= {f"{prefix}{leaf}": each for leaf, each in leaves(value, key)}
+    return found

@@ -1,0 +1,69 @@
+"""A run's own tree, ``.rondel/runs/ID/tree/``: what its stages made for the working tree.
+
+Later stages of the run see these files over the workspace, which was read when
+the run began. Results of a run with changed parameters lie here only, lock
+entries included: the working tree, whose parameters are others, never gets them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rondel.data.model import overlap
+from rondel.data.params import known_params, stage_params
+from rondel.data.project import read_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from rondel.data.model import DvcProject, DvcStage
+
+
+def run_tree(folder: Path) -> Path:
+    """The tree in the folder of a run."""
+    return folder / "tree"
+
+
+def with_run_tree(project: DvcProject, tree: Path | None) -> DvcProject:
+    """The project with the lock entries of a run's own tree, where they are others than the project's."""
+    if tree is None or not tree.is_dir():
+        return project
+    own = {}
+    for lock in {stage.lock_file for stage in project.stages.values()}:
+        if not (tree / lock).is_file():
+            continue
+        entries = read_lock(tree, lock)
+        for stage in project.stages.values():
+            if stage.lock_file == lock and stage.name in entries:
+                own[stage.address] = entries[stage.name]
+    return project.with_entries(
+        {address: entry for address, entry in own.items() if entry != project.lock.get(address)}, aside=True
+    )
+
+
+def lies_aside(project: DvcProject, stages: Iterable[DvcStage], overrides: Mapping[str, Any]) -> bool:
+    """Whether results of these stages are the run's own: of other parameters than the working tree has.
+
+    So are results that were made from such results.
+    """
+    return any(_differs(project.root, stage, overrides) or _stands_aside(project, stage) for stage in stages)
+
+
+def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
+    known = set(known_params(root, stage)) if overrides else set()
+    given = {key: value for key, value in overrides.items() if key in known}
+    return bool(given) and stage_params(root, stage, given) != stage_params(root, stage, {})
+
+
+def _stands_aside(project: DvcProject, stage: DvcStage) -> bool:
+    makers = [project.stages[address] for address in project.aside if address in project.stages]
+    return any(overlap(dep, out.path) for maker in makers for out in maker.outs for dep in stage.deps)
+
+
+def lock_text(root: Path, tree: Path | None, lock: str) -> str | None:
+    """The text of a lock file as the run sees it; None where there is none."""
+    for folder in (tree, root):
+        if folder is not None and (folder / lock).is_file():
+            return (folder / lock).read_text(encoding="utf-8")
+    return None

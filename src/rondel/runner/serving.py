@@ -1,0 +1,69 @@
+"""Puts the results of earlier successes back: into the working tree, or into the run's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rondel.cache.keep import provenance_of
+from rondel.cache.objects import lay_out
+from rondel.cache.provenance import write_provenance
+from rondel.data.returning import lay_aside, put_back, put_entries, turn
+from rondel.data.runtree import lock_text, run_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.cache.served import Served
+    from rondel.pipeline import Stage
+    from rondel.runner.keys import Decision
+    from rondel.runner.project import Project
+    from rondel.settings import Settings
+
+
+def serve(
+    stage: Stage,
+    decision: Decision,
+    *,
+    project: Project,
+    settings: Settings,
+    folder: Path,
+    overrides: Mapping[str, Any],
+) -> None:
+    """Put in place what the success that ``decision`` found left; ``folder`` is the run's.
+
+    Raises DataError for a place outside of the project, OSError where the disk fails.
+    """
+    if settings.apply and overrides:
+        from rondel.data.params import apply_params
+
+        for use in decision.memory.uses if decision.memory else ():
+            if use.kind == "dvc":
+                apply_params(settings.root, project.dvc_stage(use.name), overrides)
+    moved = False
+    for number, results in enumerate(decision.results):
+        for served in results.served:
+            if served.place == "kept":
+                name = f"served-{number}-{served.memory.address.replace('/', '_')}"
+                made = folder / "results" / stage.name / name
+                _put(served, settings.root, made, run_tree(folder), aside=results.aside)
+                moved = True
+    if moved or settings.apply:
+        project.changed()
+
+
+def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> None:
+    memory = served.memory
+    made.mkdir(parents=True, exist_ok=True)
+    lay_out(root, memory.files, made)
+    paths = served.returns
+    entry = {served.stage.lock_file: {served.stage.name: memory.entry}}
+    lay_aside(tree, made, paths)
+    if aside:
+        for lock, entries in entry.items():
+            put_entries(tree / lock, lock_text(root, tree, lock), entries)
+        return
+    put_back(root, made, paths, entry)
+    if memory.key.digest:
+        with turn(root):
+            write_provenance(root, {memory.address: provenance_of(memory, served.entry)})

@@ -100,9 +100,7 @@ def look(
 ) -> Link:
     """What serves one stage as things are now."""
     stage = project.stages[address]
-    known = set(known_params(project.root, stage)) if overrides else set()
-    given = {key: value for key, value in overrides.items() if key in known}
-    inputs = stage_inputs(project, address, given, hashes=hashes)
+    inputs = inputs_of(project, address, overrides, hashes)
     if stage.frozen and address in project.lock:
         return Link(stage=stage, inputs=inputs, served=_frozen(project, stage, inputs, hashes))
     reason = _never(stage, inputs)
@@ -127,6 +125,15 @@ def look(
     if newest is None and address in project.lock:
         newest = "dvc.lock has it, but rondel.lock does not say what made it"
     return Link(stage=stage, inputs=inputs, reason=newest or "no earlier result of it is kept here")
+
+
+def inputs_of(
+    project: DvcProject, address: str, overrides: Mapping[str, Any], hashes: HashCache
+) -> StageInputs:
+    """What the stage depends on; overrides of parameters that it does not use are left out."""
+    known = set(known_params(project.root, project.stages[address])) if overrides else set()
+    given = {key: value for key, value in overrides.items() if key in known}
+    return stage_inputs(project, address, given, hashes=hashes)
 
 
 def dvc_key(
@@ -240,8 +247,10 @@ def _placed(project: DvcProject, stage: DvcStage, memory: DvcMemory, hashes: Has
     current = project.lock.get(stage.address)
     if memory.entry:
         entry: Mapping[str, Any] = (parse_yaml(memory.entry, "dvc.lock") or {}).get(stage.name) or {}
+    elif current is not None:
+        entry = current
     else:
-        entry = current or {}
+        return "dvc.lock does not have it"
     outs = entry_outs(stage, entry)
     if set(outs) != {out.path for out in stage.outs}:
         return "its outputs are others now"

@@ -135,6 +135,7 @@ class Live:
 
         if not self.on:
             return await work()
+        self.drain()  # what came before is of other commands
         done: list[T] = []
         raised: list[Exception] = []
         self._sinks[sink.tag] = sink

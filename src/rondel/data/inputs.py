@@ -67,7 +67,7 @@ def entry_outs(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, str]:
 def returned_wrong(
     project: DvcProject, stage: DvcStage, outs: Mapping[str, str], hashes: HashCache
 ) -> tuple[Out, ...]:
-    """The outputs that belong into the working tree (metrics, plots, uncached ones) and are not as in ``outs``.
+    """The outputs that belong into the working tree and are not there as ``outs`` says.
 
     Those of a stage whose entry is a run's own lie in that run's folder, and are taken for right.
     """

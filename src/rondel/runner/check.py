@@ -55,7 +55,9 @@ def check_inputs(
     _raise(mistakes)
 
 
-def _raise(mistakes: list[ConfigurationError]) -> None:
+def _raise(found: list[ConfigurationError]) -> None:
+    # Stages that stand on one that is wrong meet its mistake, too.
+    mistakes = list({error.render(): error for error in found}.values())
     if len(mistakes) == 1:
         raise mistakes[0]
     if mistakes:

@@ -199,12 +199,14 @@ class DiskProject:
 
         Also DataError for tracked data that is not what its ``.dvc`` file says.
         """
+        from rondel.cache.served import inputs_of
         from rondel.data import find_stage
 
         with self._lock:
             project = self._project()
-            if not any(project.producer(source.path) for source in find_stage(project, name).params):
-                self._follow(name, overrides)
+            stage = find_stage(project, name)
+            if not any(project.producer(source.path) for source in stage.params):
+                inputs_of(project, stage.address, overrides, self._hash_cache())
 
     def dvc_parameters(self, name: str) -> tuple[str, ...]:
         """The parameters that ``-P`` may set for a dvc stage."""

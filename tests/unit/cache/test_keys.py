@@ -12,12 +12,13 @@ from rondel.cache import (
     compare,
     describe,
     digest,
-    forget,
     make_key,
     recall,
+    recall_key,
     remember,
 )
-from rondel.record import UseRecord, VerdictRecord
+from rondel.cache.memory import KEPT, remembered_runs
+from rondel.record import Image, UseRecord, VerdictRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def test_canonical_digests_do_not_depend_on_order() -> None:
 def test_the_digest_of_a_known_key_stays_as_it_is() -> None:
     # A change here makes every stage of every user run again: raise KEY_VERSION on purpose, or not at all.
     key = make_key({"image": {"containerfile": "abc"}, "parameters": {"n": 1, "x": 0.5}, "champion": {}})
-    assert key.digest == "sha256:c63c0c978b9d5250eefd7ba0350a2b3822b97b98b4b549c7f32b419cf2f2fb18"
+    assert key.digest == "sha256:76d7cb880916d2e0c3482f0ff7f8a880997af14d58dec103b6223731bc864a9b"
 
 
 def test_an_empty_part_counts_like_a_missing_one() -> None:
@@ -65,13 +66,15 @@ def test_added_and_removed_entries_are_told() -> None:
     assert describe(compare(before, after)) == "input new was added, and 1 more"
 
 
-def memory() -> StageMemory:
-    key = make_key({"parameters": {"n": [1, None, "x"]}})
+def memory(number: int = 1, *, stage: str = "train") -> StageMemory:
+    key = make_key({"parameters": {"n": [number, None, "x"]}})
     return StageMemory(
         key=key,
-        run="20261123-000000-000000",
+        run=f"20261123-000000-{number:06}",
+        stage=stage,
+        number=1,
         uses=(UseRecord(kind="dvc", name="train", details={"params": {"a.b": 1}}),),
-        image_source="registry",
+        image=Image(reference="Containerfile:stage", digest="sha256:1", source="registry"),
         outputs={"m.json": "md5:1"},
         metrics={"z": 1.0, "auc": 0.7},
         verdicts=(VerdictRecord(passed=True, rules=[{"rule": "auc > 0.5", "metric": "auc"}]),),
@@ -80,29 +83,46 @@ def memory() -> StageMemory:
 
 
 def test_a_memory_comes_back_as_it_was(tmp_path: Path) -> None:
-    remember(tmp_path, "fit[a=1/2]", memory())
-    assert recall(tmp_path, "fit[a=1/2]") == memory()
-    assert recall(tmp_path, "fit") is None
-    forget(tmp_path, "fit[a=1/2]")
-    forget(tmp_path, "fit[a=1/2]")
-    assert recall(tmp_path, "fit[a=1/2]") is None
+    kept = memory(stage="fit[a=1/2]")
+    remember(tmp_path, kept)
+    assert recall(tmp_path, "fit[a=1/2]") == (kept,)
+    assert recall(tmp_path, "fit") == ()
+    assert recall_key(tmp_path, "fit[a=1/2]", kept.key.digest) == kept
+    assert recall_key(tmp_path, "fit[a=1/2]", "sha256:other") is None
+
+
+def test_several_successes_are_kept_and_the_newest_comes_first(tmp_path: Path) -> None:
+    for number in range(KEPT + 3):
+        remember(tmp_path, memory(number))
+    remember(tmp_path, memory(7))  # made again: the newest now
+    kept = recall(tmp_path, "train")
+    assert [each.run[-2:] for each in kept] == ["07", *(f"{n:02}" for n in range(14, 2, -1) if n != 7)][:KEPT]
+    assert remembered_runs(tmp_path) == {memory(7).run}
+
+
+def test_names_that_lie_in_one_folder_are_told_apart(tmp_path: Path) -> None:
+    for name in ("a/b", "a b"):
+        remember(tmp_path, memory(1 if name == "a/b" else 2, stage=name))
+    assert [each.stage for each in recall(tmp_path, "a/b")] == ["a/b"]
+    assert [each.stage for each in recall(tmp_path, "a b")] == ["a b"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 99}', "\x00"])
 def test_a_damaged_memory_is_no_memory(tmp_path: Path, text: str) -> None:
-    remember(tmp_path, "train", memory())
-    (file,) = (tmp_path / ".rondel" / "stages").iterdir()
+    remember(tmp_path, memory())
+    (file,) = (tmp_path / ".rondel" / "stages").rglob("*.json")
     file.write_text(text)
-    assert recall(tmp_path, "train") is None
+    assert recall(tmp_path, "train") == ()
+    assert remembered_runs(tmp_path) == frozenset()
 
 
 def test_a_memory_with_a_field_of_another_type_is_no_memory(tmp_path: Path) -> None:
-    remember(tmp_path, "train", memory())
-    (file,) = (tmp_path / ".rondel" / "stages").iterdir()
+    remember(tmp_path, memory())
+    (file,) = (tmp_path / ".rondel" / "stages").rglob("*.json")
     document = json.loads(file.read_text())
     for field in ("key", "uses", "outputs", "metrics", "verdicts"):
         file.write_text(json.dumps({**document, field: 7}))
-        assert recall(tmp_path, "train") is None
+        assert recall(tmp_path, "train") == ()
 
 
 def load(root: Path, source: str) -> Any:

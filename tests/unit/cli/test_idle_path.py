@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.cache import StageMemory, remember
+from rondel.cache import DvcMemory, StageMemory, remember
+from rondel.cache.served import key_of
+from rondel.data import load_project, stage_inputs
 from rondel.pipeline import Pipeline
 from rondel.record import UseRecord, load
 from rondel.runner.disk import DiskProject
@@ -85,7 +87,13 @@ def succeed(root: Path) -> None:
     prepare = Pipeline().dvc("prepare")
     uses = (UseRecord(kind="dvc", name="prepare"),)
     key = stage_key(prepare, uses, disk, {}, host_image=True)
-    remember(root, "prepare", StageMemory(key=key, run="r1", uses=uses))
+    remember(root, StageMemory(key=key, run="r1", stage="prepare", uses=uses))
+    stage = disk.dvc_stage("prepare")
+    (found,) = disk.dvc_inputs("prepare", {})
+    inputs = stage_inputs(load_project(root), "prepare")
+    made = key_of(stage, inputs, disk.conditions(), on_host=True, undeclared={})
+    assert found.command == inputs.cmd
+    remember(root, DvcMemory(key=made, run="r1", address="prepare"))
     code = "import sys; sys.path.insert(0, 'ci'); import main; from rondel.cache import code_parts; import json, pathlib; "
     code += "print(json.dumps(code_parts(main.evaluate.body, pathlib.Path.cwd())))"
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
@@ -94,7 +102,7 @@ def succeed(root: Path) -> None:
     from rondel.cache import make_key
 
     key = make_key({**key.parts, "code": json.loads(out.stdout)})
-    remember(root, "evaluate", StageMemory(key=key, run="r1", uses=uses, metrics={"auc": 0.71}))
+    remember(root, StageMemory(key=key, run="r1", stage="evaluate", uses=uses, metrics={"auc": 0.71}))
 
 
 def run(root: Path, *words: str, importtime: bool = False) -> subprocess.CompletedProcess[str]:
@@ -147,7 +155,7 @@ def test_nothing_to_do_still_writes_a_capsule(project: Path) -> None:
         (("params.yaml", "n: 2\n"), "parameter n changed from 1 to 2"),
         (("prepare.py", "print('y')\n"), "input prepare.py changed"),
         (("uv.lock", "other\n"), "the image's file uv.lock changed"),
-        (("dvc.lock", "schema: '2.0'\nstages: {}\n"), "the outputs of prepare are not in place"),
+        (("dvc.lock", "schema: '2.0'\nstages: {}\n"), "dvc.lock does not have it"),
     ],
 )
 def test_a_dry_run_says_why_a_stage_would_run(project: Path, change: tuple[str, str], reason: str) -> None:

@@ -1,28 +1,25 @@
 from __future__ import annotations
 
-import json
+import subprocess
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.context.command import (
-    DvcCommand,
-    dvc_command,
-    failure,
-    never_made,
-    outcome,
-    read_result,
-    upstream_here,
-)
-from rondel.data import DvcProject, DvcStage, Out
+from rondel.context.command import command_failed, command_script, keep_failed, missing_hint, never_made
+from rondel.context.data import Moved
+from rondel.data import DvcProject, DvcStage, Out, Tracked
 from rondel.errors import DataError, StageFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def stage(name, deps=(), outs=(), **more):
     return DvcStage(
         name=name,
         file="dvc.yaml",
-        cmd=("x",),
+        cmd=more.pop("cmd", ("x",)),
         deps=tuple(deps),
         outs=tuple(Out(path=out) for out in outs),
         **more,
@@ -41,103 +38,96 @@ def project(tmp_path):
 
 
 def test_stages_that_the_pipeline_does_not_have_run_with_the_one_that_needs_them(project):
-    train = project.stages["train"]
-    assert upstream_here(project, train, frozenset()) == ("ingest", "prepare", "features")
-    assert upstream_here(project, train, frozenset({"prepare"})) == ("features",)
-    assert upstream_here(project, train, frozenset({"features"})) == ()
+    assert project.chain("train", ()) == ("ingest", "prepare", "features", "train")
+    assert project.chain("train", {"prepare"}) == ("features", "train")
+    assert project.chain("train", {"features"}) == ("train",)
 
 
-def test_a_command_pulls_only_what_dvc_keeps(project):
-    command = dvc_command(
-        project, project.stages["train"], own=frozenset({"features"}), push=False, force=False, scheme="s3"
-    )
-    assert command.needs == ("features/a.csv",)
-    assert command.shown == "dvc repro --pull --allow-missing --single-item train"
-    plan = json.loads(command.plan())
-    assert plan["push"] is False
-    assert "s3fs" in plan["preload"]
+def test_only_what_dvc_keeps_is_brought(project):
+    assert project.data_of(project.stages["train"].deps) == ("features/a.csv",)
+    assert project.data_of(["code.py"]) == ()
+
+
+def test_a_folder_is_whole_when_all_outputs_in_it_are(tmp_path):
+    stages = [stage("one", outs=["parts/one.txt"]), stage("two", outs=["parts/two.txt", "other"])]
+    tracked = {"parts/raw": Tracked(path="parts/raw", file="parts/raw.dvc", hash="md5:1")}
+    project = DvcProject(root=tmp_path, stages={each.name: each for each in stages}, tracked=tracked)
+    assert project.data_of(["parts"]) == ("parts/one.txt", "parts/raw", "parts/two.txt")
+    assert project.data_of(["parts/raw/a.csv"]) == ("parts/raw/a.csv",)
 
 
 def test_an_input_that_no_run_has_made_is_named_with_the_stage_that_makes_it(project):
-    def of(own):
-        return dvc_command(
-            project, project.stages["features"], own=frozenset(own), push=False, force=False, scheme="s3"
-        )
-
     missing = {"prepared": "missing"}
-    lacking = never_made(project, of({"prepare"}), missing)
+    features = project.stages["features"]
+    lacking = never_made(project, features, missing)
     assert "'features' needs prepared, which stage 'prepare' has not made yet" in lacking.what
     assert "--only" in lacking.hint
-    assert never_made(project, of(()), missing) is None  # it is made with it
-    assert never_made(project, of({"prepare"}), {"prepared": "md5:1"}) is None
+    assert never_made(project, features, {"prepared": "md5:1"}) is None
     locked = replace(project, lock={"prepare": {}})  # DVC may have it
-    assert never_made(locked, of({"prepare"}), missing) is None
+    assert never_made(locked, features, missing) is None
     (project.root / "prepared").touch()
-    assert never_made(project, of({"prepare"}), missing) is None
+    assert never_made(project, features, missing) is None
 
 
-def test_a_command_brings_back_metrics_plots_and_what_is_not_cached(tmp_path):
-    made = DvcStage(
-        name="s",
-        file="sub/dvc.yaml",
-        cmd=("x",),
-        outs=(
-            Out(path="sub/model"),
-            Out(path="sub/m.json", kind="metric", cached=False),
-            Out(path="sub/p.csv", kind="plot"),
-            Out(path="sub/report", cached=False),
-        ),
+def run(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", script], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_commands_run_one_after_the_other_in_their_folder_until_one_fails(tmp_path):
+    (tmp_path / "sub").mkdir()
+    made = stage("s", cmd=("pwd; echo one >&2", "exit 7", "echo three"), wdir="sub")
+    done = run(command_script(made), tmp_path)
+    assert done.returncode == 7
+    assert done.stdout.splitlines() == [
+        "> pwd; echo one >&2",
+        str(tmp_path / "sub"),
+        "one",
+        "> exit 7",
+    ]
+
+
+def test_outputs_of_the_last_time_are_removed_but_for_those_that_persist(tmp_path):
+    for name in ("-odd name", "kept"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "folder").mkdir()
+    made = replace(
+        stage("s", cmd=("ls",)),
+        outs=(Out(path="-odd name"), Out(path="folder"), Out(path="kept", persist=True)),
     )
-    project = DvcProject(root=tmp_path, stages={made.address: made})
-    command = dvc_command(
-        project, made, push=True, force=True, scheme="webdav", changed=["sub/dvc.yaml:s", "x"]
-    )
-    assert command.returns == ("sub/m.json", "sub/p.csv", "sub/report")
-    assert command.cached == ("sub/p.csv",)
-    assert command.locks == ("sub/dvc.lock",)
-    assert command.changed == ("sub/dvc.yaml:s",)
-    assert command.shown == (
-        "dvc repro --pull --allow-missing --single-item --force sub/dvc.yaml:s && dvc push sub/dvc.yaml:s"
-    )
+    assert run(command_script(made), tmp_path).stdout.splitlines() == ["> ls", "kept"]
 
 
-@pytest.mark.parametrize(
-    ("result", "state"),
-    [
-        ({"ran": ["train"], "restored": []}, "ran"),
-        ({"ran": [], "restored": ["train"]}, "restored"),
-        ({"ran": ["features"]}, "unchanged"),
-    ],
-)
-def test_an_outcome_says_whether_the_command_ran(result, state):
-    assert outcome(DvcCommand(stage="train"), result).state == state
+def test_a_command_is_taken_as_it_is_written(tmp_path):
+    made = stage("s", cmd=("""printf '%s|' "it's" '$HOME' "two  spaces\"""",))
+    done = run(command_script(made), tmp_path)
+    assert done.stdout.splitlines()[-1] == "it's|$HOME|two  spaces|"
 
 
-@pytest.mark.parametrize(
-    ("result", "kind", "said"),
-    [
-        (None, StageFailed, "before DVC did"),
-        (
-            {"phase": "repro", "command_code": 7, "ran": ["helper"]},
-            StageFailed,
-            "'helper' ended with exit code 7",
-        ),
-        ({"phase": "push", "code": 255, "ran": ["train"]}, DataError, "could not be pushed to s3://b"),
-        ({"phase": "repro", "code": 255, "ran": []}, DataError, "could not get what it needs"),
-        ({"phase": "pull", "code": 255, "ran": []}, DataError, "could not get what it needs"),
-        ({"phase": "repro", "code": 255, "ran": ["train"]}, StageFailed, "'train' failed"),
-    ],
-)
-def test_a_failure_says_what_went_wrong_and_shows_the_last_lines(result, kind, said):
-    error = failure(DvcCommand(stage="train"), result, ["one", "the reason"], "s3://b")
-    assert type(error) is kind
-    assert said in str(error)
+def test_a_failure_says_what_went_wrong_and_shows_the_last_lines(project):
+    train = project.stages["train"]
+    error = command_failed(train, 7, ["one", "the reason"])
+    assert type(error) is StageFailed
+    assert "'train' ended with exit code 7" in str(error)
     assert "│ the reason" in str(error)
 
 
-def test_a_result_that_is_not_there_or_damaged_is_none(tmp_path):
-    assert read_result(tmp_path) is None
-    (tmp_path / "result.json").write_text("{")
-    assert read_result(tmp_path) is None
-    (tmp_path / "result.json").write_text('{"code": 0}')
-    assert read_result(tmp_path) == {"code": 0}
+@pytest.mark.parametrize(
+    ("moved", "kind", "said"),
+    [
+        (Moved(phase="keep", code=1, unmade=("model",)), StageFailed, "did not make model"),
+        (Moved(phase="push", code=255, said="no route"), DataError, "could not be pushed to s3://b"),
+        (Moved(phase="keep", code=255, said="no route"), StageFailed, "could not keep"),
+    ],
+)
+def test_results_that_could_not_be_kept_are_told_with_the_reason(project, moved, kind, said):
+    error = keep_failed(project.stages["train"], moved, ["no route"], "s3://b")
+    assert type(error) is kind
+    assert said in str(error)
+    assert "│ no route" in str(error)
+
+
+def test_only_for_data_that_was_added_a_push_is_the_advice(tmp_path):
+    tracked = {"raw.csv": Tracked(path="raw.csv", file="raw.csv.dvc", hash="md5:1")}
+    project = DvcProject(root=tmp_path, stages={}, tracked=tracked)
+    assert missing_hint(project, ["raw.csv"]).endswith("dvc push raw.csv")
+    assert "dvc push" not in missing_hint(project, ["model.bin"])

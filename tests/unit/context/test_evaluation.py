@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import pytest
 
-from rondel.context.evaluation import champion_model, measuring_plan, model_of, read_evaluation
+from rondel.context.evaluation import champion_model, measuring, model_of, read_evaluation
 from rondel.context.gating import Gating
 from rondel.data import DvcProject, load_project
 from rondel.errors import StageFailed
@@ -97,14 +96,12 @@ def test_a_model_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
 
 
 def test_the_plan_puts_the_champions_file_in_place(project: DvcProject, evaluation: Evaluation) -> None:
-    plan = json.loads(
-        measuring_plan(evaluation, project, swap="md5:c0", evaluate=True, collect=["metrics.json"])
+    program = measuring(evaluation, project, swap="md5:c0", evaluate=True, collect=["metrics.json"])
+    assert program.models == (
+        {"lock": "dvc.lock", "stage": "train", "wdir": ".", "path": "model.bin", "md5": "c0"},
     )
-    assert plan["model"] == {
-        "lock": "dvc.lock", "stage": "train", "wdir": ".", "path": "model.bin", "md5": "c0",
-    }  # fmt: skip
-    assert (plan["commands"], plan["remove"]) == (["score"], ["metrics.json"])
-    assert plan["needs"] == ["test.csv", "model.bin"]
+    assert (program.commands, program.remove) == (("score",), ("metrics.json",))
+    assert program.needs == ("test.csv", "model.bin")
 
 
 def test_a_champion_without_the_models_hash_cannot_be_measured(evaluation: Evaluation) -> None:

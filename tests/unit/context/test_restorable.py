@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rondel.context import log_model
+from rondel.context.program import Done
 from rondel.context.restorable import (
     LOG_PROGRAM,
     NO_MLMODEL,
+    logging,
     logging_command,
     logging_failure,
-    logging_plan,
     restorable,
 )
 from rondel.data import load_project
@@ -93,21 +93,21 @@ def test_a_single_file_is_logged_by_the_teams_command_only(project: Any) -> None
     with pytest.raises(DataError, match="no model to register") as caught:
         logging_command(found, "toy", None)
     assert "log=" in str(caught.value.hint)
-    plan = json.loads(logging_plan(project, found, "python log.py"))
-    assert plan["needs"] == ["model.bin", "data.csv"]
-    assert plan["commands"] == ["python log.py"]
+    program = logging(project, found, "python log.py")
+    assert program.needs == ("model.bin", "data.csv")
+    assert program.commands == ("python log.py",)
 
 
 def test_what_went_wrong_is_told_by_what_can_be_done(project: Any) -> None:
     found = restorable(project, [TRAIN, EVALUATE], model="toy")
     assert found is not None
-    lost = logging_failure(found, {"phase": "data", "code": 1}, "python log.py")
+    lost = logging_failure(found, Done(phase="data", code=1), "python log.py")
     assert isinstance(lost, DataError)
     assert "model.bin is lost" in lost.what
-    failed = logging_failure(found, {"phase": "command", "code": 7}, "python log.py")
+    failed = logging_failure(found, Done(phase="command", code=7), "python log.py")
     assert isinstance(failed, StageFailed)
     assert "exit code 7" in failed.what
-    strange = logging_failure(found, {"phase": "command", "code": NO_MLMODEL}, f"python {LOG_PROGRAM} m toy")
+    strange = logging_failure(found, Done(phase="command", code=NO_MLMODEL), f"python {LOG_PROGRAM} m toy")
     assert "without a file MLmodel" in str(strange.why)
 
 

@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from rondel.data import known_params, load_project, outputs_in_place, stage_inputs
+from rondel.data import HashCache, known_params, load_project, stage_inputs
+from rondel.data.inputs import kept_by_remote, matches_lock, returned_wrong
 from rondel.errors import ConfigurationError, DataError
 
 
@@ -20,8 +21,14 @@ def inputs(root, name="train", overrides=None):
 
 
 def in_place(root, name="train", overrides=None):
+    """Whether the lock's entry is of these inputs, and what it names is where it belongs."""
     project = load_project(root)
-    return outputs_in_place(project, name, stage_inputs(project, name, overrides))
+    stage, found = project.stages[name], stage_inputs(project, name, overrides)
+    return (
+        matches_lock(project, stage, found)
+        and not returned_wrong(project, stage, found.outs, HashCache(root))
+        and kept_by_remote(project, stage, found.outs)
+    )
 
 
 def test_dependencies_that_dvc_owns_count_as_the_lock_says(project_root):
@@ -109,14 +116,6 @@ def test_a_deleted_metrics_file_is_not_in_place(project_root):
 
 def test_an_override_is_not_in_place(project_root):
     assert not in_place(project_root, overrides={"train.rate": 0.9})
-
-
-def test_a_stage_that_always_runs_is_never_in_place(project_root):
-    text = (
-        (project_root / "dvc.yaml").read_text().replace("  train:\n", "  train:\n    always_changed: true\n")
-    )
-    (project_root / "dvc.yaml").write_text(text)
-    assert not in_place(project_root)
 
 
 def test_an_output_that_is_gone_from_the_local_remote_is_not_in_place(project_root):

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import termios
+import time
 from dataclasses import replace
 
 import pytest
@@ -236,7 +237,7 @@ def drawn(columns: int, *steps: tuple[str, str]) -> list[str]:
     console = LiveConsole(io.StringIO(), colour=False)
     console._console = Console(file=io.StringIO(), width=columns)
     for name, step in steps:
-        console._running[name] = (0.0, "")
+        console._running[name] = (time.monotonic() - 2 * 3600, "")
         console.line(name, step)
     capture = Console(file=io.StringIO(), width=columns, no_color=True)
     capture.print(console._render())

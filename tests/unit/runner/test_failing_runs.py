@@ -83,14 +83,17 @@ def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
     assert "no shell where it failed: the engine has no terminal" in log
 
 
-def test_a_failed_stage_runs_again_the_next_time(project: FakeProject) -> None:
-    run_with_fakes(straight(), "train", project=project)
+def test_a_failed_attempt_takes_no_earlier_success_away(project: FakeProject) -> None:
+    first = run_with_fakes(straight(), "train", project=project)
     project.dvc["train"] = replace(project.dvc["train"], command="python broken.py")
     services = FakeServices(FakeGround(answers={"dvc train": fail}))
     run_with_fakes(straight(), "train", project=project, services=services)
+    again = run_with_fakes(straight(), "train", project=project)
+    assert states(again) == {"prepare": "cached", "train": "ran"}, "what failed runs again"
     project.dvc["train"] = replace(project.dvc["train"], command="python train.py")
-    result = run_with_fakes(straight(), "train", project=project)
-    assert states(result) == {"prepare": "cached", "train": "ran"}
+    back = run_with_fakes(straight(), "train", project=project)
+    assert states(back) == {"prepare": "cached", "train": "cached"}
+    assert first.capsule.id in back.capsule.stage("train").reason
 
 
 def fork() -> tuple[Pipeline, FakeGround]:

@@ -6,45 +6,39 @@ from dataclasses import replace
 
 import pytest
 
-from rondel.record import CommandRecord, StageRecord, UseRecord
+from rondel.record import CommandRecord, StageRecord
 from rondel.reports.console import state_line
+from rondel.runner.keys import Decision
 from rondel.runner.success import settled_as
 
+RUN = Decision(reason="parameter n changed from 1 to 2")
+RESTORE = Decision(action="restore", reason="unchanged since run r1; DVC has its results")
 
-def record(*outcomes: str, uses: tuple[str, ...] = ("dvc",), reason: str = "it is new") -> StageRecord:
+
+def record(*outcomes: str) -> StageRecord:
     return StageRecord(
         name="train",
         kind="pure",
-        reason=reason,
+        reason=RUN.reason,
         commands=[CommandRecord(args=["dvc"], exit_code=0, outcome=outcome) for outcome in outcomes],
-        uses=[UseRecord(kind=kind) for kind in uses],
     )
 
 
-@pytest.mark.parametrize("outcomes", [(), ("ran",), ("ran", "restored"), ("",), ("restored", "")])
-def test_a_stage_ran_when_any_command_did(outcomes: tuple[str, ...]) -> None:
-    assert settled_as(record(*outcomes)) == ("ran", "it is new")
+@pytest.mark.parametrize("outcomes", [(), ("ran",), ("ran", "restored"), ("unchanged",), ("restored",)])
+def test_a_stage_that_was_to_run_ran_whatever_its_commands_found(outcomes: tuple[str, ...]) -> None:
+    assert settled_as(record(*outcomes), RUN) == ("ran", RUN.reason)
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "reason"),
-    [
-        (("restored",), "it is new; DVC restored an earlier result"),
-        (("restored", "unchanged"), "it is new; DVC restored an earlier result"),
-        (("unchanged",), "it is new; DVC found nothing to do"),
-    ],
-)
-def test_a_stage_is_restored_when_dvc_had_everything(outcomes: tuple[str, ...], reason: str) -> None:
-    assert settled_as(record(*outcomes, uses=("dvc", "gate"))) == ("restored", reason)
+@pytest.mark.parametrize("outcomes", [("restored",), ("restored", "unchanged")])
+def test_a_stage_that_was_to_be_restored_is(outcomes: tuple[str, ...]) -> None:
+    assert settled_as(record(*outcomes), RESTORE) == ("restored", RESTORE.reason)
 
 
-@pytest.mark.parametrize("use", ["sh", "mlflow", "container", "register"])
-def test_what_dvc_does_not_run_always_runs(use: str) -> None:
-    assert settled_as(record("restored", uses=("dvc", use)))[0] == "ran"
-
-
-def test_an_effect_is_never_restored() -> None:
-    assert settled_as(replace(record("restored"), kind="effect"))[0] == "ran"
+def test_what_could_not_be_restored_ran_and_says_so() -> None:
+    state, reason = settled_as(record("ran"), RESTORE)
+    assert state == "ran"
+    assert reason.startswith(RESTORE.reason)
+    assert reason.endswith("ran again")
 
 
 def test_the_console_says_restored_with_the_time_it_took() -> None:

@@ -107,7 +107,7 @@ def test_a_stage_that_succeeded_in_a_failed_run_is_cached_when_only_it_is_asked_
 
 def test_a_forgotten_success_is_taken_from_the_record(project: FakeProject) -> None:
     first_run(project)
-    for file in (project.root / ".rondel/stages").iterdir():
+    for file in (project.root / ".rondel/stages").rglob("*.json"):
         file.unlink()
     result, services = go_on(project)
     assert services.begun == ["train"]

@@ -27,6 +27,7 @@ def keep_result(
     run: str,
     image: Image | None,
     undeclared: tuple[str, ...] | None,
+    pushed: bool,
     metrics: Mapping[str, float],
 ) -> DvcMemory:
     """Keep what the stage made: ``entry`` is the text of its entry in the lock, ``made`` has its files."""
@@ -38,6 +39,7 @@ def keep_result(
         entry=entry,
         files=keep_files(root, made, [out.path for out in stage.outs if out.returns]),
         undeclared=undeclared,
+        pushed=pushed,
         metrics=dict(metrics),
     )
     remember(root, memory)

@@ -63,7 +63,8 @@ class DvcMemory:
     maps the files that belong into the working tree to the objects that hold
     their content (see :mod:`rondel.cache.objects`), none of a result that was
     made on another machine. ``undeclared`` are the files that the command
-    read beside its dependencies; None where that is not known.
+    read beside its dependencies; None where that is not known. ``pushed``
+    says that its data went to the DVC remote.
     """
 
     key: KeyRecord
@@ -75,6 +76,7 @@ class DvcMemory:
     entry: str = ""
     files: dict[str, str] = field(default_factory=dict)
     undeclared: tuple[str, ...] | None = None
+    pushed: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
 
     @property

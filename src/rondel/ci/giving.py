@@ -75,7 +75,9 @@ def plan_giveback(
     """What would be committed, and where to. Raises ConfigurationError."""
     branch = _branch(context, capsule.git.branch)
     ran = [record for record in capsule.stages if record.state in {"ran", "restored"}]
-    outputs = {path: digest for record in ran for path, digest in record.outputs.items()}
+    # Of a cached stage, an earlier result may have been put back.
+    there = [*ran, *(record for record in capsule.stages if record.state == "cached" and record.pushed)]
+    outputs = {path: digest for record in there for path, digest in record.outputs.items()}
     names = ", ".join(record.name for record in ran) or "nothing"
     message = options.commit_message.format(stages=names, run=capsule.id, pipeline=capsule.pipeline)
     if options.commit_skip_ci:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.command import (
@@ -151,14 +152,13 @@ class DvcStages(Workbench):
         if served.place == "remote":
             self._recorder.step(f"bringing the results of {stage.address}")
             plan = fetch_plan(prepared.project.data_of(served.returns), collect=served.returns)
-            moved = await self._moved(prepared, self._container, plan, "brought", locks={stage: served})
+            moved = await self._moved(prepared, self._container, plan, "", locks={stage: served})
             if moved.code:
                 self._recorder.output(moved.said)
                 self._recorder.output(
                     f"the results of run {memory.run} are nowhere any more: {stage.address} runs"
                 )
                 return None
-            made = moved.files or made
         elif served.place == "kept":
             from rondel.cache.objects import lay_out
 
@@ -169,16 +169,19 @@ class DvcStages(Workbench):
         )
         by = f", made by run {memory.run}" if memory.run else ""
         self._recorder.step(f"dvc stage {stage.address}: {state}{by}")
-        await to_thread.run_sync(self._take, prepared, memory, served.entry, made)
+        await to_thread.run_sync(partial(self._take, prepared, memory, served.entry, served=True))
+        self._container = self._with_results(prepared, made)
         return DvcOutcome(state=state, made_by=memory.run)
 
-    def _take(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], made: Path) -> None:
+    def _take(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], *, served: bool) -> None:
         """A result is the stage's: record it, and have it wait for the working tree."""
         from rondel.cache.keep import provenance_of
         from rondel.data.inputs import entry_outs
+        from rondel.data.returning import lock_of
+        from rondel.data.yamlfile import write_atomic
         from rondel.gates import read_metrics
 
-        stage = prepared.stage
+        stage, made = prepared.stage, prepared.folder / "files"
         self._recorder.outputs(entry_outs(stage, entry))
         if memory.metrics:
             self._recorder.metrics(memory.metrics)
@@ -188,6 +191,10 @@ class DvcStages(Workbench):
                     self._recorder.metrics(dict(read_metrics(folder / out.path, shown=out.path).values))
                     break
         text = memory.entry or prepared.entry_text
+        if served and text:
+            # What repeats a run looks for its results here, lock entries included.
+            write_atomic(made / stage.lock_file, lock_of({stage.name: text}).encode())
+            (prepared.folder / "result.json").touch()
         self.pending.append(
             Pending(
                 files=made,
@@ -198,9 +205,11 @@ class DvcStages(Workbench):
                 aside=prepared.aside,
             )
         )
-        self._container = self._with_results(prepared, made)
-        if prepared.aside:
-            self._recorder.change(aside=True)
+        before = [pending for pending in self.pending[:-1] if pending.made]
+        self._recorder.change(
+            aside=self._recorder.record.aside or prepared.aside,
+            pushed=memory.pushed and (self._recorder.record.pushed or not before),
+        )
 
     def _with_results(self, prepared: _DvcRun, made: Path) -> dagger.Container:
         """The stage's container with what the DVC stage made in place, once something looks for it."""
@@ -245,16 +254,11 @@ class DvcStages(Workbench):
         await self._shell("after", of=executed)
         self._commands += 1
         self._container = executed
-        memory, entry, made = await self._keep(prepared, executed, lines, sink, seconds)
-        await to_thread.run_sync(self._take_made, prepared, memory, entry, made)
+        memory, entry = await self._keep(prepared, executed, lines, sink, seconds)
+        await to_thread.run_sync(partial(self._take, prepared, memory, entry, served=False))
         took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
         self._recorder.step(f"dvc stage {stage.address}: ran ({took})")
         return DvcOutcome(state="ran", seconds=seconds, made_by=self.run.id)
-
-    def _take_made(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], made: Path) -> None:
-        container = self._container
-        self._take(prepared, memory, entry, made)
-        self._container = container  # it has all of it already
 
     async def _ready(self, prepared: _DvcRun, seconds: dict[str, float]) -> dagger.Container:
         """The stage's container with everything in place that the command needs."""
@@ -333,7 +337,7 @@ class DvcStages(Workbench):
         lines: list[str],
         sink: Any,
         seconds: dict[str, float],
-    ) -> tuple[DvcMemory, Mapping[str, Any], Path]:
+    ) -> tuple[DvcMemory, Mapping[str, Any]]:
         """Take what the command made into DVC's cache, and keep it under the key that it was made under."""
         from anyio import to_thread
 
@@ -344,16 +348,13 @@ class DvcStages(Workbench):
             push=self._ground.push,
             collect=[stage.lock_file, *(out.path for out in stage.outs if out.returns)],
         )
-        moved = await data.result(
-            data.planned(data.over(executed.directory(WORK)), plan), prepared.folder / "kept"
-        )
+        moved = await data.result(data.planned(data.over(executed.directory(WORK)), plan), prepared.folder)
         seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
         if moved.code:
             self._recorder.output(moved.said)
             raise keep_failed(stage, moved, lines, self._ground.remote.shown)
         assert moved.files is not None  # noqa: S101 - it did not fail
-        memory, entry = await to_thread.run_sync(self._remember, prepared, moved.files, sink)
-        return memory, entry, moved.files
+        return await to_thread.run_sync(self._remember, prepared, moved.files, sink)
 
     def _remember(self, prepared: _DvcRun, made: Path, sink: Any) -> tuple[DvcMemory, Mapping[str, Any]]:
         from rondel.cache import stands_on_host
@@ -394,6 +395,7 @@ class DvcStages(Workbench):
             run=self.run.id,
             image=image,
             undeclared=undeclared,
+            pushed=self._ground.push,
             metrics=metrics,
         )
         return memory, entry

@@ -181,13 +181,19 @@ class Programs(Workbench):
         done.code = await executed.exit_code()
         if done.code:
             return
-        lines = [line for line in said.splitlines() if line.strip()]
-        try:
-            found = json.loads(lines[-1]) if lines else None
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            done.metrics = found
-        else:
+        found = last_object(said)
+        if found is None:
             self._recorder.output("the last line of what it printed is no JSON object")
             done.code = 1
+        else:
+            done.metrics = found
+
+
+def last_object(said: str) -> dict[str, Any] | None:
+    """The JSON object on the last line of a command's output; None if there is none."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    try:
+        found = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

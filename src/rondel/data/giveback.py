@@ -134,9 +134,10 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
 def changed_files(git: Git, folder: str, paths: Iterable[str]) -> list[str]:
     """The files to commit, as far as they differ from HEAD and git does not ignore them.
 
-    These are the lock files and ``*.dvc`` below ``folder`` of the repository, and ``paths`` in it.
+    These are the lock files, ``rondel.lock`` and ``*.dvc`` below ``folder`` of the repository, and
+    ``paths`` in it.
     """
-    patterns = [f":(glob){folder}**/dvc.lock", f":(glob){folder}**/*.dvc"]
+    patterns = [f":(glob){folder}**/dvc.lock", f":(glob){folder}**/*.dvc", f":(literal){folder}rondel.lock"]
     patterns += [f":(literal){folder}{path}" for path in paths]
     status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *patterns)
     found = []

@@ -172,7 +172,8 @@ class StageRecord:
     ``undeclared`` are files of the workspace that its commands read and that
     are not among its dependencies; None where that is not known, and
     ``untraced`` says why. ``aside`` says that its results were not brought to
-    the working tree, because their parameters are not those of its files.
+    the working tree, because their parameters are not those of its files;
+    ``pushed`` that what it made was pushed to the DVC remote.
 
     ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``;
     ``log`` is the log's path relative to the run's folder.
@@ -197,6 +198,7 @@ class StageRecord:
     undeclared: list[str] | None = None
     untraced: str = ""
     aside: bool = False
+    pushed: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     verdicts: list[VerdictRecord] = field(default_factory=list)
     mlflow: MlflowRun | None = None

@@ -310,9 +310,15 @@ def results_before(capsule: Capsule, stage: str) -> list[StageRecord]:
     found = [
         record
         for record in capsule.stages
-        if record.state in {"ran", "restored"}
-        and record.name != stage
-        and record.finished
-        and (started is None or record.finished <= started)
+        if record.name != stage
+        # Of a cached stage an earlier result may have been put back, when it was its turn.
+        and (
+            record.state == "cached"
+            or (
+                record.state in {"ran", "restored"}
+                and record.finished
+                and (started is None or record.finished <= started)
+            )
+        )
     ]
     return sorted(found, key=lambda record: record.finished or "")

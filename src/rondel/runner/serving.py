@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rondel.cache.keep import provenance_of
 from rondel.cache.objects import lay_out
 from rondel.cache.provenance import write_provenance
-from rondel.data.returning import lay_aside, put_back, put_entries, turn
+from rondel.data.returning import lay_aside, lock_of, put_back, put_entries, turn
 from rondel.data.runtree import lock_text, run_tree
+from rondel.data.yamlfile import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,9 +45,10 @@ def serve(
     for number, results in enumerate(decision.results):
         for served in results.served:
             if served.place == "kept":
-                name = f"served-{number}-{served.memory.address.replace('/', '_')}"
-                made = folder / "results" / stage.name / name
-                _put(served, settings.root, made, run_tree(folder), aside=results.aside)
+                name = f"{served.memory.address.replace('/', '_')}.{number}-1"
+                step = folder / "results" / stage.name / name
+                _put(served, settings.root, step / "files", run_tree(folder), aside=results.aside)
+                (step / "result.json").touch()
                 moved = True
     if moved or settings.apply:
         project.changed()
@@ -58,6 +60,9 @@ def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> 
     lay_out(root, memory.files, made)
     paths = served.returns
     entry = {served.stage.lock_file: {served.stage.name: memory.entry}}
+    # What repeats a run looks for its results here, lock entries included.
+    for lock, entries in entry.items():
+        write_atomic(made / lock, lock_of(entries).encode())
     lay_aside(tree, made, paths)
     if aside:
         for lock, entries in entry.items():

@@ -54,6 +54,9 @@ def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool =
         verdicts=list(memory.verdicts),
         uses=list(memory.uses),
         outputs=dict(memory.made or memory.outputs),
+        aside=any(found.aside for found in decision.results),
+        pushed=bool(decision.results)
+        and all(served.memory.pushed for found in decision.results for served in found.served),
         mlflow=MlflowRun(run_id=memory.mlflow) if memory.mlflow else None,
     )
 

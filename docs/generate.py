@@ -11,6 +11,7 @@ from rondel.settings.ci import CiOptions
 from rondel.settings.options import OPTIONS, Option
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+CASES = Path(__file__).resolve().parents[1] / "tests/e2e/lineage/cases.yaml"
 
 
 def options() -> str:
@@ -143,7 +144,32 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-PAGES = {"options.md": options, "exit-codes.md": exit_codes, "engine.md": engine}
+LINEAGE_HEAD = """\
+# What runs again, and what is served
+
+What may change around a stage, and what becomes of it: `prepare` makes the data, `train` the model,
+`evaluate` measures it in a function of its own and passes a gate. Each row is a test that compares the
+plan, the outcome, the record and `rondel why`, and what lies in the working tree with what the project
+makes as it is: `pytest tests/e2e/lineage`. This page is made from `tests/e2e/lineage/cases.yaml` by
+`python docs/generate.py`.
+"""
+
+
+def lineage() -> str:
+    """The table of the lineage cases."""
+    import yaml
+
+    cases = yaml.safe_load(CASES.read_text(encoding="utf-8"))
+    rows = [
+        f"| {case['case']} | {' | '.join(state or 'not asked for' for state in case['becomes'])} "
+        f"| {case['because']} |"
+        for case in cases
+    ]
+    head = ["| what changed | `prepare` | `train` | `evaluate` | because |", "|---|---|---|---|---|"]
+    return "\n".join([LINEAGE_HEAD, f"{len(cases)} cases.", "", *head, *rows, ""])
+
+
+PAGES = {"options.md": options, "exit-codes.md": exit_codes, "engine.md": engine, "lineage.md": lineage}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rondel.record import Capsule, StageRecord
 
-_SINCE = re.compile(r"unchanged since run (\S+)")
+_SINCE = re.compile(r"unchanged since run ([\w-]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from rondel.pipeline import Plan, Stage
+    from rondel.record import KeyRecord
     from rondel.runner.project import Project
 
 
@@ -56,11 +57,11 @@ def forecast(
     return found
 
 
-def prospective_key(stage: Stage, project: Project, overrides: Mapping[str, Any]) -> str | None:
-    """The digest of what a run of ``stage`` is about to make, as far as that can be told before it runs."""
+def key_before(stage: Stage, project: Project, overrides: Mapping[str, Any]) -> KeyRecord | None:
+    """The key of what a run of ``stage`` is about to make, as far as that can be told before it runs."""
     memories = recall(project.root, stage.name)
     uses = memories[0].uses if memories else stage.uses
     try:
-        return stage_key(stage, uses, project, overrides, host_image=True).digest
+        return stage_key(stage, uses, project, overrides, host_image=True)
     except RondelError:  # told when the stage is decided
         return None

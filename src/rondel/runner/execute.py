@@ -16,7 +16,7 @@ from rondel.record.folder import shown
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage, stage_error
-from rondel.runner.decide import decide_stage, prospective_key
+from rondel.runner.decide import decide_stage, key_before
 from rondel.runner.facts import processors
 from rondel.runner.intervene import Intervention
 from rondel.runner.journal import now
@@ -148,7 +148,7 @@ class Execution:
         """One run makes a result at a time: another one that wants the same waits for it, and is told."""
         key = None
         if stage.pure and self.settings.cache:
-            key = await anyio.to_thread.run_sync(prospective_key, stage, self.project, overrides)
+            key = await anyio.to_thread.run_sync(key_before, stage, self.project, overrides)
         if key is None:
             yield False
             return
@@ -157,7 +157,7 @@ class Execution:
             who = f"run {run}" if run else "another run"
             self.journal.note(f"{stage.name}: {who} is making this; waiting for its result")
 
-        async with making(self.run.root, key, self.run.id, waiting) as waited:
+        async with making(self.run.root, key.digest, self.run.id, waiting) as waited:
             if waited:
                 await anyio.to_thread.run_sync(self.project.changed)
             yield waited
@@ -175,6 +175,7 @@ class Execution:
         self.journal.border(name, state="running", reason=approved or decision.reason, started=now())
         if approved:
             recorder.output(approved)
+        before = await anyio.to_thread.run_sync(key_before, stage, self.project, overrides)
         began = anyio.current_time()
         raised: BaseException | None = None
         try:
@@ -187,7 +188,7 @@ class Execution:
             state, reason = settled_as(recorder.record, decision)
             self.journal.border(name, state=state, reason=reason, finished=now(), seconds=seconds, error=None)
             await anyio.to_thread.run_sync(self.project.changed)
-            await anyio.to_thread.run_sync(remember_success, self, stage, overrides)
+            await anyio.to_thread.run_sync(remember_success, self, stage, overrides, before)
         elif isinstance(raised, cancelled):
             self.journal.border(name, state="cancelled", finished=now(), seconds=seconds)
             raise raised

@@ -174,9 +174,9 @@ def _by_dvc(
 
 
 def _served(memory: StageMemory, key: KeyRecord, results: tuple[DvcResults, ...]) -> Decision:
-    frozen = [served.why for found in results for served in found.served if served.why]
-    run = memory.run or "which is not known"
-    reason = f"unchanged since run {run}" if memory.run or not frozen else frozen[0]
+    frozen = next((served.why for found in results for served in found.served if served.why), "")
+    made = f"run {memory.run}" if memory.run else "a run that is not known"
+    reason = f"{frozen}: the result of {made}" if frozen else f"unchanged since {made}"
     places = {served.place for found in results for served in found.served}
     if "remote" in places:
         return Decision(

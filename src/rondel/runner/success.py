@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageMemory, remember, stands_on_host
+from rondel.cache import StageMemory, compare, describe, remember, stands_on_host
+from rondel.data.model import overlap
 from rondel.record import MlflowRun
 from rondel.runner.keys import stage_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from rondel.cache import Change
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord, StageRecord
     from rondel.record.capsule import StageState
@@ -80,16 +82,25 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
     )
 
 
-def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> None:
+def remember_success(
+    execution: Execution, stage: Stage, overrides: Mapping[str, Any], before: KeyRecord | None
+) -> None:
     """Make the key of a stage that just ran and, for a pure one, keep what it made under that key.
 
     The key is made after the run because only now it is known what the stage
-    used. What its stages of ``dvc.yaml`` made is kept beside, by their own keys.
+    used. What was edited since ``before``, the key as the stage began, is not
+    what ran: then it is no success of this key. What its stages of ``dvc.yaml``
+    made is kept beside, by their own keys.
     """
     journal, project = execution.journal, execution.project
     key = note_key(execution, stage, overrides)
     journal.save()
     if not stage.pure:
+        return
+    if before is not None and (edited := changed_meanwhile(before, key, made_by(execution, stage))):
+        journal.note(
+            f"{stage.name}: {describe(edited)} while it ran, so its result is not kept for later runs"
+        )
         return
     record = journal.record(stage.name)
     by_dvc = {path for use in record.uses if use.kind == "dvc" for path in project.dvc_outputs(use.name)}
@@ -108,6 +119,33 @@ def remember_success(execution: Execution, stage: Stage, overrides: Mapping[str,
             verdicts=tuple(record.verdicts),
             mlflow=record.mlflow.run_id if record.mlflow else None,
         ),
+    )
+
+
+def made_by(execution: Execution, stage: Stage) -> frozenset[str]:
+    """The paths that this run's stages make: that they change while a stage runs is no edit."""
+    project, records = execution.project, execution.journal.capsule.stages
+    found = {path for record in records for path in record.outputs}
+    for record in records:
+        for use in record.uses if record.name == stage.name else ():
+            found.update(project.dvc_outputs(use.name) if use.kind == "dvc" else ())
+    return frozenset(found)
+
+
+def changed_meanwhile(before: KeyRecord, after: KeyRecord, made: Collection[str]) -> tuple[Change, ...]:
+    """What of a stage's key is another one as it ended than as it began, and was not made by the run."""
+    parts = ("image", "environment", "code", "parameters", "inputs")
+    common = [part for part in parts if part in before.parts]
+    return tuple(
+        change
+        for change in compare(
+            replace(before, parts={part: before.parts[part] for part in common}),
+            replace(after, parts={part: after.parts.get(part, {}) for part in common}),
+        )
+        # A stage may turn out to use more than was known as it began.
+        if change.kind == "changed"
+        and change.entry.rpartition("/")[2] != "dvc.lock"
+        and not any(overlap(change.entry, path) for path in made)
     )
 
 

@@ -29,14 +29,14 @@ _NEVER = frozenset({".git", ".hg", ".dvc"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcFiles:
-    """The files of a project, in the order in which DVC meets them, and those it leaves out, with the reason."""
+    """A project's files in the order in which DVC meets them, and those it leaves out, with the reason."""
 
     files: tuple[str, ...]
     ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 def dvc_files(root: Path) -> DvcFiles:
-    """All ``dvc.yaml`` and ``.dvc`` files below ``root``. Raises ConfigurationError for a bad ``.dvcignore``."""
+    """All ``dvc.yaml`` and ``.dvc`` files below ``root``; ConfigurationError for a bad ``.dvcignore``."""
     names, by_git = _listed(root)
     ignores = _Ignores(root)
     files: list[str] = []

@@ -84,8 +84,6 @@ def _of_its_own(tracked: Tracked) -> str | None:
             f"{tracked.path} was imported from {describe_source(source)}: "
             f"`dvc update {tracked.file}` takes what is there today"
         )
-    return (
-        None
-        if tracked.push
-        else f"{tracked.path} is only where it was added: {tracked.file} says push: false"
-    )
+    if tracked.push:
+        return None
+    return f"{tracked.path} is only where it was added: {tracked.file} says push: false"

@@ -80,7 +80,7 @@ _MARKER = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 
 
 def check_conflict(text: str, shown: str) -> None:
-    """Raise ConfigurationError with the line of the first marker where git left a merge conflict in a file."""
+    """Raise ConfigurationError, with the line, where git left a merge conflict in a file."""
     found = _MARKER.search(text) if "<<<<<<<" in text or ">>>>>>>" in text else None
     if found is None:
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.scaffold.adopt import variable
+from rondel.scaffold.graph import variable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -98,10 +98,10 @@ def _target(text: str) -> str:
 
 def _unfit(text: str) -> str | None:
     """Why a Dockerfile is not what stages should run in."""
-    target = _target(text)
-    needed = needed_text(text, target)
     if not _FROM.search(text):
         return "has no FROM"
+    target = _target(text)
+    needed = needed_text(text, target)
     if target.lower() not in _FOR_STAGES and _SERVES.search(needed):
         return "serves something"
     if {".", "./", "*"} & set(copied_sources(needed)):
@@ -137,15 +137,19 @@ def _containerfile(root: Path, packages: Packages, *, mlflow_runs: bool) -> Imag
     for name, language in (("renv.lock", "R"), ("Project.toml", "Julia")):
         if (root / name).is_file():
             notes.append(f"{name} is not in the image: add {language} to the Containerfile if stages use it")
+    # A package below src/ is imported by its own name; anything else there is a script.
+    paths = "/work:/work/src" if any(root.glob("src/*/__init__.py")) else "/work"
     lacks_mlflow = not {"mlflow", "mlflow-skinny"} & packages.names
     if packages.conda and packages.programs:
-        text = recipes.conda_image(packages.conda, packages.copies, mlflow=mlflow_runs and lacks_mlflow)
+        text = recipes.conda_image(
+            packages.conda, packages.copies, paths=paths, mlflow=mlflow_runs and lacks_mlflow
+        )
         what = ", ".join(packages.programs)
         notes = [f"the image is made of {packages.conda} by micromamba: no Python package has {what}"]
         return Image(files={"Containerfile": text}, notes=tuple(notes))
     if lacks_mlflow and not mlflow_runs and packages.names and (file := imports.first(root, "mlflow")):
         notes.append(f"{file} imports mlflow, which {packages.source} does not name")
-    text = recipes.python_image(packages, mlflow=mlflow_runs and lacks_mlflow)
+    text = recipes.python_image(packages, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
     return Image(files={"Containerfile": text, **packages.written}, notes=tuple(notes))
 
 

@@ -36,13 +36,18 @@ RUN command -v git > /dev/null \\
 _RONDEL = '"rondel[mlops,ci]"'
 
 
-def python_image(packages: Packages, *, mlflow: bool) -> str:
-    """An image with a virtual environment of the project's packages."""
+def python_image(packages: Packages, *, paths: str, mlflow: bool) -> str:
+    """An image with a virtual environment of the project's packages; ``paths`` are PYTHONPATH's."""
     python = packages.python or USUAL
     commands = ["python3 -m venv /opt/venv", *packages.install]
     if mlflow:
         commands.append(f"{PIP} mlflow")
-    lines = [_HEAD, f"ARG PYTHON={python}\n\n", "FROM python:${PYTHON}-slim AS stage\n", _environment()]
+    lines = [
+        _HEAD,
+        f"ARG PYTHON={python}\n\n",
+        "FROM python:${PYTHON}-slim AS stage\n",
+        _environment("/opt/venv", paths),
+    ]
     if packages.git:
         lines.append(_GIT)
     lines += ["WORKDIR /opt/packages\n", *_copies(packages.copies)]
@@ -53,13 +58,12 @@ def python_image(packages: Packages, *, mlflow: bool) -> str:
         )
     lines += [_install(commands), "WORKDIR /work\n", "\n\n", _runner(python)]
     if packages.conda:
-        lines += ["\n\n", _offered(packages)]
+        lines += ["\n\n", _offered(packages, paths)]
     return "".join(lines)
 
 
-def _environment() -> str:
-    # src: a project's packages lie at its top, or there.
-    return "ENV PATH=/opt/venv/bin:$PATH \\\n    PYTHONPATH=/work:/work/src \\\n    PYTHONUNBUFFERED=1\n"
+def _environment(prefix: str, paths: str) -> str:
+    return f"ENV PATH={prefix}/bin:$PATH \\\n    PYTHONPATH={paths} \\\n    PYTHONUNBUFFERED=1\n"
 
 
 def _copies(files: Iterable[str]) -> list[str]:
@@ -101,19 +105,19 @@ def runner_alone() -> str:
     return head + _alone()
 
 
-def _offered(packages: Packages) -> str:
+def _offered(packages: Packages, paths: str) -> str:
     """The stage by micromamba, as comments."""
-    stage = _conda_stage(str(packages.conda), packages.copies, mlflow=False)
+    stage = _conda_stage(str(packages.conda), packages.copies, paths, mlflow=False)
     lead = f"# Instead of the stage above: {packages.conda} as it is, by conda.\n#\n"
     return lead + "".join(f"# {line}\n" if line else "#\n" for line in stage.rstrip("\n").split("\n"))
 
 
-def conda_image(file: str, copies: Iterable[str], *, mlflow: bool) -> str:
+def conda_image(file: str, copies: Iterable[str], *, paths: str, mlflow: bool) -> str:
     """An image with the environment of conda as the file has it, and the runner beside it."""
-    return f"{_HEAD}{_conda_stage(file, copies, mlflow=mlflow)}\n\n{_alone()}"
+    return f"{_HEAD}{_conda_stage(file, copies, paths, mlflow=mlflow)}\n\n{_alone()}"
 
 
-def _conda_stage(file: str, copies: Iterable[str], *, mlflow: bool) -> str:
+def _conda_stage(file: str, copies: Iterable[str], paths: str, *, mlflow: bool) -> str:
     generated = ("requirements.txt", "requirements-rondel.txt")
     files = [file, *(name for name in copies if name not in generated and name != file)]
     commands = [f"micromamba install --yes --quiet --name base --file {file}"]
@@ -123,7 +127,7 @@ def _conda_stage(file: str, copies: Iterable[str], *, mlflow: bool) -> str:
         [
             "FROM mambaorg/micromamba:2 AS stage\n",
             "USER root\n",
-            "ENV PATH=/opt/conda/bin:$PATH \\\n    PYTHONPATH=/work:/work/src \\\n    PYTHONUNBUFFERED=1\n",
+            _environment("/opt/conda", paths),
             "WORKDIR /opt/packages\n",
             *_copies(files),
             "RUN --mount=type=cache,id=conda,target=/opt/conda/pkgs \\\n    "

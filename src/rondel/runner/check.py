@@ -70,9 +70,9 @@ def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationErro
         if use.name not in known:
             from rondel.data.project import ADD_STAGE, no_stages
 
-            what = f"stage {stage.name!r} uses the dvc stage {use.name!r}"
+            why = "which dvc.yaml does not have" if known else f"but {no_stages(project.root)}"
             yield ConfigurationError(
-                f"{what}, which dvc.yaml does not have" if known else f"{what}, but {no_stages(project.root)}",
+                f"stage {stage.name!r} uses the dvc stage {use.name!r}, {why}",
                 hint=did_you_mean(use.name, known) if known else ADD_STAGE,
                 place=place,
             )

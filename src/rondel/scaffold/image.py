@@ -51,8 +51,10 @@ def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> 
             if problem is None:
                 return _own(root, name)
             unfit.append(f"{name} is not the stages' image: it {problem}")
+    if mlproject is not None and mlproject.image:
+        return _noted(_named(mlproject, mlproject.image), unfit)
     packages = find_packages(root, mlproject)
-    if packages is None and (found := _without_python(root, mlproject)):
+    if packages is None and (found := _without_python(root)):
         return _noted(found, unfit)
     if packages is None:
         copying = next((name for name in DOCKERFILES if (root / name).is_file()), None)
@@ -109,20 +111,21 @@ def _unfit(text: str) -> str | None:
     return None
 
 
-def _without_python(root: Path, mlproject: MLProject | None) -> Image | None:
-    """An image that MLproject names, or one for R or Julia."""
-    if mlproject is not None and mlproject.image:
-        notes = [f"stages run in docker_env's image {mlproject.image}, with nothing added"]
-        if mlproject.variables:
-            names = ", ".join(mlproject.variables)
-            notes.append(
-                f"docker_env's variables ({names}): list them in [tool.rondel], environment or secrets"
-            )
-        if mlproject.volumes:
-            notes.append(
-                f"docker_env's volumes are not mounted ({', '.join(mlproject.volumes)}): use DVC for data"
-            )
-        return Image(files={"Containerfile": recipes.on_image(mlproject.image)}, notes=tuple(notes))
+def _named(mlproject: MLProject, image: str) -> Image:
+    """The image that MLproject names, and what else it says of its containers."""
+    notes = [f"stages run in docker_env's image {image}, with nothing added"]
+    if mlproject.variables:
+        names = ", ".join(mlproject.variables)
+        notes.append(f"docker_env's variables ({names}): list them in [tool.rondel], environment or secrets")
+    if mlproject.volumes:
+        notes.append(
+            f"docker_env's volumes are not mounted ({', '.join(mlproject.volumes)}): use DVC for data"
+        )
+    return Image(files={"Containerfile": recipes.on_image(image)}, notes=tuple(notes))
+
+
+def _without_python(root: Path) -> Image | None:
+    """An image for R or Julia."""
     if (root / "renv.lock").is_file():
         text, note = recipes.r_image(root)
         return Image(files={"Containerfile": text}, notes=(note,))

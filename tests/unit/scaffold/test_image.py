@@ -74,7 +74,7 @@ def test_a_dockerfile_that_alone_knows_the_packages_is_used_all_the_same(folder)
 
 def test_the_image_that_mlproject_names_is_the_base(folder):
     project = MLProject(image="team/train:1", variables=("A",), volumes=("/a:/b",))
-    found = image(folder({}), project)
+    found = image(folder({"requirements.txt": "numpy"}), project)
     assert "FROM team/train:1 AS stage" in found.files["Containerfile"]
     assert [
         word for word in ("team/train:1", "(A)", "/a:/b") if any(word in note for note in found.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,9 @@ def read_mlproject(root: Path) -> MLProject | None:
     docker = _table(document, "docker_env")
     if document.get("docker_env") and not docker.get("image"):
         raise ConfigurationError("`docker_env` names no `image`", place=FILE)
+    image = str(docker.get("image") or "")
+    if re.search(r"\s", image):
+        raise ConfigurationError(f"{image!r} is no name of an image", place=FILE)
     python_env, conda_env = (_file(root, document, key) for key in ("python_env", "conda_env"))
     if not environments:
         python_env = "python_env.yaml" if (root / "python_env.yaml").is_file() else None
@@ -87,7 +91,7 @@ def read_mlproject(root: Path) -> MLProject | None:
         name=str(document["name"]) if document.get("name") else None,
         python_env=python_env,
         conda_env=conda_env,
-        image=str(docker["image"]) if docker.get("image") else None,
+        image=image or None,
         variables=tuple(_variable(each) for each in _list(docker, "environment")),
         volumes=tuple(str(each) for each in _list(docker, "volumes")),
     )

@@ -68,8 +68,13 @@ def find_stage(project: DvcProject, name: str, *, place: str | None = None) -> D
         raise ConfigurationError(
             f"{no_stages(project.root)}, so there is no DVC stage {name!r}", hint=ADD_STAGE, place=place
         )
+    ignored = dvc_files(project.root).ignored
+    reason = next((ignored[each] for each in (file, f"{file}/dvc.yaml") if each in ignored), None)
     raise ConfigurationError(
-        f"dvc.yaml has no stage {name!r}", hint=did_you_mean(name, project.stages), place=place
+        f"dvc.yaml has no stage {name!r}",
+        why=f"{file} is not part of this project, as {reason}" if reason else None,
+        hint=did_you_mean(name, project.stages),
+        place=place,
     )
 
 

@@ -271,6 +271,10 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
         parser.read_string(text, source=str(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
+    except OSError as error:
+        raise ConfigurationError(
+            "the DVC configuration can't be read", why=error.strerror, place=str(path)
+        ) from None
     except (configparser.Error, UnicodeDecodeError) as error:
         line = getattr(error, "lineno", None)
         raise ConfigurationError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rondel.data.yamlfile import read_text
 from rondel.errors import ConfigurationError
 from rondel.scaffold.graph import graph
 from rondel.scaffold.image import Image, image_for
@@ -104,18 +107,28 @@ def _edits(root: Path, image: Image, *, stages: bool) -> tuple[dict[str, str], l
         texts[CONFIG], note = with_remote(root, os.environ)
         notes = [note] if note else []
     if image.options and (root / "pyproject.toml").is_file():
-        table = options_text(image.options)
-        text = (root / "pyproject.toml").read_text(encoding="utf-8")
-        if re.search(r"^\s*\[tool\.rondel\]", text, re.MULTILINE):
-            notes.append(f"put into [tool.rondel] of pyproject.toml: {', '.join(table.splitlines()[1:])}")
-        else:
-            texts["pyproject.toml"] = f"{text.rstrip()}\n\n{table}"
+        texts["pyproject.toml"] = with_options(
+            read_text(root / "pyproject.toml", "pyproject.toml"), image.options
+        )
+        if texts["pyproject.toml"] is None:
+            lines = ", ".join(options_text(image.options).splitlines()[1:])
+            notes.append(f"put into [tool.rondel] of pyproject.toml: {lines}")
     return {path: text for path, text in texts.items() if text is not None}, notes
+
+
+def with_options(text: str, options: Mapping[str, str]) -> str | None:
+    """A ``pyproject.toml`` with the table ``[tool.rondel]`` at its end; None where it has one already."""
+    added = f"{text.rstrip()}\n\n{options_text(options)}".lstrip("\n")
+    try:
+        tomllib.loads(added)
+    except tomllib.TOMLDecodeError:
+        return None
+    return added
 
 
 def options_text(options: Mapping[str, str]) -> str:
     """The table ``[tool.rondel]``."""
-    return "".join(["[tool.rondel]\n", *(f'{key} = "{value}"\n' for key, value in options.items())])
+    return "".join(["[tool.rondel]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in options.items())])
 
 
 def ignoring(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rondel.cache.recipe import copied_sources, needed_text
+from rondel.errors import ConfigurationError
 from rondel.scaffold import imports, recipes
 from rondel.scaffold.packages import find_packages
 
@@ -58,7 +59,7 @@ def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> 
         return _noted(found, unfit)
     if packages is None:
         copying = next((name for name in DOCKERFILES if (root / name).is_file()), None)
-        if copying and not _SERVES.search(_text(root / copying)):
+        if copying and _FROM.search(_text(root / copying)) and not _SERVES.search(_text(root / copying)):
             return _noted(
                 _own(root, copying), [f"{each}, and nothing else names the packages" for each in unfit]
             )
@@ -72,6 +73,10 @@ def _noted(image: Image, notes: list[str]) -> Image:
 
 def _own(root: Path, name: str) -> Image:
     """The team's own file, as it is."""
+    if not _FROM.search(_text(root / name)):
+        raise ConfigurationError(
+            f"{name} has no FROM", hint="remove it, and `rondel init` writes one", place=name
+        )
     target = _target(_text(root / name))
     options = {} if name == "Containerfile" else {"containerfile": name}
     if target != "stage":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -107,12 +108,18 @@ def _at(document: Mapping[str, Any], *keys: str) -> Any:
     return value
 
 
+def _names(document: Mapping[str, Any], *keys: str) -> list[str]:
+    """The texts of a list, or the keys of a table; nothing where a file has something else there."""
+    value = _at(document, *keys)
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list | dict) else []
+
+
 def _uv_lock(root: Path, document: Mapping[str, Any]) -> Packages | None:
     if not (root / "uv.lock").is_file() or not document:
         return None
     members = tuple(
         path.relative_to(root).as_posix()
-        for each in _at(document, "tool", "uv", "workspace", "members") or ()
+        for each in _names(document, "tool", "uv", "workspace", "members")
         for path in sorted(root.glob(f"{each}/pyproject.toml"))
     )
     return Packages(
@@ -183,8 +190,8 @@ def _of_requirements(root: Path, files: Iterable[str], rest: Iterable[str] = ())
     if not read or (local and not names):
         return None  # `-e .` alone: what the project needs, another file says
     copies = tuple(dict.fromkeys(file for each in read.values() for file in each.files))
-    words = " ".join(f"--requirement {file}" for file in read)
-    strip = (f"sed -i -E '{WITHOUT_LOCAL}' {' '.join(copies)}",) if local else ()
+    words = " ".join(f"--requirement {shlex.quote(file)}" for file in read)
+    strip = (f"sed -i -E '{WITHOUT_LOCAL}' {shlex.join(copies)}",) if local else ()
     note = "the project itself is not installed: stages see its present code through PYTHONPATH"
     unused = [name for name in rest if name not in copies]
     return Packages(
@@ -238,12 +245,12 @@ def _pyproject(root: Path, document: Mapping[str, Any]) -> Packages | None:  # n
 
 
 def _left_out(document: Mapping[str, Any]) -> tuple[str, ...]:
-    extras = list(
-        _at(document, "project", "optional-dependencies") or _at(document, "tool", "poetry", "extras") or ()
+    extras = _names(document, "project", "optional-dependencies") or _names(
+        document, "tool", "poetry", "extras"
     )
     if not extras:
         return ()
-    return (f"extras are not in the image ({', '.join(map(str, extras))}); the Containerfile can add them",)
+    return (f"extras are not in the image ({', '.join(extras)}); the Containerfile can add them",)
 
 
 def _environment(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
@@ -299,7 +306,7 @@ def _translated(root: Path, file: str, environment: Environment) -> Packages:
 
 def _setup(root: Path, document: Mapping[str, Any]) -> Packages | None:
     """What setuptools or another builder computes: it is asked, with the files that it usually reads."""
-    dynamic = "dependencies" in (_at(document, "project", "dynamic") or ())
+    dynamic = "dependencies" in _names(document, "project", "dynamic")
     name = next((name for name in ("setup.py", "setup.cfg") if (root / name).is_file()), None)
     if name is None and not dynamic:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +25,25 @@ def pipeline_text(found: Found) -> str:
         *(_dvc(name, needs, names) for name, needs in found.dvc.items()),
         *(_mlflow(name, values, names[name]) for name, values in found.points.items()),
     ]
-    functions = any(text.startswith("@") for text in stages)
-    imported = "Pipeline, StageContext" if functions else "Pipeline"
-    lines += [f"from rondel import {imported}", "", "pipeline = Pipeline()", "", *stages]
-    gap = ["", ""] if functions else [""]
-    return "\n".join([*lines, *gap, 'if __name__ == "__main__":', "    pipeline.main()", ""])
+    lines += ["from rondel import Pipeline", "", "pipeline = Pipeline()", "", *stages]
+    return "\n".join([*lines, "", 'if __name__ == "__main__":', "    pipeline.main()", ""])
 
 
 def _dvc(address: str, needs: tuple[str, ...], names: Mapping[str, str]) -> str:
-    called = f', name="{title(address)}"' if title(address) != address else ""
+    called = f", name={_quoted(title(address))}" if title(address) != address else ""
     after = f", needs=[{', '.join(names[need] for need in needs)}]" if needs else ""
-    return f'{names[address]} = pipeline.dvc("{address}"{after}{called})'
+    return f"{names[address]} = pipeline.dvc({_quoted(address)}{after}{called})"
 
 
 def _mlflow(name: str, values: Mapping[str, Any], word: str) -> str:
     plain = all(key.isidentifier() and not keyword.iskeyword(key) and key not in _OPTIONS for key in values)
     if plain:
         given = "".join(f", {key}={value!r}" for key, value in values.items())
-        return f'{word} = pipeline.mlflow("{name}"{given})'
+        return f"{word} = pipeline.mlflow({_quoted(name)}{given})"
     given = ", ".join(f"{key!r}: {value!r}" for key, value in values.items())
-    return f'{word} = pipeline.mlflow("{name}", **{{{given}}})'
+    return f"{word} = pipeline.mlflow({_quoted(name)}, **{{{given}}})"
+
+
+def _quoted(text: str) -> str:
+    """A text in Python, in double quotes: what JSON escapes, Python reads."""
+    return json.dumps(text, ensure_ascii=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from rondel.scaffold.packages import PIP
@@ -120,7 +121,7 @@ def conda_image(file: str, copies: Iterable[str], *, paths: str, mlflow: bool) -
 def _conda_stage(file: str, copies: Iterable[str], paths: str, *, mlflow: bool) -> str:
     generated = ("requirements.txt", "requirements-rondel.txt")
     files = [file, *(name for name in copies if name not in generated and name != file)]
-    commands = [f"micromamba install --yes --quiet --name base --file {file}"]
+    commands = [f"micromamba install --yes --quiet --name base --file {shlex.quote(file)}"]
     if mlflow:
         commands.append("/opt/conda/bin/python -m pip install --quiet mlflow")
     return "".join(

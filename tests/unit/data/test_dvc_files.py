@@ -81,6 +81,13 @@ def test_what_is_left_out_has_its_reason(layout):
     }
 
 
+def test_a_stage_of_what_is_left_out_is_told_why(layout):
+    project = load_project(layout(LAYOUTS["a project below"]))
+    with pytest.raises(ConfigurationError) as caught:
+        find_stage(project, "sub/dvc.yaml:b")
+    assert caught.value.why == "sub/dvc.yaml is not part of this project, as sub/ is a DVC project of its own"
+
+
 def test_nested_projects_are_left_out_without_git_too(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     for name in ("dvc.yaml", "sub/dvc.yaml", "sub/.dvc/config"):

@@ -62,10 +62,10 @@ def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Fo
     mlproject = read_mlproject(root) if there else None
     stages = graph(load_project(root)) if there else {}
     ignored = dvc_files(root).ignored if there else {}
+    points, notes = choose_points(mlproject, values, dvc=bool(stages))
     if not stages and mlproject is None:
         _check_new(root, ignored)
         return Found(name=name or _name(root.name))
-    points, notes = choose_points(mlproject, values, dvc=bool(stages))
     if not stages and not points:
         raise ConfigurationError("MLproject has no entry point that could become a stage", place="MLproject")
     notes += [f"{file} is not part of the pipeline, as {reason}" for file, reason in ignored.items()]

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rondel.scaffold.packages import PIP, Packages
+from rondel.scaffold.packages import PIP, Packages, written_file
 from rondel.scaffold.requirements import normalized
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def packages(root: Path) -> Packages:
     if not names:
         return Packages(source="nothing", notes=("no file names packages, so the image has Python alone",))
     head = "# What the code imports, as `rondel init` saw it. Pin it: `pip freeze` where it works.\n"
+    target = written_file(root)
     return Packages(
-        source="requirements.txt",
-        copies=("requirements.txt",),
-        install=(f"{PIP} --requirement requirements.txt",),
+        source=target,
+        copies=(target,),
+        install=(f"{PIP} --requirement {target}",),
         names=frozenset(map(normalized, names)),
-        written={"requirements.txt": head + "\n".join([*names, ""])},
-        notes=("no file names packages: requirements.txt has what the code imports, in its newest versions",),
+        written={target: head + "\n".join([*names, ""])},
+        notes=(f"no file names packages: {target} has what the code imports, in its newest versions",),
     )
 
 

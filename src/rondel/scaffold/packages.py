@@ -279,7 +279,7 @@ def _translated(root: Path, file: str, environment: Environment) -> Packages:
     """An environment for pip: its own lines in a file that ``init`` writes, and those that it includes."""
     folder = file.rpartition("/")[0]
     included = [f"{folder}/{name}".lstrip("/") for name in environment.includes]
-    target = "requirements.txt" if not (root / "requirements.txt").exists() else "requirements-rondel.txt"
+    target = written_file(root)
     head = f"# Taken from {file} by `rondel init`: the stages' image installs this.\n"
     written = {target: head + "\n".join([*environment.pip, ""])} if environment.pip else {}
     found = _of_requirements(root, included) if included else None
@@ -302,6 +302,11 @@ def _translated(root: Path, file: str, environment: Environment) -> Packages:
         written=written,
         notes=note,
     )
+
+
+def written_file(root: Path) -> str:
+    """The requirements file that ``init`` may write: not one that is there, say with `-e .` alone."""
+    return "requirements-rondel.txt" if (root / "requirements.txt").exists() else "requirements.txt"
 
 
 def _setup(root: Path, document: Mapping[str, Any]) -> Packages | None:
@@ -328,13 +333,14 @@ def _pipfile(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noq
     rest = [name for name in table if name not in plain]
     lines = [f"{name}{'' if spec == '*' else spec}" for name, spec in plain.items()]
     head = "# Taken from Pipfile by `rondel init`: the stages' image installs this.\n"
-    odd = (f"requirements.txt lacks {', '.join(rest)}: write them there as pip wants them",) if rest else ()
+    target = written_file(root)
+    odd = (f"{target} lacks {', '.join(rest)}: write them there as pip wants them",) if rest else ()
     return Packages(
         source="Pipfile",
-        copies=("requirements.txt",),
-        install=(f"{PIP} --requirement requirements.txt",),
+        copies=(target,),
+        install=(f"{PIP} --requirement {target}",),
         names=frozenset(map(normalized, table)),
-        written={"requirements.txt": head + "\n".join([*lines, ""])},
+        written={target: head + "\n".join([*lines, ""])},
         notes=(
             "Pipfile.lock is not there, so the image takes the newest versions: `pipenv lock` pins them",
             *odd,

@@ -216,6 +216,13 @@ def test_a_project_below_is_left_to_itself(tmp_path: Path) -> None:
     assert "sub/dvc.yaml is not part of the pipeline, as sub/ is a DVC project of its own" in done.stdout
 
 
+def test_a_value_for_an_entry_point_that_there_is_none_of_is_told(tmp_path: Path) -> None:
+    done = init(tmp_path, "-P", "main.a=1")
+    assert done.returncode == 20
+    assert "MLproject has no parameter 'main.a'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_values_for_an_entry_point_reach_its_stage(tmp_path: Path) -> None:
     (tmp_path / "MLproject").write_text(
         "entry_points: {a: {parameters: {b: path, not-a-name: int}, command: x}}\n"

@@ -122,6 +122,11 @@ def test_code_alone_tells_its_packages(folder):
     assert "what the code imports" in found.notes[0]
 
 
+def test_what_the_code_imports_goes_beside_a_file_that_names_nothing(folder):
+    found = image(folder({"requirements.txt": "-e .\n", "train.py": "import yaml\n"}))
+    assert set(found.files) == {"Containerfile", "requirements-rondel.txt"}
+
+
 def test_dvc_is_not_added_to_the_packages(folder):
     found = image(folder({"dvc.yaml": "stages: {}\n", "train.py": "import numpy\n"}))
     assert "dvc" not in "".join(found.files.values()).replace("requirements", "")

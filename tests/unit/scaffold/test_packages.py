@@ -148,3 +148,12 @@ def test_the_python_is_where_tools_write_it(folder):
 
 def test_without_a_version_file_the_metadata_decides(folder):
     assert python_for(folder({"pyproject.toml": POETRY})) == "3.10"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"Pipfile": "[packages]\na='*'\n"}, {"conda.yaml": CONDA}, {"python_env.yaml": "dependencies: [a]\n"}],
+)
+def test_a_requirements_file_that_is_there_is_not_written_again(folder, more):
+    found = find_packages(folder({"requirements.txt": "-e .\n", **more}), None)
+    assert list(found.written) == ["requirements-rondel.txt"]

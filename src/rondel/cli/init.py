@@ -23,13 +23,23 @@ def main(argv: Sequence[str]) -> int:
     """Make an ML project in FOLDER (here): pipeline, Containerfile, DVC stages, CI files, tests.
 
     In a folder that has a dvc.yaml or an MLproject, their stages and entry
-    points become the pipeline. Files that are there are never changed.
+    points become the pipeline, and the image is made of the packages that the
+    project names. Files that are there are kept; .gitignore, .dvc/config and
+    pyproject.toml may get lines added.
     """
-    from rondel.scaffold import adopt, apply, plan
+    from rondel.scaffold import added, adopt, apply, plan
 
     parser = Parser(prog="rondel init", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER")
     parser.add_argument("--name", help="the project's name (default: the folder's)")
+    parser.add_argument(
+        "-P",
+        dest="values",
+        action="append",
+        default=[],
+        metavar="POINT.NAME=VALUE",
+        help="a parameter of an MLproject entry point that has no default",
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be made")
     arguments = parser.parse_args(list(argv))
     root = Path(arguments.folder).resolve()
@@ -43,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
             hint="use letters, digits, '-', '_' and '.'",
             place="--name",
         )
-    found = adopt(root, arguments.name)
+    found = adopt(root, arguments.name, arguments.values)
     wanted = plan(found)
     clashes = [path for path in wanted if (root / path).exists()]
     if clashes:
@@ -54,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
             place=str(root),
         )
     if arguments.dry_run:
-        print("\n".join(wanted))
+        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found))]))
+        print("".join(f"note: {note}\n" for note in found.notes), end="")
         return 0
     for line in apply(root, found, wanted):
         print(line)

@@ -66,19 +66,45 @@ class DvcStage:
         return self.name if self.file == "dvc.yaml" else f"{self.file}:{self.name}"
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """All paths whose content the stage depends on: dependencies, then parameter files."""
+        return (*self.deps, *(source.path for source in self.params))
+
+    @property
     def external(self) -> tuple[str, ...]:
         """Dependencies outside of the project: only DVC itself can tell whether they changed."""
         return tuple(dep for dep in self.deps if "://" in dep)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where DVC took data from: ``git`` (``dvc import``), ``url`` (``import-url``) or ``db`` (``import-db``).
+
+    ``address`` is free of credentials; ``path`` lies in the git repository, at
+    ``rev``: the branch or tag that was asked for, else the commit.
+    """
+
+    kind: Literal["git", "url", "db"]
+    address: str
+    path: str | None = None
+    rev: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """A file or folder that a ``.dvc`` file tracks (``dvc add``, ``dvc import``)."""
+    """A file or folder that a ``.dvc`` file tracks.
+
+    ``source`` is set for what was imported; data that was added here has none.
+    ``remote`` is the one that the ``.dvc`` file itself names.
+    """
 
     path: str
     file: str
     hash: str | None
     cached: bool = True
+    push: bool = True
+    remote: str | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +170,7 @@ class DvcProject:
         found: dict[str, None] = {}
 
         def visit(stage: DvcStage, above: tuple[str, ...]) -> None:
-            for dep in stage.deps:
+            for dep in stage.reads:
                 for other in self.stages.values():
                     makes = any(overlap(dep, out.path) for out in other.outs)
                     if makes and other.address not in (*above, stage.address, *found):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rondel.data.yamlfile import parse_yaml, read_text
+from rondel.data.yamlfile import check_conflict, parse_yaml, read_text
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def parse_params(path: str, text: str) -> Any:
     """The values of a parameter file: YAML, JSON or TOML by its ending; of a Python file its hash."""
+    check_conflict(text, path)
     if path.endswith(".py"):
         # DVC evaluates assignments in it; any change of the file counts as a change here.
         return {"sha256": hashlib.sha256(text.encode()).hexdigest()}

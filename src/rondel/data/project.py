@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import os
 import posixpath
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.data import templates
+from rondel.data.dvcfiles import dvc_files
 from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
+from rondel.data.sources import source_of
 from rondel.data.yamlfile import line_of, parse_yaml, read_text, read_yaml
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 _LONGEST_NAME = 255
 """Bytes that a file's name may have, on every file system that a project lies on."""
-
-_PRUNED = frozenset({".git", ".dvc", ".rondel", ".venv", "venv", "node_modules", "__pycache__", ".tox"})
 
 
 def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcProject:
@@ -36,15 +35,21 @@ def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcP
     stages: dict[str, DvcStage] = {}
     tracked: dict[str, Tracked] = {}
     lock: dict[str, Mapping[str, Any]] = {}
-    for path in _dvc_files(root):
-        if path.endswith(".dvc"):
-            for each in _tracked(root, path):
-                tracked[each.path] = each
+    made: set[str] = set()
+    for path in dvc_files(root).files:
+        # DVC doesn't look into a folder that an output is, say dvclive/ with its own dvc.yaml.
+        if not made.isdisjoint(_folders(path)):
             continue
-        found = _stages(root, path, overrides or {})
-        stages.update((stage.address, stage) for stage in found)
+        if path.endswith(".dvc"):
+            found = list(_tracked(root, path))
+            tracked.update((each.path, each) for each in found)
+            made.update(each.path for each in found)
+            continue
+        here = _stages(root, path, overrides or {})
+        stages.update((stage.address, stage) for stage in here)
+        made.update(out.path for stage in here for out in stage.outs)
         entries = read_lock(root, posixpath.join(posixpath.dirname(path), "dvc.lock"))
-        by_name = {stage.name: stage.address for stage in found}
+        by_name = {stage.name: stage.address for stage in here}
         lock.update((by_name[name], entry) for name, entry in entries.items() if name in by_name)
     return DvcProject(root=root, stages=stages, tracked=tracked, lock=lock)
 
@@ -59,15 +64,26 @@ def find_stage(project: DvcProject, name: str, *, place: str | None = None) -> D
     for candidate in candidates:
         if candidate in project.stages:
             return project.stages[candidate]
-    if not (project.root / "dvc.yaml").exists() and not project.stages:
+    if not project.stages:
         raise ConfigurationError(
-            f"there is no dvc.yaml, so there is no DVC stage {name!r}",
-            hint="`dvc stage add` writes one",
-            place=place,
+            f"{no_stages(project.root)}, so there is no DVC stage {name!r}", hint=ADD_STAGE, place=place
         )
+    ignored = dvc_files(project.root).ignored
+    reason = next((ignored[each] for each in (file, f"{file}/dvc.yaml") if each in ignored), None)
     raise ConfigurationError(
-        f"dvc.yaml has no stage {name!r}", hint=did_you_mean(name, project.stages), place=place
+        f"dvc.yaml has no stage {name!r}",
+        why=f"{file} is not part of this project, as {reason}" if reason else None,
+        hint=did_you_mean(name, project.stages),
+        place=place,
     )
+
+
+ADD_STAGE = "`dvc stage add` writes one: dvc stage add -n train -d train.py -o model.pkl python train.py"
+
+
+def no_stages(root: Path) -> str:
+    """Why a project has no stages, as the first half of a sentence."""
+    return "dvc.yaml defines no stages" if (root / "dvc.yaml").exists() else "there is no dvc.yaml"
 
 
 def read_lock(root: Path, path: str) -> Mapping[str, Mapping[str, Any]]:
@@ -100,39 +116,6 @@ def _is_lock_entry(entry: Any) -> bool:
         and all(isinstance(item, dict) and isinstance(item.get("path"), str) for item in each)
         for each in lists
     )
-
-
-def _dvc_files(root: Path) -> list[str]:
-    """All ``dvc.yaml`` and ``.dvc`` files that git does not ignore, relative to the root."""
-    command = [
-        "git",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "--",
-        "*.dvc",
-        "dvc.yaml",
-    ]
-    command.append("**/dvc.yaml")
-    try:
-        listed = subprocess.run(command, cwd=root, capture_output=True, check=False)
-    except OSError:
-        listed = None
-    if listed is not None and listed.returncode == 0:
-        names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
-    else:
-        names = set(_walk(root))
-    return sorted(name for name in names if not name.startswith(".dvc/") and (root / name).is_file())
-
-
-def _walk(root: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _PRUNED)
-        for name in files:
-            if name == "dvc.yaml" or (name.endswith(".dvc") and name != ".dvc"):
-                yield Path(folder, name).relative_to(root).as_posix()
 
 
 def _stages(root: Path, file: str, overrides: Mapping[str, Any]) -> list[DvcStage]:
@@ -253,6 +236,7 @@ def _tracked(root: Path, file: str) -> Iterator[Tracked]:
     if not isinstance(outs, list):
         raise ConfigurationError("this is no `.dvc` file of DVC", place=file)
     folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(value.get("wdir") or ".")))
+    source = source_of(value)
     for out in outs:
         if isinstance(out, dict) and "path" in out:
             yield Tracked(
@@ -260,7 +244,16 @@ def _tracked(root: Path, file: str) -> Iterator[Tracked]:
                 file=file,
                 hash=lock_hash(out),
                 cached=bool(out.get("cache", True)),
+                push=bool(out.get("push", True)),
+                remote=str(out["remote"]) if out.get("remote") else None,
+                source=source,
             )
+
+
+def _folders(path: str) -> set[str]:
+    """The folders that a path lies in."""
+    parts = path.split("/")[:-1]
+    return {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
 
 
 def lock_hash(entry: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rondel.data.yamlfile import check_conflict
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -127,6 +128,11 @@ def _named(root: Path, environ: Mapping[str, str], url: str | None) -> tuple[str
     if not address:
         raise ConfigurationError(f"the DVC remote {name!r} has no url", place=".dvc/config")
     return address, f"remote {name!r} of the DVC configuration", options, folder
+
+
+def default_remote(root: Path, environ: Mapping[str, str]) -> str | None:
+    """The name of the default remote in DVC's configuration: without one `dvc push` and `dvc pull` refuse."""
+    return dvc_config(root, environ).get("core", {}).get("remote")
 
 
 def pushes(remote: Remote, push: bool | None, *, ci: bool) -> bool:
@@ -260,9 +266,15 @@ def _levels(root: Path, environ: Mapping[str, str]) -> list[Path]:
 def _read(path: Path) -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, strict=False, default_section="")
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+        text = path.read_text(encoding="utf-8")
+        check_conflict(text, str(path))
+        parser.read_string(text, source=str(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
+    except OSError as error:
+        raise ConfigurationError(
+            "the DVC configuration can't be read", why=error.strerror, place=str(path)
+        ) from None
     except (configparser.Error, UnicodeDecodeError) as error:
         line = getattr(error, "lineno", None)
         raise ConfigurationError(

@@ -53,6 +53,7 @@ def parse_yaml(text: str, shown: str) -> Any:
     Raises ConfigurationError with ``file:line`` where the text is no YAML, or
     none that can be worked with.
     """
+    check_conflict(text, shown)
     try:
         check_depth(text)
         value = yaml.load(text, _Loader)  # noqa: S506 - both loaders are the safe ones
@@ -72,6 +73,29 @@ def parse_yaml(text: str, shown: str) -> Any:
     if "*" in text and "&" in text:
         _check_aliases(value, shown)
     return value
+
+
+_MARKER = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
+"""The lines that git puts around the two sides of a conflict."""
+
+
+def check_conflict(text: str, shown: str) -> None:
+    """Raise ConfigurationError, with the line, where git left a merge conflict in a file."""
+    found = _MARKER.search(text) if "<<<<<<<" in text or ">>>>>>>" in text else None
+    if found is None:
+        return
+    hint = f"edit it, remove the markers, then `git add {shown}`"
+    if shown.rpartition("/")[2] == "dvc.lock":
+        hint = (
+            f"take one side (`git checkout --ours {shown}` or `--theirs`), then `git add {shown}`; "
+            "stages that the other side ran run again"
+        )
+    raise ConfigurationError(
+        "this file has a merge conflict",
+        why="git left both sides in it, between <<<<<<< and >>>>>>>",
+        hint=hint,
+        place=f"{shown}:{text.count(chr(10), 0, found.start()) + 1}",
+    )
 
 
 def problem(error: yaml.YAMLError) -> str:

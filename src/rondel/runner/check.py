@@ -70,9 +70,12 @@ def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationErro
     if use.kind == "dvc" and use.name:
         known = project.dvc_stages()
         if use.name not in known:
+            from rondel.data.project import ADD_STAGE, no_stages
+
+            why = "which dvc.yaml does not have" if known else f"but {no_stages(project.root)}"
             yield ConfigurationError(
-                f"stage {stage.name!r} uses the dvc stage {use.name!r}, which dvc.yaml does not have",
-                hint=did_you_mean(use.name, known),
+                f"stage {stage.name!r} uses the dvc stage {use.name!r}, {why}",
+                hint=did_you_mean(use.name, known) if known else ADD_STAGE,
                 place=place,
             )
     elif use.kind == "mlflow" and use.name:

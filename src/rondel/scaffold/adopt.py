@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import keyword
+import json
+import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rondel.data.yamlfile import read_text
+from rondel.errors import ConfigurationError
+from rondel.scaffold.graph import graph
+from rondel.scaffold.image import Image, image_for
+from rondel.scaffold.points import choose_points
+from rondel.scaffold.remote import CONFIG, with_remote
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from rondel.data import DvcProject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """An existing project.
 
-    ``dvc`` maps its stages to those whose outputs they need, ``points`` are
-    the entry points of MLproject that become stages, ``others`` those that do
-    not, because DVC stages do the work; ``present`` are files that are there,
-    ``lacks`` packages that the stages need and requirements.txt does not name.
+    ``dvc`` maps its stages to those that they need, ``points`` the entry
+    points of MLproject that become stages to the values that they get.
+    ``present`` are files that are there, ``edits`` those of them that get lines
+    added, with their new text. ``notes`` say what was left out, and why.
     """
 
     name: str
-    dvc: dict[str, tuple[str, ...]]
-    points: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
+    dvc: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    image: Image = field(default_factory=Image)
     present: frozenset[str] = frozenset()
+    edits: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def new(self) -> bool:
@@ -36,93 +45,100 @@ class Found:
         return not self.dvc and not self.points
 
 
-KNOWN = (".gitignore", ".dvc/config", ".gitlab-ci.yml", "Jenkinsfile", "Containerfile", "pyproject.toml")
-KNOWN_TOO = ("requirements.txt", "tests/test_pipeline.py")
+KNOWN = (".gitignore", CONFIG, ".gitlab-ci.yml", "Jenkinsfile", "pyproject.toml")
 
 
-def adopt(root: Path, name: str | None = None) -> Found:
-    """Look at a folder. Raises ConfigurationError for a dvc.yaml or MLproject that can't be read."""
-    from rondel.runner.disk import DiskProject
-    from rondel.settings import Settings
+def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Found:
+    """Look at a folder. ``values`` are ``POINT.PARAMETER=VALUE`` for MLproject's entry points.
 
-    dvc: dict[str, tuple[str, ...]] = {}
-    points: tuple[str, ...] = ()
-    if (root / "MLproject").exists():
-        points = tuple(DiskProject(Settings(root=root), {}).entry_points())
-    if (root / "dvc.yaml").exists():
-        from rondel.data import load_project
+    Raises ConfigurationError for files that can't be read, and for a project
+    that has nothing that could become a stage.
+    """
+    from rondel.data import load_project
+    from rondel.data.dvcfiles import dvc_files
+    from rondel.data.mlproject import read_mlproject
 
-        dvc = _graph(load_project(root))
-    present = frozenset(path for path in (*KNOWN, *KNOWN_TOO) if (root / path).exists())
-    needed = ("dvc", "dvc-webdav") if dvc else ("mlflow",) if points else ()
+    there = root.is_dir()
+    mlproject = read_mlproject(root) if there else None
+    stages = graph(load_project(root)) if there else {}
+    ignored = dvc_files(root).ignored if there else {}
+    points, notes = choose_points(mlproject, values, dvc=bool(stages))
+    if not stages and mlproject is None:
+        _check_new(root, ignored)
+        return Found(name=name or _name(root.name))
+    if not stages and not points:
+        raise ConfigurationError("MLproject has no entry point that could become a stage", place="MLproject")
+    notes += [f"{file} is not part of the pipeline, as {reason}" for file, reason in ignored.items()]
+    image = image_for(root, mlproject, mlflow_runs=bool(points))
+    edits, more = _edits(root, image, stages=bool(stages))
     return Found(
         name=name or _name(root.name),
-        dvc=dvc,
-        points=() if dvc else points,
-        others=points if dvc else (),
-        lacks=_lacks(root / "requirements.txt", needed),
-        present=present,
+        dvc=stages,
+        points=points,
+        image=image,
+        present=frozenset(path for path in KNOWN if (root / path).exists()),
+        edits=edits,
+        notes=(*notes, *image.notes, *more),
     )
 
 
-def _lacks(requirements: Path, needed: tuple[str, ...]) -> tuple[str, ...]:
-    """The needed packages that the file does not name; none without a file, since one will be made."""
-    if not requirements.is_file():
-        return ()
-    lines = requirements.read_text(encoding="utf-8", errors="replace").splitlines()
-    named = {
-        re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0].lower().replace("_", "-") for line in lines
-    }
-    return tuple(name for name in needed if name not in named)
+def _check_new(root: Path, ignored: Mapping[str, str]) -> None:
+    """Refuse a DVC project that has no stages: the files of a new one would stand beside it."""
+    from rondel.data.project import ADD_STAGE, no_stages
+
+    nested = next((file for file in ignored if file.endswith("dvc.yaml")), None)
+    if not (root / "dvc.yaml").exists() and not (root / ".dvc").exists() and nested is None:
+        return
+    raise ConfigurationError(
+        f"{no_stages(root)}, so there is nothing to make a pipeline of",
+        why=f"{nested} is not part of this project, as {ignored[nested]}" if nested else None,
+        hint=f"run `rondel init` in {nested.rpartition('/')[0]}"
+        if nested
+        else f"{ADD_STAGE}; then `rondel init`",
+        place=str(root),
+    )
+
+
+def _edits(root: Path, image: Image, *, stages: bool) -> tuple[dict[str, str], list[str]]:
+    """The new text of files that get lines added, and notes."""
+    texts: dict[str, str | None] = {".gitignore": ignoring(root / ".gitignore")}
+    notes = []
+    if stages:
+        texts[CONFIG], note = with_remote(root, os.environ)
+        notes = [note] if note else []
+    if image.options and (root / "pyproject.toml").is_file():
+        texts["pyproject.toml"] = with_options(
+            read_text(root / "pyproject.toml", "pyproject.toml"), image.options
+        )
+        if texts["pyproject.toml"] is None:
+            lines = ", ".join(options_text(image.options).splitlines()[1:])
+            notes.append(f"put into [tool.rondel] of pyproject.toml: {lines}")
+    return {path: text for path, text in texts.items() if text is not None}, notes
+
+
+def with_options(text: str, options: Mapping[str, str]) -> str | None:
+    """A ``pyproject.toml`` with the table ``[tool.rondel]`` at its end; None where it has one already."""
+    added = f"{text.rstrip()}\n\n{options_text(options)}".lstrip("\n")
+    try:
+        tomllib.loads(added)
+    except tomllib.TOMLDecodeError:
+        return None
+    return added
+
+
+def options_text(options: Mapping[str, str]) -> str:
+    """The table ``[tool.rondel]``."""
+    return "".join(["[tool.rondel]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in options.items())])
+
+
+def ignoring(path: Path) -> str | None:
+    """A ``.gitignore`` with ``.rondel/`` in it; None where it has that already."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
+    if {line.strip().strip("/") for line in text.splitlines()} & {".rondel", ".rondel/*", ".rondel/**"}:
+        return None
+    end = "\r\n" if "\r\n" in text else "\n"
+    return f"{text}{end if text and not text.endswith(end) else ''}.rondel/{end}"
 
 
 def _name(folder: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-") or "pipeline"
-
-
-def _graph(project: DvcProject) -> dict[str, tuple[str, ...]]:
-    maker = {out.path: name for name, stage in project.stages.items() for out in stage.outs}
-
-    def made_by(path: str) -> str | None:
-        """The stage that makes this path, or the folder that it lies in."""
-        return next((name for out, name in maker.items() if path == out or path.startswith(f"{out}/")), None)
-
-    needs = {
-        name: tuple(dict.fromkeys(found for path in stage.deps if (found := made_by(path)) is not None))
-        for name, stage in project.stages.items()
-    }
-    ordered: dict[str, tuple[str, ...]] = {}
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in ordered or name in above:
-            return
-        for need in needs[name]:
-            visit(need, (*above, name))
-        ordered[name] = needs[name]
-
-    for name in needs:
-        visit(name, ())
-    return ordered
-
-
-def variable(name: str) -> str:
-    """A Python name for a stage."""
-    word = re.sub(r"\W+", "_", name).strip("_").lower() or "stage"
-    return (
-        f"{word}_"
-        if keyword.iskeyword(word) or word == "pipeline"
-        else f"_{word}"
-        if word[0].isdigit()
-        else word
-    )
-
-
-def pipeline_text(found: Found) -> str:
-    """``ci/main.py`` for what was found."""
-    lines = ['"""The pipeline, from what was there: `dagger run python ci/main.py --list`."""', ""]
-    lines += ["from rondel import Pipeline", "", "pipeline = Pipeline()", ""]
-    for name, needs in found.dvc.items():
-        after = f", needs=[{', '.join(variable(need) for need in needs)}]" if needs else ""
-        lines.append(f'{variable(name)} = pipeline.dvc("{name}"{after})')
-    lines += [f'{variable(name)} = pipeline.mlflow("{name}")' for name in found.points]
-    return "\n".join([*lines, "", 'if __name__ == "__main__":', "    pipeline.main()", ""])

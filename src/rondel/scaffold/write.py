@@ -7,7 +7,9 @@ import subprocess
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from rondel.scaffold.adopt import pipeline_text
+from rondel.data.yamlfile import write_atomic
+from rondel.scaffold.adopt import options_text
+from rondel.scaffold.pipeline import pipeline_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,22 +29,25 @@ NAMES = {
     "tests/test_pipeline.py": "tests/test_pipeline.py",
     "pyproject.toml": "pyproject.toml",
     ".gitignore": "gitignore",
+    "data/.gitignore": "data/gitignore",
+    "models/.gitignore": "models/gitignore",
     ".dvc/config": "dvcconfig",
+    ".dvc/.gitignore": "dvcignored",
 }
 """Where each file of ``rondel.scaffold.files`` goes."""
-
-ALWAYS = ("ci/main.py", "Containerfile", "requirements.txt", "pyproject.toml", ".gitignore")
-"""What a project that is there may lack."""
 
 
 def plan(found: Found) -> dict[str, str]:
     """The files to be made, with their text. Of an existing project only what it lacks."""
     if found.new:
         return {path: _text(source, found.name) for path, source in NAMES.items()}
-    wanted = {path: _text(NAMES[path], found.name) for path in ALWAYS if path not in found.present}
-    if found.points and "requirements.txt" in wanted:
-        wanted["requirements.txt"] += "mlflow>=3.10,!=3.18.0\n"
-    return {**wanted, "ci/main.py": pipeline_text(found)}
+    wanted = {"ci/main.py": pipeline_text(found), **found.image.files}
+    if "pyproject.toml" not in found.present:
+        wanted["pyproject.toml"] = options_text({"name": found.name, **found.image.options})
+    made = {path: text for path, text in found.edits.items() if path not in found.present}
+    if ".dvc/config" in made:
+        made[".dvc/.gitignore"] = _text(NAMES[".dvc/.gitignore"], found.name)
+    return {**wanted, **made}
 
 
 def _text(source: str, name: str) -> str:
@@ -51,7 +56,7 @@ def _text(source: str, name: str) -> str:
 
 
 def apply(root: Path, found: Found, wanted: Mapping[str, str]) -> Iterator[str]:
-    """Write the files, then git and the CI systems' files; what was done, line by line."""
+    """Write the files and add lines to others, then git; what was done, line by line."""
     for path, text in wanted.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,13 +64,15 @@ def apply(root: Path, found: Found, wanted: Mapping[str, str]) -> Iterator[str]:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
         yield f"{path}: written"
+    for path, text in added(found).items():
+        write_atomic(root / path, text.encode("utf-8", "surrogateescape"))
+        yield f"{path}: lines added"
     if not any((folder / ".git").exists() for folder in (root, *root.parents)) and shutil.which("git"):
         subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         yield ".git: a new repository"
-    if ".gitignore" in found.present and ".rondel" not in (root / ".gitignore").read_text(encoding="utf-8"):
-        yield "note: put .rondel/ into .gitignore"
-    if found.others:
-        points = ", ".join(found.others)
-        yield f"note: DVC's stages are the pipeline; MLproject's {points}: declare with pipeline.mlflow(…)"
-    if found.lacks and "Containerfile" in wanted:
-        yield f"note: the stages' image is made of requirements.txt, which lacks {', '.join(found.lacks)}"
+    yield from (f"note: {note}" for note in found.notes)
+
+
+def added(found: Found) -> dict[str, str]:
+    """The files that are there and get lines added, with their new text."""
+    return {path: text for path, text in found.edits.items() if path in found.present}

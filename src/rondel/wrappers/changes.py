@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rondel.cache.recipe import copied_sources, needed_text
 from rondel.data.model import overlap
 from rondel.data.project import find_stage
+from rondel.data.yamlfile import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +55,7 @@ def recipe_patterns(root: Path, containerfile: str, target: str) -> tuple[str, .
     path = root / containerfile
     if not path.is_file():
         return (containerfile,)
-    sources = copied_sources(needed_text(path.read_text(encoding="utf-8"), target))
+    sources = copied_sources(needed_text(read_text(path, containerfile), target))
     return (containerfile, *(_pattern(root, source) for source in sources if "$" not in source))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.scaffold.adopt import variable
+from rondel.scaffold.graph import variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def test_an_empty_folder_becomes_a_project_that_plans_and_tests(tmp_path: Path) 
     assert "dagger run python ci/main.py evaluate" in (root / ".gitlab-ci.yml").read_text()
     assert "sh 'dagger run python ci/main.py evaluate'" in (root / "Jenkinsfile").read_text()
     assert (root / ".git").is_dir()
-    assert run(root, "git", "check-ignore", ".rondel/x", "data/x").returncode == 0
+    assert run(root, "git", "check-ignore", ".rondel/x", "data/train.csv", "models/model.pkl").returncode == 0
 
 
 def test_a_dvc_project_is_adopted_as_it_is(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_dvc_project_is_adopted_as_it_is(tmp_path: Path) -> None:
 def test_an_mlflow_project_is_adopted_by_its_entry_points(tmp_path: Path) -> None:
     (tmp_path / "MLproject").write_text(MLPROJECT)
     assert init(tmp_path).returncode == 0
-    assert set(stages(tmp_path)) == {"main", "class"}
-    assert "mlflow>=" in (tmp_path / "requirements.txt").read_text()
+    assert set(stages(tmp_path)) == {"main"}
+    assert "pip install --quiet mlflow" in (tmp_path / "Containerfile").read_text()
 
 
 def test_of_a_project_that_has_both_dvcs_stages_are_the_pipeline(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_of_a_project_that_has_both_dvcs_stages_are_the_pipeline(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert set(stages(tmp_path)) == {"features", "fit-model", "score"}
     assert "MLproject's main, class: declare with pipeline.mlflow" in done.stdout
-    assert "requirements.txt, which lacks dvc-webdav\n" in done.stdout
+    assert "the image's packages are those of requirements.txt\n" in done.stdout
     assert (tmp_path / "requirements.txt").read_text().startswith("DVC[s3]")
 
 
@@ -116,6 +116,124 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     done = init(tmp_path, "--dry-run")
     assert "ci/main.py" in done.stdout.splitlines()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_which_files_get_lines_added(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    (tmp_path / ".gitignore").write_text("*.log")
+    done = init(tmp_path, "--dry-run")
+    assert ".gitignore: lines added" in done.stdout.splitlines()
+    assert "note: no file names packages" in done.stdout
+    assert (tmp_path / ".gitignore").read_text() == "*.log"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("*.log", "*.log\n.rondel/\n"),
+        ("*.log\r\n", "*.log\r\n.rondel/\r\n"),
+        ("", ".rondel/\n"),
+        ("/.rondel\n", "/.rondel\n"),
+        (".rondel/\n", ".rondel/\n"),
+        ("# .rondel/\n", "# .rondel/\n.rondel/\n"),
+    ],
+)
+def test_an_adopted_project_ignores_rondels_folder_and_nothing_else(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    (tmp_path / ".gitignore").write_bytes(before.encode())
+    assert init(tmp_path).returncode == 0
+    assert (tmp_path / ".gitignore").read_bytes() == after.encode()
+
+
+def test_a_project_without_a_gitignore_gets_one_for_rondels_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    assert init(tmp_path).returncode == 0
+    assert (tmp_path / ".gitignore").read_text() == ".rondel/\n"
+
+
+def test_a_teams_dockerfile_becomes_the_image_by_an_option(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11 AS train\nRUN pip install numpy\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.black]\nline-length = 99\n")
+    assert init(tmp_path).returncode == 0
+    text = (tmp_path / "pyproject.toml").read_text()
+    assert text.startswith("[tool.black]\nline-length = 99\n")
+    assert text.endswith('[tool.rondel]\ncontainerfile = "Dockerfile"\ntarget = "train"\n')
+    assert not (tmp_path / "Containerfile").exists()
+    for name in ("raw.csv", "features.py"):
+        (tmp_path / name).touch()
+    plan = run(tmp_path, sys.executable, "ci/main.py", "features", "--dry-run")
+    assert "image: Dockerfile, target train" in plan.stdout + plan.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"dvc.yaml": "artifacts:\n  model: {path: m.pkl}\n"}, "dvc.yaml defines no stages"),
+        ({".dvc/config": "", "data.csv.dvc": "outs: []\n"}, "there is no dvc.yaml"),
+        ({"sub/.dvc/config": "", "sub/dvc.yaml": DVC}, "run `rondel init` in sub"),
+        ({"MLproject": "name: x\n"}, "no entry point that could become a stage"),
+        (
+            {"MLproject": "entry_points: {a: {parameters: {b: path}, command: x}}\n"},
+            "rondel init -P a.b=VALUE",
+        ),
+        (
+            {"dvc.yaml": DVC, "dvc.lock": "<<<<<<< HEAD\na: 1\n=======\n>>>>>>> b\n"},
+            "dvc.lock:1: this file has a merge",
+        ),
+        ({"dvc.yaml": "stages:\n<<<<<<< HEAD\n"}, "dvc.yaml:2: this file has a merge conflict"),
+        ({"dvc.yaml": DVC, "pyproject.toml": "[a\n"}, "not valid TOML"),
+    ],
+)
+def test_what_cannot_be_adopted_is_said_and_nothing_is_written(
+    tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = init(tmp_path)
+    assert done.returncode == 20, done.stdout
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == set(
+        files
+    )
+
+
+def test_a_project_below_is_left_to_itself(tmp_path: Path) -> None:
+    for name, text in {
+        "dvc.yaml": DVC,
+        ".dvc/config": "",
+        "sub/.dvc/config": "",
+        "sub/dvc.yaml": DVC,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = init(tmp_path)
+    assert set(stages(tmp_path)) == {"features", "fit-model", "score"}
+    assert "sub/dvc.yaml is not part of the pipeline, as sub/ is a DVC project of its own" in done.stdout
+
+
+def test_a_value_for_an_entry_point_that_there_is_none_of_is_told(tmp_path: Path) -> None:
+    done = init(tmp_path, "-P", "main.a=1")
+    assert done.returncode == 20
+    assert "MLproject has no parameter 'main.a'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_for_an_entry_point_reach_its_stage(tmp_path: Path) -> None:
+    (tmp_path / "MLproject").write_text(
+        "entry_points: {a: {parameters: {b: path, not-a-name: int}, command: x}}\n"
+    )
+    done = init(tmp_path, "-P", "a.b=data/x.csv", "-P", "a.not-a-name=3")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "pipeline.mlflow(\"a\", **{'b': 'data/x.csv', 'not-a-name': 3})"
+        in (tmp_path / "ci/main.py").read_text()
+    )
+    assert list(stages(tmp_path)) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""Which ``dvc.yaml`` and ``.dvc`` files belong to a DVC project: those that DVC itself collects.
+
+DVC leaves out what git ignores (also what git tracks all the same), what a
+``.dvcignore`` names, and every folder with a ``.dvc`` of its own: that is
+another project.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.data.yamlfile import read_text
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pathspec
+
+_PRUNED = frozenset({".git", ".dvc", ".rondel", ".venv", "venv", "node_modules", "__pycache__", ".tox"})
+_NEVER = frozenset({".git", ".hg", ".dvc"})
+"""Folders that DVC never looks into, at any depth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DvcFiles:
+    """A project's files in the order in which DVC meets them, and those it leaves out, with the reason."""
+
+    files: tuple[str, ...]
+    ignored: Mapping[str, str] = field(default_factory=dict)
+
+
+def dvc_files(root: Path) -> DvcFiles:
+    """All ``dvc.yaml`` and ``.dvc`` files below ``root``; ConfigurationError for a bad ``.dvcignore``."""
+    names, by_git = _listed(root)
+    ignores = _Ignores(root)
+    files: list[str] = []
+    ignored: dict[str, str] = {}
+    for name in sorted(names, key=_walked):
+        if _NEVER.intersection(name.split("/")[:-1]) or not (root / name).is_file():
+            continue
+        reason = "git ignores it" if name in by_git else ignores.reason(name)
+        if reason is None:
+            files.append(name)
+        else:
+            ignored[name] = reason
+    return DvcFiles(files=tuple(files), ignored=ignored)
+
+
+def _walked(name: str) -> tuple[tuple[str, ...], str]:
+    """Sorts a folder's files before those of the folders in it."""
+    *folders, last = name.split("/")
+    return tuple(folders), last
+
+
+def _listed(root: Path) -> tuple[set[str], set[str]]:
+    """The candidates, and those of them that git tracks although it ignores them."""
+    patterns = ["--", "*.dvc", "dvc.yaml", "**/dvc.yaml"]
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns)
+    if listed is None:
+        return set(_walk(root)), set()
+    tracked = _git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard", *patterns)
+    return listed, tracked or set()
+
+
+def _git(root: Path, *words: str) -> set[str] | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
+    except OSError:
+        return None
+    return {os.fsdecode(name) for name in done.stdout.split(b"\0") if name} if done.returncode == 0 else None
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _PRUNED)
+        for name in files:
+            if name == "dvc.yaml" or (name.endswith(".dvc") and name != ".dvc"):
+                yield Path(folder, name).relative_to(root).as_posix()
+
+
+class _Ignores:
+    """What ``.dvcignore`` files and nested projects leave out; each folder is looked at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._nested: dict[str, bool] = {}
+        self._specs: dict[str, pathspec.GitIgnoreSpec | None] = {}
+
+    def reason(self, name: str) -> str | None:
+        """Why DVC leaves the file out; None where it does not."""
+        parts = name.split("/")
+        for depth in range(1, len(parts) + 1):
+            path = "/".join(parts[:depth])
+            folder = depth < len(parts)
+            if folder and self._is_project(path):
+                return f"{path}/ is a DVC project of its own"
+            if file := self._ignoring(parts[:depth], folder=folder):
+                return f"{file} leaves it out"
+        return None
+
+    def _is_project(self, folder: str) -> bool:
+        if folder not in self._nested:
+            self._nested[folder] = (self._root / folder / ".dvc").exists()
+        return self._nested[folder]
+
+    def _ignoring(self, parts: list[str], *, folder: bool) -> str | None:
+        """The ``.dvcignore`` that leaves this path out: the nearest one that has something to say of it."""
+        for above in range(len(parts) - 1, -1, -1):
+            where = "/".join(parts[:above])
+            spec = self._spec(where)
+            if spec is None:
+                continue
+            found = spec.check_file("/".join(parts[above:]) + ("/" if folder else "")).include
+            if found is not None:
+                return posixpath.join(where, ".dvcignore") if found else None
+        return None
+
+    def _spec(self, folder: str) -> pathspec.GitIgnoreSpec | None:
+        if folder not in self._specs:
+            self._specs[folder] = _read_spec(self._root, posixpath.join(folder, ".dvcignore"))
+        return self._specs[folder]
+
+
+def _read_spec(root: Path, file: str) -> pathspec.GitIgnoreSpec | None:
+    try:
+        lines = [line.strip() for line in read_text(root / file, file).splitlines()]
+    except FileNotFoundError:
+        return None
+    patterns = {number: line for number, line in enumerate(lines, 1) if line and not line.startswith("#")}
+    # `dvc init` writes a file of comments alone: no reason to load a library.
+    if not patterns:
+        return None
+    import pathspec
+
+    for number, pattern in patterns.items():
+        try:
+            pathspec.GitIgnoreSpec.from_lines([pattern])
+        except ValueError:
+            raise ConfigurationError(
+                f"{pattern!r} is no pattern of .gitignore's kind", place=f"{file}:{number}"
+            ) from None
+    return pathspec.GitIgnoreSpec.from_lines(patterns.values())

@@ -1,0 +1,165 @@
+"""The stages' image of a project that is there: its own Dockerfile, or a Containerfile from what it says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rondel.cache.recipe import copied_sources, needed_text
+from rondel.errors import ConfigurationError
+from rondel.scaffold import imports, recipes
+from rondel.scaffold.packages import find_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.data.mlproject import MLProject
+    from rondel.scaffold.packages import Packages
+
+DOCKERFILES = ("Dockerfile", "docker/Dockerfile", "Dockerfile.train", "train.Dockerfile")
+_FROM = re.compile(
+    r"^\s*FROM\s+(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE | re.MULTILINE
+)
+_SERVES = re.compile(
+    r"^\s*(?:EXPOSE\b|(?:CMD|ENTRYPOINT)\b.*(?:uvicorn|gunicorn|flask|streamlit|nginx|serve|bentoml|fastapi|waitress))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FOR_STAGES = ("stage", "train", "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What there is to write for the image; ``options`` go into ``[tool.rondel]``."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> Image:
+    """The image of the stages. ``mlflow_runs``: whether MLflow's entry points are among them.
+
+    Raises ConfigurationError for a file of packages that can't be read.
+    """
+    if (root / "Containerfile").is_file():
+        return _own(root, "Containerfile")
+    unfit: list[str] = []
+    for name in DOCKERFILES:
+        if (root / name).is_file():
+            problem = _unfit(_text(root / name))
+            if problem is None:
+                return _own(root, name)
+            unfit.append(f"{name} is not the stages' image: it {problem}")
+    if mlproject is not None and mlproject.image:
+        return _noted(_named(mlproject, mlproject.image), unfit)
+    packages = find_packages(root, mlproject)
+    if packages is None and (found := _without_python(root)):
+        return _noted(found, unfit)
+    if packages is None:
+        copying = next((name for name in DOCKERFILES if (root / name).is_file()), None)
+        if copying and _FROM.search(_text(root / copying)) and not _SERVES.search(_text(root / copying)):
+            return _noted(
+                _own(root, copying), [f"{each}, and nothing else names the packages" for each in unfit]
+            )
+        packages = imports.packages(root)
+    return _noted(_containerfile(root, packages, mlflow_runs=mlflow_runs), unfit)
+
+
+def _noted(image: Image, notes: list[str]) -> Image:
+    return Image(files=image.files, options=image.options, notes=(*notes, *image.notes))
+
+
+def _own(root: Path, name: str) -> Image:
+    """The team's own file, as it is."""
+    if not _FROM.search(_text(root / name)):
+        raise ConfigurationError(
+            f"{name} has no FROM", hint="remove it, and `rondel init` writes one", place=name
+        )
+    target = _target(_text(root / name))
+    options = {} if name == "Containerfile" else {"containerfile": name}
+    if target != "stage":
+        options["target"] = target
+    if not options:
+        return Image()
+    shown = f"its target {target!r}" if target else "its last stage"
+    notes = [f"stages run in the image of {name}, {shown}"]
+    files = {}
+    if "runner" not in {(match["name"] or "").lower() for match in _FROM.finditer(_text(root / name))}:
+        if not (root / "ci/Containerfile").exists():
+            files["ci/Containerfile"] = recipes.runner_alone()
+        notes.append("ci/Containerfile is for the image of CI jobs, RONDEL_RUNNER_IMAGE")
+    return Image(files=files, options=options, notes=tuple(notes))
+
+
+def _target(text: str) -> str:
+    """The build target that stages run in; empty for a last stage without a name."""
+    names = [(match["name"] or "") for match in _FROM.finditer(text)]
+    for word in _FOR_STAGES:
+        for name in names:
+            if name.lower() == word:
+                return name
+    return names[-1] if names else ""
+
+
+def _unfit(text: str) -> str | None:
+    """Why a Dockerfile is not what stages should run in."""
+    if not _FROM.search(text):
+        return "has no FROM"
+    target = _target(text)
+    needed = needed_text(text, target)
+    if target.lower() not in _FOR_STAGES and _SERVES.search(needed):
+        return "serves something"
+    if {".", "./", "*"} & set(copied_sources(needed)):
+        return "copies the whole project, so that each run would change it and make every stage run again"
+    return None
+
+
+def _named(mlproject: MLProject, image: str) -> Image:
+    """The image that MLproject names, and what else it says of its containers."""
+    notes = [f"stages run in docker_env's image {image}, with nothing added"]
+    if mlproject.variables:
+        names = ", ".join(mlproject.variables)
+        notes.append(f"docker_env's variables ({names}): list them in [tool.rondel], environment or secrets")
+    if mlproject.volumes:
+        notes.append(
+            f"docker_env's volumes are not mounted ({', '.join(mlproject.volumes)}): use DVC for data"
+        )
+    return Image(files={"Containerfile": recipes.on_image(image)}, notes=tuple(notes))
+
+
+def _without_python(root: Path) -> Image | None:
+    """An image for R or Julia."""
+    if (root / "renv.lock").is_file():
+        text, note = recipes.r_image(root)
+        return Image(files={"Containerfile": text}, notes=(note,))
+    if (root / "Project.toml").is_file():
+        text, note = recipes.julia_image(root)
+        return Image(files={"Containerfile": text}, notes=(note,))
+    return None
+
+
+def _containerfile(root: Path, packages: Packages, *, mlflow_runs: bool) -> Image:
+    notes = list(packages.notes)
+    for name, language in (("renv.lock", "R"), ("Project.toml", "Julia")):
+        if (root / name).is_file():
+            notes.append(f"{name} is not in the image: add {language} to the Containerfile if stages use it")
+    # A package below src/ is imported by its own name; anything else there is a script.
+    paths = "/work:/work/src" if any(root.glob("src/*/__init__.py")) else "/work"
+    lacks_mlflow = not {"mlflow", "mlflow-skinny"} & packages.names
+    if packages.conda and packages.programs:
+        text = recipes.conda_image(
+            packages.conda, packages.copies, paths=paths, mlflow=mlflow_runs and lacks_mlflow
+        )
+        what = ", ".join(packages.programs)
+        notes = [f"the image is made of {packages.conda} by micromamba: no Python package has {what}"]
+        return Image(files={"Containerfile": text}, notes=tuple(notes))
+    if lacks_mlflow and not mlflow_runs and packages.names and (file := imports.first(root, "mlflow")):
+        notes.append(f"{file} imports mlflow, which {packages.source} does not name")
+    text = recipes.python_image(packages, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
+    return Image(files={"Containerfile": text, **packages.written}, notes=tuple(notes))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")

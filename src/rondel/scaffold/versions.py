@@ -1,0 +1,84 @@
+"""Which Python a project wants, where it says so."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USUAL = "3.11"
+_KNOWN = tuple(f"3.{minor}" for minor in range(7, 15))
+_CLAUSE = re.compile(r"(?P<sign>\^|~=|==|>=|<=|!=|>|<|~|)\s*(?P<version>\d+(?:\.\d+)*(?:\.\*)?)")
+
+
+def python_for(root: Path) -> str | None:
+    """``3.10`` and the like; None where nothing is said."""
+    for name in (".python-version", "runtime.txt"):
+        found = re.search(r"\b3\.\d+", _text(root / name))
+        if found:
+            return found[0]
+    for name, keys in (
+        ("pyproject.toml", (("project", "requires-python"), ("tool", "poetry", "dependencies", "python"))),
+        ("Pipfile", (("requires", "python_version"), ("requires", "python_full_version"))),
+    ):
+        for path in keys:
+            written = _at(root / name, path)
+            if written:
+                return best(written)
+    return None
+
+
+def best(written: str) -> str | None:
+    """The version that a range allows: the usual one, or else the nearest to it, a newer one first."""
+    allowed = [version for version in _KNOWN if _allows(written, version)]
+    newer = [version for version in allowed if _KNOWN.index(version) >= _KNOWN.index(USUAL)]
+    return newer[0] if newer else allowed[-1] if allowed else None
+
+
+def _allows(written: str, version: str) -> bool:
+    minor = int(version.partition(".")[2])
+    return any(
+        all(_holds(match["sign"], match["version"], minor) for match in _CLAUSE.finditer(alternative))
+        for alternative in written.split("||")
+    )
+
+
+def _holds(sign: str, version: str, minor: int) -> bool:
+    """Whether some patch of 3.``minor`` is within a clause."""
+    numbers = [int(part) for part in version.split(".") if part.isdigit()]
+    if numbers[0] != 3 or len(numbers) == 1:
+        # Only `<4` and the like are written so; `>=3`, `^3` allow every 3.
+        return sign in {"<", "<="} if numbers[0] > 3 else sign not in {"<", "!="}
+    bound, patch = numbers[1], numbers[2] if len(numbers) > 2 else 0
+    if sign in {"==", "", "~"} or (sign == "~=" and len(numbers) > 2):
+        return minor == bound
+    if sign in {">=", "^", "~="}:
+        return minor >= bound
+    if sign == ">":
+        return minor > bound or (minor == bound and len(numbers) > 2)
+    if sign == "<":
+        return minor < bound or (minor == bound and patch > 0)
+    if sign == "<=":
+        return minor <= bound
+    return minor != bound or len(numbers) > 2
+
+
+def _at(file: Path, keys: tuple[str, ...]) -> str:
+    try:
+        value = tomllib.loads(_text(file))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ""
+    found: object = value
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,117 @@
+"""Which stage needs which: by paths that overlap, in either direction."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rondel.data.model import DvcProject, DvcStage, Out, ParamSource
+from rondel.scaffold.graph import graph, title, variables
+
+
+def project(**stages: dict[str, list[str]]) -> DvcProject:
+    made = {
+        name: DvcStage(
+            name=name,
+            file="dvc.yaml",
+            cmd=("x",),
+            deps=tuple(body.get("deps", ())),
+            params=tuple(ParamSource(path=path) for path in body.get("params", ())),
+            outs=tuple(Out(path=path) for path in body.get("outs", ()))
+            + tuple(Out(path=path, kind="metric", cached=False) for path in body.get("metrics", ())),
+        )
+        for name, body in stages.items()
+    }
+    return DvcProject(root=None, stages=made)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("dep", "out"),
+    [
+        ("parts", "parts/one.txt"),
+        ("parts/one.txt", "parts"),
+        ("a/b/c", "a"),
+        ("a", "a/b/c"),
+        ("x.txt", "x.txt"),
+    ],
+)
+def test_an_edge_is_where_one_path_lies_in_the_other(dep, out):
+    found = graph(project(join={"deps": [dep]}, one={"outs": [out]}))
+    assert found == {"one": (), "join": ("one",)}
+
+
+def test_a_name_that_only_begins_alike_is_no_edge():
+    found = graph(project(a={"outs": ["parts.txt"]}, b={"deps": ["parts"]}))
+    assert found == {"a": (), "b": ()}
+
+
+def test_a_folder_that_several_stages_fill_needs_them_all_once():
+    found = graph(
+        project(
+            one={"outs": ["parts/1.txt", "parts/1.log"]},
+            two={"outs": ["parts/2.txt"]},
+            join={"deps": ["parts", "parts/1.txt", "parts/2.txt"]},
+        )
+    )
+    assert found["join"] == ("one", "two")
+
+
+def test_metrics_and_parameter_files_that_a_stage_makes_are_edges():
+    found = graph(
+        project(
+            report={"deps": ["metrics.json"]},
+            train={"params": ["tuned.yaml"], "metrics": ["metrics.json"]},
+            tune={"outs": ["tuned.yaml"]},
+        )
+    )
+    assert found == {"tune": (), "train": ("tune",), "report": ("train",)}
+
+
+def test_stages_that_share_a_folder_make_no_circle():
+    found = graph(
+        project(
+            first={"deps": ["data"], "outs": ["data/a"]},
+            second={"deps": ["data/a"], "outs": ["data/b"]},
+        )
+    )
+    assert found == {"first": (), "second": ("first",)}
+
+
+paths = st.sampled_from(["a", "b", "a/b", "a/c", "b/a", "a/b/c"])
+bodies = st.fixed_dictionaries({"deps": st.lists(paths, max_size=3), "outs": st.lists(paths, max_size=3)})
+
+
+@given(st.lists(bodies, max_size=6))
+def test_no_paths_make_a_circle_and_needs_come_first(stages):
+    found = graph(project(**{f"s{number}": body for number, body in enumerate(stages)}))
+    assert len(found) == len(stages)
+    seen: set[str] = set()
+    for name, needs in found.items():
+        assert set(needs) <= seen
+        assert len(set(needs)) == len(needs)
+        seen.add(name)
+
+
+def test_a_long_chain_is_no_trouble():
+    chain = {f"s{n}": {"deps": [f"f{n + 1}"], "outs": [f"f{n}"]} for n in range(1100)}
+    assert next(iter(graph(project(**chain)))) == "s1099"
+
+
+def test_upstream_knows_parameter_files_that_a_stage_makes():
+    found = project(train={"params": ["tuned.yaml"]}, tune={"outs": ["tuned.yaml"]})
+    assert found.upstream("train") == ("tune",)
+
+
+def test_every_stage_gets_a_name_of_its_own():
+    names = variables(
+        ["train-a", "train@a", "train_a", "nlp/dvc.yaml:train", "Pipeline", "pipeline", "class", "2nd"]
+    )
+    assert len(set(names.values())) == len(names)
+    assert names["nlp/dvc.yaml:train"] == "nlp_train"
+    assert all(word.isidentifier() for word in names.values())
+
+
+def test_a_stage_of_a_sub_folder_is_called_by_its_folder():
+    assert title("nlp/dvc.yaml:train@1") == "nlp/train@1"
+    assert title("train") == "train"

@@ -1,0 +1,159 @@
+"""Where a project says which packages it needs: each place is found, the exact ones first."""
+
+from __future__ import annotations
+
+import pytest
+
+from rondel.data.mlproject import read_mlproject
+from rondel.errors import ConfigurationError
+from rondel.scaffold.packages import find_packages
+from rondel.scaffold.requirements import choose
+from rondel.scaffold.versions import best, python_for
+
+PEP621 = '[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.12"\ndependencies = ["PyYAML>=6"]\n'
+POETRY = '[tool.poetry]\nname = "x"\n[tool.poetry.dependencies]\npython = ">=3.9,<3.11"\npyyaml = "^6"\n'
+CONDA = "dependencies:\n  - python=3.10\n  - pyyaml=6.0\n"
+LOCK = 'version = 1\n[[package]]\nname = "mlflow_skinny"\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "source", "copied"),
+    [
+        ({"requirements.txt": "pyyaml"}, "requirements.txt", ("requirements.txt",)),
+        ({"requirements/base.txt": "a", "requirements/dev.txt": "b"}, "requirements/base.txt", ("requirements/base.txt",)),
+        ({"requirements-train.txt": "a", "requirements-serve.txt": "b"}, "requirements-train.txt", None),
+        ({"src/requirements.txt": "pyyaml"}, "src/requirements.txt", ("src/requirements.txt",)),
+        ({"pyproject.toml": PEP621}, "pyproject.toml", ("pyproject.toml",)),
+        ({"pyproject.toml": POETRY}, "pyproject.toml", ("pyproject.toml",)),
+        ({"pyproject.toml": PEP621, "uv.lock": LOCK}, "uv.lock", ("pyproject.toml", "uv.lock")),
+        ({"pyproject.toml": POETRY, "poetry.lock": LOCK}, "poetry.lock", ("pyproject.toml", "poetry.lock")),
+        ({"pyproject.toml": POETRY, "poetry.lock": LOCK, "requirements.txt": "a"}, "poetry.lock", None),
+        ({"Pipfile": "[packages]\na='*'\n", "Pipfile.lock": "{}"}, "Pipfile.lock", ("Pipfile", "Pipfile.lock")),
+        ({"Pipfile": "[packages]\na='*'\nb='>=1'\n"}, "Pipfile", ("requirements.txt",)),
+        ({"environment.yml": CONDA}, "environment.yml", ("requirements.txt",)),
+        ({"conda.yaml": CONDA}, "conda.yaml", ("requirements.txt",)),
+        ({"python_env.yaml": "dependencies: [a]\n"}, "python_env.yaml", ("requirements.txt",)),
+        ({"python_env.yaml": "dependencies: [-r r.in]\n", "r.in": "a"}, "python_env.yaml", ("r.in",)),
+        ({"setup.py": "setup()", "README.md": ""}, "setup.py", ("setup.py", "README.md")),
+        ({"setup.cfg": "[options]\n"}, "setup.cfg", ("setup.cfg",)),
+        ({"requirements.txt": "-e .\n", "setup.py": "setup()"}, "setup.py", ("setup.py",)),
+        ({"requirements.txt": "", "environment.yml": CONDA}, "requirements.txt", None),
+    ],
+)  # fmt: skip
+def test_each_place_is_found(folder, files, source, copied):
+    found = find_packages(folder(files), None)
+    assert found is not None
+    assert found.source == source
+    assert copied is None or found.copies == copied
+    assert f"the image's packages are those of {source}" in found.notes[0]
+
+
+def test_a_folder_without_any_has_none(folder):
+    assert (
+        find_packages(folder({"README.md": "", "pyproject.toml": "[tool.x]\n", "setup.txt": ""}), None)
+        is None
+    )
+
+
+@pytest.mark.parametrize("key", ["conda_env", "python_env"])
+def test_what_mlproject_names_comes_first(folder, key):
+    files = {
+        "MLproject": f"name: x\n{key}: deep/env.yaml\n",
+        "deep/env.yaml": "dependencies: [a]\n",
+        "requirements.txt": "b",
+    }
+    root = folder(files)
+    found = find_packages(root, read_mlproject(root))
+    assert found is not None
+    assert (found.source, found.copies) == ("deep/env.yaml", ("requirements-rondel.txt",))
+    assert found.written == {
+        "requirements-rondel.txt": "# Taken from deep/env.yaml by `rondel init`: the stages' image installs this.\na\n"
+    }
+    assert "not used: requirements.txt" in found.notes[0]
+
+
+def test_included_files_are_copied_and_the_project_itself_is_not_installed(folder):
+    files = {
+        "requirements.txt": "-r reqs/more.txt\n-e .\nnumpy\n",
+        "reqs/more.txt": "-c limits.txt\nmlflow[extras]>=2 ; python_version > '3'\n-r ../requirements.txt\n",
+        "reqs/limits.txt": "numpy<2\n",
+    }
+    found = find_packages(folder(files), None)
+    assert found is not None
+    assert found.copies == ("requirements.txt", "reqs/more.txt", "reqs/limits.txt")
+    assert found.names == {"numpy", "mlflow"}
+    assert found.install[0].startswith("sed -i")
+    assert any("present code through PYTHONPATH" in note for note in found.notes)
+
+
+def test_packages_of_a_repository_need_git(folder):
+    assert find_packages(folder({"requirements.txt": "x @ git+https://example.org/x\n"}), None).git
+
+
+def test_a_file_that_windows_wrote_is_read(folder):
+    root = folder({})
+    (root / "requirements.txt").write_bytes("numpy==1.26\r\n".encode("utf-16"))
+    assert find_packages(root, None).names == {"numpy"}
+
+
+def test_a_lock_tells_the_packages(folder):
+    assert "mlflow-skinny" in find_packages(folder({"pyproject.toml": PEP621, "uv.lock": LOCK}), None).names
+
+
+def test_a_workspaces_members_are_copied(folder):
+    text = PEP621 + '[tool.uv.workspace]\nmembers = ["libs/*"]\n'
+    files = {
+        "pyproject.toml": text,
+        "uv.lock": LOCK,
+        "libs/a/pyproject.toml": "[project]\n",
+        "libs/README.md": "",
+    }
+    assert find_packages(folder(files), None).copies == ("pyproject.toml", "uv.lock", "libs/a/pyproject.toml")
+
+
+def test_a_file_that_is_no_toml_is_an_error_with_its_place(folder):
+    with pytest.raises(ConfigurationError) as caught:
+        find_packages(folder({"pyproject.toml": "[a\n"}), None)
+    assert caught.value.place == "pyproject.toml"
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        (["requirements-dev.txt", "requirements-prod.txt"], ["requirements-prod.txt"]),
+        (["requirements.txt", "requirements-extra.txt"], ["requirements.txt"]),
+        (["requirements/cv.txt", "requirements/nlp.txt", "requirements/docs.txt"], ["requirements/cv.txt", "requirements/nlp.txt"]),
+        (["requirements-dev.txt"], []),
+    ],
+)  # fmt: skip
+def test_of_several_files_those_for_stages_are_taken(files, kept):
+    assert choose(files) == (kept, [file for file in files if file not in kept])
+
+
+@pytest.mark.parametrize(
+    ("written", "version"),
+    [
+        (">=3.9", "3.11"), ("^3.9", "3.11"), (">=3.8,<3.11", "3.10"), (">=3.12", "3.12"), ("~3.10", "3.10"), ("3.10.*", "3.10"),
+        (">=3.8.1,<4.0", "3.11"), ("!=3.11.*", "3.12"), ("<3", None), (">=2.7, !=3.0.*", "3.11"), ("~=3.9.2", "3.9"),
+        (">=3.9,<3.12.3", "3.11"), ("^3.8 || ^3.12", "3.11"), (">3.11", "3.12"), ("<=3.10", "3.10"),
+    ],
+)  # fmt: skip
+def test_the_python_is_one_that_the_project_allows(written, version):
+    assert best(written) == version
+
+
+def test_the_python_is_where_tools_write_it(folder):
+    assert python_for(folder({".python-version": "3.10.4\n", "pyproject.toml": PEP621})) == "3.10"
+
+
+def test_without_a_version_file_the_metadata_decides(folder):
+    assert python_for(folder({"pyproject.toml": POETRY})) == "3.10"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"Pipfile": "[packages]\na='*'\n"}, {"conda.yaml": CONDA}, {"python_env.yaml": "dependencies: [a]\n"}],
+)
+def test_a_requirements_file_that_is_there_is_not_written_again(folder, more):
+    found = find_packages(folder({"requirements.txt": "-e .\n", **more}), None)
+    assert list(found.written) == ["requirements-rondel.txt"]

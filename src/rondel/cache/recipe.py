@@ -54,6 +54,8 @@ def needed_text(text: str, target: str) -> str:
     An unknown target (the last stage, with an empty name) means all of it.
     """
     starts = list(_FROM.finditer(text))
+    if not starts:
+        return text  # the engine says what is wrong with it
     ends = [match.start() for match in starts[1:]] + [len(text)]
     blocks = [text[match.start() : end] for match, end in zip(starts, ends, strict=True)]
     names = {(match["name"] or "").lower(): number for number, match in enumerate(starts) if match["name"]}

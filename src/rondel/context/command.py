@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -78,12 +77,12 @@ def command_failed(stage: DvcStage, code: int, lines: Sequence[str]) -> StageFai
     )
 
 
-def fetch_failed(stage: DvcStage, moved: Moved, remote: str, hint: str) -> DataError:
+def fetch_failed(stage: DvcStage, moved: Moved, remote: str, hint: str | None) -> DataError:
     """The error of data that could not be brought."""
     return DataError(
         f"dvc stage {stage.address!r} could not get what it needs from {remote}",
         why=_why(stage, moved.said.splitlines()),
-        hint=hint,
+        hint=hint or "what its stages made is nowhere any more: --no-cache makes it again",
     )
 
 
@@ -107,11 +106,3 @@ def keep_failed(stage: DvcStage, moved: Moved, lines: Sequence[str], remote: str
 
 def _why(stage: DvcStage, lines: Sequence[str]) -> str:
     return "\n".join([f"command: {shown_command(stage)}", *(f"│ {line}" for line in lines[-_LINES:])])
-
-
-def missing_hint(project: DvcProject, paths: Sequence[str]) -> str:
-    """What to do about data that neither the cache nor the remote has."""
-    added = [path for path in paths if any(posixpath.normpath(path) == each for each in project.tracked)]
-    if added:
-        return "data that was added here has to be pushed first: dvc push " + shlex.join(added)
-    return "its results are nowhere any more; --no-cache makes them again"

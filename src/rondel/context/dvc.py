@@ -14,7 +14,6 @@ from rondel.context.command import (
     command_script,
     fetch_failed,
     keep_failed,
-    missing_hint,
     never_made,
     shown_command,
 )
@@ -263,6 +262,7 @@ class DvcStages(Workbench):
     async def _ready(self, prepared: _DvcRun, seconds: dict[str, float]) -> dagger.Container:
         """The stage's container with everything in place that the command needs."""
         from rondel.data.params import changed_text
+        from rondel.data.sources import hint_for_missing
 
         stage, root = prepared.stage, self.run.root
         container = self._container
@@ -282,7 +282,7 @@ class DvcStages(Workbench):
         seconds.update(moved.seconds)
         if moved.code:
             self._recorder.output(moved.said)
-            hint = missing_hint(prepared.project, needs)
+            hint = hint_for_missing(prepared.project, needs, remote_defined=self._ground.remote_defined)
             raise fetch_failed(stage, moved, self._ground.remote.shown, hint)
         assert moved.container is not None  # noqa: S101 - it did not fail
         return with_paths(container, moved.container.directory(WORK), needs)

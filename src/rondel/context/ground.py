@@ -121,6 +121,13 @@ class RunGround:
         return os.environ
 
     @property
+    def remote_defined(self) -> bool:
+        """Whether `dvc push` here knows where to push to."""
+        from rondel.data.remote import default_remote
+
+        return default_remote(self.run.root, self.environ) is not None
+
+    @property
     def data(self) -> DataContainer:
         """The container that moves data."""
         assert self._data is not None  # noqa: S101 - `context` made it

@@ -149,6 +149,11 @@ class DvcProject:
                     found[path if path.startswith(f"{owned}/") else owned] = None
         return tuple(found)
 
+    def uncached(self) -> tuple[str, ...]:
+        """The outputs of stages that DVC does not keep: ordinary files of the working tree."""
+        outs = {out.path for stage in self.stages.values() for out in stage.outs if not out.cached}
+        return tuple(sorted(outs))
+
     def owned(self) -> tuple[str, ...]:
         """The paths whose content DVC keeps: cached outputs of stages, and tracked files."""
         outs = {out.path for stage in self.stages.values() for out in stage.outs if out.cached}

@@ -33,11 +33,15 @@ _WITHOUT_GIT = (
 
 
 def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
-    """Patterns, in the style of ``.dockerignore``, of what does not belong to the stages' workspace."""
+    """Patterns, in the style of ``.dockerignore``, of what does not belong to the stages' workspace.
+
+    Outputs that DVC does not keep belong to it whatever git says: nobody else could bring them.
+    """
     owned = [_escape(path) for path in project.owned()]
     ignored = _git_ignored(project.root)
     rest = _WITHOUT_GIT + _gitignore_lines(project.root) if ignored is None else _collapse(ignored)
-    return tuple(dict.fromkeys([*ALWAYS, *owned, *rest]))
+    kept = [f"!{_escape(path)}" for path in project.uncached()]
+    return tuple(dict.fromkeys([*owned, *rest, *kept, *ALWAYS]))
 
 
 def _git_ignored(root: Path) -> list[str] | None:
@@ -87,11 +91,17 @@ def workspace_files(project: DvcProject) -> tuple[str, ...]:
     import pathspec
 
     spec = pathspec.PathSpec.from_lines("gitignore", [_anchored(p) for p in workspace_excludes(project)])
+    kept = project.uncached()
     found = []
     for folder, folders, files in os.walk(project.root):
         relative = Path(folder).relative_to(project.root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
-        folders[:] = [name for name in folders if not spec.match_file(f"{prefix}{name}/")]
+        folders[:] = [
+            name
+            for name in folders
+            if not spec.match_file(f"{prefix}{name}/")
+            or any(path.startswith(f"{prefix}{name}/") for path in kept)
+        ]
         found += [f"{prefix}{name}" for name in files if not spec.match_file(f"{prefix}{name}")]
     return tuple(sorted(found))
 

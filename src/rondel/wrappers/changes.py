@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.cache.provenance import FILE as PROVENANCE
 from rondel.cache.recipe import copied_sources, needed_text
 from rondel.data.model import overlap
 from rondel.data.project import find_stage
@@ -71,7 +72,8 @@ def results_of(stages: Sequence[Stage], project: DvcProject) -> tuple[str, ...]:
     if all(use.literal for use in uses):
         names = _with_upstream([use.name for use in uses], project)
         used = {name: project.stages[name] for name in names}
-    locks = {_lock_of(stage) for stage in used.values()}
+    locks = {stage.lock_file for stage in used.values()}
+    locks |= {PROVENANCE} if locks else set()
     outs = {out.path for stage in used.values() for out in stage.outs if not out.cached}
     return tuple(sorted(locks | outs))
 
@@ -87,16 +89,12 @@ def _with_upstream(names: Iterable[str], project: DvcProject) -> tuple[str, ...]
     return tuple(dict.fromkeys(each for one in addresses for each in (*project.upstream(one), one)))
 
 
-def _lock_of(stage: DvcStage) -> str:
-    return f"{stage.file.rpartition('/')[0]}/dvc.lock".lstrip("/")
-
-
 def _dvc_paths(names: Sequence[str], project: DvcProject) -> set[str]:
     made = {out.path for stage in project.stages.values() for out in stage.outs}
     paths: set[str] = set()
     for name in _with_upstream(names, project):
         stage = project.stages[name]
-        paths |= {stage.file, _lock_of(stage), *(source.path for source in stage.params)}
+        paths |= {stage.file, stage.lock_file, *(source.path for source in stage.params)}
         for dep in stage.deps:
             paths |= _dep_paths(dep, stage, made, project)
     return paths

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.context.command import command_failed, command_script, keep_failed, missing_hint, never_made
+from rondel.context.command import command_failed, command_script, keep_failed, never_made
 from rondel.context.data import Moved
 from rondel.data import DvcProject, DvcStage, Out, Tracked
 from rondel.errors import DataError, StageFailed
@@ -124,10 +124,3 @@ def test_results_that_could_not_be_kept_are_told_with_the_reason(project, moved,
     assert type(error) is kind
     assert said in str(error)
     assert "│ no route" in str(error)
-
-
-def test_only_for_data_that_was_added_a_push_is_the_advice(tmp_path):
-    tracked = {"raw.csv": Tracked(path="raw.csv", file="raw.csv.dvc", hash="md5:1")}
-    project = DvcProject(root=tmp_path, stages={}, tracked=tracked)
-    assert missing_hint(project, ["raw.csv"]).endswith("dvc push raw.csv")
-    assert "dvc push" not in missing_hint(project, ["model.bin"])

@@ -43,6 +43,19 @@ def test_a_tracked_file_that_gitignore_matches_belongs_to_the_workspace(project_
     assert "models/model.bin" not in files
 
 
+def test_outputs_that_dvc_does_not_keep_belong_to_the_workspace_though_git_ignores_them(project_root, git):
+    text = (project_root / "dvc.yaml").read_text()
+    outs = "    outs:\n      - out/fit.parquet: {cache: false}\n      - fit.parquet: {cache: false}\n"
+    (project_root / "dvc.yaml").write_text(f"{text}  fit:\n    cmd: fit\n{outs}")
+    (project_root / ".gitignore").write_text("/.rondel/\n/models/\n*.parquet\n/out/\n")
+    (project_root / "out").mkdir()
+    for name in ("fit.parquet", "other.parquet", "out/fit.parquet", "out/other.txt"):
+        (project_root / name).write_text("x")
+    files = workspace_files(load_project(project_root))
+    assert {"fit.parquet", "out/fit.parquet"} <= set(files)
+    assert not {"other.parquet", "out/other.txt"} & set(files)
+
+
 def test_names_with_pattern_characters_are_taken_literally(project_root, git):
     (project_root / ".gitignore").write_text("/.rondel/\n/models/\n/a\\[1\\].txt\n")
     for name in ("a[1].txt", "a1.txt"):

@@ -135,3 +135,9 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
         return f"did you mean {match!r}?"
     more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
     return f"known: {', '.join(known[:MOST_KNOWN])}{more}" if known else "there are none"
+
+
+class InputsUndeclared(RondelError):
+    """A stage reads files that are not among its dependencies."""
+
+    exit_code = 26

@@ -20,6 +20,7 @@ COMMANDS = {
     "reproduce": "run the failed stage of any run here, from its capsule",
     "parity": "say what differs between two runs",
     "why": "say why a stage ran, or why it did not",
+    "check": "say which files a stage read that are not among its dependencies",
     "models": "list, show and check registered models",
     "promote": "make a model version champion",
     "rollback": "return to the previous champion",

@@ -149,7 +149,7 @@ def test_an_effect_starts_for_what_it_needs(root: Path) -> None:
 
 
 def test_another_projects_dvc_yaml_in_the_tree_is_none_of_the_pipelines(root: Path) -> None:
-    assert results_of(stages(root), load_project(root)) == ("dvc.lock", "metrics.json")
+    assert results_of(stages(root), load_project(root)) == ("dvc.lock", "metrics.json", "rondel.lock")
 
 
 def test_a_stage_that_chooses_while_it_runs_may_bring_back_anything(root: Path) -> None:
@@ -163,7 +163,8 @@ def test_a_stage_in_a_folder_has_its_own_lock(root: Path) -> None:
     main = root / "ci" / "main.py"
     main.write_text(MAIN.replace('dvc("train")', 'dvc("examples/demo/dvc.yaml:train")'))
     project = load_project(root)
-    assert results_of(stages(root), project) == ("examples/demo/dvc.lock", "examples/demo/metrics.json")
+    results = ("examples/demo/dvc.lock", "examples/demo/metrics.json", "rondel.lock")
+    assert results_of(stages(root), project) == results
     (changes, _) = changes_of(stages(root), project, shared=()).values()
     assert "examples/demo/dvc.lock" in changes
 

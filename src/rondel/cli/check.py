@@ -1,0 +1,62 @@
+"""``rondel check --inputs``: files that stages read and do not declare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rondel.cli.arguments import Parser
+from rondel.errors import ConfigurationError, InputsUndeclared
+from rondel.record.check import visible
+from rondel.settings import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.data import DvcStage
+
+
+def main(argv: Sequence[str]) -> int:
+    """Say which files the commands of `dvc.yaml` read when they last ran, beside their dependencies.
+
+    It looks into what is kept of earlier runs and runs nothing. The exit code is 26 if
+    there are such files, and 0 if there are none or if that is not known.
+    """
+    parser = Parser(prog="rondel check", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("stages", metavar="STAGE", nargs="*", help="these stages of dvc.yaml (all)")
+    parser.add_argument("--inputs", action="store_true", help="check the inputs of stages")
+    arguments = parser.parse_args(list(argv))
+    if not arguments.inputs:
+        raise ConfigurationError("nothing was asked for", hint="rondel check --inputs")
+    from rondel.data import find_stage, load_project
+
+    root = find_root(Path.cwd())
+    project = load_project(root)
+    chosen = [find_stage(project, name) for name in arguments.stages] or list(project.stages.values())
+    found: list[str] = []
+    for stage in chosen:
+        lines, wrong = inputs_of(root, stage)
+        print("\n".join(map(visible, lines)))
+        found += [stage.address] if wrong else []
+    if found:
+        raise InputsUndeclared(
+            f"{', '.join(found)} read files that are not among their dependencies",
+            why="Rondel runs them again when such a file changes; DVC does not, and nobody who reads dvc.yaml would",
+            hint="add them to `deps` in dvc.yaml",
+        )
+    return 0
+
+
+def inputs_of(root: Path, stage: DvcStage) -> tuple[list[str], bool]:
+    """What is known of a stage's inputs, in lines, and whether something is not declared."""
+    from rondel.cache import recall_dvc
+
+    kept = recall_dvc(root, stage.address)
+    if not kept:
+        return [f"{stage.address}: not known, it has not run here"], False
+    undeclared = kept[0].undeclared
+    if undeclared is None:
+        return [f"{stage.address}: not known, run {kept[0].run} could not tell"], False
+    if not undeclared:
+        return [f"{stage.address}: all that run {kept[0].run} read is declared"], False
+    return [f"{stage.address} in run {kept[0].run}:", *(f"  {path}" for path in undeclared)], True

@@ -1,0 +1,58 @@
+"""``rondel check --inputs`` on what is kept of earlier runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rondel.cache import DvcMemory, make_key, remember
+from rondel.cli.check import main
+from rondel.errors import ConfigurationError, InputsUndeclared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  a: {cmd: x, outs: [a.txt]}\n  b: {cmd: y, outs: [b.txt]}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def kept(root: Path, address: str, undeclared: tuple[str, ...] | None) -> None:
+    remember(root, DvcMemory(key=make_key({}), run="r1", address=address, undeclared=undeclared))
+
+
+def test_files_that_are_not_declared_have_an_exit_code_of_their_own(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(project, "a", ("src/helper.py",))
+    kept(project, "b", ())
+    with pytest.raises(InputsUndeclared) as caught:
+        main(["--inputs"])
+    assert caught.value.exit_code == 26
+    assert caught.value.what.startswith("a read")
+    said = capsys.readouterr().out
+    assert "a in run r1:\n  src/helper.py\n" in said
+    assert "b: all that run r1 read is declared" in said
+    assert main(["--inputs", "b"]) == 0
+
+
+def test_what_is_not_known_is_said_and_is_no_fault(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept(project, "b", None)
+    assert main(["--inputs"]) == 0
+    said = capsys.readouterr().out
+    assert "a: not known, it has not run here" in said
+    assert "b: not known, run r1 could not tell" in said
+
+
+def test_a_stage_that_is_not_there_is_named(project: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no stage 'c'"):
+        main(["--inputs", "c"])
+    with pytest.raises(ConfigurationError, match="nothing was asked for"):
+        main([])

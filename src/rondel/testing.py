@@ -93,13 +93,15 @@ class FakeProject:
             command=found.command, files=found.files, params={**found.params, **given}, outs=found.outs
         )
 
-    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+    def check_dvc(
+        self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
         """Raise ConfigurationError unless the stage is in ``dvc``."""
-        self.dvc_inputs(name, overrides)
+        self.dvc_inputs(name, {**overrides, **(given or {})})
 
-    def dvc_parameters(self, name: str) -> tuple[str, ...]:
-        """The names of the stage's parameters."""
-        return tuple(self.dvc[name].params)
+    def dvc_parameters(self, name: str) -> Mapping[str, Any]:
+        """The stage's parameters."""
+        return self.dvc[name].params
 
     def dvc_in_place(self, name: str, overrides: Mapping[str, Any]) -> bool:  # noqa: ARG002
         """True unless the stage is in ``lost``."""
@@ -108,6 +110,13 @@ class FakeProject:
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """The entry points in ``points``."""
         return self.points
+
+    def runs_script(self, name: str) -> bool:
+        """Whether ``name`` is in ``files``."""
+        return name in self.files
+
+    def check_entry_point(self, name: str) -> None:
+        """Nothing is wrong with any."""
 
     def workspace(self) -> Mapping[str, str]:
         """All of ``files``."""

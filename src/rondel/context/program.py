@@ -71,11 +71,9 @@ class Programs:
                     f"{WORK}/{name}", (root / name).read_text(encoding="utf-8")
                 )
         for source in evaluation.stage.params:
-            if source.path.endswith(".py"):
-                continue
             text = (root / source.path).read_text(encoding="utf-8")
             container = container.with_new_file(
-                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params, partial=True)
+                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params)
             )
         return container
 

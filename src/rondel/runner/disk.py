@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import host_parts, read_recipe
-from rondel.data.yamlfile import read_yaml
-from rondel.errors import ConfigurationError
 from rondel.record import Git
 from rondel.runner.project import DvcInputs
 
@@ -69,29 +67,35 @@ class DiskProject:
 
     def _stage_inputs(self, name: str, overrides: Mapping[str, Any]) -> StageInputs:
         from rondel.data import stage_inputs
+        from rondel.data.params import those_used
 
-        known = set(self.dvc_parameters(name)) if overrides else set()
-        given = {key: value for key, value in overrides.items() if key in known}
+        given = those_used(overrides, self.dvc_parameters(name)) if overrides else {}
         memo = f"{name} {sorted(given.items())!r}"
         if memo not in self._inputs:
             project = self._project()
             self._inputs[memo] = stage_inputs(project, name, given, hashes=self._hash_cache())
         return self._inputs[memo]
 
-    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+    def check_dvc(
+        self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
         """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
 
-        Also DataError for tracked data that is not what its ``.dvc`` file says.
+        ``given`` are the call's own parameters, all of which have to be the stage's. Also raises
+        DataError for tracked data that is not what its ``.dvc`` file says.
         """
         from rondel.data import find_stage
+        from rondel.data.params import check_overrides
 
         with self._lock:
             project = self._project()
-            if not any(project.producer(source.path) for source in find_stage(project, name).params):
-                self._stage_inputs(name, overrides)
+            stage = find_stage(project, name)
+            if not any(project.producer(source.path) for source in stage.params):
+                check_overrides(self.root, stage, given or {})
+                self._stage_inputs(name, {**overrides, **(given or {})})
 
-    def dvc_parameters(self, name: str) -> tuple[str, ...]:
-        """The parameters that ``-P`` may set for a dvc stage."""
+    def dvc_parameters(self, name: str) -> Mapping[str, Any]:
+        """The parameters that ``-P`` may set for a dvc stage, with the values that the files have."""
         from rondel.data import find_stage, known_params
 
         with self._lock:
@@ -107,20 +111,21 @@ class DiskProject:
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """What ``MLproject`` declares."""
-        document = read_yaml(self.root / "MLproject", "MLproject")
-        points = document.get("entry_points") if isinstance(document, dict) else None
-        if not isinstance(points, dict):
-            return {}
-        declared = {
-            str(name): (body.get("parameters") or {}) if isinstance(body, dict) else {}
-            for name, body in points.items()
-        }
-        for name, parameters in declared.items():
-            if not isinstance(parameters, dict):
-                raise ConfigurationError(
-                    f"`parameters` of entry point {name!r} have to be a mapping", place="MLproject"
-                )
-        return declared
+        from rondel.data.mlproject import entry_points
+
+        return entry_points(self.root)
+
+    def runs_script(self, name: str) -> bool:
+        """Whether MLflow takes ``name`` for a script to run, in place of an entry point."""
+        from rondel.data.mlproject import is_script
+
+        return is_script(self.root, name)
+
+    def check_entry_point(self, name: str) -> None:
+        """Raise ConfigurationError for what keeps MLflow from running ``name``, whatever its values are."""
+        from rondel.data.mlproject import check_entry_point
+
+        check_entry_point(self.root, name)
 
     def workspace(self) -> Mapping[str, str]:
         """Every file that stages see, by hash."""

@@ -40,17 +40,28 @@ class Project(Protocol):
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> DvcInputs:
         """What that dvc stage depends on; DataError if it is unknown or a file is missing."""
 
-    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes."""
+    def check_dvc(
+        self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
+        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
 
-    def dvc_parameters(self, name: str) -> tuple[str, ...]:
-        """The dotted names of the parameters that the dvc stage uses."""
+        ``given`` are parameters of the call itself, which all have to be the stage's.
+        """
+
+    def dvc_parameters(self, name: str) -> Mapping[str, Any]:
+        """The parameters that the dvc stage uses, by dotted name, with their values."""
 
     def dvc_in_place(self, name: str, overrides: Mapping[str, Any]) -> bool:
         """Whether what the dvc stage made from its inputs as they are now is still there."""
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
-        """The entry points of ``MLproject`` with their parameters' defaults."""
+        """The entry points of ``MLproject`` with their parameters as they are declared."""
+
+    def runs_script(self, name: str) -> bool:
+        """Whether MLflow takes ``name`` for a script to run, in place of an entry point."""
+
+    def check_entry_point(self, name: str) -> None:
+        """Raise ConfigurationError for what keeps MLflow from running ``name``, whatever its values are."""
 
     def workspace(self) -> Mapping[str, str]:
         """All files of the workspace that stages get to see, with their hashes."""

@@ -163,7 +163,7 @@ class DvcStages(Workbench):
                 text = (root / lock).read_text(encoding="utf-8")
                 container = container.with_new_file(f"{WORK}/{lock}", text)
         for path in {source.path for stage in prepared.made for source in stage.params}:
-            if not prepared.overrides or path.endswith(".py"):
+            if not prepared.overrides:
                 continue
             text = (root / path).read_text(encoding="utf-8")
             changed = changed_text(path, text, prepared.overrides)

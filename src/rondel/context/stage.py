@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.dvc import DvcStages
@@ -15,7 +16,7 @@ from rondel.context.workbench import WORK
 from rondel.errors import StageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     import dagger
 
@@ -88,7 +89,34 @@ class StageContext(DvcStages, Gating, Registering):
             args += ["-P", f"{name}={value}"]
         self._recorder.parameters(values)
         script = f'exec {shlex.join(args)} ${{MLFLOW_RUN_ID:+--run-id "$MLFLOW_RUN_ID"}}'
-        await self._run(["sh", "-c", script], shown=args, outputs=())
+        async with self._as_project():
+            await self._run(["sh", "-c", script], shown=args, outputs=())
+
+    @asynccontextmanager
+    async def _as_project(self) -> AsyncIterator[None]:
+        """For as long as MLflow runs: its file without the Docker image that this container stands for."""
+        from anyio import to_thread
+
+        from rondel.data.mlproject import in_container
+
+        copy = await to_thread.run_sync(in_container, self.run.root)
+        if copy is None:
+            yield
+            return
+        for name, value in copy.environment.items():
+            self._container = self._container.with_env_variable(name, value)
+        passed = {*self.settings.environment, *self.settings.secrets}
+        if lacking := [name for name in copy.from_host if name not in passed]:
+            names = ", ".join(lacking)
+            self._recorder.output(
+                f"MLproject's docker_env copies {names} from the host; a stage gets that by "
+                "`environment` or `secrets` in [tool.rondel]"
+            )
+        if copy.ignores_volumes:
+            self._recorder.output("the volumes of MLproject's docker_env are not mounted")
+        self._container = self._container.with_new_file(f"{WORK}/{copy.name}", copy.text)
+        yield
+        self._container = self._container.with_new_file(f"{WORK}/{copy.name}", copy.before)
 
     async def _run(self, args: list[str], *, shown: list[str], outputs: tuple[str, ...]) -> str:
         import dagger

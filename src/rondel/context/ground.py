@@ -22,8 +22,10 @@ from rondel.context.access import (
 from rondel.context.image import describe
 from rondel.context.live import Live
 from rondel.context.machine import build_script, surroundings
+from rondel.context.repository import with_repository, with_revision
 from rondel.context.stage import StageContext
 from rondel.context.workbench import WORK
+from rondel.data.repository import read_repository
 from rondel.errors import ConfigurationError, StageFailed
 from rondel.record import Image
 
@@ -132,6 +134,8 @@ class RunGround:
 
         Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
         """
+        from anyio import to_thread
+
         async with self._lock:
             if self._base is None:
                 recorder.step("the image")
@@ -146,9 +150,10 @@ class RunGround:
         if self.tracking is not None:
             recorder.hide(self.tracking.secrets.values())
         recorder.image(self._image)
-        return StageContext(
-            self, stage, params=params, recorder=recorder, container=self._container(mlflow_run)
-        )
+        container = self._container(mlflow_run)
+        if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
+            container = with_repository(container, self.client, repository)
+        return StageContext(self, stage, params=params, recorder=recorder, container=container)
 
     async def settle(self, ctx: StageContext) -> None:
         """After success: bring back what the stage made.
@@ -345,6 +350,7 @@ class RunGround:
     def _with_surroundings(self, container: dagger.Container) -> dagger.Container:
         around = self._around
         assert around is not None  # noqa: S101 - `context` made it
+        container = with_revision(container, self.run)
         for name, value in around.environment.items():
             container = container.with_env_variable(name, value)
         for name, value in around.secrets.items():

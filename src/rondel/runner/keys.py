@@ -67,6 +67,8 @@ def stage_key(
         else:
             command[f"{use.kind} {number}"] = [use.name, dict(use.details)]
             parameters |= {name: value for name, value in overrides.items() if use.kind == "mlflow"}
+    if stage.git:
+        inputs["git commit"] = project.commit()
     if any(use.kind in WHOLE_WORKSPACE for use in uses):
         inputs |= project.workspace()
     return make_key(

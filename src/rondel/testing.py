@@ -78,6 +78,7 @@ class FakeProject:
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=lambda: {"distribution": "fake"})
     lost: set[str] = field(default_factory=set)
+    head: str = ""
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The names in ``dvc``."""
@@ -138,9 +139,13 @@ class FakeProject:
         """The version in ``champions``."""
         return self.champions.get(model)
 
+    def commit(self) -> str | None:
+        """The one in ``head``, or one made of the files."""
+        return self.head or hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()  # noqa: S324
+
     def git(self) -> Git:
-        """A commit made of the files."""
-        return Git(commit=hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest())  # noqa: S324
+        """A clean tree at that commit."""
+        return Git(commit=self.commit())
 
     def changed(self) -> None:
         """Nothing is remembered here."""

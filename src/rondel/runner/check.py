@@ -22,7 +22,18 @@ def check_uses(stages: Iterable[Stage], project: Project) -> None:
 
     Raises ConfigurationError with the place of each mistake.
     """
+    stages = tuple(stages)
     mistakes = [error for stage in stages for use in stage.uses for error in _use(stage, use, project)]
+    lacking = [stage for stage in stages if stage.git]
+    if lacking and project.commit() is None:
+        mistakes += [
+            ConfigurationError(
+                f"stage {stage.name!r} asks for the repository, and there is no commit",
+                hint="git init, and commit something; or declare it without git=True",
+                place=str(stage.place),
+            )
+            for stage in lacking
+        ]
     _raise(mistakes)
 
 

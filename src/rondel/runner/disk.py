@@ -177,6 +177,12 @@ class DiskProject:
                 )
             return self._champions[model]
 
+    def commit(self) -> str | None:
+        """The commit that the project is at; None if there is none."""
+        from rondel.data.repository import head_commit
+
+        return head_commit(self.root)
+
     def git(self) -> Git:
         """The repository's state. The diff itself is written beside the capsule."""
         from rondel.data import read_git

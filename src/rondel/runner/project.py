@@ -78,6 +78,9 @@ class Project(Protocol):
     def champion(self, model: str) -> str | None:
         """The champion's version; TrackingUnavailable if a remote server does not answer."""
 
+    def commit(self) -> str | None:
+        """The commit that the project is at; None if there is none."""
+
     def git(self) -> Git:
         """The state of the git repository."""
 

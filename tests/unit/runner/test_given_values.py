@@ -192,3 +192,11 @@ def test_a_script_is_an_entry_point_as_it_is_to_mlflow(disk: DiskProject) -> Non
     other.mlflow("gone.py", name="gone")
     with pytest.raises(ConfigurationError, match="does not have"):
         given(other, disk)
+
+
+def test_a_stage_asks_in_vain_for_a_repository_that_is_not_there(disk: DiskProject) -> None:
+    pipeline = Pipeline()
+    pipeline.dvc("train", git=True)
+    with pytest.raises(ConfigurationError, match="asks for the repository") as caught:
+        given(pipeline, disk)
+    assert "test_given_values.py" in str(caught.value.place)

@@ -19,6 +19,7 @@ from rondel.context.access import (
     remote_access,
     usable_cache_type,
 )
+from rondel.context.addresses import rules
 from rondel.context.image import describe
 from rondel.context.live import Live
 from rondel.context.machine import build_script, surroundings
@@ -149,6 +150,8 @@ class RunGround:
         recorder.hide([*access.secrets.values(), *access.hidden, *self._around.secrets.values()])
         if self.tracking is not None:
             recorder.hide(self.tracking.secrets.values())
+        folder = self.remote.shown if self._server is not None else None
+        recorder.rewrite(rules(self.tracking, access.hosts, folder))
         recorder.image(self._image)
         container = self._container(mlflow_run)
         if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):

@@ -308,6 +308,7 @@ class RunGround:
             container = container.with_directory(WORK, self.client.host().directory(str(folder)))
         container = self._with_dvc(container.with_workdir(WORK))
         container = self._with_tracking(container, mlflow_run)
+        container = with_revision(container, self.run, mlflow_run)
         return self._with_surroundings(container)
 
     def _with_dvc(self, container: dagger.Container) -> dagger.Container:
@@ -353,7 +354,6 @@ class RunGround:
     def _with_surroundings(self, container: dagger.Container) -> dagger.Container:
         around = self._around
         assert around is not None  # noqa: S101 - `context` made it
-        container = with_revision(container, self.run)
         for name, value in around.environment.items():
             container = container.with_env_variable(name, value)
         for name, value in around.secrets.items():

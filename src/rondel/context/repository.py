@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import dagger
 
     from rondel.data.repository import Repository
-    from rondel.record import Run
+    from rondel.record import MlflowRun, Run
 
 COMMIT = "RONDEL_GIT_COMMIT"
 BRANCH = "RONDEL_GIT_BRANCH"
@@ -20,8 +20,12 @@ RUN_CONTEXT = "MLFLOW_RUN_CONTEXT"
 """MLflow's own: tags for every run that a program starts."""
 
 
-def revision(run: Run) -> dict[str, str]:
-    """The variables that say which code a stage runs. What is not known is not set."""
+def revision(run: Run, mlflow_run: MlflowRun | None = None) -> dict[str, str]:
+    """The variables that say which code a stage runs. What is not known is not set.
+
+    A program's first run of MLflow is the stage's own (``MLFLOW_RUN_ID``). Those that it
+    starts after that are told their commit as well, and stand below the stage's.
+    """
     found: dict[str, str] = {}
     if run.git_commit:
         found[COMMIT] = run.git_commit
@@ -32,15 +36,16 @@ def revision(run: Run) -> dict[str, str]:
         "mlflow.source.git.commit": run.git_commit,
         "mlflow.source.git.branch": run.git_branch,
         "mlflow.source.git.repoURL": run.git_remote,
+        "mlflow.parentRunId": mlflow_run.run_id if mlflow_run is not None else None,
         "rondel.run": run.id,
     }
     found[RUN_CONTEXT] = json.dumps({name: value for name, value in tags.items() if value})
     return found
 
 
-def with_revision(container: dagger.Container, run: Run) -> dagger.Container:
+def with_revision(container: dagger.Container, run: Run, mlflow_run: MlflowRun | None) -> dagger.Container:
     """The container with these variables. They are no part of a stage's key: the files are."""
-    for name, value in revision(run).items():
+    for name, value in revision(run, mlflow_run).items():
         container = container.with_env_variable(name, value)
     return container
 

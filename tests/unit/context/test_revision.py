@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.repository import revision
-from rondel.record import Run
+from rondel.record import MlflowRun, Run
 
 if TYPE_CHECKING:
     import pytest
@@ -37,4 +37,10 @@ def test_runs_that_a_program_starts_get_mlflows_tags(monkeypatch: pytest.MonkeyP
     tags = resolve_tags()
     assert tags["mlflow.source.git.commit"] == "c0ffee"
     assert tags["mlflow.source.git.branch"] == "main"
+    assert "mlflow.parentRunId" not in tags
     assert tags["mlflow.source.git.repoURL"] == "https://git.example.org/a"
+
+
+def test_runs_beside_the_stages_own_stand_below_it() -> None:
+    found = revision(Run(**RUN), MlflowRun(run_id="abc"))
+    assert json.loads(found["MLFLOW_RUN_CONTEXT"])["mlflow.parentRunId"] == "abc"

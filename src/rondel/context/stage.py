@@ -13,7 +13,7 @@ from rondel.context.pending import Pending
 from rondel.context.registering import Registering
 from rondel.context.shell import keeps_failures
 from rondel.context.workbench import WORK
-from rondel.errors import StageFailed
+from rondel.errors import RondelError, StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -87,10 +87,31 @@ class StageContext(DvcStages, Gating, Registering):
         args = ["mlflow", "run", ".", "--entry-point", entry_point, "--env-manager", "local"]
         for name, value in sorted(values.items()):
             args += ["-P", f"{name}={value}"]
-        self._recorder.parameters(values)
+        await self._log_arguments(entry_point, values)
         script = f'exec {shlex.join(args)} ${{MLFLOW_RUN_ID:+--run-id "$MLFLOW_RUN_ID"}}'
         async with self._as_project():
             await self._run(["sh", "-c", script], shown=args, outputs=())
+
+    async def _log_arguments(self, entry_point: str, values: Mapping[str, Any]) -> None:
+        """Log the entry point and its parameters, defaults included: MLflow does so for its own runs only."""
+        from anyio import to_thread
+
+        from rondel.data.mlproject import entry_points, parameters
+        from rondel.tracking import TrackingClient
+
+        declared = (await to_thread.run_sync(entry_points, self.run.root)).get(entry_point, {})
+        defaults = {each.name: each.default for each in parameters(declared) if not each.required}
+        used = {**defaults, **values}
+        self._recorder.parameters(used)
+        run, tracking = self._recorder.record.mlflow, self._ground.tracking
+        if run is None or tracking is None:
+            return
+        try:
+            async with TrackingClient(tracking.endpoint) as client:
+                await client.log(run.run_id, params=used, tags={"mlflow.project.entryPoint": entry_point})
+        except RondelError as error:
+            # A run has one value for each name; a stage may run an entry point twice.
+            self._recorder.output(f"MLflow did not take the parameters: {error.what}")
 
     @asynccontextmanager
     async def _as_project(self) -> AsyncIterator[None]:

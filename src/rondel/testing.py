@@ -84,6 +84,7 @@ class FakeProject:
     variables: dict[str, str] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     tree: Path | None = None
+    head: str = ""
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The names in ``dvc``."""
@@ -97,13 +98,15 @@ class FakeProject:
         given = {key: value for key, value in overrides.items() if key in found.params}
         return (replace(found, address=name, params={**found.params, **given}),)
 
-    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+    def check_dvc(
+        self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
         """Raise ConfigurationError unless the stage is in ``dvc``."""
-        self.dvc_inputs(name, overrides)
+        self.dvc_inputs(name, {**overrides, **(given or {})})
 
-    def dvc_parameters(self, name: str) -> tuple[str, ...]:
-        """The names of the stage's parameters."""
-        return tuple(self.dvc[name].params)
+    def dvc_parameters(self, name: str) -> Mapping[str, Any]:
+        """The stage's parameters."""
+        return self.dvc[name].params
 
     def dvc_stage(self, name: str) -> DvcStage:
         """A stage of that name and command."""
@@ -113,7 +116,13 @@ class FakeProject:
         """The outputs that ``dvc`` says."""
         return tuple(self.dvc[name].outs)
 
-    def dvc_results(self, name: str, overrides: Mapping[str, Any]) -> DvcResults:
+    def dvc_results(
+        self,
+        name: str,
+        overrides: Mapping[str, Any],
+        *,
+        git: bool = False,  # noqa: ARG002 - results are never put back here
+    ) -> DvcResults:
         """In place if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
         if name in self.lost:
             return DvcResults(reason=f"the outputs of {name} are not in place")
@@ -143,6 +152,13 @@ class FakeProject:
         """The entry points in ``points``."""
         return self.points
 
+    def runs_script(self, name: str) -> bool:
+        """Whether ``name`` is in ``files``."""
+        return name in self.files
+
+    def check_entry_point(self, name: str) -> None:
+        """Nothing is wrong with any."""
+
     def workspace(self) -> Mapping[str, str]:
         """All of ``files``."""
         return self.files
@@ -162,9 +178,13 @@ class FakeProject:
         """The version in ``champions``."""
         return self.champions.get(model)
 
+    def commit(self) -> str | None:
+        """The one in ``head``, or one made of the files."""
+        return self.head or hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()  # noqa: S324
+
     def git(self) -> Git:
-        """A commit made of the files."""
-        return Git(commit=hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest())  # noqa: S324
+        """A clean tree at that commit."""
+        return Git(commit=self.commit())
 
     def changed(self) -> None:
         """Nothing is remembered here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rondel.cache.recipe import host_parts, read_recipe
@@ -27,6 +27,12 @@ class Conditions:
     image: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def at_commit(self, commit: str | None) -> Conditions:
+        """The same for a stage that has the repository: its results depend on the commit, too."""
+        if commit is None:
+            return self
+        return replace(self, environment={**self.environment, "git commit": commit})
 
     def parts(self, *, on_host: bool) -> dict[str, Mapping[str, str]]:
         """The parts by name."""

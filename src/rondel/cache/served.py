@@ -16,7 +16,7 @@ from rondel.cache.memory import DvcMemory, recall_dvc
 from rondel.cache.objects import whole
 from rondel.cache.provenance import entry_digest, read_provenance
 from rondel.data.inputs import entry_outs, kept_by_remote, matches_lock, returned_wrong, stage_inputs
-from rondel.data.params import known_params, leaves
+from rondel.data.params import known_params, leaves, those_used
 from rondel.data.yamlfile import parse_yaml
 from rondel.record import Image, KeyRecord
 
@@ -131,8 +131,7 @@ def inputs_of(
     project: DvcProject, address: str, overrides: Mapping[str, Any], hashes: HashCache
 ) -> StageInputs:
     """What the stage depends on; overrides of parameters that it does not use are left out."""
-    known = set(known_params(project.root, project.stages[address])) if overrides else set()
-    given = {key: value for key, value in overrides.items() if key in known}
+    given = those_used(overrides, known_params(project.root, project.stages[address])) if overrides else {}
     return stage_inputs(project, address, given, hashes=hashes)
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if found:
         raise InputsUndeclared(
             f"{', '.join(found)} read files that are not among their dependencies",
-            why="Rondel runs them again when such a file changes; DVC does not, and nobody who reads dvc.yaml would",
+            why="Rondel runs a stage again when such a file changes; DVC does not",
             hint="add them to `deps` in dvc.yaml",
         )
     return 0

@@ -69,7 +69,7 @@ class DvcStages(Workbench):
     def _chain(self, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The parameters that are set for the stage, and the stages to bring up to date, in order."""
         from rondel.data import find_stage, known_params, load_project
-        from rondel.data.params import check_overrides
+        from rondel.data.params import check_overrides, those_used
 
         root = self.run.root
         if not (root / ".dvc").is_dir():
@@ -77,8 +77,8 @@ class DvcStages(Workbench):
         project = load_project(root)
         stage = find_stage(project, name, place=str(self.stage.place))
         check_overrides(root, stage, given)
-        known = known_params(root, stage) if self.params else ()
-        overrides = {**{key: value for key, value in self.params.items() if key in known}, **given}
+        mine = those_used(self.params, known_params(root, stage)) if self.params else {}
+        overrides = {**mine, **given}
         own = {find_stage(project, each).address for each in self.run.dvc_stages} - {stage.address}
         return overrides, project.chain(stage.address, own)
 
@@ -89,6 +89,7 @@ class DvcStages(Workbench):
         from rondel.cache.served import look
         from rondel.data import HashCache
         from rondel.data.params import leaves
+        from rondel.data.repository import head_commit
         from rondel.data.returning import look_before
         from rondel.data.runtree import lies_aside
 
@@ -96,6 +97,8 @@ class DvcStages(Workbench):
         project = self._view(overrides)
         hashes = HashCache(root)
         conditions = read_conditions(settings, self._ground.environ, hashed_below(root, hashes.of))
+        if self.stage.git:
+            conditions = conditions.at_commit(head_commit(root))
         link = look(project, address, overrides, conditions, hashes)
         hashes.save()
         stage, inputs = link.stage, link.inputs

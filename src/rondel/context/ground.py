@@ -19,12 +19,15 @@ from rondel.context.access import (
     remote_access,
     usable_cache_type,
 )
+from rondel.context.addresses import rules
 from rondel.context.data import DataContainer
 from rondel.context.image import describe
 from rondel.context.live import Live
 from rondel.context.machine import build_script, surroundings
+from rondel.context.repository import with_repository, with_revision
 from rondel.context.stage import StageContext
 from rondel.context.workbench import WORK
+from rondel.data.repository import read_repository
 from rondel.data.runtree import run_tree
 from rondel.errors import ConfigurationError, StageFailed
 from rondel.record import Image
@@ -152,6 +155,8 @@ class RunGround:
 
         Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
         """
+        from anyio import to_thread
+
         async with self._lock:
             if self._base is None:
                 recorder.step("the image")
@@ -166,10 +171,13 @@ class RunGround:
         recorder.hide([*access.secrets.values(), *access.hidden, *self._around.secrets.values()])
         if self.tracking is not None:
             recorder.hide(self.tracking.secrets.values())
+        folder = self.remote.shown if self._server is not None else None
+        recorder.rewrite(rules(self.tracking, access.hosts, folder))
         recorder.image(self._image)
-        return StageContext(
-            self, stage, params=params, recorder=recorder, container=self._container(mlflow_run)
-        )
+        container = self._container(mlflow_run)
+        if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
+            container = with_repository(container, self.client, repository)
+        return StageContext(self, stage, params=params, recorder=recorder, container=container)
 
     async def settle(self, ctx: StageContext) -> None:
         """After success: bring back what the stage made.
@@ -388,6 +396,7 @@ class RunGround:
             container = container.with_directory(WORK, made)
         container = self._with_dvc(container.with_workdir(WORK))
         container = self._with_tracking(container, mlflow_run)
+        container = with_revision(container, self.run, mlflow_run)
         return self._with_surroundings(container)
 
     def _with_dvc(self, container: dagger.Container) -> dagger.Container:

@@ -100,11 +100,9 @@ class Programs(Workbench):
         for name, text in self._ground.lock_texts(project, self._locks()).items():
             container = container.with_new_file(f"{WORK}/{name}", text)
         for source in evaluation.stage.params:
-            if source.path.endswith(".py"):
-                continue
             text = (root / source.path).read_text(encoding="utf-8")
             container = container.with_new_file(
-                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params, partial=True)
+                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params)
             )
         return container
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.dvc import DvcStages
@@ -12,10 +13,10 @@ from rondel.context.pending import Pending
 from rondel.context.registering import Registering
 from rondel.context.shell import keeps_failures
 from rondel.context.workbench import WORK
-from rondel.errors import StageFailed
+from rondel.errors import RondelError, StageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     import dagger
 
@@ -91,9 +92,57 @@ class StageContext(DvcStages, Gating, Registering):
         args = ["mlflow", "run", ".", "--entry-point", entry_point, "--env-manager", "local"]
         for name, value in sorted(values.items()):
             args += ["-P", f"{name}={value}"]
-        self._recorder.parameters(values)
+        await self._log_arguments(entry_point, values)
         script = f'exec {shlex.join(args)} ${{MLFLOW_RUN_ID:+--run-id "$MLFLOW_RUN_ID"}}'
-        await self._run(["sh", "-c", script], shown=args, outputs=())
+        async with self._as_project():
+            await self._run(["sh", "-c", script], shown=args, outputs=())
+
+    async def _log_arguments(self, entry_point: str, values: Mapping[str, Any]) -> None:
+        """Log the entry point and its parameters, defaults included: MLflow does so for its own runs only."""
+        from anyio import to_thread
+
+        from rondel.data.mlproject import entry_points, parameters
+        from rondel.tracking import TrackingClient
+
+        declared = (await to_thread.run_sync(entry_points, self.run.root)).get(entry_point, {})
+        defaults = {each.name: each.default for each in parameters(declared) if not each.required}
+        used = {**defaults, **values}
+        self._recorder.parameters(used)
+        run, tracking = self._recorder.record.mlflow, self._ground.tracking
+        if run is None or tracking is None:
+            return
+        try:
+            async with TrackingClient(tracking.endpoint) as client:
+                await client.log(run.run_id, params=used, tags={"mlflow.project.entryPoint": entry_point})
+        except RondelError as error:
+            # A run has one value for each name; a stage may run an entry point twice.
+            self._recorder.output(f"MLflow did not take the parameters: {error.what}")
+
+    @asynccontextmanager
+    async def _as_project(self) -> AsyncIterator[None]:
+        """For as long as MLflow runs: its file without the Docker image that this container stands for."""
+        from anyio import to_thread
+
+        from rondel.data.mlproject import in_container
+
+        copy = await to_thread.run_sync(in_container, self.run.root)
+        if copy is None:
+            yield
+            return
+        for name, value in copy.environment.items():
+            self._container = self._container.with_env_variable(name, value)
+        passed = {*self.settings.environment, *self.settings.secrets}
+        if lacking := [name for name in copy.from_host if name not in passed]:
+            names = ", ".join(lacking)
+            self._recorder.output(
+                f"MLproject's docker_env copies {names} from the host; a stage gets that by "
+                "`environment` or `secrets` in [tool.rondel]"
+            )
+        if copy.ignores_volumes:
+            self._recorder.output("the volumes of MLproject's docker_env are not mounted")
+        self._container = self._container.with_new_file(f"{WORK}/{copy.name}", copy.text)
+        yield
+        self._container = self._container.with_new_file(f"{WORK}/{copy.name}", copy.before)
 
     async def _run(self, args: list[str], *, shown: list[str], outputs: tuple[str, ...]) -> str:
         import dagger

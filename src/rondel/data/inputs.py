@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data.hashes import HashCache
 from rondel.data.model import DvcProject, DvcStage, Out, StageInputs, overlap
-from rondel.data.params import stage_params
+from rondel.data.params import normal, stage_params
 from rondel.data.project import find_stage, join, lock_hash
 from rondel.data.yamlfile import line_of
 from rondel.errors import ConfigurationError, DataError, did_you_mean
@@ -111,9 +111,7 @@ def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> b
         return False
     if "missing" in inputs.paths.values():
         return False
-    return _locked_params(stage, entry) == {
-        key: value for key, value in inputs.params.items() if not key.partition(":")[0].endswith(".py")
-    }
+    return bool(normal(_locked_params(stage, entry)) == normal(inputs.params))
 
 
 def as_locked(stage: DvcStage, inputs: StageInputs, entry: Mapping[str, Any]) -> StageInputs:
@@ -133,8 +131,6 @@ def _locked_params(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file, values in (entry.get("params") or {}).items():
         path = _from_wdir(stage, str(file))
-        if path.endswith(".py"):
-            continue
         whole = next((not source.keys for source in stage.params if source.path == path), False)
         if whole:
             found[f"{path}:"] = values

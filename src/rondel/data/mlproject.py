@@ -1,32 +1,40 @@
-"""What an ``MLproject`` file of MLflow declares, read without importing MLflow."""
+"""What ``MLproject`` declares, read as MLflow reads it and without importing MLflow."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.yamlfile import read_yaml
+from rondel.data.yamlfile import read_text, read_yaml
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 FILE = "MLproject"
 
+DOCKER = "docker_env"
+
+ENVIRONMENTS = (DOCKER, "python_env", "conda_env")
+
+SCRIPTS = (".py", ".sh", ".R")
+"""What MLflow runs as an entry point of its own, without a declaration."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A parameter of an entry point. Without a ``default`` a value has to be given."""
+    """A parameter of an entry point. A ``default`` of None means that a value has to be given."""
 
     name: str
-    kind: str = "string"
+    type: str = "string"
     default: Any = None
 
     @property
     def required(self) -> bool:
-        """Whether MLflow refuses to run without a value."""
+        """Whether the entry point can't run without a value for it."""
         return self.default is None
 
 
@@ -57,6 +65,29 @@ class MLProject:
     volumes: tuple[str, ...] = ()
 
 
+def find_mlproject(root: Path) -> Path | None:
+    """The project's ``MLproject`` file; like MLflow in whichever case its name is written."""
+    exact = root / FILE
+    if exact.is_file():
+        return exact
+    try:
+        names = sorted(each for each in root.iterdir() if each.name.lower() == FILE.lower())
+    except OSError:
+        return None
+    return next((each for each in names if each.is_file()), None)
+
+
+def read_document(root: Path) -> Mapping[str, Any]:
+    """The file's content; empty where there is none. Raises ConfigurationError."""
+    path = find_mlproject(root)
+    document = read_yaml(path, path.name) if path is not None else None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError("this is no MLproject file: it has to hold keys and values", place=FILE)
+    return document
+
+
 def read_mlproject(root: Path) -> MLProject | None:
     """The project at ``root``; None where there is no ``MLproject``.
 
@@ -64,11 +95,9 @@ def read_mlproject(root: Path) -> MLProject | None:
     beside it count, as they do for MLflow. Raises ConfigurationError for a
     file that MLflow would not take, either.
     """
-    document = read_yaml(root / FILE, FILE)
-    if document is None:
-        return MLProject() if (root / FILE).is_file() else None
-    if not isinstance(document, dict):
-        raise ConfigurationError("this is no MLproject file: it has to hold keys and values", place=FILE)
+    if find_mlproject(root) is None:
+        return None
+    document = read_document(root)
     environments = [key for key in ("python_env", "conda_env", "docker_env") if document.get(key)]
     if len(environments) > 1:
         raise ConfigurationError(
@@ -103,8 +132,8 @@ def _point(name: str, body: Any) -> EntryPoint:
     declared = (body or {}).get("parameters") or {}
     if not isinstance(declared, dict):
         raise ConfigurationError(f"`parameters` of entry point {name!r} have to be a mapping", place=FILE)
-    parameters = {str(key): _parameter(name, str(key), value) for key, value in declared.items()}
-    return EntryPoint(name=name, command=str((body or {}).get("command") or ""), parameters=parameters)
+    found = {str(key): _parameter(name, str(key), value) for key, value in declared.items()}
+    return EntryPoint(name=name, command=str((body or {}).get("command") or ""), parameters=found)
 
 
 def _parameter(point: str, name: str, value: Any) -> Parameter:
@@ -115,8 +144,19 @@ def _parameter(point: str, name: str, value: Any) -> Parameter:
             hint=f"{name}: {{type: float, default: {value if value is not None else 1}}}",
             place=FILE,
         )
-    body = value if isinstance(value, dict) else {"type": value}
-    return Parameter(name=name, kind=str(body.get("type") or "string"), default=body.get("default"))
+    return parameters({name: value})[0]
+
+
+def parameters(declared: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """The parameters of an entry point, from either form: ``alpha: float``, or with type and default."""
+    found = []
+    for name, body in declared.items():
+        if isinstance(body, Mapping):
+            kind = str(body.get("type") or "string")
+            found.append(Parameter(name=str(name), type=kind, default=body.get("default")))
+        else:
+            found.append(Parameter(name=str(name), type=str(body or "string")))
+    return tuple(found)
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -147,3 +187,64 @@ def _file(root: Path, document: Mapping[str, Any], key: str) -> str | None:
 def _variable(item: Any) -> str:
     """The name of a variable: ``NAME`` comes from the machine, ``[NAME, value]`` is set."""
     return str(item[0]) if isinstance(item, list) and item else str(item)
+
+
+def entry_points(root: Path) -> dict[str, Mapping[str, Any]]:
+    """The declared entry points, each with its parameters as they are declared.
+
+    Raises ConfigurationError for what MLflow could not read either.
+    """
+    points = read_document(root).get("entry_points") or {}
+    if not isinstance(points, dict):
+        raise ConfigurationError("`entry_points` have to be a mapping", place=FILE)
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, body in points.items():
+        declared = (body.get("parameters") or {}) if isinstance(body, dict) else {}
+        if not isinstance(declared, dict):
+            raise ConfigurationError(
+                f"`parameters` of entry point {str(name)!r} have to be a mapping", place=FILE
+            )
+        found[str(name)] = declared
+    return found
+
+
+def is_script(root: Path, name: str) -> bool:
+    """Whether MLflow takes ``name`` for a script of the project to run."""
+    return name.endswith(SCRIPTS) and (root / name).is_file()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InContainer:
+    """``MLproject`` as a stage's container gets it where it names a Docker image.
+
+    The stage's own image stands for that one: there is no Docker in a container. ``environment``
+    are the variables that ``docker_env`` defines, ``from_host`` those that it would copy.
+    """
+
+    name: str
+    text: str
+    before: str
+    environment: Mapping[str, str]
+    from_host: tuple[str, ...]
+    ignores_volumes: bool
+
+
+def in_container(root: Path) -> InContainer | None:
+    """What the container's copy has to say; None if the file can stay as it is."""
+    path = find_mlproject(root)
+    document = read_document(root)
+    docker = document.get(DOCKER)
+    if path is None or not isinstance(docker, dict):
+        return None
+    entries = docker.get("environment") or []
+    pairs = [each for each in entries if isinstance(each, list) and len(each) == 2]
+    rest = {key: value for key, value in document.items() if key != DOCKER}
+    return InContainer(
+        name=path.name,
+        # JSON is YAML, and says dates and other scalars as the texts that MLflow makes of them.
+        text=json.dumps(rest, default=str, indent=1) + "\n",
+        before=read_text(path, path.name),
+        environment={str(name): str(value) for name, value in pairs},
+        from_host=tuple(each for each in entries if isinstance(each, str)),
+        ignores_volumes=bool(docker.get("volumes")),
+    )

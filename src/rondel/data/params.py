@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import copy
-import hashlib
 import json
+import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from rondel.data.yamlfile import check_conflict, parse_yaml, read_text
+from rondel.data.paramtext import assign, write_params
+from rondel.data.paramtypes import fits, misfit
+from rondel.data.pyparams import parse_python, python_line
+from rondel.data.yamlfile import check_conflict, line_of, parse_yaml, read_text, write_atomic
 from rondel.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,12 +24,11 @@ if TYPE_CHECKING:
 
 
 def parse_params(path: str, text: str) -> Any:
-    """The values of a parameter file: YAML, JSON or TOML by its ending; of a Python file its hash."""
+    """The values of a parameter file: YAML, JSON, TOML or Python, by its ending, as DVC reads it."""
     check_conflict(text, path)
-    if path.endswith(".py"):
-        # DVC evaluates assignments in it; any change of the file counts as a change here.
-        return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
     try:
+        if path.endswith(".py"):
+            return parse_python(text, path)
         if path.endswith(".json"):
             return json.loads(text)
         if path.endswith(".toml"):
@@ -84,7 +86,7 @@ def stage_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> d
         values = with_overrides(read_params(root, source.path), overrides)
         for key in source.keys:
             try:
-                found[f"{source.path}:{key}"] = values if source.path.endswith(".py") else lookup(values, key)
+                found[f"{source.path}:{key}"] = lookup(values, key)
             except KeyError:
                 raise ConfigurationError(
                     f"there is no parameter {key!r}, which stage {stage.name!r} uses",
@@ -96,61 +98,130 @@ def stage_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> d
     return found
 
 
-def known_params(root: Path, stage: DvcStage) -> tuple[str, ...]:
-    """The dotted keys that can be overridden for ``stage``: the leaves of what it uses."""
-    found: dict[str, None] = {}
+def known_params(root: Path, stage: DvcStage) -> dict[str, Any]:
+    """What can be overridden for ``stage``: the dotted keys of all that it uses, each with its value."""
+    found: dict[str, Any] = {}
     for source in stage.params:
-        if source.path.endswith(".py"):
-            continue
-        values = read_params(root, source.path)
-        for key, _ in leaves(values):
+        for key, value in _settable(read_params(root, source.path)):
             if not source.keys or any(key == each or key.startswith(f"{each}.") for each in source.keys):
-                found[key] = None
-    return tuple(found)
+                found.setdefault(key, value)
+    return found
+
+
+def _settable(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf, and what lists hold."""
+    for key, value in leaves(values, prefix):
+        yield key, value
+        if isinstance(value, list):
+            for number, each in enumerate(value):
+                yield from _settable(each, f"{key}.{number}")
+
+
+def those_used(overrides: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The overrides that are for ``known`` parameters, or for a group of them."""
+    return {
+        key: value
+        for key, value in overrides.items()
+        if key in known or any(name.startswith(f"{key}.") for name in known)
+    }
 
 
 def check_overrides(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError if ``stage`` does not use one of the overridden parameters."""
+    """Check that ``stage`` uses the overridden parameters, and that the values are of their kind.
+
+    Raises ConfigurationError.
+    """
     if not overrides:
         return
     known = known_params(root, stage)
+    mine = those_used(overrides, known)
     for key in overrides:
-        if key not in known and not any(name.startswith(f"{key}.") for name in known):
+        if key not in mine:
             raise ConfigurationError(
                 f"stage {stage.name!r} uses no parameter {key!r}", hint=did_you_mean(key, known)
             )
+    for path in dict.fromkeys(source.path for source in stage.params):
+        values = read_params(root, path)
+        for key, value in overrides.items():
+            with contextlib.suppress(KeyError):
+                if not fits(value, old := lookup(values, key)):
+                    raise ConfigurationError(
+                        f"stage {stage.name!r}: a value of the wrong kind for the parameter {key!r}",
+                        why=misfit(value, old, path),
+                        place=param_place(root, path, key),
+                    )
+
+
+def param_place(root: Path, path: str, key: str) -> str:
+    """``path:line`` of a dotted key; without the line where only a parser of its own could tell."""
+    try:
+        text = read_text(root / path, path)
+        line = python_line(text, path, key) if path.endswith(".py") else line_of(text, *key.split("."))
+    except (ConfigurationError, OSError):
+        line = None
+    return f"{path}:{line}" if line else path
 
 
 def with_overrides(values: Any, overrides: Mapping[str, Any]) -> Any:
     """A copy of ``values`` in which those overridden keys that it has are replaced."""
     changed = copy.deepcopy(values)
-    for key, value in overrides.items():
-        *parents, last = key.split(".")
-        try:
-            holder = lookup(changed, ".".join(parents)) if parents else changed
-        except KeyError:
-            continue
-        if isinstance(holder, dict) and last in holder:
-            holder[last] = value
-        elif isinstance(holder, list) and last.isdigit() and int(last) < len(holder):
-            holder[int(last)] = value
+    assign(changed, overrides)
     return changed
 
 
-def changed_text(path: str, text: str, overrides: Mapping[str, Any], *, partial: bool = False) -> str:
-    """The text of a parameter file with other values.
+def changed_text(path: str, text: str, overrides: Mapping[str, Any]) -> str:
+    """The text of a parameter file with other values; comments and style of the rest stay.
 
-    Raises ConfigurationError for a file that can't be written back; with
-    ``partial`` it is then returned as it is.
+    Raises ConfigurationError for a value that can't be written into such a file.
     """
     values = parse_params(path, text) or {}
     changed = with_overrides(values, overrides)
     if changed == values:
         return text
-    if path.endswith(".json"):
-        return json.dumps(changed, indent=2) + "\n"
-    if path.endswith((".yaml", ".yml")):
-        return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
-    if partial:
-        return text
-    raise ConfigurationError("parameters in this file can't be overridden", place=path)
+    written = write_params(path, text, {key: value for key, value in overrides.items() if _has(values, key)})
+    if normal(parse_params(path, written)) != normal(changed):
+        keys = ", ".join(overrides)
+        raise ConfigurationError(
+            f"{keys} can't be written into this file", why="it would be read as something else", place=path
+        )
+    return written
+
+
+def apply_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write ``overrides`` into the parameter files of ``stage``; returns the paths that changed.
+
+    All is checked before the first file is replaced. Raises ConfigurationError.
+    """
+    check_overrides(root, stage, overrides)
+    written: dict[str, bytes] = {}
+    for path in dict.fromkeys(source.path for source in stage.params):
+        before = (root / path).read_bytes()
+        text = read_text(root / path, path)
+        changed = changed_text(path, text, overrides)
+        if changed != text:
+            # Read as text, every kind of line end has become the one.
+            changed = changed.replace("\n", "\r\n") if b"\r\n" in before else changed
+            mark = codecs.BOM_UTF8 if before.startswith(codecs.BOM_UTF8) else b""
+            written[path] = mark + changed.encode()
+    for path, content in written.items():
+        write_atomic(root / path, content)
+    return tuple(written)
+
+
+def normal(value: Any) -> Any:
+    """A value so that equal ones compare equal, wherever they were read: tuples, sets, not-a-numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): normal(each) for key, each in value.items()}
+    if isinstance(value, set):
+        return sorted(map(normal, value), key=repr)
+    if isinstance(value, list | tuple):
+        return [normal(each) for each in value]
+    return "nan" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _has(values: Any, key: str) -> bool:
+    try:
+        lookup(values, key)
+    except KeyError:
+        return False
+    return True

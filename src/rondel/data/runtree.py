@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.model import overlap
-from rondel.data.params import known_params, stage_params
+from rondel.data.params import known_params, stage_params, those_used
 from rondel.data.project import read_lock
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def lies_aside(project: DvcProject, stages: Iterable[DvcStage], overrides: Mappi
 
 
 def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
-    known = set(known_params(root, stage)) if overrides else set()
-    given = {key: value for key, value in overrides.items() if key in known}
+    given = those_used(overrides, known_params(root, stage)) if overrides else {}
     return bool(given) and stage_params(root, stage, given) != stage_params(root, stage, {})
 
 

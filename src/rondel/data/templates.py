@@ -25,7 +25,7 @@ from rondel.data.yamlfile import parse_yaml, write_atomic
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _ASK = """
 import json, sys
@@ -56,7 +56,7 @@ def needed(text: str, value: Mapping[str, Any]) -> bool:
 def resolve(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The stages of ``file`` with all templates resolved.
 
-    ``overrides`` (dotted keys of ``params.yaml``) are seen by templates, too.
+    ``overrides`` (dotted keys of the parameter files) are seen by templates, too.
     Raises ConfigurationError with DVC's own message, or if DVC is not installed.
     """
     sources = _sources(root, file, text, overrides)
@@ -88,13 +88,28 @@ def _sources(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> 
                 names.add(posixpath.normpath(posixpath.join(folder, path)))
                 names.add(posixpath.normpath(posixpath.join(folder, wdir, path)))
     sources = {file: text}
+    changeable = _parameter_files(folder, bodies)
     for name in names:
         if not name.startswith("../") and (root / name).is_file():
             content = (root / name).read_text(encoding="utf-8")
-            if posixpath.basename(name) == "params.yaml" and overrides:
-                content = changed_text(name, content, overrides, partial=True)
+            if overrides and (name in changeable or posixpath.basename(name) == "params.yaml"):
+                content = changed_text(name, content, overrides)
             sources[name] = content
     return sources
+
+
+def _parameter_files(folder: str, bodies: Iterable[Any]) -> set[str]:
+    """The files that stages name as parameters, whose values ``-P`` changes."""
+    found: set[str] = set()
+    for body in bodies:
+        inner = body.get("do", body) if isinstance(body, dict) else None
+        if not isinstance(inner, dict):
+            continue
+        wdir = str(inner.get("wdir") or ".")
+        for item in inner.get("params") or ():
+            for name in item if isinstance(item, dict) else ():
+                found.add(posixpath.normpath(posixpath.join(folder, wdir, str(name))))
+    return found
 
 
 def _ask(file: str, sources: Mapping[str, str]) -> dict[str, Any]:

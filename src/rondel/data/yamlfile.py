@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rondel.data.yaml12 import read_as_1_2
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class _Loader(_Fast):  # type: ignore[misc] # which of the two is known only whe
                 seen.add(key.value)
         return mapping
 
+
+read_as_1_2(_Loader)
 
 DEEPEST = 200
 """Levels of nesting that a file may have. libyaml's composer calls itself for each, without a limit."""
@@ -135,8 +138,8 @@ def check_depth(text: str) -> None:
 
 def _unreadable(text: str) -> tuple[int | None, str]:
     """Line and text of the first scalar that does not convert."""
-    loader = yaml.SafeLoader("")
-    for event in _nodes(yaml.compose(text, _Fast)):
+    loader = _Loader("")
+    for event in _nodes(yaml.compose(text, _Loader)):
         try:
             loader.construct_object(event)
         except (ValueError, TypeError, AttributeError, OverflowError, LookupError, yaml.YAMLError):

@@ -42,6 +42,7 @@ class Pipeline:
         timeout: float | None = None,
         retries: int = 0,
         matrix: Mapping[str, Sequence[Any]] | None = None,
+        git: bool = False,
     ) -> Callable[[StageBody], Stage]: ...
 
     def stage(
@@ -53,13 +54,16 @@ class Pipeline:
         timeout: float | None = None,
         retries: int = 0,
         matrix: Mapping[str, Sequence[Any]] | None = None,
+        git: bool = False,
     ) -> Stage | Callable[[StageBody], Stage]:
         """Declare a pure stage; works bare and with arguments.
 
         The function's name is the stage's, with ``_`` as ``-``, unless
         ``name`` is given. ``timeout`` is in seconds; ``retries`` is how often a
         failed stage is run again; ``matrix`` runs the stage once for each
-        combination of its values, which arrive in ``ctx.params``.
+        combination of its values, which arrive in ``ctx.params``. ``git`` puts
+        the repository into the workspace, for programs that ask git for the
+        commit, tags or history; every commit then makes the stage run.
         """
         place = _caller()
 
@@ -73,6 +77,7 @@ class Pipeline:
                 timeout=timeout,
                 retries=retries,
                 matrix=matrix,
+                git=git,
             )
 
         return declare if body is None else declare(body)
@@ -89,6 +94,7 @@ class Pipeline:
         timeout: float | None = None,
         approval: str | None = None,
         on: Literal["schedule"] | None = None,
+        git: bool = False,
     ) -> Callable[[StageBody], Stage]: ...
 
     def effect(
@@ -100,6 +106,7 @@ class Pipeline:
         timeout: float | None = None,
         approval: str | None = None,
         on: Literal["schedule"] | None = None,
+        git: bool = False,
     ) -> Stage | Callable[[StageBody], Stage]:
         """Declare a stage that acts on the outside world: never cached, never retried.
 
@@ -119,6 +126,7 @@ class Pipeline:
                 timeout=timeout,
                 approval=approval,
                 on=on,
+                git=git,
             )
 
         return declare if body is None else declare(body)
@@ -131,6 +139,7 @@ class Pipeline:
         name: str | None = None,
         timeout: float | None = None,
         retries: int = 0,
+        git: bool = False,
     ) -> Stage:
         """Declare a pure stage that reproduces the stage of that name in ``dvc.yaml``."""
         place = _caller()
@@ -148,6 +157,7 @@ class Pipeline:
             timeout=timeout,
             retries=retries,
             uses=(use,),
+            git=git,
         )
 
     def mlflow(
@@ -158,6 +168,7 @@ class Pipeline:
         name: str | None = None,
         timeout: float | None = None,
         retries: int = 0,
+        git: bool = False,
         **parameters: Any,
     ) -> Stage:
         """Declare a pure stage that runs an entry point of the project's ``MLproject`` file."""
@@ -176,6 +187,7 @@ class Pipeline:
             timeout=timeout,
             retries=retries,
             uses=(use,),
+            git=git,
         )
 
     @property
@@ -213,6 +225,7 @@ class Pipeline:
         uses: tuple[Use, ...] | None = None,
         approval: str | None = None,
         on: Literal["schedule"] | None = None,
+        git: bool = False,
     ) -> Stage:
         title = name or getattr(body, "__name__", "stage").strip("_").replace("_", "-")
         if timeout is not None and timeout <= 0:
@@ -234,6 +247,7 @@ class Pipeline:
             uses=find_uses(body) if uses is None else uses,
             approval=approval,
             on=on,
+            git=git,
             doc=(body.__doc__ or "").strip().partition("\n")[0],
         )
         self._declared.append(stage)

@@ -55,7 +55,8 @@ class Stage:
     holds this stage's own point of a matrix; ``base`` is then the name that
     the declaration gave, and equal to ``name`` otherwise. ``approval`` names
     what somebody has to approve first; ``on="schedule"`` keeps the stage out
-    of runs that do not name it.
+    of runs that do not name it. ``git`` puts the repository into the stage's
+    workspace, and the commit into its key.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Stage:
     doc: str = ""
     approval: str | None = None
     on: Literal["schedule"] | None = None
+    git: bool = False
 
     @property
     def pure(self) -> bool:

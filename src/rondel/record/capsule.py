@@ -100,7 +100,11 @@ class CiJob:
 
 @dataclass(frozen=True, kw_only=True)
 class MlflowRun:
-    """A run on the MLflow server. ``uri`` is the server's address without credentials."""
+    """A run on the MLflow server. ``uri`` is the server's address without credentials.
+
+    ``url`` is the run's page; None where nobody but the run itself reaches it:
+    a server on the loopback of a CI job's machine, or one that ended with the run.
+    """
 
     run_id: str
     url: str | None = None

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from rondel.record.capsule import CommandRecord, Image, MlflowRun, StageRecord, UseRecord, VerdictRecord
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
@@ -50,6 +51,7 @@ class StageRecorder:
         self.observer = observer
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._secrets: tuple[str, ...] = ()
+        self._rewrite: tuple[tuple[re.Pattern[str], str], ...] = ()
         self._log: IO[str] | None = None
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +67,16 @@ class StageRecorder:
         """The values that were given to :meth:`hide`."""
         return self._secrets
 
+    def rewrite(self, rules: Iterable[tuple[re.Pattern[str], str]]) -> None:
+        """From now on replace these patterns, of addresses that nobody could open, in what is recorded."""
+        self._rewrite = tuple(rules)
+
     def redact(self, text: str) -> str:
-        """``text`` without the values that were given to :meth:`hide`."""
+        """``text`` as people may see it: without secrets, with addresses that work for them."""
         for value in self._secrets:
             text = text.replace(value, "***")
+        for pattern, new in self._rewrite:
+            text = pattern.sub(new, text)
         return text
 
     def step(self, text: str) -> None:

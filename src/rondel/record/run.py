@@ -26,6 +26,8 @@ class Run:
     dvc_stages: tuple[str, ...] = ()
     git_commit: str | None = None
     git_dirty: bool = False
+    git_branch: str | None = None
+    git_remote: str | None = None
     engine: str = "embedded"
     ci: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)

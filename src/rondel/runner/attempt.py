@@ -19,6 +19,7 @@ from rondel.errors import (
     TrackingUnavailable,
 )
 from rondel.record.folder import shown
+from rondel.runner.hints import hint_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -37,6 +38,9 @@ CLEAN_UP = 10.0
 
 SIGNAL_SECONDS = 2.0
 """Seconds within which a signal follows that the engine's end is part of."""
+
+LOG_BYTES = 1 << 16
+"""How much of a failed stage's log is looked at for what it failed of."""
 
 FINAL = (ConfigurationError, GateFailed, DataError, TrackingUnavailable, EngineUnavailable)
 """Errors that another attempt would not cure."""
@@ -188,9 +192,20 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     lines.append(f"log: {shown(folder.log(stage.name))}")
     lines.append(f"capsule: {shown(folder.capsule)}")
     why = recorder.redact("\n".join(lines))
-    translated = StageFailed(recorder.redact(what), why=why, hint=getattr(error, "hint", None))
+    hint = getattr(error, "hint", None) or hint_for(stage, _last_said(folder.log(stage.name), why))
+    translated = StageFailed(recorder.redact(what), why=why, hint=hint)
     translated.__cause__ = error
     return translated
+
+
+def _last_said(log: Path, otherwise: str) -> str:
+    """The end of the stage's log: what a command said first may be far above its last lines."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_BYTES))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return otherwise
 
 
 def _engine_is_gone(error: Exception) -> bool:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.cache import code_parts, recall
 from rondel.errors import ConfigurationError, did_you_mean
+from rondel.runner.given import Argument, InFile
 from rondel.runner.keys import WHOLE_WORKSPACE, call_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from rondel.pipeline import Plan, Stage, Use
+    from rondel.runner.given import Settable
     from rondel.runner.project import Project
 
 
@@ -20,7 +22,18 @@ def check_uses(stages: Iterable[Stage], project: Project) -> None:
 
     Raises ConfigurationError with the place of each mistake.
     """
+    stages = tuple(stages)
     mistakes = [error for stage in stages for use in stage.uses for error in _use(stage, use, project)]
+    lacking = [stage for stage in stages if stage.git]
+    if lacking and project.commit() is None:
+        mistakes += [
+            ConfigurationError(
+                f"stage {stage.name!r} asks for the repository, and there is no commit",
+                hint="git init, and commit something; or declare it without git=True",
+                place=str(stage.place),
+            )
+            for stage in lacking
+        ]
     _raise(mistakes)
 
 
@@ -30,10 +43,11 @@ def check_inputs(
     overrides: Mapping[str, Mapping[str, Any]],
     done: Collection[str] = (),
 ) -> None:
-    """Check that the dvc stages of the plan have the files and parameters that they name.
+    """Check that the stages of the plan have the files and parameters that they name.
 
-    Of a stage behind one that may make any file, this is not known. Raises
-    ConfigurationError with the place of each mistake, and DataError for
+    A dvc stage has its parameters in files; an entry point of MLflow is given
+    them. Of a stage behind one that may make any file, this is not known.
+    Raises ConfigurationError with the place of each mistake, and DataError for
     tracked data that is not what its ``.dvc`` file says.
     """
     mistakes: list[ConfigurationError] = []
@@ -42,12 +56,14 @@ def check_inputs(
         stage = planned.stage
         makes_files = any(need in open_ended for need in planned.waits_for)
         for use in stage.uses:
+            if use.kind == "mlflow" and stage.name not in done:
+                mistakes += _arguments(stage, use, project, overrides.get(stage.name, {}))
             if use.kind in WHOLE_WORKSPACE:
                 makes_files = True
             elif use.kind == "dvc" and use.name and not makes_files and stage.name not in done:
-                given = {**overrides.get(stage.name, {}), **call_parameters(use)}
+                mine = overrides.get(stage.name, {})
                 try:
-                    project.check_dvc(use.name, given)
+                    project.check_dvc(use.name, mine, call_parameters(use))
                 except ConfigurationError as error:
                     mistakes.append(error)
         if makes_files or not stage.uses:
@@ -80,14 +96,51 @@ def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationErro
             )
     elif use.kind == "mlflow" and use.name:
         points = project.entry_points()
-        if use.name not in points:
+        if use.name not in points and not project.runs_script(use.name):
             yield ConfigurationError(
                 f"stage {stage.name!r} uses the entry point {use.name!r}, which MLproject does not have",
                 hint=did_you_mean(use.name, points),
                 place=place,
             )
+            return
+        try:
+            project.check_entry_point(use.name)
+        except ConfigurationError as error:
+            yield error
     elif use.kind == "gate" and not _passed_before(stage, project):
         yield from _rules(use, place)
+
+
+def _arguments(
+    stage: Stage, use: Use, project: Project, overrides: Mapping[str, Any]
+) -> Iterable[ConfigurationError]:
+    """What is wrong with the values that an entry point is given: one is missing, or of another type."""
+    from rondel.data.mlcheck import missing, problem
+    from rondel.data.mlproject import FILE
+
+    declared = project.entry_points().get(use.name)
+    if declared is None:
+        return
+    place = str(use.place or stage.place)
+    given = {**use.details, **stage.variant, **overrides}
+    # Where the source does not say what it passes, only the container will tell what is missing.
+    lacking = missing(declared, given) if use.literal else ()
+    if lacking:
+        names = ", ".join(repr(name) for name in lacking)
+        in_code = ", ".join(f"{name}=…" for name in lacking)
+        call = f"pipeline.mlflow({use.name!r}, {in_code})"
+        on_line = " ".join(f"-P {stage.base}.{name}=VALUE" for name in lacking)
+        yield ConfigurationError(
+            f"stage {stage.name!r}: no value for {names} of entry point {use.name!r}",
+            why=f"{FILE} has no default for {'it' if len(lacking) == 1 else 'them'}",
+            hint=f"give it in the pipeline, as in {call}, or for one run: {on_line}",
+            place=place,
+        )
+    for name, value in given.items():
+        if name not in overrides and (why := problem(declared, name, value)):
+            yield ConfigurationError(
+                f"stage {stage.name!r}: a value of the wrong type for {name!r}", why=why, place=place
+            )
 
 
 def _passed_before(stage: Stage, project: Project) -> bool:
@@ -115,13 +168,12 @@ def parse_overrides(
 
     For a dvc stage the name is the dotted key in its parameters' file
     (``train.max_iter``), for an entry point ``STAGE.PARAMETER``. Raises
-    ConfigurationError for a name that no planned stage uses.
+    ConfigurationError for a name that no planned stage uses, and for a value
+    of another kind than the parameter's.
     """
     pairs = tuple(pairs)
     if not pairs:
         return {}
-    from rondel.data.yamlfile import parse_yaml
-
     known = {planned.name: _known(planned.stage, project) for planned in plan.stages}
     everything = {name for names in known.values() for name in names}
     chosen: dict[str, dict[str, Any]] = {}
@@ -132,15 +184,14 @@ def parse_overrides(
         if not owners:
             what = f"no stage of this run has a parameter {name!r}"
             mistakes.append(ConfigurationError(what, hint=did_you_mean(name, everything), place=place))
-            continue
-        try:
-            value = parse_yaml(text, name)
-        except ConfigurationError as error:
-            what = "the value is not valid YAML"
-            mistakes.append(ConfigurationError(what, why=error.why, hint=error.hint, place=place))
-            continue
         for owner in owners:
-            chosen.setdefault(owner, {})[known[owner][name]] = value
+            try:
+                value = known[owner][name].read(text, place)
+            except ConfigurationError as error:
+                # Once is enough where several stages use the parameter.
+                mistakes += [error] if error.render() not in {each.render() for each in mistakes} else []
+            else:
+                chosen.setdefault(owner, {})[known[owner][name].own] = value
     _raise(mistakes)
     return chosen
 
@@ -154,15 +205,16 @@ def concerning(
     return tuple(pair for pair in pairs if pair[0] not in others)
 
 
-def _known(stage: Stage, project: Project) -> dict[str, str]:
-    """The names that ``-P`` may use for a stage, each with the name that the stage itself knows it by."""
-    names: dict[str, str] = {}
+def _known(stage: Stage, project: Project) -> dict[str, Settable]:
+    """The parameters of a stage by the names that ``-P`` may use for them."""
+    names: dict[str, Settable] = {}
     for use in stage.uses:
         if use.kind == "dvc" and use.name:
-            names |= {key: key for key in project.dvc_parameters(use.name)}
+            known = project.dvc_parameters(use.name)
+            names |= {key: InFile(key, value) for key, value in known.items()}
         elif use.kind == "mlflow" and use.name:
-            points = project.entry_points().get(use.name, {})
-            names |= {f"{stage.base}.{key}": key for key in {*points, *use.details}}
+            declared = project.entry_points().get(use.name, {})
+            names |= {f"{stage.base}.{key}": Argument(key, declared) for key in {*declared, *use.details}}
     return names
 
 

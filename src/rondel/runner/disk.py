@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.cache import StageMemory, read_conditions
 from rondel.cache.conditions import hashed_below
-from rondel.data.yamlfile import read_yaml
 from rondel.errors import ConfigurationError
 from rondel.record import Git, UseRecord
 from rondel.runner.project import DvcInputs, DvcResults
@@ -79,18 +78,20 @@ class DiskProject:
         with self._lock:
             return tuple(self._project().stages)
 
-    def _follow(self, name: str, overrides: Mapping[str, Any]) -> tuple[Link, ...]:
+    def _follow(self, name: str, overrides: Mapping[str, Any], commit: str | None = None) -> tuple[Link, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
         from rondel.cache.served import follow
         from rondel.data import find_stage
 
-        memo = f"{name} {sorted(overrides.items())!r}"
+        memo = f"{name} {sorted(overrides.items())!r} {commit}"
         if memo not in self._links:
             # Templates see overridden values, too.
             project = self._load(overrides) if overrides else self._project()
             address = find_stage(project, name).address
             chain = project.chain(address, self._own_addresses(project) - {address})
-            self._links[memo] = follow(project, chain, overrides, self.conditions(), self._hash_cache())
+            self._links[memo] = follow(
+                project, chain, overrides, self.conditions().at_commit(commit), self._hash_cache()
+            )
         return self._links[memo]
 
     def _own_addresses(self, project: DvcProject) -> set[str]:
@@ -128,10 +129,10 @@ class DiskProject:
             chain = project.chain(address, self._own_addresses(project) - {address})
             return tuple(out.path for each in chain for out in project.stages[each].outs)
 
-    def dvc_results(self, name: str, overrides: Mapping[str, Any]) -> DvcResults:
+    def dvc_results(self, name: str, overrides: Mapping[str, Any], *, git: bool = False) -> DvcResults:
         """What serves a dvc stage and those that run with it."""
         with self._lock:
-            links = self._follow(name, overrides)
+            links = self._follow(name, overrides, self.commit() if git else None)
         for link in links:
             if link.served is None:
                 shown = "" if link is links[-1] else f"{link.stage.address}: "
@@ -194,22 +195,27 @@ class DiskProject:
             self._dvc = None
             self._links.clear()
 
-    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
+    def check_dvc(
+        self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
         """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
 
-        Also DataError for tracked data that is not what its ``.dvc`` file says.
+        ``given`` are the call's own parameters, all of which have to be the stage's. Also raises
+        DataError for tracked data that is not what its ``.dvc`` file says.
         """
         from rondel.cache.served import inputs_of
         from rondel.data import find_stage
+        from rondel.data.params import check_overrides
 
         with self._lock:
             project = self._project()
             stage = find_stage(project, name)
             if not any(project.producer(source.path) for source in stage.params):
-                inputs_of(project, stage.address, overrides, self._hash_cache())
+                check_overrides(self.root, stage, given or {})
+                inputs_of(project, stage.address, {**overrides, **(given or {})}, self._hash_cache())
 
-    def dvc_parameters(self, name: str) -> tuple[str, ...]:
-        """The parameters that ``-P`` may set for a dvc stage."""
+    def dvc_parameters(self, name: str) -> Mapping[str, Any]:
+        """The parameters that ``-P`` may set for a dvc stage, with the values that the files have."""
         from rondel.data import find_stage, known_params
 
         with self._lock:
@@ -217,20 +223,21 @@ class DiskProject:
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """What ``MLproject`` declares."""
-        document = read_yaml(self.root / "MLproject", "MLproject")
-        points = document.get("entry_points") if isinstance(document, dict) else None
-        if not isinstance(points, dict):
-            return {}
-        declared = {
-            str(name): (body.get("parameters") or {}) if isinstance(body, dict) else {}
-            for name, body in points.items()
-        }
-        for name, parameters in declared.items():
-            if not isinstance(parameters, dict):
-                raise ConfigurationError(
-                    f"`parameters` of entry point {name!r} have to be a mapping", place="MLproject"
-                )
-        return declared
+        from rondel.data.mlproject import entry_points
+
+        return entry_points(self.root)
+
+    def runs_script(self, name: str) -> bool:
+        """Whether MLflow takes ``name`` for a script to run, in place of an entry point."""
+        from rondel.data.mlproject import is_script
+
+        return is_script(self.root, name)
+
+    def check_entry_point(self, name: str) -> None:
+        """Raise ConfigurationError for what keeps MLflow from running ``name``, whatever its values are."""
+        from rondel.data.mlcheck import check_entry_point
+
+        check_entry_point(self.root, name)
 
     def workspace(self) -> Mapping[str, str]:
         """Every file that stages see, by hash."""
@@ -268,6 +275,12 @@ class DiskProject:
                     self.root, self._environ, model, uri=self.settings.tracking_uri
                 )
             return self._champions[model]
+
+    def commit(self) -> str | None:
+        """The commit that the project is at; None if there is none."""
+        from rondel.data.repository import head_commit
+
+        return head_commit(self.root)
 
     def git(self) -> Git:
         """The repository's state. The diff itself is written beside the capsule."""

@@ -70,6 +70,8 @@ def stage_key(
         else:
             command[f"{use.kind} {number}"] = [use.name, dict(use.details)]
             parameters |= {name: value for name, value in overrides.items() if use.kind == "mlflow"}
+    if stage.git:
+        inputs["git commit"] = project.commit()
     if any(use.kind in WHOLE_WORKSPACE for use in uses):
         inputs |= project.workspace()
     conditions = project.conditions().parts(on_host=host_image) if uses else {}
@@ -142,7 +144,7 @@ def decide(
             undeclared=memory.key.parts.get("undeclared", {}),
         )
         if key.digest == memory.key.digest:
-            return _held(memory, key, project, overrides)
+            return _held(stage, memory, key=key, project=project, overrides=overrides)
         newest = newest or Decision(reason=describe(compare(memory.key, key)), key=key)
     if _is_plain(stage, project):
         # Nothing but stages of dvc.yaml: what is known of those is known of it.
@@ -150,9 +152,11 @@ def decide(
     return newest or Decision(reason="no earlier result of it is kept here")
 
 
-def _held(memory: StageMemory, key: KeyRecord, project: Project, overrides: Mapping[str, Any]) -> Decision:
+def _held(
+    stage: Stage, memory: StageMemory, key: KeyRecord, project: Project, overrides: Mapping[str, Any]
+) -> Decision:
     """What becomes of a stage that succeeded under today's key: are its results still there?"""
-    results = _results(memory.uses, project, overrides)
+    results = _results(stage, memory.uses, project, overrides)
     lost = next((found.reason for found in results if found.reason), "") or _lost_output(memory, project)
     if lost:
         return Decision(reason=lost, key=key)
@@ -162,7 +166,7 @@ def _held(memory: StageMemory, key: KeyRecord, project: Project, overrides: Mapp
 def _by_dvc(
     stage: Stage, project: Project, overrides: Mapping[str, Any], newest: Decision | None
 ) -> Decision:
-    results = _results(stage.uses, project, overrides)
+    results = _results(stage, stage.uses, project, overrides)
     reason = next((found.reason for found in results if found.reason), "")
     if reason:
         return newest or Decision(reason=reason)
@@ -188,10 +192,10 @@ def _served(memory: StageMemory, key: KeyRecord, results: tuple[DvcResults, ...]
 
 
 def _results(
-    uses: Iterable[UseLike], project: Project, overrides: Mapping[str, Any]
+    stage: Stage, uses: Iterable[UseLike], project: Project, overrides: Mapping[str, Any]
 ) -> tuple[DvcResults, ...]:
     return tuple(
-        project.dvc_results(use.name, {**overrides, **call_parameters(use)})
+        project.dvc_results(use.name, {**overrides, **call_parameters(use)}, git=stage.git)
         for use in uses
         if use.kind == "dvc"
     )

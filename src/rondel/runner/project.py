@@ -66,11 +66,16 @@ class Project(Protocol):
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
         """What that dvc stage depends on, after those that run with it; DataError if a file is missing."""
 
-    def check_dvc(self, name: str, overrides: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes."""
+    def check_dvc(
+        self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
+        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
 
-    def dvc_parameters(self, name: str) -> tuple[str, ...]:
-        """The dotted names of the parameters that the dvc stage uses."""
+        ``given`` are parameters of the call itself, which all have to be the stage's.
+        """
+
+    def dvc_parameters(self, name: str) -> Mapping[str, Any]:
+        """The parameters that the dvc stage uses, by dotted name, with their values."""
 
     def dvc_stage(self, name: str) -> DvcStage:
         """The dvc stage itself."""
@@ -78,14 +83,23 @@ class Project(Protocol):
     def dvc_outputs(self, name: str) -> tuple[str, ...]:
         """The outputs of the dvc stage and of those that run with it."""
 
-    def dvc_results(self, name: str, overrides: Mapping[str, Any]) -> DvcResults:
-        """What serves the dvc stage as things are now, or why it has to run."""
+    def dvc_results(self, name: str, overrides: Mapping[str, Any], *, git: bool = False) -> DvcResults:
+        """What serves the dvc stage as things are now, or why it has to run.
+
+        With ``git`` its results depend on the commit, too.
+        """
 
     def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:
         """The success of a stage of which only the results of its dvc stages are known."""
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
-        """The entry points of ``MLproject`` with their parameters' defaults."""
+        """The entry points of ``MLproject`` with their parameters as they are declared."""
+
+    def runs_script(self, name: str) -> bool:
+        """Whether MLflow takes ``name`` for a script to run, in place of an entry point."""
+
+    def check_entry_point(self, name: str) -> None:
+        """Raise ConfigurationError for what keeps MLflow from running ``name``, whatever its values are."""
 
     def workspace(self) -> Mapping[str, str]:
         """All files of the workspace that stages get to see, with their hashes."""
@@ -101,6 +115,9 @@ class Project(Protocol):
 
     def champion(self, model: str) -> str | None:
         """The champion's version; TrackingUnavailable if a remote server does not answer."""
+
+    def commit(self) -> str | None:
+        """The commit that the project is at; None if there is none."""
 
     def git(self) -> Git:
         """The state of the git repository."""

@@ -215,6 +215,8 @@ def _run(request: Request, journal: Journal, engine: str) -> Run:
         dvc_stages=request.dvc_stages,
         git_commit=capsule.git.commit,
         git_dirty=capsule.git.dirty,
+        git_branch=capsule.git.branch,
+        git_remote=capsule.git.remote_url,
         engine=engine,
         ci=request.settings.ci,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import EngineUnavailable, RondelError
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from rondel.runner.journal import Journal
     from rondel.runner.seam import Ground, OpenServices
     from rondel.settings import Settings
-    from rondel.tracking import RunHandle
+    from rondel.tracking import RunHandle, Tracking
+    from rondel.tracking.session import TrackingSession
 
     GateFiles = Callable[[StageRecord, Path], Mapping[str, bytes]]
 
@@ -47,7 +49,7 @@ class RunServices:
         journal: Journal,
         *,
         client: TrackingClient,
-        uri: str,
+        tracking: Tracking,
         gate_files: GateFiles | None = None,
     ) -> None:
         self.ground = ground
@@ -55,7 +57,7 @@ class RunServices:
         self._tree = tree
         self._mlflow = client
         self._journal = journal
-        self._uri = uri
+        self._tracking = tracking
         self._gate_files = gate_files
         self._open: dict[str, RunHandle] = {}
 
@@ -65,8 +67,13 @@ class RunServices:
         self._open[record.name] = handle
         parent = self._tree.parent
         if parent is not None and self._journal.capsule.mlflow is None:
-            self._journal.change(mlflow=MlflowRun(run_id=parent.run_id, url=parent.url, uri=self._uri))
-        return MlflowRun(run_id=handle.run_id, url=handle.url, uri=self._uri)
+            self._journal.change(mlflow=self._told(parent))
+        return self._told(handle)
+
+    def _told(self, handle: RunHandle) -> MlflowRun:
+        """The run for the record: with its page's address, unless nobody who reads it could open that."""
+        url = handle.url if self._tracking.readable else None
+        return MlflowRun(run_id=handle.run_id, url=url, uri=self._tracking.uri)
 
     async def end(self, record: StageRecord) -> None:
         """End the stage's nested run with what the record says."""
@@ -158,6 +165,7 @@ def services_on(
             tracking = await told_when_slow(
                 session.ready(), lambda: journal.note("waiting for the MLflow server to start")
             )
+            tracking = replace(tracking, readable=_readable(session, tracking, settings))
             mlflow = await stack.enter_async_context(TrackingClient(tracking.endpoint))
             tree = RunTree(
                 mlflow, experiment=settings.experiment or settings.name, facts=_facts(run, journal)
@@ -175,13 +183,23 @@ def services_on(
                     tree,
                     journal,
                     client=mlflow,
-                    uri=tracking.uri,
+                    tracking=tracking,
                     gate_files=gate_files,
                 )
             finally:
                 await _close(tree, journal)
 
     return open_services
+
+
+def _readable(session: TrackingSession, tracking: Tracking, settings: Settings) -> bool:
+    """Whether the server's pages open for who reads this run's output: not another machine's loopback.
+
+    A CI job's output is read elsewhere; a server that does not linger is gone by then.
+    """
+    if not tracking.endpoint.loopback:
+        return True
+    return not settings.ci and not (session.local and settings.linger == 0)
 
 
 async def _close(tree: RunTree, journal: Journal) -> None:

@@ -78,7 +78,8 @@ class Tracking:
     names of variables to values that may only travel as Dagger secrets;
     ``files`` maps paths in the container to certificate files on the host.
     When ``needs_host_service``, the container reaches the server as host
-    :data:`CONTAINER_HOST` through ``host.service`` on ``port``.
+    :data:`CONTAINER_HOST` through ``host.service`` on ``port``. ``readable``
+    tells whether the server's pages open for who reads the run's output.
     """
 
     uri: str
@@ -86,6 +87,7 @@ class Tracking:
     needs_host_service: bool
     port: int
     endpoint: Endpoint = field(repr=False)
+    readable: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: Mapping[str, Path] = field(default_factory=dict)

@@ -28,16 +28,17 @@ def changes_of(stages: Sequence[Stage], project: DvcProject, *, shared: Iterable
     """By stage: its code, parameter files and data pointers, as git's patterns.
 
     ``shared`` are those that all of them have: the pipeline's code and the
-    image's recipe. A stage that does more than DVC stages and gates can read any file
-    of the workspace: None, every change starts it. An effect has no paths of its
-    own but starts for what it needs: a corrected README deploys nothing.
+    image's recipe. A stage that does more than DVC stages and gates can read any
+    file of the workspace, and one with the repository every commit: None, every
+    change starts it. An effect has no paths of its own but starts for what it
+    needs: a corrected README deploys nothing.
     """
     always = (*ALWAYS, *shared)
     found: dict[str, Paths] = {}
     for stage in stages:
         names = [use.name for use in stage.uses if use.kind == "dvc"]
         whole = all(use.kind in {"dvc", "gate"} and use.literal for use in stage.uses)
-        if stage.uses and whole:
+        if stage.uses and whole and not stage.git:
             found[stage.name] = tuple(sorted({*always, *_dvc_paths(names, project)}))
         else:
             found[stage.name] = None if stage.pure or not stage.needs else ()

@@ -82,8 +82,8 @@ def test_an_override_that_the_stage_does_not_use_is_refused(project_root):
 
 def test_the_parameters_that_can_be_set_are_the_leaves(project_root):
     project = load_project(project_root)
-    assert known_params(project_root, project.stages["train"]) == ("train.rate", "train.depth")
-    assert known_params(project_root, project.stages["prepare"]) == ()
+    assert known_params(project_root, project.stages["train"]) == {"train.rate": 0.1, "train.depth": 3}
+    assert known_params(project_root, project.stages["prepare"]) == {}
 
 
 def test_what_the_lock_describes_is_in_place(project_root):

@@ -311,3 +311,25 @@ def test_an_engine_that_went_away_is_no_failure_of_the_stage(
     assert isinstance(result.error, EngineUnavailable)
     assert result.exit_code == 21
     assert "the engine went away while it ran" in result.error.what
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("fatal: not a git repository (or any of the parent directories): .git", "git=True"),
+        ("git.exc.InvalidGitRepositoryError: /work", "git=True"),
+        ("sh: 1: git: not found", "the image has no git"),
+    ],
+)
+def test_a_stage_that_lacks_the_repository_is_told_how_to_get_it(
+    project: FakeProject, said: str, hint: str
+) -> None:
+    async def lacks(ctx: RecordingContext) -> None:
+        ctx.recorder.output(f"{said}\n" + "a line\n" * 50)
+        raise StageFailed("the command ended with exit code 128")
+
+    services = FakeServices(FakeGround(answers={"dvc train": lacks}))
+    result = run_with_fakes(straight(), "train", project=project, services=services)
+    assert result.error is not None
+    assert hint in str(result.error.hint)
+    assert "RONDEL_GIT_COMMIT" in str(result.error.hint)

@@ -260,3 +260,15 @@ def test_an_unknown_dvc_stage_and_a_bad_rule_are_told_together(project: FakeProj
     line = evaluate.uses[1].place
     assert line is not None
     assert f"test_runs.py:{line.line}" in text
+
+
+def test_only_a_stage_with_the_repository_runs_for_a_new_commit(project: FakeProject) -> None:
+    pipeline = Pipeline()
+    pipeline.dvc("prepare", git=True)
+    pipeline.dvc("train")
+    project.head = "1" * 40
+    run_with_fakes(pipeline, "prepare", "train", project=project)
+    project.head = "2" * 40
+    result = run_with_fakes(pipeline, "prepare", "train", project=project)
+    assert states(result) == {"prepare": "ran", "train": "cached"}
+    assert result.capsule.stage("prepare").reason == "input git commit changed"

@@ -103,7 +103,7 @@ def test_all_keys_are_read(folder):
     assert found is not None
     assert (found.image, found.volumes, found.variables) == ("team/train:1", ("/a:/b",), ("A", "B"))
     main = found.points["main"]
-    assert [(each.kind, each.required) for each in main.parameters.values()] == [
+    assert [(each.type, each.required) for each in main.parameters.values()] == [
         ("path", True),
         ("uri", False),
         ("string", False),

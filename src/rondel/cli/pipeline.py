@@ -16,6 +16,7 @@ from rondel.cli.run import engine_environment
 from rondel.cli.surface import Surface, open_surface
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection, make_plan
+from rondel.pipeline.source import can_restart, check_sources
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
 
     def body() -> int:
         nonlocal surface
-        surface = open_surface(_root(pipeline), os.environ)
+        root = _root(pipeline)
+        # Only a program that was started for this run may be started again.
+        check_sources(root, restart=list(argv) == sys.argv[1:] and can_restart(root))
+        surface = open_surface(root, os.environ)
         return _main(pipeline, argv, surface)
 
     def told(error: RondelError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from importlib.machinery import SourcelessFileLoader
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError
@@ -13,7 +14,6 @@ from rondel.pipeline.source import SourceLoader, of_project, read_from_source, w
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
 NAME = "_rondel_pipeline"
 
@@ -36,6 +36,7 @@ def load_pipeline(path: Path, root: Path | None = None) -> Pipeline:
     _forget_changed(root)
     read_from_source(root)
     before = set(sys.modules)
+    sys.modules[NAME] = module  # where dataclasses and inspect look for it
     # As `python ci/main.py` has it: modules beside the file can be imported.
     sys.path.insert(0, str(path.parent))
     try:
@@ -48,7 +49,8 @@ def load_pipeline(path: Path, root: Path | None = None) -> Pipeline:
         ) from error
     finally:
         sys.path.remove(str(path.parent))
-        _loaded.update(set(sys.modules) - before)
+        new = set(sys.modules) - before
+        _loaded.update(name for name in new if any(of_project(place, root) for place in _places(name)))
     found = [value for value in vars(module).values() if isinstance(value, Pipeline)]
     if len(found) != 1:
         raise ConfigurationError(f"expected one Pipeline, found {len(found)}", place=str(path))
@@ -65,24 +67,28 @@ def _root(path: Path) -> Path:
 
 
 _loaded: set[str] = set()
-"""Names of the modules that pipelines brought in, in this process."""
+"""Names of the modules that pipelines brought in from their projects, in this process."""
 
 
 def _forget_changed(root: Path) -> None:
     """Have modules of an earlier pipeline imported anew, if one is another project's or was edited since."""
     importlib.invalidate_caches()
-    mine = {name: found for name in _loaded if (found := _places(sys.modules.get(name)))}
+    mine = {name: found for name in _loaded if (found := _places(name))}
     places = [place for each in mine.values() for place in each]
-    foreign = any(not of_project(place, root) for place in places)
-    if foreign or any(was_edited(place) for place in places if place.endswith(".py")):
+    if any(not of_project(place, root) or _may_differ(place) for place in places):
         for name in mine:
             del sys.modules[name]
         _loaded.clear()
 
 
-def _places(module: ModuleType | None) -> list[str]:
-    """The file that a module was read from as the project's source; of a namespace package, its folders."""
-    if isinstance(getattr(module, "__loader__", None), SourceLoader):
+def _may_differ(place: str) -> bool:
+    return place.endswith(".pyc") or (place.endswith(".py") and was_edited(place))
+
+
+def _places(name: str) -> list[str]:
+    """The file that a module was read from as a project's; of a namespace package, its folders."""
+    module = sys.modules.get(name)
+    if isinstance(getattr(module, "__loader__", None), SourceLoader | SourcelessFileLoader):
         return [str(getattr(module, "__file__", ""))]
     if module is not None and getattr(module, "__file__", None) is None:
         return [str(path) for path in getattr(module, "__path__", ())]

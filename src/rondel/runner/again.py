@@ -60,6 +60,19 @@ def stage_alone(request: Request, capsule: Capsule) -> str | None:
     return _python(_file(request), *words)
 
 
+def effect_alone(capsule: Capsule, stage: str) -> str:
+    """The command that runs an effect stage of a run by name; parameters are for the others."""
+    words = capsule.arguments[len(capsule.targets) :]
+    flags: list[str] = []
+    while words:
+        word, *words = words
+        if word in {"--from", "-P"}:
+            words = words[1:]
+        elif word != "--only":
+            flags.append(word)
+    return _python(capsule.file, stage, "--only", *flags)
+
+
 def follow_ups(request: Request, capsule: Capsule) -> list[str]:
     """The commands that go on from where the run ended, and that look into its failure."""
     if request.settings.reproduces:

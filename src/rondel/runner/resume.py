@@ -10,6 +10,7 @@ from rondel.errors import ConfigurationError, RecordError, RondelError
 from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
 from rondel.record.folder import run_ids
+from rondel.runner.again import effect_alone
 from rondel.runner.keys import stage_key, stands_on_host
 from rondel.runner.success import SUCCEEDED
 from rondel.settings.load import convert
@@ -148,7 +149,7 @@ def resume(
                 raise ConfigurationError(
                     f"{stage.name} is an effect stage that had begun, so it is not repeated",
                     why=f"it {record.state} in run {capsule.id}; what it did by then is not known",
-                    hint=f"look, then run it by name: python {capsule.file} {stage.name} --only",
+                    hint=f"look, then run it by name: {effect_alone(capsule, stage.name)}",
                     place=str(stage.place),
                 )
             continue

@@ -32,22 +32,28 @@ RESTARTED = "RONDEL_RESTARTED"
 """Holds the ID of a process that has begun again, so that it does so once."""
 
 _OWN = Path(__file__).resolve().parents[1]
+_STANDARD = f"{Path(os.__file__).parent}{os.sep}"
 _HEADER = 16
 _roots: list[Path] = []
 
 
 def of_project(file: str | Path, root: Path) -> bool:
     """Whether a file is the project's: below its folder, and neither installed there nor Rondel's own."""
-    path = Path(file).resolve()
-    if not path.is_relative_to(root) or path.is_relative_to(_OWN):
+    # Nearly all modules are these, and to resolve a path asks the disk for each of its parts.
+    if str(file).startswith((_STANDARD, f"{_OWN}{os.sep}")) or _has_installed(str(file)):
         return False
-    if {"site-packages", "dist-packages"} & set(path.parts):
+    path = Path(file).resolve()
+    if not path.is_relative_to(root) or path.is_relative_to(_OWN) or _has_installed(str(path)):
         return False
     # An environment, or a whole interpreter, may lie in the project's folder.
     prefixes = (Path(each).resolve() for each in {sys.prefix, sys.base_prefix})
     return not any(
         prefix.is_relative_to(root) and prefix != root and path.is_relative_to(prefix) for prefix in prefixes
     )
+
+
+def _has_installed(file: str) -> bool:
+    return f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file
 
 
 class SourceLoader(SourceFileLoader):

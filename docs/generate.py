@@ -23,13 +23,26 @@ def options() -> str:
         "environment variable, which beats the key in `[tool.rondel]` of `pyproject.toml`.",
         "This page is made by `python docs/generate.py`.",
         "",
-        "| option | flag | variable | key | default |",
-        "|---|---|---|---|---|",
+        "What an option concerns decides how far it goes:",
+        "",
+        "| concerns | recorded | `rondel reproduce` | `--resume` |",
+        "|---|---|---|---|",
+        "| the result: what is computed | yes | as it was | as it was |",
+        "| the run: what it was asked to do | yes | no: nothing is pushed or committed | as it was |",
+        "| the machine: where and with what it runs | as a fact | as it is here | as it is here |",
+        "| the command: this one alone | no | no | no |",
+        "",
+        "`--resume` takes what the run was given as a flag, or as a variable that is not set now; flags of",
+        "the new command win, and `[tool.rondel]` counts as it is now. Where data and MLflow are",
+        "(`DVC_REMOTE_URL`, `MLFLOW_TRACKING_URI`) `reproduce` takes from this machine first.",
+        "",
+        "| option | flag | variable | key | default | concerns |",
+        "|---|---|---|---|---|---|",
     ]
     for option in OPTIONS:
         cells = (_flags(option), option.env, option.key, _default(option))
         written = " | ".join(f"`{cell}`" if cell else "" for cell in cells)
-        lines.append(f"| {option.help} | {written} |")
+        lines.append(f"| {option.help} | {written} | {option.concerns} |")
     lines += [
         "",
         "## CI",

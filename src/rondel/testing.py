@@ -377,6 +377,7 @@ def run_with_fakes(
         settings=settings,
         project=project,
         environ=environ or {},
+        arguments=(*targets, *settings.arguments()),
         overrides=overrides,
         dvc_stages=dvc_names(pipeline.declared),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ train = pipeline.dvc("train")
 @pipeline.stage(needs=[train])
 async def check(ctx: StageContext) -> None:
     await ctx.sh("cat metrics.json; pwd; echo note > left-behind.txt")
+    await ctx.sh("test ! -e __pycache__ && test -e helper.py")
 
 
 @pipeline.stage
@@ -59,10 +61,11 @@ FILES = {
     "pyproject.toml": '[project]\nname = "in-place"\nversion = "0"\n[tool.rondel]\n',
     "dvc.yaml": "stages:\n  train:\n    cmd: python3 train.py\n    deps: [train.py, data/raw.txt]\n"
     "    outs: [model.bin]\n    metrics:\n      - metrics.json: {cache: false}\n",
-    "train.py": "import json, os\n"
+    "helper.py": "TIMES = 3\n",
+    "train.py": "import json, os, helper\n"
     "text = open('data/raw.txt').read()\n"
     "open('model.bin', 'w').write(text * 2)\n"
-    "json.dump({'length': len(text)}, open('metrics.json', 'w'))\n"
+    "json.dump({'length': len(text), 'times': helper.TIMES}, open('metrics.json', 'w'))\n"
     "print('logged to', os.environ['MLFLOW_TRACKING_URI'])\n",
     ".gitignore": "/.rondel/\n/model.bin\n",
 }
@@ -92,6 +95,11 @@ def project(tmp_path: Path) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
+    # Bytecode of an edit before, which Python would take for that of the source; and it is tracked.
+    py_compile.compile(str(root / "helper.py"), doraise=True)
+    before = (root / "helper.py").stat()
+    (root / "helper.py").write_text("TIMES = 2\n")
+    os.utime(root / "helper.py", ns=(before.st_atime_ns, before.st_mtime_ns))
     run("git", "init", "-q", "-b", "main", cwd=root)
     run("dvc", "init", "-q", cwd=root)
     run("dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "remote"), cwd=root)
@@ -127,7 +135,7 @@ def test_a_pipeline_runs_in_place_and_its_record_says_so(project: Path, tmp_path
     assert stages["train"]["mlflow"]
     # Results came back as from any container; nothing was done to the working tree besides.
     length = len((project / "data/raw.txt").read_text())
-    assert json.loads((project / "metrics.json").read_text()) == {"length": length}
+    assert json.loads((project / "metrics.json").read_text()) == {"length": length, "times": 2}
     changed = run("git", "status", "--porcelain", cwd=project).split()
     assert sorted(changed[1::2]) == ["dvc.lock", "metrics.json"]
     first = recorded["id"]

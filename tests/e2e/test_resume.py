@@ -45,6 +45,19 @@ def test_a_run_goes_on_from_the_failed_stage_and_effects_are_not_repeated(projec
     (project / "ok.txt").unlink()
 
 
+def test_a_resumed_run_is_asked_for_the_same_as_the_first(project: Path) -> None:
+    pipeline(project, "after", "--no-cache", "-P", "train.rate=7", "--jobs", "1", code=10)
+    first = load(project)[1]
+    (project / "ok.txt").touch()
+    pipeline(project, "--resume")
+    again = load(project)[1]
+    assert again.resumes == first.id
+    assert again.arguments == first.arguments == ["after", "-P", "train.rate=7", "--no-cache"]
+    assert states(project) == {"prepare": "cached", "train": "cached", "announce": "cached", "after": "ran"}
+    assert "jobs" not in again.options
+    (project / "ok.txt").unlink()
+
+
 def test_changed_inputs_are_named_and_refused_unless_forced(project: Path) -> None:
     pipeline(project, "check", code=10)
     source = project / "src/prepare.py"

@@ -4,18 +4,25 @@ Hashing the whole of ``ci/main.py`` would make each edit of one stage re-run
 all. So the function's own source counts, with the functions, classes and
 constants of the project that it names, followed through their own names.
 What lies outside the project's folder is covered by the image, or is Rondel.
+
+What counts is what this process has loaded. ``rondel.pipeline.source`` keeps its
+text, so that a file that is edited meanwhile changes no key.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import linecache
+import sys
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rondel.pipeline.source import of_project
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PLAIN = (str, bytes, int, float, bool, complex, type(None))
 
@@ -23,9 +30,11 @@ PLAIN = (str, bytes, int, float, bool, complex, type(None))
 def code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
     """Name to hash, for the function ``body`` and all that it refers to under ``root``.
 
-    Empty for a body that Rondel made itself (``pipeline.dvc`` and the like):
-    the command part says what it does.
+    Names of other modules than the body's have the module's before them. Empty
+    for a body that Rondel made itself (``pipeline.dvc`` and the like): the
+    command part says what it does.
     """
+    root = root.resolve()
     found: dict[str, str] = {}
     queue: list[tuple[str, Any]] = [(body.__qualname__, body)]
     seen: set[tuple[str, int]] = set()
@@ -38,14 +47,20 @@ def code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
         if text is None:
             continue
         found[name] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        if isinstance(value, types.FunctionType):
-            queue.extend(_references(value))
-        elif inspect.isclass(value):
-            for member in vars(value).values():
-                function = getattr(member, "__func__", getattr(member, "fget", member))
-                if isinstance(function, types.FunctionType):
-                    queue.extend(_references(function))
+        for function in _functions(value):
+            queue.extend(_references(function, home=body.__module__))
     return found
+
+
+def _functions(value: Any) -> Iterator[types.FunctionType]:
+    """The function itself, or the methods of a class."""
+    if isinstance(value, types.FunctionType):
+        yield value
+    elif inspect.isclass(value):
+        for member in vars(value).values():
+            function = getattr(member, "__func__", getattr(member, "fget", member))
+            if isinstance(function, types.FunctionType):
+                yield function
 
 
 def _text(value: Any, root: Path) -> str | None:
@@ -56,14 +71,38 @@ def _text(value: Any, root: Path) -> str | None:
         return _literal(value)
     if isinstance(value, types.ModuleType):
         file = getattr(value, "__file__", None)
-        return _read(file) if file and _inside(file, root) else None
+        return _read(file) if file and of_project(file, root) else None
     if isinstance(value, types.FunctionType) or inspect.isclass(value):
-        try:
-            file = inspect.getsourcefile(value)
-            return inspect.getsource(value) if file and _inside(file, root) else None
-        except (OSError, TypeError):
-            return None
+        file = _file(value)
+        return _source(value, file) if file and of_project(file, root) else None
     return None
+
+
+def _file(value: types.FunctionType | type) -> str | None:
+    """The file of the module that a function or class was made in."""
+    if isinstance(value, types.FunctionType):
+        return value.__globals__.get("__file__") or value.__code__.co_filename
+    return getattr(sys.modules.get(value.__module__), "__file__", None)
+
+
+def _source(value: types.FunctionType | type, file: str) -> str:
+    """The source of a function or class; where there is none, what its code does."""
+    if file.endswith(".py"):
+        try:
+            # Of the code: from a function, inspect would go on to the one that it wraps.
+            return inspect.getsource(value.__code__ if isinstance(value, types.FunctionType) else value)
+        except (OSError, TypeError):
+            pass
+    return "\n".join(_meaning(function.__code__) for function in _functions(value))
+
+
+def _meaning(code: types.CodeType) -> str:
+    """Bytecode as a text that is the same in every process, which ``marshal`` does not give."""
+    constants = [
+        _meaning(constant) if isinstance(constant, types.CodeType) else _literal(constant)
+        for constant in code.co_consts
+    ]
+    return repr((code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars, code.co_flags))
 
 
 def _literal(value: Any) -> str | None:
@@ -82,20 +121,36 @@ def _literal(value: Any) -> str | None:
     return None
 
 
-def _references(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def _references(function: types.FunctionType, *, home: str) -> Iterator[tuple[str, Any]]:
     prefix = function.__qualname__
-    for name in sorted(_names(function.__code__)):
+    # Two modules may have one name for two things.
+    where = function.__globals__.get("__name__", "")
+    module = "" if where == home else f"{where}."
+    names = sorted(_names(function.__code__))
+    for name in names:
         if name in function.__globals__:
-            yield name, function.__globals__[name]
+            value = function.__globals__[name]
+            yield f"{module}{name}", value
+            if isinstance(value, types.ModuleType):
+                yield from _submodules(value, names)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            yield f"{prefix}:{name}", cell.cell_contents
+            yield f"{module}{prefix}:{name}", cell.cell_contents
         except ValueError:
             continue
     for number, default in enumerate(function.__defaults__ or ()):
-        yield f"{prefix}:default{number}", default
+        yield f"{module}{prefix}:default{number}", default
     for name, default in (function.__kwdefaults__ or {}).items():
-        yield f"{prefix}:{name}", default
+        yield f"{module}{prefix}:{name}", default
+
+
+def _submodules(package: types.ModuleType, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The modules of a package that a function reaches through it: ``package.module.function()``."""
+    for name in names:
+        module = sys.modules.get(f"{package.__name__}.{name}")
+        if module is not None:
+            yield module.__name__, module
+            yield from _submodules(module, names)
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -106,18 +161,11 @@ def _names(code: types.CodeType) -> set[str]:
     return names
 
 
-def _inside(file: str, root: Path) -> bool:
-    """Whether a file belongs to the project: under its folder, and not installed or Rondel's own."""
-    path = Path(file).resolve()
-    return (
-        path.is_relative_to(root)
-        and "site-packages" not in path.parts
-        and not path.is_relative_to(Path(__file__).resolve().parents[1])
-    )
-
-
 def _read(file: str) -> str | None:
+    """A module's text as it was loaded; of one without source, its bytes."""
+    if file.endswith(".py") and (lines := linecache.getlines(file)):
+        return "".join(lines)
     try:
-        return Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+        return Path(file).read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
         return None

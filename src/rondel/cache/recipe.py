@@ -170,7 +170,12 @@ _SKIPPED = frozenset({".git", ".rondel", ".venv", "__pycache__", ".dvc", "node_m
 def _walk(folder: Path) -> Iterable[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in _SKIPPED]
-        yield from (Path(parent) / name for name in names if not name.endswith(".pyc"))
+        # Bytecode counts where there is nothing else of the module.
+        yield from (
+            Path(parent) / name
+            for name in names
+            if not (name.endswith(".pyc") and name.removesuffix("c") in names)
+        )
 
 
 def host_parts(hash_file: Callable[[Path], str]) -> dict[str, str]:

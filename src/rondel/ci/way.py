@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from rondel.runner.engine import NO_CLI
 from rondel.runner.reach import RUNNER_HOST
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _no_dagger(sight: Sight) -> str:
     if sight.asked:
         return f"asked for by {sight.asked}"
     if sight.cli is None:
-        return "there is no Dagger CLI on the PATH"
+        return NO_CLI
     return f"{sight.cli} would find no engine: none is named, no container runtime answers"
 
 

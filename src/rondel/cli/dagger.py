@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from rondel.runner.engine import SESSION_PORT, find_real_cli
+    from rondel.runner.engine import NO_ENGINE, SESSION_PORT, find_real_cli
 
     command, rest = _split(words)
     if command in RUNS and os.environ.get(SESSION_PORT):
@@ -58,7 +58,7 @@ def _main(words: list[str]) -> int:
             if problem := reach.unanswered():
                 print(f"dagger: {problem}; the Dagger CLI goes on trying for ten minutes", file=sys.stderr)
             _hand_over(str(real), words, {**os.environ, **reach.environment})
-    print(NOTICE.format(why=why or "no Dagger engine is in reach"), file=sys.stderr, flush=True)
+    print(NOTICE.format(why=why or NO_ENGINE), file=sys.stderr, flush=True)
     if command in RUNS:
         from rondel.cli.run import main as run
 

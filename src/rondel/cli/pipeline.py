@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from rondel.cli.run import engine_environment
 from rondel.cli.surface import Surface, open_surface
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection, make_plan
+from rondel.pipeline.source import can_restart, check_sources
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
 
     def body() -> int:
         nonlocal surface
-        surface = open_surface(_root(pipeline), os.environ)
+        root = _root(pipeline)
+        # Only a program that was started for this run may be started again.
+        check_sources(root, restart=list(argv) == sys.argv[1:] and can_restart(root))
+        surface = open_surface(root, os.environ)
         return _main(pipeline, argv, surface)
 
     def told(error: RondelError) -> None:
@@ -59,32 +62,39 @@ def _root(pipeline: Pipeline) -> Path:
 
 def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
     arguments = parse(argv, program=_program(pipeline))
-    settings = surface.restrict(load_settings(_root(pipeline), arguments.flags, os.environ), os.environ)
+    settings = load_settings(_root(pipeline), arguments.flags, os.environ)
+    selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
+    resumed = None
+    if settings.resume is not None:
+        from rondel.runner.resume import as_asked
+
+        resumed = _resumed(settings, pipeline)
+        settings, selection = as_asked(settings, resumed, arguments.targets)
+    # After that: what a fork may not do, it may not by way of a record either.
+    settings = surface.restrict(settings, os.environ)
     stages = pipeline.stages()
     if settings.list_stages:
         from rondel.reports.plan import show_stages
 
         print("\n".join(show_stages(stages)))
         return 0
-    selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
-    resumed = None
-    if settings.resume is not None:
-        from rondel.runner.resume import run_to_resume, selection_of
-
-        if settings.resume in {name for stage in stages for name in (stage.name, stage.base)}:
-            raise ConfigurationError(
-                f"--resume takes a run, and {settings.resume!r} is a stage",
-                hint=f"name the stage first: {settings.resume} --resume",
-            )
-        resumed = run_to_resume(settings.root, settings.resume)
-        selection = selection_of(resumed, selection)
-        settings = replace(settings, params=settings.params or tuple(resumed.overrides.items()))
     if settings.interactive:
         from rondel.runner.intervene import check_terminal
 
         check_terminal()
     plan = make_plan(stages, selection)
     return _run(pipeline, plan, settings, argv, surface, resumed=resumed)
+
+
+def _resumed(settings: Settings, pipeline: Pipeline) -> Capsule:
+    from rondel.runner.resume import run_to_resume
+
+    name = settings.resume or ""
+    if name in {each for stage in pipeline.stages() for each in (stage.name, stage.base)}:
+        raise ConfigurationError(
+            f"--resume takes a run, and {name!r} is a stage", hint=f"name the stage first: {name} --resume"
+        )
+    return run_to_resume(settings.root, name)
 
 
 def _program(pipeline: Pipeline) -> str:
@@ -128,7 +138,8 @@ def _run(
         from rondel.reports.plan import show_plan
 
         expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done)
-        print("\n".join(show_plan(plan, expected, project, overrides, settings)))
+        engine = "not needed" if all(decision.idle for decision in expected.values()) else _engine(settings)
+        print("\n".join(show_plan(plan, expected, project, overrides, settings, engine=engine)))
         return 0
     from rondel.record.folder import shown
     from rondel.reports.published import PAGE
@@ -171,8 +182,8 @@ def _judged(result: Result, settings: Settings) -> bool:
 
 
 def _explain(result: Result, request: Request) -> None:
-    from rondel.cli.again import follow_ups
     from rondel.record.folder import shown
+    from rondel.runner.again import follow_ups
 
     if result.error is not None:
         show_error(result.error)
@@ -184,6 +195,12 @@ def _explain(result: Result, request: Request) -> None:
 def _relative(file: str, root: Path) -> str:
     path = Path(file).resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _engine(settings: Settings) -> str:
+    from rondel.runner.engine import engine_in_words, rondel_executable
+
+    return engine_in_words(settings, os.environ, rondel_executable())
 
 
 def _services(settings: Settings) -> tuple[str, OpenServices]:

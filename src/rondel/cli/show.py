@@ -13,6 +13,7 @@ from rondel.record.check import visible
 from rondel.record.folder import shown
 from rondel.reports.published import PAGE
 from rondel.reports.table import coloured, summary, width_of
+from rondel.runner.again import repeat
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
     code = (git.commit or "no commit")[:12] + (f" on {git.branch}" if git.branch else "")
     facts = {
         "run": f"{capsule.id} {'killed' if killed else capsule.state}",
-        "command": " ".join(["python", capsule.file, *capsule.arguments]),
+        "command": repeat(capsule),
         "code": code + (" with uncommitted changes" if git.dirty else ""),
         "engine": f"{capsule.engine.kind} {capsule.engine.version}".strip()
         if capsule.engine

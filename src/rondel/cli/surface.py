@@ -152,8 +152,9 @@ class CiSurface(Surface):
         if shown:
             print(f"report: {shown}", file=sys.stderr)
         if result.error is not None and "reproduce" in COMMANDS:
-            target = self._context.url or result.capsule.id
-            print(f"on your machine: rondel reproduce {target}", file=sys.stderr)
+            from rondel.runner.again import reproduce
+
+            print(f"on your machine: {reproduce(result.capsule, anywhere=True)}", file=sys.stderr)
 
     def close(self) -> None:
         """Give the streams back."""

@@ -300,7 +300,7 @@ class RunGround:
             *copied_sources(needed_text(text, settings.target)),
         ]
         context = self.client.host().directory(
-            str(root), include=include, exclude=[".git", ".rondel", ".venv"]
+            str(root), include=include, exclude=[".git", ".rondel", ".venv", "**/__pycache__"]
         )
         self._containerfile = text
         secret = self.client.set_secret("package-index", build_script(os.environ))

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
     from rondel.data.model import DvcProject
 
-ALWAYS = (".git", ".rondel", "rondel.lock", ".dvc/tmp", ".dvc/cache", ".dvc/config.local", "**/__pycache__")
+ALWAYS = (
+    ".git", ".rondel", "rondel.lock", ".dvc/tmp", ".dvc/cache", ".dvc/config.local", "**/__pycache__", "**/*.pyc",
+)  # fmt: skip
+"""Never a stage's business. Bytecode may be that of an older source: a stage compiles what it runs."""
 _WITHOUT_GIT = (
     ".venv",
     "venv",
     "**/.mypy_cache",
     "**/.pytest_cache",
     "**/.ruff_cache",
-    "**/*.pyc",
     "**/node_modules",
     "mlruns",
     "mlflow.db",
@@ -41,12 +43,26 @@ def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
     ignored = _git_ignored(project.root)
     rest = _WITHOUT_GIT + _gitignore_lines(project.root) if ignored is None else _collapse(ignored)
     kept = [f"!{_escape(path)}" for path in project.uncached()]
-    return tuple(dict.fromkeys([*owned, *rest, *kept, *ALWAYS]))
+    return tuple(dict.fromkeys([*owned, *rest, *kept, *ALWAYS, *_modules_without_source(project.root)]))
 
 
 def _git_ignored(root: Path) -> list[str] | None:
-    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--others", "--ignored"]
-    command += ["--exclude-standard", "--directory"]
+    return _git_files(root, "--others", "--ignored", "--exclude-standard", "--directory")
+
+
+def _modules_without_source(root: Path) -> list[str]:
+    """Bytecode that git tracks because there is nothing else of the module: that is a file like any other."""
+    tracked = _git_files(root, "--cached", "*.pyc") or []
+    return [
+        f"!{_escape(name)}"
+        for name in tracked
+        if "__pycache__/" not in name and not (root / name).with_suffix(".py").exists()
+    ]
+
+
+def _git_files(root: Path, *arguments: str) -> list[str] | None:
+    """The paths that ``git ls-files`` lists; None where there is no git, or no repository."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", *arguments]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, check=False)
     except OSError:

@@ -4,6 +4,7 @@ from rondel.pipeline.graph import order
 from rondel.pipeline.load import load_pipeline
 from rondel.pipeline.pipeline import Pipeline
 from rondel.pipeline.plan import Plan, PlannedStage, Selection, make_plan
+from rondel.pipeline.source import follow_main
 from rondel.pipeline.stage import Place, Stage, StageBody, Use
 
 __all__ = [
@@ -19,3 +20,6 @@ __all__ = [
     "make_plan",
     "order",
 ]
+
+# From here on: what `ci/main.py` imports after Rondel, it imports from source.
+follow_main()

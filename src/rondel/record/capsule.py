@@ -215,8 +215,9 @@ class StageRecord:
 class Capsule:
     """The record of one run. ``arguments`` repeat it: they are what follows ``python ci/main.py``.
 
-    ``options`` are the values of options that were not at their default, and
-    ``settings`` says where they came from. ``resumes`` and ``reproduces`` are
+    ``options`` are the values of options that were given, or not at their
+    default, and ``settings`` says where they came from. Those about the machine
+    are for the reader: nothing applies them on another one. ``resumes`` and ``reproduces`` are
     the IDs of the runs that this one goes on from, or repeats.
     """
 

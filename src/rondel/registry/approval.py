@@ -29,13 +29,15 @@ def decide(
     who: str,
     changes: Sequence[str] = (),
     ask: Callable[[str], str] | None = None,
-    command: str = "python ci/main.py",
+    again: str = "python ci/main.py",
+    approving: str = "python ci/main.py --approve-by NAME",
 ) -> Approval:
     """The approval for a stage, or WaitingForApproval when nobody gives it.
 
     ``approve_by`` is the name given with ``--approve-by``; ``ask`` puts a
     question to a person and is None where there is none. ``changes`` say what
-    the stage would change; ``command`` is the pipeline's, for hints.
+    the stage would change; ``again`` is the command that asks for the same run
+    once more, ``approving`` the same with an approval, for hints.
     """
     if approve_by is not None and approve_by.strip():
         return Approval(environment=environment, by=approve_by.strip(), how="flag")
@@ -46,12 +48,12 @@ def decide(
             return Approval(environment=environment, by=who, how="terminal")
         raise WaitingForApproval(
             f"stage {stage!r} was not approved for {environment}",
-            hint=f"run it again when it is time: {command} {stage}",
+            hint=f"run it again when it is time: {again}",
         )
     raise WaitingForApproval(
         f"stage {stage!r} waits for approval for {environment}",
         why="\n".join(changes) or None,
-        hint=f"approve with: {command} {stage} --approve-by NAME",
+        hint=f"approve with: {approving}",
     )
 
 

@@ -33,9 +33,11 @@ def show_plan(
     project: Project,
     overrides: Mapping[str, Mapping[str, Any]],
     settings: Settings,
+    *,
+    engine: str,
 ) -> list[str]:
     """What would run, in which order, why, and with what. Equal input gives equal text."""
-    lines = [f"image: {settings.containerfile}, target {settings.target}", f"engine: {settings.engine}", ""]
+    lines = [f"image: {settings.containerfile}, target {settings.target}", f"engine: {engine}", ""]
     for number, wave in enumerate(plan.waves(), start=1):
         lines.append(f"{number}. {'at once: ' if len(wave) > 1 else ''}{', '.join(wave)}")
         for name in wave:

@@ -18,6 +18,7 @@ from rondel.reports.page import render_gates
 from rondel.reports.published import WORDS, verdict_line
 from rondel.reports.table import TIMED, duration, key_metrics, metric
 from rondel.reports.timeline import STYLE, timeline
+from rondel.runner import again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,7 +182,7 @@ def _made_from(capsule: Capsule) -> str:
     facts = {
         "code": commit + (", with uncommitted changes" if git.dirty else ""),
         "changed files": ", ".join(code(path) for path in changed[:20]) + (" …" if len(changed) > 20 else ""),
-        "command": code(_command(capsule)),
+        "command": code(again.repeat(capsule)),
         "parameters given": ", ".join(code(f"{name}={value}") for name, value in capsule.overrides.items()),
         "image": code(_image(capsule.image)) if capsule.image else "",
         "engine": escape(f"{engine.kind} {engine.version}") if engine else "not needed",
@@ -211,16 +212,11 @@ def _link(url: str | None, text: str) -> str:
     return code(text)
 
 
-def _command(capsule: Capsule) -> str:
-    return shlex.join(["python", capsule.file, *capsule.arguments])
-
-
 def _again(capsule: Capsule) -> str:
     """The commands that go on from a failure, and that look into it."""
     if capsule.state == "succeeded":
         return ""
-    rows = [("go on from there", code(shlex.join(["python", capsule.file, "--resume", capsule.id])))]
-    if any(record.state == "failed" and record.kind == "pure" for record in capsule.stages):
-        url = capsule.ci.url if capsule.ci else None
-        rows.append(("look into it, anywhere", code(shlex.join(["rondel", "reproduce", url or capsule.id]))))
+    rows = [("go on from there", code(again.resume(capsule)))]
+    if again.can_be_reproduced(capsule):
+        rows.append(("look into it, anywhere", code(again.reproduce(capsule, anywhere=True))))
     return _facts(dict(rows))

@@ -10,40 +10,15 @@ from typing import TYPE_CHECKING
 from rondel.errors import RecordError, did_you_mean
 from rondel.record.check import visible
 from rondel.reproduce.verdict import outcome
+from rondel.settings.machine import option_variable, stays_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rondel.record import Capsule, StageRecord
 
-OWN_BUSINESS = frozenset(
-    {
-        "CI",
-        "DVC_REMOTE_URL",
-        "MLFLOW_TRACKING_URI",
-        "RONDEL_BASE_IMAGE",
-        "RONDEL_CACHE",
-        "RONDEL_ENGINE",
-        "RONDEL_JOBS",
-        "RONDEL_KEEP_GOING",
-        "RONDEL_PUSH",
-        "RONDEL_REPRODUCES",
-        "RONDEL_SECRETS",
-        "RONDEL_SHELL",
-        "RONDEL_SHELL_AT",
-        "RONDEL_TRACKING_LINGER",
-        "RONDEL_VERBOSE",
-    }
-)
-"""Variables of a run that say where and how it ran, not what it computed: here they are as they are here."""
-
-_NEVER = ("LD_", "DYLD_", "BASH_", "GIT_", "DAGGER_", "_EXPERIMENTAL_", "XDG_", "SSL_", "DOCKER_")
-_NEVER_NAMES = frozenset(
-    {"PATH", "HOME", "USER", "SHELL", "IFS", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
-)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,300}")
-_KNOWN_PYTHON = frozenset({"PYTHONHASHSEED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +80,10 @@ def plan(
         arguments += ["--engine", engine]
     for name, value in overrides.items():
         arguments += ["-P", f"{name}={value}"]
-    environment = {name: value for name, value in capsule.environment.items() if _may_be_set(name)}
-    refused = sorted(set(capsule.environment) - set(environment) - OWN_BUSINESS)
+    environment = {name: value for name, value in capsule.environment.items() if not stays_here(name)}
+    refused = sorted(
+        name for name in capsule.environment if name not in environment and not option_variable(name)
+    )
     declared = capsule.options.get("secrets")
     listed = [str(name) for name in declared] if isinstance(declared, list) else []
     warnings = [f"not set here: the run's variable {name}" for name in refused]
@@ -137,17 +114,11 @@ def _parameters(record: StageRecord) -> set[str]:
     return {*record.parameters, *(record.key.parts.get("parameters", {}) if record.key else {})}
 
 
-def _may_be_set(name: str) -> bool:
-    if name in OWN_BUSINESS or name in _NEVER_NAMES or name.startswith(_NEVER):
-        return False
-    return name in _KNOWN_PYTHON or not name.startswith("PYTHON")
-
-
 def _compared_names(capsule: Capsule) -> tuple[str, ...]:
     """Variables that would have been recorded had they been set."""
     named = capsule.options.get("environment")
     extra = [str(name) for name in named] if isinstance(named, list) else []
-    return tuple(name for name in (*extra, "OMP_NUM_THREADS", "PYTHONHASHSEED", "TZ") if _may_be_set(name))
+    return tuple(name for name in (*extra, "OMP_NUM_THREADS", "PYTHONHASHSEED", "TZ") if not stays_here(name))
 
 
 def describe(

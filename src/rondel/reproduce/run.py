@@ -15,7 +15,6 @@ from rondel.record import RunFolder, load
 from rondel.record.folder import run_ids
 from rondel.reproduce import worktree as worktrees
 from rondel.reproduce.plan import (
-    OWN_BUSINESS,
     base_image,
     choose_stage,
     describe,
@@ -24,6 +23,7 @@ from rondel.reproduce.plan import (
     shell_at,
 )
 from rondel.reproduce.verdict import judge
+from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from rondel.reproduce.worktree import Worktree
 
 GRACE = 20.0
+
+_KEPT = frozenset({"remote", "secrets", "tracking_uri", "verbose"})
+_NOT_OF_A_REPRODUCTION = tuple(
+    option.env
+    for option in OPTIONS
+    if option.env and option.concerns in {"run", "command"} and option.name not in _KEPT
+)
+"""What is set here for runs of one's own, and would have the repetition push, commit or go on by itself."""
 
 
 class Ask(Protocol):
@@ -105,7 +113,7 @@ def reproduce(root: Path, found: Found, wish: Wish, environ: Mapping[str, str], 
             stack.callback(tree.remove)
         worktrees.lay_results(tree.root, found.folder, worktrees.results_before(capsule, record.name))
         _local_config(root, tree.root)
-        child = _environment(environ, made, {**remote_environment, **given}, capsule, wish)
+        child = child_environment(environ, made, {**remote_environment, **given}, capsule, wish)
         stack.enter_context(_tracking(root, tree.root, capsule, child))
         starter, child = _starter(wish, tree.root, child)
         code = run_child([*starter, sys.executable, *made.arguments], tree.root, child)
@@ -174,19 +182,19 @@ def _secrets(made: Reproduction, environ: Mapping[str, str], ask: Ask) -> dict[s
     return given
 
 
-def _environment(
+def child_environment(
     environ: Mapping[str, str],
     made: Reproduction,
     extra: Mapping[str, str],
     capsule: Capsule,
     wish: Wish,
 ) -> dict[str, str]:
+    """The environment of the repetition: what results depend on as it was, all else as it is here."""
     kept = {name: value for name, value in environ.items() if name not in made.unset}
     kept |= {**made.environment, **extra}
-    for name in OWN_BUSINESS & {"RONDEL_CACHE", "RONDEL_PUSH", "RONDEL_KEEP_GOING", "RONDEL_SHELL"}:
+    for name in _NOT_OF_A_REPRODUCTION:
         kept.pop(name, None)
     kept["RONDEL_REPRODUCES"] = capsule.id
-    kept.pop("RONDEL_BASE_IMAGE", None)
     if (base := base_image(capsule, made.stage)) is not None:
         kept["RONDEL_BASE_IMAGE"] = base
     if wish.shell:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -30,12 +29,14 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
     from rondel.record.folder import shown
     from rondel.registry.approval import decide, terminal
     from rondel.registry.gather import whoami
+    from rondel.runner import again
 
     ask = None
     if settings.approve_by is None and not settings.ci:
         ask = terminal()
     if ask is not None:
         journal.pause()
+    file, here = shown(settings.root / journal.capsule.file), settings.machine_arguments()
     return decide(
         stage.name,
         stage.approval or "",
@@ -43,7 +44,8 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         who=whoami(settings.root, environ),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
-        command=shlex.join(["python", shown(settings.root / journal.capsule.file)]),
+        again=again.repeat(journal.capsule, file=file, here=here),
+        approving=again.approve(journal.capsule, file=file, here=here),
     )
 
 

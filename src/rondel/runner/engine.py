@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rondel.errors import ConfigurationError, EngineUnavailable
+from rondel.errors import ConfigurationError, EngineUnavailable, RondelError
 from rondel.runner.reach import find_engine, running_engine
 
 if TYPE_CHECKING:
@@ -24,14 +24,18 @@ CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 EMBEDDED_SESSION = "RONDEL_SESSION"
 """Set to 1 beside the port of a session of Rondel's own, so that one can tell whose session it is."""
 
+NO_CLI = "there is no Dagger CLI on the PATH"
+NO_ENGINE = "no Dagger engine is in reach"
+IN_SESSION = "this command runs in a session of it"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The engine and the environment variables that lead the client to it."""
+    """The engine, the environment variables that lead the client to it, and why it is this one."""
 
     kind: Literal["session", "dagger", "embedded"]
     environment: Mapping[str, str] = field(default_factory=dict)
-    version: str = ""
+    why: str = ""
 
     @property
     def engine(self) -> Literal["dagger", "embedded"]:
@@ -53,25 +57,42 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
     if settings.engine == "dagger":
         if real is None:
             raise EngineUnavailable(
-                "there is no Dagger CLI on the PATH",
+                NO_CLI,
                 why="--engine dagger asks for a real Dagger engine",
                 hint="install one (https://docs.dagger.io/install), or use --engine embedded",
             )
         # The CLI asks the container runtimes itself, and says what is wrong with them.
-        return _by_cli(real, running_engine(environ))
+        return _by_cli(real, running_engine(environ), _asked(settings))
     if settings.engine == "auto" and real is not None and (reach := find_engine(environ)) is not None:
-        return _by_cli(real, reach)
+        return _by_cli(real, reach, str(reach))
     if executable is None:
         raise EngineUnavailable(
             "the rondel executable is not beside this Python",
             why=f"looked in {Path(sys.executable).parent} and on the PATH",
             hint="install rondel into the environment that runs the pipeline",
         )
-    return EngineChoice("embedded", {CLI: str(executable)})
+    why = _asked(settings) if settings.engine == "embedded" else NO_ENGINE if real is not None else NO_CLI
+    return EngineChoice("embedded", {CLI: str(executable)}, why)
 
 
-def _by_cli(real: Path, reach: Reach | None) -> EngineChoice:
-    return EngineChoice("dagger", {CLI: str(real), **(reach.environment if reach is not None else {})})
+def engine_in_words(settings: Settings, environ: Mapping[str, str], executable: Path | None) -> str:
+    """Which engine a run would take here, and why; starts nothing."""
+    try:
+        choice = choose_engine(settings, environ, executable)
+    except RondelError as error:
+        return f"none ({error.what}{f'; {error.hint}' if error.hint else ''})"
+    trouble = ""
+    if choice.kind == "dagger" and (reach := running_engine({**environ, **choice.environment})) is not None:
+        trouble = reach.unanswered()
+    return f"{choice.engine} ({'; but '.join(filter(None, (choice.why, trouble)))})"
+
+
+def _by_cli(real: Path, reach: Reach | None, why: str) -> EngineChoice:
+    return EngineChoice("dagger", {CLI: str(real), **(reach.environment if reach is not None else {})}, why)
+
+
+def _asked(settings: Settings) -> str:
+    return f"asked for by {settings.sources.get('engine', 'the settings')}"
 
 
 def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
@@ -88,7 +109,7 @@ def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
             hint="run `python ci/main.py` without `dagger run`, or leave --engine out",
             place=settings.sources.get("engine"),
         )
-    return EngineChoice("embedded" if embedded else "session")
+    return EngineChoice("embedded" if embedded else "session", why=IN_SESSION)
 
 
 def in_own_session(environ: Mapping[str, str]) -> bool:

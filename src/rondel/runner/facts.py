@@ -48,8 +48,12 @@ CREDENTIALS = (
 def allowed_environment(
     environ: Mapping[str, str], extra: Iterable[str], secrets: Iterable[str] = ()
 ) -> dict[str, str]:
-    """The variables that may be recorded: a short list, what the project names, and Rondel's own options."""
-    names = {*ALLOWED, *extra, *(option.env for option in OPTIONS if option.env)}
+    """The variables that may be recorded: a short list, what the project names, and options of Rondel.
+
+    Those that concern the machine alone are among the recorded options, where nothing applies them.
+    """
+    options = (each for each in OPTIONS if each.concerns in {"result", "run"})
+    names = {*ALLOWED, *extra, *(option.env for option in options if option.env)}
     names -= {*secrets, *CREDENTIALS, "RONDEL_SECRETS"}
     return {name: without_login(environ[name]) for name in sorted(names) if name in environ}
 
@@ -59,19 +63,16 @@ def secret_names(environ: Mapping[str, str], named: Iterable[str]) -> list[str]:
     return sorted({*named, *(name for name in CREDENTIALS if environ.get(name))})
 
 
-_NOT_RECORDED = frozenset(
-    {"base_image", "params", "reproduces", "resume", "shell", "shell_at", "quiet", "verbose"}
-)
-
-
 def recorded_options(settings: Settings) -> dict[str, Any]:
-    """The values of options that are not at their default, as JSON values."""
-    found = {}
-    for option in OPTIONS:
-        value = getattr(settings, option.name)
-        if value != option.default and option.name not in _NOT_RECORDED:
-            found[option.name] = _json(value)
-    return found
+    """The values of options that are not at their default, or were given, as JSON values.
+
+    Parameters are not among them: a capsule has its own place for them.
+    """
+    return {
+        option.name: _json(getattr(settings, option.name))
+        for option in OPTIONS
+        if option.concerns != "command" and option.name != "params" and settings.is_set(option)
+    }
 
 
 def _json(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import compare, stands_on_host
@@ -10,8 +10,11 @@ from rondel.errors import ConfigurationError, RecordError, RondelError
 from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
 from rondel.record.folder import run_ids
+from rondel.runner.again import effect_alone
 from rondel.runner.keys import stage_key
 from rondel.runner.success import SUCCEEDED
+from rondel.settings.load import convert
+from rondel.settings.options import COMMAND_LINE, OPTIONS, RESUMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from rondel.pipeline import Plan, Stage
     from rondel.record import RunFolder, StageRecord
     from rondel.runner.project import Project
+    from rondel.settings import Option, Settings
 
 _SHOWN = 12
 
@@ -61,13 +65,61 @@ def _ended(folder: RunFolder, capsule: Capsule) -> Capsule:
     return capsule
 
 
-def selection_of(capsule: Capsule, selection: Selection) -> Selection:
-    """The selection of the resumed run, unless the command line has targets of its own."""
-    if selection.targets or selection.only or selection.from_:
-        return selection
-    words = list(capsule.arguments)
-    from_ = words[words.index("--from") + 1] if "--from" in words[:-1] else None
-    return Selection(targets=tuple(capsule.targets), only="--only" in words, from_=from_)
+_SELECTING = frozenset({"only", "from_"})
+_IN_PERSON = frozenset({"approve_by", "commit"})
+"""What somebody asked for in this clone, which the record of another one does not ask for here."""
+
+
+def as_asked(settings: Settings, capsule: Capsule, targets: tuple[str, ...]) -> tuple[Settings, Selection]:
+    """The settings and the selection of a run that goes on with the one of ``capsule``.
+
+    What that run was asked for, this one is, too: by flags, and by variables
+    that are not set any more. What this command line says wins; with stages of
+    its own it has its own selection. The project's configuration, and what
+    belongs to the machine, are as they are here and now. Raises RecordError
+    for a record of values that the options do not have.
+    """
+    own = bool(targets or settings.only or settings.from_)
+    found: dict[str, Any] = {}
+    for option in OPTIONS:
+        if option.name in _SELECTING and own:
+            continue
+        if _was_asked(option, settings, capsule):
+            try:
+                found[option.name] = convert(option, capsule.options[option.name])
+            except ValueError as error:
+                raise RecordError(
+                    f"run {capsule.id} records an option that can't be read",
+                    why=str(error),
+                    place=option.name,
+                ) from None
+    if capsule.overrides:
+        found["params"] = tuple({**capsule.overrides, **dict(settings.params)}.items())
+    sources = {**settings.sources, **dict.fromkeys(found, f"{RESUMED}{capsule.id}")}
+    settings = replace(settings, sources=sources, **found)
+    chosen = targets if own else tuple(capsule.targets)
+    return settings, Selection(targets=chosen, only=settings.only, from_=settings.from_)
+
+
+def _was_asked(option: Option, settings: Settings, capsule: Capsule) -> bool:
+    """Whether the run was asked for this option's value, and this command does not say another."""
+    then, now = capsule.settings.get(option.name, ""), settings.sources.get(option.name)
+    if option.name not in capsule.options or option.concerns not in {"result", "run"}:
+        return False
+    if not then or then.startswith("pyproject.toml") or now == COMMAND_LINE:
+        return False
+    if option.name in _IN_PERSON and not _is_of(settings.root, capsule):
+        return False
+    # A variable that is set now is given anew, if the run had it from there; it may say the same.
+    return now is None or now.startswith("pyproject.toml") or then != option.env
+
+
+def _is_of(root: Path, capsule: Capsule) -> bool:
+    """Whether a record is one of this clone's own runs."""
+    try:
+        return load(root, capsule.id)[1] == capsule
+    except RecordError:
+        return False
 
 
 def resume(
@@ -97,7 +149,7 @@ def resume(
                 raise ConfigurationError(
                     f"{stage.name} is an effect stage that had begun, so it is not repeated",
                     why=f"it {record.state} in run {capsule.id}; what it did by then is not known",
-                    hint=f"look, then run it by name: python {capsule.file} {stage.name} --only",
+                    hint=f"look, then run it by name: {effect_alone(capsule, stage.name)}",
                     place=str(stage.place),
                 )
             continue

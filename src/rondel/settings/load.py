@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError, did_you_mean
-from rondel.settings.options import OPTIONS, Option, Settings
+from rondel.settings.options import COMMAND_LINE, OPTIONS, Option, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def load_settings(
     found |= _from_table(table, mistakes)
     found |= _from_environment(environ or {}, mistakes)
     for name, value in (flags or {}).items():
-        found[name] = _Found(value, "the command line")
+        found[name] = _Found(value, COMMAND_LINE)
     _raise(mistakes)
     settings = Settings(root=root, sources={name: each.source for name, each in found.items()})
     settings = replace(settings, **{name: each.value for name, each in found.items()})

@@ -11,6 +11,21 @@ if TYPE_CHECKING:
 
 EngineChoice = Literal["auto", "dagger", "embedded"]
 Kind = Literal["flag", "switch", "text", "choice", "number", "list", "pairs", "count"]
+Concern = Literal["result", "run", "machine", "command"]
+"""What an option is about, and so how far it goes.
+
+``result``: what is computed. It is recorded, and repeated wherever the run is.
+``run``: what this run was asked to do. It is recorded; ``--resume`` goes on with it.
+``machine``: where and with what it runs. It is recorded as a fact, and applied nowhere else.
+``command``: this one command line alone. It is not recorded.
+"""
+
+
+COMMAND_LINE = "the command line"
+"""The source of a setting that was given as a flag."""
+
+RESUMED = "run "
+"""How the source begins of a setting that comes from the run that is resumed; its ID follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +33,8 @@ class Option:
     """One option: how it is written in each place where it can be set.
 
     ``flags`` are command line flags (none: it can't be given there); ``env``
-    is the environment variable; ``key`` the dotted key in ``[tool.rondel]``.
-    A *flag* is a plain yes; a *switch* has a ``--no-`` form, too.
+    is the environment variable; ``key`` the dotted key in ``[tool.rondel]``;
+    ``concerns`` says how far it goes. A *flag* is a plain yes; a *switch* has a ``--no-`` form, too.
     """
 
     name: str
@@ -31,8 +46,7 @@ class Option:
     key: str | None = None
     metavar: str | None = None
     choices: tuple[str, ...] = ()
-    repeats: bool = True
-    """Whether the option belongs to the arguments that repeat a run."""
+    concerns: Concern
     bare: str | None = None
     """What the flag means without a value; None if it has to have one."""
 
@@ -42,12 +56,12 @@ def _option(
     help_: str,
     default: Any,
     *,
+    concerns: Concern,
     flags: tuple[str, ...] = (),
     env: str | None = None,
     key: str | None = None,
     metavar: str | None = None,
     choices: tuple[str, ...] = (),
-    repeats: bool = True,
     bare: str | None = None,
 ) -> Any:
     declared = {
@@ -58,7 +72,7 @@ def _option(
         "key": key,
         "metavar": metavar,
         "choices": choices,
-        "repeats": repeats,
+        "concerns": concerns,
         "bare": bare,
     }
     return field(default=default, metadata={"option": declared})
@@ -76,9 +90,16 @@ class Settings:
     root: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    only: bool = _option("flag", "run the targets alone, without what they need", False, flags=("--only",))
+    only: bool = _option(
+        "flag", "run the targets alone, without what they need", False, flags=("--only",), concerns="run"
+    )
     from_: str | None = _option(
-        "text", "run this stage and what depends on it", None, flags=("--from",), metavar="STAGE"
+        "text",
+        "run this stage and what depends on it",
+        None,
+        flags=("--from",),
+        metavar="STAGE",
+        concerns="run",
     )
     resume: str | None = _option(
         "text",
@@ -86,18 +107,22 @@ class Settings:
         None,
         flags=("--resume",),
         metavar="RUN",
-        repeats=False,
         bare="latest",
+        concerns="command",
     )
     force: bool = _option(
-        "flag", "with --resume: also when inputs have changed since", False, flags=("--force",), repeats=False
+        "flag",
+        "with --resume: also when inputs have changed since",
+        False,
+        flags=("--force",),
+        concerns="command",
     )
     interactive: bool = _option(
         "flag",
         "when a stage fails, open a shell in its container, and ask what next",
         False,
         flags=("--interactive", "-i"),
-        repeats=False,
+        concerns="command",
     )
     shell: Literal["before", "after"] | None = _option(
         "choice",
@@ -106,21 +131,21 @@ class Settings:
         flags=("--shell",),
         env="RONDEL_SHELL",
         choices=("before", "after"),
-        repeats=False,
+        concerns="command",
     )
     shell_at: int = _option(
         "number",
         "before or after which command of the stage, from 0",
         0,
         env="RONDEL_SHELL_AT",
-        repeats=False,
+        concerns="command",
     )
     reproduces: str | None = _option(
         "text",
         "the run that this one repeats; `rondel reproduce` sets it",
         None,
         env="RONDEL_REPRODUCES",
-        repeats=False,
+        concerns="command",
     )
     base_image: str | None = _option(
         "text",
@@ -128,7 +153,7 @@ class Settings:
         "`rondel reproduce` sets it",
         None,
         env="RONDEL_BASE_IMAGE",
-        repeats=False,
+        concerns="command",
     )
     params: tuple[tuple[str, str], ...] = _option(
         "pairs",
@@ -136,12 +161,14 @@ class Settings:
         (),
         flags=("-P", "--param"),
         metavar="STAGE.PARAM=VALUE",
+        concerns="result",
     )
     apply: bool = _option(
         "flag",
         "with -P: write the parameters and what was made with them to the working tree",
         False,
         flags=("--apply",),
+        concerns="run",
     )
     cache: bool = _option(
         "switch",
@@ -150,6 +177,7 @@ class Settings:
         flags=("--cache",),
         env="RONDEL_CACHE",
         key="cache",
+        concerns="run",
     )
     keep_going: bool = _option(
         "flag",
@@ -158,6 +186,7 @@ class Settings:
         flags=("--keep-going", "-k"),
         env="RONDEL_KEEP_GOING",
         key="keep-going",
+        concerns="run",
     )
     engine: EngineChoice = _option(  # noqa: RUF009 - it makes a field, as field() does
         "choice",
@@ -167,6 +196,7 @@ class Settings:
         env="RONDEL_ENGINE",
         key="engine.kind",
         choices=("auto", "dagger", "embedded"),
+        concerns="machine",
     )
     push: bool | None = _option(
         "switch",
@@ -175,6 +205,7 @@ class Settings:
         flags=("--push",),
         env="RONDEL_PUSH",
         key="push",
+        concerns="run",
     )
     commit: bool = _option(
         "flag",
@@ -182,7 +213,7 @@ class Settings:
         False,
         flags=("--commit",),
         env="RONDEL_COMMIT",
-        repeats=False,
+        concerns="run",
     )
     approve_by: str | None = _option(
         "text",
@@ -190,7 +221,7 @@ class Settings:
         None,
         flags=("--approve-by",),
         metavar="NAME",
-        repeats=False,
+        concerns="run",
     )
     jobs: int = _option(
         "number",
@@ -200,16 +231,17 @@ class Settings:
         env="RONDEL_JOBS",
         key="jobs",
         metavar="N",
+        concerns="machine",
     )
     dry_run: bool = _option(
         "flag",
         "print what would run, and why, and start nothing",
         False,
         flags=("--dry-run", "-n"),
-        repeats=False,
+        concerns="command",
     )
     list_stages: bool = _option(
-        "flag", "list the pipeline's stages", False, flags=("--list", "-l"), repeats=False
+        "flag", "list the pipeline's stages", False, flags=("--list", "-l"), concerns="command"
     )
     verbose: int = _option(
         "count",
@@ -217,10 +249,10 @@ class Settings:
         0,
         flags=("-v", "--verbose"),
         env="RONDEL_VERBOSE",
-        repeats=False,
+        concerns="command",
     )
     quiet: bool = _option(
-        "flag", "show only failures and the final table", False, flags=("-q", "--quiet"), repeats=False
+        "flag", "show only failures and the final table", False, flags=("-q", "--quiet"), concerns="command"
     )
 
     name: str = _option(
@@ -229,20 +261,28 @@ class Settings:
         "",
         env="RONDEL_NAME",
         key="name",
+        concerns="result",
     )
     containerfile: str = _option(
-        "text", "the Containerfile of the stages' image", "Containerfile", key="containerfile"
+        "text",
+        "the Containerfile of the stages' image",
+        "Containerfile",
+        key="containerfile",
+        concerns="result",
     )
-    target: str = _option("text", "the Containerfile's target that stages run in", "stage", key="target")
+    target: str = _option(
+        "text", "the Containerfile's target that stages run in", "stage", key="target", concerns="result"
+    )
     data_image: str | None = _option(
         "text",
         "an image with DVC that moves data, where the stages' own has none (default: one is built)",
         None,
         env="RONDEL_DATA_IMAGE",
         key="data.image",
+        concerns="machine",
     )
     build_args: tuple[tuple[str, str], ...] = _option(
-        "pairs", "build arguments of the Containerfile", (), key="build-args"
+        "pairs", "build arguments of the Containerfile", (), key="build-args", concerns="result"
     )
     secrets: tuple[str, ...] = _option(
         "list",
@@ -250,9 +290,14 @@ class Settings:
         (),
         env="RONDEL_SECRETS",
         key="secrets",
+        concerns="run",
     )
     environment: tuple[str, ...] = _option(
-        "list", "environment variables that reach the stages and the record", (), key="environment"
+        "list",
+        "environment variables that reach the stages and the record",
+        (),
+        key="environment",
+        concerns="result",
     )
     host_image: Literal["auto", "never"] = _option(
         "choice",
@@ -261,6 +306,7 @@ class Settings:
         env="RONDEL_ENGINE_HOST_IMAGE",
         key="engine.host-image",
         choices=("auto", "never"),
+        concerns="machine",
     )
     cache_size: str | None = _option(
         "text",
@@ -269,6 +315,7 @@ class Settings:
         env="RONDEL_ENGINE_CACHE_SIZE",
         key="engine.cache-size",
         metavar="SIZE",
+        concerns="machine",
     )
     tracking_uri: str | None = _option(
         "text",
@@ -276,9 +323,15 @@ class Settings:
         None,
         env="MLFLOW_TRACKING_URI",
         key="tracking.uri",
+        concerns="run",
     )
     experiment: str | None = _option(
-        "text", "the MLflow experiment", None, env="MLFLOW_EXPERIMENT_NAME", key="tracking.experiment"
+        "text",
+        "the MLflow experiment",
+        None,
+        env="MLFLOW_EXPERIMENT_NAME",
+        key="tracking.experiment",
+        concerns="result",
     )
     linger: int = _option(
         "number",
@@ -286,6 +339,7 @@ class Settings:
         600,
         env="RONDEL_TRACKING_LINGER",
         key="tracking.linger",
+        concerns="machine",
     )
     runs_megabytes: int = _option(
         "number",
@@ -293,21 +347,42 @@ class Settings:
         2000,
         env="RONDEL_RUNS_MEGABYTES",
         key="runs.megabytes",
-        repeats=False,
+        concerns="machine",
     )
     remote: str | None = _option(
-        "text", "the DVC remote, instead of the project's own", None, env="DVC_REMOTE_URL", key="remote"
+        "text",
+        "the DVC remote, instead of the project's own",
+        None,
+        env="DVC_REMOTE_URL",
+        key="remote",
+        concerns="run",
     )
-    ci: bool = _option("flag", "whether this is a CI job", False, env="CI", repeats=False)
+    ci: bool = _option("flag", "whether this is a CI job", False, env="CI", concerns="machine")
 
     def arguments(self) -> list[str]:
-        """The command line flags that give these settings again, other options at their defaults."""
-        words: list[str] = []
-        for option in OPTIONS:
-            value = getattr(self, option.name)
-            if option.repeats and option.flags and value != option.default:
-                words += flag_words(option, value)
-        return words
+        """The flags that ask for the same again, on any machine."""
+        return [
+            word
+            for option in OPTIONS
+            if option.flags and option.concerns in {"result", "run"} and self.is_set(option)
+            for word in flag_words(option, getattr(self, option.name))
+        ]
+
+    def machine_arguments(self) -> list[str]:
+        """The flags of this command line that are about this machine: for a command that is for here."""
+        return [
+            word
+            for option in OPTIONS
+            if option.concerns == "machine" and self.sources.get(option.name) == COMMAND_LINE
+            for word in flag_words(option, getattr(self, option.name))
+        ]
+
+    def is_set(self, option: Option) -> bool:
+        """Whether an option is not at its default, or was put there on purpose."""
+        value = getattr(self, option.name)
+        source = self.sources.get(option.name, "")
+        asked = value is not None and (source == COMMAND_LINE or source.startswith(RESUMED))
+        return asked or value != option.default
 
 
 def flag_words(option: Option, value: Any) -> list[str]:
@@ -323,7 +398,8 @@ def flag_words(option: Option, value: Any) -> list[str]:
         return [word for key, text in value for word in (option.flags[0], f"{key}={text}")]
     if option.kind == "list":
         return [word for text in value for word in (flag, text)]
-    return [flag, str(value)]
+    text = str(value)
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
 
 
 OPTIONS: tuple[Option, ...] = tuple(

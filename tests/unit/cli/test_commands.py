@@ -10,23 +10,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from rondel.cli import dagger, main
-from rondel.cli.again import follow_ups
 from rondel.cli.engine import shown
 from rondel.cli.run import engine_environment
 from rondel.engine.store.budget import parse_size
 from rondel.errors import ConfigurationError
-from rondel.record import Capsule, RunFolder, StageRecord, load
-from rondel.settings import Settings
+from rondel.record import Capsule, RunFolder, StageRecord
 
 PYTHON = sys.executable
-
-STATES: tuple[tuple[str, Any], ...] = (("prepare", "ran"), ("slow", "cancelled"), ("train", "failed"))
 
 
 def test_an_unknown_command_gets_the_nearest_match(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,50 +219,6 @@ def test_what_a_foreign_capsule_says_paints_over_nothing(
     assert "\\x1b[2Jb\\u202ec" in shown
     assert "\x1b" not in shown
     assert "\u202e" not in shown
-
-
-def test_a_failed_stage_is_repeated_with_the_parameters_that_it_has(project: Path) -> None:
-    given = (("train.rate", "2"), ("prepare.step", "3"), ("eval.k", "4"), ("train.k", "5"))
-    settings = Settings(root=project, params=given)
-    stages = [StageRecord(name=name, kind="pure", state=state) for name, state in STATES]
-    folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=10, stages=stages)
-    request = SimpleNamespace(
-        settings=settings,
-        file="ci/main.py",
-        arguments=("train",),
-        overrides={"prepare": {"prepare.step": 3}, "train": {"train.rate": 2, "k": 4}},
-    )
-    found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
-    assert found[0] == "again: python ci/main.py train --only -P train.rate=2 -P train.k=5"
-
-
-def test_of_several_failures_the_first_is_repeated_whose_error_is_shown(project: Path) -> None:
-    ends = {"prepare": ("failed", "21:03"), "train": ("failed", "21:02"), "eval": ("cancelled", "21:01")}
-    stages = [
-        StageRecord(name=name, kind="pure", state=state, finished=end) for name, (state, end) in ends.items()
-    ]
-    folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=10, stages=stages)
-    request = SimpleNamespace(settings=Settings(root=project), file="ci/main.py", overrides={})
-    found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
-    assert found[0] == "again: python ci/main.py train --only"
-
-
-def test_what_was_to_be_committed_is_committed_by_the_repetition(project: Path) -> None:
-    stages = [StageRecord(name="train", kind="pure", state="ran")]
-    folder = save(project, "20261123-200000-aaaaaa", state="failed", exit_code=23, stages=stages)
-    settings = Settings(root=project, commit=True)
-    request = SimpleNamespace(settings=settings, file="ci/main.py", arguments=("train",))
-    assert follow_ups(request, load(project, folder.path.name)[1]) == [  # type: ignore[arg-type]
-        "again: python ci/main.py train --commit",
-        "resume: python ci/main.py --resume 20261123-200000-aaaaaa --commit",
-    ]
-
-
-def test_a_run_that_waits_goes_on_with_an_approval(project: Path) -> None:
-    folder = save(project, "20261123-200000-aaaaaa", state="waiting", exit_code=12)
-    request = SimpleNamespace(settings=Settings(root=project), file="ci/main.py", arguments=("release",))
-    found = follow_ups(request, load(project, folder.path.name)[1])  # type: ignore[arg-type]
-    assert found == ["resume: python ci/main.py --resume 20261123-200000-aaaaaa --approve-by NAME"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -105,10 +106,12 @@ def succeed(root: Path) -> None:
     remember(root, StageMemory(key=key, run="r1", stage="evaluate", uses=uses, metrics={"auc": 0.71}))
 
 
-def run(root: Path, *words: str, importtime: bool = False) -> subprocess.CompletedProcess[str]:
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DAGGER", "MLFLOW", "CI"))
-    }
+def run(
+    root: Path, *words: str, importtime: bool = False, given: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    left_out = ("DAGGER", "_EXPERIMENTAL_DAGGER", "RONDEL", "MLFLOW", "CI")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    environ |= given or {}
     flags = ["-X", "importtime"] if importtime else []
     return subprocess.run(
         [sys.executable, *flags, "ci/main.py", *words],
@@ -166,10 +169,27 @@ def test_a_dry_run_says_why_a_stage_would_run(project: Path, change: tuple[str, 
     assert not (project / ".rondel" / "runs").exists()
 
 
-def test_a_dry_run_shows_the_whole_plan(project: Path) -> None:
-    assert run(project, "evaluate", "--dry-run", "--no-cache", "-P", "n=5").stdout.splitlines() == [
+@pytest.fixture
+def commands(project: Path) -> Path:
+    """A folder of commands for a PATH without any Dagger or container runtime."""
+    folder = project / ".rondel" / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("git", "sh"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return folder
+
+
+def command(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_a_dry_run_shows_the_whole_plan(project: Path, commands: Path) -> None:
+    path = {"PATH": str(commands)}
+    done = run(project, "evaluate", "--dry-run", "--no-cache", "-P", "n=5", given=path)
+    assert done.stdout.splitlines() == [
         "image: Containerfile, target stage",
-        "engine: auto",
+        "engine: embedded (there is no Dagger CLI on the PATH)",
         "",
         "1. prepare",
         "   prepare: runs, --no-cache",
@@ -181,6 +201,14 @@ def test_a_dry_run_shows_the_whole_plan(project: Path) -> None:
         "     gate of m:",
         "       auc >= 0.5",
     ]
+
+
+def test_a_dry_run_of_nothing_to_do_asks_for_no_engine(project: Path, commands: Path) -> None:
+    command(commands, "dagger", "exit 1")
+    command(commands, "docker", f": > {project}/asked")
+    done = run(project, "evaluate", "--dry-run", given={"PATH": str(commands)})
+    assert "engine: not needed" in done.stdout.splitlines()
+    assert not (project / "asked").exists()
 
 
 @pytest.mark.parametrize(

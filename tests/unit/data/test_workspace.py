@@ -74,3 +74,22 @@ def test_without_git_the_gitignore_and_common_sense_hold(project_root):
     files = workspace_files(load_project(project_root))
     assert "src/train.py" in files
     assert not {"models/model.bin", ".venv/bin/python", "node_modules/x.js", "src/a.pyc"} & set(files)
+
+
+def test_no_bytecode_reaches_a_stage_but_that_of_a_module_without_source(project_root, git):
+    (project_root / ".gitignore").write_text("/.rondel/\n")
+    bytecode = (
+        "src/__pycache__/train.cpython-311.pyc",
+        "src/train.pyc",
+        "src/deleted.pyc",
+        "src/__pycache__/tracked.pyc",
+        "src/beside.pyc",
+        "src/vendored[1].pyc",
+    )
+    for name in (*bytecode, "src/beside.py"):
+        (project_root / name).parent.mkdir(parents=True, exist_ok=True)
+        (project_root / name).write_text("x")
+    git("add", "-f", "src/__pycache__/tracked.pyc", "src/beside.pyc", "src/beside.py", "src/vendored[1].pyc")
+    files = workspace_files(load_project(project_root))
+    assert {name for name in files if name.endswith(".pyc")} == {"src/vendored[1].pyc"}
+    assert {"src/beside.py", "src/train.py"} <= set(files)

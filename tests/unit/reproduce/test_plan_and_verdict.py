@@ -8,6 +8,7 @@ import pytest
 from rondel.errors import RecordError
 from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord, VerdictRecord
 from rondel.reproduce.plan import base_image, choose_stage, describe, image_differences, plan, shell_at
+from rondel.reproduce.run import Wish, child_environment
 from rondel.reproduce.verdict import error_line, judge, outcome
 
 
@@ -102,6 +103,40 @@ def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> No
     assert "python ci/main.py train --only" in shown
     assert "AWS_ACCESS_KEY_ID, TOKEN" in shown
     assert "TRAIN_MODE=odd" in shown
+
+
+def test_settings_of_the_machine_that_a_capsule_holds_are_not_applied_here() -> None:
+    # Capsules of earlier versions have the engine's options among the variables.
+    machine = {
+        "RONDEL_ENGINE": "dagger",
+        "RONDEL_ENGINE_HOST_IMAGE": "never",
+        "RONDEL_ENGINE_CACHE_SIZE": "1G",
+        "RONDEL_ENGINE_MIRRORS": "docker.io=https://mirror",
+        "RONDEL_RUNS_MEGABYTES": "1",
+        "RONDEL_COMMIT": "1",
+        "HTTPS_PROXY": "http://proxy:3128",
+    }
+    run = capsule(
+        environment={**machine, "RONDEL_NAME": "flights"},
+        arguments=["train", "--engine", "dagger", "--jobs", "1"],
+        options={"engine": "dagger", "jobs": 1, "environment": ["HTTPS_PROXY"]},
+    )
+    made = plan(run, "train")
+    assert made.environment == {"RONDEL_NAME": "flights"}
+    assert "HTTPS_PROXY" not in made.unset
+    assert not {"--engine", "--jobs"} & set(made.arguments)
+    assert made.warnings == ("not set here: the run's variable HTTPS_PROXY",)
+
+
+def test_what_is_set_here_for_runs_of_ones_own_does_not_reach_a_reproduction() -> None:
+    here = {"RONDEL_COMMIT": "1", "RONDEL_PUSH": "1", "RONDEL_ENGINE_CACHE_SIZE": "5G", "RONDEL_VERBOSE": "1"}
+    run = capsule(environment={"RONDEL_ENGINE_CACHE_SIZE": "1G"})
+    child = child_environment(here, plan(run, "train"), {}, run, Wish())
+    assert {name: value for name, value in child.items() if name.startswith("RONDEL_")} == {
+        "RONDEL_ENGINE_CACHE_SIZE": "5G",
+        "RONDEL_VERBOSE": "1",
+        "RONDEL_REPRODUCES": run.id,
+    }
 
 
 def test_what_the_capsule_left_out_is_told() -> None:

@@ -50,7 +50,9 @@ def test_without_anybody_the_stage_waits_and_the_run_says_so(
     assert states["announce"][0] == "skipped"
     assert not DEPLOYED
     assert result.error is not None
-    assert f"approve with: python {project.root}/ci/main.py deploy --approve-by NAME" in result.error.render()
+    assert (
+        f"approve with: python {project.root}/ci/main.py announce --approve-by NAME" in result.error.render()
+    )
     assert "promote flight-delay (no champion yet, no challenger yet)" in result.error.render()
 
 

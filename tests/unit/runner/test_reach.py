@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rondel.runner import reach
-from rondel.runner.engine import choose_engine
+from rondel.runner.engine import choose_engine, engine_in_words
 from rondel.runner.reach import find_engine, shown, silent
-from rondel.settings import Settings
+from rondel.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,3 +84,69 @@ def test_what_nobody_answers_at_is_told_with_the_reason(tmp_path: Path, node: Pa
 def test_what_only_the_cli_can_ask_is_taken_as_it_is(address: str) -> None:
     assert silent(address) == ""
     assert shown(f"{address}?context=x") == address
+
+
+ENGINES: dict[str, tuple[dict[str, Any], dict[str, int], dict[str, str], str]] = {
+    "a CLI without an engine": ({}, {"dagger": 1}, {}, "embedded (no Dagger engine is in reach)"),
+    "a runtime that answers": (
+        {},
+        {"dagger": 1, "docker": 0},
+        {},
+        "dagger (docker answers, and can start one)",
+    ),
+    "the embedded one by flag": (
+        {"engine": "embedded"},
+        {"dagger": 1, "docker": 0},
+        {},
+        "embedded (asked for by the command line)",
+    ),
+    "a Dagger engine by variable, without a CLI": (
+        {},
+        {},
+        {"RONDEL_ENGINE": "dagger"},
+        (
+            "none (there is no Dagger CLI on the PATH; install one (https://docs.dagger.io/install), "
+            "or use --engine embedded)"
+        ),
+    ),
+    "a named engine that is silent": (
+        {},
+        {"dagger": 1},
+        {"_EXPERIMENTAL_DAGGER_RUNNER_HOST": "unix:///nowhere/engine.sock"},
+        (
+            "dagger (_EXPERIMENTAL_DAGGER_RUNNER_HOST names unix:///nowhere/engine.sock; but nothing answers "
+            "at unix:///nowhere/engine.sock: No such file or directory)"
+        ),
+    ),
+    "a session of Rondel's": (
+        {},
+        {},
+        {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"},
+        "embedded (this command runs in a session of it)",
+    ),
+    "a session of a Dagger engine": (
+        {},
+        {},
+        {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t"},
+        "dagger (this command runs in a session of it)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENGINES)
+def test_which_engine_a_run_would_use_is_said_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    flags, tools, variables, expected = ENGINES[case]
+    monkeypatch.setattr(reach, "NODE_SOCKET", tmp_path / "none.sock")
+    for name, code in {"true": 0, **tools}.items():
+        runtime(tmp_path / "bin", name, code)
+    environ = {"PATH": str(tmp_path / "bin"), **variables}
+    settings = load_settings(tmp_path, flags, environ)
+    assert engine_in_words(settings, environ, tmp_path / "rondel") == expected
+
+
+def test_an_engine_on_the_node_is_named_as_the_reason(tmp_path: Path, node: Path) -> None:
+    environ = {"PATH": runtime(tmp_path / "bin", "dagger", 0)}
+    found = engine_in_words(load_settings(tmp_path), environ, tmp_path / "rondel")
+    assert found == f"dagger (an engine answers at {node})"

@@ -13,9 +13,9 @@ from rondel.pipeline import Pipeline, Selection
 from rondel.record import Capsule, RunFolder, load
 from rondel.runner.check import dvc_names, parse_overrides
 from rondel.runner.intervene import Intervention
-from rondel.runner.resume import resume, run_to_resume, selection_of
+from rondel.runner.resume import as_asked, resume, run_to_resume
 from rondel.runner.run import Request, run_plan
-from rondel.settings import Settings
+from rondel.settings import Settings, load_settings
 from rondel.testing import (
     FakeGround,
     FakeServices,
@@ -26,6 +26,8 @@ from rondel.testing import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rondel.runner.run import Result
     from rondel.testing import FakeProject
 
@@ -59,18 +61,22 @@ def go_on(
     force: bool = False,
     params: tuple[tuple[str, str], ...] = (),
     targets: tuple[str, ...] = (),
+    flags: Mapping[str, Any] | None = None,
 ) -> tuple[Result, FakeServices]:
     capsule = run_to_resume(project.root, name)
-    plan = plan_of(pipeline(), *selection_of(capsule, Selection(targets=targets)).targets)
-    overrides = parse_overrides(params, plan, project)
+    given = load_settings(project.root, {**(flags or {}), **({"params": params} if params else {})})
+    settings, selection = as_asked(given, capsule, targets)
+    plan = plan_of(pipeline(), *selection.targets, only=selection.only, from_=selection.from_)
+    overrides = parse_overrides(settings.params, plan, project)
     services = FakeServices()
     request = Request(
         pipeline="p",
         file="ci/main.py",
         plan=plan,
-        settings=Settings(root=project.root, params=params),
+        settings=settings,
         project=project,
         environ={},
+        arguments=(*selection.targets, *settings.arguments()),
         overrides=overrides,
         dvc_stages=dvc_names(pipeline().declared),
         resumption=resume(capsule, plan, project, overrides, force=force),
@@ -138,11 +144,134 @@ def test_an_effect_that_failed_half_way_is_not_repeated_either(project: FakeProj
             go_on(project, force=force)
 
 
+def asked(
+    project: FakeProject, flags: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> Capsule:
+    """A run that failed, which these flags and variables had asked for."""
+    settings = load_settings(project.root, flags, environ)
+    services = FakeServices(ground=FakeGround(answers={"dvc train": fail}))
+    run_with_fakes(pipeline(), "train", project=project, services=services, settings=settings)
+    return load(project.root)[1]
+
+
 def test_the_selection_of_the_run_is_used_unless_there_is_another(project: FakeProject) -> None:
-    capsule = replace(first_run(project), arguments=["train", "--from", "announce", "--jobs", "2"])
-    assert selection_of(capsule, Selection()) == Selection(targets=("train",), from_="announce")
-    own = Selection(targets=("prepare",))
-    assert selection_of(capsule, own) is own
+    capsule = asked(project, {"from_": "prepare"})
+    settings = load_settings(project.root)
+    assert as_asked(settings, capsule, ())[1] == Selection(targets=("train",), from_="prepare")
+    assert as_asked(settings, capsule, ("prepare",))[1] == Selection(targets=("prepare",))
+    own = load_settings(project.root, {"from_": "train"})
+    assert as_asked(own, capsule, ())[1] == Selection(from_="train")
+
+
+ASKED: dict[str, Any] = {
+    "cache": False,
+    "keep_going": True,
+    "push": False,
+    "commit": True,
+    "approve_by": "bob",
+    "params": (("train.rate", "0.5"), ("train.max_iter", "7")),
+}
+
+
+def test_what_the_run_was_asked_for_is_asked_for_again(project: FakeProject) -> None:
+    capsule = asked(project, ASKED)
+    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    assert {name: getattr(settings, name) for name in ASKED} == ASKED
+    assert settings.sources["cache"] == f"run {capsule.id}"
+
+
+def test_a_run_that_is_resumed_twice_is_still_asked_for_the_same(project: FakeProject) -> None:
+    (project.root / "pyproject.toml").write_text("[tool.rondel]\nkeep-going = true\ncache = false\n")
+    asked(project, {"cache": True, "params": ASKED["params"]})
+    for _ in range(2):
+        services = FakeServices(ground=FakeGround(answers={"dvc train": fail}))
+        capsule = run_to_resume(project.root, "latest")
+        settings, selection = as_asked(load_settings(project.root), capsule, ())
+        assert settings.cache
+        assert settings.params == ASKED["params"]
+        run_with_fakes(pipeline(), *selection.targets, project=project, settings=settings, services=services)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_given_anew_wins(project: FakeProject, name: str) -> None:
+    other = {
+        "cache": True,
+        "keep_going": False,
+        "push": True,
+        "commit": False,
+        "approve_by": "eve",
+        "params": (("train.rate", "0.9"),),
+    }[name]
+    capsule = asked(project, ASKED)
+    settings, _ = as_asked(load_settings(project.root, {name: other}), capsule, ())
+    if name == "params":
+        assert dict(settings.params) == {"train.rate": "0.9", "train.max_iter": "7"}
+    else:
+        assert getattr(settings, name) == other
+    rest = ASKED.keys() - {name}
+    assert {each: getattr(settings, each) for each in rest} == {each: ASKED[each] for each in rest}
+
+
+def test_a_variable_of_the_run_counts_where_none_is_set_now(project: FakeProject) -> None:
+    capsule = asked(project, {}, {"DVC_REMOTE_URL": "s3://bucket", "RONDEL_KEEP_GOING": "1"})
+    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    assert (settings.remote, settings.keep_going) == ("s3://bucket", True)
+    here = load_settings(project.root, {}, {"DVC_REMOTE_URL": "s3://other", "RONDEL_KEEP_GOING": "0"})
+    settings, _ = as_asked(here, capsule, ())
+    assert (settings.remote, settings.keep_going) == ("s3://other", False)
+
+
+def test_a_variable_that_is_always_set_does_not_beat_the_flag_of_the_run(project: FakeProject) -> None:
+    capsule = asked(project, {"cache": False}, {"RONDEL_CACHE": "1"})
+    settings, _ = as_asked(load_settings(project.root, {}, {"RONDEL_CACHE": "1"}), capsule, ())
+    assert not settings.cache
+
+
+def test_the_projects_configuration_is_that_of_now(project: FakeProject) -> None:
+    file = project.root / "pyproject.toml"
+    file.write_text('[tool.rondel]\nkeep-going = true\nremote = "s3://then"\n')
+    capsule = asked(project, {})
+    file.write_text('[tool.rondel]\nremote = "s3://now"\n')
+    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    assert (settings.keep_going, settings.remote) == (False, "s3://now")
+
+
+def test_what_belongs_to_the_machine_is_not_taken_over(project: FakeProject) -> None:
+    machine = {"engine": "dagger", "jobs": 7}
+    capsule = asked(project, machine, {"RONDEL_ENGINE_CACHE_SIZE": "1G", "RONDEL_ENGINE_HOST_IMAGE": "never"})
+    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    assert (settings.engine, settings.jobs, settings.cache_size, settings.host_image) == (
+        "auto",
+        0,
+        None,
+        "auto",
+    )
+
+
+def test_what_somebody_asked_for_in_person_is_not_taken_from_elsewhere(project: FakeProject) -> None:
+    capsule = replace(asked(project, ASKED), id="20261123-000000-ffffff")
+    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    assert (settings.approve_by, settings.commit, settings.cache) == (None, False, False)
+
+
+def test_a_record_of_impossible_values_is_an_error(project: FakeProject) -> None:
+    capsule = asked(project, ASKED)
+    capsule = replace(capsule, options={**capsule.options, "approve_by": 7})
+    (project.root / ".rondel/runs" / capsule.id / "capsule.json").unlink()
+    RunFolder.of(project.root, capsule.id).save(capsule)
+    with pytest.raises(RecordError, match="records an option that can't be read"):
+        as_asked(load_settings(project.root), capsule, ())
+
+
+def test_without_cache_what_succeeded_is_taken_over_and_the_rest_runs(project: FakeProject) -> None:
+    # All of it succeeded once, so that only --no-cache makes train run.
+    run_with_fakes(pipeline(), "train", project=project)
+    failed = asked(project, {"cache": False})
+    result, services = go_on(project)
+    assert states(result) == {"prepare": "cached", "announce": "cached", "train": "ran"}
+    assert services.begun == ["train"]
+    assert result.capsule.stage("prepare").reason == f"succeeded in run {failed.id}"
+    assert "--no-cache" in result.capsule.arguments
 
 
 # -- intervening

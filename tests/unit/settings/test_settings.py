@@ -157,9 +157,9 @@ names = st.from_regex(r"[a-z][a-z_.]{0,10}", fullmatch=True)
     ),
     cache=st.booleans(),
     keep_going=st.booleans(),
-    engine=st.sampled_from(["auto", "dagger", "embedded"]),
+    approve_by=st.none() | names | names.map("-{}".format),
+    commit=st.booleans(),
     push=st.none() | st.booleans(),
-    jobs=st.integers(0, 64),
 )
 def test_arguments_give_the_same_settings_again(
     tmp_path_factory: pytest.TempPathFactory, **values: Any
@@ -169,3 +169,23 @@ def test_arguments_give_the_same_settings_again(
     settings = replace(Settings(root=root), **values)
     flags = parse(settings.arguments(), program="p").flags
     assert replace(load_settings(root, flags), sources={}, name="") == settings
+
+
+def test_a_machines_settings_are_no_part_of_what_repeats_a_run_elsewhere(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {"engine": "embedded", "keep_going": True}, {"RONDEL_JOBS": "3"})
+    assert settings.arguments() == ["--keep-going"]
+    # Nor are those of its environment words on a command line here: they are there already.
+    assert settings.machine_arguments() == ["--engine", "embedded"]
+
+
+def test_a_flag_that_says_what_the_project_does_not_is_repeated_though_it_is_the_default(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.rondel]\ncache = false\n")
+    assert load_settings(tmp_path, {"cache": True}).arguments() == ["--cache"]
+    assert load_settings(tmp_path, {}).arguments() == ["--no-cache"]
+
+
+def test_an_option_that_is_not_given_is_no_argument(tmp_path: Path) -> None:
+    settings = replace(load_settings(tmp_path, {"approve_by": "bob"}), approve_by=None)
+    assert settings.arguments() == []

@@ -1,0 +1,121 @@
+"""The commands that repeat a run, go on with it and look into it: put together here and nowhere else.
+
+They repeat what the run was asked for. Those that are printed where it ran repeat the
+flags about this machine, too; those in a record or a report are good for any. No secret
+is among them: secrets are variables, and no option takes their values.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rondel.errors import ConfigurationError
+from rondel.settings.options import OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rondel.record import Capsule
+    from rondel.runner.run import Request
+    from rondel.settings import Settings
+
+
+def repeat(capsule: Capsule, *, file: str = "", here: Sequence[str] = ()) -> str:
+    """The command that asks for the same run again. ``file`` is the pipeline's, seen from where it is run."""
+    return _python(file or capsule.file, *capsule.arguments, *here)
+
+
+def approve(capsule: Capsule, *, file: str = "", here: Sequence[str] = ()) -> str:
+    """The same with somebody's approval; their name is to be filled in."""
+    return f"{repeat(capsule, file=file, here=here)} --approve-by NAME"
+
+
+def resume(capsule: Capsule, *, file: str = "", here: Sequence[str] = ()) -> str:
+    """The command that goes on with a run; what it was asked for is in its record."""
+    words = _python(file or capsule.file, "--resume", capsule.id, *here)
+    return f"{words} --approve-by NAME" if capsule.state == "waiting" else words
+
+
+def reproduce(capsule: Capsule, *, anywhere: bool = False) -> str:
+    """The command that repeats the failed stage; ``anywhere`` else, it takes the address of the CI job."""
+    url = capsule.ci.url if capsule.ci else None
+    return shlex.join(["rondel", "reproduce", (url if anywhere else None) or capsule.id])
+
+
+def stage_alone(request: Request, capsule: Capsule) -> str | None:
+    """The command that runs the failed stage again without what it needs; None if none failed."""
+    broken = [record for record in capsule.stages if record.state in {"failed", "cancelled"}]
+    # What failed first, whose error is the run's; the others may only have been ended because of it.
+    # After an interrupt there are none but those.
+    failed = min(
+        broken, key=lambda record: (record.state == "cancelled", record.finished or ""), default=None
+    )
+    if failed is None:
+        return None
+    settings = _unset(request.settings, "from_", "only")
+    settings = replace(settings, params=_params_of(request, failed.name))
+    words = [failed.name, "--only", *settings.arguments(), *settings.machine_arguments()]
+    return _python(_file(request), *words)
+
+
+def effect_alone(capsule: Capsule, stage: str) -> str:
+    """The command that runs an effect stage of a run by name; parameters are for the others."""
+    words = capsule.arguments[len(capsule.targets) :]
+    flags: list[str] = []
+    while words:
+        word, *words = words
+        if word in {"--from", "-P"}:
+            words = words[1:]
+        elif word != "--only":
+            flags.append(word)
+    return _python(capsule.file, stage, "--only", *flags)
+
+
+def follow_ups(request: Request, capsule: Capsule) -> list[str]:
+    """The commands that go on from where the run ended, and that look into its failure."""
+    if request.settings.reproduces:
+        return []
+    file, here = _file(request), request.settings.machine_arguments()
+    onwards = f"resume: {resume(capsule, file=file, here=here)}"
+    if capsule.state == "waiting":
+        return [onwards]
+    lines = [f"again: {stage_alone(request, capsule) or repeat(capsule, file=file, here=here)}"]
+    if capsule.exit_code != ConfigurationError.exit_code:
+        lines.append(onwards)
+    if can_be_reproduced(capsule):
+        lines.append(f"reproduce: {reproduce(capsule)}")
+    return lines
+
+
+def can_be_reproduced(capsule: Capsule) -> bool:
+    """Whether a stage failed that may be repeated: an effect is not."""
+    return any(record.state == "failed" and record.kind == "pure" for record in capsule.stages)
+
+
+def _params_of(request: Request, stage: str) -> tuple[tuple[str, str], ...]:
+    """The ``-P`` values that concern the stage: alone, it would refuse the others."""
+    known = request.overrides.get(stage, {})
+
+    def concerns(name: str) -> bool:
+        base, _, parameter = name.partition(".")  # of an entry point: STAGE.PARAMETER
+        return name in known or (parameter in known and stage.startswith(base))
+
+    return tuple((name, text) for name, text in request.settings.params if concerns(name))
+
+
+def _unset(settings: Settings, *names: str) -> Settings:
+    sources = {name: source for name, source in settings.sources.items() if name not in names}
+    defaults = {option.name: option.default for option in OPTIONS if option.name in names}
+    return replace(settings, sources=sources, **defaults)
+
+
+def _file(request: Request) -> str:
+    from rondel.record.folder import shown
+
+    return shown(request.settings.root / request.file)
+
+
+def _python(*words: str) -> str:
+    return shlex.join(["python", *words])

@@ -58,6 +58,17 @@ async def readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
+async def writable(descriptor: int) -> None:
+    """Wait until a descriptor is writable: a full pipe has been read, or nobody reads it any more."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(descriptor, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)
+
+
 class Stream:
     """The engine's end of a pipe, read by the event loop until its other end closes."""
 

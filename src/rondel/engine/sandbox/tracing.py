@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from rondel.engine.sandbox.region import Region
     from rondel.engine.sandbox.spec import Opened
 
+_PAUSE = 0.01
+"""Seconds between two looks at the queue: to be woken for each opening would cost the one who opens ten times
+what the event itself does. Meanwhile the kernel keeps events (``max_queued_events``, 16,384)."""
+_MANY = 2000
+"""Events after which there is no pause."""
 _NEW_ROOT = "newroot"  # where bwrap builds the container, below the root that it has meanwhile
 
 
@@ -34,6 +39,7 @@ class Trace:
         self._watch = Watch(region)
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._pause: asyncio.TimerHandle | None = None
         self.theirs, self._ours = os.pipe2(os.O_CLOEXEC)
         # Of one page: the byte in it fills the pipe, and that it can be written to again means it was read.
         fcntl.fcntl(self._ours, fcntl.F_SETPIPE_SZ, os.sysconf("SC_PAGE_SIZE"))
@@ -56,10 +62,21 @@ class Trace:
             await anyio.to_thread.run_sync(self._watch.place, root)
             if self._closed:
                 self._forget()
-            elif self._watch.descriptor >= 0:
-                asyncio.get_running_loop().add_reader(self._watch.descriptor, self._watch.read)
+            else:
+                self._listen()
         finally:
             self._release()
+
+    def _listen(self) -> None:
+        self._pause = None
+        if self._watch.descriptor >= 0:
+            asyncio.get_running_loop().add_reader(self._watch.descriptor, self._read)
+
+    def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._watch.descriptor)
+        count = self._watch.read()
+        self._pause = loop.call_later(_PAUSE if count < _MANY else 0, self._listen)
 
     async def end(self) -> Opened:
         """What was opened, once the container has ended."""
@@ -79,6 +96,8 @@ class Trace:
             self._ours = -1
 
     def _forget(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
         queue = self._watch.detach()
         if queue is not None:
             loop = asyncio.get_running_loop()

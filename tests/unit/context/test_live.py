@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from rondel.context.live import Live
+from rondel.context.live import NO_ROOM, NOT_TOLD, NOTHING_CAME, Live, Sink
 from rondel.engine.evaluate.live import LiveOutput
+from rondel.engine.sandbox import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,3 +189,72 @@ async def test_a_notice_is_for_the_reader_if_there_is_one_and_else_to_be_printed
     assert not engine.tell("it has gone")
     engine.close()
     assert not LiveOutput().tell("no file")
+
+
+def opened(*names: str, written: tuple[str, ...] = (), unknown: str = "") -> Opened:
+    return Opened(names=frozenset({*names, *written}), written=frozenset(written), unknown=unknown)
+
+
+async def told(file: Path, *frames: Opened, limit: int = 10_000, live: Live | None = None) -> Sink:
+    """What a sink has of the files that a command opened, after the engine told that."""
+    live = live or Live(str(file), "run")
+    sink, output = live.sink(print), LiveOutput(str(file), limit=limit)
+
+    async def work() -> None:
+        for frame in frames:
+            output.opened(sink.tag, "digest", frame)
+
+    await live.follow(sink, work)
+    return sink
+
+
+async def test_what_a_command_opened_is_known_when_the_engine_told_it(file: Path) -> None:
+    sink = await told(file, opened("src/train.py", "caf\udce9", written=("log.txt",)))
+    assert sink.opened == {"src/train.py", "caf\udce9", "log.txt"}
+    assert (sink.written, sink.untraced) == ({"log.txt"}, "")
+
+
+async def test_that_nothing_was_opened_is_another_thing_than_that_nothing_is_known(file: Path) -> None:
+    sink = await told(file, opened())
+    assert (sink.opened, sink.untraced) == (frozenset(), "")
+    sink = await told(file)
+    assert (sink.opened, sink.untraced) == (None, NOTHING_CAME)
+    sink = await told(file, live=Live("", "run"))
+    assert (sink.opened, sink.untraced) == (None, NOT_TOLD)
+
+
+async def test_what_is_not_all_says_why(file: Path) -> None:
+    sink = await told(file, opened("a", unknown="too fast"))
+    assert (sink.opened, sink.untraced) == ({"a"}, "too fast")
+
+
+async def test_several_commands_of_one_tag_are_taken_together(file: Path) -> None:
+    sink = await told(
+        file, opened("a", written=("b", "c")), opened("b", written=("d",)), opened(unknown="full")
+    )
+    assert sink.opened == {"a", "b", "c", "d"}
+    assert (sink.written, sink.untraced) == ({"c", "d"}, "full")
+    sink = await told(file, opened(unknown="first"), opened("a"))
+    assert sink.untraced == "first"
+
+
+async def test_what_a_full_session_does_not_tell_is_not_known(file: Path) -> None:
+    sink = await told(file, opened(*(f"file{number}" for number in range(100))), limit=500)
+    assert (sink.opened, sink.untraced) == (None, NO_ROOM)
+
+
+async def test_a_damaged_frame_of_opened_files_is_not_taken_for_nothing(file: Path) -> None:
+    for frame in (
+        {"opened": ["a"]},
+        {"opened": None, "written": [], "known": True},
+        {"opened": [], "known": True},
+    ):
+        live = Live(str(file), "run")
+        sink = live.sink(print)
+
+        async def work(line: str = json.dumps({"tag": sink.tag, **frame})) -> None:
+            file.write_text(file.read_text() + line + "\n")
+
+        await live.follow(sink, work)
+        assert (sink.opened, sink.untraced) == (None, NOTHING_CAME)
+        live.close()

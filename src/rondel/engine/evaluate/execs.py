@@ -13,7 +13,7 @@ from rondel.engine import sandbox
 from rondel.engine.evaluate import sockets
 from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError, shortened
 from rondel.engine.evaluate.joined import Joined
-from rondel.engine.evaluate.live import TAG
+from rondel.engine.evaluate.live import TAG, TRACE
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.evaluate.secrets import Secrets
@@ -112,10 +112,13 @@ async def run_exec(session: Session, node: Node) -> Result:
             joined = await stack.enter_async_context(binder(session, command.container))
         spec = await exec_spec(session, command, joined, stack)
         try:
-            listener = session.live.listener(spec.env.get(TAG, ""), node.key)
-            outcome = await session.sandbox.run(spec, listener=listener)
+            tag = spec.env.get(TAG, "")
+            listener = session.live.listener(tag, node.key)
+            outcome = await session.sandbox.run(_traced(session, spec), listener=listener)
         except sandbox.ExecRefused as refused:
             raise ExecError(str(refused), cmd=command.args, exit_code=refused.exit_code_seen) from None
+    if outcome.opened is not None:
+        session.live.opened(tag, node.key, outcome.opened)
     _check(session, command, outcome)
     return session.result(
         outcome.snapshot,
@@ -125,6 +128,13 @@ async def run_exec(session: Session, node: Node) -> Result:
         stderr=outcome.stderr,
         combined=outcome.combined,
     )
+
+
+def _traced(session: Session, spec: sandbox.ExecSpec) -> sandbox.ExecSpec:
+    """The command with the folder to trace as its own setting; the variable is no business of it."""
+    folder = spec.env.get(TRACE, "")
+    env = {name: value for name, value in spec.env.items() if name != TRACE}
+    return replace(spec, env=env, trace=folder if session.live.on else "")
 
 
 def accepted(expect: str, code: int) -> bool:

@@ -24,6 +24,7 @@ from rondel.engine.sandbox.spec import (
     ExecSpec,
     FileMount,
     JoinNetwork,
+    Opened,
     Outcome,
     OverlayMount,
     SandboxError,
@@ -46,6 +47,9 @@ _MARK = "RONDEL_IN_PLACE"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 65536
+_NOT_TRACED = Opened(
+    unknown="commands run in place, on the machine's own files, where others may open them at the same time"
+)
 
 NOT_IN_PLACE = (
     "this machine does not let the engine make containers, so commands run in place, in the job's own "
@@ -239,7 +243,8 @@ class InPlaceSandbox:
         async with self.store.draft(spec.root) as draft:
             placement.take(draft)
             snapshot = await draft.commit()
-        return Outcome(exit_code=code, snapshot=snapshot, mounts=mounts, **outputs)
+        opened = _NOT_TRACED if spec.trace else None
+        return Outcome(exit_code=code, snapshot=snapshot, mounts=mounts, opened=opened, **outputs)
 
 
 def _skeleton(folder: Path, store: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Kernel, Memory, Piece, Plan
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
 from rondel.engine.sandbox.overlays import CopiedFile, Layered
+from rondel.engine.sandbox.region import Region, region_of
 from rondel.engine.sandbox.settle import make_beneath
 from rondel.engine.sandbox.spec import (
     BindMount,
@@ -68,6 +69,7 @@ class Prepared:
     redirects: list[Redirect]
     secrets: list[Path]
     stdin: str | None
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Preparation:
     pieces: list[Piece | Layered] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     fixed: set[str] = field(default_factory=set)
+    sockets: set[str] = field(default_factory=set)
     tree: Tree = field(init=False)
 
     def run(self) -> Prepared | NotStarted:
@@ -141,7 +144,16 @@ class Preparation:
             terminal=spec.tty,
             insecure=spec.insecure,
         )
-        return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin)
+        region = self._region(plan) if spec.trace else None
+        return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin, region)
+
+    def _region(self, plan: Plan) -> Region:
+        folder = clean(self.spec.trace)
+        try:
+            folder = self.tree.canonical(folder)
+        except PathError as error:
+            return Region(folder=folder, unknown=f"{folder} cannot be watched: {error.text}", seen=False)
+        return region_of(folder, plan.pieces, self.fixed | self.sockets)
 
     def _ordered(self) -> list[Piece]:
         pieces = [piece.piece() if isinstance(piece, Layered) else piece for piece in self.pieces]
@@ -251,6 +263,8 @@ class Preparation:
             self.pieces.append(Bind(path, str(secret)))
             return
         self.tree.add(path, mount)
+        if isinstance(mount, SocketMount):
+            self.sockets.add(path)
         if isinstance(mount, TmpfsMount):
             self.pieces.append(Memory(path, mount.size, shared=True))
         elif isinstance(mount, BindMount):

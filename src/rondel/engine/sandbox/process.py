@@ -58,6 +58,17 @@ async def readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
+async def writable(descriptor: int) -> None:
+    """Wait until a descriptor is writable: a full pipe has been read, or nobody reads it any more."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(descriptor, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)
+
+
 class Stream:
     """The engine's end of a pipe, read by the event loop until its other end closes."""
 
@@ -129,6 +140,11 @@ class Container:
     async def wait(self) -> None:
         """Wait until bwrap and everything in the container is gone, then reap it."""
         await readable(self.pidfd)
+        if self.first_fd is None:
+            # Killed before it told of process 1, which may be there all the same, waiting for it for ever;
+            # it is still in bwrap's process group, whose number is taken until bwrap is reaped.
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
         self.reap()
         await self.status.ended.wait()
         self.known.set()

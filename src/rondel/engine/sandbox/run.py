@@ -19,7 +19,7 @@ from rondel.engine.sandbox.landlock import close_abstract_sockets
 from rondel.engine.sandbox.network import join_command
 from rondel.engine.sandbox.prepare import Machine, Prepared, discard, prepare
 from rondel.engine.sandbox.process import memory_file, seal_descriptors
-from rondel.engine.sandbox.spec import CannotStart, ExecSpec, JoinNetwork, Outcome, SandboxError
+from rondel.engine.sandbox.spec import CannotStart, ExecSpec, JoinNetwork, Opened, Outcome, SandboxError
 from rondel.engine.sandbox.started import Listener, Process
 from rondel.engine.sandbox.switch import Tools, prepare_tools
 from rondel.engine.store import Output, Store
@@ -197,5 +197,11 @@ def _not_started(spec: ExecSpec, text: str) -> Outcome:
     output = Output.of(f"{text}\n".encode())
     mounts = {mount.path: mount.snapshot for mount in spec.mounts if hasattr(mount, "snapshot")}
     return Outcome(
-        exit_code=1, stdout=Output(), stderr=output, combined=output, snapshot=spec.root, mounts=mounts
+        exit_code=1,
+        stdout=Output(),
+        stderr=output,
+        combined=output,
+        snapshot=spec.root,
+        mounts=mounts,
+        opened=Opened() if spec.trace else None,
     )

@@ -147,7 +147,8 @@ class ExecSpec:
     every output. ``hosts`` are (address, name) pairs added to /etc/hosts.
     Without ``init`` the command itself is process 1. HOME and PATH are set
     where ``env`` does not. An ``insecure`` command of user 0 may
-    do all that the engine may.
+    do all that the engine may. ``trace`` is a folder: the outcome says which
+    of its files were opened.
     """
 
     root: Snapshot
@@ -168,6 +169,22 @@ class ExecSpec:
     tty: bool = False
     init: bool = True
     insecure: bool = False
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Which files of a folder a command, or a process that it started, opened.
+
+    ``names`` are paths relative to the folder, of regular files that were there
+    before the command began. ``written`` are those of them that were only ever
+    opened for writing. ``unknown`` is why the names may not be all; empty when
+    they are.
+    """
+
+    names: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +194,8 @@ class Outcome:
     ``snapshot`` is the root afterwards, ``mounts`` what each writable
     :class:`OverlayMount` and :class:`FileMount` is afterwards, by its path.
     Whether to keep them is the caller's decision; unreferenced layers are
-    collected like all others. An exit by signal N is 128 + N.
+    collected like all others. An exit by signal N is 128 + N. ``opened`` is
+    there if the command was to be traced.
     """
 
     exit_code: int
@@ -186,3 +204,4 @@ class Outcome:
     combined: Output
     snapshot: Snapshot
     mounts: Mapping[str, Snapshot] = field(default_factory=dict)
+    opened: Opened | None = None

@@ -17,7 +17,8 @@ from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
 from rondel.engine.sandbox.prepare import Prepared, discard
 from rondel.engine.sandbox.process import Container, Stream, memory_file, spawn, watched
 from rondel.engine.sandbox.settle import settle
-from rondel.engine.sandbox.spec import ExecSpec, Outcome, SandboxError
+from rondel.engine.sandbox.spec import ExecSpec, Opened, Outcome, SandboxError
+from rondel.engine.sandbox.tracing import Trace
 from rondel.engine.store import Output
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Process:
         self._scrubbers = {name: Scrubber(patterns) for name in ("stdout", "stderr")}
         self._outcome: asyncio.Task[Outcome] | None = None
         self._discarded = False
+        self._trace: Trace | None = None
         self.terminal: int | None = None
         given: list[int] = []
         opened: list[Stream] = []
@@ -59,6 +61,7 @@ class Process:
             standard = self._standard(spec, given)
             argv = sandbox.command(spec, prepared, given)
             at = argv.index("--args")
+            argv[at + 2 : at + 2] = self._traced(given)  # after the mounts that --args names
             argv[at:at] = ["--json-status-fd", str(status.theirs)]
             passed = [number for number in given if number not in standard]
             pid = spawn(argv, standard=standard, passed=[*passed, status.theirs])
@@ -67,12 +70,25 @@ class Process:
             for stream in opened:
                 stream.stop()
             self._close_terminal()
+            if self._trace is not None:
+                self._trace.close()
             raise
         finally:
             for number in given:
                 os.close(number)
         for stream in opened:
             stream.start()
+        if self._trace is not None:
+            self._trace.begin(self._container)
+
+    def _traced(self, given: list[int]) -> tuple[str, ...]:
+        """The options with which a command that is to be traced waits for it."""
+        region = self._prepared.region
+        if region is None or not region.seen:
+            return ()
+        self._trace = Trace(region)
+        given.append(self._trace.theirs)
+        return self._trace.options
 
     def _give_to(self, user: User) -> None:
         """Let the container's user open the pipes by name, as in ``echo x > /dev/stdout``."""
@@ -137,8 +153,11 @@ class Process:
                 await stream.ended.wait()
             for name, scrubber in self._scrubbers.items():
                 self._take(name, scrubber.flush())
-            return await anyio.to_thread.run_sync(self._settle)
+            opened = await self._opened()
+            return await anyio.to_thread.run_sync(self._settle, opened)
         finally:
+            if self._trace is not None:
+                self._trace.close()
             container.close()
             self._close_terminal()
             if not self._discarded:
@@ -146,7 +165,13 @@ class Process:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._discard)
 
-    def _settle(self) -> Outcome:
+    async def _opened(self) -> Opened | None:
+        region = self._prepared.region
+        if self._trace is None:
+            return Opened(unknown=region.unknown) if region is not None else None
+        return await self._trace.end()
+
+    def _settle(self, opened: Opened | None) -> Outcome:
         container = self._container
         if container.exit_code is None:
             text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
@@ -162,7 +187,9 @@ class Process:
         snapshot, mounts = settle(self._sandbox.store, self._prepared, outputs)
         self._discarded = True
         self._discard()
-        return Outcome(exit_code=container.exit_code, snapshot=snapshot, mounts=mounts, **outputs)
+        return Outcome(
+            exit_code=container.exit_code, snapshot=snapshot, mounts=mounts, opened=opened, **outputs
+        )
 
     def _discard(self) -> None:
         for spool in self._spools.values():

@@ -3,9 +3,15 @@
 import errno
 import os
 
+import anyio
 import pytest
 
-from rondel.engine.sandbox.process import spawn, watched
+from rondel.engine.sandbox.process import Container, Stream, spawn, watched
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 def test_a_child_that_cannot_be_watched_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +24,18 @@ def test_a_child_that_cannot_be_watched_is_not_left_behind(monkeypatch: pytest.M
         watched(pid)
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+
+
+@pytest.mark.anyio
+async def test_what_a_killed_bwrap_left_before_it_told_of_process_1_ends_with_it() -> None:
+    # Killed just after it had cloned the container's first process, which goes on waiting for it.
+    status, output = Stream(lambda _data: None), Stream(lambda _data: None)
+    argv = ["/bin/sh", "-c", "sleep 600 & kill -9 $$"]
+    pid = spawn(argv, standard=(0, output.theirs, 2), passed=[status.theirs])
+    container = Container(pid, watched(pid), status)
+    status.start()
+    output.start()
+    with anyio.fail_after(20):
+        await container.wait()
+        await output.ended.wait()  # nobody is left who could write
+    container.close()

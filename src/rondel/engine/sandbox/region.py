@@ -1,0 +1,64 @@
+"""Where in a container it can be seen which files a command opens: a decision over its mounts.
+
+An overlay belongs to one container. What else may be mounted (a cache volume, a folder of the
+machine) is the same for all that use it, and what somebody else opens there looks no different.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rondel.engine.sandbox.bwrap import Kernel, Memory, Overlay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.engine.sandbox.bwrap import Piece
+
+HOLD = "/dev/null"
+"""Where a container is held between its mounts and its command: see :mod:`rondel.engine.sandbox.tracing`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """The folder to watch, but not the mounts in ``skipped``.
+
+    ``unknown`` is why some of its files cannot be seen; ``seen`` is false if none can.
+    """
+
+    folder: str
+    skipped: frozenset[str] = frozenset()
+    unknown: str = ""
+    seen: bool = True
+
+
+def region_of(folder: str, pieces: Iterable[Piece], apart: Iterable[str] = ()) -> Region:
+    """What can be seen of a container path without links.
+
+    ``apart`` are mounted secrets and sockets: they are no files of the folder.
+    """
+    mounts = {piece.path: piece for piece in pieces}
+    above = max((path for path in mounts if _within(folder, path)), key=len)
+    if not _own(mounts[above]):
+        return Region(folder=folder, unknown=_shared(above), seen=False)
+    if not isinstance(mounts.get("/dev"), Kernel) or HOLD in mounts:
+        return Region(folder=folder, unknown="something is mounted at /dev", seen=False)
+    inner = {path: piece for path, piece in mounts.items() if path != folder and _within(path, folder)}
+    skipped = frozenset(path for path, piece in inner.items() if not _own(piece))
+    hidden = sorted(skipped - set(apart))
+    shared = [path for path in hidden if not isinstance(mounts[path], Memory | Kernel)]
+    return Region(folder=folder, skipped=skipped, unknown=_shared(shared[0]) if shared else "")
+
+
+def _own(piece: Piece) -> bool:
+    """Whether it is one container's alone. One layer, read-only, is the store's own folder."""
+    return isinstance(piece, Overlay) and (piece.upper is not None or len(piece.lowers) > 1)
+
+
+def _shared(path: str) -> str:
+    return f"{path} is mounted from what other commands may use at the same time"
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder if folder.endswith("/") else f"{folder}/")

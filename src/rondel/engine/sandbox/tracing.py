@@ -1,0 +1,105 @@
+"""A command is traced: held until its folder is watched, followed, and asked at the end.
+
+The watch has to be on the container's own mounts, and there before the command's first
+instruction. bwrap makes the mounts in the order of its options, and ``--file`` copies a
+descriptor until its end. So the last of them copies a pipe to /dev/null: when bwrap has read the
+one byte in it, all mounts are made; it goes on when the pipe is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from rondel.engine.sandbox.process import writable
+from rondel.engine.sandbox.region import HOLD
+from rondel.engine.sandbox.watch import Watch
+
+if TYPE_CHECKING:
+    from rondel.engine.sandbox.process import Container
+    from rondel.engine.sandbox.region import Region
+    from rondel.engine.sandbox.spec import Opened
+
+_PAUSE = 0.01
+"""Seconds between two looks at the queue: to be woken for each opening would cost the one who opens ten times
+what the event itself does. Meanwhile the kernel keeps events (``max_queued_events``, 16,384)."""
+_MANY = 2000
+"""Events after which there is no pause."""
+_NEW_ROOT = "newroot"  # where bwrap builds the container, below the root that it has meanwhile
+
+
+class Trace:
+    """The tracing of one command."""
+
+    def __init__(self, region: Region) -> None:
+        self._watch = Watch(region)
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._pause: asyncio.TimerHandle | None = None
+        self.theirs, self._ours = os.pipe2(os.O_CLOEXEC)
+        # Of one page: the byte in it fills the pipe, and that it can be written to again means it was read.
+        fcntl.fcntl(self._ours, fcntl.F_SETPIPE_SZ, os.sysconf("SC_PAGE_SIZE"))
+        os.write(self._ours, b".")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What to add to bwrap's mounts, as the last; ``theirs`` has to be passed on."""
+        return ("--file", str(self.theirs), HOLD)
+
+    def begin(self, container: Container) -> None:
+        """Place the watch as soon as the container has its mounts, and let the command begin."""
+        self._task = asyncio.get_running_loop().create_task(self._place(container))
+
+    async def _place(self, container: Container) -> None:
+        try:
+            await writable(self._ours)  # or bwrap has failed, and with it all will
+            await container.known.wait()
+            root = f"/proc/{container.first}/root/{_NEW_ROOT}"
+            await anyio.to_thread.run_sync(self._watch.place, root)
+            if self._closed:
+                self._forget()
+            else:
+                self._listen()
+        finally:
+            self._release()
+
+    def _listen(self) -> None:
+        self._pause = None
+        if self._watch.descriptor >= 0:
+            asyncio.get_running_loop().add_reader(self._watch.descriptor, self._read)
+
+    def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._watch.descriptor)
+        count = self._watch.read()
+        self._pause = loop.call_later(_PAUSE if count < _MANY else 0, self._listen)
+
+    async def end(self) -> Opened:
+        """What was opened, once the container has ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        return self._watch.end()
+
+    def close(self) -> None:
+        """Stop watching; any number of times."""
+        self._closed = True
+        self._release()
+        self._forget()
+
+    def _release(self) -> None:
+        if self._ours >= 0:
+            os.close(self._ours)
+            self._ours = -1
+
+    def _forget(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        queue = self._watch.detach()
+        if queue is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(queue.descriptor)
+            loop.run_in_executor(None, queue.close)  # nobody waits for the kernel to forget its watches

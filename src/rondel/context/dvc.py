@@ -18,6 +18,7 @@ from rondel.context.command import (
     shown_command,
 )
 from rondel.context.data import Moved, fetch_plan, keep_plan, with_paths
+from rondel.context.live import TRACE
 from rondel.context.pending import Pending
 from rondel.context.shell import dagger_any, wanted
 from rondel.context.workbench import WORK, Workbench
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 
     from rondel.cache import Conditions, DvcMemory
     from rondel.cache.served import Link, Served
-    from rondel.data import DvcProject, DvcStage
+    from rondel.context.live import Sink
+    from rondel.data import DvcProject, DvcStage, HashCache
+
+_SHOWN = 5
+"""How many files are named in a line."""
 
 
 class DvcStages(Workbench):
@@ -123,6 +128,7 @@ class DvcStages(Workbench):
             aside=lies_aside(project, [stage], differing),
             before=look_before(root, paths, {stage.lock_file: [stage.name]}),
             folder=self._folder(address),
+            began=time.time(),
         )
 
     async def _up_to_date(self, address: str, overrides: Mapping[str, Any]) -> DvcOutcome:
@@ -208,7 +214,10 @@ class DvcStages(Workbench):
             )
         )
         before = [pending for pending in self.pending[:-1] if pending.made]
+        known = self._recorder.record.undeclared
+        read = None if memory.undeclared is None or (before and known is None) else memory.undeclared
         self._recorder.change(
+            undeclared=None if read is None else sorted({*(known or ()), *read}),
             aside=self._recorder.record.aside or prepared.aside,
             pushed=memory.pushed and (self._recorder.record.pushed or not before),
         )
@@ -312,14 +321,15 @@ class DvcStages(Workbench):
 
     async def _execute(
         self, prepared: _DvcRun, container: dagger.Container
-    ) -> tuple[dagger.Container | None, int, list[str], Any]:
+    ) -> tuple[dagger.Container | None, int, list[str], Sink]:
         """Run the command: the container that it left, its exit code, its last lines."""
         import dagger
 
         stage = prepared.stage
         sink, container = self._listened(container)
         executed = (
-            container.with_env_variable("DVC_STAGE", stage.address)
+            container.with_env_variable(TRACE, WORK)
+            .with_env_variable("DVC_STAGE", stage.address)
             .with_env_variable("DVC_ROOT", WORK)
             .with_exec(["sh", "-c", command_script(stage)], expect=dagger_any())
         )
@@ -338,7 +348,7 @@ class DvcStages(Workbench):
         prepared: _DvcRun,
         executed: dagger.Container,
         lines: list[str],
-        sink: Any,
+        sink: Sink,
         seconds: dict[str, float],
     ) -> tuple[DvcMemory, Mapping[str, Any]]:
         """Take what the command made into DVC's cache, and keep it under the key that it was made under."""
@@ -359,7 +369,7 @@ class DvcStages(Workbench):
         assert moved.files is not None  # noqa: S101 - it did not fail
         return await to_thread.run_sync(self._remember, prepared, moved.files, sink)
 
-    def _remember(self, prepared: _DvcRun, made: Path, sink: Any) -> tuple[DvcMemory, Mapping[str, Any]]:
+    def _remember(self, prepared: _DvcRun, made: Path, sink: Sink) -> tuple[DvcMemory, Mapping[str, Any]]:
         from rondel.cache import stands_on_host
         from rondel.cache.keep import keep_result
         from rondel.cache.served import key_of
@@ -387,7 +397,7 @@ class DvcStages(Workbench):
             as_locked(stage, prepared.link.inputs, entry),
             prepared.conditions,
             on_host=stands_on_host(image.source if image else None),
-            undeclared={path: hashes.of(path) or "missing" for path in undeclared or ()},
+            undeclared={path: self._hash_of(path, hashes, prepared.began) for path in undeclared or ()},
         )
         memory = keep_result(
             self.run.root,
@@ -403,9 +413,37 @@ class DvcStages(Workbench):
         )
         return memory, entry
 
-    def _undeclared(self, stage: DvcStage, sink: Any) -> tuple[str, ...] | None:
+    def _undeclared(self, stage: DvcStage, sink: Sink) -> tuple[str, ...] | None:
         """The files that the command read beside what it declares; None where that is not known."""
-        return None
+        from rondel.data.undeclared import links_of, undeclared
+
+        if sink.opened is None or sink.untraced:
+            self._recorder.change(untraced=sink.untraced)
+            return None
+        root = self.run.root
+        empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
+        found = undeclared(
+            stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
+        ).read
+        if found:
+            shown = ", ".join(found[:_SHOWN]) + (
+                f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            )
+            those = "which is" if len(found) == 1 else "which are"
+            said = f"{stage.address} read {shown}, {those} not among its deps"
+            self._recorder.output(said)
+            self._ground.observer.note(said)
+        return found
+
+    def _hash_of(self, path: str, hashes: HashCache, began: float) -> str:
+        """The hash of a file that the command read; one that was edited meanwhile has none that is known."""
+        file = self.run.root / path
+        try:
+            if file.stat().st_ctime >= began:
+                return "edited while it ran"
+        except OSError:
+            return "missing"
+        return hashes.of(path) or "missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,6 +457,7 @@ class _DvcRun:
     aside: bool
     before: Any
     folder: Path
+    began: float
 
     @property
     def stage(self) -> DvcStage:

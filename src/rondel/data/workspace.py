@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rondel.data.model import DvcProject
 
 ALWAYS = (
-    ".git", ".rondel", "rondel.lock", ".dvc/tmp", ".dvc/cache", ".dvc/config.local", "**/__pycache__", "**/*.pyc",
+    ".git", ".rondel", "rondel.lock", ".dvc/tmp", ".dvc/cache", ".dvc/config.local",
+    "**/__pycache__", "**/*.pyc",
 )  # fmt: skip
 """Never a stage's business. Bytecode may be that of an older source: a stage compiles what it runs."""
 _WITHOUT_GIT = (

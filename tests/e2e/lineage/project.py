@@ -113,14 +113,13 @@ if __name__ == "__main__":
 
 @dataclass
 class Project:
-    """A copy of the project, and how it is run. ``start`` is the folder to run in, ``user`` who does."""
+    """A copy of the project, and how it is run. ``start`` is the folder to run in."""
 
     root: Path
     environ: dict[str, str] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     target: str = "evaluate"
     start: str = "."
-    user: int | None = None
 
     def write(self, **files: str) -> None:
         """Replace whole files."""
@@ -168,7 +167,6 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            user=self.user,
         )
 
     def truth(self) -> dict[str, float]:

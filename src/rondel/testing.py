@@ -121,23 +121,25 @@ class FakeProject:
         name: str,
         overrides: Mapping[str, Any],
         *,
-        git: bool = False,  # noqa: ARG002 - results are never put back here
+        git: bool = False,
     ) -> DvcResults:
         """In place if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
         if name in self.lost:
             return DvcResults(reason=f"the outputs of {name} are not in place")
         (wanted,) = self.dvc_inputs(name, overrides)
-        if not any(self._made(memory, wanted) for memory in all_stages(self.root)):
+        commit = self.commit() if git else None
+        if not any(self._made(memory, wanted, commit) for memory in all_stages(self.root)):
             return DvcResults(reason="no earlier result of it is kept here")
         memory = DvcMemory(key=KeyRecord(digest=""), run="", address=name)
         return DvcResults(
             served=(Served(stage=self.dvc_stage(name), memory=memory, entry={}, place="in place"),)
         )
 
-    def _made(self, memory: StageMemory, wanted: DvcInputs) -> bool:
+    def _made(self, memory: StageMemory, wanted: DvcInputs, commit: str | None) -> bool:
         parts = memory.key.parts
         return (
-            parts.get("command", {}).get(f"dvc {wanted.address}") == wanted.command
+            commit in {None, parts.get("inputs", {}).get("git commit")}
+            and parts.get("command", {}).get(f"dvc {wanted.address}") == wanted.command
             and wanted.files.items() <= parts.get("inputs", {}).items()
             and wanted.params.items() <= parts.get("parameters", {}).items()
             and parts.get("image", {}) == self.recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import Change, compare
@@ -23,7 +23,8 @@ class Why:
 
     ``since`` is the run that the key was compared with, ``changes`` what in it
     changed; ``packages`` are the packages of the image that did. A stage that
-    did not run was ``served`` from the run of that ID.
+    did not run was ``served`` from the run of that ID. ``undeclared`` are files
+    that its commands read and that are not among their dependencies.
     """
 
     stage: str
@@ -34,6 +35,7 @@ class Why:
     changes: tuple[Change, ...] = ()
     packages: tuple[Change, ...] = ()
     served: str | None = None
+    undeclared: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The answer as JSON values."""
@@ -44,6 +46,7 @@ class Why:
             "reason": self.reason,
             "since": self.since,
             "served": self.served,
+            "undeclared": list(self.undeclared),
             "changes": [_plain(change) for change in self.changes],
             "packages": [_plain(change) for change in self.packages],
         }
@@ -71,23 +74,22 @@ def explain(stage: str, runs: Sequence[Capsule]) -> Why:
         raise RecordError(f"no run here has a stage {stage!r}", hint=did_you_mean(stage, known))
     run, record = part[0]
     served = _SINCE.search(record.reason) if record.state == "cached" else None
-    if record.state == "cached":
-        return Why(
-            stage=stage,
-            run=run.id,
-            state=record.state,
-            reason=record.reason,
-            served=served[1] if served else None,
-        )
-    before = next(((old, each) for old, each in part[1:] if _comparable(each)), None)
-    if before is None or record.key is None or before[1].key is None:
-        return Why(stage=stage, run=run.id, state=record.state, reason=record.reason)
-    changes = compare(before[1].key, record.key)
-    return Why(
+    why = Why(
         stage=stage,
         run=run.id,
         state=record.state,
         reason=record.reason,
+        served=served[1] if served else None,
+        undeclared=tuple(record.undeclared or ()),
+    )
+    if record.state == "cached":
+        return why
+    before = next(((old, each) for old, each in part[1:] if _comparable(each)), None)
+    if before is None or record.key is None or before[1].key is None:
+        return why
+    changes = compare(before[1].key, record.key)
+    return replace(
+        why,
         since=before[0].id,
         changes=changes,
         packages=_packages(before[1], record) if any(each.part == "image" for each in changes) else (),

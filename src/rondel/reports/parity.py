@@ -98,7 +98,16 @@ def _json(each: Difference) -> dict[str, Any]:
 
 
 def why_lines(why: Why) -> list[str]:
-    """The answer in a sentence, and what changed as a table."""
+    """The answer in a sentence, what changed as a table, and what its commands read without declaring it."""
+    return [*_why(why), *(["", _undeclared(why.undeclared)] if why.undeclared else [])]
+
+
+def _undeclared(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return f"read and not declared in dvc.yaml: {', '.join(paths[:SHOWN])}{more}"
+
+
+def _why(why: Why) -> list[str]:
     head = f"{why.stage} {why.state} in run {why.run}"
     if why.served is not None:
         return [f"{head}: nothing that it depends on changed; its results are those of run {why.served}"]

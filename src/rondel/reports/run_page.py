@@ -109,6 +109,7 @@ def _stage(record: StageRecord, folder: Path) -> str:
         _pairs("metric", {name: metric(value) for name, value in record.metrics.items()}),
         _pairs("parameter", record.parameters),
         _pairs("input", record.inputs),
+        _undeclared(record),
         _pairs("output", record.outputs),
         _log(record, folder),
     ]
@@ -122,6 +123,16 @@ def _stage(record: StageRecord, folder: Path) -> str:
     parts.append(_facts({name: code(text) for name, text in facts.items() if text}))
     opened = " open" if record.state == "failed" else ""
     return f"<details{opened}><summary>{head}</summary>{''.join(parts)}</details>"
+
+
+def _undeclared(record: StageRecord) -> str:
+    """What the commands read beside what they declare, or that nobody knows."""
+    if record.undeclared:
+        names = ", ".join(code(path) for path in record.undeclared[:_MOST_ROWS])
+        return f"<p>Read and not declared in <code>dvc.yaml</code>: {names}</p>"
+    if record.untraced and any(use.kind == "dvc" for use in record.uses):
+        return f'<p class="soft">What else it read is not known: {escape(record.untraced)}</p>'
+    return ""
 
 
 def _typed(args: Sequence[str]) -> str:

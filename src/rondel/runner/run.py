@@ -170,7 +170,8 @@ def _state(error: RondelError | None) -> RunState:
 
 def _result(journal: Journal, error: RondelError | None) -> Result:
     state = _state(error)
-    images = [record.image for record in journal.capsule.stages if record.image]
+    # A cached stage's image is that of the run which made its result.
+    images = [each.image for each in journal.capsule.stages if each.image and each.state != "cached"]
     journal.close(
         state=state,
         exit_code=error.exit_code if error else 0,

@@ -56,11 +56,20 @@ def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool =
         verdicts=list(memory.verdicts),
         uses=list(memory.uses),
         outputs=dict(memory.made or memory.outputs),
+        undeclared=_undeclared(decision),
         aside=any(found.aside for found in decision.results),
         pushed=bool(decision.results)
         and all(served.memory.pushed for found in decision.results for served in found.served),
         mlflow=MlflowRun(run_id=memory.mlflow) if memory.mlflow else None,
     )
+
+
+def _undeclared(decision: Decision) -> list[str] | None:
+    """The files that are known to have been read beside the declared ones; None where that is not known."""
+    known = [served.memory.undeclared for found in decision.results for served in found.served]
+    if not known or None in known:
+        return None
+    return sorted({path for paths in known for path in paths or ()})
 
 
 def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, save: bool = True) -> None:
@@ -75,6 +84,10 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
         parameters=dict(record.parameters),
         inputs=dict(record.inputs),
         outputs=dict(record.outputs),
+        undeclared=record.undeclared,
+        untraced=record.untraced,
+        aside=record.aside,
+        pushed=record.pushed,
         uses=list(record.uses),
         metrics=dict(record.metrics),
         verdicts=list(record.verdicts),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from rondel.data.mlcheck import check_entry_point, entry_points, in_container, missing, parameters
+from rondel.data.mlcheck import check_entry_point, missing
+from rondel.data.mlproject import entry_points, in_container, parameters
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:

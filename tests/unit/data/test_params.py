@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from rondel.data import known_params, load_project, outputs_in_place, stage_inputs
+from rondel.data import known_params, load_project, stage_inputs
+from rondel.data.inputs import matches_lock
 from rondel.data.params import apply_params, changed_text, check_overrides, normal, parse_params
 from rondel.data.yamlfile import parse_yaml
 from rondel.errors import ConfigurationError
@@ -223,8 +224,9 @@ def test_a_lock_of_dvc_with_these_values_is_in_place(project_root, path):
         f"{lock}      {path}:\n        RATE: 0.001\n        S:\n        - a\n        - b\n"
     )
     project = load_project(project_root)
-    assert outputs_in_place(project, "train", stage_inputs(project, "train"))
-    assert not outputs_in_place(project, "train", stage_inputs(project, "train", {"RATE": 0.002}))
+    train = project.stages["train"]
+    assert matches_lock(project, train, stage_inputs(project, "train"))
+    assert not matches_lock(project, train, stage_inputs(project, "train", {"RATE": 0.002}))
 
 
 def test_another_change_of_a_python_file_is_no_change_of_its_values(project_root):

@@ -20,6 +20,7 @@ MACHINE = {
     "RONDEL_JOBS": "3",
     "RONDEL_TRACKING_LINGER": "0",
     "RONDEL_RUNS_MEGABYTES": "1",
+    "RONDEL_DATA_IMAGE": "data:1",
 }
 
 

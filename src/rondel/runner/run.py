@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ def _do(
     from rondel.runner.execute import Execution
     from rondel.runner.signals import single
 
+    began = time.time()
     lock = journal.folder.hold()
     journal.save()
     error: RondelError | None = None
@@ -145,12 +147,16 @@ def _do(
         request.project.save()
         lock.close()
     result = _result(journal, error)
-    _trim(request.settings)
+    _trim(request.settings, began)
     return result
 
 
-def _trim(settings: Settings) -> None:
+def _trim(settings: Settings, began: float) -> None:
     """Keep the records of the project to their size; the runs that stand for a stage's success stay."""
+    from rondel.cache.memory import kept_objects
+    from rondel.cache.objects import drop_unused
+
+    drop_unused(settings.root, kept_objects(settings.root), before=began)
     if settings.runs_megabytes:
         from rondel.cache.memory import remembered_runs
         from rondel.record.prune import choose, survey

@@ -310,14 +310,20 @@ def test_two_runs_in_one_tree_do_not_break_it(project):
     assert json.loads(run(str(DVC), "status", "--json", cwd=project)) == {}
 
 
-def test_data_that_nobody_pushed_is_named(project):
+def test_data_that_was_added_is_handed_to_a_remote_of_this_machine(project):
     (project / "data/raw.txt").write_text(f"new data {time.time_ns()}")
     run(str(DVC), "add", "-q", "data/raw.txt", cwd=project)
-    _, said = drive(project, ["prepare"], code=23)
-    assert "dvc push" in said
-    run(str(DVC), "push", "-q", cwd=project)
-    found, _ = drive(project, ["prepare"])
+    found, said = drive(project, ["prepare"])
     assert found[0]["state"] == "ran"
+    assert "put into the local DVC remote, as `dvc push` would: data/raw.txt" in said
+
+
+def test_data_that_is_nowhere_is_named(project):
+    (project / "data/raw.txt").write_text(f"new data {time.time_ns()}")
+    run(str(DVC), "add", "-q", "data/raw.txt", cwd=project)
+    shutil.rmtree(project / ".dvc/cache")
+    _, said = drive(project, ["prepare"], code=23)
+    assert "`dvc push data/raw.txt` where the data is" in said
 
 
 def test_a_remote_that_cannot_be_written_brings_nothing_back(project):

@@ -361,11 +361,18 @@ class RunGround:
         from anyio import to_thread
 
         from rondel.data import load_project, workspace_excludes
+        from rondel.data.handover import hand_over
 
         def read() -> tuple[str, ...]:
             return workspace_excludes(load_project(self.run.root))
 
         self._excludes = list(await to_thread.run_sync(read))
+        if self._server is not None and self.remote.folder is not None:
+            handed = await to_thread.run_sync(
+                hand_over, load_project(self.run.root), self.remote.folder, self.environ
+            )
+            if handed:
+                self.observer.note(f"put into the local DVC remote, as `dvc push` would: {', '.join(handed)}")
         self._workspace = self.client.host().directory(str(self.run.root), exclude=self._excludes)
         served = None
         if self._server is not None:

@@ -174,12 +174,13 @@ def lineage() -> str:
 
     cases = yaml.safe_load(CASES.read_text(encoding="utf-8"))
     rows = [
-        f"| {case['case']} | {' | '.join(state or 'not asked for' for state in case['becomes'])} "
+        f"| {case['case']}{'*' if case.get('embedded') else ''} | {' | '.join(state or 'not asked for' for state in case['becomes'])} "
         f"| {case['because']} |"
         for case in cases
     ]
     head = ["| what changed | `prepare` | `train` | `evaluate` | because |", "|---|---|---|---|---|"]
-    return "\n".join([LINEAGE_HEAD, f"{len(cases)} cases.", "", *head, *rows, ""])
+    note = "\\* On the embedded engine: a Dagger engine does not tell which files a command opens."
+    return "\n".join([LINEAGE_HEAD, f"{len(cases)} cases.", "", *head, *rows, "", note, ""])
 
 
 PAGES = {"options.md": options, "exit-codes.md": exit_codes, "engine.md": engine, "lineage.md": lineage}

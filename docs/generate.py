@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -183,7 +184,20 @@ def lineage() -> str:
     return "\n".join([LINEAGE_HEAD, f"{len(cases)} cases.", "", *head, *rows, "", note, ""])
 
 
-PAGES = {"options.md": options, "exit-codes.md": exit_codes, "engine.md": engine, "lineage.md": lineage}
+def capsule_schema() -> str:
+    """The JSON Schema of a capsule."""
+    from rondel.record.codec import schema
+
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+PAGES = {
+    "options.md": options,
+    "exit-codes.md": exit_codes,
+    "engine.md": engine,
+    "lineage.md": lineage,
+    "capsule.schema.json": capsule_schema,
+}
 
 
 def main() -> None:

@@ -111,8 +111,7 @@ def plan(root: Path, flags: dict[str, Any] | None = None, params: tuple[tuple[st
     check_uses((planned.stage for planned in chosen.stages), disk)
     overrides = parse_overrides(params, chosen, disk)
     expected = forecast(chosen, disk, overrides, use_cache=True)
-    decisions = {name: decision for name, (decision, _) in expected.items()}
-    return "\n".join(show_plan(chosen, decisions, disk, overrides, found, engine=found.engine))
+    return "\n".join(show_plan(chosen, expected, disk, overrides, found, engine=found.engine))
 
 
 def test_the_project_as_it_is_has_a_plan(project: Path) -> None:

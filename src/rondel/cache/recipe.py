@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rondel.data.yamlfile import read_text
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def read_recipe(
     """
     file = root / containerfile
     try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
+        text = read_text(file, containerfile)
+    except FileNotFoundError:
         raise ConfigurationError(
             f"there is no {containerfile}",
             why="every stage runs in the image that it describes",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import subprocess
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,11 +139,14 @@ def _read_spec(root: Path, file: str) -> pathspec.GitIgnoreSpec | None:
         return None
     import pathspec
 
-    for number, pattern in patterns.items():
-        try:
-            pathspec.GitIgnoreSpec.from_lines([pattern])
-        except ValueError:
-            raise ConfigurationError(
-                f"{pattern!r} is no pattern of .gitignore's kind", place=f"{file}:{number}"
-            ) from None
-    return pathspec.GitIgnoreSpec.from_lines(patterns.values())
+    with warnings.catch_warnings():
+        # Of an odd pattern, such as `[[a]`, Python's `re` says what it may mean one day.
+        warnings.simplefilter("ignore", FutureWarning)
+        for number, pattern in patterns.items():
+            try:
+                pathspec.GitIgnoreSpec.from_lines([pattern])
+            except ValueError:
+                raise ConfigurationError(
+                    f"{pattern!r} is no pattern of .gitignore's kind", place=f"{file}:{number}"
+                ) from None
+        return pathspec.GitIgnoreSpec.from_lines(patterns.values())

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,4 +134,6 @@ def _dvcignore(root: Path) -> Any:
         return None
     import pathspec
 
-    return pathspec.PathSpec.from_lines("gitignore", rules).match_file
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of an odd pattern, such as `[[a]`
+        return pathspec.PathSpec.from_lines("gitignore", rules).match_file

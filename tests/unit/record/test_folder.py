@@ -45,7 +45,7 @@ def test_ids_sort_by_time() -> None:
 
 def test_the_published_schema_is_that_of_the_code() -> None:
     published = json.loads((PROJECT / "docs/reference/capsule.schema.json").read_text())
-    assert published == schema(), "write it anew: see CONTRIBUTING.md"
+    assert published == schema(), "write it anew: python docs/generate.py"
 
 
 def test_a_run_is_found_by_id_beginning_end_and_path(tmp_path: Path) -> None:

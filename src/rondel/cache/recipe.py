@@ -91,7 +91,9 @@ def copied_sources(text: str) -> tuple[str, ...]:
         options = dict(option.partition("=")[::2] for option in match.group(1).split(","))
         if options.get("type", "bind") == "bind" and "from" not in options:
             sources.append(options.get("source") or options.get("src") or ".")
-    return tuple(dict.fromkeys(source.strip("/") or "." for source in sources if "://" not in source))
+    # What a variable names may be anything in the context.
+    named = ("." if "$" in source else source.strip("/") or "." for source in sources if "://" not in source)
+    return tuple(dict.fromkeys(named))
 
 
 def _copy_sources(rest: str) -> list[str]:
@@ -151,13 +153,17 @@ def read_recipe(
 
 
 def _files(root: Path, source: str, containerfile: Path) -> Iterable[Path]:
-    if "$" in source:
-        return
-    matches = list(root.glob(source)) if any(mark in source for mark in "*?[") else [root / source]
+    try:
+        matches = list(root.glob(source)) if any(mark in source for mark in "*?[") else [root / source]
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise ConfigurationError(
+            f"{source} is no pattern of files", why=str(error), place=str(containerfile)
+        ) from None
     for match in matches:
-        if match.is_file():
+        # os.path: a name that no file can have is none, not an error.
+        if os.path.isfile(match):  # noqa: PTH113
             yield match
-        elif match.is_dir():
+        elif os.path.isdir(match):  # noqa: PTH112
             yield from _walk(match)
         else:
             raise ConfigurationError(

@@ -81,7 +81,7 @@ def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # bad TOML, bytes that are no text, a number too long for Python
         raise ConfigurationError("this is not valid TOML", why=str(error), place=str(file)) from None
     except RecursionError:
         raise ConfigurationError("this is not valid TOML", why="it nests too deep", place=str(file)) from None

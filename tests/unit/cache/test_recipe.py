@@ -38,6 +38,14 @@ def test_sources_of_copy_add_and_bind_mounts_are_found() -> None:
     )
 
 
+def test_what_a_variable_names_may_be_anything_in_the_context(root: Path) -> None:
+    (root / "Containerfile").write_text("FROM python\nARG WHAT=src\nCOPY ${WHAT} ./\n")
+    assert copied_sources("COPY ${WHAT} $MORE/x ./") == (".",)
+    before = recipe(root)
+    (root / "other").write_text("changed")
+    assert recipe(root).parts["file other"] != before.parts["file other"]
+
+
 def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

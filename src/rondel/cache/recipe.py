@@ -103,7 +103,7 @@ def _copy_sources(rest: str) -> list[str]:
         flags, bracket, array = rest.partition("[")
         try:
             words = [*flags.split(), *map(str, json.loads(bracket + array))]
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
     else:
         try:

@@ -140,13 +140,13 @@ class Container:
     async def wait(self) -> None:
         """Wait until bwrap and everything in the container is gone, then reap it."""
         await readable(self.pidfd)
+        await self.status.ended.wait()
         if self.first_fd is None:
-            # Killed before it told of process 1, which may be there all the same, waiting for it for ever;
-            # it is still in bwrap's process group, whose number is taken until bwrap is reaped.
+            # Killed before it told of process 1, which may be there all the same and wait for it for ever, in
+            # bwrap's process group still; the group's number is taken until bwrap is reaped.
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
         self.reap()
-        await self.status.ended.wait()
         self.known.set()
         if self.first_fd is not None:
             await readable(self.first_fd)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import anyio
 import pytest
@@ -30,7 +31,14 @@ def test_a_child_that_cannot_be_watched_is_not_left_behind(monkeypatch: pytest.M
 async def test_what_a_killed_bwrap_left_before_it_told_of_process_1_ends_with_it() -> None:
     # Killed just after it had cloned the container's first process, which goes on waiting for it.
     status, output = Stream(lambda _data: None), Stream(lambda _data: None)
-    argv = ["/bin/sh", "-c", "sleep 600 & kill -9 $$"]
+    script = (
+        "import os, signal, sys, time\n"
+        "if os.fork():\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.close(int(sys.argv[1]))\n"  # as bwrap's child does first of all
+        "time.sleep(600)\n"
+    )
+    argv = [sys.executable, "-S", "-c", script, str(status.theirs)]
     pid = spawn(argv, standard=(0, output.theirs, 2), passed=[status.theirs])
     container = Container(pid, watched(pid), status)
     status.start()

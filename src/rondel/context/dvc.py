@@ -202,6 +202,7 @@ class DvcStages(Workbench):
                 made={stage.address: entry},
                 entries={stage.lock_file: {stage.name: text}} if text else {},
                 provenance={stage.address: provenance_of(memory, entry)} if memory.key.digest else {},
+                data=tuple(out.path for out in stage.outs if out.cached),
                 aside=prepared.aside,
             )
         )

@@ -43,7 +43,11 @@ class ParamSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcStage:
-    """One stage of a ``dvc.yaml``; all paths are relative to the project's root, POSIX style."""
+    """One stage of a ``dvc.yaml``; all paths are relative to the project's root, POSIX style.
+
+    ``reported`` are files in its outputs that are named as metrics or plots at top level. Where
+    DVC keeps the folder that they lie in, they come to the run's folder and not to the working tree.
+    """
 
     name: str
     file: str
@@ -52,6 +56,7 @@ class DvcStage:
     deps: tuple[str, ...] = ()
     params: tuple[ParamSource, ...] = ()
     outs: tuple[Out, ...] = ()
+    reported: tuple[Out, ...] = ()
     always_changed: bool = False
     frozen: bool = False
 
@@ -69,6 +74,13 @@ class DvcStage:
     def reads(self) -> tuple[str, ...]:
         """All paths whose content the stage depends on: dependencies, then parameter files."""
         return (*self.deps, *(source.path for source in self.params))
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What comes here from the container: for the working tree, or for the record of the run."""
+        back = [out.path for out in self.outs if out.returns]
+        inside = [out.path for out in self.reported if not any(out.path.startswith(f"{each}/") for each in back)]
+        return (*back, *inside)
 
     @property
     def external(self) -> tuple[str, ...]:
@@ -139,6 +151,20 @@ class DvcProject:
             if any(out.path == path for out in stage.outs):
                 return stage
         return None
+
+    def keeper(self, path: str) -> DvcStage | None:
+        """The stage that makes ``path``, or a folder that it lies in."""
+        for stage in self.stages.values():
+            if any(path == out.path or path.startswith(f"{out.path}/") for out in stage.outs):
+                return stage
+        return None
+
+    def returns(self, path: str) -> bool:
+        """Whether ``path`` is, or lies in, an output that comes back to the working tree."""
+        stage = self.keeper(path)
+        return stage is not None and any(
+            out.returns and (path == out.path or path.startswith(f"{out.path}/")) for out in stage.outs
+        )
 
     def data_of(self, paths: Iterable[str]) -> tuple[str, ...]:
         """What DVC has to bring so that ``paths`` are whole: data that it keeps at, in or around them."""

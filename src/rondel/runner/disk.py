@@ -176,16 +176,12 @@ class DiskProject:
 
     def _metrics(self, served: Served) -> Mapping[str, float]:
         """A result's metrics: as they were kept, else as the files in the working tree say."""
-        from rondel.gates import read_metrics
+        from rondel.gates import made_metrics
 
         if served.memory.metrics or served.place != "in place":
             return served.memory.metrics
         stage = self._project().stages[served.memory.address]
-        found: dict[str, float] = {}
-        for out in stage.outs:
-            if out.kind == "metric":
-                found |= read_metrics(self.root / out.path, shown=out.path).values
-        return found
+        return made_metrics(stage, None, self.root)
 
     def expect(self, results: Iterable[DvcResults]) -> None:
         """Take it that these results are put back, until :meth:`changed`."""

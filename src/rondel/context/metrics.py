@@ -75,9 +75,7 @@ class MetricFiles(Programs):
         entry = None if stage is None else project.lock.get(stage.address)
         if stage is None or entry is None:
             return None
-        return read_evaluation(
-            project, stage, entry, metrics=metrics, model=model_file, image=self._recipe()
-        )
+        return read_evaluation(project, stage, entry, metrics=metrics, model=model_file, image=self._recipe())
 
     def _recipe(self) -> dict[str, str]:
         """What the stages' image is made from; two machines never build the same digest."""

@@ -18,7 +18,7 @@ class Out:
 
     ``cached``: DVC keeps it in its cache (git ignores it); otherwise it is
     an ordinary file of the working tree. ``persist``: the command finds the
-    last one in place.
+    last one in place. ``remote`` is one of its own.
     """
 
     path: str
@@ -26,6 +26,7 @@ class Out:
     cached: bool = True
     push: bool = True
     persist: bool = False
+    remote: str | None = None
 
     @property
     def returns(self) -> bool:
@@ -79,7 +80,7 @@ class DvcStage:
     def wanted(self) -> tuple[str, ...]:
         """What comes here from the container: for the working tree, or for the record of the run."""
         back = [out.path for out in self.outs if out.returns]
-        inside = [out.path for out in self.reported if not any(out.path.startswith(f"{each}/") for each in back)]
+        inside = [out.path for out in self.reported if not _lies_in(out.path, back)]
         return (*back, *inside)
 
     @property
@@ -221,6 +222,10 @@ class StageInputs:
     params: Mapping[str, Any]
     cmd: str
     outs: Mapping[str, str]
+
+
+def _lies_in(path: str, folders: Iterable[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
 
 
 def overlap(one: str, other: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rondel.data.yamlfile import line_of
@@ -26,17 +27,19 @@ def check_graph(root: Path, stages: Mapping[str, DvcStage], tracked: Iterable[Tr
     if any(needs.values()) and (circle := _circle(needs)):
         first = stages[circle[0]]
         shown = " → ".join([*circle, circle[0]])
-        what = f"stage {circle[0]!r} depends on what it makes" if len(circle) == 1 else "stages need each other"
+        what = (
+            f"stage {circle[0]!r} depends on what it makes" if len(circle) == 1 else "stages need each other"
+        )
         raise ConfigurationError(
             f"{what}: {shown}",
             why="no order of them exists, and DVC refuses it, too",
-            place=_place(root, first, "deps"),
+            place=place_of(root, first, "deps"),
         )
 
 
 def _check_overlaps(root: Path, stages: Mapping[str, DvcStage], made: list[tuple[str, str]]) -> None:
     # In order, what lies in a folder follows it directly.
-    for (one, maker), (other, second) in zip(made, made[1:], strict=False):
+    for (one, maker), (other, second) in pairwise(made):
         if not other.startswith(one):
             continue
         paths = one.rstrip("/") if one == other else f"{one} and {other.rstrip('/')}"
@@ -47,7 +50,7 @@ def _check_overlaps(root: Path, stages: Mapping[str, DvcStage], made: list[tuple
             hint="metrics in a folder of results are named at the top level of dvc.yaml: metrics: [PATH]"
             if maker == second and one != other
             else None,
-            place=_place(root, stage, "outs") if stage else None,
+            place=place_of(root, stage, "outs") if stage else None,
         )
 
 
@@ -89,7 +92,8 @@ def _circle(needs: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def _place(root: Path, stage: DvcStage, key: str) -> str:
+def place_of(root: Path, stage: DvcStage, key: str) -> str:
+    """Where a stage says something: ``dvc.yaml:LINE`` of one of its keys, else of itself."""
     try:
         text = (root / stage.file).read_text(encoding="utf-8")
     except OSError:

@@ -126,9 +126,7 @@ def _is_lock_entry(entry: Any) -> bool:
     )
 
 
-def _read_file(
-    root: Path, file: str, overrides: Mapping[str, Any]
-) -> tuple[list[DvcStage], list[Named]]:
+def _read_file(root: Path, file: str, overrides: Mapping[str, Any]) -> tuple[list[DvcStage], list[Named]]:
     """The stages of a ``dvc.yaml``, and what it names at top level."""
     text = read_text(root / file, file)
     value = parse_yaml(text, file)
@@ -223,6 +221,7 @@ def _outs(items: list[Any], key: str, kind: OutKind, wdir: str) -> Iterator[Out]
                 cached=bool(flags.get("cache", True)),
                 push=bool(flags.get("push", True)),
                 persist=bool(flags.get("persist")),
+                remote=str(flags["remote"]) if flags.get("remote") else None,
             )
 
 

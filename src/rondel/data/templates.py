@@ -37,7 +37,10 @@ repo = Repo(uninitialized=True)
 file = sys.argv[1]
 try:
     resolver = DataResolver(repo, repo.fs.abspath(repo.fs.parent(file) or "."), load_yaml(file))
-    print(json.dumps(resolver.resolve(), default=str))
+    found = resolver.resolve()
+    for key in ("metrics", "plots"):
+        found[key] = getattr(resolver, "resolve_" + key, list)()
+    print(json.dumps(found, default=str))
 except Exception as error:
     causes = []
     while error is not None:

@@ -7,13 +7,14 @@ about what runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.model import Out, overlap
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from rondel.data.model import DvcStage, OutKind
 
 
@@ -34,7 +35,7 @@ def named_paths(document: Mapping[str, Any]) -> Iterator[Named]:
         yield Named(path=path, kind="metric")
     plots = document.get("plots") or []
     if not isinstance(plots, list | dict):
-        raise ValueError("`plots` at the top level has to be a list, or a mapping")
+        raise ValueError("`plots` at the top level has to be a list, or a mapping")  # noqa: TRY004 - the file is wrong
     for each in plots if isinstance(plots, list) else [plots]:
         if isinstance(each, str):
             yield Named(path=each, kind="plot")

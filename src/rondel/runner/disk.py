@@ -197,10 +197,13 @@ class DiskProject:
         """
         from rondel.cache.served import inputs_of
         from rondel.data import find_stage
+        from rondel.data.places import check_places
 
         with self._lock:
             project = self._project()
             stage = find_stage(project, name)
+            for each in project.chain(stage.address, self._own_addresses(project) - {stage.address}):
+                check_places(project, project.stages[each], self._environ)
             if not any(project.producer(source.path) for source in stage.params):
                 inputs_of(project, stage.address, overrides, self._hash_cache())
 
@@ -245,6 +248,21 @@ class DiskProject:
             return None
         with self._lock:
             return self._hash_cache().of(path)
+
+    def metrics_hash(self, path: str) -> str:
+        """The hash of a file that a gate reads: of what a dvc stage made, as the lock has it."""
+        from rondel.data.inputs import locked_outs
+
+        with self._lock:
+            project = self._project()
+            stage = project.keeper(path)
+            if stage is None:
+                return self.file_hash(path) or "missing"
+            made = locked_outs(project, stage)
+            return (
+                next((made[out] for out in made if path == out or path.startswith(f"{out}/")), None)
+                or "missing"
+            )
 
     def conditions(self) -> Conditions:
         """The recipe of the stages' image, the machine's part in it, and the stages' variables."""

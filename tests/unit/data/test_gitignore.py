@@ -86,4 +86,4 @@ def test_a_project_below_the_top_of_its_repository_gets_them_beside_the_data(pro
     nested.mkdir()
     assert ignore_outputs(nested, ["data/x.bin"]) == ("data/.gitignore",)
     assert ignored("nlp/data/x.bin")
-    assert os.listdir(nested) == ["data"]  # noqa: PTH208
+    assert os.listdir(nested) == ["data"]

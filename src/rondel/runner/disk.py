@@ -286,6 +286,7 @@ class DiskProject:
     def git(self) -> Git:
         """The repository's state. The diff itself is written beside the capsule."""
         from rondel.data import read_git
+        from rondel.data.git import folder_of
 
         state = read_git(self.root)
         return Git(
@@ -295,7 +296,7 @@ class DiskProject:
             diff=state.diff,
             untracked=dict(state.untracked),
             remote_url=state.remote_url,
-            prefix=_prefix(self.root) if state.commit else "",
+            prefix=folder_of(self.root) if state.commit else "",
         )
 
     def changed(self) -> None:
@@ -312,9 +313,3 @@ class DiskProject:
         with self._lock:
             if self._hashes is not None:
                 self._hashes.save()
-
-
-def _prefix(root: Path) -> str:
-    """The project's folder in its repository; empty at the top."""
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
-    return "" if top == root else root.relative_to(top).as_posix()

@@ -40,9 +40,11 @@ def written(root, text):
             "dvc.yaml:4",
         ),
         (
-            "stages:\n  a:\n    cmd: x\n    deps: [three]\n    outs: [one]\n"
-            "  b:\n    cmd: x\n    deps: [one/part]\n    outs: [two]\n"
-            "  c:\n    cmd: x\n    deps: [two]\n    outs: [three]\n",
+            (
+                "stages:\n  a:\n    cmd: x\n    deps: [three]\n    outs: [one]\n"
+                "  b:\n    cmd: x\n    deps: [one/part]\n    outs: [two]\n"
+                "  c:\n    cmd: x\n    deps: [two]\n    outs: [three]\n"
+            ),
             "stages need each other: a → c → b → a",
             "dvc.yaml:4",
         ),
@@ -64,7 +66,8 @@ def test_metrics_in_a_folder_of_results_belong_at_the_top_level(project_root):
 
 def test_many_stages_on_one_another_are_no_circle(project_root):
     stages = [
-        f"  s{number}:\n    cmd: x\n    deps: [f{number}]\n    outs: [f{number + 1}]\n" for number in range(3000)
+        f"  s{number}:\n    cmd: x\n    deps: [f{number}]\n    outs: [f{number + 1}]\n"
+        for number in range(3000)
     ]
     assert len(load_project(written(project_root, "stages:\n" + "".join(stages))).stages) == 3000
 
@@ -76,7 +79,11 @@ def test_many_stages_on_one_another_are_no_circle(project_root):
         ("deps: [/data/all.csv]", "depends on '/data/all.csv', which lies outside", "dvc.yaml:4"),
         ("params: [../params.yaml: [a]]", "depends on '../params.yaml', which lies outside", "dvc.yaml:4"),
         ("outs: [../made.csv: {cache: false}]", "makes '../made.csv', which lies outside", "dvc.yaml:4"),
-        ('outs: ["s3://bucket/x": {cache: false}]', "makes 's3://bucket/x', which lies outside", "dvc.yaml:4"),
+        (
+            'outs: ["s3://bucket/x": {cache: false}]',
+            "makes 's3://bucket/x', which lies outside",
+            "dvc.yaml:4",
+        ),
         ("outs: [x: {remote: other}]", "goes to the remote 'other', a folder", "dvc.yaml:4"),
     ],
 )

@@ -49,7 +49,11 @@ def test_files_in_outputs_are_found_however_they_are_named(project_root, more, i
 
 def test_an_output_that_is_named_is_a_metric(project_root):
     found = stage(project_root, "metrics: [alone.json]")
-    assert {out.path: out.kind for out in found.outs} == {"eval": "out", "alone.json": "metric", "plain": "out"}
+    assert {out.path: out.kind for out in found.outs} == {
+        "eval": "out",
+        "alone.json": "metric",
+        "plain": "out",
+    }
 
 
 def test_names_are_relative_to_their_own_file(project_root):

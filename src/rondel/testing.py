@@ -169,6 +169,11 @@ class FakeProject:
         """The hash in ``files``."""
         return self.files.get(path)
 
+    def metrics_hash(self, path: str) -> str:
+        """The hash that ``dvc`` has of an output, else that in ``files``."""
+        made = (each.outs[path] for each in self.dvc.values() if path in each.outs)
+        return next(made, None) or self.files.get(path, "missing")
+
     def conditions(self) -> Conditions:
         """The recipe, the machine, and the variables."""
         return Conditions(image=self.recipe, host=self.machine, environment=self.variables)

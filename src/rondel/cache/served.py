@@ -257,6 +257,10 @@ def _placed(project: DvcProject, stage: DvcStage, memory: DvcMemory, hashes: Has
         return f"the data of run {memory.run} is no longer in the DVC remote"
     wrong = returned_wrong(project, stage, outs, hashes)
     same = current is not None and entry_digest(current) == entry_digest(entry)
+    reported = any(out.kind == "metric" and out.cached for out in stage.reported)
+    if same and not wrong and reported and not (memory.metrics or memory.entry):
+        # Its metrics lie in a folder that only DVC has.
+        return Served(stage=stage, memory=memory, entry=entry, place="remote")
     if same and not wrong:
         return Served(stage=stage, memory=memory, entry=entry, place="in place")
     if not wrong or all(_kept(project, memory, out.path) for out in wrong):

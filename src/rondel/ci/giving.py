@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from posixpath import dirname, join
 from typing import TYPE_CHECKING
 
 from rondel.data.git import read_git
@@ -88,7 +89,7 @@ def plan_giveback(
         author=options.commit_author or default_author(environ),
         aside=f"rondel/{re.sub(r'[^A-Za-z0-9._-]+', '-', branch)}-{capsule.id}",
         made=frozenset(outputs.values()),
-        paths=tuple(sorted(outputs)),
+        paths=tuple(sorted({*outputs, *(join(dirname(path), ".gitignore") for path in outputs)})),
         url=_url(environ),
         options=_push_options(context, branch, message),
         merged=context is not None and context.merge_request is not None,

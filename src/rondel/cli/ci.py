@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
+from rondel.data.git import folder_of
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rondel.settings.ci import CiOptions
     from rondel.wrappers import Layout, Wrapper
 
 DRIFTED = 1
@@ -37,31 +40,74 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--file", default="ci/main.py", help="where the pipeline is declared (ci/main.py)")
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
+    folder = folder_of(root)
     unknown = [name for name in arguments.system if name not in WRAPPERS]
     if unknown:
         raise ConfigurationError(
             f"there is no CI system {unknown[0]!r}", hint=f"known: {', '.join(WRAPPERS)}"
         )
-    present = [name for name, wrapper in WRAPPERS.items() if (root / wrapper.path).exists()]
+    top = _top(root, folder)
+    present = [name for name, wrapper in WRAPPERS.items() if (top / wrapper.file(folder)).exists()]
     if arguments.action == "generate":
         present = present or list(WRAPPERS)
     chosen = [WRAPPERS[name] for name in arguments.system or present]
-    regions = _regions(root, chosen, arguments.file, arguments.layout)
-    return _generate(root, regions) if arguments.action == "generate" else _check(root, regions, chosen)
+    files = _files(root, chosen, arguments.file, arguments.layout)
+    return _generate(files) if arguments.action == "generate" else _check(files)
 
 
 def write_files(root: Path, names: Sequence[str], file: str = "ci/main.py") -> None:
     """Write these CI systems' files for the project at ``root``."""
     from rondel.wrappers import WRAPPERS
 
-    _generate(root, _regions(root, [WRAPPERS[name] for name in names], file, None))
+    _generate(_files(root, [WRAPPERS[name] for name in names], file, None))
 
 
-def _regions(
-    root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None
-) -> dict[str, tuple[str, ...]]:
-    from dataclasses import replace
+def is_taken(root: Path, name: str) -> bool:
+    """Whether the CI system's file is there and somebody has to say where the jobs stand in it.
 
+    A file with jobs of other projects of the repository takes up those of one more.
+    """
+    from rondel.wrappers import WRAPPERS
+    from rondel.wrappers.regions import BEGIN
+
+    wrapper, folder = WRAPPERS[name], folder_of(root)
+    place = _top(root, folder) / wrapper.file(folder)
+    if not place.exists():
+        return False
+    return not (folder and wrapper.together) or BEGIN.encode() not in place.read_bytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A CI system's file: where it is, and the regions that the pipeline has in it."""
+
+    wrapper: Wrapper
+    place: Path
+    regions: tuple[str, ...]
+    options: CiOptions
+    folder: str
+
+    @property
+    def shown(self) -> str:
+        """Its path from the project's folder."""
+        return (
+            f"{'../' * (self.folder.count('/') + 1)}{self.wrapper.path}" if self._above else self.wrapper.path
+        )
+
+    @property
+    def _above(self) -> bool:
+        return bool(self.folder) and self.wrapper.together
+
+    def text(self) -> str | None:
+        """Its text with its own line ends; bytes that are no UTF-8 come back as they were."""
+        return self.place.read_bytes().decode("utf-8", "surrogateescape") if self.place.exists() else None
+
+
+def _top(root: Path, folder: str) -> Path:
+    return root.parents[folder.count("/")] if folder else root
+
+
+def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None) -> list[_File]:
     from rondel.data import load_project
     from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
@@ -95,41 +141,53 @@ def _regions(
             f'to keep this one, put layout = "{chosen}" under [tool.rondel.ci]',
             file=sys.stderr,
         )
-    return {wrapper.path: wrapper.regions(jobs, options) for wrapper in wrappers}
+    folder = folder_of(root)
+    return [
+        _File(
+            wrapper=wrapper,
+            place=_top(root, folder) / wrapper.file(folder),
+            regions=wrapper.regions(jobs, options, folder),
+            options=options,
+            folder=folder,
+        )
+        for wrapper in wrappers
+    ]
 
 
-def _generate(root: Path, regions: dict[str, tuple[str, ...]]) -> int:
+def _generate(files: Sequence[_File]) -> int:
     from rondel.record.folder import write_atomically
     from rondel.wrappers import merge
 
-    texts = {path: merge(_read(root / path), region, path) for path, region in regions.items()}
-    for path, text in texts.items():
-        state = "unchanged" if _read(root / path) == text else "written"
+    texts = [(file, merge(file.text(), file.regions, file.shown)) for file in files]
+    for file, text in texts:
+        file.wrapper.check(text, file.options, file.folder)
+    for file, text in texts:
+        state = "unchanged" if file.text() == text else "written"
         if state == "written":
-            write_atomically(root / path, text.encode("utf-8", "surrogateescape"))
-        print(f"{path}: {state}")
+            write_atomically(file.place, text.encode("utf-8", "surrogateescape"))
+        print(f"{file.shown}: {state}")
+        if file.folder and not file.wrapper.together and state == "written":
+            path = file.wrapper.file(file.folder)
+            print(
+                f"note: {file.wrapper.name} reads {path} where that is the job's script path", file=sys.stderr
+            )
     return 0
 
 
-def _check(root: Path, regions: dict[str, tuple[str, ...]], wrappers: Sequence[Wrapper]) -> int:
+def _check(files: Sequence[_File]) -> int:
     from rondel.wrappers import drift
 
-    found = {path: drift(_read(root / path), region, path) for path, region in regions.items()}
-    for each in found.values():
-        if each is not None:
-            sys.stdout.write(each.diff)
-    if any(found.values()):
-        names = " ".join(wrapper.name for wrapper in wrappers if found[wrapper.path])
+    found = [(file, drift(file.text(), file.regions, file.shown)) for file in files]
+    drifted = [(file, each) for file, each in found if each is not None]
+    for _, each in drifted:
+        sys.stdout.write(each.diff)
+    if drifted:
+        names = " ".join(file.wrapper.name for file, _ in drifted)
         print(
-            f"{', '.join(path for path in found if found[path])}: not as the pipeline says\n"
+            f"{', '.join(file.shown for file, _ in drifted)}: not as the pipeline says\n"
             f"  → rondel ci generate {names}",
             file=sys.stderr,
         )
         return DRIFTED
-    print(f"{', '.join(regions) or 'no CI files'}: as the pipeline says")
+    print(f"{', '.join(file.shown for file in files) or 'no CI files'}: as the pipeline says")
     return 0
-
-
-def _read(path: Path) -> str | None:
-    """The file's text with its own line ends; bytes that are no UTF-8 come back as they were."""
-    return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else None

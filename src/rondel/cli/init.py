@@ -13,8 +13,6 @@ from rondel.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rondel.scaffold import Found
-
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -69,18 +67,18 @@ def main(argv: Sequence[str]) -> int:
         return 0
     for line in apply(root, found, wanted):
         print(line)
-    _wrappers(root, found)
+    _wrappers(root)
     where = "" if root == Path.cwd() else f"cd {arguments.folder} && "
     print(f"next: {where}python ci/main.py --list", file=sys.stderr)
     return 0
 
 
-def _wrappers(root: Path, found: Found) -> None:
+def _wrappers(root: Path) -> None:
     """The CI systems' files, where there are none."""
-    from rondel.cli.ci import write_files
+    from rondel.cli.ci import is_taken, write_files
 
     for name, path in {"gitlab": ".gitlab-ci.yml", "jenkins": "Jenkinsfile"}.items():
-        if path in found.present:
+        if is_taken(root, name):
             print(f"note: {path} is there already; `rondel ci generate {name}` says how the jobs get into it")
         else:
             write_files(root, [name])

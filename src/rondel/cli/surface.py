@@ -148,7 +148,9 @@ class CiSurface(Surface):
         from rondel.cli.main import COMMANDS
         from rondel.reports.published import FOLDER, PAGE
 
-        shown = self.context.artifact(f"{FOLDER}/{PAGE}")
+        page = f"{FOLDER}/{PAGE}"
+        within = result.capsule.git.prefix
+        shown = self.context.artifact(f"{within}/{page}" if within else page)
         if shown:
             print(f"report: {shown}", file=sys.stderr)
         if result.error is not None and "reproduce" in COMMANDS:

@@ -65,7 +65,7 @@ def never_made(project: DvcProject, stage: DvcStage, inputs: Mapping[str, str]) 
             return DataError(
                 f"dvc stage {stage.address!r} needs {path}, which stage {maker.address!r} has not made yet",
                 why=f"dvc.lock knows nothing of {maker.address!r}, and it is not part of this run",
-                hint="run without --only, or that stage first",
+                hint=f"run without --only; where a stage runs {maker.address!r}, name it in needs=",
             )
     return None
 

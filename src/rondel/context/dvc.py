@@ -159,7 +159,7 @@ class DvcStages(Workbench):
         made = prepared.folder / "files"
         if served.place == "remote":
             self._recorder.step(f"bringing the results of {stage.address}")
-            plan = fetch_plan(prepared.project.data_of(served.returns), collect=served.returns)
+            plan = fetch_plan(prepared.project.data_of(stage.wanted), collect=stage.wanted)
             moved = await self._moved(prepared, self._container, plan, "", locks={stage: served})
             if moved.code:
                 self._recorder.output(moved.said)
@@ -167,6 +167,7 @@ class DvcStages(Workbench):
                     f"the results of run {memory.run} are nowhere any more: {stage.address} runs"
                 )
                 return None
+            memory = await to_thread.run_sync(self._restored, prepared, memory, made)
         elif served.place == "kept":
             from rondel.cache.objects import lay_out
 
@@ -181,23 +182,41 @@ class DvcStages(Workbench):
         self._container = self._with_results(prepared, made)
         return DvcOutcome(state=state, made_by=memory.run)
 
+    def _restored(self, prepared: _DvcRun, memory: DvcMemory, made: Path) -> DvcMemory:
+        """A result that DVC brought, kept here from now on with the metrics in its files."""
+        from dataclasses import replace
+
+        from rondel.cache.keep import keep_result
+        from rondel.gates import made_metrics
+
+        stage, text = prepared.stage, memory.entry or prepared.entry_text
+        metrics = memory.metrics or made_metrics(stage, made)
+        if not (memory.key.digest and text):
+            return replace(memory, metrics=metrics)
+        return keep_result(
+            self.run.root,
+            stage,
+            made,
+            key=memory.key,
+            entry=text,
+            run=memory.run,
+            image=memory.image,
+            undeclared=memory.undeclared,
+            pushed=memory.pushed,
+            metrics=metrics,
+        )
+
     def _take(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], *, served: bool) -> None:
         """A result is the stage's: record it, and have it wait for the working tree."""
         from rondel.cache.keep import provenance_of
         from rondel.data.inputs import entry_outs
         from rondel.data.returning import lock_of
         from rondel.data.yamlfile import write_atomic
-        from rondel.gates import read_metrics
+        from rondel.gates import made_metrics
 
         stage, made = prepared.stage, prepared.folder / "files"
         self._recorder.outputs(entry_outs(stage, entry))
-        if memory.metrics:
-            self._recorder.metrics(memory.metrics)
-        for out in stage.outs:
-            for folder in (made, self.run.root):
-                if out.kind == "metric" and not memory.metrics and (folder / out.path).is_file():
-                    self._recorder.metrics(dict(read_metrics(folder / out.path, shown=out.path).values))
-                    break
+        self._recorder.metrics(memory.metrics or made_metrics(stage, made, self.run.root))
         text = memory.entry or prepared.entry_text
         if served and text:
             # What repeats a run looks for its results here, lock entries included.
@@ -210,6 +229,7 @@ class DvcStages(Workbench):
                 made={stage.address: entry},
                 entries={stage.lock_file: {stage.name: text}} if text else {},
                 provenance={stage.address: provenance_of(memory, entry)} if memory.key.digest else {},
+                data=tuple(out.path for out in stage.outs if out.cached),
                 aside=prepared.aside,
             )
         )
@@ -359,7 +379,7 @@ class DvcStages(Workbench):
             stage.address,
             [out.path for out in stage.outs],
             push=self._ground.push,
-            collect=[stage.lock_file, *(out.path for out in stage.outs if out.returns)],
+            collect=[stage.lock_file, *stage.wanted],
         )
         moved = await data.result(data.planned(data.over(executed.directory(WORK)), plan), prepared.folder)
         seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
@@ -377,7 +397,7 @@ class DvcStages(Workbench):
         from rondel.data.inputs import as_locked
         from rondel.data.lock import stage_blocks
         from rondel.data.yamlfile import parse_yaml
-        from rondel.gates import read_metrics
+        from rondel.gates import made_metrics
 
         stage = prepared.stage
         text = (made / stage.lock_file).read_text(encoding="utf-8")
@@ -385,10 +405,6 @@ class DvcStages(Workbench):
         if block is None:
             raise DataError(f"DVC wrote no lock entry for stage {stage.address!r}")
         entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
-        metrics: dict[str, float] = {}
-        for out in stage.outs:
-            if out.kind == "metric":
-                metrics |= read_metrics(made / out.path, shown=out.path).values
         undeclared = self._undeclared(stage, sink)
         hashes = HashCache(self.run.root)
         image = self._recorder.record.image
@@ -409,7 +425,7 @@ class DvcStages(Workbench):
             image=image,
             undeclared=undeclared,
             pushed=self._ground.push,
-            metrics=metrics,
+            metrics=made_metrics(stage, made),
         )
         return memory, entry
 

@@ -32,7 +32,7 @@ _KINDS = {kind: number for number, kind in enumerate(("data", "code", "command",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """An evaluation: the DVC stage that measured, which file its model is, and its parts.
+    """An evaluation: the DVC stage that measured, its file of metrics, which file its model is, its parts.
 
     ``model`` is None where it is not clear which dependency is the model;
     ``unclear`` then says why. ``parts`` map names in words (``data …``,
@@ -40,6 +40,7 @@ class Evaluation:
     """
 
     stage: DvcStage
+    metrics: str
     model: str | None = None
     model_hash: str | None = None
     model_bytes: int | None = None
@@ -62,6 +63,7 @@ def read_evaluation(
     stage: DvcStage,
     entry: Mapping[str, Any],
     *,
+    metrics: str = "",
     model: str | None = None,
     image: Mapping[str, str] | None = None,
 ) -> Evaluation:
@@ -89,6 +91,7 @@ def read_evaluation(
     parts |= {f"image {name}": value for name, value in (image or {}).items()}
     return Evaluation(
         stage=stage,
+        metrics=metrics,
         model=found,
         model_hash=digest,
         model_bytes=size if isinstance(size, int) else None,

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rondel.context.program import Programs, run_of_its_own
-from rondel.data.runtree import run_tree
+from rondel.context.metrics import MetricFiles
+from rondel.context.program import run_of_its_own
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ CHAMPION_FOLDER = "champion"
 _NAMED = 3
 
 
-class Gating(Programs):
+class Gating(MetricFiles):
     """The part of a stage's context that judges a model."""
 
     async def gate(
@@ -62,6 +62,7 @@ class Gating(Programs):
         }
         self._recorder.use("gate", model or "", details)
         parsed = parse_rules(rules, place=str(self.stage.place))
+        await self._bring_metrics(metrics)
         evaluation = await to_thread.run_sync(self._evaluation, metrics, model_file)
         extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.measured())
         if measure is not None:
@@ -99,43 +100,6 @@ class Gating(Programs):
         if verdict.model:
             self._recorder.output(verdict.champion())
         self._recorder.output(verdict.summary())
-
-    def _metrics(self, metrics: str | Mapping[str, Any]) -> Metrics:
-        from rondel.gates import metrics_from_mapping, read_metrics
-
-        if not isinstance(metrics, str):
-            return metrics_from_mapping(metrics, source="the stage")
-        for pending in reversed(self.pending):
-            if (pending.files / metrics).is_file():
-                return read_metrics(pending.files / metrics, shown=metrics)
-        aside = run_tree(self.run.folder) / metrics
-        return read_metrics(aside if aside.is_file() else self.run.root / metrics, shown=metrics)
-
-    def _evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
-        """The evaluation that made the file of metrics; None if it was no stage of ``dvc.yaml``."""
-        from rondel.context.evaluation import read_evaluation
-
-        if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
-            return None
-        project = self._view({})
-        stage = project.producer(metrics)
-        entry = None if stage is None else project.lock.get(stage.address)
-        if stage is None or entry is None:
-            return None
-        return read_evaluation(project, stage, entry, model=model_file, image=self._recipe())
-
-    def _recipe(self) -> dict[str, str]:
-        """What the stages' image is made from; two machines never build the same digest."""
-        from rondel.cache import read_conditions, stands_on_host
-        from rondel.cache.conditions import hashed_below
-        from rondel.data import HashCache
-
-        root = self.run.root
-        hashed = hashed_below(root, HashCache(root).of)
-        conditions = read_conditions(self.settings, self._ground.environ, hashed)
-        image = self._recorder.record.image
-        on_host = stands_on_host(image.source if image else None)
-        return {**conditions.image, **(conditions.host if on_host else {})}
 
     async def _champion(
         self,
@@ -232,11 +196,11 @@ class Gating(Programs):
         from anyio import to_thread
 
         from rondel.context.evaluation import MEGABYTE, MODEL_SIZE, measuring
-        from rondel.gates import metrics_from_mapping, read_metrics
+        from rondel.gates import made_metrics, metrics_from_mapping, read_metrics
         from rondel.tracking import TrackingClient
 
         project = await to_thread.run_sync(self._view, {})
-        wanted = [out.path for out in evaluation.stage.outs if out.returns] if whole else []
+        wanted = tuple(dict.fromkeys([*evaluation.stage.wanted, evaluation.metrics])) if whole else ()
         program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
         assert self._ground.tracking is not None  # noqa: S101 - there is a champion
         async with AsyncExitStack() as stack:
@@ -256,9 +220,9 @@ class Gating(Programs):
             if done.code:
                 raise _failed(done, _version(found.version, model))
         values: dict[str, float] = {}
-        for out in evaluation.stage.outs:
-            if out.kind == "metric" and whole:
-                values |= read_metrics(folder / "files" / out.path, shown=out.path).values
+        if whole:
+            values |= made_metrics(evaluation.stage, folder / "files")
+            values |= read_metrics(folder / "files" / evaluation.metrics, shown=evaluation.metrics).values
         values |= metrics_from_mapping(done.metrics, source="measure").values
         if done.bytes is not None:
             values[MODEL_SIZE] = round(done.bytes / MEGABYTE, 6)

@@ -199,6 +199,7 @@ class RunGround:
 
     def _bring_back(self, ctx: StageContext, pending: Pending) -> Returned:
         from rondel.cache.provenance import write_provenance
+        from rondel.data.gitignore import ignore_outputs
         from rondel.data.returning import Returned, bring_back, lay_aside, put_entries, turn
         from rondel.data.runtree import lock_text, run_tree
 
@@ -217,6 +218,7 @@ class RunGround:
         if not done.conflicts:
             with turn(root):
                 write_provenance(root, pending.provenance)
+                ignore_outputs(root, pending.data)
         return done
 
     def _apply(self, ctx: StageContext) -> None:

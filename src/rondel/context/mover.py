@@ -159,7 +159,7 @@ class Mover:
             target = Path(self.plan["out"], "files", path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if Path(path).is_dir():
-                shutil.copytree(path, target)
+                shutil.copytree(path, target, dirs_exist_ok=True)
             elif Path(path).is_file():
                 shutil.copyfile(path, target)
                 shutil.copymode(path, target)

@@ -18,8 +18,8 @@ class Pending:
     """Results that go to the working tree when the stage has succeeded: they wait in ``files``.
 
     ``made`` maps addresses of DVC stages to their entries, ``entries`` lock files to the texts of
-    those by stage, ``provenance`` says by address what made them. ``aside``: they go to the run's
-    own tree only.
+    those by stage, ``provenance`` says by address what made them. ``data`` are the outputs that DVC
+    keeps, which git has to ignore. ``aside``: they go to the run's own tree only.
     """
 
     files: Path
@@ -27,6 +27,7 @@ class Pending:
     made: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
     aside: bool = False
 
     def locks(self) -> dict[str, str]:

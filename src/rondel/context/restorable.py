@@ -78,7 +78,7 @@ def _judged(project: DvcProject, records: Sequence[StageRecord], model: str) -> 
                 continue
             if named := use.details.get("model_file"):
                 return str(named)
-            stage = project.producer(metrics)
+            stage = project.keeper(metrics)
             found = model_of(project, stage)[0] if stage is not None else None
             if found is not None:
                 return found

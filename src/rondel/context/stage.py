@@ -49,6 +49,7 @@ class StageContext(DvcStages, Gating, Registering):
         self.run: Run = ground.run
         self.settings: Settings = ground.settings
         self.pending: list[Pending] = []
+        self._brought = {}
         self._ground = ground
         self._recorder = recorder
         self._container = container

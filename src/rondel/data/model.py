@@ -18,7 +18,7 @@ class Out:
 
     ``cached``: DVC keeps it in its cache (git ignores it); otherwise it is
     an ordinary file of the working tree. ``persist``: the command finds the
-    last one in place.
+    last one in place. ``remote`` is one of its own.
     """
 
     path: str
@@ -26,6 +26,7 @@ class Out:
     cached: bool = True
     push: bool = True
     persist: bool = False
+    remote: str | None = None
 
     @property
     def returns(self) -> bool:
@@ -43,7 +44,11 @@ class ParamSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcStage:
-    """One stage of a ``dvc.yaml``; all paths are relative to the project's root, POSIX style."""
+    """One stage of a ``dvc.yaml``; all paths are relative to the project's root, POSIX style.
+
+    ``reported`` are files in its outputs that are named as metrics or plots at top level. Where
+    DVC keeps the folder that they lie in, they come to the run's folder and not to the working tree.
+    """
 
     name: str
     file: str
@@ -52,6 +57,7 @@ class DvcStage:
     deps: tuple[str, ...] = ()
     params: tuple[ParamSource, ...] = ()
     outs: tuple[Out, ...] = ()
+    reported: tuple[Out, ...] = ()
     always_changed: bool = False
     frozen: bool = False
 
@@ -69,6 +75,13 @@ class DvcStage:
     def reads(self) -> tuple[str, ...]:
         """All paths whose content the stage depends on: dependencies, then parameter files."""
         return (*self.deps, *(source.path for source in self.params))
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What comes here from the container: for the working tree, or for the record of the run."""
+        back = [out.path for out in self.outs if out.returns]
+        inside = [out.path for out in self.reported if not _lies_in(out.path, back)]
+        return (*back, *inside)
 
     @property
     def external(self) -> tuple[str, ...]:
@@ -140,6 +153,20 @@ class DvcProject:
                 return stage
         return None
 
+    def keeper(self, path: str) -> DvcStage | None:
+        """The stage that makes ``path``, or a folder that it lies in."""
+        for stage in self.stages.values():
+            if any(path == out.path or path.startswith(f"{out.path}/") for out in stage.outs):
+                return stage
+        return None
+
+    def returns(self, path: str) -> bool:
+        """Whether ``path`` is, or lies in, an output that comes back to the working tree."""
+        stage = self.keeper(path)
+        return stage is not None and any(
+            out.returns and (path == out.path or path.startswith(f"{out.path}/")) for out in stage.outs
+        )
+
     def data_of(self, paths: Iterable[str]) -> tuple[str, ...]:
         """What DVC has to bring so that ``paths`` are whole: data that it keeps at, in or around them."""
         found: dict[str, None] = {}
@@ -200,6 +227,10 @@ class StageInputs:
     params: Mapping[str, Any]
     cmd: str
     outs: Mapping[str, str]
+
+
+def _lies_in(path: str, folders: Iterable[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
 
 
 def overlap(one: str, other: str) -> bool:

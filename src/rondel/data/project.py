@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data import templates
 from rondel.data.dvcfiles import dvc_files
 from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
+from rondel.data.outputs import check_graph
 from rondel.data.sources import source_of
+from rondel.data.toplevel import Named, named_paths, reporting
 from rondel.data.yamlfile import line_of, parse_yaml, read_text, read_yaml
 from rondel.errors import ConfigurationError, did_you_mean
 
@@ -36,6 +39,7 @@ def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcP
     tracked: dict[str, Tracked] = {}
     lock: dict[str, Mapping[str, Any]] = {}
     made: set[str] = set()
+    named: list[Named] = []
     for path in dvc_files(root).files:
         # DVC doesn't look into a folder that an output is, say dvclive/ with its own dvc.yaml.
         if not made.isdisjoint(_folders(path)):
@@ -45,12 +49,16 @@ def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcP
             tracked.update((each.path, each) for each in found)
             made.update(each.path for each in found)
             continue
-        here = _stages(root, path, overrides or {})
+        here, reported = _read_file(root, path, overrides or {})
+        named += reported
         stages.update((stage.address, stage) for stage in here)
         made.update(out.path for stage in here for out in stage.outs)
         entries = read_lock(root, posixpath.join(posixpath.dirname(path), "dvc.lock"))
         by_name = {stage.name: stage.address for stage in here}
         lock.update((by_name[name], entry) for name, entry in entries.items() if name in by_name)
+    if named:
+        stages = {address: reporting(stage, named) for address, stage in stages.items()}
+    check_graph(root, stages, tracked.values())
     return DvcProject(root=root, stages=stages, tracked=tracked, lock=lock)
 
 
@@ -118,16 +126,23 @@ def _is_lock_entry(entry: Any) -> bool:
     )
 
 
-def _stages(root: Path, file: str, overrides: Mapping[str, Any]) -> list[DvcStage]:
+def _read_file(root: Path, file: str, overrides: Mapping[str, Any]) -> tuple[list[DvcStage], list[Named]]:
+    """The stages of a ``dvc.yaml``, and what it names at top level."""
     text = read_text(root / file, file)
     value = parse_yaml(text, file)
     if value is None:
-        return []
+        return [], []
     if not isinstance(value, dict) or not isinstance(value.get("stages") or {}, dict):
         raise ConfigurationError("`stages` has to be a mapping of names to stages", place=file)
     raw: dict[str, Any] = value.get("stages") or {}
     if templates.needed(text, value):
-        raw = templates.resolve(root, file, text, overrides)
+        value = templates.resolve(root, file, text, overrides)
+        raw = value.get("stages") or {}
+    folder = posixpath.dirname(file)
+    try:
+        named = [replace(each, path=join(folder, each.path)) for each in named_paths(value)]
+    except ValueError as error:
+        raise ConfigurationError(str(error), place=file) from None
     found = []
     for name, body in raw.items():
         if not isinstance(body, dict) or not body.get("cmd"):
@@ -142,7 +157,7 @@ def _stages(root: Path, file: str, overrides: Mapping[str, Any]) -> list[DvcStag
                 why=str(error),
                 place=f"{file}:{line}" if line else file,
             ) from None
-    return found
+    return found, named
 
 
 def _stage(file: str, name: str, body: Mapping[str, Any]) -> DvcStage:
@@ -206,6 +221,7 @@ def _outs(items: list[Any], key: str, kind: OutKind, wdir: str) -> Iterator[Out]
                 cached=bool(flags.get("cache", True)),
                 push=bool(flags.get("push", True)),
                 persist=bool(flags.get("persist")),
+                remote=str(flags["remote"]) if flags.get("remote") else None,
             )
 
 

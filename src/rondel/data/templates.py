@@ -27,6 +27,7 @@ from rondel.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_FORMAT = 2
 _ASK = """
 import json, sys
 from dvc.repo import Repo
@@ -36,7 +37,10 @@ repo = Repo(uninitialized=True)
 file = sys.argv[1]
 try:
     resolver = DataResolver(repo, repo.fs.abspath(repo.fs.parent(file) or "."), load_yaml(file))
-    print(json.dumps(resolver.resolve()["stages"], default=str))
+    found = resolver.resolve()
+    for key in ("metrics", "plots"):
+        found[key] = getattr(resolver, "resolve_" + key, list)()
+    print(json.dumps(found, default=str))
 except Exception as error:
     causes = []
     while error is not None:
@@ -54,13 +58,13 @@ def needed(text: str, value: Mapping[str, Any]) -> bool:
 
 
 def resolve(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The stages of ``file`` with all templates resolved.
+    """The content of ``file`` with all templates resolved: stages, and what it names at top level.
 
     ``overrides`` (dotted keys of the parameter files) are seen by templates, too.
     Raises ConfigurationError with DVC's own message, or if DVC is not installed.
     """
     sources = _sources(root, file, text, overrides)
-    digest = hashlib.sha256(json.dumps([file, sorted(sources.items())]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([_FORMAT, file, sorted(sources.items())]).encode()).hexdigest()
     kept = root / ".rondel" / "cache" / "templates" / f"{digest}.json"
     try:
         answer: dict[str, Any] | None = json.loads(kept.read_text(encoding="utf-8"))

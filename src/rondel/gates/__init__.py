@@ -4,6 +4,7 @@ Importing this package does not import the parser; :func:`parse_rules` does.
 """
 
 from rondel.gates.evaluate import ChampionMetrics, evaluate
+from rondel.gates.made import made_metrics
 from rondel.gates.metrics import Metrics, metrics_from_mapping, read_metrics
 from rondel.gates.rules import Rule, check_rules, parse_rule, parse_rules
 from rondel.gates.verdict import RuleResult, Verdict
@@ -16,6 +17,7 @@ __all__ = [
     "Verdict",
     "check_rules",
     "evaluate",
+    "made_metrics",
     "metrics_from_mapping",
     "parse_rule",
     "parse_rules",

@@ -79,6 +79,8 @@ def read_metrics(path: Path, *, shown: str | None = None) -> Metrics:
         return Metrics(source=source, problem=f"{source}: there is no such file")
     except (OSError, UnicodeDecodeError) as error:
         return Metrics(source=source, problem=f"{source}: {error}")
+    if path.suffix.lower() == ".toml":
+        return _toml(text, source)
     return parse_metrics(text, source=source, is_json=path.suffix.lower() == ".json")
 
 
@@ -105,6 +107,16 @@ def parse_metrics(text: str, *, source: str, is_json: bool) -> Metrics:
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
         return Metrics(source=source, problem=f"{source}: metrics with YAML aliases are not read")
     return _collect(source, _walk(node, ()))
+
+
+def _toml(text: str, source: str) -> Metrics:
+    import tomllib
+
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Metrics(source=source, problem=f"{source}: not valid TOML: {error}")
+    return metrics_from_mapping(values, source=source)
 
 
 def metrics_from_mapping(values: Mapping[str, Any], *, source: str) -> Metrics:

@@ -177,16 +177,12 @@ class DiskProject:
 
     def _metrics(self, served: Served) -> Mapping[str, float]:
         """A result's metrics: as they were kept, else as the files in the working tree say."""
-        from rondel.gates import read_metrics
+        from rondel.gates import made_metrics
 
         if served.memory.metrics or served.place != "in place":
             return served.memory.metrics
         stage = self._project().stages[served.memory.address]
-        found: dict[str, float] = {}
-        for out in stage.outs:
-            if out.kind == "metric":
-                found |= read_metrics(self.root / out.path, shown=out.path).values
-        return found
+        return made_metrics(stage, None, self.root)
 
     def expect(self, results: Iterable[DvcResults]) -> None:
         """Take it that these results are put back, until :meth:`changed`."""
@@ -206,10 +202,13 @@ class DiskProject:
         from rondel.cache.served import inputs_of
         from rondel.data import find_stage
         from rondel.data.params import check_overrides
+        from rondel.data.places import check_places
 
         with self._lock:
             project = self._project()
             stage = find_stage(project, name)
+            for each in project.chain(stage.address, self._own_addresses(project) - {stage.address}):
+                check_places(project, project.stages[each], self._environ)
             if not any(project.producer(source.path) for source in stage.params):
                 check_overrides(self.root, stage, given or {})
                 inputs_of(project, stage.address, {**overrides, **(given or {})}, self._hash_cache())
@@ -257,6 +256,21 @@ class DiskProject:
         with self._lock:
             return self._hash_cache().of(path)
 
+    def metrics_hash(self, path: str) -> str:
+        """The hash of a file that a gate reads: of what a dvc stage made, as the lock has it."""
+        from rondel.data.inputs import locked_outs
+
+        with self._lock:
+            project = self._project()
+            stage = project.keeper(path)
+            if stage is None:
+                return self.file_hash(path) or "missing"
+            made = locked_outs(project, stage)
+            return (
+                next((made[out] for out in made if path == out or path.startswith(f"{out}/")), None)
+                or "missing"
+            )
+
     def conditions(self) -> Conditions:
         """The recipe of the stages' image, the machine's part in it, and the stages' variables."""
         with self._lock:
@@ -285,6 +299,7 @@ class DiskProject:
     def git(self) -> Git:
         """The repository's state. The diff itself is written beside the capsule."""
         from rondel.data import read_git
+        from rondel.data.git import folder_of
 
         state = read_git(self.root)
         return Git(
@@ -294,7 +309,7 @@ class DiskProject:
             diff=state.diff,
             untracked=dict(state.untracked),
             remote_url=state.remote_url,
-            prefix=_prefix(self.root) if state.commit else "",
+            prefix=folder_of(self.root) if state.commit else "",
         )
 
     def changed(self) -> None:
@@ -311,9 +326,3 @@ class DiskProject:
         with self._lock:
             if self._hashes is not None:
                 self._hashes.save()
-
-
-def _prefix(root: Path) -> str:
-    """The project's folder in its repository; empty at the top."""
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
-    return "" if top == root else root.relative_to(top).as_posix()

@@ -54,6 +54,7 @@ def stage_key(
     inputs: dict[str, Any] = {}
     parameters: dict[str, Any] = dict(stage.variant)
     champion: dict[str, Any] = {}
+    own = [out for use in uses if use.kind == "dvc" for out in project.dvc_outputs(use.name)]
     for number, use in enumerate(uses):
         if use.kind == "dvc":
             given = {**overrides, **call_parameters(use)}
@@ -67,6 +68,9 @@ def stage_key(
             command |= {f"gate {number} {name}": value for name, value in use.details.items()}
             if use.name:
                 champion[use.name] = project.champion(use.name)
+            path = use.details.get("metrics")
+            if isinstance(path, str) and not any(_holds(out, path) for out in own):
+                inputs[path] = project.metrics_hash(path)
         else:
             command[f"{use.kind} {number}"] = [use.name, dict(use.details)]
             parameters |= {name: value for name, value in overrides.items() if use.kind == "mlflow"}
@@ -86,6 +90,10 @@ def stage_key(
             "champion": champion,
         }
     )
+
+
+def _holds(out: str, path: str) -> bool:
+    return path == out or path.startswith(f"{out}/")
 
 
 def call_parameters(use: UseLike) -> Mapping[str, Any]:

@@ -107,6 +107,9 @@ class Project(Protocol):
     def file_hash(self, path: str) -> str | None:
         """The hash of one file of the workspace as ``md5:…``; None if it is no file."""
 
+    def metrics_hash(self, path: str) -> str:
+        """The hash of a file that a gate reads, as the run sees it; ``missing`` where there is none yet."""
+
     def conditions(self) -> Conditions:
         """What all results depend on: the image's recipe, this machine, variables."""
 

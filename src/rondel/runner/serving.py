@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rondel.cache.keep import provenance_of
 from rondel.cache.objects import lay_out
 from rondel.cache.provenance import write_provenance
+from rondel.data.gitignore import ignore_outputs
 from rondel.data.returning import lay_aside, lock_of, put_back, put_entries, turn
 from rondel.data.runtree import lock_text, run_tree
 from rondel.data.yamlfile import write_atomic
@@ -69,6 +70,7 @@ def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> 
             put_entries(tree / lock, lock_text(root, tree, lock), entries)
         return
     put_back(root, made, paths, entry)
-    if memory.key.digest:
-        with turn(root):
+    with turn(root):
+        ignore_outputs(root, [out.path for out in served.stage.outs if out.cached])
+        if memory.key.digest:
             write_provenance(root, {memory.address: provenance_of(memory, served.entry)})

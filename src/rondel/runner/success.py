@@ -157,7 +157,7 @@ def changed_meanwhile(before: KeyRecord, after: KeyRecord, made: Collection[str]
         )
         # A stage may turn out to use more than was known as it began.
         if change.kind == "changed"
-        and change.entry.rpartition("/")[2] != "dvc.lock"
+        and change.entry.rpartition("/")[2] not in {"dvc.lock", ".gitignore"}
         and not any(overlap(change.entry, path) for path in made)
     )
 

@@ -7,6 +7,8 @@ is its needs and its one line.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -36,8 +38,11 @@ TWICE = '$CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS && $CI_PIPELINE_SOURCE == 
 MERGE_REQUEST = '$CI_PIPELINE_SOURCE == "merge_request_event"'
 
 
-def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str]:
+def render(jobs: Sequence[Job], options: CiOptions, folder: str = "") -> tuple[str]:
     """The file's one region: one job each, in stages by how far they are from the start.
+
+    The region of a project in a ``folder`` stands beside those of others: it has nothing that a
+    file has but once, so its jobs are in one stage, and their rules say what ``workflow`` would.
 
     Raises ConfigurationError for a stage whose name means something else in GitLab.
     """
@@ -47,18 +52,43 @@ def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str]:
             f"the stage {reserved!r} cannot be a job of GitLab: the name means something else there",
             hint="call the stage otherwise",
         )
-    levels = levels_of(jobs)
-    document: dict[str, Any] = {"workflow": _workflow()} if options.workflow else {}
-    document |= {
-        "stages": list(dict.fromkeys([*options.stages, *(_stage(levels[job.name]) for job in jobs)])),
-        ".rondel": _shared(jobs, options),
-    }
-    document |= {job.name: _job(job, levels[job.name]) for job in jobs}
+    shared = f".rondel:{folder}" if folder else ".rondel"
+    document: dict[str, Any] = {}
+    if folder:
+        stages = dict.fromkeys((job.name for job in jobs), options.stages[0] if options.stages else "test")
+        first = [{"if": TWICE, "when": "never"}] if options.workflow else []
+    else:
+        levels = levels_of(jobs)
+        stages, first = {job.name: f"step-{levels[job.name]}" for job in jobs}, []
+        document = {"workflow": _workflow()} if options.workflow else {}
+        document["stages"] = list(dict.fromkeys([*options.stages, *stages.values()]))
+    document[shared] = _shared(jobs, options, folder)
+    for job in jobs:
+        written = _job(job, stages[job.name])
+        written["rules"] = [*first, *written["rules"]]
+        document[job.name] = {"extends": shared, **written}
     parts = [
         yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
         for key, value in document.items()
     ]
     return ("\n".join([*_secrets(options), *parts]),)
+
+
+def check_stages(text: str, options: CiOptions) -> None:
+    """Raise ConfigurationError if a file with several projects lists its stages without this one's."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    listed = next((value for key, value in root.value if key.value == "stages"), None) if root else None
+    if listed is None:
+        return
+    names = [node.value for node in listed.value]
+    mine = options.stages[0] if options.stages else "test"
+    if mine not in names:
+        raise ConfigurationError(
+            f"the file lists its stages, and {mine!r} is none of them",
+            hint="name the one for this project's jobs: "
+            f"stages = [{json.dumps(names[0] if names else 'test')}] under [tool.rondel.ci]",
+            place=f".gitlab-ci.yml:{listed.start_mark.line + 1}",
+        )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -71,10 +101,6 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         """No anchors: equal lists are written out."""
         return True
-
-
-def _stage(level: int) -> str:
-    return f"step-{level}"
 
 
 def _secrets(options: CiOptions) -> list[str]:
@@ -99,7 +125,9 @@ def _workflow() -> dict[str, Any]:
     }
 
 
-def _shared(jobs: Sequence[Job], options: CiOptions) -> dict[str, Any]:
+def _shared(jobs: Sequence[Job], options: CiOptions, folder: str) -> dict[str, Any]:
+    base = f"{folder}/" if folder else ""
+    key = f"rondel-{re.sub(r'[^A-Za-z0-9._-]+', '-', folder)}-" if folder else "rondel-"
     image = {"image": options.image} if options.image else {}
     results = sorted({path for job in jobs for path in job.results})
     kept = sorted({path for job in jobs for path in job.kept})
@@ -108,22 +136,22 @@ def _shared(jobs: Sequence[Job], options: CiOptions) -> dict[str, Any]:
         "interruptible": True,
         # Only the runner's own troubles: a stage's retries are the pipeline's business.
         "retry": {"max": 1, "when": ["runner_system_failure"]},
-        "cache": {"key": "rondel-$CI_COMMIT_REF_SLUG", "paths": kept, "when": "always"},
+        "cache": {"key": f"{key}$CI_COMMIT_REF_SLUG", "paths": kept, "when": "always"},
         "artifacts": {
             "when": "always",
             "expire_in": f"{options.keep_days} days",
-            "paths": [".rondel/runs/", f"{REPORTS}/", *results],
+            "paths": [f"{base}.rondel/runs/", f"{base}{REPORTS}/", *results],
             "reports": {
-                "junit": f"{REPORTS}/junit.xml",
-                "metrics": f"{REPORTS}/metrics.txt",
-                "dotenv": f"{REPORTS}/outputs.env",
+                "junit": f"{base}{REPORTS}/junit.xml",
+                "metrics": f"{base}{REPORTS}/metrics.txt",
+                "dotenv": f"{base}{REPORTS}/outputs.env",
             },
         },
     }
 
 
-def _job(job: Job, level: int) -> dict[str, Any]:
-    written: dict[str, Any] = {"extends": ".rondel", "stage": _stage(level)}
+def _job(job: Job, stage: str) -> dict[str, Any]:
+    written: dict[str, Any] = {"stage": stage}
     # A job that its rules left out is no reason to refuse the whole pipeline.
     written["needs"] = [{"job": need, "optional": True} for need in job.needs]
     if job.effect:

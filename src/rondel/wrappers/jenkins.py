@@ -24,13 +24,15 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 """A variable as GitLab and shells write it."""
 
 
-def render(jobs: Sequence[Job], options: CiOptions) -> tuple[str, str]:
+def render(jobs: Sequence[Job], options: CiOptions, folder: str = "") -> tuple[str, str]:
     """The file's two regions, up to the stages and from them on; between them is room for a team's own.
+
+    A Jenkinsfile is one pipeline: a project in a ``folder`` of its repository has its own there.
 
     A stage per job, one after the other, because they share a workspace.
     """
     lines = [
-        *_function(jobs),
+        *_function(jobs, f"{folder}/" if folder else ""),
         "",
         "pipeline {",
         f"    agent {options.agent.strip() or _agent(options.image)}",
@@ -57,19 +59,20 @@ def _patient(jobs: Sequence[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: job.name in behind)
 
 
-def _function(jobs: Sequence[Job]) -> list[str]:
+def _function(jobs: Sequence[Job], base: str) -> list[str]:
     """What is done after each stage, whatever its end; a stage's own line stays its work."""
     results = {path for job in jobs for path in job.results}
     # Ant's patterns: a folder is what is in it.
     folders = {f"{path}/**" for path in results if "." not in path.rpartition("/")[2]}
-    paths = [".rondel/runs/**", f"{REPORTS}/**", *sorted(results | folders)]
+    paths = [f"{base}.rondel/runs/**", f"{base}{REPORTS}/**", *sorted(results | folders)]
+    verdict = _quoted(f"{base}{REPORTS}/verdict.txt")
     body = [
-        f"junit testResults: '{REPORTS}/junit.xml', allowEmptyResults: true",
+        f"junit testResults: {_quoted(f'{base}{REPORTS}/junit.xml')}, allowEmptyResults: true",
         "archiveArtifacts allowEmptyArchive: true, artifacts: [",
         *(f"    {_quoted(path)}," for path in paths),
         "].join(',')",
-        f"if (fileExists('{REPORTS}/verdict.txt')) {{",
-        f"    currentBuild.description = readFile('{REPORTS}/verdict.txt').trim()",
+        f"if (fileExists({verdict})) {{",
+        f"    currentBuild.description = readFile({verdict}).trim()",
         "}",
     ]
     return [f"void {FUNCTION}() {{", *_indented(body, 1), "}"]

@@ -47,6 +47,33 @@ class Job:
     kept: tuple[str, ...] = ()
 
 
+def below(jobs: Sequence[Job], folder: str) -> tuple[Job, ...]:
+    """The jobs of a project in ``folder`` of its repository, in a file at the top of that.
+
+    Names tell the project, so that those of several don't meet. An approval's resource is an
+    environment, which is what the team calls it.
+    """
+    if not folder:
+        return tuple(jobs)
+    return tuple(
+        replace(
+            job,
+            name=f"{folder}:{job.name}",
+            command=f"cd {shlex.quote(folder)} && {job.command}",
+            needs=tuple(f"{folder}:{need}" for need in job.needs),
+            resource=f"{folder}/{job.resource}" if job.resource and not job.approval else job.resource,
+            changes=_within(folder, job.changes),
+            results=_within(folder, job.results),
+            kept=_within(folder, job.kept),
+        )
+        for job in jobs
+    )
+
+
+def _within(folder: str, paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{folder}/{path}" for path in paths)
+
+
 def levels_of(jobs: Sequence[Job]) -> dict[str, int]:
     """How far each job is from the start: 1, or one more than the furthest of its needs."""
     levels: dict[str, int] = {}

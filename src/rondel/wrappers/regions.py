@@ -28,14 +28,20 @@ class Drift:
     diff: str
 
 
-def marked(body: str, comment: str, generate: str) -> str:
-    """The region with its markers; ``comment`` starts a line comment in the file's language."""
-    begin = f"{comment} {BEGIN} — written by `{generate}` from the pipeline; edit outside of this region"
-    return f"{begin}\n{body.rstrip()}\n{comment} {END}\n"
+def marked(body: str, comment: str, generate: str, name: str = "") -> str:
+    """The region with its markers; ``comment`` starts a line comment in the file's language.
+
+    ``name`` tells the regions of several projects in one file apart.
+    """
+    of = f" {name}" if name else ""
+    begin = f"{comment} {BEGIN}{of} — written by `{generate}` from the pipeline; edit outside of this region"
+    return f"{begin}\n{body.rstrip()}\n{comment} {END}{of}\n"
 
 
 def merge(current: str | None, regions: Sequence[str], path: str) -> str:
     """The file's new text: each region in place of its old one, all else as it is.
+
+    A file that has regions of other projects gets these at its end.
 
     Raises ConfigurationError when the file exists without regions (it is
     somebody's own), or when its markers are damaged.
@@ -43,6 +49,10 @@ def merge(current: str | None, regions: Sequence[str], path: str) -> str:
     if current is None or not current.strip():
         return "".join(regions)
     lines = current.splitlines(keepends=True)
+    names = {_name_of(line) for line in lines if _is_mark(line)}
+    if names and _name_of(regions[0]) not in names:
+        gap = "\n" if current.endswith("\n") else "\n\n"
+        return "".join([current, gap, *regions])
     spans = _spans(lines, regions, path)
     merged: list[str] = []
     kept = 0
@@ -52,8 +62,19 @@ def merge(current: str | None, regions: Sequence[str], path: str) -> str:
     return "".join([*merged, *lines[kept:]])
 
 
+def _is_mark(line: str) -> bool:
+    return BEGIN in line or END in line
+
+
+def _name_of(mark: str) -> str:
+    """The project that a marker is of; empty for the one at the top of its repository."""
+    line = mark.splitlines()[0]
+    return line.partition(BEGIN if BEGIN in line else END)[2].partition(" — ")[0].strip()
+
+
 def _spans(lines: Sequence[str], regions: Sequence[str], path: str) -> list[tuple[int, int]]:
-    marks = [number for number, line in enumerate(lines) if BEGIN in line or END in line]
+    name = _name_of(regions[0])
+    marks = [number for number, line in enumerate(lines) if _is_mark(line) and _name_of(line) == name]
     if not marks:
         raise ConfigurationError(
             "the file is there, and nothing in it is marked as generated", hint=_invite(regions), place=path
@@ -76,7 +97,7 @@ def _invite(regions: Sequence[str]) -> str:
     begin, end = regions[0].splitlines()[0], regions[0].splitlines()[-1]
     command = begin.partition("`")[2].partition("`")[0]
     if len(regions) == 1:
-        begin = begin.partition(BEGIN)[0] + BEGIN
+        begin = begin.partition(" — ")[0]
         return f"put two lines where the jobs shall stand, {begin!r} and {end!r}; then `{command}`"
     return (
         f"move it away, run `{command}`, and put what was your own outside of the regions; "

@@ -187,6 +187,21 @@ def test_the_champion_is_part_of_a_gates_key(project: FakeProject) -> None:
     assert result.capsule.stage("evaluate").reason == "champion of m changed from None to 3"
 
 
+def test_the_metrics_are_part_of_a_gates_key(project: FakeProject) -> None:
+    pipeline = Pipeline()
+
+    @pipeline.stage
+    async def judge(ctx: Any) -> None:
+        await ctx.gate("roc_auc > 0.9", metrics="metrics.json")
+
+    project.files["metrics.json"] = "md5:a"
+    run_with_fakes(pipeline, "judge", project=project)
+    assert states(run_with_fakes(pipeline, "judge", project=project)) == {"judge": "cached"}
+    project.files["metrics.json"] = "md5:b"
+    result = run_with_fakes(pipeline, "judge", project=project)
+    assert result.capsule.stage("judge").reason == "input metrics.json changed"
+
+
 def test_a_shell_stage_depends_on_the_whole_workspace(project: FakeProject) -> None:
     pipeline = Pipeline()
 

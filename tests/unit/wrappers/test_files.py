@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from small_pipeline import PIPELINE, rondel
 
 from rondel.errors import ConfigurationError
 from rondel.settings.ci import CiOptions, load_ci_options
@@ -215,34 +213,6 @@ def test_wrong_options_are_told_with_their_place(tmp_path: Path, line: str, mess
     with pytest.raises(ConfigurationError, match=message) as caught:
         load_ci_options(tmp_path)
     assert "tool.rondel.ci." in str(caught.value)
-
-
-PIPELINE = """
-from rondel import Pipeline, StageContext
-
-pipeline = Pipeline()
-
-
-@pipeline.stage
-async def train(ctx: StageContext) -> None:
-    await ctx.sh("true")
-
-
-if __name__ == "__main__":
-    pipeline.main()
-"""
-
-
-def rondel(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if name != "CI"}
-    return subprocess.run(
-        [sys.executable, "-c", "import sys; from rondel.cli import main; sys.exit(main())", *words],
-        cwd=root,
-        env=kept,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture

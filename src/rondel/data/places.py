@@ -1,0 +1,54 @@
+"""Refuses what a stage can't have where it runs: files outside of the project, and remotes of one's own."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from rondel.data.outputs import place_of
+from rondel.data.remote import dvc_config
+from rondel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.data.model import DvcProject, DvcStage
+
+
+def check_places(project: DvcProject, stage: DvcStage, environ: Mapping[str, str]) -> None:
+    """Raise ConfigurationError, with its place, for what would be missing in the container or lost in it."""
+    root = project.root
+    for path in stage.reads:
+        if _outside(path):
+            key = "deps" if path in stage.deps else "params"
+            raise ConfigurationError(
+                f"stage {stage.address!r} depends on {path!r}, which lies outside of the project",
+                why=f"the project is {root}, and its stages see nothing else",
+                hint="bring it in: `dvc import-url` (data), a copy (code); or have the DVC project in the "
+                "folder that holds both",
+                place=place_of(root, stage, key),
+            )
+    for out in stage.outs:
+        if _outside(out.path) or "://" in out.path:
+            raise ConfigurationError(
+                f"stage {stage.address!r} makes {out.path!r}, which lies outside of the project",
+                why="nothing but the project's own folder comes back from a stage's container",
+                hint="make it in the project; what is written elsewhere is the business of an effect stage",
+                place=place_of(root, stage, "outs"),
+            )
+        if out.remote and _is_folder(project, out.remote, environ):
+            raise ConfigurationError(
+                f"output {out.path!r} goes to the remote {out.remote!r}, a folder that no container sees",
+                why="Rondel serves a folder to containers only as the project's default remote",
+                hint=f"take `remote: {out.remote}` away, or give that remote an address",
+                place=place_of(root, stage, "outs"),
+            )
+
+
+def _outside(path: str) -> bool:
+    return "://" not in path and (posixpath.isabs(path) or path.split("/", maxsplit=1)[0] == "..")
+
+
+def _is_folder(project: DvcProject, remote: str, environ: Mapping[str, str]) -> bool:
+    url = dvc_config(project.root, environ).get(f'remote "{remote}"', {}).get("url", "")
+    return bool(url) and "://" not in url

@@ -174,11 +174,11 @@ def lineage() -> str:
     import yaml
 
     cases = yaml.safe_load(CASES.read_text(encoding="utf-8"))
-    rows = [
-        f"| {case['case']}{'*' if case.get('embedded') else ''} | {' | '.join(state or 'not asked for' for state in case['becomes'])} "
-        f"| {case['because']} |"
-        for case in cases
-    ]
+    rows = []
+    for case in cases:
+        name = f"{case['case']}*" if case.get("embedded") else case["case"]
+        states = " | ".join(state or "not asked for" for state in case["becomes"])
+        rows.append(f"| {name} | {states} | {case['because']} |")
     head = ["| what changed | `prepare` | `train` | `evaluate` | because |", "|---|---|---|---|---|"]
     note = "\\* On the embedded engine: a Dagger engine does not tell which files a command opens."
     return "\n".join([LINEAGE_HEAD, f"{len(cases)} cases.", "", *head, *rows, "", note, ""])

@@ -97,8 +97,9 @@ def test_a_failed_attempt_takes_no_earlier_success_away(project: FakeProject) ->
 
 
 def fork() -> tuple[Pipeline, FakeGround]:
-    """Three chains: one that fails at once, what needs it, and one that takes longer."""
+    """Three chains: one that fails once the last has begun, what needs it, and one that takes longer."""
     pipeline = Pipeline()
+    begun: list[str] = []
 
     @pipeline.stage
     async def broken(ctx: Any) -> None:
@@ -113,9 +114,15 @@ def fork() -> tuple[Pipeline, FakeGround]:
         await ctx.sh("slow")
 
     async def wait(ctx: RecordingContext) -> None:
+        begun.append("slow")
         await anyio.sleep(0.05)
 
-    return pipeline, FakeGround(answers={"sh false": fail, "sh slow": wait})
+    async def fail_then(ctx: RecordingContext) -> None:
+        while not begun:
+            await anyio.sleep(0.001)
+        await fail(ctx)
+
+    return pipeline, FakeGround(answers={"sh false": fail_then, "sh slow": wait})
 
 
 def test_a_failure_cancels_what_runs_and_skips_what_needs_it(project: FakeProject) -> None:

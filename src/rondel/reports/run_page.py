@@ -136,7 +136,9 @@ def _undeclared(record: StageRecord) -> str:
 
 
 def _typed(args: Sequence[str]) -> str:
-    """A command as one types it; ``&&`` between two of them is no word to quote."""
+    """A command as one types it; ``&&`` between two of them is not quoted, nor is a shell line."""
+    if len(args) == 1:
+        return args[0]
     return " ".join(word if word == "&&" else shlex.quote(word) for word in args)
 
 
@@ -185,6 +187,15 @@ def _plain(text: str) -> str:
     return "\n".join(map(as_seen, text.split("\n")))
 
 
+def _aside(capsule: Capsule) -> str:
+    """Where the results are that are not the working tree's, and of which stages."""
+    names = [record.name for record in capsule.stages if record.aside]
+    if not names:
+        return ""
+    stages = ", ".join(map(escape, names))
+    return f"of {stages}: {code(f'.rondel/runs/{capsule.id}/tree')}, not in the working tree"
+
+
 def _made_from(capsule: Capsule) -> str:
     git, host, engine = capsule.git, capsule.host, capsule.engine
     commit = code(git.commit[:12]) if git.commit else "no commit"
@@ -195,6 +206,7 @@ def _made_from(capsule: Capsule) -> str:
         "changed files": ", ".join(code(path) for path in changed[:20]) + (" …" if len(changed) > 20 else ""),
         "command": code(again.repeat(capsule)),
         "parameters given": ", ".join(code(f"{name}={value}") for name, value in capsule.overrides.items()),
+        "results": _aside(capsule),
         "image": code(_image(capsule.image)) if capsule.image else "",
         "engine": escape(f"{engine.kind} {engine.version}") if engine else "not needed",
         "machine": escape(f"{host.distribution}, Python {host.python}, {host.cpus} CPUs"),

@@ -48,7 +48,7 @@ _STYLE = (
     STYLE
     + """
 .facts td { border: 0; padding-top: .1rem; padding-bottom: .1rem }
-.facts td:first-child { color: var(--soft); white-space: nowrap }
+.facts td:first-child { color: var(--soft); white-space: nowrap } .facts a { overflow-wrap: anywhere }
 .said { border-left: 4px solid; padding: .1rem .8rem; margin: .8rem 0 } .said span { color: var(--ink) }
 @media print { details { break-inside: avoid } pre { max-height: none } }
 """
@@ -93,6 +93,7 @@ def _stage(record: StageRecord, folder: Path) -> str:
     look = LOOKS.get(record.state, "soft")
     head = f'<b>{escape(record.name)}</b> <span class="{look}">{escape(state)}</span>{took}'
     head += f' · <span class="soft">{escape(shown)}</span>' if shown else ""
+    head += f' · <span class="wait">{_counted(record.undeclared)}</span>' if record.undeclared else ""
     commands = [
         (
             code(_typed(each.args)),
@@ -123,6 +124,10 @@ def _stage(record: StageRecord, folder: Path) -> str:
     parts.append(_facts({name: code(text) for name, text in facts.items() if text}))
     opened = " open" if record.state == "failed" else ""
     return f"<details{opened}><summary>{head}</summary>{''.join(parts)}</details>"
+
+
+def _counted(undeclared: Sequence[str]) -> str:
+    return f"{len(undeclared)} undeclared input{'s' if len(undeclared) > 1 else ''}"
 
 
 def _undeclared(record: StageRecord) -> str:

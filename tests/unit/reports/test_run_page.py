@@ -215,3 +215,10 @@ def test_results_of_other_parameters_are_said_to_lie_elsewhere() -> None:
     page = render_run(made, Path("."))
     assert f"of train: <code>.rondel/runs/{made.id}/tree</code>, not in the working tree" in page
     assert "not in the working tree" not in render_run(capsule(stage("train", state="ran")), Path("."))
+
+
+def test_undeclared_inputs_are_counted_where_a_stage_is_folded() -> None:
+    page = render_run(capsule(stage("train", state="ran", undeclared=["a.py", "b.py"])), Path("."))
+    assert "2 undeclared inputs</span></summary>" in page
+    page = render_run(capsule(stage("train", state="ran", undeclared=[])), Path("."))
+    assert "undeclared" not in page

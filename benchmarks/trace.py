@@ -28,8 +28,7 @@ A command on the embedded engine's sandbox with and without its workspace being 
 each; the medians are compared, and of processor time, which says more than the clock on a machine that has
 other things to do. The workspace has 5,000 files in 100 folders, or 200 in 20. The stage imports
 scikit-learn and pandas, reads a table of the workspace and fits a model. What the engine needs more is before
-the command (a watch on each folder) and beside it; differences of the command itself are as small as
-chance."""
+the command (a watch on each folder) and beside it; the command's own difference is as small as chance."""
 READ_ALL = """\
 import os
 for folder, _, names in os.walk("/work/src"):

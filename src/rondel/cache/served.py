@@ -123,7 +123,7 @@ def look(
             return Link(stage=stage, inputs=inputs, held=found, reason=asked)
         return Link(stage=stage, inputs=inputs, served=found)
     if newest is None and address in project.lock:
-        newest = "dvc.lock has it, but rondel.lock does not say what made it"
+        newest = "dvc.lock has a result, but no rondel.lock says what made it"
     return Link(stage=stage, inputs=inputs, reason=newest or "no earlier result of it is kept here")
 
 

@@ -33,6 +33,8 @@ def main(argv: Sequence[str]) -> int:
     root = find_root(Path.cwd())
     project = load_project(root)
     chosen = [find_stage(project, name) for name in arguments.stages] or list(project.stages.values())
+    if not chosen:
+        print("there are no stages of dvc.yaml; all files of the workspace are inputs of the others")
     found: list[str] = []
     for stage in chosen:
         lines, wrong = inputs_of(root, stage)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+WRAPPERS = {"gitlab": ".gitlab-ci.yml", "jenkins": "Jenkinsfile"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -62,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
             place=str(root),
         )
     if arguments.dry_run:
-        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found))]))
+        wrappers = [path for path in WRAPPERS.values() if path not in found.present]
+        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found)), *wrappers]))
         print("".join(f"note: {note}\n" for note in found.notes), end="")
         return 0
     for line in apply(root, found, wanted):
@@ -77,7 +79,7 @@ def _wrappers(root: Path) -> None:
     """The CI systems' files, where there are none."""
     from rondel.cli.ci import is_taken, write_files
 
-    for name, path in {"gitlab": ".gitlab-ci.yml", "jenkins": "Jenkinsfile"}.items():
+    for name, path in WRAPPERS.items():
         if is_taken(root, name):
             print(f"note: {path} is there already; `rondel ci generate {name}` says how the jobs get into it")
         else:

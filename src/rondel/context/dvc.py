@@ -314,7 +314,12 @@ class DvcStages(Workbench):
         seconds.update(moved.seconds)
         if moved.code:
             self._recorder.output(moved.said)
-            hint = hint_for_missing(prepared.project, needs, remote_defined=self._ground.remote_defined)
+            hint = hint_for_missing(
+                prepared.project,
+                needs,
+                remote_defined=self._ground.remote_defined,
+                own_folder=self._ground.remote_own,
+            )
             raise fetch_failed(stage, moved, self._ground.remote.shown, hint)
         assert moved.container is not None  # noqa: S101 - it did not fail
         return with_paths(container, moved.container.directory(WORK), needs)

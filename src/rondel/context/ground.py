@@ -131,6 +131,13 @@ class RunGround:
         return default_remote(self.run.root, self.environ) is not None
 
     @property
+    def remote_own(self) -> bool:
+        """Whether the remote is the folder that each clone has for itself."""
+        from rondel.data.remote import DEFAULT_FOLDER
+
+        return self.remote.folder == self.run.root / DEFAULT_FOLDER
+
+    @property
     def data(self) -> DataContainer:
         """The container that moves data."""
         assert self._data is not None  # noqa: S101 - `context` made it

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _QUERY = re.compile(r"\?.*$", re.DOTALL)
+_FROM_ANOTHER = "from another one it takes a remote that both reach: `dvc remote add --default NAME URL`"
 _NO_REMOTE = "no remote is defined: `dvc remote add --default NAME URL`, then"
 
 
@@ -49,20 +50,27 @@ def describe_source(source: Source) -> str:
     return f"the database {source.address}" if source.kind == "db" else source.address
 
 
-def hint_for_missing(project: DvcProject, paths: Iterable[str], *, remote_defined: bool) -> str | None:
+def hint_for_missing(
+    project: DvcProject, paths: Iterable[str], *, remote_defined: bool, own_folder: bool = False
+) -> str | None:
     """What to do about ``paths`` that could not be fetched; None where no source holds them.
 
     That is so for outputs of stages, which are made again, and for files of
-    git. ``remote_defined``: whether the DVC configuration has a default remote.
+    git. ``remote_defined``: whether the DVC configuration has a default remote,
+    ``own_folder``: whether that is a folder of this clone, which others don't have.
     """
     wanted = list(paths)
     lacking = [each for each in project.tracked.values() if any(overlap(path, each.path) for path in wanted)]
     hints = [hint for each in lacking if (hint := _of_its_own(each))]
     pushed = [each for each in lacking if each.push and not _only_at_source(each)]
     if pushed:
-        push = f"`dvc push {' '.join(each.path for each in pushed)}` where the data is"
-        here = remote_defined or all(each.remote for each in pushed)
-        hints.append(push if here else f"{_NO_REMOTE} {push}")
+        push = f"`dvc push {' '.join(each.path for each in pushed)}`"
+        if all(each.remote for each in pushed) or (remote_defined and not own_folder):
+            hints.append(f"{push} where the data is")
+        elif remote_defined:
+            hints.append(f"{push} if this clone has the data; {_FROM_ANOTHER}")
+        else:
+            hints.append(f"{_NO_REMOTE} {push} where the data is")
     return "\n".join(hints) or None
 
 

@@ -92,8 +92,16 @@ class PlainConsole:
         word = paint(capsule.state, RUN_COLOURS.get(capsule.state, "31;1"), colour=self.colour)
         joint = "in" if capsule.state == "succeeded" else "after"
         self.write(f"run {capsule.id} {word} {joint} {duration(capsule.seconds)} · {page}")
+        if any(record.aside for record in capsule.stages):
+            self.write(results_aside(capsule))
         if capsule.mlflow and capsule.mlflow.url:
             self.write(f"MLflow: {capsule.mlflow.url}")
+
+
+def results_aside(capsule: Capsule) -> str:
+    """Where the results of other parameters than the working tree's are, and how they get into it."""
+    where = f"results with other parameters: .rondel/runs/{capsule.id}/tree"
+    return f"{where} (with --apply: in the working tree)" if capsule.overrides else where
 
 
 def state_line(record: StageRecord, *, colour: bool) -> str:

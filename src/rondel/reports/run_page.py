@@ -48,7 +48,7 @@ _STYLE = (
     STYLE
     + """
 .facts td { border: 0; padding-top: .1rem; padding-bottom: .1rem }
-.facts td:first-child { color: var(--soft); white-space: nowrap }
+.facts td:first-child { color: var(--soft); white-space: nowrap } .facts a { overflow-wrap: anywhere }
 .said { border-left: 4px solid; padding: .1rem .8rem; margin: .8rem 0 } .said span { color: var(--ink) }
 @media print { details { break-inside: avoid } pre { max-height: none } }
 """
@@ -93,6 +93,7 @@ def _stage(record: StageRecord, folder: Path) -> str:
     look = LOOKS.get(record.state, "soft")
     head = f'<b>{escape(record.name)}</b> <span class="{look}">{escape(state)}</span>{took}'
     head += f' · <span class="soft">{escape(shown)}</span>' if shown else ""
+    head += f' · <span class="wait">{_counted(record.undeclared)}</span>' if record.undeclared else ""
     commands = [
         (
             code(_typed(each.args)),
@@ -125,6 +126,10 @@ def _stage(record: StageRecord, folder: Path) -> str:
     return f"<details{opened}><summary>{head}</summary>{''.join(parts)}</details>"
 
 
+def _counted(undeclared: Sequence[str]) -> str:
+    return f"{len(undeclared)} undeclared input{'s' if len(undeclared) > 1 else ''}"
+
+
 def _undeclared(record: StageRecord) -> str:
     """What the commands read beside what they declare, or that nobody knows."""
     if record.undeclared:
@@ -136,7 +141,9 @@ def _undeclared(record: StageRecord) -> str:
 
 
 def _typed(args: Sequence[str]) -> str:
-    """A command as one types it; ``&&`` between two of them is no word to quote."""
+    """A command as one types it; ``&&`` between two of them is not quoted, nor is a shell line."""
+    if len(args) == 1:
+        return args[0]
     return " ".join(word if word == "&&" else shlex.quote(word) for word in args)
 
 
@@ -185,6 +192,15 @@ def _plain(text: str) -> str:
     return "\n".join(map(as_seen, text.split("\n")))
 
 
+def _aside(capsule: Capsule) -> str:
+    """Where the results are that are not the working tree's, and of which stages."""
+    names = [record.name for record in capsule.stages if record.aside]
+    if not names:
+        return ""
+    stages = ", ".join(map(escape, names))
+    return f"of {stages}: {code(f'.rondel/runs/{capsule.id}/tree')}, not in the working tree"
+
+
 def _made_from(capsule: Capsule) -> str:
     git, host, engine = capsule.git, capsule.host, capsule.engine
     commit = code(git.commit[:12]) if git.commit else "no commit"
@@ -195,6 +211,7 @@ def _made_from(capsule: Capsule) -> str:
         "changed files": ", ".join(code(path) for path in changed[:20]) + (" …" if len(changed) > 20 else ""),
         "command": code(again.repeat(capsule)),
         "parameters given": ", ".join(code(f"{name}={value}") for name, value in capsule.overrides.items()),
+        "results": _aside(capsule),
         "image": code(_image(capsule.image)) if capsule.image else "",
         "engine": escape(f"{engine.kind} {engine.version}") if engine else "not needed",
         "machine": escape(f"{host.distribution}, Python {host.python}, {host.cpus} CPUs"),

@@ -195,7 +195,7 @@ def _served(memory: StageMemory, key: KeyRecord, results: tuple[DvcResults, ...]
             action="restore", reason=f"{reason}; DVC has its results", key=key, memory=memory, results=results
         )
     if "kept" in places:
-        reason += "; its results were put back"
+        reason += "; its results are put back"
     return Decision(action="cached", reason=reason, key=key, memory=memory, results=results)
 
 

@@ -37,7 +37,10 @@ def with_remote(root: Path, environ: Mapping[str, str]) -> tuple[str | None, str
         )
     file = root / CONFIG
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return _added(text), None
+    return _added(text), (
+        f"data is kept in {DEFAULT_FOLDER}, a folder of this clone: `dvc push` brings there what DVC has "
+        "here; CI and colleagues need a remote that they reach, too: `dvc remote add --default NAME URL`"
+    )
 
 
 def _added(text: str) -> str:

@@ -56,3 +56,11 @@ def test_a_stage_that_is_not_there_is_named(project: Path) -> None:
         main(["--inputs", "c"])
     with pytest.raises(ConfigurationError, match="nothing was asked for"):
         main([])
+
+
+def test_a_project_without_dvc_stages_is_told_what_its_inputs_are(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "dvc.yaml").unlink()
+    assert main(["--inputs"]) == 0
+    assert "there are no stages of dvc.yaml" in capsys.readouterr().out

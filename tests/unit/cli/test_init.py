@@ -123,6 +123,7 @@ def test_a_dry_run_says_which_files_get_lines_added(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.log")
     done = init(tmp_path, "--dry-run")
     assert ".gitignore: lines added" in done.stdout.splitlines()
+    assert {".gitlab-ci.yml", "Jenkinsfile"} <= set(done.stdout.splitlines())
     assert "note: no file names packages" in done.stdout
     assert (tmp_path / ".gitignore").read_text() == "*.log"
 
@@ -151,6 +152,17 @@ def test_a_project_without_a_gitignore_gets_one_for_rondels_folder_alone(tmp_pat
     (tmp_path / "dvc.yaml").write_text(DVC)
     assert init(tmp_path).returncode == 0
     assert (tmp_path / ".gitignore").read_text() == ".rondel/\n"
+
+
+def test_a_project_without_a_remote_is_told_where_its_data_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    note = "note: data is kept in .rondel/remote, a folder of this clone: `dvc push` brings there"
+    assert note in init(tmp_path, "--dry-run").stdout
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(
+        "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://b\n"
+    )
+    assert note not in init(tmp_path, "--dry-run").stdout
 
 
 def test_a_teams_dockerfile_becomes_the_image_by_an_option(tmp_path: Path) -> None:

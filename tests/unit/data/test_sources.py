@@ -81,3 +81,11 @@ def test_a_folder_has_the_hints_of_all_that_lies_in_it(project):
 def test_a_source_of_no_known_kind_is_taken_for_none(project_root, write_files):
     write_files(project_root, {"data/odd.dvc": "deps: [3]\nouts:\n- {md5: aa, path: odd}\n"})
     assert load_project(project_root).tracked["data/odd"].source is None
+
+
+def test_a_folder_that_each_clone_has_for_itself_is_said_to_be_that(project) -> None:
+    hint = hint_for_missing(project, ["data/added.txt"], remote_defined=True, own_folder=True)
+    assert hint == (
+        "`dvc push data/added.txt` if this clone has the data; "
+        "from another one it takes a remote that both reach: `dvc remote add --default NAME URL`"
+    )

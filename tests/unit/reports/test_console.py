@@ -116,6 +116,17 @@ def test_the_end_of_a_run_names_it_and_its_places() -> None:
     ]
 
 
+def test_results_of_other_parameters_are_said_to_lie_elsewhere() -> None:
+    console, out = plain()
+    made = capsule()
+    aside = replace(made, stages=[replace(each, aside=True) for each in made.stages], mlflow=None)
+    console.finish(aside, "report.html")
+    last = f"results with other parameters: .rondel/runs/{made.id}/tree"
+    assert out.getvalue().splitlines()[-1] == last
+    console.finish(replace(aside, overrides={"train.rate": 2}), "report.html")
+    assert out.getvalue().splitlines()[-1] == f"{last} (with --apply: in the working tree)"
+
+
 def test_colour_does_not_change_the_text() -> None:
     coloured = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in summary(capsule(), colour=True)]
     assert coloured == summary(capsule())

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +14,6 @@ from rondel.record import Capsule, CiJob, CommandRecord, Git, StageRecord, Verdi
 from rondel.reports.published import publish, publish_error, withdraw
 from rondel.reports.run_page import render_run
 from rondel.reports.timeline import timeline
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -204,3 +201,24 @@ def test_a_run_that_could_not_start_has_a_page_too(tmp_path: Path) -> None:
 
     publish_error(ConfigurationError("no <such> stage"), tmp_path)
     assert "no &lt;such&gt; stage" in (tmp_path / ".rondel/reports/report.html").read_text()
+
+
+def test_a_shell_line_is_shown_as_it_is() -> None:
+    train = stage(
+        "train", state="ran", commands=[CommandRecord(args=["python train.py | tee log"], exit_code=0)]
+    )
+    assert "<code>python train.py | tee log</code>" in render_run(capsule(train), Path("."))
+
+
+def test_results_of_other_parameters_are_said_to_lie_elsewhere() -> None:
+    made = capsule(stage("train", state="ran", aside=True), stage("evaluate", state="ran"))
+    page = render_run(made, Path("."))
+    assert f"of train: <code>.rondel/runs/{made.id}/tree</code>, not in the working tree" in page
+    assert "not in the working tree" not in render_run(capsule(stage("train", state="ran")), Path("."))
+
+
+def test_undeclared_inputs_are_counted_where_a_stage_is_folded() -> None:
+    page = render_run(capsule(stage("train", state="ran", undeclared=["a.py", "b.py"])), Path("."))
+    assert "2 undeclared inputs</span></summary>" in page
+    page = render_run(capsule(stage("train", state="ran", undeclared=[])), Path("."))
+    assert "undeclared" not in page

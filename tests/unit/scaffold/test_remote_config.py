@@ -22,7 +22,7 @@ def test_a_project_without_a_remote_gets_the_one_that_runs_use(folder, text):
     root = folder({CONFIG: text})
     made, note = with_remote(root, {})
     assert made is not None
-    assert note is None
+    assert "a folder of this clone" in (note or "")
     before = find_remote(root, {}).folder
     (root / CONFIG).write_text(made)
     after = find_remote(root, {})

@@ -242,7 +242,7 @@ class Images:
         env = (("PATH", self._session.environ.get("PATH", DEFAULT_PATH)),)
         if address != HOST and address not in self._announced:
             self._announced.add(address)
-            self._session.notify(f"{address}: this job's own container stands for it")
+            self._session.notify(f"{address}: using this job's own container instead")
         node = machine(self._session)
         config = ImageConfig(env=env, labels=((FALLBACK_LABEL, address),))
         return Base(node, config, str(platforms.default()), "in-place", node.key, fallback=address)
@@ -270,9 +270,8 @@ class Images:
         if name not in self._announced:
             self._announced.add(name)
             self._session.notify(
-                f"no registry answers for {address}: this machine's own system stands for it "
-                f"({machine.system} {machine.version}, Python {machine.python}; "
-                "RONDEL_ENGINE_HOST_IMAGE=never forbids it)"
+                f"no registry serves {address}: using this machine's {machine.system} {machine.version} with "
+                f"Python {machine.python} as the base image (RONDEL_ENGINE_HOST_IMAGE=never forbids it)"
             )
         labels = (*base.config.labels, (FALLBACK_LABEL, address))
         return replace(base, config=replace(base.config, labels=labels), fallback=address)

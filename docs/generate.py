@@ -12,6 +12,7 @@ from rondel.settings.ci import CiOptions
 from rondel.settings.options import OPTIONS, Option
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+DVC_ROWS = Path(__file__).resolve().parents[1] / "tests/e2e/dvc_rows.yaml"
 CASES = Path(__file__).resolve().parents[1] / "tests/e2e/lineage/cases.yaml"
 
 
@@ -191,12 +192,41 @@ def capsule_schema() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
+DVC_HEAD = """\
+# What DVC can say, and what Rondel does
+
+Rondel runs projects of DVC as they are. It decides by itself what runs, by
+[the whole key](../explanation/when-a-stage-runs.md), and DVC fetches, keeps and pushes data. Here is what
+`dvc.yaml`, `.dvc` files and `dvc.lock` can say, from the behaviour that DVC's own functional tests hold it
+to. Each row has a test of its own. This page is made from `tests/e2e/dvc_rows.yaml` by
+`python docs/generate.py`.
+"""
+
+
+def dvc() -> str:
+    """The table of what DVC offers."""
+    import yaml
+
+    groups = yaml.safe_load(DVC_ROWS.read_text(encoding="utf-8"))
+    rows = [row for group in groups for row in group["rows"]]
+    works = sum(row.get("works", True) for row in rows)
+    lines = [DVC_HEAD, f"{works} of {len(rows)} rows work; the others are marked with ✗."]
+    for group in groups:
+        lines += ["", f"## {group['group']}", "", "| what DVC has | | what Rondel does |", "|---|---|---|"]
+        lines += [
+            f"| {row['feature']} | {'✓' if row.get('works', True) else '✗'} | {row['does']} |"
+            for row in group["rows"]
+        ]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     "options.md": options,
     "exit-codes.md": exit_codes,
     "engine.md": engine,
     "lineage.md": lineage,
     "capsule.schema.json": capsule_schema,
+    "dvc.md": dvc,
 }
 
 

@@ -1,9 +1,11 @@
 """The reference pages say what the code says."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -17,7 +19,22 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["options.md", "exit-codes.md", "engine.md"])
+@pytest.mark.parametrize("name", ["options.md", "exit-codes.md", "engine.md", "lineage.md", "dvc.md"])
 def test_generated_pages_are_up_to_date(name):
     written = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert written == generator().PAGES[name](), "run `python docs/generate.py`"
+
+
+def rows():
+    groups = yaml.safe_load(generator().DVC_ROWS.read_text(encoding="utf-8"))
+    return [row for group in groups for row in group["rows"]]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row["feature"])
+def test_every_row_about_dvc_has_its_test(row):
+    file, _, name = row["test"].partition("::")
+    text = (DOCS.parent / file).read_text(encoding="utf-8")
+    if file.endswith(".yaml"):
+        assert name in [case["case"] for case in yaml.safe_load(text)]
+    else:
+        assert re.search(rf"^def {name}\(", text, re.MULTILINE), f"{file} has no test {name}"

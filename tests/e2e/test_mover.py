@@ -205,3 +205,40 @@ def test_a_dependency_outside_of_the_project_is_asked_for(
     served("two")
     result, said = move(workspace, tmp_path / "two", fetch_plan([], ask="load"))
     assert (result["code"], result["changed"]) == (0, [url]), said
+
+
+def test_data_of_an_address_is_fetched_from_there_where_it_was_not_downloaded_yet(
+    workspace: Path, tmp_path: Path, served: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    url = served("far")
+    dvc(workspace, "import-url", "-q", url, "whole.csv")
+    dvc(workspace, "import-url", "-q", "--no-download", url, "partial.csv")
+    dvc(workspace, "push", "-q", "whole.csv")
+    (workspace / "whole.csv").unlink()
+    shutil.rmtree(workspace / ".dvc/cache", ignore_errors=True)
+    assert not (workspace / "partial.csv").exists()
+    needs = load_project(workspace).data_of(["whole.csv", "partial.csv"])
+    result, said = move(workspace, tmp_path, fetch_plan(needs))
+    assert result["code"] == 0, said
+    assert [(workspace / name).read_text() for name in ("whole.csv", "partial.csv")] == ["far", "far"]
+
+
+def test_imported_data_is_fetched_from_where_it_came(workspace: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run([*git, "init", "-q"], cwd=other, check=True)
+    for number in ("one", "two"):
+        (other / "data.txt").write_text(number)
+        subprocess.run([*git, "add", "-A"], cwd=other, check=True)
+        subprocess.run([*git, "commit", "-qm", number], cwd=other, check=True)
+        if number == "one":
+            dvc(workspace, "import", "-q", f"file://{other}", "data.txt")
+    (workspace / "data.txt").unlink()
+    shutil.rmtree(workspace / ".dvc/cache", ignore_errors=True)
+    needs = load_project(workspace).data_of(["data.txt"])
+    result, said = move(workspace, tmp_path / "out", fetch_plan(needs))
+    assert result["code"] == 0, said
+    assert (workspace / "data.txt").read_text() == "one"

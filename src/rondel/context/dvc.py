@@ -180,6 +180,7 @@ class DvcStages(Workbench):
         self._recorder.step(f"dvc stage {stage.address}: {state}{by}")
         await to_thread.run_sync(partial(self._take, prepared, memory, served.entry, served=True))
         self._container = self._with_results(prepared, made)
+        self._container = await to_thread.run_sync(self._with_ignores)
         return DvcOutcome(state=state, made_by=memory.run)
 
     def _restored(self, prepared: _DvcRun, memory: DvcMemory, made: Path) -> DvcMemory:
@@ -255,6 +256,19 @@ class DvcStages(Workbench):
         fetched = self._ground.data.planned(over, fetch_plan(data), must=True)
         return with_paths(container, fetched.directory(WORK), data)
 
+    def _with_ignores(self) -> dagger.Container:
+        """The stage's container with the ``.gitignore`` entries that its results get here.
+
+        DVC counts these files in a folder that a later stage depends on.
+        """
+        from rondel.data.gitignore import ignoring_texts
+
+        container = self._container
+        data = [path for pending in self.pending if not pending.aside for path in pending.data]
+        for file, text in ignoring_texts(self.run.root, data).items():
+            container = container.with_new_file(f"{WORK}/{file}", text)
+        return container
+
     async def _run_stage(self, prepared: _DvcRun) -> DvcOutcome:
         """Run the stage's command and keep what it made."""
         from anyio import to_thread
@@ -287,6 +301,7 @@ class DvcStages(Workbench):
         self._container = executed
         memory, entry = await self._keep(prepared, executed, lines, sink, seconds)
         await to_thread.run_sync(partial(self._take, prepared, memory, entry, served=False))
+        self._container = await to_thread.run_sync(self._with_ignores)
         took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
         self._recorder.step(f"dvc stage {stage.address}: ran ({took})")
         return DvcOutcome(state="ran", seconds=seconds, made_by=self.run.id)

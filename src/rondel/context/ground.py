@@ -225,7 +225,8 @@ class RunGround:
         if not done.conflicts:
             with turn(root):
                 write_provenance(root, pending.provenance)
-                ignore_outputs(root, pending.data)
+                # DVC counts them in a folder that a later stage depends on.
+                lay_aside(tree, root, ignore_outputs(root, pending.data))
         return done
 
     def _apply(self, ctx: StageContext) -> None:

@@ -27,16 +27,27 @@ def ignore_outputs(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
     where there is no git, and in a project that is set to do without it. The
     caller holds the lock of the working tree.
     """
+    texts = ignoring_texts(root, paths)
+    for file, text in texts.items():
+        write_atomic(root / file, text.encode(errors="surrogateescape"))
+    return tuple(texts)
+
+
+def ignoring_texts(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """The ``.gitignore`` files that need an entry, with their texts as they will be."""
     open_to_git = _open_to_git(root, [path for path in paths if _inside(path)])
     if not open_to_git or _without_scm(root):
-        return ()
-    written: dict[str, None] = {}
+        return {}
+    texts: dict[str, str] = {}
     for path in open_to_git:
         folder, name = posixpath.split(path)
         file = posixpath.join(folder, ".gitignore")
-        if _add(root / file, f"/{_escape(name)}"):
-            written[file] = None
-    return tuple(written)
+        text = texts[file] if file in texts else _text(root / file)
+        entry = f"/{_escape(name)}"
+        if entry not in text.splitlines():  # a later line takes it back: that is somebody's own wish
+            gap = "" if not text or text.endswith("\n") else "\n"
+            texts[file] = f"{text}{gap}{entry}\n"
+    return texts
 
 
 def _inside(path: str) -> bool:
@@ -81,16 +92,11 @@ def _without_scm(root: Path) -> bool:
     return dvc_config(root, os.environ).get("core", {}).get("no_scm", "").lower() in {"true", "1", "yes"}
 
 
-def _add(file: Path, entry: str) -> bool:
+def _text(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        return file.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
-        text = ""
-    if entry in text.splitlines():  # a later line takes it back: that is somebody's own wish
-        return False
-    gap = "" if not text or text.endswith("\n") else "\n"
-    write_atomic(file, f"{text}{gap}{entry}\n".encode(errors="surrogateescape"))
-    return True
+        return ""
 
 
 def _escape(name: str) -> str:

@@ -182,6 +182,8 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
             f"{name} {digest}"
             for name, digest in sorted(own.items())
             if not any(overlap(f"{dep}/{name}", path) for path in parts)
+            # What git ignores is written down beside the data while stages run.
+            and posixpath.basename(name) != ".gitignore"
         ]
     return "dvc:" + hashlib.sha256("\n".join([dep, *lines]).encode()).hexdigest()
 

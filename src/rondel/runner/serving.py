@@ -71,6 +71,6 @@ def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> 
         return
     put_back(root, made, paths, entry)
     with turn(root):
-        ignore_outputs(root, [out.path for out in served.stage.outs if out.cached])
+        lay_aside(tree, root, ignore_outputs(root, [out.path for out in served.stage.outs if out.cached]))
         if memory.key.digest:
             write_provenance(root, {memory.address: provenance_of(memory, served.entry)})

@@ -108,3 +108,10 @@ def test_metrics_in_toml_are_read(project_root, tmp_path):
     (tmp_path / "made/eval").mkdir(parents=True)
     (tmp_path / "made/eval/m.toml").write_text("[test]\nauc = 0.5\n")
     assert made_metrics(found, tmp_path / "made") == {"test.auc": 0.5}
+
+
+def test_metrics_in_python_are_not_read(project_root, tmp_path):
+    found = stage(project_root, "metrics: [eval/m.py]")
+    (tmp_path / "made/eval").mkdir(parents=True)
+    (tmp_path / "made/eval/m.py").write_text("auc = 0.5\n")
+    assert made_metrics(found, tmp_path / "made") == {}

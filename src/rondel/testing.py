@@ -122,6 +122,7 @@ class FakeProject:
         overrides: Mapping[str, Any],
         *,
         git: bool = False,
+        within: str | None = None,  # noqa: ARG002 - what was made is found by its inputs here
     ) -> DvcResults:
         """In place if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
         if name in self.lost:

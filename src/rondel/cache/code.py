@@ -2,7 +2,8 @@
 
 Hashing the whole of ``ci/main.py`` would make each edit of one stage re-run
 all. So the function's own source counts, with the functions, classes and
-constants of the project that it names, followed through their own names.
+constants of the project that it names, followed through their own names
+(see :mod:`rondel.cache.reach`).
 What lies outside the project's folder is covered by the image, or is Rondel.
 
 What counts is what this process has loaded. ``rondel.pipeline.source`` keeps its
@@ -11,6 +12,7 @@ text, so that a file that is edited meanwhile changes no key.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import linecache
@@ -19,12 +21,11 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rondel.cache.reach import PLAIN, TELLING, imported_files, within
 from rondel.pipeline.source import of_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-PLAIN = (str, bytes, int, float, bool, complex, type(None))
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 def code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
@@ -34,21 +35,50 @@ def code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
     for a body that Rondel made itself (``pipeline.dvc`` and the like): the
     command part says what it does.
     """
-    root = root.resolve()
+    return dict(_code_parts(body, root.resolve()))
+
+
+@functools.cache
+def _code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
+    # Once for each function: what it changes in objects of its own as it runs is no edit.
     found: dict[str, str] = {}
     queue: list[tuple[str, Any]] = [(body.__qualname__, body)]
-    seen: set[tuple[str, int]] = set()
+    seen: dict[tuple[str, int], Any] = {}  # holds the values, so that no other one gets their identity
+    opened: set[int] = set()
     while queue:
         name, value = queue.pop()
         if (name, id(value)) in seen:
             continue
-        seen.add((name, id(value)))
+        seen[name, id(value)] = value
         text = _text(value, root)
-        if text is None:
-            continue
-        found[name] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        for function in _functions(value):
-            queue.extend(_references(function, home=body.__module__))
+        if text is not None:
+            found[name] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            for function in _functions(value):
+                queue.extend(_references(function, home=body.__module__))
+            found |= _modules(value, text, root, known=found)
+        told = text is not None and not inspect.isclass(value)
+        if not told and not isinstance(value, types.FunctionType) and id(value) not in opened:
+            opened.add(id(value))
+            queue.extend(within(name, value, root))
+    return found
+
+
+def _modules(value: Any, text: str, root: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """The modules of the project that the text of a function, class or module imports, and those imports."""
+    if not isinstance(value, types.FunctionType | types.ModuleType | type):
+        return {}
+    home = value if isinstance(value, types.ModuleType) else sys.modules.get(value.__module__)
+    found: dict[str, str] = {}
+    queue = [(text, str(getattr(home, "__file__", None) or root), getattr(home, "__package__", None) or "")]
+    while queue:
+        text, origin, package = queue.pop()
+        for name, file in imported_files(text, origin, package, root).items():
+            entry = f"module {name}"
+            read = None if entry in found or entry in known else _read(file, loaded=name in sys.modules)
+            if read is not None:
+                found[entry] = hashlib.sha256(read.encode("utf-8", "surrogatepass")).hexdigest()
+                inner = name if file.endswith("__init__.py") else name.rpartition(".")[0]
+                queue.append((read, file, inner))
     return found
 
 
@@ -65,7 +95,7 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
 
 def _text(value: Any, root: Path) -> str | None:
     """What stands for ``value`` in the key; None for what does not count."""
-    if isinstance(value, PLAIN):
+    if isinstance(value, PLAIN + TELLING):
         return repr(value)
     if isinstance(value, list | tuple | dict | set | frozenset):
         return _literal(value)
@@ -161,9 +191,9 @@ def _names(code: types.CodeType) -> set[str]:
     return names
 
 
-def _read(file: str) -> str | None:
+def _read(file: str, *, loaded: bool = True) -> str | None:
     """A module's text as it was loaded; of one without source, its bytes."""
-    if file.endswith(".py") and (lines := linecache.getlines(file)):
+    if loaded and file.endswith(".py") and (lines := linecache.getlines(file)):
         return "".join(lines)
     try:
         return Path(file).read_bytes().decode("utf-8", "surrogateescape")

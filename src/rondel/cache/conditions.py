@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 
+SHELL = frozenset({"sh", "mlflow"})
+"""Context calls that leave the stage's container another one for those that follow."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conditions:
     """The parts of a key that all stages of a project share.
@@ -33,6 +37,12 @@ class Conditions:
         if commit is None:
             return self
         return replace(self, environment={**self.environment, "git commit": commit})
+
+    def within(self, run: str | None) -> Conditions:
+        """The same for what follows a shell command in one stage: nobody else has what that left behind."""
+        if run is None:
+            return self
+        return replace(self, environment={**self.environment, "commands before it": f"those of run {run}"})
 
     def parts(self, *, on_host: bool) -> dict[str, Mapping[str, str]]:
         """The parts by name."""

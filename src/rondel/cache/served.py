@@ -50,6 +50,13 @@ class Served:
         return tuple(out.path for out in self.stage.outs if out.returns)
 
 
+def files_of(served: Served) -> dict[str, str]:
+    """The files of a result that belong into the working tree, by hash, as far as each is known."""
+    outs = entry_outs(served.stage, served.entry)
+    single = {path: outs[path] for path in served.returns if path in outs and not outs[path].endswith(".dir")}
+    return {**served.memory.files, **single}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
     """One stage of ``dvc.yaml`` on the way to the one that is asked for: its inputs, and what serves it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rondel.context.live import Sink
     from rondel.data import DvcProject, DvcStage, HashCache
 
+EDITED = "edited while it ran"
 _SHOWN = 5
 """How many files are named in a line."""
 
@@ -89,22 +90,25 @@ class DvcStages(Workbench):
 
     def _prepare(self, address: str, overrides: Mapping[str, Any]) -> _DvcRun:
         """Everything that is known of a DVC stage before anything is done for it."""
-        from rondel.cache import read_conditions
-        from rondel.cache.conditions import hashed_below
         from rondel.cache.served import look
         from rondel.data import HashCache
         from rondel.data.params import leaves
         from rondel.data.repository import head_commit
         from rondel.data.returning import look_before
-        from rondel.data.runtree import lies_aside
+        from rondel.data.runtree import lies_aside, run_tree, tree_hashes
 
         root, settings = self.run.root, self.settings
         project = self._view(overrides)
-        hashes = HashCache(root)
-        conditions = read_conditions(settings, self._ground.environ, hashed_below(root, hashes.of))
+        hashes = HashCache(root, tree_hashes(run_tree(self.run.folder)))
+        conditions = self._ground.conditions
         if self.stage.git:
             conditions = conditions.at_commit(head_commit(root))
+        behind = self._behind_shell()
+        if behind:
+            conditions = conditions.within(self.run.id)
         link = look(project, address, overrides, conditions, hashes)
+        if behind:
+            link = replace(link, served=None, held=None)
         hashes.save()
         stage, inputs = link.stage, link.inputs
         self._recorder.inputs(inputs.paths)
@@ -128,8 +132,14 @@ class DvcStages(Workbench):
             aside=lies_aside(project, [stage], differing),
             before=look_before(root, paths, {stage.lock_file: [stage.name]}),
             folder=self._folder(address),
-            began=time.time(),
+            hashes=hashes,
         )
+
+    def _behind_shell(self) -> bool:
+        """Whether commands of this stage may have changed what a stage of ``dvc.yaml`` gets."""
+        from rondel.cache.conditions import SHELL
+
+        return any(use.kind in SHELL for use in self._recorder.record.uses)
 
     async def _up_to_date(self, address: str, overrides: Mapping[str, Any]) -> DvcOutcome:
         from anyio import to_thread
@@ -413,7 +423,6 @@ class DvcStages(Workbench):
         from rondel.cache import stands_on_host
         from rondel.cache.keep import keep_result
         from rondel.cache.served import key_of
-        from rondel.data import HashCache
         from rondel.data.inputs import as_locked
         from rondel.data.lock import stage_blocks
         from rondel.data.yamlfile import parse_yaml
@@ -426,14 +435,22 @@ class DvcStages(Workbench):
             raise DataError(f"DVC wrote no lock entry for stage {stage.address!r}")
         entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
         undeclared = self._undeclared(stage, sink)
-        hashes = HashCache(self.run.root)
         image = self._recorder.record.image
+        inputs = prepared.link.inputs
+        if not self._behind_shell():
+            # Behind one the files may be its own: then those here count, with the command.
+            inputs = as_locked(stage, inputs, entry)
+        # Of a folder with several owners the lock tells no hash that could be compared.
+        mixed = [path for path, value in inputs.paths.items() if value.startswith("dvc:")]
+        edited = {
+            path: EDITED for path in mixed if "://" not in path and self._edited_in(path, prepared.hashes)
+        }
         key = key_of(
             stage,
-            as_locked(stage, prepared.link.inputs, entry),
+            replace(inputs, paths={**inputs.paths, **edited}),
             prepared.conditions,
             on_host=stands_on_host(image.source if image else None),
-            undeclared={path: self._hash_of(path, hashes, prepared.began) for path in undeclared or ()},
+            undeclared={path: self._hash_of(path, prepared.hashes) for path in undeclared or ()},
         )
         memory = keep_result(
             self.run.root,
@@ -471,15 +488,20 @@ class DvcStages(Workbench):
             self._ground.observer.note(said)
         return found
 
-    def _hash_of(self, path: str, hashes: HashCache, began: float) -> str:
+    def _hash_of(self, path: str, hashes: HashCache) -> str:
         """The hash of a file that the command read; one that was edited meanwhile has none that is known."""
-        file = self.run.root / path
+        return EDITED if self._edited(path, hashes) else hashes.of(path) or "missing"
+
+    def _edited_in(self, folder: str, hashes: HashCache) -> bool:
+        return any(self._edited(f"{folder}/{name}", hashes) for name in hashes.files(folder))
+
+    def _edited(self, path: str, hashes: HashCache) -> bool:
+        """Whether a file of the working tree may be another one by now than what the container got."""
         try:
-            if file.stat().st_ctime >= began:
-                return "edited while it ran"
+            changed = (self.run.root / path).stat().st_ctime
         except OSError:
-            return "missing"
-        return hashes.of(path) or "missing"
+            return False
+        return path not in hashes.over and changed >= self._ground.read_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -493,7 +515,7 @@ class _DvcRun:
     aside: bool
     before: Any
     folder: Path
-    began: float
+    hashes: HashCache
 
     @property
     def stage(self) -> DvcStage:

@@ -7,7 +7,9 @@ of a run see the same files; what earlier stages brought back is laid over it.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.access import (
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     import dagger
 
+    from rondel.cache import Conditions
     from rondel.context.machine import Surroundings
     from rondel.context.pending import Pending
     from rondel.data import DvcProject
@@ -112,6 +115,9 @@ class RunGround:
         self._base: dagger.Container | None = None
         self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
         self._containerfile = ""
+        self._conditions: Conditions | None = None
+        self.read_at = time.time()
+        """What was changed in the workspace since this time may be another thing than what stages see."""
         self._workspace: dagger.Directory | None = None
         self._excludes: list[str] = []
         self._access: Access | None = None
@@ -144,6 +150,12 @@ class RunGround:
         return self._data
 
     @property
+    def conditions(self) -> Conditions:
+        """The recipe of the image as it was built, and the rest that all results of the run depend on."""
+        assert self._conditions is not None  # noqa: S101 - `context` made them
+        return self._conditions
+
+    @property
     def push(self) -> bool:
         """Whether results are pushed."""
         from rondel.data.remote import pushes
@@ -167,8 +179,10 @@ class RunGround:
         async with self._lock:
             if self._base is None:
                 recorder.step("the image")
+                self._conditions = await to_thread.run_sync(self._read_conditions)
                 built = await self._build(recorder)
-                self._image = await describe(self.client, built, self._image, self._base_name())
+                described = await describe(self.client, built, self._image, self._base_name())
+                self._image = replace(described, recipe=dict(self._conditions.image))
                 await self._prepare()
                 self._base = built
                 self._data = await self._data_container(built, recorder)
@@ -185,6 +199,14 @@ class RunGround:
         if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
             container = with_repository(container, self.client, repository)
         return StageContext(self, stage, params=params, recorder=recorder, container=container)
+
+    def _read_conditions(self) -> Conditions:
+        from rondel.cache import read_conditions
+        from rondel.cache.conditions import hashed_below
+        from rondel.data import HashCache
+
+        hashed = hashed_below(self.run.root, HashCache(self.run.root).of)
+        return read_conditions(self.settings, self.environ, hashed)
 
     async def settle(self, ctx: StageContext) -> None:
         """After success: bring back what the stage made.
@@ -287,6 +309,7 @@ class RunGround:
         """Read the workspace again for the stages to come: somebody has worked on it meanwhile."""
         async with self._lock:
             if self._workspace is not None:
+                self.read_at = time.time()
                 host = self.client.host()
                 self._workspace = host.directory(str(self.run.root), exclude=self._excludes, no_cache=True)
 
@@ -383,6 +406,7 @@ class RunGround:
             )
             if handed:
                 self.observer.note(f"put into the local DVC remote, as `dvc push` would: {', '.join(handed)}")
+        self.read_at = time.time()  # an engine reads it a little later
         self._workspace = self.client.host().directory(str(self.run.root), exclude=self._excludes)
         served = None
         if self._server is not None:

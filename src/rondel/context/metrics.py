@@ -79,13 +79,9 @@ class MetricFiles(Programs):
 
     def _recipe(self) -> dict[str, str]:
         """What the stages' image is made from; two machines never build the same digest."""
-        from rondel.cache import read_conditions, stands_on_host
-        from rondel.cache.conditions import hashed_below
-        from rondel.data import HashCache
+        from rondel.cache import stands_on_host
 
-        root = self.run.root
-        hashed = hashed_below(root, HashCache(root).of)
-        conditions = read_conditions(self.settings, self._ground.environ, hashed)
+        conditions = self._ground.conditions
         image = self._recorder.record.image
         on_host = stands_on_host(image.source if image else None)
         return {**conditions.image, **(conditions.host if on_host else {})}

@@ -205,5 +205,6 @@ class StageContext(DvcStages, Gating, Registering):
         hashes = HashCache(folder)
         made = {name.rstrip("/"): hashes.of(name.rstrip("/")) for name in outputs}
         self._recorder.outputs({name: digest for name, digest in made.items() if digest})
-        aside = bool(self.params and not self.settings.apply) or await to_thread.run_sync(self._sees_aside)
+        given = {name for name in self.params if name not in self.stage.variant}
+        aside = bool(given and not self.settings.apply) or await to_thread.run_sync(self._sees_aside)
         self.pending.append(Pending(files=folder, before=before, aside=aside))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rondel.data.yamlfile import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # A file changed twice within one tick of the filesystem's clock can't be told
 # apart by its times; hashes of files that young are not remembered.
@@ -30,8 +30,10 @@ _ALWAYS = frozenset({".git", ".hg", ".dvc"})
 class HashCache:
     """md5 hashes of a project's files. Not shared between threads; ``save`` when done."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, over: Mapping[str, str] | None = None) -> None:
+        """``over`` has the hashes of files that are seen in place of those at ``root``."""
         self.root = root
+        self.over: Mapping[str, str] = over or {}
         self._file = root / ".rondel" / "cache" / "hashes.json"
         self._known: dict[str, list[Any]] = self._load()
         self._dirty = False
@@ -56,7 +58,7 @@ class HashCache:
     def of(self, path: str) -> str | None:
         """``md5:…`` of a file or folder relative to the root; None if there is nothing."""
         full = self.root / path
-        if full.is_dir():
+        if path not in self.over and (full.is_dir() or self._over(path)):
             return f"md5:{self._folder(path)}"
         digest = self._file_md5(path)
         return None if digest is None else f"md5:{digest}"
@@ -68,12 +70,20 @@ class HashCache:
             digest = self._file_md5(f"{path}/{name}")
             if digest is not None:
                 found[name] = digest
-        return found
+        return found | {name: value.removeprefix("md5:") for name, value in self._over(path).items()}
+
+    def _over(self, path: str) -> dict[str, str]:
+        """The files in a folder that are seen in place of those at the root, by their path in it."""
+        prefix = f"{path}/"
+        names = [name for name in self.over if name.startswith(prefix)]
+        return {name.removeprefix(prefix): self.over[name] for name in names}
 
     def _folder(self, path: str) -> str:
         return manifest_digest(self.files(path))
 
     def _file_md5(self, path: str) -> str | None:
+        if path in self.over:
+            return self.over[path].removeprefix("md5:")
         full = self.root / path
         try:
             stat = full.stat()

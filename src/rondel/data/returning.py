@@ -119,9 +119,14 @@ def lay_aside(tree: Path, made: Path, paths: Iterable[str]) -> None:
 
 def put_entries(file: Path, base: str | None, entries: Mapping[str, str]) -> None:
     """Write ``base``, the text of a lock file, with these entries to ``file``."""
-    merged = merge_lock(base, lock_of(entries), entries)
+    merged = with_entry_texts(base, entries)
     if merged != base:
         write_atomic(file, merged.encode())
+
+
+def with_entry_texts(base: str | None, entries: Mapping[str, str]) -> str:
+    """``base``, the text of a lock file, with these entries."""
+    return merge_lock(base, lock_of(entries), entries)
 
 
 def lock_of(entries: Mapping[str, str]) -> str:

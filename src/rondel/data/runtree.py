@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rondel.data.hashes import HashCache
 from rondel.data.model import overlap
 from rondel.data.params import known_params, stage_params, those_used
 from rondel.data.project import read_lock
@@ -40,6 +41,16 @@ def with_run_tree(project: DvcProject, tree: Path | None) -> DvcProject:
     return project.with_entries(
         {address: entry for address, entry in own.items() if entry != project.lock.get(address)}, aside=True
     )
+
+
+def tree_hashes(tree: Path | None) -> dict[str, str]:
+    """The files of a run's own tree by hash: stages see them in place of the working tree's."""
+    if tree is None or not tree.is_dir():
+        return {}
+    hashes = HashCache(tree)
+    names = (path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file())
+    found = {name: hashes.of(name) for name in names if not name.startswith(".rondel/")}
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def lies_aside(project: DvcProject, stages: Iterable[DvcStage], overrides: Mapping[str, Any]) -> bool:

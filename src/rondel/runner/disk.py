@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from contextlib import suppress
@@ -45,6 +46,7 @@ class DiskProject:
         self._lock = threading.RLock()
         self._dvc: DvcProject | None = None
         self._hashes: HashCache | None = None
+        self._overlaid = False
         self._expected: list[DvcResults] = []
         self._links: dict[str, tuple[Link, ...]] = {}
         self._conditions: Conditions | None = None
@@ -71,27 +73,55 @@ class DiskProject:
 
         if self._hashes is None:
             self._hashes = HashCache(self.root)
+        if not self._overlaid:
+            self._hashes.over = self._seen()
+            self._overlaid = True
         return self._hashes
+
+    def _seen(self) -> dict[str, str]:
+        """The files that stages see in place of the working tree's: the run's own, and what is put back."""
+        from rondel.cache.served import files_of
+        from rondel.data.returning import with_entry_texts
+        from rondel.data.runtree import lock_text, tree_hashes
+
+        seen = tree_hashes(self.tree)
+        texts: dict[str, str] = {}
+        for results in self._expected:
+            for each in results.served:
+                if each.place == "in place":
+                    continue
+                seen |= files_of(each)
+                lock = each.stage.lock_file
+                base = texts.get(lock) or lock_text(self.root, self.tree, lock)
+                texts[lock] = with_entry_texts(base, {each.stage.name: each.memory.entry})
+        for lock, text in texts.items():
+            seen[lock] = f"md5:{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
+        return seen
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The stages of ``dvc.yaml``."""
         with self._lock:
             return tuple(self._project().stages)
 
-    def _follow(self, name: str, overrides: Mapping[str, Any], commit: str | None = None) -> tuple[Link, ...]:
+    def _follow(
+        self,
+        name: str,
+        overrides: Mapping[str, Any],
+        commit: str | None = None,
+        within: str | None = None,
+    ) -> tuple[Link, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
         from rondel.cache.served import follow
         from rondel.data import find_stage
 
-        memo = f"{name} {sorted(overrides.items())!r} {commit}"
+        memo = f"{name} {sorted(overrides.items())!r} {commit} {within}"
         if memo not in self._links:
             # Templates see overridden values, too.
             project = self._load(overrides) if overrides else self._project()
             address = find_stage(project, name).address
             chain = project.chain(address, self._own_addresses(project) - {address})
-            self._links[memo] = follow(
-                project, chain, overrides, self.conditions().at_commit(commit), self._hash_cache()
-            )
+            conditions = self.conditions().at_commit(commit).within(within)
+            self._links[memo] = follow(project, chain, overrides, conditions, self._hash_cache())
         return self._links[memo]
 
     def _own_addresses(self, project: DvcProject) -> set[str]:
@@ -129,10 +159,12 @@ class DiskProject:
             chain = project.chain(address, self._own_addresses(project) - {address})
             return tuple(out.path for each in chain for out in project.stages[each].outs)
 
-    def dvc_results(self, name: str, overrides: Mapping[str, Any], *, git: bool = False) -> DvcResults:
+    def dvc_results(
+        self, name: str, overrides: Mapping[str, Any], *, git: bool = False, within: str | None = None
+    ) -> DvcResults:
         """What serves a dvc stage and those that run with it."""
         with self._lock:
-            links = self._follow(name, overrides, self.commit() if git else None)
+            links = self._follow(name, overrides, self.commit() if git else None, within)
         for link in links:
             if link.served is None:
                 shown = "" if link is links[-1] else f"{link.stage.address}: "
@@ -188,6 +220,8 @@ class DiskProject:
         """Take it that these results are put back, until :meth:`changed`."""
         with self._lock:
             self._expected += results
+            self._overlaid = False
+            self._workspace = None
             self._dvc = None
             self._links.clear()
 
@@ -241,11 +275,16 @@ class DiskProject:
     def workspace(self) -> Mapping[str, str]:
         """Every file that stages see, by hash."""
         from rondel.data import workspace_files
+        from rondel.data.model import overlap
 
         with self._lock:
             if self._workspace is None:
                 hashes = self._hash_cache()
-                listed = ((path, hashes.of(path)) for path in workspace_files(self._project()))
+                project = self._project()
+                # Of what is seen in place of the working tree's, the same as of that: nothing that DVC keeps.
+                made = [path for path in hashes.over if any(overlap(path, out) for out in project.uncached())]
+                paths = sorted({*workspace_files(project), *made})
+                listed = ((path, hashes.of(path)) for path in paths)
                 self._workspace = {path: digest for path, digest in listed if digest}
             return self._workspace
 
@@ -316,6 +355,7 @@ class DiskProject:
         """Read files again when they are asked for next."""
         with self._lock:
             self._dvc = None
+            self._overlaid = False
             self._expected.clear()
             self._links.clear()
             self._workspace = None

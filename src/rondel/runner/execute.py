@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -57,6 +58,8 @@ class Execution:
     done: Mapping[str, StageRecord] = field(default_factory=dict)
     failures: dict[str, RondelError] = field(default_factory=dict)
     interrupted: str | None = None
+    began: float = field(default_factory=time.time)
+    """Stages see no edit of the workspace that was made later; see ``remember_success``."""
 
     async def execute(self, open_services: OpenServices) -> None:
         """Run the plan.
@@ -225,6 +228,7 @@ class Execution:
 
     def _look_again(self) -> None:
         self.project.changed()
+        self.began = time.time()
         root, folder = self.settings.root, self.journal.folder
         git = keep_code(folder, root, self.project.git(), secret_values(os.environ, self.settings.secrets))
         self.journal.change(git=git)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rondel.cache import StageMemory, code_parts, compare, describe, make_key, stands_on_host
+from rondel.cache.conditions import SHELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,12 +44,14 @@ def stage_key(
     *,
     host_image: bool,
     undeclared: Iterable[str] = (),
+    recipe: Mapping[str, str] | None = None,
 ) -> KeyRecord:
     """The key of ``stage`` if it made the context calls ``uses`` now.
 
     ``undeclared`` are the files that its commands are known to read beside
-    what they declare. Raises what the project raises: DataError,
-    ConfigurationError, TrackingUnavailable.
+    what they declare. ``recipe`` is that of the image that it ran in, once it
+    did. Raises what the project raises: DataError, ConfigurationError,
+    TrackingUnavailable.
     """
     command: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
@@ -79,6 +82,8 @@ def stage_key(
     if any(use.kind in WHOLE_WORKSPACE for use in uses):
         inputs |= project.workspace()
     conditions = project.conditions().parts(on_host=host_image) if uses else {}
+    if conditions and recipe:
+        conditions["image"] = recipe
     return make_key(
         {
             **conditions,
@@ -164,7 +169,7 @@ def _held(
     stage: Stage, memory: StageMemory, key: KeyRecord, project: Project, overrides: Mapping[str, Any]
 ) -> Decision:
     """What becomes of a stage that succeeded under today's key: are its results still there?"""
-    results = _results(stage, memory.uses, project, overrides)
+    results = _results(stage, memory.uses, project, overrides, run=memory.run)
     lost = next((found.reason for found in results if found.reason), "") or _lost_output(memory, project)
     if lost:
         return Decision(reason=lost, key=key)
@@ -174,7 +179,7 @@ def _held(
 def _by_dvc(
     stage: Stage, project: Project, overrides: Mapping[str, Any], newest: Decision | None
 ) -> Decision:
-    results = _results(stage, stage.uses, project, overrides)
+    results = _results(stage, stage.uses, project, overrides, run=None)
     reason = next((found.reason for found in results if found.reason), "")
     if reason:
         return newest or Decision(reason=reason)
@@ -200,13 +205,23 @@ def _served(memory: StageMemory, key: KeyRecord, results: tuple[DvcResults, ...]
 
 
 def _results(
-    stage: Stage, uses: Iterable[UseLike], project: Project, overrides: Mapping[str, Any]
+    stage: Stage,
+    uses: Iterable[UseLike],
+    project: Project,
+    overrides: Mapping[str, Any],
+    *,
+    run: str | None,
 ) -> tuple[DvcResults, ...]:
-    return tuple(
-        project.dvc_results(use.name, {**overrides, **call_parameters(use)}, git=stage.git)
-        for use in uses
-        if use.kind == "dvc"
-    )
+    """What serves the stage's calls of ``ctx.dvc``; ``run`` made them, where shell commands precede them."""
+    found: list[DvcResults] = []
+    within: str | None = None
+    for use in uses:
+        if use.kind in SHELL:
+            within = run
+        elif use.kind == "dvc":
+            given = {**overrides, **call_parameters(use)}
+            found.append(project.dvc_results(use.name, given, git=stage.git, within=within))
+    return tuple(found)
 
 
 def _is_plain(stage: Stage, project: Project) -> bool:

@@ -83,10 +83,13 @@ class Project(Protocol):
     def dvc_outputs(self, name: str) -> tuple[str, ...]:
         """The outputs of the dvc stage and of those that run with it."""
 
-    def dvc_results(self, name: str, overrides: Mapping[str, Any], *, git: bool = False) -> DvcResults:
+    def dvc_results(
+        self, name: str, overrides: Mapping[str, Any], *, git: bool = False, within: str | None = None
+    ) -> DvcResults:
         """What serves the dvc stage as things are now, or why it has to run.
 
-        With ``git`` its results depend on the commit, too.
+        With ``git`` its results depend on the commit, too. Behind shell commands only those count
+        that the run ``within`` made.
         """
 
     def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:

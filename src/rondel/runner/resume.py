@@ -156,6 +156,8 @@ def resume(
         if not stage.pure:
             done[stage.name] = record
             continue
+        if record.aside:
+            continue  # its results lie in that run's folder: by their keys they come into this one's
         found = _changes(stage, record, project, overrides.get(stage.name, {}))
         if not found:
             done[stage.name] = record

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageMemory, compare, describe, remember, stands_on_host
+from rondel.cache import Change, StageMemory, compare, describe, remember, stands_on_host
 from rondel.data.model import overlap
 from rondel.record import MlflowRun
-from rondel.runner.keys import stage_key
+from rondel.runner.keys import WHOLE_WORKSPACE, stage_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
-    from rondel.cache import Change
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord, StageRecord
     from rondel.record.capsule import StageState
@@ -110,12 +111,16 @@ def remember_success(
     journal.save()
     if not stage.pure:
         return
-    if before is not None and (edited := changed_meanwhile(before, key, made_by(execution, stage))):
+    record = journal.record(stage.name)
+    made = made_by(execution, stage)
+    edited = changed_meanwhile(before, key, made) if before is not None else ()
+    if not edited and any(use.kind in WHOLE_WORKSPACE for use in record.uses):
+        edited = edited_since(execution.run.root, key, execution.began, made)
+    if edited:
         journal.note(
             f"{stage.name}: {describe(edited)} while it ran, so its result is not kept for later runs"
         )
         return
-    record = journal.record(stage.name)
     by_dvc = {path for use in record.uses if use.kind == "dvc" for path in project.dvc_outputs(use.name)}
     present = {path: project.file_hash(path) for path in record.outputs if path not in by_dvc}
     remember(
@@ -162,6 +167,18 @@ def changed_meanwhile(before: KeyRecord, after: KeyRecord, made: Collection[str]
     )
 
 
+def edited_since(root: Path, key: KeyRecord, began: float, made: Collection[str]) -> tuple[Change, ...]:
+    """Files of the workspace that were edited since then, and not by the run: the stage did not see that."""
+    found: list[Change] = []
+    for path in key.parts.get("inputs", {}):
+        if path.rpartition("/")[2] == "dvc.lock" or any(overlap(path, each) for each in made):
+            continue
+        with suppress(OSError):
+            if (root / path).stat().st_ctime >= began:
+                found.append(Change("inputs", path, "changed"))
+    return tuple(found)
+
+
 def note_key(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> KeyRecord:
     """Make the key of what the stage used so far, and note it with the recipe of the image that it ran in.
 
@@ -171,12 +188,21 @@ def note_key(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -
     record = journal.record(stage.name)
     image = record.image
     on_host = stands_on_host(image.source if image else None)
+    # The Containerfile may have been edited since the image was built.
+    recipe = dict(image.recipe) if image else {}
+    recipe = {name: value for name, value in recipe.items() if not name.startswith("host ")}
     key = stage_key(
-        stage, record.uses, project, overrides, host_image=on_host, undeclared=record.undeclared or ()
+        stage,
+        record.uses,
+        project,
+        overrides,
+        host_image=on_host,
+        undeclared=record.undeclared or (),
+        recipe=recipe,
     )
     if image is not None:
         conditions = project.conditions()
         machine = {f"host {name}": value for name, value in conditions.host.items()} if on_host else {}
-        image = replace(image, recipe={**conditions.image, **machine})
+        image = replace(image, recipe={**(recipe or conditions.image), **machine})
     journal.note_stage(stage.name, key=key, image=image)
     return key

@@ -614,6 +614,126 @@ def test_a_file_that_is_edited_while_its_stage_runs_is_not_taken_for_what_ran(pr
     assert project.metrics() == project.truth()
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("src/helper.py", "FACTOR = 1", "FACTOR = 7"), ("Containerfile", "ARG FLAG=1", "ARG FLAG=2")],
+)
+def test_what_is_edited_while_an_earlier_stage_runs_is_not_taken_for_what_ran(
+    project: Project, name: str, old: str, new: str
+) -> None:
+    """Workspace and image are those of when the run began, for all of its stages."""
+    project.edit("src/prepare.sh", "cat", "sleep 3; cat")
+    project.edit("src/train.py", "VERSION = 1", "VERSION = 2")
+    process = project.popen("-v")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "> sh src/prepare.sh" in line:
+            break
+    project.edit(name, old, new)
+    process.communicate(timeout=600)
+    assert process.returncode == 0
+    assert project.metrics() != project.truth()
+    assert plan(project)["train"][0] == "runs"
+    project.run()
+    assert states(project)["train"] == "ran"
+    assert project.metrics() == project.truth()
+
+
+REPORT = """
+
+@pipeline.stage(needs=[train])
+async def report(ctx: StageContext) -> None:
+    await ctx.sh("cat metrics.json > report.txt", outputs=["report.txt"])
+
+"""
+
+
+def with_report(project: Project) -> None:
+    project.edit("ci/main.py", "\n\nif __name__", f"{REPORT}\nif __name__")
+    project.target = "report"
+    project.run()
+    assert states(project)["report"] == "ran"
+
+
+def test_a_shell_command_behind_other_parameters_sees_and_makes_results_of_them(project: Project) -> None:
+    with_report(project)
+    before = (project.root / "report.txt").read_text()
+    for _ in range(2):
+        project.run("-P", "train.rate=0.3")
+        folder, capsule = load(project.root)
+        assert capsule.stage("report").state == "ran"
+        assert '"rate": 0.3' in (folder.path / "tree/report.txt").read_text()
+        assert (project.root / "report.txt").read_text() == before
+    project.run()
+    assert states(project)["report"] == "cached"
+
+
+def test_a_shell_command_behind_results_that_are_put_back_is_not_taken_for_unchanged(
+    project: Project,
+) -> None:
+    with_report(project)
+    parameter(project)
+    project.run()
+    project.edit("params.yaml", "0.2", "0.1")
+    planned = plan(project)
+    project.run()
+    assert planned["report"][0] == "runs"
+    assert states(project) == {"prepare": "cached", "train": "cached", "report": "ran"}
+    assert '"rate": 0.1' in (project.root / "report.txt").read_text()
+
+
+def test_a_dvc_stage_behind_a_shell_command_is_served_to_nothing_else(project: Project) -> None:
+    project.edit(
+        "ci/main.py",
+        'train = pipeline.dvc("train", needs=[prepare])',
+        "\n\n@pipeline.stage(needs=[prepare])\nasync def train(ctx: StageContext) -> None:\n"
+        "    await ctx.sh(\"echo 'FACTOR = 4' > src/helper.py; sed -i s/lines/rows/ src/train.py\")\n"
+        '    await ctx.dvc("train")\n\n',
+    )
+    project.target = "train"
+    project.run()
+    assert project.metrics()["factor"] == 4
+    project.run()
+    assert states(project)["train"] == "cached"
+    project.edit("ci/main.py", "FACTOR = 4", "FACTOR = 5")
+    project.run()
+    assert states(project)["train"] == "ran"
+    assert project.metrics()["factor"] == 5
+
+
+def test_going_on_with_other_parameters_stands_on_their_results(project: Project) -> None:
+    project.edit("src/evaluate.py", "import json\n", "import json\nraise SystemExit(3)\n")
+    project.run("-P", "train.rate=0.33333", code=10)
+    project.edit("src/evaluate.py", "raise SystemExit(3)\n", "")
+    before = (project.root / "dvc.lock").read_bytes()
+    project.target = "--resume"
+    project.run()
+    folder, capsule = load(project.root)
+    assert capsule.stage("train").metrics["rate"] == 0.33333
+    assert capsule.stage("train").state == "cached"
+    assert capsule.stage("evaluate").aside
+    sizes = {
+        json.loads((root / "eval.json").read_text())["size"] for root in (project.root, folder.path / "tree")
+    }
+    assert len(sizes) == 2
+    assert (project.root / "dvc.lock").read_bytes() == before
+
+
+def test_what_a_stage_of_a_matrix_makes_comes_back(project: Project) -> None:
+    project.edit(
+        "ci/main.py",
+        "\n\nif __name__",
+        '\n\n@pipeline.stage(matrix={"size": [1, 2]})\nasync def fold(ctx: StageContext) -> None:\n'
+        "    name = f\"fold-{ctx.params['size']}.txt\"\n"
+        '    await ctx.sh(f"echo made > {name}", outputs=[name])\n\n\nif __name__',
+    )
+    project.target = "fold"
+    project.run()
+    assert [(project.root / f"fold-{size}.txt").read_text() for size in (1, 2)] == ["made\n", "made\n"]
+    project.run()
+    assert set(states(project).values()) == {"cached"}
+
+
 def test_going_on_takes_over_what_succeeded_and_nothing_else(project: Project) -> None:
     project.edit("src/prepare.sh", "cat", "echo more >> data/ingested.txt; cat")
     project.edit("src/train.py", "VERSION = 1", "raise SystemExit(3)")

@@ -22,7 +22,7 @@ from rondel.context.live import TRACE
 from rondel.context.pending import Pending
 from rondel.context.shell import dagger_any, wanted
 from rondel.context.workbench import WORK, Workbench
-from rondel.errors import ConfigurationError, DataError
+from rondel.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,10 +76,10 @@ class DvcStages(Workbench):
         """The parameters that are set for the stage, and the stages to bring up to date, in order."""
         from rondel.data import find_stage, known_params, load_project
         from rondel.data.params import check_overrides, those_used
+        from rondel.data.places import check_project
 
         root = self.run.root
-        if not (root / ".dvc").is_dir():
-            raise ConfigurationError("this is no DVC project", why=f"{root} has no .dvc", hint="dvc init")
+        check_project(root)
         project = load_project(root)
         stage = find_stage(project, name, place=str(self.stage.place))
         check_overrides(root, stage, given)

@@ -11,8 +11,33 @@ from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from rondel.data.model import DvcProject, DvcStage
+
+
+def check_project(root: Path) -> None:
+    """Raise ConfigurationError where stages of ``dvc.yaml`` can't run: without ``.dvc``, or with it above."""
+    check_above(root)
+    if not (root / ".dvc").is_dir():
+        raise ConfigurationError("this is no DVC project", why=f"{root} has no .dvc", hint="dvc init")
+
+
+def check_above(root: Path) -> None:
+    """Raise ConfigurationError for a folder that belongs to a DVC project above it."""
+    if (root / ".dvc").is_dir():
+        return
+    above = next((folder for folder in root.resolve().parents if (folder / ".dvc").is_dir()), None)
+    if above is None:
+        return
+    folder = root.resolve().relative_to(above).as_posix()
+    raise ConfigurationError(
+        f"{folder}/ is part of the DVC project in {above}, and a pipeline is one for the whole project",
+        why="its data, cache and remote belong to that folder, and stages here may depend on files there",
+        hint=f"declare the pipeline there: `rondel init` in {above} takes over the stages of {folder}/, too; "
+        f"ctx.dvc calls them {folder}:NAME",
+        place=str(root),
+    )
 
 
 def check_places(project: DvcProject, stage: DvcStage, environ: Mapping[str, str]) -> None:

@@ -236,11 +236,12 @@ class DiskProject:
         from rondel.cache.served import inputs_of
         from rondel.data import find_stage
         from rondel.data.params import check_overrides
-        from rondel.data.places import check_places
+        from rondel.data.places import check_places, check_project
 
         with self._lock:
             project = self._project()
             stage = find_stage(project, name)
+            check_project(self.root)
             for each in project.chain(stage.address, self._own_addresses(project) - {stage.address}):
                 check_places(project, project.stages[each], self._environ)
             if not any(project.producer(source.path) for source in stage.params):

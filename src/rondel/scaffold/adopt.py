@@ -57,10 +57,14 @@ def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Fo
     from rondel.data import load_project
     from rondel.data.dvcfiles import dvc_files
     from rondel.data.mlproject import read_mlproject
+    from rondel.data.places import check_above
 
     there = root.is_dir()
     mlproject = read_mlproject(root) if there else None
-    stages = graph(load_project(root)) if there else {}
+    project = load_project(root) if there else None
+    if project is not None and project.stages:
+        check_above(root)
+    stages = graph(project) if project is not None else {}
     ignored = dvc_files(root).ignored if there else {}
     points, notes = choose_points(mlproject, values, dvc=bool(stages))
     if not stages and mlproject is None:

@@ -36,6 +36,7 @@ stages:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> DiskProject:
+    (tmp_path / ".dvc").mkdir()
     (tmp_path / "src").mkdir()
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     (tmp_path / "params.yaml").write_text("train:\n  rate: 1\n")

@@ -113,9 +113,10 @@ def test_a_dvc_project_gets_its_stages_and_packages(tmp_path: Path, name: str, s
 
 def test_the_folder_of_one_model_gets_no_dvc_project_of_its_own(tmp_path: Path) -> None:
     root = copy_project("monorepo", tmp_path)
-    run(root / "nlp", *INIT)
-    assert not (root / "nlp/.dvc").exists()
-    assert run(root, DVC, "status", "nlp/dvc.yaml").stdout.count("changed outs") == 3
+    done = run(root / "nlp", *INIT, code=20)
+    assert f"nlp/ is part of the DVC project in {root}" in done.stderr
+    assert f"`rondel init` in {root} takes over the stages of nlp/, too" in done.stderr
+    assert run(root, "git", "status", "--porcelain").stdout == ""
 
 
 def test_an_mlproject_gets_its_main_entry_point_and_conda_as_pip(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rondel.cache.served import Link, Served
     from rondel.context.live import Sink
     from rondel.data import DvcProject, DvcStage, HashCache
+    from rondel.data.undeclared import Undeclared
 
 EDITED = "edited while it ran"
 _SHOWN = 5
@@ -398,7 +399,8 @@ class DvcStages(Workbench):
         for out in stage.outs:
             if out.kind == "metric":
                 metrics |= read_metrics(made / out.path, shown=out.path).values
-        undeclared = self._undeclared(stage, sink)
+        read = self._undeclared(stage, sink)
+        undeclared, quiet = (read.read, read.quiet) if read else (None, ())
         image = self._recorder.record.image
         inputs = prepared.link.inputs
         if not self._behind_shell():
@@ -414,7 +416,7 @@ class DvcStages(Workbench):
             replace(inputs, paths={**inputs.paths, **edited}),
             prepared.conditions,
             on_host=stands_on_host(image.source if image else None),
-            undeclared={path: self._hash_of(path, prepared.hashes) for path in undeclared or ()},
+            undeclared={path: self._hash_of(path, prepared.hashes) for path in (*(undeclared or ()), *quiet)},
         )
         memory = keep_result(
             self.run.root,
@@ -425,12 +427,13 @@ class DvcStages(Workbench):
             run=self.run.id,
             image=image,
             undeclared=undeclared,
+            quiet=quiet,
             pushed=self._ground.push,
             metrics=metrics,
         )
         return memory, entry
 
-    def _undeclared(self, stage: DvcStage, sink: Sink) -> tuple[str, ...] | None:
+    def _undeclared(self, stage: DvcStage, sink: Sink) -> Undeclared | None:
         """The files that the command read beside what it declares; None where that is not known."""
         from rondel.data.undeclared import links_of, undeclared
 
@@ -439,9 +442,10 @@ class DvcStages(Workbench):
             return None
         root = self.run.root
         empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
-        found = undeclared(
+        sorted_out = undeclared(
             stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
-        ).read
+        )
+        found = sorted_out.read
         if found:
             shown = ", ".join(found[:_SHOWN]) + (
                 f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -450,7 +454,7 @@ class DvcStages(Workbench):
             said = f"{stage.address} read {shown}, {those} not among its deps"
             self._recorder.output(said)
             self._ground.observer.note(said)
-        return found
+        return sorted_out
 
     def _hash_of(self, path: str, hashes: HashCache) -> str:
         """The hash of a file that the command read; one that was edited meanwhile has none that is known."""

@@ -112,8 +112,11 @@ class DiskProject:
     ) -> tuple[Link, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
         from rondel.cache.served import follow
-        from rondel.data import find_stage
+        from rondel.data import find_stage, known_params
+        from rondel.data.params import those_used
 
+        if overrides:  # values of a matrix may be of the stage's parameters, or of its function alone
+            overrides = those_used(overrides, known_params(self.root, find_stage(self._project(), name)))
         memo = f"{name} {sorted(overrides.items())!r} {commit} {within}"
         if memo not in self._links:
             # Templates see overridden values, too.

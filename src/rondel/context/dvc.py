@@ -197,6 +197,7 @@ class DvcStages(Workbench):
         from rondel.cache.keep import provenance_of
         from rondel.data.inputs import entry_outs
         from rondel.data.returning import lock_of
+        from rondel.data.runtree import stands_aside
         from rondel.data.yamlfile import write_atomic
         from rondel.gates import read_metrics
 
@@ -209,6 +210,7 @@ class DvcStages(Workbench):
                 if out.kind == "metric" and not memory.metrics and (folder / out.path).is_file():
                     self._recorder.metrics(dict(read_metrics(folder / out.path, shown=out.path).values))
                     break
+        aside = prepared.aside or stands_aside(prepared.project, (*(memory.undeclared or ()), *memory.quiet))
         text = memory.entry or prepared.entry_text
         if served and text:
             # What repeats a run looks for its results here, lock entries included.
@@ -221,7 +223,7 @@ class DvcStages(Workbench):
                 made={stage.address: entry},
                 entries={stage.lock_file: {stage.name: text}} if text else {},
                 provenance={stage.address: provenance_of(memory, entry)} if memory.key.digest else {},
-                aside=prepared.aside,
+                aside=aside,
             )
         )
         before = [pending for pending in self.pending[:-1] if pending.made]
@@ -229,7 +231,7 @@ class DvcStages(Workbench):
         read = None if memory.undeclared is None or (before and known is None) else memory.undeclared
         self._recorder.change(
             undeclared=None if read is None else sorted({*(known or ()), *read}),
-            aside=self._recorder.record.aside or prepared.aside,
+            aside=self._recorder.record.aside or aside,
             pushed=memory.pushed and (self._recorder.record.pushed or not before),
         )
 

@@ -180,7 +180,9 @@ class DiskProject:
 
         applied = dict(self.settings.params) if self.settings.apply else {}
         given = {name: value for name, value in overrides.items() if name not in applied}
-        return lies_aside(self._project(), [link.stage for link in links], given)
+        memories = [link.served.memory for link in links if link.served]
+        read = [path for memory in memories for path in (*(memory.undeclared or ()), *memory.quiet)]
+        return lies_aside(self._project(), [link.stage for link in links], given, read)
 
     def dvc_stage(self, name: str) -> DvcStage:
         """The dvc stage of that name."""

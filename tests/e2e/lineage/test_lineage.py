@@ -744,6 +744,24 @@ def test_what_a_stage_of_a_matrix_makes_comes_back(project: Project) -> None:
     assert set(states(project).values()) == {"cached"}
 
 
+def test_what_read_results_of_other_parameters_undeclared_is_none_of_the_working_tree(
+    project: Project,
+) -> None:
+    project.edit("dvc.yaml", "deps: [src/evaluate.py, model.bin]", "deps: [src/evaluate.py]")
+    project.edit("src/evaluate.py", 'open("model.bin")', 'open("metrics.json")')
+    project.run()
+    before = (project.root / "eval.json").read_text()
+    for _ in range(2):
+        project.run("-P", "train.rate=0.33333")
+        folder, capsule = load(project.root)
+        assert capsule.stage("evaluate").aside
+        assert (folder.path / "tree/eval.json").read_text() != before
+        assert (project.root / "eval.json").read_text() == before
+    project.run()
+    assert states(project) == dict.fromkeys(STAGES, "cached")
+    assert (project.root / "eval.json").read_text() == before
+
+
 def test_values_of_a_matrix_are_parameters_of_the_results(project: Project) -> None:
     project.edit("ci/main.py", 'train = pipeline.dvc("train", needs=[prepare])\n', "")
     project.edit(

@@ -27,6 +27,7 @@ def keep_result(
     run: str,
     image: Image | None,
     undeclared: tuple[str, ...] | None,
+    quiet: tuple[str, ...],
     pushed: bool,
     metrics: Mapping[str, float],
 ) -> DvcMemory:
@@ -39,6 +40,7 @@ def keep_result(
         entry=entry,
         files=keep_files(root, made, [out.path for out in stage.outs if out.returns]),
         undeclared=undeclared,
+        quiet=quiet,
         pushed=pushed,
         metrics=dict(metrics),
     )
@@ -53,6 +55,7 @@ def provenance_of(memory: DvcMemory, entry: Mapping[str, Any]) -> Provenance:
         run=memory.run,
         parts=part_digests(memory.key),
         undeclared=memory.undeclared,
+        quiet=memory.quiet,
         source=memory.image.source if memory.image else None,
         image=memory.image.digest if memory.image else None,
     )

@@ -63,8 +63,9 @@ class DvcMemory:
     maps the files that belong into the working tree to the objects that hold
     their content (see :mod:`rondel.cache.objects`), none of a result that was
     made on another machine. ``undeclared`` are the files that the command
-    read beside its dependencies; None where that is not known. ``pushed``
-    says that its data went to the DVC remote.
+    read beside its dependencies; None where that is not known. ``quiet`` are
+    those that count, too, and are not worth a word. ``pushed`` says that its
+    data went to the DVC remote.
     """
 
     key: KeyRecord
@@ -76,6 +77,7 @@ class DvcMemory:
     entry: str = ""
     files: dict[str, str] = field(default_factory=dict)
     undeclared: tuple[str, ...] | None = None
+    quiet: tuple[str, ...] = ()
     pushed: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
 

@@ -39,6 +39,7 @@ class Provenance:
     run: str
     parts: Mapping[str, str] = field(default_factory=dict)
     undeclared: tuple[str, ...] | None = None
+    quiet: tuple[str, ...] = ()
     source: str | None = None
     image: str | None = None
 
@@ -64,6 +65,7 @@ def _read(value: Mapping[str, Any]) -> Provenance:
         run=str(value["run"]),
         parts={str(name): str(part) for name, part in value["parts"].items()},
         undeclared=None if undeclared is None else tuple(map(str, undeclared)),
+        quiet=tuple(map(str, value.get("quiet", ()))),
         source=value.get("source"),
         image=value.get("image"),
     )
@@ -79,6 +81,7 @@ def write_provenance(root: Path, found: Mapping[str, Provenance]) -> None:
         address: {
             "entry": each.entry,
             "image": each.image,
+            **({"quiet": list(each.quiet)} if each.quiet else {}),
             "parts": dict(sorted(each.parts.items())),
             "run": each.run,
             "source": each.source,

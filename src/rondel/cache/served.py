@@ -156,7 +156,9 @@ def dvc_key(
         inputs,
         conditions,
         on_host=stands_on_host(source),
-        undeclared={path: hashes.of(path) or "missing" for path in memory.undeclared or ()},
+        undeclared={
+            path: hashes.of(path) or "missing" for path in (*(memory.undeclared or ()), *memory.quiet)
+        },
     )
 
 
@@ -235,6 +237,7 @@ def _of_lock(stage: DvcStage, known: Provenance) -> DvcMemory:
         address=stage.address,
         image=Image(reference="", digest=known.image, source=known.source),
         undeclared=known.undeclared,
+        quiet=known.quiet,
     )
 
 

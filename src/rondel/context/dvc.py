@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rondel.cache.served import Link, Served
     from rondel.context.live import Sink
     from rondel.data import DvcProject, DvcStage, HashCache
+    from rondel.data.undeclared import Undeclared
 
 EDITED = "edited while it ran"
 _SHOWN = 5
@@ -222,12 +223,14 @@ class DvcStages(Workbench):
         from rondel.cache.keep import provenance_of
         from rondel.data.inputs import entry_outs
         from rondel.data.returning import lock_of
+        from rondel.data.runtree import stands_aside
         from rondel.data.yamlfile import write_atomic
         from rondel.gates import made_metrics
 
         stage, made = prepared.stage, prepared.folder / "files"
         self._recorder.outputs(entry_outs(stage, entry))
         self._recorder.metrics(memory.metrics or made_metrics(stage, made, self.run.root))
+        aside = prepared.aside or stands_aside(prepared.project, (*(memory.undeclared or ()), *memory.quiet))
         text = memory.entry or prepared.entry_text
         if served and text:
             # What repeats a run looks for its results here, lock entries included.
@@ -241,7 +244,7 @@ class DvcStages(Workbench):
                 entries={stage.lock_file: {stage.name: text}} if text else {},
                 provenance={stage.address: provenance_of(memory, entry)} if memory.key.digest else {},
                 data=tuple(out.path for out in stage.outs if out.cached),
-                aside=prepared.aside,
+                aside=aside,
             )
         )
         before = [pending for pending in self.pending[:-1] if pending.made]
@@ -249,7 +252,7 @@ class DvcStages(Workbench):
         read = None if memory.undeclared is None or (before and known is None) else memory.undeclared
         self._recorder.change(
             undeclared=None if read is None else sorted({*(known or ()), *read}),
-            aside=self._recorder.record.aside or prepared.aside,
+            aside=self._recorder.record.aside or aside,
             pushed=memory.pushed and (self._recorder.record.pushed or not before),
         )
 
@@ -434,7 +437,8 @@ class DvcStages(Workbench):
         if block is None:
             raise DataError(f"DVC wrote no lock entry for stage {stage.address!r}")
         entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
-        undeclared = self._undeclared(stage, sink)
+        read = self._undeclared(stage, sink)
+        undeclared, quiet = (read.read, read.quiet) if read else (None, ())
         image = self._recorder.record.image
         inputs = prepared.link.inputs
         if not self._behind_shell():
@@ -450,7 +454,7 @@ class DvcStages(Workbench):
             replace(inputs, paths={**inputs.paths, **edited}),
             prepared.conditions,
             on_host=stands_on_host(image.source if image else None),
-            undeclared={path: self._hash_of(path, prepared.hashes) for path in undeclared or ()},
+            undeclared={path: self._hash_of(path, prepared.hashes) for path in (*(undeclared or ()), *quiet)},
         )
         memory = keep_result(
             self.run.root,
@@ -461,12 +465,13 @@ class DvcStages(Workbench):
             run=self.run.id,
             image=image,
             undeclared=undeclared,
+            quiet=quiet,
             pushed=self._ground.push,
             metrics=made_metrics(stage, made),
         )
         return memory, entry
 
-    def _undeclared(self, stage: DvcStage, sink: Sink) -> tuple[str, ...] | None:
+    def _undeclared(self, stage: DvcStage, sink: Sink) -> Undeclared | None:
         """The files that the command read beside what it declares; None where that is not known."""
         from rondel.data.undeclared import links_of, undeclared
 
@@ -475,9 +480,10 @@ class DvcStages(Workbench):
             return None
         root = self.run.root
         empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
-        found = undeclared(
+        sorted_out = undeclared(
             stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
-        ).read
+        )
+        found = sorted_out.read
         if found:
             shown = ", ".join(found[:_SHOWN]) + (
                 f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -486,7 +492,7 @@ class DvcStages(Workbench):
             said = f"{stage.address} read {shown}, {those} not among its deps"
             self._recorder.output(said)
             self._ground.observer.note(said)
-        return found
+        return sorted_out
 
     def _hash_of(self, path: str, hashes: HashCache) -> str:
         """The hash of a file that the command read; one that was edited meanwhile has none that is known."""

@@ -53,12 +53,20 @@ def tree_hashes(tree: Path | None) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest}
 
 
-def lies_aside(project: DvcProject, stages: Iterable[DvcStage], overrides: Mapping[str, Any]) -> bool:
+def lies_aside(
+    project: DvcProject,
+    stages: Iterable[DvcStage],
+    overrides: Mapping[str, Any],
+    read: Iterable[str] = (),
+) -> bool:
     """Whether results of these stages are the run's own: of other parameters than the working tree has.
 
-    So are results that were made from such results.
+    So are results that were made from such results; ``read`` are files that are known to have been
+    read beside the dependencies.
     """
-    return any(_differs(project.root, stage, overrides) or _stands_aside(project, stage) for stage in stages)
+    return stands_aside(project, read) or any(
+        _differs(project.root, stage, overrides) or stands_aside(project, stage.deps) for stage in stages
+    )
 
 
 def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
@@ -66,9 +74,11 @@ def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
     return bool(given) and stage_params(root, stage, given) != stage_params(root, stage, {})
 
 
-def _stands_aside(project: DvcProject, stage: DvcStage) -> bool:
+def stands_aside(project: DvcProject, paths: Iterable[str]) -> bool:
+    """Whether one of these paths is a result that the working tree never gets."""
     makers = [project.stages[address] for address in project.aside if address in project.stages]
-    return any(overlap(dep, out.path) for maker in makers for out in maker.outs for dep in stage.deps)
+    outs = [out.path for maker in makers for out in maker.outs]
+    return any(overlap(path, out) for path in paths for out in outs)
 
 
 def lock_text(root: Path, tree: Path | None, lock: str) -> str | None:

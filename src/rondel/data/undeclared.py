@@ -49,11 +49,18 @@ class Undeclared:
 
     ``read``: worth a warning. ``written``: opened for writing every time, as by what appends to a log
     or a database; neither an output nor a dependency. ``settings``: of tools and environments.
+    ``empty``: an ``__init__.py`` without content.
     """
 
     read: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+
+    @property
+    def quiet(self) -> tuple[str, ...]:
+        """What is not worth a warning, and may decide what the command makes all the same."""
+        return tuple(sorted({*self.written, *self.settings, *self.empty}))
 
 
 def undeclared(
@@ -72,14 +79,21 @@ def undeclared(
     command opens itself: DVC reads ``params.yaml`` for any stage.
     """
     declared = {posixpath.normpath(path) for path in (*_paths(stage), *also, *(links or {}).values())}
-    found: dict[str, set[str]] = {"read": set(), "written": set(), "settings": set()}
+    found: dict[str, set[str]] = {"read": set(), "written": set(), "settings": set(), "empty": set()}
     for path in opened:
         name = _source(path)
-        if _is_own(name) or _covered(name, declared) or _says_nothing(name, empty):
+        if _is_own(name) or _covered(name, declared):
             continue
-        kind = "settings" if _is_setting(name) else "written" if path in written else "read"
-        found[kind].add(name)
+        found[_kind(name, written=path in written, empty=empty)].add(name)
     return Undeclared(**{kind: tuple(sorted(names)) for kind, names in found.items()})
+
+
+def _kind(name: str, *, written: bool, empty: Collection[str]) -> str:
+    if _says_nothing(name, empty):
+        return "empty"
+    if _is_setting(name):
+        return "settings"
+    return "written" if written else "read"
 
 
 def links_of(root: Path, stage: DvcStage) -> dict[str, str]:

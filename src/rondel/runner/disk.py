@@ -112,8 +112,11 @@ class DiskProject:
     ) -> tuple[Link, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
         from rondel.cache.served import follow
-        from rondel.data import find_stage
+        from rondel.data import find_stage, known_params
+        from rondel.data.params import those_used
 
+        if overrides:  # values of a matrix may be of the stage's parameters, or of its function alone
+            overrides = those_used(overrides, known_params(self.root, find_stage(self._project(), name)))
         memo = f"{name} {sorted(overrides.items())!r} {commit} {within}"
         if memo not in self._links:
             # Templates see overridden values, too.
@@ -177,7 +180,9 @@ class DiskProject:
 
         applied = dict(self.settings.params) if self.settings.apply else {}
         given = {name: value for name, value in overrides.items() if name not in applied}
-        return lies_aside(self._project(), [link.stage for link in links], given)
+        memories = [link.served.memory for link in links if link.served]
+        read = [path for memory in memories for path in (*(memory.undeclared or ()), *memory.quiet)]
+        return lies_aside(self._project(), [link.stage for link in links], given, read)
 
     def dvc_stage(self, name: str) -> DvcStage:
         """The dvc stage of that name."""

@@ -60,7 +60,7 @@ def stage_key(
     own = [out for use in uses if use.kind == "dvc" for out in project.dvc_outputs(use.name)]
     for number, use in enumerate(uses):
         if use.kind == "dvc":
-            given = {**overrides, **call_parameters(use)}
+            given = {**stage.variant, **overrides, **call_parameters(use)}
             for found in project.dvc_inputs(use.name, given):
                 command[f"dvc {found.address}"] = found.command
                 inputs |= found.files
@@ -219,7 +219,7 @@ def _results(
         if use.kind in SHELL:
             within = run
         elif use.kind == "dvc":
-            given = {**overrides, **call_parameters(use)}
+            given = {**stage.variant, **overrides, **call_parameters(use)}
             found.append(project.dvc_results(use.name, given, git=stage.git, within=within))
     return tuple(found)
 

@@ -302,6 +302,22 @@ def undeclared(project: Project) -> None:
     project.edit("src/helper.py", "FACTOR = 1", "FACTOR = 5")
 
 
+@change("an empty package file that the command opens got content")
+def package_file(project: Project) -> None:
+    (project.root / "src/__init__.py").touch()
+    project.edit("src/train.py", "import helper", "import helper; open('src/__init__.py').read()")
+    project.run()
+    project.write(**{"src/__init__.py": "x = 1\n"})
+
+
+@change("a file of settings that the command reads changed")
+def settings_file(project: Project) -> None:
+    project.edit("src/train.py", "import helper", "import helper; open('pyproject.toml').read()")
+    project.run()
+    with (project.root / "pyproject.toml").open("a") as file:
+        file.write("# more\n")
+
+
 @change("a file that no command reads changed")
 def unused(project: Project) -> None:
     project.edit("src/unused.py", "x = 1", "x = 2")
@@ -732,6 +748,53 @@ def test_what_a_stage_of_a_matrix_makes_comes_back(project: Project) -> None:
     assert [(project.root / f"fold-{size}.txt").read_text() for size in (1, 2)] == ["made\n", "made\n"]
     project.run()
     assert set(states(project).values()) == {"cached"}
+
+
+def test_what_read_results_of_other_parameters_undeclared_is_none_of_the_working_tree(
+    project: Project,
+) -> None:
+    project.edit("dvc.yaml", "deps: [src/evaluate.py, model.bin]", "deps: [src/evaluate.py]")
+    project.edit("src/evaluate.py", 'open("model.bin")', 'open("metrics.json")')
+    project.run()
+    before = (project.root / "eval.json").read_text()
+    for _ in range(2):
+        project.run("-P", "train.rate=0.33333")
+        folder, capsule = load(project.root)
+        assert capsule.stage("evaluate").aside
+        assert (folder.path / "tree/eval.json").read_text() != before
+        assert (project.root / "eval.json").read_text() == before
+    project.run()
+    assert states(project) == dict.fromkeys(STAGES, "cached")
+    assert (project.root / "eval.json").read_text() == before
+
+
+def test_values_of_a_matrix_are_parameters_of_the_results(project: Project) -> None:
+    project.edit("ci/main.py", 'train = pipeline.dvc("train", needs=[prepare])\n', "")
+    project.edit(
+        "ci/main.py",
+        "@pipeline.stage(needs=[train])\nasync def evaluate",
+        """\
+@pipeline.stage(needs=[prepare], matrix={"train.rate": [0.1, 0.3]})
+async def sweep(ctx: StageContext) -> None:
+    await ctx.dvc("train")
+
+
+@pipeline.stage
+async def evaluate""",
+    )
+    project.target = "sweep"
+    project.run()
+    project.run()
+    folder, capsule = load(project.root)
+    rates = {
+        record.name: (record.state, record.metrics["rate"], record.aside) for record in capsule.stages[1:]
+    }
+    assert rates == {
+        "sweep[train.rate=0.1]": ("cached", 0.1, False),
+        "sweep[train.rate=0.3]": ("cached", 0.3, True),
+    }
+    assert '"rate": 0.3' in (folder.path / "tree/metrics.json").read_text()
+    assert project.metrics() == project.truth()
 
 
 def test_going_on_takes_over_what_succeeded_and_nothing_else(project: Project) -> None:

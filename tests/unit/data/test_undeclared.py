@@ -91,7 +91,9 @@ def test_a_name_that_only_resembles_dvcs_or_gits_is_an_input(path: str) -> None:
     ],
 )
 def test_settings_of_tools_are_told_apart(path: str) -> None:
-    assert undeclared(STAGE, [path]) == Undeclared(settings=(path,))
+    found = undeclared(STAGE, [path])
+    assert found == Undeclared(settings=(path,))
+    assert found.quiet == (path,)
 
 
 def test_declared_settings_are_declared() -> None:
@@ -109,6 +111,7 @@ def test_an_empty_package_file_says_nothing_and_one_with_content_does() -> None:
     opened = ["src/__init__.py", "src/sub/__init__.py", "empty.csv"]
     found = undeclared(STAGE, opened, empty={"src/__init__.py", "empty.csv"})
     assert found.read == ("empty.csv", "src/sub/__init__.py")
+    assert found.quiet == ("src/__init__.py",)
 
 
 def test_what_is_only_written_is_told_apart() -> None:

@@ -214,6 +214,7 @@ class DvcStages(Workbench):
             run=memory.run,
             image=memory.image,
             undeclared=memory.undeclared,
+            quiet=memory.quiet,
             pushed=memory.pushed,
             metrics=metrics,
         )

@@ -36,23 +36,24 @@ def keep_files(root: Path, made: Path, paths: Collection[str]) -> dict[str, str]
         files = [top] if top.is_file() else sorted(each for each in top.rglob("*") if each.is_file())
         for file in files:
             digest = md5_of(file)
-            _keep(_folder(root) / digest.partition(":")[2], file)
+            if not whole(root, digest):
+                _keep(_folder(root) / digest.partition(":")[2], file)
             found[file.relative_to(made).as_posix()] = digest
     return found
 
 
 def _keep(place: Path, file: Path) -> None:
-    if place.exists():
-        return
+    """Put the file's content in place, also of an object that was damaged."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        os.link(file, place)
-    except FileExistsError:
-        return
-    except OSError:
-        draft = place.with_name(f".{place.name}.{os.getpid()}")
-        shutil.copyfile(file, draft)
+        try:
+            os.link(file, draft)
+        except OSError:
+            shutil.copyfile(file, draft)
         draft.replace(place)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def whole(root: Path, digest: str) -> bool:

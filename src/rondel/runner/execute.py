@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from rondel.errors import Interrupted, RondelError, WaitingForApproval
+from rondel.errors import DataError, Interrupted, RondelError, WaitingForApproval
 from rondel.record.folder import shown
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
@@ -145,6 +145,9 @@ class Execution:
                 await self._make(services, stage, decision, overrides)
         except RondelError as error:
             self._failed(name, error, Decision(reason=""))
+        except OSError as error:
+            told = DataError(f"stage {name!r}: results could not be put in place", why=str(error))
+            self._failed(name, told, Decision(reason=""))
 
     @asynccontextmanager
     async def _turn(self, stage: Stage, overrides: Mapping[str, Any]) -> AsyncIterator[bool]:

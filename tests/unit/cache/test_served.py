@@ -228,6 +228,9 @@ def test_an_object_that_is_damaged_counts_as_gone(root: Path) -> None:
     (root / "metrics.json").write_text("edited")
     link = found(root)
     assert (link.served, link.reason) == (None, "output metrics.json was changed")
+    (root / "metrics.json").write_text('{"auc": 1}')
+    keep(root)
+    assert all(whole(root, digest) for digest in memory.files.values()), "made again, it is healed"
 
 
 def test_what_only_dvc_keeps_has_to_be_brought(root: Path) -> None:

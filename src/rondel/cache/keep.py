@@ -27,7 +27,7 @@ def keep_result(
     run: str,
     image: Image | None,
     undeclared: tuple[str, ...] | None,
-    quiet: tuple[str, ...],
+    quiet: tuple[str, ...] = (),
     pushed: bool,
     metrics: Mapping[str, float],
 ) -> DvcMemory:

@@ -137,7 +137,7 @@ def test_a_result_in_place_holds(root: Path) -> None:
 def test_without_any_success_nothing_holds_though_dvc_would_be_content(root: Path) -> None:
     link = found(root)
     assert link.served is None
-    assert link.reason == "dvc.lock has it, but rondel.lock does not say what made it"
+    assert link.reason == "dvc.lock has a result, but no rondel.lock says what made it"
 
 
 @pytest.mark.parametrize(

@@ -323,7 +323,8 @@ def test_data_that_is_nowhere_is_named(project):
     run(str(DVC), "add", "-q", "data/raw.txt", cwd=project)
     shutil.rmtree(project / ".dvc/cache")
     _, said = drive(project, ["prepare"], code=23)
-    assert "`dvc push data/raw.txt` where the data is" in said
+    assert "could not get what it needs" in said
+    assert "`dvc push data/raw.txt` if this clone has the data" in said
 
 
 def test_a_remote_that_cannot_be_written_brings_nothing_back(project):

@@ -23,6 +23,7 @@ from rondel.record import Image, KeyRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rondel.cache import Change
     from rondel.cache.conditions import Conditions
     from rondel.cache.provenance import Provenance
     from rondel.data import DvcProject, DvcStage, HashCache, StageInputs
@@ -113,14 +114,15 @@ def look(
     reason = _never(stage, inputs)
     if reason:
         return Link(stage=stage, inputs=inputs, reason=reason)
-    newest: str | None = None
+    apart: list[tuple[Change, ...]] = []
+    told = ""
     for memory in _candidates(project, stage, inputs, conditions, hashes):
         if isinstance(memory, str):
-            newest = newest or memory
+            told = memory
             continue
         now = dvc_key(stage, inputs, conditions, hashes, memory)
         if now.digest != memory.key.digest:
-            newest = newest or describe(compare(memory.key, now))
+            apart.append(compare(memory.key, now))
             continue
         found = _placed(project, stage, memory, hashes)
         if isinstance(found, str):
@@ -129,9 +131,12 @@ def look(
             asked = f"only DVC can tell whether {', '.join(stage.external)} changed"
             return Link(stage=stage, inputs=inputs, held=found, reason=asked)
         return Link(stage=stage, inputs=inputs, served=found)
-    if newest is None and address in project.lock:
-        newest = "dvc.lock has a result, but no rondel.lock says what made it"
-    return Link(stage=stage, inputs=inputs, reason=newest or "no earlier result of it is kept here")
+    # The success that is least apart explains best; of several the newest, which comes first.
+    sizes = [len(changes) for changes in apart]
+    reason = describe(apart[sizes.index(min(sizes))]) if apart else told
+    if not reason and address in project.lock:
+        reason = "dvc.lock has a result, but no rondel.lock says what made it"
+    return Link(stage=stage, inputs=inputs, reason=reason or "no earlier result of it is kept here")
 
 
 def inputs_of(

@@ -146,7 +146,8 @@ def decide(
         return Decision(reason="an effect always runs")
     if not use_cache:
         return Decision(reason="--no-cache")
-    newest: Decision | None = None
+    # The success that is least apart explains best; of several the newest, which comes first.
+    nearest: tuple[int, Decision] | None = None
     for memory in memories:
         key = stage_key(
             stage,
@@ -158,11 +159,14 @@ def decide(
         )
         if key.digest == memory.key.digest:
             return _held(stage, memory, key=key, project=project, overrides=overrides)
-        newest = newest or Decision(reason=describe(compare(memory.key, key)), key=key)
+        changes = compare(memory.key, key)
+        if nearest is None or len(changes) < nearest[0]:
+            nearest = (len(changes), Decision(reason=describe(changes), key=key))
+    explained = nearest[1] if nearest else None
     if _is_plain(stage, project):
         # Nothing but stages of dvc.yaml: what is known of those is known of it.
-        return _by_dvc(stage, project, overrides, newest)
-    return newest or Decision(reason="no earlier result of it is kept here")
+        return _by_dvc(stage, project, overrides, explained)
+    return explained or Decision(reason="no earlier result of it is kept here")
 
 
 def _held(
@@ -177,12 +181,12 @@ def _held(
 
 
 def _by_dvc(
-    stage: Stage, project: Project, overrides: Mapping[str, Any], newest: Decision | None
+    stage: Stage, project: Project, overrides: Mapping[str, Any], explained: Decision | None
 ) -> Decision:
     results = _results(stage, stage.uses, project, overrides, run=None)
     reason = next((found.reason for found in results if found.reason), "")
     if reason:
-        return newest or Decision(reason=reason)
+        return explained or Decision(reason=reason)
     last = results[-1].served[-1].memory
     on_host = stands_on_host(last.image.source if last.image else None)
     undeclared = sorted({path for found in results for path in found.undeclared})

@@ -338,3 +338,15 @@ def test_several_results_are_kept_and_each_is_found(root: Path) -> None:
     link = found(root)
     assert link.served is not None
     assert link.served.place == "kept"
+
+
+def test_the_success_that_is_least_apart_explains(root: Path) -> None:
+    keep(root)
+    text = (root / "dvc.lock").read_text()
+    (root / "params.yaml").write_text("rate: 2\n")
+    (root / "helper.py").write_text("other")
+    (root / "dvc.lock").write_text(text.replace('{"rate": 1}', '{"rate": 2}'))
+    keep(root)
+    (root / "helper.py").write_text("help")
+    (root / "params.yaml").write_text("rate: 3\n")
+    assert found(root).reason == "parameter rate changed from 1 to 3", "and not the newest, with two changes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,15 @@ from rondel.context.command import (
     command_failed,
     command_script,
     fetch_failed,
-    keep_failed,
     never_made,
     shown_command,
 )
-from rondel.context.data import Moved, fetch_plan, keep_plan, with_paths
+from rondel.context.data import Moved, fetch_plan, with_paths
+from rondel.context.keeping import DvcRun, Keeping
 from rondel.context.live import TRACE
 from rondel.context.pending import Pending
 from rondel.context.shell import dagger_any, wanted
-from rondel.context.workbench import WORK, Workbench
-from rondel.errors import DataError
+from rondel.context.workbench import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,18 +29,13 @@ if TYPE_CHECKING:
 
     import dagger
 
-    from rondel.cache import Conditions, DvcMemory
-    from rondel.cache.served import Link, Served
+    from rondel.cache import DvcMemory
+    from rondel.cache.served import Served
     from rondel.context.live import Sink
-    from rondel.data import DvcProject, DvcStage, HashCache
-    from rondel.data.undeclared import Undeclared
-
-EDITED = "edited while it ran"
-_SHOWN = 5
-"""How many files are named in a line."""
+    from rondel.data import DvcStage
 
 
-class DvcStages(Workbench):
+class DvcStages(Keeping):
     """The part of a stage's context that runs stages of ``dvc.yaml``."""
 
     params: dict[str, Any]
@@ -89,7 +83,7 @@ class DvcStages(Workbench):
         own = {find_stage(project, each).address for each in self.run.dvc_stages} - {stage.address}
         return overrides, project.chain(stage.address, own)
 
-    def _prepare(self, address: str, overrides: Mapping[str, Any]) -> _DvcRun:
+    def _prepare(self, address: str, overrides: Mapping[str, Any]) -> DvcRun:
         """Everything that is known of a DVC stage before anything is done for it."""
         from rondel.cache.served import look
         from rondel.data import HashCache
@@ -125,7 +119,7 @@ class DvcStages(Workbench):
         paths = [out.path for out in stage.outs if out.returns]
         if settings.apply and overrides:
             paths += [source.path for source in stage.params]
-        return _DvcRun(
+        return DvcRun(
             project=project,
             link=link,
             overrides=overrides,
@@ -135,12 +129,6 @@ class DvcStages(Workbench):
             folder=self._folder(address),
             hashes=hashes,
         )
-
-    def _behind_shell(self) -> bool:
-        """Whether commands of this stage may have changed what a stage of ``dvc.yaml`` gets."""
-        from rondel.cache.conditions import SHELL
-
-        return any(use.kind in SHELL for use in self._recorder.record.uses)
 
     async def _up_to_date(self, address: str, overrides: Mapping[str, Any]) -> DvcOutcome:
         from anyio import to_thread
@@ -153,7 +141,7 @@ class DvcStages(Workbench):
                 return done
         return await self._run_stage(prepared)
 
-    async def _serving(self, prepared: _DvcRun) -> Served | None:
+    async def _serving(self, prepared: DvcRun) -> Served | None:
         """The result that holds, if one does: where dependencies lie outside, DVC is asked."""
         link = prepared.link
         if not self.settings.cache or link.held is None:
@@ -162,7 +150,7 @@ class DvcStages(Workbench):
         moved = await self._moved(prepared, self._container, plan, "asked")
         return None if moved.code or moved.changed else link.held
 
-    async def _serve(self, prepared: _DvcRun, served: Served) -> DvcOutcome | None:
+    async def _serve(self, prepared: DvcRun, served: Served) -> DvcOutcome | None:
         """Put a result in place that holds; None if it is nowhere to be had any more."""
         from anyio import to_thread
 
@@ -194,32 +182,7 @@ class DvcStages(Workbench):
         self._container = await to_thread.run_sync(self._with_ignores)
         return DvcOutcome(state=state, made_by=memory.run)
 
-    def _restored(self, prepared: _DvcRun, memory: DvcMemory, made: Path) -> DvcMemory:
-        """A result that DVC brought, kept here from now on with the metrics in its files."""
-        from dataclasses import replace
-
-        from rondel.cache.keep import keep_result
-        from rondel.gates import made_metrics
-
-        stage, text = prepared.stage, memory.entry or prepared.entry_text
-        metrics = memory.metrics or made_metrics(stage, made)
-        if not (memory.key.digest and text):
-            return replace(memory, metrics=metrics)
-        return keep_result(
-            self.run.root,
-            stage,
-            made,
-            key=memory.key,
-            entry=text,
-            run=memory.run,
-            image=memory.image,
-            undeclared=memory.undeclared,
-            quiet=memory.quiet,
-            pushed=memory.pushed,
-            metrics=metrics,
-        )
-
-    def _take(self, prepared: _DvcRun, memory: DvcMemory, entry: Mapping[str, Any], *, served: bool) -> None:
+    def _take(self, prepared: DvcRun, memory: DvcMemory, entry: Mapping[str, Any], *, served: bool) -> None:
         """A result is the stage's: record it, and have it wait for the working tree."""
         from rondel.cache.keep import provenance_of
         from rondel.data.inputs import entry_outs
@@ -257,7 +220,7 @@ class DvcStages(Workbench):
             pushed=memory.pushed and (self._recorder.record.pushed or not before),
         )
 
-    def _with_results(self, prepared: _DvcRun, made: Path) -> dagger.Container:
+    def _with_results(self, prepared: DvcRun, made: Path) -> dagger.Container:
         """The stage's container with what the DVC stage made in place, once something looks for it."""
         stage, container = prepared.stage, self._container
         if made.is_dir():
@@ -283,7 +246,7 @@ class DvcStages(Workbench):
             container = container.with_new_file(f"{WORK}/{file}", text)
         return container
 
-    async def _run_stage(self, prepared: _DvcRun) -> DvcOutcome:
+    async def _run_stage(self, prepared: DvcRun) -> DvcOutcome:
         """Run the stage's command and keep what it made."""
         from anyio import to_thread
 
@@ -320,7 +283,7 @@ class DvcStages(Workbench):
         self._recorder.step(f"dvc stage {stage.address}: ran ({took})")
         return DvcOutcome(state="ran", seconds=seconds, made_by=self.run.id)
 
-    async def _ready(self, prepared: _DvcRun, seconds: dict[str, float]) -> dagger.Container:
+    async def _ready(self, prepared: DvcRun, seconds: dict[str, float]) -> dagger.Container:
         """The stage's container with everything in place that the command needs."""
         from rondel.data.params import changed_text
         from rondel.data.sources import hint_for_missing
@@ -355,7 +318,7 @@ class DvcStages(Workbench):
 
     async def _moved(
         self,
-        prepared: _DvcRun,
+        prepared: DvcRun,
         container: dagger.Container,
         plan: Mapping[str, Any],
         name: str,
@@ -374,7 +337,7 @@ class DvcStages(Workbench):
         return await data.result(data.planned(over, plan), prepared.folder / name)
 
     async def _execute(
-        self, prepared: _DvcRun, container: dagger.Container
+        self, prepared: DvcRun, container: dagger.Container
     ) -> tuple[dagger.Container | None, int, list[str], Sink]:
         """Run the command: the container that it left, its exit code, its last lines."""
         import dagger
@@ -396,144 +359,3 @@ class DvcStages(Workbench):
         sink.log(stdout=log)
         self.left = executed
         return executed, code, self._recorder.redact(log).splitlines()[-30:], sink
-
-    async def _keep(
-        self,
-        prepared: _DvcRun,
-        executed: dagger.Container,
-        lines: list[str],
-        sink: Sink,
-        seconds: dict[str, float],
-    ) -> tuple[DvcMemory, Mapping[str, Any]]:
-        """Take what the command made into DVC's cache, and keep it under the key that it was made under."""
-        from anyio import to_thread
-
-        stage, data = prepared.stage, self._ground.data
-        plan = keep_plan(
-            stage.address,
-            [out.path for out in stage.outs],
-            push=self._ground.push,
-            collect=[stage.lock_file, *stage.wanted],
-        )
-        moved = await data.result(data.planned(data.over(executed.directory(WORK)), plan), prepared.folder)
-        seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
-        if moved.code:
-            self._recorder.output(moved.said)
-            raise keep_failed(stage, moved, lines, self._ground.remote.shown)
-        assert moved.files is not None  # noqa: S101 - it did not fail
-        return await to_thread.run_sync(self._remember, prepared, moved.files, sink)
-
-    def _remember(self, prepared: _DvcRun, made: Path, sink: Sink) -> tuple[DvcMemory, Mapping[str, Any]]:
-        from rondel.cache import stands_on_host
-        from rondel.cache.keep import keep_result
-        from rondel.cache.served import key_of
-        from rondel.data.inputs import as_locked
-        from rondel.data.lock import stage_blocks
-        from rondel.data.yamlfile import parse_yaml
-        from rondel.gates import made_metrics
-
-        stage = prepared.stage
-        text = (made / stage.lock_file).read_text(encoding="utf-8")
-        block = stage_blocks(text).get(stage.name)
-        if block is None:
-            raise DataError(f"DVC wrote no lock entry for stage {stage.address!r}")
-        entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
-        read = self._undeclared(stage, sink)
-        undeclared, quiet = (read.read, read.quiet) if read else (None, ())
-        image = self._recorder.record.image
-        inputs = prepared.link.inputs
-        if not self._behind_shell():
-            # Behind one the files may be its own: then those here count, with the command.
-            inputs = as_locked(stage, inputs, entry)
-        # Of a folder with several owners the lock tells no hash that could be compared.
-        mixed = [path for path, value in inputs.paths.items() if value.startswith("dvc:")]
-        edited = {
-            path: EDITED for path in mixed if "://" not in path and self._edited_in(path, prepared.hashes)
-        }
-        key = key_of(
-            stage,
-            replace(inputs, paths={**inputs.paths, **edited}),
-            prepared.conditions,
-            on_host=stands_on_host(image.source if image else None),
-            undeclared={path: self._hash_of(path, prepared.hashes) for path in (*(undeclared or ()), *quiet)},
-        )
-        memory = keep_result(
-            self.run.root,
-            stage,
-            made,
-            key=key,
-            entry=block,
-            run=self.run.id,
-            image=image,
-            undeclared=undeclared,
-            quiet=quiet,
-            pushed=self._ground.push,
-            metrics=made_metrics(stage, made),
-        )
-        return memory, entry
-
-    def _undeclared(self, stage: DvcStage, sink: Sink) -> Undeclared | None:
-        """The files that the command read beside what it declares; None where that is not known."""
-        from rondel.data.undeclared import links_of, undeclared
-
-        if sink.opened is None or sink.untraced:
-            self._recorder.change(untraced=sink.untraced)
-            return None
-        root = self.run.root
-        empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
-        sorted_out = undeclared(
-            stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
-        )
-        found = sorted_out.read
-        if found:
-            shown = ", ".join(found[:_SHOWN]) + (
-                f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-            )
-            those = "which is" if len(found) == 1 else "which are"
-            said = f"{stage.address} read {shown}, {those} not among its deps"
-            self._recorder.output(said)
-            self._ground.observer.note(said)
-        return sorted_out
-
-    def _hash_of(self, path: str, hashes: HashCache) -> str:
-        """The hash of a file that the command read; one that was edited meanwhile has none that is known."""
-        return EDITED if self._edited(path, hashes) else hashes.of(path) or "missing"
-
-    def _edited_in(self, folder: str, hashes: HashCache) -> bool:
-        return any(self._edited(f"{folder}/{name}", hashes) for name in hashes.files(folder))
-
-    def _edited(self, path: str, hashes: HashCache) -> bool:
-        """Whether a file of the working tree may be another one by now than what the container got."""
-        try:
-            changed = (self.run.root / path).stat().st_ctime
-        except OSError:
-            return False
-        return path not in hashes.over and changed >= self._ground.read_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DvcRun:
-    """Everything that is known about a DVC stage before anything is done for it."""
-
-    project: DvcProject
-    link: Link
-    overrides: Mapping[str, Any]
-    conditions: Conditions
-    aside: bool
-    before: Any
-    folder: Path
-    hashes: HashCache
-
-    @property
-    def stage(self) -> DvcStage:
-        """The stage of ``dvc.yaml``."""
-        return self.link.stage
-
-    @property
-    def entry_text(self) -> str:
-        """The entry as the lock file has it; empty where it has none."""
-        from rondel.data.lock import stage_blocks
-
-        file = self.project.root / self.stage.lock_file
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        return stage_blocks(text).get(self.stage.name, "") if text else ""

@@ -269,7 +269,7 @@ def _placed(project: DvcProject, stage: DvcStage, memory: DvcMemory, hashes: Has
     if set(outs) != {out.path for out in stage.outs}:
         return "its outputs are others now"
     if not kept_by_remote(project, stage, outs):
-        return f"the data of run {memory.run} is no longer in the DVC remote"
+        return f"the data of run {memory.run} is not in the DVC remote"
     wrong = returned_wrong(project, stage, outs, hashes)
     same = current is not None and entry_digest(current) == entry_digest(entry)
     reported = any(out.kind == "metric" and out.cached for out in stage.reported)

@@ -269,7 +269,7 @@ def test_a_damaged_rondel_lock_says_nothing(root: Path, text: str) -> None:
 def test_data_that_the_local_remote_lost_makes_the_stage_run(root: Path) -> None:
     (root / ".rondel/remote/files/md5").mkdir(parents=True)
     keep(root)
-    assert found(root).reason == "the data of run r1 is no longer in the DVC remote"
+    assert found(root).reason == "the data of run r1 is not in the DVC remote"
 
 
 def test_a_frozen_stage_holds_whatever_changes_and_says_so(root: Path) -> None:

@@ -35,6 +35,7 @@ entry_points:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> DiskProject:
+    (tmp_path / ".dvc").mkdir()
     (tmp_path / "dvc.yaml").write_text("stages:\n  train:\n    cmd: x\n    params: [{params.yaml: }]\n")
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "MLproject").write_text(MLPROJECT)

@@ -140,3 +140,41 @@ def test_the_recorded_image_comes_first_and_another_one_is_told(
         in done.stdout
     )
     assert "second of" in load(project)[0].log("look").read_text()
+
+
+def test_a_result_keeps_the_digest_that_made_it_when_the_tag_moves(
+    project: Path, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    main = project / "ci/main.py"
+    main.write_text(MAIN.replace("; exit 3", ""))
+    old = put_base(registry, f"first of {tmp_path}\n")
+    pipeline(project, "look")
+    first = load(project)[1].stage("look").image
+    assert first is not None
+    assert first.base == f"{registry.host}/base:1@{old}"
+    new = put_base(registry, f"second of {tmp_path}\n")
+
+    pipeline(project, "look")
+    record = load(project)[1].stage("look")
+    assert (record.state, record.image) == ("cached", first)
+
+    main.write_text(MAIN.replace("; exit 3", "; echo seen"))
+    pipeline(project, "look")
+    folder, capsule = load(project)
+    record = capsule.stage("look")
+    assert record.state == "ran"
+    assert record.image is not None
+    assert record.image.base == f"{registry.host}/base:1@{new}"
+    assert "second of" in folder.log("look").read_text()
+
+    # A digest in the recipe counts, as all of it does.
+    recipe = project / "Containerfile"
+    recipe.write_text(recipe.read_text().replace("base:$TAG", f"base:$TAG@{old}"))
+    pipeline(project, "look")
+    folder, capsule = load(project)
+    record = capsule.stage("look")
+    assert record.state == "ran"
+    assert "the image's containerfile changed" in record.reason
+    assert record.image is not None
+    assert old in str(record.image.base)
+    assert "first of" in folder.log("look").read_text()

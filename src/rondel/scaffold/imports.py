@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rondel.scaffold.packages import PIP, Packages, written_file
+from rondel.scaffold.packages import PIP, Packages, others, written_file
 from rondel.scaffold.requirements import normalized
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def packages(root: Path) -> Packages:
     """What the code imports, without versions, as a requirements file that ``init`` writes."""
     names = sorted({_PACKAGES.get(module, normalized(module)) for module in modules(root)})
     if not names:
-        return Packages(source="nothing", notes=("no file names packages, so the image has Python alone",))
+        return Packages(source="nothing", notes=(f"{_unnamed(root)}, so the image has Python alone",))
     head = "# What the code imports, as `rondel init` saw it. Pin it: `pip freeze` where it works.\n"
     target = written_file(root)
     return Packages(
@@ -43,7 +43,16 @@ def packages(root: Path) -> Packages:
         install=(f"{PIP} --requirement {target}",),
         names=frozenset(map(normalized, names)),
         written={target: head + "\n".join([*names, ""])},
-        notes=(f"no file names packages: {target} has what the code imports, in its newest versions",),
+        notes=(f"{_unnamed(root)}: {target} has what the code imports, in its newest versions",),
+    )
+
+
+def _unnamed(root: Path) -> str:
+    unused = ", ".join(others(root))
+    return (
+        f"no file names packages that can be taken over (not used: {unused})"
+        if unused
+        else "no file names packages"
     )
 
 

@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rondel.data.dvcfiles import dvc_files
 from rondel.errors import ConfigurationError
 from rondel.scaffold.conda import Environment, read_conda, read_python_env
 from rondel.scaffold.requirements import WITHOUT_LOCAL, choose, normalized, read_requirements
@@ -77,6 +78,7 @@ def _sources(root: Path, mlproject: MLProject | None) -> Iterator[Packages]:
     document = _toml(root / "pyproject.toml")
     readers: tuple[Callable[[Path, Mapping[str, Any]], Packages | None], ...] = (
         _uv_lock, _poetry, _pipfile_lock, _requirements, _pyproject, _environment, _setup, _pipfile,
+        _beside_stages,
     )  # fmt: skip
     for reader in readers:
         packages = reader(root, document)
@@ -89,6 +91,10 @@ def others(root: Path) -> Iterator[str]:
     names = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt", "src/requirements.txt")
     more = ("python_env.yaml", *CONDA_FILES, "setup.py", "setup.cfg", "Pipfile", "renv.lock")
     found = [name for name in (*names, *more) if (root / name).is_file()]
+    below = [
+        f"{folder}/{name}" for folder in _stage_folders(root) for name in (*names, *more, "pyproject.toml")
+    ]
+    found += [name for name in below if (root / name).is_file()]
     yield from dict.fromkeys([*found, *_requirement_files(root)])
 
 
@@ -181,6 +187,18 @@ def _requirements(root: Path, document: Mapping[str, Any]) -> Packages | None:  
     if not chosen:
         chosen = [name for name in ("src/requirements.txt", "requirements.in") if (root / name).is_file()][:1]
     return _of_requirements(root, chosen, rest)
+
+
+def _beside_stages(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
+    """What the folders of a monorepo ask for, all in the one image that stages share."""
+    files = [f"{folder}/requirements.txt" for folder in _stage_folders(root)]
+    return _of_requirements(root, [name for name in files if (root / name).is_file()])
+
+
+def _stage_folders(root: Path) -> list[str]:
+    """The folders below the project's that have a ``dvc.yaml`` of their own."""
+    found = dvc_files(root).files if root.is_dir() else ()
+    return [name.removesuffix("/dvc.yaml") for name in found if name.endswith("/dvc.yaml")]
 
 
 def _of_requirements(root: Path, files: Iterable[str], rest: Iterable[str] = ()) -> Packages | None:

@@ -55,6 +55,16 @@ def test_a_folder_without_any_has_none(folder):
     )
 
 
+def test_folders_with_stages_of_their_own_share_an_image(folder):
+    files = {"nlp/dvc.yaml": "stages: {}\n", "cv/dvc.yaml": "stages: {}\n", "cv/requirements.txt": "torch\n"}
+    more = {"nlp/requirements.txt": "spacy\n", "nlp/setup.py": "", "docs/requirements.txt": "mkdocs\n"}
+    found = find_packages(folder({**files, **more}), None)
+    assert found is not None
+    assert found.copies == ("cv/requirements.txt", "nlp/requirements.txt")
+    assert found.names == {"torch", "spacy"}
+    assert "not used: nlp/setup.py" in found.notes[0]
+
+
 @pytest.mark.parametrize("key", ["conda_env", "python_env"])
 def test_what_mlproject_names_comes_first(folder, key):
     files = {

@@ -143,13 +143,15 @@ class DataContainer:
         """
         import dagger
 
+        said = ""
         try:
             said = await moved.stdout()
             await moved.directory(OUT).export(str(folder))
             found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         except (dagger.ExecError, dagger.QueryError, OSError, ValueError) as error:
             raise StageFailed(
-                "the container that moves data ended before its program did", why=str(error)
+                "the container that moves data ended before its program did",
+                why=said.strip() or str(error),
             ) from error
         return Moved(
             phase=str(found["phase"]),

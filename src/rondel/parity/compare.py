@@ -27,7 +27,7 @@ CIRCUMSTANCES: frozenset[Layer] = frozenset({"engine", "hardware"})
 """Layers that a pipeline promises not to depend on: they are blamed only when the results differ."""
 
 DONE = frozenset({"ran", "restored", "cached"})
-_MADE_BY_STAGES = ("dvc.lock",)
+_MADE_BY_STAGES = frozenset({"dvc.lock", "rondel.lock"})
 _WHERE = frozenset({"CI", "DVC_REMOTE_URL", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"})
 _ABSENT = object()
 
@@ -156,19 +156,21 @@ def _code(
 ) -> Iterator[Difference]:
     """The commit, what was not committed, and the stage functions.
 
-    Files that stages write (``dvc.lock``, metrics) are results, and parameter
-    files are compared by parameter.
+    Files that stages write (``dvc.lock``, ``rondel.lock``, metrics) are results,
+    and parameter files are compared by parameter.
     """
     if a.git.commit != b.git.commit:
         yield Difference(layer="code", entry="commit", a=a.git.commit, b=b.git.commit)
-    left_out = {*made, *_MADE_BY_STAGES, "params.yaml"}
+    left_out = {*made, "params.yaml"}
     folders = tuple(path.rstrip("/") + "/" for path in made)
 
     def uncommitted(capsule: Capsule) -> dict[str, str]:
         return {
             path: value
             for path, value in {**capsule.git.changed, **capsule.git.untracked}.items()
-            if path not in left_out and not path.endswith("/dvc.lock") and not path.startswith(folders)
+            if path not in left_out
+            and path.rpartition("/")[2] not in _MADE_BY_STAGES
+            and not path.startswith(folders)
         }
 
     yield from _maps("code", uncommitted(a), uncommitted(b))

@@ -33,7 +33,7 @@ def capsule(*stages: StageRecord, run: str = "20261123-200000-aaaaaa", **fields:
         pipeline="p",
         file="ci/main.py",
         created="2026-11-23T20:00:00Z",
-        git=Git(commit="a" * 40, changed={"src/x.py": "1", "dvc.lock": "9"}),
+        git=Git(commit="a" * 40, changed={"src/x.py": "1", "dvc.lock": "9", "rondel.lock": "8"}),
         image=Image(
             reference="Containerfile:stage",
             digest="sha256:1",

@@ -133,11 +133,12 @@ def _run(
 
         resumption = resume(resumed, plan, project, overrides, force=settings.force)
     done = resumption.done if resumption else {}
+    kept = resumption.kept if resumption else frozenset()
     check_inputs(plan, project, overrides, done)
     if settings.dry_run:
         from rondel.reports.plan import show_plan
 
-        expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done)
+        expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done, kept=kept)
         engine = "not needed" if all(decision.idle for decision in expected.values()) else _engine(settings)
         print("\n".join(show_plan(plan, expected, project, overrides, settings, engine=engine)))
         return 0

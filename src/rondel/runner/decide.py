@@ -30,12 +30,14 @@ def forecast(
     *,
     use_cache: bool,
     done: Collection[str] = (),
+    kept: Collection[str] = (),
 ) -> dict[str, Decision]:
     """What would happen to each stage if nothing changed on the way.
 
     A stage behind one that runs is only expected to run: if the other one
     makes the same results as before, it is found to be unchanged after all.
-    Stages that are ``done`` were so in a run that is resumed.
+    Stages that are ``done`` were so in a run that is resumed; what that run made of those that
+    it ``kept`` is taken by its key, with ``--no-cache``, too.
     """
     found: dict[str, Decision] = {}
     expected = False
@@ -43,7 +45,8 @@ def forecast(
         if planned.name in done:
             found[planned.name] = Decision(action="cached", reason="succeeded in the resumed run")
             continue
-        decision = decide_stage(planned.stage, project, overrides.get(planned.name, {}), use_cache)
+        cached = use_cache or planned.name in kept
+        decision = decide_stage(planned.stage, project, overrides.get(planned.name, {}), cached)
         above = [need for need in planned.waits_for if found[need].run]
         if above and not decision.run:
             reason = f"after {above[0]}, if that changes its inputs"

@@ -56,6 +56,7 @@ class Execution:
     run: Run
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     done: Mapping[str, StageRecord] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
     failures: dict[str, RondelError] = field(default_factory=dict)
     interrupted: str | None = None
     began: float = field(default_factory=time.time)
@@ -124,8 +125,9 @@ class Execution:
             return
         try:
             async with self._turn(stage, overrides) as meanwhile:
+                cached = self.settings.cache or name in self.kept
                 decision = await anyio.to_thread.run_sync(
-                    decide_stage, stage, self.project, overrides, self.settings.cache
+                    decide_stage, stage, self.project, overrides, cached
                 )
                 if decision.idle:
                     put_back = partial(

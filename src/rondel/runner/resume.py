@@ -31,10 +31,15 @@ _SHOWN = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """The run that is gone on with, and the records of its stages that need not run again."""
+    """The run that is gone on with, and the records of its stages that need not run again.
+
+    ``kept`` are stages whose results lie in that run's folder: they are taken by their keys,
+    with ``--no-cache``, too.
+    """
 
     run: str
     done: Mapping[str, StageRecord] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
 
 
 def run_to_resume(root: Path, name: str) -> Capsule:
@@ -139,6 +144,7 @@ def resume(
     """
     known = {record.name: record for record in capsule.stages}
     done: dict[str, StageRecord] = {}
+    kept: set[str] = set()
     changed: list[str] = []
     for planned in plan.stages:
         stage, record = planned.stage, known.get(planned.name)
@@ -157,7 +163,8 @@ def resume(
             done[stage.name] = record
             continue
         if record.aside:
-            continue  # its results lie in that run's folder: by their keys they come into this one's
+            kept.add(stage.name)
+            continue
         found = _changes(stage, record, project, overrides.get(stage.name, {}))
         if not found:
             done[stage.name] = record
@@ -170,7 +177,7 @@ def resume(
             hint="put them back, or use --force: those stages run again",
             place="--resume",
         )
-    return Resumption(run=capsule.id, done=done)
+    return Resumption(run=capsule.id, done=done, kept=frozenset(kept))
 
 
 def _changes(stage: Stage, record: StageRecord, project: Project, overrides: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,15 @@ def run_plan(
     """
     settings, project = request.settings, request.project
     done = request.resumption.done if request.resumption else {}
-    expected = forecast(request.plan, project, request.overrides, use_cache=settings.cache, done=done)
+    kept = request.resumption.kept if request.resumption else frozenset()
+    expected = forecast(
+        request.plan,
+        project,
+        request.overrides,
+        use_cache=settings.cache,
+        done=done,
+        kept=kept,
+    )
     folder = RunFolder.of(settings.root, new_id())
     hidden = secret_values(request.environ, settings.secrets)
     capsule = _capsule(request, folder)
@@ -129,6 +137,7 @@ def _do(
             run=_run(request, journal, kind),
             overrides=request.overrides,
             done=request.resumption.done if request.resumption else {},
+            kept=request.resumption.kept if request.resumption else frozenset(),
         )
         anyio.run(execution.execute, open_services)
         error = next(iter(execution.failures.values()), None)

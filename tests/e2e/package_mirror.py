@@ -73,7 +73,11 @@ def mirror(address: Path) -> Iterator[list[str]]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        # What a package needs, uv looks up without its files where it can.
+        do_HEAD = do_GET  # noqa: N815
 
         def address_string(self) -> str:
             return "mirror"

@@ -13,6 +13,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from rondel.data.placing import put
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
@@ -37,23 +39,9 @@ def keep_files(root: Path, made: Path, paths: Collection[str]) -> dict[str, str]
         for file in files:
             digest = md5_of(file)
             if not whole(root, digest):
-                _keep(_folder(root) / digest.partition(":")[2], file)
+                put(file, _folder(root) / digest.partition(":")[2])
             found[file.relative_to(made).as_posix()] = digest
     return found
-
-
-def _keep(place: Path, file: Path) -> None:
-    """Put the file's content in place, also of an object that was damaged."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        try:
-            os.link(file, draft)
-        except OSError:
-            shutil.copyfile(file, draft)
-        draft.replace(place)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def whole(root: Path, digest: str) -> bool:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PROGRAM = "/rondel/mover.py"
 PLAN = "/rondel/plan.json"
 OUT = "/rondel/out"
+_SHOWN = 5
+"""The last lines of what the data container said, in an error."""
 
 _SCRIPT = f"""exec 2>&1
 dvc=$(command -v dvc) || {{ echo "this image has no dvc on its PATH"; exit 127; }}
@@ -151,7 +153,7 @@ class DataContainer:
         except (dagger.ExecError, dagger.QueryError, OSError, ValueError) as error:
             raise StageFailed(
                 "the container that moves data ended before its program did",
-                why=said.strip() or str(error),
+                why="\n".join(said.splitlines()[-_SHOWN:]) or str(error),
             ) from error
         return Moved(
             phase=str(found["phase"]),

@@ -9,11 +9,10 @@ or copied there.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from typing import TYPE_CHECKING
 
 from rondel.data.inputs import object_path
+from rondel.data.placing import put
 from rondel.data.remote import dvc_config
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def hand_over(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> 
         if missing and all(object_path(cache, each).exists() for each in missing):
             try:
                 for each in reversed(missing):
-                    _put(object_path(cache, each), object_path(remote, each))
+                    put(object_path(cache, each), object_path(remote, each))
             except OSError:
                 break  # a remote that takes nothing is told by the stage that needs it
             handed.append(path)
@@ -63,16 +62,3 @@ def _objects(cache: Path, digest: str) -> Iterator[str]:
             yield from (f"md5:{each['md5']}" for each in listed)
         except (OSError, ValueError, KeyError, TypeError):
             return
-
-
-def _put(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        try:
-            os.link(source, draft)
-        except OSError:
-            shutil.copyfile(source, draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -74,12 +74,7 @@ def run_plan(
     done = request.resumption.done if request.resumption else {}
     kept = request.resumption.kept if request.resumption else frozenset()
     expected = forecast(
-        request.plan,
-        project,
-        request.overrides,
-        use_cache=settings.cache,
-        done=done,
-        kept=kept,
+        request.plan, project, request.overrides, use_cache=settings.cache, done=done, kept=kept
     )
     folder = RunFolder.of(settings.root, new_id())
     hidden = secret_values(request.environ, settings.secrets)

@@ -120,6 +120,13 @@ def test_a_forgotten_success_is_taken_from_the_record(project: FakeProject) -> N
     assert result.capsule.stage("prepare").state == "cached"
 
 
+def test_what_lies_in_the_folder_of_the_run_is_kept_for_its_key(project: FakeProject) -> None:
+    capsule = first_run(project)
+    stages = [replace(record, aside=record.name == "prepare") for record in capsule.stages]
+    found = resume(replace(capsule, stages=stages), plan_of(pipeline(), "train"), project, {})
+    assert (found.kept, set(found.done)) == ({"prepare"}, {"announce"})
+
+
 def test_changed_inputs_are_named_and_refused(project: FakeProject) -> None:
     first_run(project)
     project.dvc["prepare"] = replace(project.dvc["prepare"], files={"raw.csv": "md5:other"})

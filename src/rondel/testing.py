@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import Conditions, DvcMemory, StageMemory
-from rondel.cache.memory import all_stages
-from rondel.cache.served import Served
+from rondel.cache import Conditions, DvcCacheEntry, StageCacheEntry
+from rondel.cache.entries import all_stages
+from rondel.cache.lookup import Served
 from rondel.data import DvcStage
 from rondel.errors import ConfigurationError, DataError, did_you_mean
 from rondel.pipeline import Pipeline, Plan, Selection, make_plan
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FakeClient",
-    "FakeGround",
+    "FakeEnvironment",
     "FakeProject",
     "FakeServices",
     "RecordingContext",
@@ -69,7 +69,7 @@ class FakeClient:
 
 @dataclass
 class FakeProject:
-    """A project that exists in memory only; change its fields between runs to see what follows.
+    """A project that exists in cache_entry only; change its fields between runs to see what follows.
 
     ``dvc`` maps stages to their inputs, ``files`` workspace files to hashes.
     """
@@ -129,15 +129,15 @@ class FakeProject:
             return DvcResults(reason=f"the outputs of {name} are not in place")
         (wanted,) = self.dvc_inputs(name, overrides)
         commit = self.commit() if git else None
-        if not any(self._made(memory, wanted, commit) for memory in all_stages(self.root)):
+        if not any(self._made(cache_entry, wanted, commit) for cache_entry in all_stages(self.root)):
             return DvcResults(reason="no earlier result of it is kept here")
-        memory = DvcMemory(key=KeyRecord(digest=""), run="", address=name)
+        cache_entry = DvcCacheEntry(key=KeyRecord(digest=""), run="", address=name)
         return DvcResults(
-            served=(Served(stage=self.dvc_stage(name), memory=memory, entry={}, place="in place"),)
+            served=(Served(stage=self.dvc_stage(name), cache_entry=cache_entry, entry={}, place="in place"),)
         )
 
-    def _made(self, memory: StageMemory, wanted: DvcInputs, commit: str | None) -> bool:
-        parts = memory.key.parts
+    def _made(self, cache_entry: StageCacheEntry, wanted: DvcInputs, commit: str | None) -> bool:
+        parts = cache_entry.key.parts
         return (
             commit in {None, parts.get("inputs", {}).get("git commit")}
             and parts.get("command", {}).get(f"dvc {wanted.address}") == wanted.command
@@ -147,9 +147,9 @@ class FakeProject:
             and parts.get("environment", {}) == self.variables
         )
 
-    def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:  # noqa: ARG002
+    def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:  # noqa: ARG002
         """A success of which nothing but the key is known."""
-        return StageMemory(key=key, run="", stage=stage.name)
+        return StageCacheEntry(key=key, run="", stage=stage.name)
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """The entry points in ``points``."""
@@ -257,7 +257,7 @@ class RecordingContext:
 
 
 @dataclass
-class FakeGround:
+class FakeEnvironment:
     """Makes :class:`RecordingContext` and remembers which were settled and abandoned."""
 
     answers: Mapping[str, Callable[[RecordingContext], Awaitable[None]]] = field(default_factory=dict)
@@ -278,13 +278,13 @@ class FakeGround:
         recorder.image(Image(reference="fake", source="fake"))
         return RecordingContext(stage, params, recorder, self.answers, mlflow_run)
 
-    async def settle(self, ctx: RecordingContext) -> None:
+    async def commit(self, ctx: RecordingContext) -> None:
         """Remember; DataError for stages in ``conflicts``."""
         if ctx.stage.name in self.conflicts:
             raise DataError(f"{ctx.stage.name}: a file was changed meanwhile")
         self.settled.append(ctx.stage.name)
 
-    async def abandon(self, ctx: RecordingContext) -> None:
+    async def discard(self, ctx: RecordingContext) -> None:
         """Remember."""
         self.abandoned.append(ctx.stage.name)
 
@@ -297,7 +297,7 @@ class FakeGround:
 class FakeServices:
     """Services without engine and server. ``opened`` counts how often they were needed."""
 
-    ground: FakeGround = field(default_factory=FakeGround)
+    environment: FakeEnvironment = field(default_factory=FakeEnvironment)
     engine: Engine = field(default_factory=lambda: Engine(kind="embedded", version="fake"))
     begun: list[str] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)

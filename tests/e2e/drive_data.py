@@ -37,8 +37,8 @@ class Silent:
 async def drive(job: dict[str, Any]) -> None:
     import dagger
 
-    from rondel.context import open_ground
-    from rondel.pipeline import Place, Stage
+    from rondel.context import open_environment
+    from rondel.pipeline import SourceLocation, Stage
     from rondel.record import Run, StageRecord, StageRecorder
     from rondel.settings import load_settings
 
@@ -59,26 +59,26 @@ async def drive(job: dict[str, Any]) -> None:
 
     async with (
         dagger.connection(dagger.Config(retry=None)),
-        open_ground(
+        open_environment(
             run=run, settings=settings, client=dagger.dag, tracking=None, observer=Silent()
-        ) as ground,
+        ) as environment,
     ):
         for name in job["stages"]:
             recorder = StageRecorder(
                 StageRecord(name=name, kind="pure"), folder / "logs" / f"{name}.log", Silent()
             )
-            stage = Stage(name=name, body=body, place=Place("ci/main.py", 1))
+            stage = Stage(name=name, body=body, place=SourceLocation("ci/main.py", 1))
             params = job.get("params", {})
-            ctx = await ground.context(stage, params=params, recorder=recorder, mlflow_run=None)
+            ctx = await environment.context(stage, params=params, recorder=recorder, mlflow_run=None)
             try:
                 if "sh" in job:
                     done: Any = await ctx.sh(job["sh"], outputs=job.get("outputs", []))
                 else:
                     done = (await ctx.dvc(name)).state
             except BaseException:
-                await ground.abandon(ctx)
+                await environment.abandon(ctx)
                 raise
-            await ground.settle(ctx)
+            await environment.commit(ctx)
             record = recorder.record
             print(
                 json.dumps(

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from rondel.registry import Lineage, ModelSource, Registry, register, registry
+from rondel.registry.lineage import Lineage
 from rondel.registry.promote import promote
+from rondel.registry.register import ModelSource, register
+from rondel.registry.store import Registry, registry
 from rondel.tracking import Endpoint, TrackingClient
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_data_stages import DVC, drive, make_project, md5, run
 
-from rondel.registry.remote import missing_in_remote
+from rondel.registry.remote_data import missing_in_remote
 
 pytestmark = pytest.mark.container
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 from ci_project import missing
 
-from rondel.context.access import remote_access
 from rondel.data.remote import find_remote
-from rondel.registry.remote import missing_in_remote
+from rondel.environment.remote_config import remote_config
+from rondel.registry.remote_data import missing_in_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def test_data_goes_to_an_ssh_remote_and_what_is_missing_there_is_named(address: 
     assert missing_in_remote(root, wanted, {}) == ["lost.txt"]
 
     # In a container, whose user is another one, the same address with this user and key.
-    access = remote_access(find_remote(root, {}), None)
+    access = remote_config(find_remote(root, {}), None)
     assert f"user = {getpass.getuser()}" in access.config
     assert access.secret_files == {"/run/rondel/keyfile": tmp_path / "key"}
     assert list(access.hosts) == ["dvc-remote"]

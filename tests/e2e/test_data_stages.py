@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from engines import client_binary
 
-from rondel.runner.engine import CLI
+from rondel.engines.choice import CLI
 
 pytestmark = pytest.mark.container
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rondel.context.data import fetch_plan, keep_plan, program_text
-from rondel.context.evaluation import measuring, read_evaluation
 from rondel.data import load_project
+from rondel.environment.data_container import fetch_plan, keep_plan, program_text
+from rondel.operations.evaluation import measuring, read_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,12 @@ import anyio
 import pytest
 
 from rondel.errors import TrackingUnavailable
-from rondel.registry import Lineage, ModelSource, move, register, registry
-from rondel.tracking import TrackingClient, champion_version, fetch_champion
+from rondel.registry.aliases import set_alias
+from rondel.registry.champion import champion_version, fetch_champion
+from rondel.registry.lineage import Lineage
+from rondel.registry.register import ModelSource, register
+from rondel.registry.store import registry
+from rondel.tracking import TrackingClient
 from rondel.tracking.endpoint import parse, tracking
 from rondel.tracking.state import Folder
 from rondel.tracking.supervisor import server_environment
@@ -31,7 +35,7 @@ USER, PASSWORD = "ann", "a long pass phrase"
 @pytest.fixture(autouse=True)
 def shorter_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """On this machine nobody is a second late."""
-    monkeypatch.setattr(sys.modules["rondel.registry.move"], "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(sys.modules["rondel.registry.aliases"], "SETTLE_SECONDS", 0.2)
 
 
 def answers(port: int) -> bool:
@@ -106,7 +110,9 @@ def test_a_version_is_registered_and_promoted_as_a_user(uri: str, tmp_path: Path
             source = ModelSource(uri=run.artifact_uri, run_id=run.run_id)
             lineage = Lineage(run="r1", metrics={"roc_auc": 0.7}, gate="passed")
             version = await register(store, "flights", source, lineage, who=USER)
-            await move(store, "flights", alias="champion", new=version.version, who=USER, action="promote")
+            await set_alias(
+                store, "flights", alias="champion", new=version.version, who=USER, action="promote"
+            )
             champion = await fetch_champion(client, "flights")
             assert champion is not None
             assert (champion.version, champion.metrics) == (version.version, {"roc_auc": 0.7})

@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from rondel.registry import Lineage, ModelSource, move, register, registry, whole_ledger
+from rondel.registry.aliases import load_alias_log, set_alias
+from rondel.registry.champion import champion_version
+from rondel.registry.lineage import Lineage
 from rondel.registry.promote import rollback
-from rondel.tracking import Endpoint, TrackingClient, champion_version
+from rondel.registry.register import ModelSource, register
+from rondel.registry.store import registry
+from rondel.tracking import Endpoint, TrackingClient
 from rondel.tracking.problems import TrackingUnavailable
 from rondel.tracking.state import Folder
 from rondel.tracking.supervisor import ask_version, server_environment
@@ -33,7 +37,7 @@ pytestmark = pytest.mark.skipif(not BINARIES, reason="Debian's postgresql packag
 @pytest.fixture(autouse=True)
 def shorter_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """On this machine nobody is a second late."""
-    monkeypatch.setattr(sys.modules["rondel.registry.move"], "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(sys.modules["rondel.registry.aliases"], "SETTLE_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +117,11 @@ def test_registration_promotion_and_rollback_work_on_postgresql(endpoint: Endpoi
                 assert found is not None
                 assert Lineage.from_tags(found.tags) == lineage
                 versions.append(version.version)
-                await move(source, "m", alias="champion", new=version.version, who="ann", action="promote")
+                await set_alias(
+                    source, "m", alias="champion", new=version.version, who="ann", action="promote"
+                )
             assert (await rollback(source, "m", who="bob")).new == versions[0]
-            log = await whole_ledger(source, "m")
+            log = await load_alias_log(source, "m")
             assert [entry.action for entry in log.entries] == [
                 "register", "promote", "register", "promote", "rollback",
             ]  # fmt: skip
@@ -141,7 +147,7 @@ def test_four_promotions_at_once_leave_one_truth(endpoint: Endpoint) -> None:
 
             async def promote(version: str) -> None:
                 try:
-                    await move(
+                    await set_alias(
                         source, "busy", alias="champion", new=version, who=f"v{version}", action="promote"
                     )
                     won.append(version)
@@ -151,7 +157,7 @@ def test_four_promotions_at_once_leave_one_truth(endpoint: Endpoint) -> None:
             async with anyio.create_task_group() as group:
                 for version in "1234":
                     group.start_soon(promote, version)
-            log = await whole_ledger(source, "busy")
+            log = await load_alias_log(source, "busy")
             assert sorted(entry.new for entry in log.entries) == sorted(won)
             assert (await source.aliases("busy"))["champion"] == log.entries[-1].new
 

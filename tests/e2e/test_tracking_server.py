@@ -18,19 +18,10 @@ import httpx
 import pytest
 
 from rondel.errors import TrackingUnavailable
-from rondel.tracking import (
-    Endpoint,
-    RunFacts,
-    RunTree,
-    StageFacts,
-    TrackingClient,
-    champion_version,
-    ensure_server,
-    fetch_champion,
-    server,
-)
+from rondel.registry.champion import champion_version, fetch_champion
+from rondel.registry.versions import get_model, version_by_alias
+from rondel.tracking import Endpoint, RunFacts, RunTree, StageFacts, TrackingClient, ensure_server, server
 from rondel.tracking.locks import group_members
-from rondel.tracking.models import get_model, version_by_alias
 from rondel.tracking.state import Folder, read
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rondel.cache import compare, make_key
 from rondel.errors import RecordError
 from rondel.record import (
+    CallRecord,
     Capsule,
     CommandRecord,
     Git,
@@ -17,7 +18,6 @@ from rondel.record import (
     KeyRecord,
     MlflowRun,
     StageRecord,
-    UseRecord,
     VerdictRecord,
 )
 from rondel.record.codec import decode, encode
@@ -46,7 +46,7 @@ stage_records = st.builds(
     inputs=hashes,
     outputs=hashes,
     uses=st.lists(
-        st.builds(UseRecord, kind=texts, name=texts, details=st.dictionaries(texts, values)), max_size=2
+        st.builds(CallRecord, kind=texts, name=texts, details=st.dictionaries(texts, values)), max_size=2
     ),
     commands=st.lists(
         st.builds(CommandRecord, args=st.lists(texts), exit_code=st.none() | st.integers(-1, 255))

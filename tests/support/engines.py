@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from rondel.runner.engine import find_real_cli
-from rondel.runner.reach import RUNNER_HOST
+from rondel.engines.choice import find_real_cli
+from rondel.engines.discovery import RUNNER_HOST
 
 
 def on_dagger() -> bool:

@@ -2,27 +2,34 @@
 
 from rondel.cache.code import code_parts
 from rondel.cache.conditions import Conditions, read_conditions, stands_on_host
+from rondel.cache.entries import (
+    DvcCacheEntry,
+    StageCacheEntry,
+    load_dvc_entries,
+    load_entries,
+    load_entry,
+    save_entry,
+)
 from rondel.cache.key import Change, compare, describe, digest, make_key
-from rondel.cache.memory import DvcMemory, StageMemory, recall, recall_dvc, recall_key, remember
 from rondel.cache.recipe import Recipe, host_parts, read_recipe
 
 __all__ = [
     "Change",
     "Conditions",
-    "DvcMemory",
+    "DvcCacheEntry",
     "Recipe",
-    "StageMemory",
+    "StageCacheEntry",
     "code_parts",
     "compare",
     "describe",
     "digest",
     "host_parts",
+    "load_dvc_entries",
+    "load_entries",
+    "load_entry",
     "make_key",
     "read_conditions",
     "read_recipe",
-    "recall",
-    "recall_dvc",
-    "recall_key",
-    "remember",
+    "save_entry",
     "stands_on_host",
 ]

@@ -3,7 +3,7 @@
 Hashing the whole of ``ci/main.py`` would make each edit of one stage re-run
 all. So the function's own source counts, with the functions, classes and
 constants of the project that it names, followed through their own names
-(see :mod:`rondel.cache.reach`).
+(see :mod:`rondel.cache.references`).
 What lies outside the project's folder is covered by the image, or is Rondel.
 
 What counts is what this process has loaded. ``rondel.pipeline.source`` keeps its
@@ -21,7 +21,7 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache.reach import PLAIN, TELLING, imported_files, within
+from rondel.cache.references import PLAIN, TELLING, imported_files, within
 from rondel.pipeline.source import of_project
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache.memory import DvcMemory, remember
+from rondel.cache.entries import DvcCacheEntry, save_entry
+from rondel.cache.lookup import part_digests
 from rondel.cache.objects import keep_files
 from rondel.cache.provenance import Provenance, entry_digest
-from rondel.cache.served import part_digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +30,9 @@ def keep_result(
     quiet: tuple[str, ...] = (),
     pushed: bool,
     metrics: Mapping[str, float],
-) -> DvcMemory:
+) -> DvcCacheEntry:
     """Keep what the stage made: ``entry`` is the text of its entry in the lock, ``made`` has its files."""
-    memory = DvcMemory(
+    cache_entry = DvcCacheEntry(
         key=key,
         run=run,
         address=stage.address,
@@ -44,18 +44,18 @@ def keep_result(
         pushed=pushed,
         metrics=dict(metrics),
     )
-    remember(root, memory)
-    return memory
+    save_entry(root, cache_entry)
+    return cache_entry
 
 
-def provenance_of(memory: DvcMemory, entry: Mapping[str, Any]) -> Provenance:
+def provenance_of(cache_entry: DvcCacheEntry, entry: Mapping[str, Any]) -> Provenance:
     """What ``rondel.lock`` says of the result."""
     return Provenance(
         entry=entry_digest(entry),
-        run=memory.run,
-        parts=part_digests(memory.key),
-        undeclared=memory.undeclared,
-        quiet=memory.quiet,
-        source=memory.image.source if memory.image else None,
-        image=memory.image.digest if memory.image else None,
+        run=cache_entry.run,
+        parts=part_digests(cache_entry.key),
+        undeclared=cache_entry.undeclared,
+        quiet=cache_entry.quiet,
+        source=cache_entry.image.source if cache_entry.image else None,
+        image=cache_entry.image.digest if cache_entry.image else None,
     )

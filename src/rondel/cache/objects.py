@@ -13,7 +13,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from rondel.data.placing import put
+from rondel.files.placing import put
 
 if TYPE_CHECKING:
     from collections.abc import Collection

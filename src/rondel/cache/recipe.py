@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rondel.data.yamlfile import read_text
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

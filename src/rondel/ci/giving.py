@@ -7,9 +7,9 @@ import re
 from posixpath import dirname, join
 from typing import TYPE_CHECKING
 
-from rondel.data.git import read_git
-from rondel.data.giveback import TOKEN, Giveback, default_author, give_back
 from rondel.errors import ConfigurationError
+from rondel.git.commit_results import TOKEN, ResultCommit, commit_results, default_author
+from rondel.git.state import read_git
 from rondel.settings.ci import load_ci_options
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def give(capsule: Capsule, settings: Settings, context: CiContext | None) -> str
     Raises ConfigurationError where there is no branch, and DataError if
     nothing can be pushed.
     """
-    wanted = plan_giveback(capsule, context, load_ci_options(settings.root), os.environ)
-    given = give_back(settings.root, wanted, os.environ)
+    wanted = plan_result_commit(capsule, context, load_ci_options(settings.root), os.environ)
+    given = commit_results(settings.root, wanted, os.environ)
     if given is None:
         return "--commit: nothing to commit"
     short = given.commit[:12]
@@ -38,7 +38,7 @@ def give(capsule: Capsule, settings: Settings, context: CiContext | None) -> str
     return f"--commit: {short} is on {given.branch}{', rebased' if given.rebased else ''}"
 
 
-def check_giveback(settings: Settings, context: CiContext | None) -> None:
+def check_result_commit(settings: Settings, context: CiContext | None) -> None:
     """Refuse before anything starts what could not be given back. Raises ConfigurationError."""
     if not settings.commit:
         return
@@ -67,12 +67,12 @@ def _branch(context: CiContext | None, checked_out: str | None) -> str:
     return branch
 
 
-def plan_giveback(
+def plan_result_commit(
     capsule: Capsule,
     context: CiContext | None,
     options: CiOptions,
     environ: Mapping[str, str],
-) -> Giveback:
+) -> ResultCommit:
     """What would be committed, and where to. Raises ConfigurationError."""
     branch = _branch(context, capsule.git.branch)
     ran = [record for record in capsule.stages if record.state in {"ran", "restored"}]
@@ -83,7 +83,7 @@ def plan_giveback(
     message = options.commit_message.format(stages=names, run=capsule.id, pipeline=capsule.pipeline)
     if options.commit_skip_ci:
         message += "\n\n[skip ci]"
-    return Giveback(
+    return ResultCommit(
         branch=branch,
         message=message,
         author=options.commit_author or default_author(environ),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rondel.ci.note import no_note
 from rondel.ci.trust import is_secret, restrict
-from rondel.data.giveback import TOKEN, default_author
 from rondel.data.remote import find_remote, pushes
 from rondel.errors import ConfigurationError
+from rondel.git.commit_results import TOKEN, default_author
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -51,9 +51,9 @@ def main(argv: Sequence[str]) -> int:
 
 def inputs_of(root: Path, stage: DvcStage) -> tuple[list[str], bool]:
     """What is known of a stage's inputs, in lines, and whether something is not declared."""
-    from rondel.cache import recall_dvc
+    from rondel.cache import load_dvc_entries
 
-    kept = recall_dvc(root, stage.address)
+    kept = load_dvc_entries(root, stage.address)
     if not kept:
         return [f"{stage.address}: not known, it has not run here"], False
     undeclared = kept[0].undeclared

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
-from rondel.data.git import folder_of
 from rondel.errors import ConfigurationError
+from rondel.git.state import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

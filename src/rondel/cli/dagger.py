@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from rondel.cli.door import guarded, open_streams
+from rondel.cli.entry_point import guarded, open_streams
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from rondel.runner.engine import NO_ENGINE, SESSION_PORT, find_real_cli
+    from rondel.engines.choice import NO_ENGINE, SESSION_PORT, find_real_cli
 
     command, rest = _split(words)
     if command in RUNS and os.environ.get(SESSION_PORT):
@@ -51,7 +51,7 @@ def _main(words: list[str]) -> int:
     real = find_real_cli(os.environ)
     why = _stay(command) if real is not None else ""
     if real is not None and not why:
-        from rondel.runner.reach import find_engine
+        from rondel.engines.discovery import find_engine
 
         reach = find_engine(os.environ)
         if reach is not None:
@@ -98,7 +98,7 @@ VALUED = frozenset(
 
 def _stay(command: str) -> str:
     """Why no real CLI may take over; empty if one may."""
-    from rondel.runner.engine import in_own_session
+    from rondel.engines.choice import in_own_session
 
     if in_own_session(os.environ):
         return "this is a session of it"  # a real CLI would join it, and can't

@@ -93,8 +93,8 @@ def sdk_findings() -> Iterator[Finding]:
 
 
 def _dagger() -> Finding:
-    from rondel.runner.engine import find_real_cli
-    from rondel.runner.reach import find_engine
+    from rondel.engines.choice import find_real_cli
+    from rondel.engines.discovery import find_engine
 
     real = find_real_cli(os.environ)
     if real is None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rondel.ci.detect import CiContext
     from rondel.ci.job import JobFacts
-    from rondel.ci.way import Sight, Way
     from rondel.engine.doctor import Machine
+    from rondel.engines.execution_mode import ExecutionMode, Probe
     from rondel.settings import Settings
 
 SYSTEMS = {"gitlab": "GitLab", "jenkins": "Jenkins", "github": "GitHub", "other": "a CI system"}
@@ -31,12 +31,12 @@ def examine_job(machine: Machine | None) -> tuple[list[Finding], dict[str, Any]]
     """What a run in this job would do: the findings, and the same as a document."""
     from rondel.ci import detect
     from rondel.ci.job import job_facts
-    from rondel.ci.way import way_of
+    from rondel.engines.execution_mode import execution_mode
 
     findings: list[Finding] = []
     settings, options = _settings(findings)
     context = detect(os.environ)
-    way = way_of(see(settings, machine))
+    way = execution_mode(see(settings, machine))
     facts = job_facts(settings, context, options, os.environ)
     findings += [_job(context), *_way(way), *_facts(facts)]
     document = {
@@ -64,11 +64,11 @@ def _settings(findings: list[Finding]) -> tuple[Settings, Any]:
         return Settings(root=root), CiOptions()
 
 
-def see(settings: Settings, machine: Machine | None) -> Sight:
+def see(settings: Settings, machine: Machine | None) -> Probe:
     """Look for what decides the way, just as a run does."""
-    from rondel.ci.way import Sight
-    from rondel.runner.engine import choose_engine, find_real_cli, rondel_executable
-    from rondel.runner.reach import RUNNER_HOST, find_engine
+    from rondel.engines.choice import choose_engine, find_real_cli, rondel_executable
+    from rondel.engines.discovery import RUNNER_HOST, find_engine
+    from rondel.engines.execution_mode import Probe
 
     try:
         choice: Any = choose_engine(settings, os.environ, rondel_executable())
@@ -76,7 +76,7 @@ def see(settings: Settings, machine: Machine | None) -> Sight:
         choice = error
     cli = find_real_cli(os.environ)
     reach = find_engine(os.environ) if cli is not None else None
-    return Sight(
+    return Probe(
         choice=choice,
         cli=cli,
         reach=reach,
@@ -102,7 +102,7 @@ def _job(context: CiContext | None) -> Finding:
     return Finding("good", "ci", ", ".join(parts) + (f"\n{context.url}" if context.url else ""))
 
 
-def _way(way: Way) -> Iterator[Finding]:
+def _way(way: ExecutionMode) -> Iterator[Finding]:
     lines = [way.name, *(f"because {each}" for each in way.why)]
     lines += [f"it costs: {way.costs}"] if way.costs and not way.trouble else []
     lines += [way.trouble] if way.trouble else []

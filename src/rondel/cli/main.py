@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
-from rondel.cli.door import guarded, open_streams
+from rondel.cli.entry_point import guarded, open_streams
 from rondel.errors import ConfigurationError, RondelError, did_you_mean, nearest
 
 if TYPE_CHECKING:

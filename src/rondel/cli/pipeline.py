@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
-from rondel.cli.door import guarded, open_streams
+from rondel.cli.entry_point import guarded, open_streams
+from rondel.cli.frontend import Frontend, open_frontend
 from rondel.cli.run import engine_environment
-from rondel.cli.surface import Surface, open_surface
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection, make_plan
 from rondel.pipeline.source import can_restart, check_sources
@@ -21,31 +21,31 @@ from rondel.settings import find_root, load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from rondel.engines.choice import EngineChoice
     from rondel.errors import RondelError
     from rondel.pipeline import Pipeline, Plan
     from rondel.record import Capsule, StageRecord
-    from rondel.runner.engine import EngineChoice
+    from rondel.runner.interfaces import OpenServices
     from rondel.runner.run import Request, Result
-    from rondel.runner.seam import OpenServices
     from rondel.settings import Settings
 
 
 def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
     """Run ``pipeline`` as ``argv`` says; the exit code of the process."""
     open_streams()
-    surface = Surface()
+    frontend = Frontend()
 
     def body() -> int:
-        nonlocal surface
+        nonlocal frontend
         root = _root(pipeline)
         # Only a program that was started for this run may be started again.
         check_sources(root, restart=list(argv) == sys.argv[1:] and can_restart(root))
-        surface = open_surface(root, os.environ)
-        return _main(pipeline, argv, surface)
+        frontend = open_frontend(root, os.environ)
+        return _main(pipeline, argv, frontend)
 
     def told(error: RondelError) -> None:
         try:
-            surface.refused(error)
+            frontend.refused(error)
         except OSError as unwritten:
             print(f"no reports: {unwritten}", file=sys.stderr)
         show_error(error)
@@ -53,14 +53,14 @@ def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
     try:
         return guarded(body, told)
     finally:
-        surface.close()
+        frontend.close()
 
 
 def _root(pipeline: Pipeline) -> Path:
     return find_root(Path(pipeline.place.file).parent if Path(pipeline.place.file).exists() else Path.cwd())
 
 
-def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
+def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
     arguments = parse(argv, program=_program(pipeline))
     settings = load_settings(_root(pipeline), arguments.flags, os.environ)
     selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
@@ -71,7 +71,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
         resumed = _resumed(settings, pipeline)
         settings, selection = as_asked(settings, resumed, arguments.targets)
     # After that: what a fork may not do, it may not by way of a record either.
-    settings = surface.restrict(settings, os.environ)
+    settings = frontend.restrict(settings, os.environ)
     stages = pipeline.stages()
     if settings.list_stages:
         from rondel.reports.plan import show_stages
@@ -79,11 +79,11 @@ def _main(pipeline: Pipeline, argv: Sequence[str], surface: Surface) -> int:
         print("\n".join(show_stages(stages)))
         return 0
     if settings.interactive:
-        from rondel.runner.intervene import check_terminal
+        from rondel.runner.interactive import check_terminal
 
         check_terminal()
     plan = make_plan(stages, selection)
-    return _run(pipeline, plan, settings, argv, surface, resumed=resumed)
+    return _run(pipeline, plan, settings, argv, frontend, resumed=resumed)
 
 
 def _resumed(settings: Settings, pipeline: Pipeline) -> Capsule:
@@ -110,7 +110,7 @@ def _run(
     plan: Plan,
     settings: Settings,
     argv: Sequence[str],
-    surface: Surface,
+    frontend: Frontend,
     *,
     resumed: Capsule | None = None,
 ) -> int:
@@ -145,7 +145,7 @@ def _run(
     from rondel.record.folder import shown
     from rondel.reports.published import PAGE
 
-    console = surface.console(settings)
+    console = frontend.console(settings)
     request = Request(
         pipeline=pipeline.name or settings.name,
         file=_relative(pipeline.place.file, settings.root),
@@ -167,11 +167,11 @@ def _run(
         from rondel.reports.verdicts import write_reports
 
         write_reports(result.capsule, result.folder.path)
-    result = surface.finish(result, settings)
+    result = frontend.finish(result, settings)
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, request)
-    surface.last_words(result)
+    frontend.last_words(result)
     return result.exit_code
 
 
@@ -184,7 +184,7 @@ def _judged(result: Result, settings: Settings) -> bool:
 
 def _explain(result: Result, request: Request) -> None:
     from rondel.record.folder import shown
-    from rondel.runner.again import follow_ups
+    from rondel.runner.repeat_commands import follow_ups
 
     if result.error is not None:
         show_error(result.error)
@@ -199,13 +199,13 @@ def _relative(file: str, root: Path) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    from rondel.runner.engine import engine_in_words, rondel_executable
+    from rondel.engines.choice import engine_in_words, rondel_executable
 
     return engine_in_words(settings, os.environ, rondel_executable())
 
 
 def _services(settings: Settings) -> tuple[str, OpenServices]:
-    from rondel.runner.engine import choose_engine, rondel_executable
+    from rondel.engines.choice import choose_engine, rondel_executable
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())

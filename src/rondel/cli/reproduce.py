@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would run")
     arguments = parser.parse_args(list(argv))
-    from rondel.reproduce.run import Wish, reproduce
+    from rondel.reproduce.run import ReproduceOptions, reproduce
     from rondel.reproduce.source import find
 
     root = find_root(Path.cwd())
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         )
         print("\n".join(lines))
         return 0
-    wish = Wish(
+    options = ReproduceOptions(
         stage=arguments.stage,
         params=_params(arguments.param),
         shell=arguments.shell,
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         engine=arguments.engine,
         yes=arguments.yes,
     )
-    result = reproduce(root, found, wish, os.environ, Terminal())
+    result = reproduce(root, found, options, os.environ, Terminal())
     _show(result)
     if result.verdict.same:
         return 0
@@ -126,7 +126,7 @@ class Terminal:
         print("\n".join(lines), flush=True)
 
     def agree(self, question: str) -> bool:
-        """Ask for a yes."""
+        """Prompter for a yes."""
         if not sys.stdin.isatty():
             raise ConfigurationError(
                 "this capsule was made elsewhere, and nobody can be asked whether to run what it says",
@@ -135,7 +135,7 @@ class Terminal:
         return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
     def secret(self, name: str) -> str | None:
-        """Ask for a secret without showing it."""
+        """Prompter for a secret without showing it."""
         if not sys.stdin.isatty():
             return None
         import getpass

@@ -54,7 +54,7 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
         # A session inside of a session is the same session, as with `dagger run`.
         return run_child(words, os.environ)
     if not embedded:
-        from rondel.runner.engine import choose_engine, rondel_executable
+        from rondel.engines.choice import choose_engine, rondel_executable
 
         choice = choose_engine(settings_here(), os.environ, rondel_executable())
         if choice.kind == "dagger":

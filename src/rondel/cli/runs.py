@@ -104,7 +104,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from rondel.cache.memory import remembered_runs
+    from rondel.cache.entries import cached_runs
     from rondel.cli.engine import shown, size
     from rondel.record.prune import choose, survey
 
@@ -113,7 +113,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     root = find_root(Path.cwd())
     runs = survey(root)
     budget = size(arguments.size) if arguments.size else None
-    chosen = choose(runs, budget=budget, keep=arguments.keep, needed=remembered_runs(root))
+    chosen = choose(runs, budget=budget, keep=arguments.keep, needed=cached_runs(root))
     sizes = {run.id: run.size for run in runs}
     for run in chosen:
         print(f"{run}  {shown(sizes[run])}")

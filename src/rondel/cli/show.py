@@ -13,7 +13,7 @@ from rondel.record.check import visible
 from rondel.record.folder import shown
 from rondel.reports.published import PAGE
 from rondel.reports.table import coloured, summary, width_of
-from rondel.runner.again import repeat
+from rondel.runner.repeat_commands import repeat
 from rondel.settings import find_root
 
 if TYPE_CHECKING:

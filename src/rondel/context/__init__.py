@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from rondel.context.stage import StageContext
 
 if TYPE_CHECKING:
-    from rondel.context.ground import open_ground
+    from rondel.environment.run_environment import open_environment
 
-__all__ = ["StageContext", "open_ground"]
+__all__ = ["StageContext", "open_environment"]
 
 
 def __getattr__(name: str) -> Any:
-    # Pipelines import StageContext to name it; only a run that has something to do stands on the ground.
-    if name == "open_ground":
-        from rondel.context.ground import open_ground
+    # Pipelines import StageContext to name it; only a run that has something to do stands on the environment.
+    if name == "open_environment":
+        from rondel.environment.run_environment import open_environment
 
-        return open_ground
+        return open_environment
     raise AttributeError(f"module 'rondel.context' has no attribute {name!r}")

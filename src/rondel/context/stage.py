@@ -7,23 +7,23 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from rondel.context.dvc import DvcStages
-from rondel.context.gating import Gating
-from rondel.context.pending import Pending
-from rondel.context.registering import Registering
-from rondel.context.shell import keeps_failures
-from rondel.context.workbench import WORK
+from rondel.environment.pending import PendingResults
+from rondel.environment.shell import keeps_failures
 from rondel.errors import RondelError, StageFailed
+from rondel.operations.command_runner import WORK
+from rondel.operations.dvc.run import DvcStages
+from rondel.operations.gate.run import Gating
+from rondel.operations.register.run import Registering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     import dagger
 
-    from rondel.context.ground import RunGround
-    from rondel.data.returning import Before
+    from rondel.data.workspace_sync import Before
+    from rondel.environment.run_environment import RunEnvironment
     from rondel.pipeline import Stage
-    from rondel.record import Run, StageRecorder, UseRecord
+    from rondel.record import CallRecord, Run, StageRecorder
     from rondel.settings import Settings
 
 
@@ -37,7 +37,7 @@ class StageContext(DvcStages, Gating, Registering):
 
     def __init__(
         self,
-        ground: RunGround,
+        environment: RunEnvironment,
         stage: Stage,
         *,
         params: Mapping[str, Any],
@@ -46,11 +46,11 @@ class StageContext(DvcStages, Gating, Registering):
     ) -> None:
         self.stage = stage
         self.params = dict(params)
-        self.run: Run = ground.run
-        self.settings: Settings = ground.settings
-        self.pending: list[Pending] = []
+        self.run: Run = environment.run
+        self.settings: Settings = environment.settings
+        self.pending: list[PendingResults] = []
         self._brought = {}
-        self._ground = ground
+        self._environment = environment
         self._recorder = recorder
         self._container = container
         self._commands = 0
@@ -58,7 +58,7 @@ class StageContext(DvcStages, Gating, Registering):
         """What the last command that failed left behind, where that is kept."""
 
     @property
-    def uses(self) -> tuple[UseRecord, ...]:
+    def uses(self) -> tuple[CallRecord, ...]:
         """The calls of this context so far."""
         return tuple(self._recorder.record.uses)
 
@@ -109,7 +109,7 @@ class StageContext(DvcStages, Gating, Registering):
         defaults = {each.name: each.default for each in parameters(declared) if not each.required}
         used = {**defaults, **values}
         self._recorder.parameters(used)
-        run, tracking = self._recorder.record.mlflow, self._ground.tracking
+        run, tracking = self._recorder.record.mlflow, self._environment.tracking
         if run is None or tracking is None:
             return
         try:
@@ -149,7 +149,7 @@ class StageContext(DvcStages, Gating, Registering):
         import dagger
         from anyio import to_thread
 
-        from rondel.data.returning import look_before
+        from rondel.data.workspace_sync import look_before
 
         names = [name.rstrip("/") for name in outputs]
         before = await to_thread.run_sync(look_before, self.run.root, names, {})
@@ -163,7 +163,7 @@ class StageContext(DvcStages, Gating, Registering):
         sink, container = self._listened(self._container)
         executed = container.with_exec(args, expect=expect)
         try:
-            stdout = await self._ground.live.follow(sink, executed.stdout)
+            stdout = await self._environment.live.follow(sink, executed.stdout)
             stderr, code = await executed.stderr(), await executed.exit_code() if keep else 0
             self.left = executed
         except dagger.ExecError as error:
@@ -188,7 +188,7 @@ class StageContext(DvcStages, Gating, Registering):
         import dagger
         from anyio import to_thread
 
-        from rondel.data import HashCache
+        from rondel.files.hashes import HashCache
 
         folder = self._folder(f"sh-{len(self.pending)}")
         for name in outputs:
@@ -207,4 +207,4 @@ class StageContext(DvcStages, Gating, Registering):
         self._recorder.outputs({name: digest for name, digest in made.items() if digest})
         given = {name for name in self.params if name not in self.stage.variant}
         aside = bool(given and not self.settings.apply) or await to_thread.run_sync(self._sees_aside)
-        self.pending.append(Pending(files=folder, before=before, aside=aside))
+        self.pending.append(PendingResults(files=folder, before=before, aside=aside))

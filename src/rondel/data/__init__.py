@@ -3,8 +3,6 @@
 Importing this package imports neither DVC nor a web server.
 """
 
-from rondel.data.git import GitState, read_git
-from rondel.data.hashes import HashCache
 from rondel.data.inputs import stage_inputs
 from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, Tracked
 from rondel.data.params import known_params
@@ -14,8 +12,6 @@ from rondel.data.workspace import workspace_excludes, workspace_files
 __all__ = [
     "DvcProject",
     "DvcStage",
-    "GitState",
-    "HashCache",
     "Out",
     "ParamSource",
     "StageInputs",
@@ -23,7 +19,6 @@ __all__ = [
     "find_stage",
     "known_params",
     "load_project",
-    "read_git",
     "stage_inputs",
     "workspace_excludes",
     "workspace_files",

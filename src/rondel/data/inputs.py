@@ -8,12 +8,12 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.hashes import HashCache
 from rondel.data.model import DvcProject, DvcStage, Out, StageInputs, overlap
 from rondel.data.params import normal, stage_params
 from rondel.data.project import find_stage, join, lock_hash
-from rondel.data.yamlfile import line_of
 from rondel.errors import ConfigurationError, DataError, did_you_mean
+from rondel.files.hashes import HashCache
+from rondel.files.yaml_file import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from rondel.data.yamlfile import parse_yaml
 from rondel.errors import DataError
+from rondel.files.yaml_file import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.yamlfile import read_text, read_yaml
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import read_text, read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import bisect
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rondel.data.yamlfile import line_of
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

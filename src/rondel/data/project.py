@@ -16,10 +16,10 @@ from rondel.data import templates
 from rondel.data.dvcfiles import dvc_files
 from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
 from rondel.data.outputs import check_graph
+from rondel.data.reported_outputs import Named, named_paths, reporting
 from rondel.data.sources import source_of
-from rondel.data.toplevel import Named, named_paths, reporting
-from rondel.data.yamlfile import line_of, parse_yaml, read_text, read_yaml
 from rondel.errors import ConfigurationError, did_you_mean
+from rondel.files.yaml_file import line_of, parse_yaml, read_text, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

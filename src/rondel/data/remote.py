@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rondel.data.yamlfile import check_conflict
 from rondel.errors import ConfigurationError, did_you_mean
+from rondel.files.yaml_file import check_conflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.hashes import HashCache
 from rondel.data.model import overlap
 from rondel.data.params import known_params, stage_params, those_used
 from rondel.data.project import read_lock
+from rondel.files.hashes import HashCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.params import changed_text
-from rondel.data.yamlfile import parse_yaml, write_atomic
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import parse_yaml, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.yamlfile import check_depth
+from rondel.files.yaml_file import check_depth
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,17 +5,17 @@ from rondel.pipeline.load import load_pipeline
 from rondel.pipeline.pipeline import Pipeline
 from rondel.pipeline.plan import Plan, PlannedStage, Selection, make_plan
 from rondel.pipeline.source import follow_main
-from rondel.pipeline.stage import Place, Stage, StageBody, Use
+from rondel.pipeline.stage import SourceLocation, Stage, StageBody, StageCall
 
 __all__ = [
     "Pipeline",
-    "Place",
     "Plan",
     "PlannedStage",
     "Selection",
+    "SourceLocation",
     "Stage",
     "StageBody",
-    "Use",
+    "StageCall",
     "load_pipeline",
     "make_plan",
     "order",

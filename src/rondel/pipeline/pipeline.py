@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline.graph import check, expand
-from rondel.pipeline.stage import Place, Stage, StageBody, Use
-from rondel.pipeline.uses import find_uses
+from rondel.pipeline.stage import SourceLocation, Stage, StageBody, StageCall
+from rondel.pipeline.uses import find_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,7 +147,7 @@ class Pipeline:
         async def reproduce(ctx: Any) -> None:
             await ctx.dvc(stage)
 
-        use = Use(kind="dvc", name=stage, place=place)
+        use = StageCall(kind="dvc", name=stage, place=place)
         return self._add(
             reproduce,
             "pure",
@@ -177,7 +177,7 @@ class Pipeline:
         async def run(ctx: Any) -> None:
             await ctx.mlflow(entry_point, **parameters)
 
-        use = Use(kind="mlflow", name=entry_point, details=parameters, place=place)
+        use = StageCall(kind="mlflow", name=entry_point, details=parameters, place=place)
         return self._add(
             run,
             "pure",
@@ -215,14 +215,14 @@ class Pipeline:
         self,
         body: StageBody,
         kind: Literal["pure", "effect"],
-        place: Place,
+        place: SourceLocation,
         *,
         needs: Iterable[Need],
         name: str | None,
         timeout: float | None = None,
         retries: int = 0,
         matrix: Mapping[str, Sequence[Any]] | None = None,
-        uses: tuple[Use, ...] | None = None,
+        uses: tuple[StageCall, ...] | None = None,
         approval: str | None = None,
         on: Literal["schedule"] | None = None,
         git: bool = False,
@@ -244,7 +244,7 @@ class Pipeline:
             timeout=timeout,
             retries=retries,
             matrix={key: tuple(values) for key, values in (matrix or {}).items()},
-            uses=find_uses(body) if uses is None else uses,
+            uses=find_calls(body) if uses is None else uses,
             approval=approval,
             on=on,
             git=git,
@@ -254,9 +254,9 @@ class Pipeline:
         return stage
 
 
-def _caller() -> Place:
+def _caller() -> SourceLocation:
     """The line outside this file that is being executed."""
     frame = sys._getframe(1)  # noqa: SLF001 - the public way, inspect.stack(), reads every file on the stack
     while frame.f_back is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
-    return Place(frame.f_code.co_filename, frame.f_lineno)
+    return SourceLocation(frame.f_code.co_filename, frame.f_lineno)

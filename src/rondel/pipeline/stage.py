@@ -14,7 +14,7 @@ UseKind = Literal["dvc", "mlflow", "sh", "gate", "container"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """A line in a source file."""
 
     file: str
@@ -30,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class StageCall:
     """One call of a context method, found in a stage's source or seen while it ran.
 
     ``name`` is the dvc stage, the entry point, the shell command or the model
@@ -41,7 +41,7 @@ class Use:
     kind: UseKind
     name: str
     details: Mapping[str, Any] = field(default_factory=dict)
-    place: Place | None = None
+    place: SourceLocation | None = None
     literal: bool = True
 
 
@@ -61,7 +61,7 @@ class Stage:
 
     name: str
     body: StageBody
-    place: Place
+    place: SourceLocation
     kind: Literal["pure", "effect"] = "pure"
     needs: tuple[str, ...] = ()
     timeout: float | None = None
@@ -69,7 +69,7 @@ class Stage:
     matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     variant: Mapping[str, Any] = field(default_factory=dict)
     base: str = ""
-    uses: tuple[Use, ...] = ()
+    uses: tuple[StageCall, ...] = ()
     doc: str = ""
     approval: str | None = None
     on: Literal["schedule"] | None = None

@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING, Any, get_args
 
-from rondel.pipeline.stage import Place, StageBody, Use, UseKind
+from rondel.pipeline.stage import SourceLocation, StageBody, StageCall, UseKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KINDS = frozenset(get_args(UseKind))
 
 
-def find_uses(body: StageBody) -> tuple[Use, ...]:
+def find_calls(body: StageBody) -> tuple[StageCall, ...]:
     """The context calls in the source of ``body``, in the order of the source.
 
     Nothing is found where there is no source (a prompt, a compiled module).
@@ -44,14 +44,14 @@ def find_uses(body: StageBody) -> tuple[Use, ...]:
         and call.func.attr in KINDS
     ]
     calls.sort(key=lambda found: (found[0].lineno, found[0].col_offset))
-    return tuple(_use(call, kind, Place(file, first + call.lineno - 1)) for call, kind in calls)
+    return tuple(_use(call, kind, SourceLocation(file, first + call.lineno - 1)) for call, kind in calls)
 
 
 def _calls(node: ast.AST) -> Iterator[ast.Call]:
     return (child for child in ast.walk(node) if isinstance(child, ast.Call))
 
 
-def _use(call: ast.Call, kind: str, place: Place) -> Use:
+def _use(call: ast.Call, kind: str, place: SourceLocation) -> StageCall:
     literal = True
     positional: list[Any] = []
     named: dict[str, Any] = {}
@@ -72,7 +72,7 @@ def _use(call: ast.Call, kind: str, place: Place) -> Use:
             named[keyword.arg] = value
     if kind == "gate":
         rules = [rule for rule in positional if isinstance(rule, str)]
-        return Use(
+        return StageCall(
             kind="gate",
             name=str(named.get("model") or ""),
             details={"rules": rules, **{k: v for k, v in named.items() if k != "model"}},
@@ -82,4 +82,4 @@ def _use(call: ast.Call, kind: str, place: Place) -> Use:
     name = positional[0] if positional and isinstance(positional[0], str) else ""
     if kind != "container" and not name:
         literal = False
-    return Use(kind=kind, name=name, details=named, place=place, literal=literal)  # type: ignore[arg-type]
+    return StageCall(kind=kind, name=name, details=named, place=place, literal=literal)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from rondel.record.capsule import (
     SCHEMA_VERSION,
+    CallRecord,
     Capsule,
     CiJob,
     CommandRecord,
@@ -13,7 +14,6 @@ from rondel.record.capsule import (
     MlflowRun,
     Outcome,
     StageRecord,
-    UseRecord,
     VerdictRecord,
 )
 from rondel.record.folder import RunFolder, list_runs, load, new_id
@@ -22,6 +22,7 @@ from rondel.record.run import Run
 
 __all__ = [
     "SCHEMA_VERSION",
+    "CallRecord",
     "Capsule",
     "CiJob",
     "CommandRecord",
@@ -37,7 +38,6 @@ __all__ = [
     "RunFolder",
     "StageRecord",
     "StageRecorder",
-    "UseRecord",
     "VerdictRecord",
     "list_runs",
     "load",

@@ -128,7 +128,7 @@ class CommandRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UseRecord:
+class CallRecord:
     """A context method that the stage called, with its arguments as JSON values."""
 
     kind: str
@@ -196,7 +196,7 @@ class StageRecord:
     parameters: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
-    uses: list[UseRecord] = field(default_factory=list)
+    uses: list[CallRecord] = field(default_factory=list)
     commands: list[CommandRecord] = field(default_factory=list)
     image: Image | None = None
     undeclared: list[str] | None = None

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from rondel.record.capsule import CommandRecord, Image, MlflowRun, StageRecord, UseRecord, VerdictRecord
+from rondel.record.capsule import CallRecord, CommandRecord, Image, MlflowRun, StageRecord, VerdictRecord
 
 if TYPE_CHECKING:
     import re
@@ -97,7 +97,7 @@ class StageRecorder:
 
         Call it at the start of each of ``dvc``, ``mlflow``, ``sh``, ``gate`` and ``container``.
         """
-        self.change(uses=[*self.record.uses, UseRecord(kind=kind, name=name, details=dict(details or {}))])
+        self.change(uses=[*self.record.uses, CallRecord(kind=kind, name=name, details=dict(details or {}))])
 
     def command(
         self,

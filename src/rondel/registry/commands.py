@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError
-from rondel.registry import gather, promote
+from rondel.registry import lineage_sources, promote
+from rondel.registry.alias_log import aliases as logged_aliases
+from rondel.registry.aliases import champion_at, find, load_alias_log, parse_time, split_reference
 from rondel.registry.lineage import Lineage, slice_table
-from rondel.registry.move import champion_at, find, parse_time, split_reference, whole_ledger
 from rondel.registry.store import Registry, registry
-from rondel.tracking.ledger import aliases as logged_aliases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from rondel.tracking.models import ModelVersion
+    from rondel.registry.versions import ModelVersion
 
 _SHOWN_METRICS = 3
 
@@ -137,7 +137,7 @@ async def history(
 ) -> list[str]:
     """Who moved what, when and why; or with ``at`` which version the alias pointed at then."""
     name, wanted, _ = split_reference(model)
-    log = await whole_ledger(source, name)
+    log = await load_alias_log(source, name)
     if at is not None:
         moment = parse_time(at)
         version = champion_at(log.entries, wanted or alias, moment)
@@ -178,7 +178,7 @@ async def promote_model(
     remote: str | None = None,
 ) -> list[str]:
     """``rondel promote``; raises what :func:`rondel.registry.promote.promote` raises."""
-    who = gather.whoami(root, environ)
+    who = lineage_sources.whoami(root, environ)
     moved = await promote.promote(
         source,
         reference,
@@ -204,7 +204,7 @@ async def rollback_model(
     alias: str = "champion",
 ) -> list[str]:
     """``rondel rollback``; raises what :func:`rondel.registry.promote.rollback` raises."""
-    who = gather.whoami(root, environ)
+    who = lineage_sources.whoami(root, environ)
     name, wanted, version = split_reference(model)
     if version or wanted.isdigit():
         raise ConfigurationError(
@@ -219,7 +219,7 @@ def _parameter(name: str, value: Any, lineage: Lineage) -> str:
     return f"{value}  (given with -P)" if name in lineage.overrides else str(value)
 
 
-def _sentence(moved: promote.Moved) -> str:
+def _sentence(moved: promote.AliasChange) -> str:
     if moved.entry is None:
         return f"{moved.model}@{moved.alias} is version {moved.new} already"
     before = f"; before it was version {moved.old}" if moved.old else ""

@@ -96,7 +96,9 @@ class Lineage:
         )
 
 
-def objections(lineage: Lineage, *, missing: Sequence[str], commit_known: bool | None = None) -> list[str]:
+def unmet_conditions(
+    lineage: Lineage, *, missing: Sequence[str], commit_known: bool | None = None
+) -> list[str]:
     """Why this version must not become champion; none when it may.
 
     ``missing`` are the data files that the remote does not hold; ``commit_known``

@@ -6,22 +6,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, GateFailed
-from rondel.registry.gather import commit_known
-from rondel.registry.lineage import Lineage, objections
-from rondel.registry.move import check_alias, find, move, rollback_target, split_reference, whole_ledger
-from rondel.registry.remote import missing_in_remote
+from rondel.registry.aliases import (
+    check_alias,
+    find,
+    load_alias_log,
+    rollback_target,
+    set_alias,
+    split_reference,
+)
+from rondel.registry.lineage import Lineage, unmet_conditions
+from rondel.registry.lineage_sources import commit_known
+from rondel.registry.remote_data import missing_in_remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from rondel.registry.alias_log import Entry
     from rondel.registry.store import Registry
-    from rondel.tracking.ledger import Entry
-    from rondel.tracking.models import ModelVersion
+    from rondel.registry.versions import ModelVersion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Moved:
+class AliasChange:
     """What a promotion or a rollback did; ``entry`` is None when the alias pointed there already."""
 
     model: str
@@ -44,7 +51,7 @@ async def promote(
     reason: str = "",
     remote: str | None = None,
     run: str = "",
-) -> Moved:
+) -> AliasChange:
     """Move ``to`` to the version that ``reference`` means (a bare name: its challenger).
 
     Raises GateFailed with every condition that is not met; ``force`` overrides
@@ -65,7 +72,7 @@ async def promote(
         )
     old = (await registry.aliases(name)).get(to, "")
     note = reason if not against else f"{reason} [overridden: {'; '.join(against)}]"
-    entry = await move(
+    entry = await set_alias(
         registry,
         name,
         alias=to,
@@ -76,18 +83,20 @@ async def promote(
         forced=bool(against),
         run=run or found.tags.get("rondel.run", ""),
     )
-    return Moved(model=name, alias=to, old=old, new=found.version, entry=entry, overridden=tuple(against))
+    return AliasChange(
+        model=name, alias=to, old=old, new=found.version, entry=entry, overridden=tuple(against)
+    )
 
 
 async def rollback(
     registry: Registry, model: str, *, who: str, alias: str = "champion", steps: int = 1, reason: str = ""
-) -> Moved:
+) -> AliasChange:
     """Return the alias to what it pointed at ``steps`` promotions ago.
 
     A version that was champion once needs no gate again: taking back must work
     when nothing else does.
     """
-    log = await whole_ledger(registry, model)
+    log = await load_alias_log(registry, model)
     old = (await registry.aliases(model)).get(alias, "")
     if not old and not log.entries:
         await find(registry, model)  # says so when there is no such model, and which there are
@@ -97,8 +106,10 @@ async def rollback(
             f"version {target} of {model!r} is gone from the registry",
             hint=f"go further back: rondel rollback {model} --steps {steps + 1}",
         )
-    entry = await move(registry, model, alias=alias, new=target, who=who, action="rollback", reason=reason)
-    return Moved(model=model, alias=alias, old=old, new=target, entry=entry)
+    entry = await set_alias(
+        registry, model, alias=alias, new=target, who=who, action="rollback", reason=reason
+    )
+    return AliasChange(model=model, alias=alias, old=old, new=target, entry=entry)
 
 
 def conditions(
@@ -108,4 +119,4 @@ def conditions(
     lineage = Lineage.from_tags(version.tags)
     missing = missing_in_remote(root, {**lineage.inputs, **lineage.outputs}, environ, url=remote)
     known = commit_known(root, lineage.git_commit) if lineage.git_commit else None
-    return objections(lineage, missing=missing, commit_known=known)
+    return unmet_conditions(lineage, missing=missing, commit_known=known)

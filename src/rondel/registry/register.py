@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rondel.errors import DataError
+from rondel.registry.aliases import check_alias, set_alias
 from rondel.registry.lineage import REGISTRATION, SOURCE, Lineage, model_card
-from rondel.registry.move import check_alias, move
 from rondel.tracking import TrackingRefused
 from rondel.tracking.runs import tag_name
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rondel.registry.store import Registry
+    from rondel.registry.versions import ModelVersion
     from rondel.tracking import RunHandle, TrackingClient
-    from rondel.tracking.models import ModelVersion
 
 
 _UNFINISHED = {"LOGGED_MODEL_UPLOAD_FAILED", "LOGGED_MODEL_PENDING"}
@@ -129,7 +129,7 @@ async def register(
             card=model_card(model, lineage),
         )
     if alias:
-        await move(
+        await set_alias(
             registry,
             model,
             alias=alias,

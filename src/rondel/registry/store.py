@@ -2,7 +2,7 @@
 
 MLflow has aliases and tags that can be changed. GitLab has neither: versions
 get their tags when they are made, later ones go to the version's run, and an
-alias is what the log of moves says (:mod:`rondel.tracking.ledger`).
+alias is what the log of moves says (:mod:`rondel.registry.alias_log`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rondel.errors import TrackingUnavailable
-from rondel.tracking.ledger import (
+from rondel.registry.alias_log import (
     LEDGER_EXPERIMENT,
     TAG_PREFIX,
+    AliasLog,
     Entry,
-    Ledger,
     aliases,
     decode,
-    gitlab_ledger,
+    gitlab_alias_log,
 )
-from rondel.tracking.models import ModelVersion, decode_model, decode_version, get_model, get_version
+from rondel.registry.versions import ModelVersion, decode_model, decode_version, get_model, get_version
 from rondel.tracking.problems import TrackingRefused
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Registry(Protocol):
     async def aliases(self, model: str) -> dict[str, str]:
         """Which version each alias points at."""
 
-    async def ledger(self, model: str) -> Ledger:
+    async def alias_log(self, model: str) -> AliasLog:
         """The log of moves."""
 
     async def create(
@@ -100,7 +100,7 @@ class MlflowRegistry:
         found = await get_model(self.client, model)
         return dict(found.aliases) if found else {}
 
-    async def ledger(self, model: str) -> Ledger:
+    async def alias_log(self, model: str) -> AliasLog:
         """The log of moves, from the model's tags."""
         found = await get_model(self.client, model)
         return decode(found.tags if found else {})
@@ -129,10 +129,10 @@ class MlflowRegistry:
             await self.client.call("POST", "model-versions/set-tag", body=body, repeatable=True)
 
     async def append(self, model: str, entry: Entry) -> None:
-        """Write an entry and look whether it counts; see the ledger's text for the rule."""
+        """Write an entry and look whether it counts; see the alias_log's text for the rule."""
         body = {"name": model, "key": entry.claim, "value": entry.encode()}
         await self.client.call("POST", "registered-models/set-tag", body=body, repeatable=True)
-        log = await self.ledger(model)
+        log = await self.alias_log(model)
         if entry not in log.entries:
             raise lost_race(model, log, entry)
 
@@ -217,11 +217,11 @@ class GitlabRegistry:
 
     async def aliases(self, model: str) -> dict[str, str]:
         """Which version each alias points at, by the log."""
-        return aliases((await self.ledger(model)).entries)
+        return aliases((await self.alias_log(model)).entries)
 
-    async def ledger(self, model: str) -> Ledger:
+    async def alias_log(self, model: str) -> AliasLog:
         """The log of moves, from the tags of its run."""
-        found = await gitlab_ledger(self.client, model)
+        found = await gitlab_alias_log(self.client, model)
         return decode(found[1] if found else {})
 
     async def create(
@@ -250,18 +250,18 @@ class GitlabRegistry:
 
     async def append(self, model: str, entry: Entry) -> None:
         """Write an entry: the server refuses a number that is there already, so one of two wins."""
-        found = await gitlab_ledger(self.client, model)
+        found = await gitlab_alias_log(self.client, model)
         if found is None:
             experiment = await self.client.ensure_experiment(LEDGER_EXPERIMENT)
             await self.client.create_run(experiment, name=model, tags={})
-            found = await gitlab_ledger(self.client, model)
+            found = await gitlab_alias_log(self.client, model)
             if found is None:
                 raise TrackingUnavailable(
                     f"GitLab does not show the run that was made for the log of {model!r}"
                 )
         body = {"run_id": found[0].run_id, "key": entry.tag, "value": entry.encode()}
         written = await self._set_run_tag(body)
-        log = await self.ledger(model)
+        log = await self.alias_log(model)
         if not written and entry not in log.entries:
             raise lost_race(model, log, entry)
 
@@ -278,7 +278,7 @@ class GitlabRegistry:
         return True
 
 
-def lost_race(model: str, log: Ledger, entry: Entry) -> LostRace:
+def lost_race(model: str, log: AliasLog, entry: Entry) -> LostRace:
     """The error for a move whose entry does not count."""
     winner = next((each for each in log.entries if each.number == entry.number), None)
     by = f"{winner.who} moved {winner.alias} to version {winner.new}" if winner else "somebody else moved it"

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from rondel import __version__
 from rondel.errors import ConfigurationError, RecordError
-from rondel.registry import attest
+from rondel.registry import attestations
+from rondel.registry.aliases import find, load_alias_log
 from rondel.registry.lineage import Lineage
-from rondel.registry.move import find, whole_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rondel.registry.store import Registry
-    from rondel.tracking.models import ModelVersion
+    from rondel.registry.versions import ModelVersion
 
 DIGEST_TAG = "rondel.attestation"
 SBOM, PROVENANCE = "sbom.cdx.json", "provenance.json"
@@ -38,7 +38,7 @@ async def attach(
     if f"{DIGEST_TAG}.{PROVENANCE}" in version.tags or not version.run_id:
         return True
     run = (await registry.client.get_run(version.run_id)).handle
-    statement = attest.provenance(
+    statement = attestations.provenance(
         version.model,
         artifacts=lineage.outputs,
         lineage=lineage,
@@ -46,12 +46,12 @@ async def attach(
         rondel=__version__,
     )
     made = [
-        attest.Attestation(
-            name=SBOM, content=attest.sbom(version.model, packages, image=lineage.image or "unknown")
+        attestations.Attestation(
+            name=SBOM, content=attestations.sbom(version.model, packages, image=lineage.image or "unknown")
         ),
-        attest.Attestation(
+        attestations.Attestation(
             name=PROVENANCE,
-            content=json.dumps(attest.envelope(statement, environ), indent=1, sort_keys=True).encode(),
+            content=json.dumps(attestations.envelope(statement, environ), indent=1, sort_keys=True).encode(),
         ),
     ]
     for each in made:
@@ -71,11 +71,11 @@ async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> li
 
     The lines say what was checked. RecordError names everything that is wrong.
     """
-    if not attest.available():
+    if not attestations.available():
         raise ConfigurationError("verifying needs more libraries", hint="install rondel[provenance]")
     version = await find(registry, reference)
     lineage = Lineage.from_tags(version.tags)
-    log = await whole_ledger(registry, version.model)
+    log = await load_alias_log(registry, version.model)
     checked = [f"the log of {version.model} is whole: {len(log.entries)} entries"]
     wrong: list[str] = []
     contents: dict[str, bytes] = {}
@@ -87,7 +87,7 @@ async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> li
             wrong.append(f"{name} was never stored")
         elif content is None:
             wrong.append(f"{name} is gone from the server")
-        elif attest.Attestation(name=name, content=content).digest != digest:
+        elif attestations.Attestation(name=name, content=content).digest != digest:
             wrong.append(f"{name} was changed: its digest is not the one in the version's tags")
         else:
             contents[name] = content
@@ -112,7 +112,7 @@ def _statement(
 ) -> None:
     try:
         document = json.loads(content)
-        statement = attest.opened(document)
+        statement = attestations.opened(document)
         definition = statement["predicate"]["buildDefinition"]
         told = definition["externalParameters"]
         commits = [each["digest"].get("gitCommit") for each in definition["resolvedDependencies"]]
@@ -133,7 +133,7 @@ def _statement(
     if not wrong:
         checked.append(f"{PROVENANCE} and the version's tags agree")
     if keys:
-        good = attest.signers(document, keys)
+        good = attestations.signers(document, keys)
         if good:
             checked.append(f"signed by {', '.join(good)}")
         else:

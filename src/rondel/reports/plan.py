@@ -9,7 +9,7 @@ from rondel.reports.table import columns
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rondel.pipeline import Plan, Stage, Use
+    from rondel.pipeline import Plan, Stage, StageCall
     from rondel.runner.keys import Decision
     from rondel.runner.project import Project
     from rondel.settings import Settings
@@ -23,7 +23,7 @@ def show_stages(stages: Sequence[Stage]) -> list[str]:
     return columns(("stage", "kind", "needs", "does"), rows)
 
 
-def _said(uses: Sequence[Use]) -> str:
+def _said(uses: Sequence[StageCall]) -> str:
     return ", ".join(f"{use.kind} {use.name}".strip() for use in uses)
 
 
@@ -62,7 +62,7 @@ def _stage(
     return [*lines, *(f"     {text}" for text in limits)]
 
 
-def _use(use: Use, project: Project, overrides: Mapping[str, Any]) -> list[str]:
+def _use(use: StageCall, project: Project, overrides: Mapping[str, Any]) -> list[str]:
     if use.kind == "dvc" and use.name:
         return [f"dvc {each.address}: {each.command}" for each in project.dvc_inputs(use.name, overrides)]
     if use.kind == "gate":

@@ -18,7 +18,7 @@ from rondel.reports.page import render_gates
 from rondel.reports.published import WORDS, verdict_line
 from rondel.reports.table import TIMED, duration, key_metrics, metric
 from rondel.reports.timeline import STYLE, timeline
-from rondel.runner import again
+from rondel.runner import repeat_commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +209,7 @@ def _made_from(capsule: Capsule) -> str:
     facts = {
         "code": commit + (", with uncommitted changes" if git.dirty else ""),
         "changed files": ", ".join(code(path) for path in changed[:20]) + (" …" if len(changed) > 20 else ""),
-        "command": code(again.repeat(capsule)),
+        "command": code(repeat_commands.repeat(capsule)),
         "parameters given": ", ".join(code(f"{name}={value}") for name, value in capsule.overrides.items()),
         "results": _aside(capsule),
         "image": code(_image(capsule.image)) if capsule.image else "",
@@ -244,7 +244,7 @@ def _again(capsule: Capsule) -> str:
     """The commands that go on from a failure, and that look into it."""
     if capsule.state == "succeeded":
         return ""
-    rows = [("go on from there", code(again.resume(capsule)))]
-    if again.can_be_reproduced(capsule):
-        rows.append(("look into it, anywhere", code(again.reproduce(capsule, anywhere=True))))
+    rows = [("go on from there", code(repeat_commands.resume(capsule)))]
+    if repeat_commands.can_be_reproduced(capsule):
+        rows.append(("look into it, anywhere", code(repeat_commands.reproduce(capsule, anywhere=True))))
     return _facts(dict(rows))

@@ -47,7 +47,7 @@ _NOT_OF_A_REPRODUCTION = tuple(
 """What is set here for runs of one's own, and would have the repetition push, commit or go on by itself."""
 
 
-class Ask(Protocol):
+class Prompter(Protocol):
     """Who is asked: the terminal, or nobody."""
 
     def show(self, lines: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ class Ask(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ReproduceOptions:
     """What the user asked for beside the capsule."""
 
     stage: str | None = None
@@ -84,15 +84,17 @@ class Reproduced:
     place: Path | None = None
 
 
-def reproduce(root: Path, found: Found, wish: Wish, environ: Mapping[str, str], ask: Ask) -> Reproduced:
+def reproduce(
+    root: Path, found: Found, options: ReproduceOptions, environ: Mapping[str, str], ask: Prompter
+) -> Reproduced:
     """Run the stage again and compare. ``root`` is the project here, whose tree is left alone.
 
     Raises RecordError for a capsule that cannot be reproduced,
     ConfigurationError if the user does not agree or a secret is missing.
     """
     capsule = found.capsule
-    record = choose_stage(capsule, wish.stage)
-    made = plan(capsule, record.name, params=wish.params, engine=wish.engine)
+    record = choose_stage(capsule, options.stage)
+    made = plan(capsule, record.name, params=options.params, engine=options.engine)
     remote, remote_environment = _remote(root, capsule, environ)
     lines = describe(
         capsule,
@@ -103,38 +105,40 @@ def reproduce(root: Path, found: Found, wish: Wish, environ: Mapping[str, str], 
         changed=worktrees.changed_files(root, found.folder, capsule),
     )
     ask.show([f"reproducing {record.name} of run {capsule.id}", *lines])
-    if not found.own and not wish.yes and not ask.agree("this capsule is from elsewhere; run that?"):
+    if not found.own and not options.yes and not ask.agree("this capsule is from elsewhere; run that?"):
         raise ConfigurationError("nothing was run")
     given = _secrets(made, environ, ask)
     with ExitStack() as stack:
         tree = worktrees.make(root, found.folder, capsule)
         stack.callback(tree.lock.close)
-        if not wish.keep:
+        if not options.keep:
             stack.callback(tree.remove)
         worktrees.lay_results(tree.root, found.folder, worktrees.results_before(capsule, record.name))
         _local_config(root, tree.root)
-        child = child_environment(environ, made, {**remote_environment, **given}, capsule, wish)
+        child = child_environment(environ, made, {**remote_environment, **given}, capsule, options)
         stack.enter_context(_tracking(root, tree.root, capsule, child))
-        starter, child = _starter(wish, tree.root, child)
+        starter, child = _starter(options, tree.root, child)
         code = run_child([*starter, sys.executable, *made.arguments], tree.root, child)
         result = _result(root, tree, capsule, record.name, code)
-        if wish.keep:
+        if options.keep:
             tree.keep()
             result = replace(result, place=tree.root)
     return result
 
 
-def _starter(wish: Wish, tree: Path, child: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+def _starter(
+    options: ReproduceOptions, tree: Path, child: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
     """What the pipeline is started with, and its environment: for a shell on a Dagger engine, the real CLI.
 
     That opens a terminal only for what runs in its own display.
     """
-    if wish.shell is None:
+    if options.shell is None:
         return [], child
-    from rondel.runner.engine import CLI, choose_engine, rondel_executable
+    from rondel.engines.choice import CLI, choose_engine, rondel_executable
     from rondel.settings import load_settings
 
-    settings = load_settings(tree, {"engine": wish.engine} if wish.engine else {}, child)
+    settings = load_settings(tree, {"engine": options.engine} if options.engine else {}, child)
     choice = choose_engine(settings, child, rondel_executable())
     if choice.kind != "dagger":
         return [], child
@@ -162,7 +166,7 @@ def _result(root: Path, tree: Worktree, capsule: Capsule, stage: str, code: int)
     return Reproduced(verdict=verdict, capsule=again, folder=target, exit_code=code, image=tuple(image))
 
 
-def _secrets(made: Reproduction, environ: Mapping[str, str], ask: Ask) -> dict[str, str]:
+def _secrets(made: Reproduction, environ: Mapping[str, str], ask: Prompter) -> dict[str, str]:
     """The secrets of the run that are not set here, asked for by name."""
     given: dict[str, str] = {}
     missing: list[str] = []
@@ -187,7 +191,7 @@ def child_environment(
     made: Reproduction,
     extra: Mapping[str, str],
     capsule: Capsule,
-    wish: Wish,
+    options: ReproduceOptions,
 ) -> dict[str, str]:
     """The environment of the repetition: what results depend on as it was, all else as it is here."""
     kept = {name: value for name, value in environ.items() if name not in made.unset}
@@ -197,9 +201,9 @@ def child_environment(
     kept["RONDEL_REPRODUCES"] = capsule.id
     if (base := base_image(capsule, made.stage)) is not None:
         kept["RONDEL_BASE_IMAGE"] = base
-    if wish.shell:
-        kept["RONDEL_SHELL"] = wish.shell
-        kept["RONDEL_SHELL_AT"] = str(shell_at(capsule.stage(made.stage), wish.shell))
+    if options.shell:
+        kept["RONDEL_SHELL"] = options.shell
+        kept["RONDEL_SHELL_AT"] = str(shell_at(capsule.stage(made.stage), options.shell))
     return kept
 
 

@@ -1,1 +1,1 @@
-"""Executes a plan: engine, stages at once, cancellation, the capsule at every border."""
+"""Executes a plan: engine, stages at once, cancellation, the capsule at every checkpoint."""

@@ -28,8 +28,8 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
     """
     from rondel.record.folder import shown
     from rondel.registry.approval import decide, terminal
-    from rondel.registry.gather import whoami
-    from rondel.runner import again
+    from rondel.registry.lineage_sources import whoami
+    from rondel.runner import repeat_commands
 
     ask = None
     if settings.approve_by is None and not settings.ci:
@@ -44,14 +44,14 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         who=whoami(settings.root, environ),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
-        again=again.repeat(journal.capsule, file=file, here=here),
-        approving=again.approve(journal.capsule, file=file, here=here),
+        again=repeat_commands.repeat(journal.capsule, file=file, here=here),
+        approving=repeat_commands.approve(journal.capsule, file=file, here=here),
     )
 
 
 def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | None) -> list[str]:
     """What the stage's function would do to which model, as far as its source says it literally."""
-    from rondel.tracking import champion_version
+    from rondel.registry.champion import champion_version
 
     lines = []
     for action, reference in calls(stage):

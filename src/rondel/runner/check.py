@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import code_parts, recall
+from rondel.cache import code_parts, load_entries
 from rondel.errors import ConfigurationError, did_you_mean
-from rondel.runner.given import Argument, InFile
 from rondel.runner.keys import WHOLE_WORKSPACE, call_parameters
+from rondel.runner.parameters import Argument, InFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rondel.pipeline import Plan, Stage, Use
-    from rondel.runner.given import Settable
+    from rondel.pipeline import Plan, Stage, StageCall
+    from rondel.runner.parameters import Settable
     from rondel.runner.project import Project
 
 
@@ -81,7 +81,7 @@ def _raise(found: list[ConfigurationError]) -> None:
         raise ConfigurationError(f"the pipeline has {len(mistakes)} mistakes", why=why)
 
 
-def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationError]:
+def _use(stage: Stage, use: StageCall, project: Project) -> Iterable[ConfigurationError]:
     place = str(use.place or stage.place)
     if use.kind == "dvc" and use.name:
         known = project.dvc_stages()
@@ -112,7 +112,7 @@ def _use(stage: Stage, use: Use, project: Project) -> Iterable[ConfigurationErro
 
 
 def _arguments(
-    stage: Stage, use: Use, project: Project, overrides: Mapping[str, Any]
+    stage: Stage, use: StageCall, project: Project, overrides: Mapping[str, Any]
 ) -> Iterable[ConfigurationError]:
     """What is wrong with the values that an entry point is given: one is missing, or of another type."""
     from rondel.data.mlcheck import missing, problem
@@ -146,10 +146,12 @@ def _arguments(
 def _passed_before(stage: Stage, project: Project) -> bool:
     """Whether this very code has succeeded: its rules need no parser then, which takes long to load."""
     code = code_parts(stage.body, project.root)
-    return any(memory.key.parts.get("code") == code for memory in recall(project.root, stage.name))
+    return any(
+        cache_entry.key.parts.get("code") == code for cache_entry in load_entries(project.root, stage.name)
+    )
 
 
-def _rules(use: Use, place: str) -> Iterable[ConfigurationError]:
+def _rules(use: StageCall, place: str) -> Iterable[ConfigurationError]:
     rules = [str(rule) for rule in use.details.get("rules", ())]
     if not rules:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import recall
+from rondel.cache import load_entries
 from rondel.errors import RondelError
 from rondel.runner.keys import Decision, decide, stage_key
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def decide_stage(stage: Stage, project: Project, overrides: Mapping[str, Any], use_cache: bool) -> Decision:
     """What becomes of a stage now."""
-    memories = recall(project.root, stage.name) if stage.pure else ()
-    return decide(stage, memories, project, overrides, use_cache=use_cache)
+    cache_entries = load_entries(project.root, stage.name) if stage.pure else ()
+    return decide(stage, cache_entries, project, overrides, use_cache=use_cache)
 
 
 def forecast(
@@ -62,8 +62,8 @@ def forecast(
 
 def key_before(stage: Stage, project: Project, overrides: Mapping[str, Any]) -> KeyRecord | None:
     """The key of what a run of ``stage`` is about to make, as far as that can be told before it runs."""
-    memories = recall(project.root, stage.name)
-    uses = memories[0].uses if memories else stage.uses
+    cache_entries = load_entries(project.root, stage.name)
+    uses = cache_entries[0].uses if cache_entries else stage.uses
     try:
         return stage_key(stage, uses, project, overrides, host_image=True)
     except RondelError:  # told when the stage is decided

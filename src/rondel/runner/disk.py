@@ -9,18 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageMemory, read_conditions
+from rondel.cache import StageCacheEntry, read_conditions
 from rondel.cache.conditions import hashed_below
 from rondel.errors import ConfigurationError
-from rondel.record import Git, UseRecord
+from rondel.record import CallRecord, Git
 from rondel.runner.project import DvcInputs, DvcResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rondel.cache import Conditions
-    from rondel.cache.served import Link, Served
-    from rondel.data import DvcProject, DvcStage, HashCache
+    from rondel.cache.lookup import Link, Served
+    from rondel.data import DvcProject, DvcStage
+    from rondel.files.hashes import HashCache
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord
     from rondel.settings import Settings
@@ -64,12 +65,14 @@ class DiskProject:
 
         project = with_run_tree(load_project(self.root, overrides), self.tree)
         for results in self._expected:
-            entries = {each.memory.address: each.entry for each in results.served if each.place != "in place"}
+            entries = {
+                each.cache_entry.address: each.entry for each in results.served if each.place != "in place"
+            }
             project = project.with_entries(entries, aside=results.aside)
         return project
 
     def _hash_cache(self) -> HashCache:
-        from rondel.data import HashCache
+        from rondel.files.hashes import HashCache
 
         if self._hashes is None:
             self._hashes = HashCache(self.root)
@@ -80,9 +83,9 @@ class DiskProject:
 
     def _seen(self) -> dict[str, str]:
         """The files that stages see in place of the working tree's: the run's own, and what is put back."""
-        from rondel.cache.served import files_of
-        from rondel.data.returning import with_entry_texts
+        from rondel.cache.lookup import files_of
         from rondel.data.runtree import lock_text, tree_hashes
+        from rondel.data.workspace_sync import with_entry_texts
 
         seen = tree_hashes(self.tree)
         texts: dict[str, str] = {}
@@ -93,7 +96,7 @@ class DiskProject:
                 seen |= files_of(each)
                 lock = each.stage.lock_file
                 base = texts.get(lock) or lock_text(self.root, self.tree, lock)
-                texts[lock] = with_entry_texts(base, {each.stage.name: each.memory.entry})
+                texts[lock] = with_entry_texts(base, {each.stage.name: each.cache_entry.entry})
         for lock, text in texts.items():
             seen[lock] = f"md5:{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
         return seen
@@ -111,7 +114,7 @@ class DiskProject:
         within: str | None = None,
     ) -> tuple[Link, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
-        from rondel.cache.served import follow
+        from rondel.cache.lookup import follow
         from rondel.data import find_stage, known_params
         from rondel.data.params import those_used
 
@@ -138,7 +141,7 @@ class DiskProject:
 
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
         """What a dvc stage depends on, after those that run with it."""
-        from rondel.cache.served import dotted
+        from rondel.cache.lookup import dotted
 
         with self._lock:
             return tuple(
@@ -180,8 +183,12 @@ class DiskProject:
 
         applied = dict(self.settings.params) if self.settings.apply else {}
         given = {name: value for name, value in overrides.items() if name not in applied}
-        memories = [link.served.memory for link in links if link.served]
-        read = [path for memory in memories for path in (*(memory.undeclared or ()), *memory.quiet)]
+        cache_entries = [link.served.cache_entry for link in links if link.served]
+        read = [
+            path
+            for cache_entry in cache_entries
+            for path in (*(cache_entry.undeclared or ()), *cache_entry.quiet)
+        ]
         return lies_aside(self._project(), [link.stage for link in links], given, read)
 
     def dvc_stage(self, name: str) -> DvcStage:
@@ -191,7 +198,7 @@ class DiskProject:
         with self._lock:
             return find_stage(self._project(), name)
 
-    def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:
+    def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:
         """What is known of a stage's success by the results of its dvc stages."""
         from rondel.data.inputs import entry_outs
 
@@ -199,15 +206,15 @@ class DiskProject:
         project = self._project()
         made: dict[str, str] = {}
         for each in served:
-            made |= entry_outs(project.stages[each.memory.address], each.entry)
-        return StageMemory(
+            made |= entry_outs(project.stages[each.cache_entry.address], each.entry)
+        return StageCacheEntry(
             key=key,
-            run=served[-1].memory.run,
+            run=served[-1].cache_entry.run,
             stage=stage.name,
             uses=tuple(
-                UseRecord(kind=use.kind, name=use.name, details=dict(use.details)) for use in stage.uses
+                CallRecord(kind=use.kind, name=use.name, details=dict(use.details)) for use in stage.uses
             ),
-            image=served[-1].memory.image,
+            image=served[-1].cache_entry.image,
             made=made,
             metrics={name: value for each in served for name, value in self._metrics(each).items()},
         )
@@ -216,9 +223,9 @@ class DiskProject:
         """A result's metrics: as they were kept, else as the files in the working tree say."""
         from rondel.gates import made_metrics
 
-        if served.memory.metrics or served.place != "in place":
-            return served.memory.metrics
-        stage = self._project().stages[served.memory.address]
+        if served.cache_entry.metrics or served.place != "in place":
+            return served.cache_entry.metrics
+        stage = self._project().stages[served.cache_entry.address]
         return made_metrics(stage, None, self.root)
 
     def expect(self, results: Iterable[DvcResults]) -> None:
@@ -238,10 +245,10 @@ class DiskProject:
         ``given`` are the call's own parameters, all of which have to be the stage's. Also raises
         DataError for tracked data that is not what its ``.dvc`` file says.
         """
-        from rondel.cache.served import inputs_of
+        from rondel.cache.lookup import inputs_of
         from rondel.data import find_stage
+        from rondel.data.limits import check_places, check_project
         from rondel.data.params import check_overrides
-        from rondel.data.places import check_places, check_project
 
         with self._lock:
             project = self._project()
@@ -326,7 +333,7 @@ class DiskProject:
 
     def champion(self, model: str) -> str | None:
         """The champion's version, asked once a run."""
-        from rondel.tracking import champion_version
+        from rondel.registry.champion import champion_version
 
         with self._lock:
             if model not in self._champions:
@@ -337,14 +344,13 @@ class DiskProject:
 
     def commit(self) -> str | None:
         """The commit that the project is at; None if there is none."""
-        from rondel.data.repository import head_commit
+        from rondel.git.repository import head_commit
 
         return head_commit(self.root)
 
     def git(self) -> Git:
         """The repository's state. The diff itself is written beside the capsule."""
-        from rondel.data import read_git
-        from rondel.data.git import folder_of
+        from rondel.git.state import folder_of, read_git
 
         state = read_git(self.root)
         return Git(

@@ -1,4 +1,4 @@
-"""Runs the stages of a plan: at once where they do not need each other, each border recorded."""
+"""Runs the stages of a plan: at once where they do not need each other, each checkpoint recorded."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from rondel.record.folder import shown
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage, stage_error
+from rondel.runner.capsule_facts import processors
 from rondel.runner.decide import decide_stage, key_before
-from rondel.runner.facts import processors
-from rondel.runner.intervene import Intervention
+from rondel.runner.interactive import Intervention
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
-from rondel.runner.serving import serve
+from rondel.runner.restore import serve
 from rondel.runner.signals import run_interruptibly
+from rondel.runner.stage_locks import making
 from rondel.runner.success import (
     SUCCEEDED,
     note_cached,
     note_key,
     note_taken_over,
-    remember_success,
-    settled_as,
+    outcome_of,
+    save_success,
 )
-from rondel.runner.turns import making
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from rondel.pipeline import Plan, PlannedStage, Stage
     from rondel.record import Run, StageRecord
+    from rondel.runner.interfaces import OpenServices, Services
     from rondel.runner.journal import Journal
     from rondel.runner.project import Project
-    from rondel.runner.seam import OpenServices, Services
     from rondel.settings import Settings
 
 
@@ -60,7 +60,7 @@ class Execution:
     failures: dict[str, RondelError] = field(default_factory=dict)
     interrupted: str | None = None
     began: float = field(default_factory=time.time)
-    """Stages see no edit of the workspace that was made later; see ``remember_success``."""
+    """Stages see no edit of the workspace that was made later; see ``save_success``."""
 
     async def execute(self, open_services: OpenServices) -> None:
         """Run the plan.
@@ -107,7 +107,7 @@ class Execution:
             broken = [need for need in planned.waits_for if not self._succeeded(need)]
             if broken:
                 reason = f"{broken[0]} {self.journal.record(broken[0]).state}"
-                self.journal.border(planned.name, state="skipped", reason=reason)
+                self.journal.checkpoint(planned.name, state="skipped", reason=reason)
                 return
             async with self._slots:
                 await self._run(services, planned)
@@ -180,7 +180,7 @@ class Execution:
             return
         recorder = self.journal.recorder(name)
         # Who approved is why it runs: an effect that promotes puts it into the log.
-        self.journal.border(name, state="running", reason=approved or decision.reason, started=now())
+        self.journal.checkpoint(name, state="running", reason=approved or decision.reason, started=now())
         if approved:
             recorder.output(approved)
         before = await anyio.to_thread.run_sync(key_before, stage, self.project, overrides)
@@ -193,12 +193,14 @@ class Execution:
         seconds = round(anyio.current_time() - began, 3)
         cancelled = anyio.get_cancelled_exc_class()
         if raised is None:
-            state, reason = settled_as(recorder.record, decision)
-            self.journal.border(name, state=state, reason=reason, finished=now(), seconds=seconds, error=None)
+            state, reason = outcome_of(recorder.record, decision)
+            self.journal.checkpoint(
+                name, state=state, reason=reason, finished=now(), seconds=seconds, error=None
+            )
             await anyio.to_thread.run_sync(self.project.changed)
-            await anyio.to_thread.run_sync(remember_success, self, stage, overrides, before)
+            await anyio.to_thread.run_sync(save_success, self, stage, overrides, before)
         elif isinstance(raised, cancelled):
-            self.journal.border(name, state="cancelled", finished=now(), seconds=seconds)
+            self.journal.checkpoint(name, state="cancelled", finished=now(), seconds=seconds)
             raise raised
         elif isinstance(raised, Exception):
             failure = stage_error(raised, stage, recorder, self.journal.folder)
@@ -225,7 +227,7 @@ class Execution:
             if choice != "retry":
                 return False
             # Files were edited, most likely: they are read anew, and recorded as they are now.
-            await services.ground.refresh()
+            await services.environment.refresh()
             await anyio.to_thread.run_sync(self._look_again)
             return True
 
@@ -252,13 +254,13 @@ class Execution:
             # Nothing failed, so what does not depend on it goes on; the exit code tells.
             self.failures[name] = error
             reason = f"waiting for approval for {stage.approval}"
-            self.journal.border(name, state="skipped", reason=reason, error=error.render())
+            self.journal.checkpoint(name, state="skipped", reason=reason, error=error.render())
             return None
         return f"approved for {given.environment} by {given.by} ({given.how})"
 
     def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:
         self.failures[name] = error
-        self.journal.border(
+        self.journal.checkpoint(
             name,
             state="failed",
             reason=decision.reason,
@@ -274,6 +276,6 @@ class Execution:
             if record.state == "pending":
                 failed = next((f"{name} failed" for name in self.failures), "the run could not start")
                 reason = self.interrupted or failed
-                self.journal.border(record.name, state="skipped", reason=reason)
+                self.journal.checkpoint(record.name, state="skipped", reason=reason)
             elif record.state == "running":
-                self.journal.border(record.name, state="cancelled", finished=now())
+                self.journal.checkpoint(record.name, state="cancelled", finished=now())

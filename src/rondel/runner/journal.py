@@ -1,4 +1,4 @@
-"""Keeps a run's capsule true on disk: written at every border of a stage, never in between."""
+"""Keeps a run's capsule true on disk: written at every checkpoint of a stage, never in between."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Journal:
         return self.capsule.stage(name)
 
     def change(self, **fields: Any) -> None:
-        """Replace fields of the capsule; they reach the disk at the next border."""
+        """Replace fields of the capsule; they reach the disk at the next checkpoint."""
         self.capsule = replace(self.capsule, **fields)
 
-    def border(self, name: str, **fields: Any) -> None:
+    def checkpoint(self, name: str, **fields: Any) -> None:
         """A stage begins or ends: note it, write the capsule, tell the observer."""
         self.note_stage(name, **fields)
         self.save()
 
     def note_stage(self, name: str, **fields: Any) -> None:
-        """As :meth:`border`, but the capsule reaches the disk with the next one."""
+        """As :meth:`checkpoint`, but the capsule reaches the disk with the next one."""
         recorder = self._recorders.get(name)
         if recorder is not None:
             recorder.change(**fields)

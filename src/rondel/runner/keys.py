@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from rondel.cache import StageMemory, code_parts, compare, describe, make_key, stands_on_host
+from rondel.cache import StageCacheEntry, code_parts, compare, describe, make_key, stands_on_host
 from rondel.cache.conditions import SHELL
 
 if TYPE_CHECKING:
@@ -112,14 +112,14 @@ class Decision:
 
     It is ``cached`` where an earlier success holds and its results are here or
     kept here, ``restored`` where DVC has to bring them, for which it needs a
-    container, and otherwise it runs. ``memory`` is that success, ``results``
+    container, and otherwise it runs. ``cache_entry`` is that success, ``results``
     are those of its calls of ``ctx.dvc``. ``key`` is today's, where it could be told.
     """
 
     action: Literal["run", "restore", "cached"] = "run"
     reason: str
     key: KeyRecord | None = None
-    memory: StageMemory | None = None
+    cache_entry: StageCacheEntry | None = None
     results: tuple[DvcResults, ...] = ()
 
     @property
@@ -135,7 +135,7 @@ class Decision:
 
 def decide(
     stage: Stage,
-    memories: Sequence[StageMemory],
+    cache_entries: Sequence[StageCacheEntry],
     project: Project,
     overrides: Mapping[str, Any],
     *,
@@ -148,18 +148,18 @@ def decide(
         return Decision(reason="--no-cache")
     # The success that is least apart explains best; of several the newest, which comes first.
     nearest: tuple[int, Decision] | None = None
-    for memory in memories:
+    for cache_entry in cache_entries:
         key = stage_key(
             stage,
-            memory.uses,
+            cache_entry.uses,
             project,
             overrides,
-            host_image=stands_on_host(memory.image.source if memory.image else None),
-            undeclared=memory.key.parts.get("undeclared", {}),
+            host_image=stands_on_host(cache_entry.image.source if cache_entry.image else None),
+            undeclared=cache_entry.key.parts.get("undeclared", {}),
         )
-        if key.digest == memory.key.digest:
-            return _held(stage, memory, key=key, project=project, overrides=overrides)
-        changes = compare(memory.key, key)
+        if key.digest == cache_entry.key.digest:
+            return _held(stage, cache_entry, key=key, project=project, overrides=overrides)
+        changes = compare(cache_entry.key, key)
         if nearest is None or len(changes) < nearest[0]:
             nearest = (len(changes), Decision(reason=describe(changes), key=key))
     explained = nearest[1] if nearest else None
@@ -170,14 +170,14 @@ def decide(
 
 
 def _held(
-    stage: Stage, memory: StageMemory, key: KeyRecord, project: Project, overrides: Mapping[str, Any]
+    stage: Stage, cache_entry: StageCacheEntry, key: KeyRecord, project: Project, overrides: Mapping[str, Any]
 ) -> Decision:
     """What becomes of a stage that succeeded under today's key: are its results still there?"""
-    results = _results(stage, memory.uses, project, overrides, run=memory.run)
-    lost = next((found.reason for found in results if found.reason), "") or _lost_output(memory, project)
+    results = _results(stage, cache_entry.uses, project, overrides, run=cache_entry.run)
+    lost = next((found.reason for found in results if found.reason), "") or _lost_output(cache_entry, project)
     if lost:
         return Decision(reason=lost, key=key)
-    return _served(memory, key, results)
+    return _served(cache_entry, key, results)
 
 
 def _by_dvc(
@@ -187,25 +187,29 @@ def _by_dvc(
     reason = next((found.reason for found in results if found.reason), "")
     if reason:
         return explained or Decision(reason=reason)
-    last = results[-1].served[-1].memory
+    last = results[-1].served[-1].cache_entry
     on_host = stands_on_host(last.image.source if last.image else None)
     undeclared = sorted({path for found in results for path in found.undeclared})
     key = stage_key(stage, stage.uses, project, overrides, host_image=on_host, undeclared=undeclared)
-    return _served(project.memory_of(stage, results, key), key, results)
+    return _served(project.entry_of(stage, results, key), key, results)
 
 
-def _served(memory: StageMemory, key: KeyRecord, results: tuple[DvcResults, ...]) -> Decision:
+def _served(cache_entry: StageCacheEntry, key: KeyRecord, results: tuple[DvcResults, ...]) -> Decision:
     frozen = next((served.why for found in results for served in found.served if served.why), "")
-    made = f"run {memory.run}" if memory.run else "a run that is not known"
+    made = f"run {cache_entry.run}" if cache_entry.run else "a run that is not known"
     reason = f"{frozen}: the result of {made}" if frozen else f"unchanged since {made}"
     places = {served.place for found in results for served in found.served}
     if "remote" in places:
         return Decision(
-            action="restore", reason=f"{reason}; DVC has its results", key=key, memory=memory, results=results
+            action="restore",
+            reason=f"{reason}; DVC has its results",
+            key=key,
+            cache_entry=cache_entry,
+            results=results,
         )
     if "kept" in places:
         reason += "; its results are put back"
-    return Decision(action="cached", reason=reason, key=key, memory=memory, results=results)
+    return Decision(action="cached", reason=reason, key=key, cache_entry=cache_entry, results=results)
 
 
 def _results(
@@ -234,9 +238,9 @@ def _is_plain(stage: Stage, project: Project) -> bool:
     return dvc_only and not code_parts(stage.body, project.root)
 
 
-def _lost_output(memory: StageMemory, project: Project) -> str:
+def _lost_output(cache_entry: StageCacheEntry, project: Project) -> str:
     """What is no longer in place of what a stage's shell commands made; an empty text if all is."""
-    for path, known in memory.outputs.items():
+    for path, known in cache_entry.outputs.items():
         now = project.file_hash(path)
         if now != known:
             return f"output {path} {'was changed' if now else 'is gone'}"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from rondel.cache import Conditions, StageMemory
-    from rondel.cache.served import Served
+    from rondel.cache import Conditions, StageCacheEntry
+    from rondel.cache.lookup import Served
     from rondel.data import DvcStage
     from rondel.pipeline import Stage
     from rondel.record import Git, KeyRecord
@@ -47,7 +47,7 @@ class DvcResults:
     @property
     def undeclared(self) -> tuple[str, ...]:
         """The files that their commands are known to have read beside what they declare."""
-        return tuple(path for each in self.served for path in each.memory.undeclared or ())
+        return tuple(path for each in self.served for path in each.cache_entry.undeclared or ())
 
 
 class Project(Protocol):
@@ -92,7 +92,7 @@ class Project(Protocol):
         that the run ``within`` made.
         """
 
-    def memory_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageMemory:
+    def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:
         """The success of a stage of which only the results of its dvc stages are known."""
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:

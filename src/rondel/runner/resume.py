@@ -10,8 +10,8 @@ from rondel.errors import ConfigurationError, RecordError, RondelError
 from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
 from rondel.record.folder import run_ids
-from rondel.runner.again import effect_alone
 from rondel.runner.keys import stage_key
+from rondel.runner.repeat_commands import effect_alone
 from rondel.runner.success import SUCCEEDED
 from rondel.settings.load import convert
 from rondel.settings.options import COMMAND_LINE, OPTIONS, RESUMED

@@ -11,10 +11,10 @@ from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
+from rondel.runner.capsule_facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.decide import forecast
-from rondel.runner.facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.journal import Journal, now
-from rondel.runner.serving import serve
+from rondel.runner.restore import serve
 from rondel.runner.success import note_cached, note_taken_over
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from rondel.pipeline import Plan
     from rondel.record import Observer, StageRecord
     from rondel.record.capsule import RunState
+    from rondel.runner.interfaces import OpenServices
     from rondel.runner.keys import Decision
     from rondel.runner.project import Project
     from rondel.runner.resume import Resumption
-    from rondel.runner.seam import OpenServices
     from rondel.settings import Settings
 
 
@@ -157,16 +157,16 @@ def _do(
 
 def _trim(settings: Settings, began: float) -> None:
     """Keep the records of the project to their size; the runs that stand for a stage's success stay."""
-    from rondel.cache.memory import kept_objects
+    from rondel.cache.entries import kept_objects
     from rondel.cache.objects import drop_unused
 
     drop_unused(settings.root, kept_objects(settings.root), before=began)
     if settings.runs_megabytes:
-        from rondel.cache.memory import remembered_runs
+        from rondel.cache.entries import cached_runs
         from rondel.record.prune import choose, survey
 
         budget = settings.runs_megabytes * 10**6
-        for run in choose(survey(settings.root), budget=budget, needed=remembered_runs(settings.root)):
+        for run in choose(survey(settings.root), budget=budget, needed=cached_runs(settings.root)):
             RunFolder.of(settings.root, run).remove()
 
 

@@ -1,4 +1,4 @@
-"""The real services of a run: a Dagger client on the chosen engine, MLflow, and the ground of contexts."""
+"""The services of a run: a Dagger client on the chosen engine, MLflow, and the run environment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rondel.engines.discovery import running_engine
 from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
-from rondel.runner.patience import told_when_slow
-from rondel.runner.reach import running_engine
+from rondel.runner.slow_start import report_when_slow
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from rondel.engines.choice import EngineChoice
     from rondel.record import Run, StageRecord
-    from rondel.runner.engine import EngineChoice
+    from rondel.runner.interfaces import Environment, OpenServices
     from rondel.runner.journal import Journal
-    from rondel.runner.seam import Ground, OpenServices
     from rondel.settings import Settings
     from rondel.tracking import RunHandle, Tracking
     from rondel.tracking.session import TrackingSession
@@ -39,11 +39,11 @@ STATUS = {"ran": "FINISHED", "restored": "FINISHED", "failed": "FAILED", "cancel
 
 
 class RunServices:
-    """Engine, tracking and ground of one run; see :func:`services_on`."""
+    """Engine, tracking and environment of one run; see :func:`services_on`."""
 
     def __init__(
         self,
-        ground: Ground,
+        environment: Environment,
         engine: Engine,
         tree: RunTree,
         journal: Journal,
@@ -52,7 +52,7 @@ class RunServices:
         tracking: Tracking,
         gate_files: GateFiles | None = None,
     ) -> None:
-        self.ground = ground
+        self.environment = environment
         self.engine = engine
         self._tree = tree
         self._mlflow = client
@@ -159,10 +159,10 @@ def services_on(
             if choice.kind == "dagger":
                 await to_thread.run_sync(_warn_of_silence, journal)
             client = await stack.enter_async_context(_client())
-            version = await told_when_slow(
+            version = await report_when_slow(
                 client.version(), lambda: journal.note("waiting for the engine to start")
             )
-            tracking = await told_when_slow(
+            tracking = await report_when_slow(
                 session.ready(), lambda: journal.note("waiting for the MLflow server to start")
             )
             tracking = replace(tracking, readable=_readable(session, tracking, settings))
@@ -170,15 +170,17 @@ def services_on(
             tree = RunTree(
                 mlflow, experiment=settings.experiment or settings.name, facts=_facts(run, journal)
             )
-            from rondel.context import open_ground
+            from rondel.context import open_environment
 
-            ground = await stack.enter_async_context(
-                open_ground(run=run, settings=settings, client=client, tracking=tracking, observer=journal)
+            environment = await stack.enter_async_context(
+                open_environment(
+                    run=run, settings=settings, client=client, tracking=tracking, observer=journal
+                )
             )
             engine = Engine(kind=choice.engine, version=version)
             try:
                 yield RunServices(
-                    ground,
+                    environment,
                     engine,
                     tree,
                     journal,

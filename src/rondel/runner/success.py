@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import Change, StageMemory, compare, describe, remember, stands_on_host
+from rondel.cache import Change, StageCacheEntry, compare, describe, save_entry, stands_on_host
 from rondel.data.model import overlap
 from rondel.record import MlflowRun
 from rondel.runner.keys import WHOLE_WORKSPACE, stage_key
@@ -27,7 +27,7 @@ SUCCEEDED = frozenset({"ran", "restored", "cached"})
 """The states of a stage that is done, so that others may stand on it."""
 
 
-def settled_as(record: StageRecord, decision: Decision) -> tuple[StageState, str]:
+def outcome_of(record: StageRecord, decision: Decision) -> tuple[StageState, str]:
     """The state of a stage that succeeded in a container, and why it is that.
 
     ``restored`` if it was decided that its results only have to be brought,
@@ -43,31 +43,31 @@ def settled_as(record: StageRecord, decision: Decision) -> tuple[StageState, str
 
 def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool = True) -> None:
     """Record that an earlier success of a stage holds, with the image that it was made in."""
-    memory = decision.memory
-    assert memory is not None  # noqa: S101 - there is none without it
-    change = journal.border if save else journal.note_stage
+    cache_entry = decision.cache_entry
+    assert cache_entry is not None  # noqa: S101 - there is none without it
+    change = journal.checkpoint if save else journal.note_stage
     change(
         name,
         state="cached",
         reason=decision.reason,
         key=decision.key,
-        image=memory.image,
+        image=cache_entry.image,
         parameters=dict(decision.key.parts.get("parameters", {})) if decision.key else {},
-        metrics=dict(memory.metrics),
-        verdicts=list(memory.verdicts),
-        uses=list(memory.uses),
-        outputs=dict(memory.made or memory.outputs),
+        metrics=dict(cache_entry.metrics),
+        verdicts=list(cache_entry.verdicts),
+        uses=list(cache_entry.uses),
+        outputs=dict(cache_entry.made or cache_entry.outputs),
         undeclared=_undeclared(decision),
         aside=any(found.aside for found in decision.results),
         pushed=bool(decision.results)
-        and all(served.memory.pushed for found in decision.results for served in found.served),
-        mlflow=MlflowRun(run_id=memory.mlflow) if memory.mlflow else None,
+        and all(served.cache_entry.pushed for found in decision.results for served in found.served),
+        mlflow=MlflowRun(run_id=cache_entry.mlflow) if cache_entry.mlflow else None,
     )
 
 
 def _undeclared(decision: Decision) -> list[str] | None:
     """The files that are known to have been read beside the declared ones; None where that is not known."""
-    known = [served.memory.undeclared for found in decision.results for served in found.served]
+    known = [served.cache_entry.undeclared for found in decision.results for served in found.served]
     if not known or None in known:
         return None
     return sorted({path for paths in known for path in paths or ()})
@@ -75,7 +75,7 @@ def _undeclared(decision: Decision) -> list[str] | None:
 
 def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, save: bool = True) -> None:
     """Record that a stage need not run because it succeeded in the run that this one goes on with."""
-    change = journal.border if save else journal.note_stage
+    change = journal.checkpoint if save else journal.note_stage
     change(
         record.name,
         state="cached",
@@ -96,7 +96,7 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
     )
 
 
-def remember_success(
+def save_success(
     execution: Execution, stage: Stage, overrides: Mapping[str, Any], before: KeyRecord | None
 ) -> None:
     """Make the key of a stage that just ran and, for a pure one, keep what it made under that key.
@@ -123,9 +123,9 @@ def remember_success(
         return
     by_dvc = {path for use in record.uses if use.kind == "dvc" for path in project.dvc_outputs(use.name)}
     present = {path: project.file_hash(path) for path in record.outputs if path not in by_dvc}
-    remember(
+    save_entry(
         execution.run.root,
-        StageMemory(
+        StageCacheEntry(
             key=key,
             run=execution.run.id,
             stage=stage.name,

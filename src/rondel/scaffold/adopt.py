@@ -9,8 +9,8 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.yamlfile import read_text
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import read_text
 from rondel.scaffold.graph import graph
 from rondel.scaffold.image import Image, image_for
 from rondel.scaffold.points import choose_points
@@ -56,8 +56,8 @@ def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Fo
     """
     from rondel.data import load_project
     from rondel.data.dvcfiles import dvc_files
+    from rondel.data.limits import check_above
     from rondel.data.mlproject import read_mlproject
-    from rondel.data.places import check_above
 
     there = root.is_dir()
     mlproject = read_mlproject(root) if there else None

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.yamlfile import read_yaml
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import read_yaml
 from rondel.scaffold.requirements import normalized
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def _lacks(name: str, lacking: Mapping[str, Sequence[str]]) -> ConfigurationErro
 
 
 def _given(mlproject: MLProject | None, values: Sequence[str]) -> dict[str, dict[str, Any]]:
-    from rondel.data.yamlfile import parse_yaml
+    from rondel.files.yaml_file import parse_yaml
 
     found: dict[str, dict[str, Any]] = {}
     points = mlproject.points if mlproject is not None else {}

@@ -1,14 +1,13 @@
-"""MLflow: the project's own server, a small REST client, the runs of a pipeline run, the champion.
+"""MLflow: the project's own server, a small REST client, the runs of a pipeline run.
 
-A run with nothing to do asks this package for the champion and for nothing
-else, so each name is loaded from its module when it is first used.
+A run with nothing to do needs little of this package, so each name is loaded from
+its module when it is first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rondel.tracking.champion import CHAMPION, Champion, champion_version, fetch_champion
     from rondel.tracking.client import RunData, RunHandle, TrackingClient, mlflow_name
     from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint, Tracking
     from rondel.tracking.problems import TrackingRefused
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from rondel.tracking.session import TrackingSession, begin, connect_now, ensure_server
 
 _HOMES = {
-    "champion": ("CHAMPION", "Champion", "champion_version", "fetch_champion"),
     "client": ("RunData", "RunHandle", "TrackingClient", "mlflow_name"),
     "endpoint": ("CONTAINER_HOST", "Endpoint", "Tracking"),
     "problems": ("TrackingRefused",),
@@ -28,9 +26,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "CHAMPION",
     "CONTAINER_HOST",
-    "Champion",
     "Endpoint",
     "RunData",
     "RunFacts",
@@ -43,10 +39,8 @@ __all__ = [
     "TrackingRefused",
     "TrackingSession",
     "begin",
-    "champion_version",
     "connect_now",
     "ensure_server",
-    "fetch_champion",
     "mlflow_name",
     "status",
     "stop",

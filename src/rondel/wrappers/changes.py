@@ -8,7 +8,7 @@ from rondel.cache.provenance import FILE as PROVENANCE
 from rondel.cache.recipe import copied_sources, needed_text
 from rondel.data.model import overlap
 from rondel.data.project import find_stage
-from rondel.data.yamlfile import read_text
+from rondel.files.yaml_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def shorter_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """On this machine nobody is a second late."""
-    monkeypatch.setattr(sys.modules["rondel.registry.move"], "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(sys.modules["rondel.registry.aliases"], "SETTLE_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="package")

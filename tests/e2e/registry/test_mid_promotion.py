@@ -10,9 +10,10 @@ import pytest
 from registry_project import new_version, on, promoted
 
 from rondel.errors import TrackingUnavailable
-from rondel.registry import LostRace, Registry, move, registry, whole_ledger
+from rondel.registry.aliases import load_alias_log, set_alias
 from rondel.registry.commands import history
 from rondel.registry.promote import rollback
+from rondel.registry.store import LostRace, Registry, registry
 from rondel.tracking import Endpoint, TrackingClient
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(project: Path,
 
         async def one(version: str) -> None:
             try:
-                await move(source, "race", alias="champion", new=version, who=f"v{version}", action="promote")
+                await set_alias(
+                    source, "race", alias="champion", new=version, who=f"v{version}", action="promote"
+                )
                 outcomes[version] = "won"
             except LostRace as error:
                 told.append(error.what)
@@ -41,7 +44,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(project: Path,
         assert all("came first" in what for what in told)
         # They may also have come one after the other; then both moves are in the log.
         champion = (await source.aliases("race"))["champion"]
-        log = await whole_ledger(source, "race")
+        log = await load_alias_log(source, "race")
         assert log.entries[-1].new == champion
         assert outcomes[champion] == "won"
         moves = [entry for entry in log.entries if entry.alias == "champion"]
@@ -73,15 +76,15 @@ def test_a_move_between_our_reading_and_writing_is_noticed(project: Path, endpoi
         second = await new_version(source, project, "window", "r2")
 
         async def other() -> None:
-            await move(source, "window", alias="champion", new=second, who="bob", action="promote")
+            await set_alias(source, "window", alias="champion", new=second, who="bob", action="promote")
 
         held: Any = Held(source, other)
         try:
-            await move(held, "window", alias="champion", new=first, who="ann", action="promote")
+            await set_alias(held, "window", alias="champion", new=first, who="ann", action="promote")
             ours = True
         except LostRace:
             ours = False
-        log = await whole_ledger(source, "window")
+        log = await load_alias_log(source, "window")
         assert log.entries[-1].new == (first if ours else second)
         assert (await source.aliases("window"))["champion"] == log.entries[-1].new
         if source.client.endpoint.kind == "gitlab":
@@ -170,19 +173,19 @@ def test_whatever_a_server_answers_in_mid_promotion_nothing_is_lost_and_the_same
         first = await new_version(source, project, model, "r1")
         await promoted(source, project, model)
         second = await new_version(source, project, model, "r2")
-        before = (await whole_ledger(source, model)).entries
+        before = (await load_alias_log(source, model)).entries
         async with TrackingClient(mlflow, transport=httpx.MockTransport(handler)) as broken:
             with pytest.raises(TrackingUnavailable) as caught:
                 await promoted(registry(broken), project, model)
         assert caught.value.exit_code == 22
         assert caught.value.hint, caught.value.render()
         assert mlflow.uri in caught.value.render()
-        assert (await whole_ledger(source, model)).entries[: len(before)] == before
+        assert (await load_alias_log(source, model)).entries[: len(before)] == before
         assert (await source.aliases(model))["champion"] in {first, second}
 
         await promoted(source, project, model)
         assert (await source.aliases(model))["champion"] == second
-        assert (await whole_ledger(source, model)).entries[-1].new == second
+        assert (await load_alias_log(source, model)).entries[-1].new == second
         assert (await rollback(source, model, who="ann")).new == first
 
     on(mlflow, action)

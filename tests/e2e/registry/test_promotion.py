@@ -11,13 +11,16 @@ import pytest
 from registry_project import ENVIRON, new_version, on, promoted
 
 from rondel.errors import ConfigurationError, GateFailed, RecordError
-from rondel.registry import Registry, whole_ledger
+from rondel.registry.aliases import load_alias_log
+from rondel.registry.champion import champion_version, fetch_champion
 from rondel.registry.commands import history, rollback_model
 from rondel.registry.promote import rollback
-from rondel.tracking import Endpoint, champion_version, fetch_champion
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rondel.registry.store import Registry
+    from rondel.tracking import Endpoint
 
 
 def test_promotion_and_rollback_go_through_the_log(project: Path, endpoint: Endpoint) -> None:
@@ -47,7 +50,7 @@ def test_promotion_and_rollback_go_through_the_log(project: Path, endpoint: Endp
         assert back == [f"steps@blue is now version {versions[2]}; before it was version {versions[0]}"]
         with pytest.raises(ConfigurationError, match="names a version"):
             await rollback_model(source, "steps/1", root=project, environ=ENVIRON)
-        log = await whole_ledger(source, "steps")
+        log = await load_alias_log(source, "steps")
         second = next(
             entry for entry in log.entries if entry.alias == "champion" and entry.new == versions[1]
         )
@@ -87,7 +90,7 @@ def test_a_version_that_breaks_a_condition_does_not_become_champion(
         assert "champion" not in await source.aliases(model)
         moved = await promoted(source, project, model, force=True, reason="fire")
         assert moved.new == version
-        entry = (await whole_ledger(source, model)).entries[-1]
+        entry = (await load_alias_log(source, model)).entries[-1]
         assert entry.forced
         assert entry.reason.startswith("fire [overridden: ")
 
@@ -98,7 +101,7 @@ def test_a_log_that_was_tampered_with_stops_everything(project: Path, mlflow: En
     async def action(source: Registry) -> None:
         await new_version(source, project, "forged", "r1")
         await promoted(source, project, "forged")
-        log = await whole_ledger(source, "forged")
+        log = await load_alias_log(source, "forged")
         changed = replace(log.entries[0], who="mallory")
         body = {"name": "forged", "key": log.entries[0].claim, "value": changed.encode()}
         await source.client.call("POST", "registered-models/set-tag", body=body)

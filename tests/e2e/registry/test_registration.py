@@ -9,14 +9,17 @@ import pytest
 from registry_project import git, lineage, logged_model, new_version, on, promoted
 
 from rondel.errors import ConfigurationError
-from rondel.registry import Lineage, ModelSource, Registry, find, find_model, register, whole_ledger
+from rondel.registry.aliases import find, load_alias_log
 from rondel.registry.commands import list_models, show
-from rondel.registry.register import twin_runs
+from rondel.registry.lineage import Lineage
+from rondel.registry.register import ModelSource, find_model, register, twin_runs
 from rondel.tracking import Endpoint, RunHandle, StageFacts
 from rondel.tracking.runs import stage_tags
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rondel.registry.store import Registry
 
 
 def test_a_version_is_registered_with_its_lineage_once_a_run(project: Path, endpoint: Endpoint) -> None:
@@ -33,7 +36,7 @@ def test_a_version_is_registered_with_its_lineage_once_a_run(project: Path, endp
         assert Lineage.from_tags(found.tags) == lineage(project, "r1")
         assert "# once" in found.description
         assert "| origin=JFK | 0.65 |" in found.description
-        assert [entry.action for entry in (await whole_ledger(source, "once")).entries] == ["register"]
+        assert [entry.action for entry in (await load_alias_log(source, "once")).entries] == ["register"]
 
     on(endpoint, action)
 

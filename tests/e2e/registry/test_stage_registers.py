@@ -12,9 +12,9 @@ import pytest
 from registry_project import git, logged_model, on
 from signing_keys import keys
 
-from rondel.context.registering import Registering
 from rondel.errors import ConfigurationError, RecordError
 from rondel.gates import RuleResult
+from rondel.operations.register.run import Registering
 from rondel.pipeline import Pipeline, Stage
 from rondel.record import (
     Capsule,
@@ -27,7 +27,8 @@ from rondel.record import (
     StageRecorder,
     VerdictRecord,
 )
-from rondel.registry import Lineage, Registry, find
+from rondel.registry.aliases import find
+from rondel.registry.lineage import Lineage
 from rondel.registry.verify import verify
 from rondel.settings import Settings
 from rondel.tracking.endpoint import tracking
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from rondel.registry.store import Registry
     from rondel.tracking import (
         Endpoint,
     )
@@ -47,7 +49,7 @@ class Context(Registering):
     def __init__(self, project: Path, endpoint: Endpoint, stage: Stage, run: Run) -> None:
         self.stage, self.run = stage, run
         self.settings = Settings(root=project)
-        self._ground: Any = SimpleNamespace(tracking=tracking(endpoint, experiment="flights"))
+        self._environment: Any = SimpleNamespace(tracking=tracking(endpoint, experiment="flights"))
         self._container: Any = None
         record = StageRecord(name=stage.name, kind=stage.kind)
         self._recorder = StageRecorder(record, None, Silent())

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rondel.context.live import NOTHING_CAME, TAG, TRACE, Live, Sink
 from rondel.engine.evaluate import live as engine_live
 from rondel.engine.server.launcher import LIVE_OUTPUT
+from rondel.environment.output_stream import NOTHING_CAME, TAG, TRACE, Live, Sink
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Queries

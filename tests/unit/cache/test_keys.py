@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rondel.cache import (
-    StageMemory,
+    StageCacheEntry,
     code_parts,
     compare,
     describe,
     digest,
+    load_entries,
+    load_entry,
     make_key,
-    recall,
-    recall_key,
-    remember,
+    save_entry,
 )
-from rondel.cache.memory import KEPT, remembered_runs
-from rondel.record import Image, UseRecord, VerdictRecord
+from rondel.cache.entries import KEPT, cached_runs
+from rondel.record import CallRecord, Image, VerdictRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,14 +66,14 @@ def test_added_and_removed_entries_are_told() -> None:
     assert describe(compare(before, after)) == "input new was added, and 1 more"
 
 
-def memory(number: int = 1, *, stage: str = "train") -> StageMemory:
+def cache_entry(number: int = 1, *, stage: str = "train") -> StageCacheEntry:
     key = make_key({"parameters": {"n": [number, None, "x"]}})
-    return StageMemory(
+    return StageCacheEntry(
         key=key,
         run=f"20261123-000000-{number:06}",
         stage=stage,
         number=1,
-        uses=(UseRecord(kind="dvc", name="train", details={"params": {"a.b": 1}}),),
+        uses=(CallRecord(kind="dvc", name="train", details={"params": {"a.b": 1}}),),
         image=Image(reference="Containerfile:stage", digest="sha256:1", source="registry"),
         outputs={"m.json": "md5:1"},
         metrics={"z": 1.0, "auc": 0.7},
@@ -83,46 +83,46 @@ def memory(number: int = 1, *, stage: str = "train") -> StageMemory:
 
 
 def test_a_memory_comes_back_as_it_was(tmp_path: Path) -> None:
-    kept = memory(stage="fit[a=1/2]")
-    remember(tmp_path, kept)
-    assert recall(tmp_path, "fit[a=1/2]") == (kept,)
-    assert recall(tmp_path, "fit") == ()
-    assert recall_key(tmp_path, "fit[a=1/2]", kept.key.digest) == kept
-    assert recall_key(tmp_path, "fit[a=1/2]", "sha256:other") is None
+    kept = cache_entry(stage="fit[a=1/2]")
+    save_entry(tmp_path, kept)
+    assert load_entries(tmp_path, "fit[a=1/2]") == (kept,)
+    assert load_entries(tmp_path, "fit") == ()
+    assert load_entry(tmp_path, "fit[a=1/2]", kept.key.digest) == kept
+    assert load_entry(tmp_path, "fit[a=1/2]", "sha256:other") is None
 
 
 def test_several_successes_are_kept_and_the_newest_comes_first(tmp_path: Path) -> None:
     for number in range(KEPT + 3):
-        remember(tmp_path, memory(number))
-    remember(tmp_path, memory(7))  # made again: the newest now
-    kept = recall(tmp_path, "train")
+        save_entry(tmp_path, cache_entry(number))
+    save_entry(tmp_path, cache_entry(7))  # made again: the newest now
+    kept = load_entries(tmp_path, "train")
     assert [each.run[-2:] for each in kept] == ["07", *(f"{n:02}" for n in range(14, 2, -1) if n != 7)][:KEPT]
-    assert remembered_runs(tmp_path) == {memory(7).run}
+    assert cached_runs(tmp_path) == {cache_entry(7).run}
 
 
 def test_names_that_lie_in_one_folder_are_told_apart(tmp_path: Path) -> None:
     for name in ("a/b", "a b"):
-        remember(tmp_path, memory(1 if name == "a/b" else 2, stage=name))
-    assert [each.stage for each in recall(tmp_path, "a/b")] == ["a/b"]
-    assert [each.stage for each in recall(tmp_path, "a b")] == ["a b"]
+        save_entry(tmp_path, cache_entry(1 if name == "a/b" else 2, stage=name))
+    assert [each.stage for each in load_entries(tmp_path, "a/b")] == ["a/b"]
+    assert [each.stage for each in load_entries(tmp_path, "a b")] == ["a b"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 99}', "\x00"])
 def test_a_damaged_memory_is_no_memory(tmp_path: Path, text: str) -> None:
-    remember(tmp_path, memory())
+    save_entry(tmp_path, cache_entry())
     (file,) = (tmp_path / ".rondel" / "stages").rglob("*.json")
     file.write_text(text)
-    assert recall(tmp_path, "train") == ()
-    assert remembered_runs(tmp_path) == frozenset()
+    assert load_entries(tmp_path, "train") == ()
+    assert cached_runs(tmp_path) == frozenset()
 
 
 def test_a_memory_with_a_field_of_another_type_is_no_memory(tmp_path: Path) -> None:
-    remember(tmp_path, memory())
+    save_entry(tmp_path, cache_entry())
     (file,) = (tmp_path / ".rondel" / "stages").rglob("*.json")
     document = json.loads(file.read_text())
     for field in ("key", "uses", "outputs", "metrics", "verdicts"):
         file.write_text(json.dumps({**document, field: 7}))
-        assert recall(tmp_path, "train") == ()
+        assert load_entries(tmp_path, "train") == ()
 
 
 def load(root: Path, source: str) -> Any:

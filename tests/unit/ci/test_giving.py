@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.ci import CiContext
-from rondel.ci.giving import check_giveback
+from rondel.ci.giving import check_result_commit
 from rondel.errors import ConfigurationError
 from rondel.settings import Settings
 
@@ -35,21 +35,21 @@ def test_a_run_whose_results_have_no_place_in_git_does_not_start(
         monkeypatch.delenv(name, raising=False)
     asked = Settings(root=tmp_path, commit=True)
     with pytest.raises(ConfigurationError, match="no git repository here"):
-        check_giveback(asked, None)
-    check_giveback(Settings(root=tmp_path), None)
+        check_result_commit(asked, None)
+    check_result_commit(Settings(root=tmp_path), None)
 
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "one")
-    check_giveback(asked, None)
+    check_result_commit(asked, None)
     git(tmp_path, "checkout", "-q", "--detach")
     with pytest.raises(ConfigurationError, match="no branch is checked out"):
-        check_giveback(asked, None)
+        check_result_commit(asked, None)
     with pytest.raises(ConfigurationError, match="this job is for no branch"):
-        check_giveback(asked, CiContext(provider="gitlab"))
+        check_result_commit(asked, CiContext(provider="gitlab"))
     monkeypatch.setenv("CI_COMMIT_REF_NAME", "v1.0")
     with pytest.raises(ConfigurationError, match="this job is for no branch"):
-        check_giveback(asked, CiContext(provider="gitlab"))  # a tag's
-    check_giveback(asked, CiContext(provider="other"))
-    check_giveback(asked, CiContext(provider="gitlab", branch="main"))
+        check_result_commit(asked, CiContext(provider="gitlab"))  # a tag's
+    check_result_commit(asked, CiContext(provider="other"))
+    check_result_commit(asked, CiContext(provider="gitlab", branch="main"))
     with pytest.raises(ConfigurationError, match="--no-push forbids it"):
-        check_giveback(Settings(root=tmp_path, commit=True, push=False), None)
+        check_result_commit(Settings(root=tmp_path, commit=True, push=False), None)

@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _no_engine_on_this_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rondel.runner.reach.NODE_SOCKET", tmp_path / "engine.sock")
+    monkeypatch.setattr("rondel.engines.discovery.NODE_SOCKET", tmp_path / "engine.sock")

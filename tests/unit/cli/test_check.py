@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.cache import DvcMemory, make_key, remember
+from rondel.cache import DvcCacheEntry, make_key, save_entry
 from rondel.cli.check import main
 from rondel.errors import ConfigurationError, InputsUndeclared
 
@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def kept(root: Path, address: str, undeclared: tuple[str, ...] | None) -> None:
-    remember(root, DvcMemory(key=make_key({}), run="r1", address=address, undeclared=undeclared))
+    save_entry(root, DvcCacheEntry(key=make_key({}), run="r1", address=address, undeclared=undeclared))
 
 
 def test_files_that_are_not_declared_have_an_exit_code_of_their_own(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.cache import DvcMemory, StageMemory, remember
-from rondel.cache.served import key_of
+from rondel.cache import DvcCacheEntry, StageCacheEntry, save_entry
+from rondel.cache.lookup import key_of
 from rondel.data import load_project, stage_inputs
 from rondel.pipeline import Pipeline
-from rondel.record import UseRecord, load
+from rondel.record import CallRecord, load
 from rondel.runner.disk import DiskProject
 from rondel.runner.keys import stage_key
 from rondel.settings import load_settings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HEAVY = (
     "dagger", "mlflow", "dvc", "rich", "httpx", "graphql", "gql", "lark", "anyio", "asyncio", "uvicorn",
     "pandas", "sklearn", "ssl", "importlib.resources", "sqlite3",
-    "rondel.engine", "rondel.runner.execute", "rondel.runner.services", "rondel.context.ground",
+    "rondel.engine", "rondel.runner.execute", "rondel.runner.services", "rondel.environment.run_environment",
 )  # fmt: skip
 
 MAIN = """
@@ -86,24 +86,24 @@ def succeed(root: Path) -> None:
     """Put the memories of successful stages in place, made as a run makes them."""
     disk = DiskProject(load_settings(root), {})
     prepare = Pipeline().dvc("prepare")
-    uses = (UseRecord(kind="dvc", name="prepare"),)
+    uses = (CallRecord(kind="dvc", name="prepare"),)
     key = stage_key(prepare, uses, disk, {}, host_image=True)
-    remember(root, StageMemory(key=key, run="r1", stage="prepare", uses=uses))
+    save_entry(root, StageCacheEntry(key=key, run="r1", stage="prepare", uses=uses))
     stage = disk.dvc_stage("prepare")
     (found,) = disk.dvc_inputs("prepare", {})
     inputs = stage_inputs(load_project(root), "prepare")
     made = key_of(stage, inputs, disk.conditions(), on_host=True, undeclared={})
     assert found.command == inputs.cmd
-    remember(root, DvcMemory(key=made, run="r1", address="prepare"))
+    save_entry(root, DvcCacheEntry(key=made, run="r1", address="prepare"))
     code = "import sys; sys.path.insert(0, 'ci'); import main; from rondel.cache import code_parts; import json, pathlib; "
     code += "print(json.dumps(code_parts(main.evaluate.body, pathlib.Path.cwd())))"
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    uses = (UseRecord(kind="gate", name="m", details={"rules": ["auc >= 0.5"], "metrics": "metrics.json"}),)
+    uses = (CallRecord(kind="gate", name="m", details={"rules": ["auc >= 0.5"], "metrics": "metrics.json"}),)
     key = stage_key(prepare, uses, disk, {}, host_image=True)
     from rondel.cache import make_key
 
     key = make_key({**key.parts, "code": json.loads(out.stdout)})
-    remember(root, StageMemory(key=key, run="r1", stage="evaluate", uses=uses, metrics={"auc": 0.71}))
+    save_entry(root, StageCacheEntry(key=key, run="r1", stage="evaluate", uses=uses, metrics={"auc": 0.71}))
 
 
 def run(

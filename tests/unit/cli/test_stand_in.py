@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.cli import dagger, main
+from rondel.engines.choice import choose_engine, find_real_cli, is_own
+from rondel.engines.discovery import find_engine
 from rondel.errors import ConfigurationError, EngineUnavailable
-from rondel.runner.engine import choose_engine, find_real_cli, is_own
-from rondel.runner.reach import find_engine
 from rondel.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def script(folder: Path, name: str, text: str) -> Path:
 
 def own(folder: Path) -> Path:
     """The environment's own `dagger`, on a machine whose cluster has no engine on it, if it is on one."""
-    program = "from rondel.runner import reach\nfrom rondel.cli.dagger import main\n"
-    away = f"reach.NODE_SOCKET = reach.Path({str(folder)!r}, 'engine.sock')\n"
+    program = "from rondel.engines import discovery\nfrom rondel.cli.dagger import main\n"
+    away = f"discovery.NODE_SOCKET = discovery.Path({str(folder)!r}, 'engine.sock')\n"
     return script(folder, "dagger", f"#!{PYTHON}\n{program}{away}main()\n")
 
 

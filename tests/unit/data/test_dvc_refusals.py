@@ -7,7 +7,7 @@ import os
 import pytest
 
 from rondel.data import load_project
-from rondel.data.places import check_places, check_project
+from rondel.data.limits import check_places, check_project
 from rondel.errors import ConfigurationError
 
 

@@ -4,9 +4,10 @@ import hashlib
 
 import pytest
 
-from rondel.data import HashCache, known_params, load_project, stage_inputs
+from rondel.data import known_params, load_project, stage_inputs
 from rondel.data.inputs import kept_by_remote, matches_lock, returned_wrong
 from rondel.errors import ConfigurationError, DataError
+from rondel.files.hashes import HashCache
 
 
 def md5(text):

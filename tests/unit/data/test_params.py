@@ -11,8 +11,8 @@ import pytest
 from rondel.data import known_params, load_project, stage_inputs
 from rondel.data.inputs import matches_lock
 from rondel.data.params import apply_params, changed_text, check_overrides, normal, parse_params
-from rondel.data.yamlfile import parse_yaml
 from rondel.errors import ConfigurationError
+from rondel.files.yaml_file import parse_yaml
 
 PYTHON = '''\
 """Parameters."""

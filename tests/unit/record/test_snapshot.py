@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 from typing import TYPE_CHECKING
 
-from rondel.data import read_git
+from rondel.git.state import read_git
 from rondel.record import Git, RunFolder
 from rondel.record import snapshot as module
 from rondel.record.redact import redact_text, secret_values, spellings

@@ -11,13 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondel.errors import ConfigurationError, DataError, WaitingForApproval
-from rondel.registry import Lineage, ModelSource, champion_at, model_card, objections, past_champions
+from rondel.registry.alias_log import Entry
+from rondel.registry.aliases import (
+    champion_at,
+    check_alias,
+    parse_time,
+    past_champions,
+    rollback_target,
+    split_reference,
+)
 from rondel.registry.approval import decide
-from rondel.registry.gather import commit_known, data_lineage, whoami
-from rondel.registry.move import check_alias, parse_time, rollback_target, split_reference
-from rondel.registry.register import registration_key
-from rondel.registry.remote import missing_in_remote
-from rondel.tracking.ledger import Entry
+from rondel.registry.lineage import Lineage, model_card, unmet_conditions
+from rondel.registry.lineage_sources import commit_known, data_lineage, whoami
+from rondel.registry.register import ModelSource, registration_key
+from rondel.registry.remote_data import missing_in_remote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +54,7 @@ def test_lineage_survives_tags_of_limited_length(lineage: Lineage) -> None:
 
 
 def test_a_version_that_rondel_did_not_register_meets_no_condition() -> None:
-    found = objections(Lineage.from_tags({}), missing=())
+    found = unmet_conditions(Lineage.from_tags({}), missing=())
     assert len(found) == 6
     assert "it never went through a gate" in found
 

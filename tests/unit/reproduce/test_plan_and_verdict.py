@@ -8,7 +8,7 @@ import pytest
 from rondel.errors import RecordError
 from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord, VerdictRecord
 from rondel.reproduce.plan import base_image, choose_stage, describe, image_differences, plan, shell_at
-from rondel.reproduce.run import Wish, child_environment
+from rondel.reproduce.run import ReproduceOptions, child_environment
 from rondel.reproduce.verdict import error_line, judge, outcome
 
 
@@ -131,7 +131,7 @@ def test_settings_of_the_machine_that_a_capsule_holds_are_not_applied_here() -> 
 def test_what_is_set_here_for_runs_of_ones_own_does_not_reach_a_reproduction() -> None:
     here = {"RONDEL_COMMIT": "1", "RONDEL_PUSH": "1", "RONDEL_ENGINE_CACHE_SIZE": "5G", "RONDEL_VERBOSE": "1"}
     run = capsule(environment={"RONDEL_ENGINE_CACHE_SIZE": "1G"})
-    child = child_environment(here, plan(run, "train"), {}, run, Wish())
+    child = child_environment(here, plan(run, "train"), {}, run, ReproduceOptions())
     assert {name: value for name, value in child.items() if name.startswith("RONDEL_")} == {
         "RONDEL_ENGINE_CACHE_SIZE": "5G",
         "RONDEL_VERBOSE": "1",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.cli import main
-from rondel.data import read_git
 from rondel.errors import RecordError
+from rondel.git.state import read_git
 from rondel.record import Capsule, Git, RunFolder, StageRecord
 from rondel.record.snapshot import keep_code
 from rondel.reproduce import worktree

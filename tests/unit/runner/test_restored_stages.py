@@ -9,7 +9,7 @@ import pytest
 from rondel.record import CommandRecord, StageRecord
 from rondel.reports.console import state_line
 from rondel.runner.keys import Decision
-from rondel.runner.success import settled_as
+from rondel.runner.success import outcome_of
 
 RUN = Decision(reason="parameter n changed from 1 to 2")
 RESTORE = Decision(action="restore", reason="unchanged since run r1; DVC has its results")
@@ -26,16 +26,16 @@ def record(*outcomes: str) -> StageRecord:
 
 @pytest.mark.parametrize("outcomes", [(), ("ran",), ("ran", "restored"), ("unchanged",), ("restored",)])
 def test_a_stage_that_was_to_run_ran_whatever_its_commands_found(outcomes: tuple[str, ...]) -> None:
-    assert settled_as(record(*outcomes), RUN) == ("ran", RUN.reason)
+    assert outcome_of(record(*outcomes), RUN) == ("ran", RUN.reason)
 
 
 @pytest.mark.parametrize("outcomes", [("restored",), ("restored", "unchanged")])
 def test_a_stage_that_was_to_be_restored_is(outcomes: tuple[str, ...]) -> None:
-    assert settled_as(record(*outcomes), RESTORE) == ("restored", RESTORE.reason)
+    assert outcome_of(record(*outcomes), RESTORE) == ("restored", RESTORE.reason)
 
 
 def test_what_could_not_be_restored_ran_and_says_so() -> None:
-    state, reason = settled_as(record("ran"), RESTORE)
+    state, reason = outcome_of(record("ran"), RESTORE)
     assert state == "ran"
     assert reason.startswith(RESTORE.reason)
     assert reason.endswith("ran again")

@@ -12,12 +12,12 @@ from rondel.errors import ConfigurationError, RecordError, StageFailed
 from rondel.pipeline import Pipeline, Selection
 from rondel.record import Capsule, RunFolder, load
 from rondel.runner.check import dvc_names, parse_overrides
-from rondel.runner.intervene import Intervention
+from rondel.runner.interactive import Intervention
 from rondel.runner.resume import as_asked, resume, run_to_resume
 from rondel.runner.run import Request, run_plan
 from rondel.settings import Settings, load_settings
 from rondel.testing import (
-    FakeGround,
+    FakeEnvironment,
     FakeServices,
     RecordingContext,
     RecordingObserver,
@@ -49,7 +49,7 @@ async def fail(_: RecordingContext) -> None:
 
 
 def first_run(project: FakeProject, broken: str = "dvc train") -> Capsule:
-    services = FakeServices(ground=FakeGround(answers={broken: fail}))
+    services = FakeServices(environment=FakeEnvironment(answers={broken: fail}))
     run_with_fakes(pipeline(), "train", project=project, services=services)
     return load(project.root)[1]
 
@@ -156,7 +156,7 @@ def asked(
 ) -> Capsule:
     """A run that failed, which these flags and variables had asked for."""
     settings = load_settings(project.root, flags, environ)
-    services = FakeServices(ground=FakeGround(answers={"dvc train": fail}))
+    services = FakeServices(environment=FakeEnvironment(answers={"dvc train": fail}))
     run_with_fakes(pipeline(), "train", project=project, services=services, settings=settings)
     return load(project.root)[1]
 
@@ -191,7 +191,7 @@ def test_a_run_that_is_resumed_twice_is_still_asked_for_the_same(project: FakePr
     (project.root / "pyproject.toml").write_text("[tool.rondel]\nkeep-going = true\ncache = false\n")
     asked(project, {"cache": True, "params": ASKED["params"]})
     for _ in range(2):
-        services = FakeServices(ground=FakeGround(answers={"dvc train": fail}))
+        services = FakeServices(environment=FakeEnvironment(answers={"dvc train": fail}))
         capsule = run_to_resume(project.root, "latest")
         settings, selection = as_asked(load_settings(project.root), capsule, ())
         assert settings.cache
@@ -304,7 +304,7 @@ def interactive(
     monkeypatch.setattr(
         "rondel.runner.execute.Intervention", lambda journal: Intervention(journal, read=answers)
     )
-    services = FakeServices(ground=FakeGround(answers=outcomes))
+    services = FakeServices(environment=FakeEnvironment(answers=outcomes))
     settings = Settings(root=project.root, interactive=True, jobs=1)
     return (
         run_with_fakes(pipeline(), *targets, project=project, services=services, settings=settings),
@@ -331,7 +331,7 @@ def test_retry_reads_the_workspace_again(project: FakeProject, monkeypatch: pyte
     )
     assert result.exit_code == 0
     assert result.capsule.stage("prepare").attempts == 2
-    assert services.ground.refreshed == 1
+    assert services.environment.refreshed == 1
     assert len(answers.questions) == 2
     assert services.ended == [("prepare", "failed"), ("prepare", "ran")]
 

@@ -19,7 +19,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_the_champion_of_the_projects_own_server_loads_no_client() -> None:
     code = (
-        "import sys;from pathlib import Path;from rondel.tracking import champion_version;"
+        "import sys;from pathlib import Path;from rondel.registry.champion import champion_version;"
         "assert champion_version(Path('/nonexistent'), {}, 'm') is None;"
         "print(' '.join({'httpx','anyio','ssl','subprocess','mlflow','lark','sqlite3'} & set(sys.modules)))"
     )

@@ -1,0 +1,1 @@
+"""Which engine runs the containers: discovery, choice, execution mode."""

@@ -1,0 +1,1 @@
+"""What the stages of a run share: image, workspace, DVC remote, host environment, output stream."""

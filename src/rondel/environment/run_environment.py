@@ -1,0 +1,507 @@
+"""What the stages of one run share: image, workspace, DVC cache and remote, the way to MLflow.
+
+The workspace is read once, when the first stage needs it, so that all stages
+of a run see the same files; what earlier stages brought back is laid over it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rondel.context.stage import StageContext
+from rondel.data.runtree import run_tree
+from rondel.environment.addresses import rules
+from rondel.environment.data_container import DataContainer
+from rondel.environment.host_environment import build_script, host_environment
+from rondel.environment.image import describe
+from rondel.environment.output_stream import Live
+from rondel.environment.remote_config import (
+    CACHE,
+    GLOBAL,
+    REMOTE_HOST,
+    SITE,
+    RemoteConfig,
+    remote_config,
+    usable_cache_type,
+)
+from rondel.environment.repository import with_repository, with_revision
+from rondel.errors import ConfigurationError, StageFailed
+from rondel.git.repository import read_repository
+from rondel.operations.command_runner import WORK
+from rondel.record import Image
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import dagger
+
+    from rondel.cache import Conditions
+    from rondel.data import DvcProject
+    from rondel.data.remote import Remote
+    from rondel.data.webdav import Server
+    from rondel.data.workspace_sync import Conflict, Returned
+    from rondel.environment.host_environment import HostEnvironment
+    from rondel.environment.pending import PendingResults
+    from rondel.pipeline import Stage
+    from rondel.record import MlflowRun, Run, StageRecorder
+    from rondel.settings import Settings
+    from rondel.tracking import Tracking
+
+CACHE_VOLUME = "rondel-dvc-cache"
+
+
+class NoPinnedBase(Exception):
+    """The base image by digest is neither in the store nor in its registry."""
+
+
+@asynccontextmanager
+async def open_environment(
+    *, run: Run, settings: Settings, client: Any, tracking: Tracking | None, observer: Any
+) -> AsyncIterator[RunEnvironment]:
+    """The environment of one run; the local remote's server lives as long as the block.
+
+    Raises ConfigurationError for a remote that the configuration does not
+    define, and DataError if a local one can't be served.
+    """
+    from anyio import to_thread
+
+    from rondel.data.remote import find_remote
+    from rondel.data.webdav import Server
+
+    remote = find_remote(run.root, os.environ, settings.remote)
+    server = Server(remote.folder) if remote.folder is not None and (run.root / ".dvc").is_dir() else None
+    environment = RunEnvironment(
+        run, settings, client, tracking, observer=observer, remote=remote, server=server
+    )
+    try:
+        yield environment
+    finally:
+        environment.live.close()
+        if server is not None:
+            from anyio import CancelScope
+
+            with CancelScope(shield=True):
+                await to_thread.run_sync(server.stop)
+
+
+class RunEnvironment:
+    """Makes the contexts of a run's stages, and brings home what they made."""
+
+    def __init__(
+        self,
+        run: Run,
+        settings: Settings,
+        client: dagger.Client,
+        tracking: Tracking | None,
+        *,
+        observer: Any,
+        remote: Remote,
+        server: Server | None,
+    ) -> None:
+        import anyio
+
+        self.run = run
+        self.settings = settings
+        self.client = client
+        self.tracking = tracking
+        self.remote = remote
+        self.live = Live.of(os.environ, run.id, observer.note)
+        self.observer = observer
+        self._server = server
+        self._lock = anyio.Lock()
+        self._committing = anyio.Lock()
+        self._base: dagger.Container | None = None
+        self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
+        self._containerfile = ""
+        self._conditions: Conditions | None = None
+        self.read_at = time.time()
+        """What was changed in the workspace since this time may be another thing than what stages see."""
+        self._workspace: dagger.Directory | None = None
+        self._excludes: list[str] = []
+        self._remote_config: RemoteConfig | None = None
+        self._host_environment: HostEnvironment | None = None
+        self._data: DataContainer | None = None
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment that variables and credentials come from."""
+        return os.environ
+
+    @property
+    def remote_defined(self) -> bool:
+        """Whether `dvc push` here knows where to push to."""
+        from rondel.data.remote import default_remote
+
+        return default_remote(self.run.root, self.environ) is not None
+
+    @property
+    def remote_own(self) -> bool:
+        """Whether the remote is the folder that each clone has for itself."""
+        from rondel.data.remote import DEFAULT_FOLDER
+
+        return self.remote.folder == self.run.root / DEFAULT_FOLDER
+
+    @property
+    def data(self) -> DataContainer:
+        """The container that moves data."""
+        assert self._data is not None  # noqa: S101 - `context` made it
+        return self._data
+
+    @property
+    def conditions(self) -> Conditions:
+        """The recipe of the image as it was built, and the rest that all results of the run depend on."""
+        assert self._conditions is not None  # noqa: S101 - `context` made them
+        return self._conditions
+
+    @property
+    def push(self) -> bool:
+        """Whether results are pushed."""
+        from rondel.data.remote import pushes
+
+        return pushes(self.remote, self.settings.push, ci=self.settings.ci)
+
+    async def context(
+        self,
+        stage: Stage,
+        *,
+        params: Mapping[str, Any],
+        recorder: StageRecorder,
+        mlflow_run: MlflowRun | None,
+    ) -> StageContext:
+        """The context of one attempt at ``stage``.
+
+        Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
+        """
+        from anyio import to_thread
+
+        async with self._lock:
+            if self._base is None:
+                recorder.step("the image")
+                self._conditions = await to_thread.run_sync(self._read_conditions)
+                built = await self._build(recorder)
+                described = await describe(self.client, built, self._image, self._base_name())
+                self._image = replace(described, recipe=dict(self._conditions.image))
+                await self._prepare()
+                self._base = built
+                self._data = await self._data_container(built, recorder)
+        assert self._remote_config is not None  # noqa: S101 - set together with the base
+        assert self._host_environment is not None  # noqa: S101
+        access = self._remote_config
+        recorder.hide([*access.secrets.values(), *access.hidden, *self._host_environment.secrets.values()])
+        if self.tracking is not None:
+            recorder.hide(self.tracking.secrets.values())
+        folder = self.remote.shown if self._server is not None else None
+        recorder.rewrite(rules(self.tracking, access.hosts, folder))
+        recorder.image(self._image)
+        container = self._container(mlflow_run)
+        if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
+            container = with_repository(container, self.client, repository)
+        return StageContext(self, stage, params=params, recorder=recorder, container=container)
+
+    def _read_conditions(self) -> Conditions:
+        from rondel.cache import read_conditions
+        from rondel.cache.conditions import hashed_below
+        from rondel.files.hashes import HashCache
+
+        hashed = hashed_below(self.run.root, HashCache(self.run.root).of)
+        return read_conditions(self.settings, self.environ, hashed)
+
+    async def commit(self, ctx: StageContext) -> None:
+        """After success: bring back what the stage made.
+
+        Raises DataError with every file that was changed meanwhile, after all the others are in place.
+        """
+        from anyio import to_thread
+
+        from rondel.data.workspace_sync import conflict_error
+
+        conflicts: list[Conflict] = []
+        async with self._committing:
+            for pending in ctx.pending:
+                done = await to_thread.run_sync(self._bring_back, ctx, pending)
+                conflicts += done.conflicts
+        ctx.pending.clear()
+        if conflicts:
+            raise conflict_error(ctx.stage.name, conflicts, self.run.root)
+
+    def _bring_back(self, ctx: StageContext, pending: PendingResults) -> Returned:
+        from rondel.cache.provenance import write_provenance
+        from rondel.data.runtree import lock_text, run_tree
+        from rondel.data.workspace_sync import Returned, bring_back, lay_aside, put_entries, turn
+        from rondel.git.ignore import ignore_outputs
+
+        root, tree = self.run.root, run_tree(self.run.folder)
+        with turn(tree):
+            lay_aside(tree, pending.files, pending.before.hashes)
+            for lock, entries in pending.entries.items():
+                if pending.aside or (tree / lock).is_file():
+                    put_entries(tree / lock, lock_text(root, tree, lock), entries)
+        if pending.aside:
+            return Returned()
+        if self.settings.apply:
+            self._apply(ctx)
+        aside = self.run.folder / "conflicts" / ctx.stage.name
+        done = bring_back(root, pending.files, pending.before, aside=aside, new_locks=pending.locks())
+        if not done.conflicts:
+            with turn(root):
+                write_provenance(root, pending.provenance)
+                # DVC counts them in a folder that a later stage depends on.
+                lay_aside(tree, root, ignore_outputs(root, pending.data))
+        return done
+
+    def _apply(self, ctx: StageContext) -> None:
+        """Write the parameters that the stage was given to the working tree's files."""
+        from rondel.data import find_stage, load_project
+        from rondel.data.params import apply_params
+
+        given = {key: value for key, value in ctx.params.items() if key in dict(self.settings.params)}
+        project = load_project(self.run.root)
+        for use in ctx.uses:
+            if use.kind == "dvc" and given:
+                apply_params(self.run.root, find_stage(project, use.name), given)
+
+    def lock_texts(self, project: DvcProject, own: Mapping[str, str]) -> dict[str, str]:
+        """The project's lock files as a stage sees them: ``own`` has the entries that it made itself."""
+        from rondel.data.lock import merge_lock, stage_blocks
+        from rondel.data.runtree import lock_text, run_tree
+
+        found: dict[str, str] = {}
+        for lock in {stage.lock_file for stage in project.stages.values()}:
+            text = lock_text(self.run.root, run_tree(self.run.folder), lock)
+            if lock in own:
+                text = merge_lock(text, own[lock], stage_blocks(own[lock]))
+            if text is not None:
+                found[lock] = text
+        return found
+
+    async def _data_container(self, built: dagger.Container, recorder: StageRecorder) -> DataContainer:
+        """What moves data: the stages' image where it has DVC, else an image that has nothing else.
+
+        Raises StageFailed if the latter can't be built.
+        """
+        import dagger
+
+        from rondel.environment import data_image
+
+        scheme = "webdav" if self.remote.folder is not None else self.remote.scheme
+        image = built
+        if self.settings.data_image:
+            image = self.client.container().from_(self.settings.data_image)
+        elif (self.run.root / ".dvc").is_dir() and not data_image.has_dvc(self._image.packages, scheme):
+            recorder.step("the image that moves data")
+            secret = self.client.set_secret("package-index", build_script(os.environ))
+            image = data_image.build(self.client, scheme, secret)
+            try:
+                await self.live.follow(self.live.sink(recorder.output, tagged=False), image.sync)
+            except dagger.QueryError as error:
+                raise data_image.build_failure(str(error)) from error
+        return DataContainer(
+            self._with_surroundings(image), lambda container: self._with_dvc(container.with_workdir(WORK))
+        )
+
+    async def discard(self, ctx: StageContext) -> None:
+        """After failure: nothing goes into the working tree; what was made stays in the run's folder."""
+        ctx.pending.clear()
+
+    async def refresh(self) -> None:
+        """Read the workspace again for the stages to come: somebody has worked on it meanwhile."""
+        async with self._lock:
+            if self._workspace is not None:
+                self.read_at = time.time()
+                host = self.client.host()
+                self._workspace = host.directory(str(self.run.root), exclude=self._excludes, no_cache=True)
+
+    async def _build(self, recorder: StageRecorder) -> dagger.Container:
+        """The image, built. One Containerfile, one build a run."""
+        import dagger
+
+        from rondel.cache.recipe import copied_sources, needed_text
+
+        settings, root = self.settings, self.run.root
+        file = root / settings.containerfile
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"there is no {settings.containerfile}", why=str(error), place=settings.containerfile
+            ) from None
+        include = [
+            settings.containerfile,
+            ".dockerignore",
+            *copied_sources(needed_text(text, settings.target)),
+        ]
+        context = self.client.host().directory(
+            str(root), include=include, exclude=[".git", ".rondel", ".venv", "**/__pycache__"]
+        )
+        self._containerfile = text
+        secret = self.client.set_secret("package-index", build_script(os.environ))
+
+        def build(context: dagger.Directory) -> dagger.Container:
+            return context.docker_build(
+                dockerfile=settings.containerfile,
+                target=settings.target,
+                build_args=[dagger.BuildArg(name, value) for name, value in settings.build_args],
+                secrets=[secret],
+            )
+
+        try:
+            pinned = self._pinned(text)
+            if pinned is not None:
+                with suppress(NoPinnedBase):
+                    built = build(context.with_new_file(settings.containerfile, pinned))
+                    built = await self._on_pinned_base(built, recorder)
+                    self._containerfile = pinned
+                    return built
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), build(context).sync)
+        except dagger.ExecError as error:
+            said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
+            raise StageFailed(
+                "the image could not be built", why=said, hint=f"see {settings.containerfile}"
+            ) from error
+
+    def _pinned(self, text: str) -> str | None:
+        """The Containerfile on the base image that is asked for by digest; None if it names no such."""
+        from rondel.cache.pinned import pinned_text
+
+        if self.settings.base_image is None:
+            return None
+        pinned = pinned_text(text, self.settings.base_image, self.settings.build_args)
+        return pinned if pinned != text else None
+
+    async def _on_pinned_base(self, built: dagger.Container, recorder: StageRecorder) -> dagger.Container:
+        """The image on that base. Raises NoPinnedBase, once it is said, if no place has the base any more."""
+        import dagger
+
+        try:
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
+        except dagger.ExecError:
+            raise
+        except dagger.QueryError as error:
+            self.observer.note(
+                f"the base image {self.settings.base_image} of the run that is repeated is not to be had "
+                f"({str(error).splitlines()[0]}): building on what {self.settings.containerfile} names today"
+            )
+            raise NoPinnedBase from error
+
+    def _base_name(self) -> str | None:
+        from rondel.cache.pinned import base_reference
+
+        return base_reference(self._containerfile, self.settings.target, self.settings.build_args)
+
+    async def _prepare(self) -> None:
+        from anyio import to_thread
+
+        from rondel.data import load_project, workspace_excludes
+        from rondel.data.local_push import hand_over
+
+        def read() -> tuple[str, ...]:
+            return workspace_excludes(load_project(self.run.root))
+
+        self._excludes = list(await to_thread.run_sync(read))
+        if self._server is not None and self.remote.folder is not None:
+            handed = await to_thread.run_sync(
+                hand_over, load_project(self.run.root), self.remote.folder, self.environ
+            )
+            if handed:
+                self.observer.note(f"put into the local DVC remote, as `dvc push` would: {', '.join(handed)}")
+        self.read_at = time.time()  # an engine reads it a little later
+        self._workspace = self.client.host().directory(str(self.run.root), exclude=self._excludes)
+        served = None
+        if self._server is not None:
+            served = await to_thread.run_sync(self._server.ready)
+        self._remote_config = remote_config(
+            self.remote, served, cache_type=usable_cache_type(self._cache_type())
+        )
+        bound = [*self._remote_config.hosts, *([self._mlflow_host()] if self.tracking else [])]
+        self._host_environment = host_environment(self.settings, os.environ, bound)
+
+    def _cache_type(self) -> str | None:
+        from rondel.data.remote import dvc_config
+
+        return dvc_config(self.run.root, os.environ).get("cache", {}).get("type")
+
+    def _mlflow_host(self) -> str:
+        from rondel.tracking import CONTAINER_HOST
+
+        return CONTAINER_HOST
+
+    def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
+        """The image with everything on it that a stage needs."""
+        assert self._base is not None  # noqa: S101 - `context` made them
+        assert self._workspace is not None  # noqa: S101
+        container = self._base.with_directory(WORK, self._workspace)
+        tree = run_tree(self.run.folder)
+        if tree.is_dir():
+            # It grows while the run goes on, and an engine reads a folder of the host once in a session.
+            made = self.client.host().directory(str(tree), exclude=[".rondel"], no_cache=True)
+            container = container.with_directory(WORK, made)
+        container = self._with_dvc(container.with_workdir(WORK))
+        container = self._with_tracking(container, mlflow_run)
+        container = with_revision(container, self.run, mlflow_run)
+        return self._with_surroundings(container)
+
+    def _with_dvc(self, container: dagger.Container) -> dagger.Container:
+        access = self._remote_config
+        if access is None or not (self.run.root / ".dvc").is_dir():
+            return container
+        config = self.client.set_secret("rondel-dvc-config", access.config)
+        container = (
+            container.with_mounted_cache(CACHE, self.client.cache_volume(CACHE_VOLUME))
+            # Content is shared by its hash. DVC's run cache is not: it knows of no image and no project.
+            .with_mounted_temp(f"{CACHE}/runs")
+            .with_mounted_temp(SITE)
+            .with_mounted_secret(f"{WORK}/.dvc/config.local", config)
+            .with_env_variable("DVC_GLOBAL_CONFIG_DIR", GLOBAL)  # none of the image's own
+            .with_env_variable("DVC_SITE_CACHE_DIR", SITE)
+            .with_env_variable("DVC_NO_ANALYTICS", "1")
+        )
+        for name, value in access.environment.items():
+            container = container.with_env_variable(name, value)
+        for name, value in access.secrets.items():
+            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for place, path in access.secret_files.items():
+            secret = self.client.set_secret(f"rondel-{place}", path.read_text(encoding="utf-8"))
+            container = container.with_mounted_secret(place, secret)
+        for name, port in access.hosts.items():
+            container = container.with_service_binding(name, self._port_here(port))
+        return container
+
+    def _with_tracking(self, container: dagger.Container, mlflow_run: MlflowRun | None) -> dagger.Container:
+        tracking = self.tracking
+        if tracking is None:
+            return container
+        for name, value in tracking.env.items():
+            container = container.with_env_variable(name, value)
+        for name, value in tracking.secrets.items():
+            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for place, path in tracking.files.items():
+            container = container.with_file(place, self.client.host().file(str(path)))
+        if mlflow_run is not None:
+            container = container.with_env_variable("MLFLOW_RUN_ID", mlflow_run.run_id)
+        if tracking.needs_host_service:
+            container = container.with_service_binding(self._mlflow_host(), self._port_here(tracking.port))
+        return container
+
+    def _with_surroundings(self, container: dagger.Container) -> dagger.Container:
+        host = self._host_environment
+        assert host is not None  # noqa: S101 - `context` made it
+        for name, value in host.environment.items():
+            container = container.with_env_variable(name, value)
+        for name, value in host.secrets.items():
+            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for place, path in host.files.items():
+            container = container.with_file(place, self.client.host().file(str(path)))
+        # Unique in each run: a stage that was chosen to run does run, whatever an engine remembers.
+        return container.with_env_variable("RONDEL_RUN_ID", self.run.id).with_env_variable("USER", "rondel")
+
+    def _port_here(self, port: int) -> dagger.Service:
+        import dagger
+
+        return self.client.host().service([dagger.PortForward(backend=port, frontend=port)], host="127.0.0.1")
+
+
+__all__ = ["REMOTE_HOST", "WORK", "RunEnvironment", "open_environment"]

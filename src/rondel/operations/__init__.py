@@ -1,0 +1,1 @@
+"""What a stage can do, one folder for each operation."""

@@ -1,0 +1,1 @@
+"""Run a stage of ``dvc.yaml``."""

@@ -1,0 +1,87 @@
+"""The files of metrics that gates read: those of the working tree, of the run, and in what DVC keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rondel.data.runtree import run_tree
+from rondel.environment.data_container import fetch_plan
+from rondel.operations.command_runner import WORK
+from rondel.operations.program import Programs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rondel.gates import Metrics
+    from rondel.operations.evaluation import Evaluation
+
+
+class MetricFiles(Programs):
+    """The part of a stage's context that finds metrics, and what they were measured with."""
+
+    _brought: dict[str, Metrics]
+
+    async def _bring_metrics(self, metrics: str | Mapping[str, Any]) -> None:
+        """Have DVC bring a file of metrics that only it has: what lies in the working tree may be old."""
+        from anyio import to_thread
+
+        from rondel.gates import Metrics, read_metrics
+
+        if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
+            return
+        if any((pending.files / metrics).is_file() for pending in self.pending):
+            return
+        project = await to_thread.run_sync(self._view, {})
+        if not project.data_of([metrics]) or project.returns(metrics):
+            return
+        self._recorder.step(f"the gate: getting {metrics}")
+        texts = self._environment.lock_texts(project, self._locks())
+        data = self._environment.data
+        moved = await data.result(
+            data.planned(
+                data.over(self._container.directory(WORK), texts), fetch_plan([metrics], collect=[metrics])
+            ),
+            self._program_folder("metrics"),
+        )
+        if moved.code:
+            self._recorder.output(moved.said)
+            said = [line for line in moved.said.splitlines() if line.strip()]
+            problem = f"{metrics}: DVC can't bring it{f': {said[-1]}' if said else ''}"
+            self._brought[metrics] = Metrics(source=metrics, problem=problem)
+        elif moved.files is not None:
+            self._brought[metrics] = read_metrics(moved.files / metrics, shown=metrics)
+
+    def _metrics(self, metrics: str | Mapping[str, Any]) -> Metrics:
+        from rondel.gates import metrics_from_mapping, read_metrics
+
+        if not isinstance(metrics, str):
+            return metrics_from_mapping(metrics, source="the stage")
+        if metrics in self._brought:
+            return self._brought[metrics]
+        for pending in reversed(self.pending):
+            if (pending.files / metrics).is_file():
+                return read_metrics(pending.files / metrics, shown=metrics)
+        aside = run_tree(self.run.folder) / metrics
+        return read_metrics(aside if aside.is_file() else self.run.root / metrics, shown=metrics)
+
+    def _evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
+        """The evaluation that made the file of metrics; None if it was no stage of ``dvc.yaml``."""
+        from rondel.operations.evaluation import read_evaluation
+
+        if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
+            return None
+        project = self._view({})
+        stage = project.keeper(metrics)
+        entry = None if stage is None else project.lock.get(stage.address)
+        if stage is None or entry is None:
+            return None
+        return read_evaluation(project, stage, entry, metrics=metrics, model=model_file, image=self._recipe())
+
+    def _recipe(self) -> dict[str, str]:
+        """What the stages' image is made from; two machines never build the same digest."""
+        from rondel.cache import stands_on_host
+
+        conditions = self._environment.conditions
+        image = self._recorder.record.image
+        on_host = stands_on_host(image.source if image else None)
+        return {**conditions.image, **(conditions.host if on_host else {})}

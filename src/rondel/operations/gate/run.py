@@ -1,0 +1,288 @@
+"""``ctx.gate``: metrics, champion and rules become a verdict."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
+from rondel.operations.gate.metric_files import MetricFiles
+from rondel.operations.program import run_of_its_own
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
+    from rondel.operations.evaluation import Evaluation
+    from rondel.operations.program import Done
+    from rondel.registry.champion import Champion
+
+CHAMPION_FOLDER = "champion"
+"""The folder of a run, with one for each stage, that keeps what the champion's evaluation made."""
+
+_NAMED = 3
+
+
+class Gating(MetricFiles):
+    """The part of a stage's context that judges a model."""
+
+    async def gate(
+        self,
+        *rules: str,
+        metrics: str | Mapping[str, Any] = "metrics.json",
+        model: str | None = None,
+        model_file: str | None = None,
+        measure: str | None = None,
+    ) -> Verdict:
+        """Let the stage pass only if every rule holds; the verdict is recorded either way.
+
+        ``metrics`` is a file that the stage made (or that lies in the working
+        tree), or a mapping. ``model`` is whose champion the rules compare
+        with. When the file is made by a stage of ``dvc.yaml``, and its data,
+        code, parameters or image are not those of the champion's own
+        evaluation, the champion is evaluated again by the same command;
+        ``model_file`` names the dependency of that stage that is the model
+        where this is not clear. ``measure`` is a command that prints a JSON
+        object of further metrics, such as latency: it runs in the container
+        and, where rules ask for it, with the champion's model in place, too.
+
+        Raises GateFailed with every rule that does not hold,
+        ConfigurationError for a rule that can't be read, StageFailed if
+        ``measure`` fails.
+        """
+        from anyio import to_thread
+
+        from rondel.gates import evaluate, metrics_from_mapping, parse_rules
+
+        given = {"metrics": metrics, "model_file": model_file, "measure": measure}
+        details: dict[str, Any] = {
+            "rules": list(rules),
+            **{name: value for name, value in given.items() if isinstance(value, str)},
+        }
+        self._recorder.use("gate", model or "", details)
+        parsed = parse_rules(rules, place=str(self.stage.place))
+        await self._bring_metrics(metrics)
+        evaluation = await to_thread.run_sync(self._evaluation, metrics, model_file)
+        extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.measured())
+        if measure is not None:
+            extra |= await self._measure(evaluation, measure)
+        found = self._metrics(metrics).merged(
+            metrics_from_mapping(extra, source=measure or "the model's file")
+        )
+        self._recorder.metrics({name: found.values[name] for name in extra if name in found.values})
+        champion = None
+        if model and self._environment.tracking is not None:
+            champion = await self._champion(model, evaluation, found, parsed, measure)
+        verdict = evaluate(parsed, found, champion, model=model)
+        self._record(verdict, evaluation)
+        if not verdict.passed:
+            raise GateFailed(verdict.summary(), hint=verdict.advice())
+        return verdict
+
+    def _record(self, verdict: Verdict, evaluation: Evaluation | None) -> None:
+        from rondel.record import VerdictRecord
+
+        self._recorder.verdict(
+            VerdictRecord(
+                passed=verdict.passed,
+                model=verdict.model,
+                champion_version=verdict.champion_version,
+                source=verdict.source,
+                rules=[asdict(result) for result in verdict.results],
+                metrics=dict(verdict.metrics),
+                champion_metrics=dict(verdict.champion_metrics),
+                champion_measured=verdict.champion_measured,
+                champion_note=verdict.champion_note,
+                evaluation=dict(evaluation.parts) if evaluation else {},
+            )
+        )
+        if verdict.model:
+            self._recorder.output(verdict.champion())
+        self._recorder.output(verdict.summary())
+
+    async def _champion(
+        self,
+        model: str,
+        evaluation: Evaluation | None,
+        challenger: Metrics,
+        rules: Sequence[Rule],
+        measure: str | None,
+    ) -> ChampionMetrics | None:
+        """The champion with metrics that are comparable with the challenger's, or with a note why not."""
+        from rondel.gates import ChampionMetrics
+        from rondel.registry.champion import fetch_champion
+        from rondel.registry.lineage import Lineage
+        from rondel.tracking import TrackingClient
+
+        assert self._environment.tracking is not None  # noqa: S101 - the caller looked
+        self._recorder.step(f"the gate: the champion of {model}")
+        async with TrackingClient(self._environment.tracking.endpoint) as client:
+            found = await fetch_champion(client, model)
+        if found is None:
+            return None
+        recorded = ChampionMetrics(version=found.version, metrics=found.metrics)
+        if evaluation is None:
+            return recorded
+        lineage = Lineage.from_tags(found.tags)
+        if evaluation.model_hash and lineage.outputs.get(evaluation.model or "") == evaluation.model_hash:
+            return ChampionMetrics(version=found.version, metrics=challenger.values, measured="same")
+        changed = evaluation.differs(lineage.evaluation) if lineage.evaluation else None
+        measured_now = bool(measure) and _asks_for(rules, challenger, self._metrics(challenger.source))
+        if changed == [] and not measured_now:
+            return recorded
+        return await self._compared(
+            model, found, lineage.outputs, evaluation, changed=changed, measure=measure
+        )
+
+    async def _compared(
+        self,
+        model: str,
+        found: Champion,
+        outputs: Mapping[str, str],
+        evaluation: Evaluation,
+        *,
+        changed: list[str] | None,
+        measure: str | None,
+    ) -> ChampionMetrics:
+        """The champion after another evaluation; without one, its recorded metrics and why.
+
+        ``changed`` is None when nothing says what it was evaluated with: then
+        its recorded metrics are taken, as they are all there is. When it is
+        known that something changed, they are stale.
+        """
+        from rondel.gates import ChampionMetrics
+        from rondel.operations.evaluation import champion_model
+
+        reason = _reason(changed)
+        digest, problem = champion_model(outputs, evaluation)
+        metrics: dict[str, float] = {}
+        if digest is not None:
+            self._recorder.step(f"the gate: measuring version {found.version} of {model} again")
+            try:
+                metrics = await self._again(
+                    model, found, evaluation, digest, whole=changed != [], measure=measure
+                )
+            except (StageFailed, DataError) as error:
+                of = f"{_version(found.version, model)} could not be measured: "
+                digest, problem = None, error.what.removeprefix(of)
+        if digest is not None:
+            return ChampionMetrics(
+                version=found.version,
+                metrics={**(found.metrics if changed == [] else {}), **metrics},
+                measured="recorded" if changed == [] else "again",
+                note=reason,
+            )
+        return ChampionMetrics(
+            version=found.version,
+            metrics=found.metrics,
+            measured="stale" if changed else "recorded",
+            note=f"{reason}; it cannot be measured again: {problem}",
+        )
+
+    async def _again(
+        self,
+        model: str,
+        found: Champion,
+        evaluation: Evaluation,
+        digest: str,
+        *,
+        whole: bool,
+        measure: str | None,
+    ) -> dict[str, float]:
+        """Measure the champion with the challenger's evaluation, logging to a run of its own.
+
+        Raises StageFailed or DataError with what went wrong.
+        """
+        from anyio import to_thread
+
+        from rondel.gates import made_metrics, metrics_from_mapping, read_metrics
+        from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, measuring
+        from rondel.tracking import TrackingClient
+
+        project = await to_thread.run_sync(self._view, {})
+        wanted = tuple(dict.fromkeys([*evaluation.stage.wanted, evaluation.metrics])) if whole else ()
+        program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
+        assert self._environment.tracking is not None  # noqa: S101 - there is a champion
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(TrackingClient(self._environment.tracking.endpoint))
+            container, mine = self._container, self._recorder.record.mlflow
+            if mine is not None:
+                experiment = (await client.get_run(mine.run_id)).handle.experiment_id
+                name = f"champion: {model} version {found.version}"
+                tags = {"rondel.run": self.run.id, "rondel.champion": found.version}
+                made = await stack.enter_async_context(
+                    run_of_its_own(client, experiment, name=name, tags=tags, parent=mine.run_id)
+                )
+                container = container.with_env_variable("MLFLOW_RUN_ID", made.run_id)
+            folder, done = await self._program(
+                self._with_locks(container, project, evaluation), program, CHAMPION_FOLDER
+            )
+            if done.code:
+                raise _failed(done, _version(found.version, model))
+        values: dict[str, float] = {}
+        if whole:
+            values |= made_metrics(evaluation.stage, folder / "files")
+            values |= read_metrics(folder / "files" / evaluation.metrics, shown=evaluation.metrics).values
+        values |= metrics_from_mapping(done.metrics, source="measure").values
+        if done.bytes is not None:
+            values[MODEL_SIZE] = round(done.bytes / MEGABYTE, 6)
+        return values
+
+    async def _measure(self, evaluation: Evaluation | None, command: str) -> dict[str, Any]:
+        """What ``command`` prints about the challenger, as the last line of its output."""
+        from anyio import to_thread
+
+        from rondel.operations.evaluation import measuring
+
+        if evaluation is None:
+            raise ConfigurationError(
+                "measure= needs a file of metrics that a stage of dvc.yaml makes",
+                why="its dependencies are what the command finds in the container",
+                hint="without DVC, run the command with ctx.sh and give ctx.gate the numbers",
+                place=str(self.stage.place),
+            )
+        self._recorder.step(f"the gate: {command}")
+        project = await to_thread.run_sync(self._view, {})
+        program = measuring(evaluation, project, measure=command)
+        container = self._with_locks(self._container, project, evaluation)
+        _, done = await self._program(container, program, "measured")
+        if done.code:
+            raise _failed(done, f"the model ({command})")
+        return dict(done.metrics)
+
+
+def _asks_for(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> bool:
+    """Whether a rule needs a metric of the champion that is measured and not in the file."""
+    from rondel.gates.metrics import canonical
+
+    wanted = {canonical(str(rule.bound.champion)) for rule in rules if rule.bound.champion is not None}
+    return any(name in challenger.values and name not in of_file.values for name in wanted)
+
+
+def _reason(changed: list[str] | None) -> str:
+    if changed is None:
+        return "nothing says what its own evaluation was made with"
+    if not changed:
+        return "measured beside the challenger"
+    shown = ", ".join(changed[:_NAMED]) + (
+        f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    )
+    return f"changed since its own evaluation: {shown}"
+
+
+_PHASES = {
+    "model": "its file could not be pulled from the DVC remote",
+    "data": "the data could not be pulled from the DVC remote",
+    "command": "the command that evaluates it ended with exit code {code}",
+    "measure": "the command that measures it ended with exit code {code}",
+}
+
+
+def _version(version: str, model: str) -> str:
+    return f"version {version} of {model}"
+
+
+def _failed(done: Done, what: str) -> StageFailed:
+    said = _PHASES.get(done.phase, "the program ended early").format(code=done.code)
+    return StageFailed(f"{what} could not be measured: {said}")

@@ -1,0 +1,314 @@
+"""``ctx.register`` and ``ctx.promote``: from what a run recorded to a version with lineage."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rondel.errors import ConfigurationError, RecordError
+from rondel.operations.register.restore import Restoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rondel.environment.run_environment import RunEnvironment
+    from rondel.pipeline import Stage
+    from rondel.record import Capsule, Run, StageRecord
+    from rondel.registry.lineage import Lineage
+    from rondel.registry.promote import AliasChange
+    from rondel.registry.register import ModelSource
+    from rondel.registry.versions import ModelVersion
+    from rondel.settings import Settings
+    from rondel.tracking import RunHandle, Tracking, TrackingClient
+
+PACKAGES = (
+    "import importlib.metadata as m,json;"
+    "print(json.dumps({d.metadata['Name']:d.version for d in m.distributions()}))"
+)
+
+
+class Registering(Restoring):
+    """The part of a stage's context that speaks to the model registry."""
+
+    settings: Settings
+    _environment: RunEnvironment
+
+    async def register(
+        self,
+        name: str,
+        alias: str | None = "challenger",
+        *,
+        artifact: str | None = None,
+        log: str | None = None,
+        model_file: str | None = None,
+    ) -> ModelVersion:
+        """Make a version of the registered model ``name`` from what this run's stages logged.
+
+        The version carries the run's lineage and verdict; ``alias`` points at
+        it afterwards. Repeating a run after a crash registers nothing twice.
+        ``artifact`` names the logged model where a stage logged several.
+
+        A stage that DVC restored did not run and logged nothing. If no earlier
+        run on this server logged the model either, ``log`` does: a command that
+        logs the model's file, which it finds in place with what its stage
+        depends on. A folder in MLflow's format needs no command. ``model_file``
+        names that file where it is not clear.
+
+        Raises DataError when there is no model, StageFailed if ``log`` fails,
+        TrackingUnavailable when the server does not answer.
+        """
+        from anyio import to_thread
+
+        from rondel.registry import attestations
+        from rondel.registry.lineage_sources import whoami
+        from rondel.registry.register import register
+        from rondel.registry.store import registry
+        from rondel.registry.verify import attach
+        from rondel.tracking import TrackingClient
+
+        tracking = self._tracking("register")
+        self._recorder.step(f"registering {name}")
+        capsule = await to_thread.run_sync(_capsule, self.run.folder)
+        records = await to_thread.run_sync(originals, self.run.root, capsule, self.stage)
+        lineage = await to_thread.run_sync(lineage_of, self.run, capsule, records, name)
+        packages = next((dict(each.image.packages) for each in records if each.image), {})
+        async with TrackingClient(tracking.endpoint) as client:
+            store = registry(client)
+            source = await self._model(client, records, name, artifact, log=log, model_file=model_file)
+            who = await to_thread.run_sync(whoami, self.run.root, os.environ)
+            version = await register(store, name, source, lineage, who=who, alias=alias)
+            kept = False
+            if attestations.available():
+                packages = packages or await self._packages()
+                kept = await attach(store, version, lineage, packages=packages, environ=os.environ)
+        known = f", {alias}" if alias else ""
+        first = version.tags.get("rondel.run", self.run.id)
+        again = "" if first == self.run.id else f": this model is registered already, by run {first}"
+        self._recorder.output(f"registered {name} version {version.version}{known}{again}")
+        if not kept:
+            why = (
+                "the server takes no files of runs"
+                if attestations.available()
+                else "install rondel[provenance]"
+            )
+            self._recorder.output(f"SBOM and provenance were not stored: {why}")
+        return version
+
+    async def promote(
+        self, reference: str, *, to: str = "champion", force: bool = False, reason: str = ""
+    ) -> AliasChange:
+        """Move ``to`` to the version that ``reference`` means; a bare name means its challenger.
+
+        Raises GateFailed with every condition that is not met; see ``rondel promote``.
+        """
+        from anyio import to_thread
+
+        from rondel.registry.lineage_sources import whoami
+        from rondel.registry.promote import promote
+        from rondel.registry.store import registry
+        from rondel.tracking import TrackingClient
+
+        tracking = self._tracking("promote")
+        self._recorder.step(f"promoting {reference} to {to}")
+        who = await to_thread.run_sync(whoami, self.run.root, os.environ)
+        async with TrackingClient(tracking.endpoint) as client:
+            moved = await promote(
+                registry(client),
+                reference,
+                root=self.run.root,
+                environ=os.environ,
+                who=who,
+                to=to,
+                force=force,
+                reason=reason or self._why(),
+                remote=self.settings.remote,
+                run=self.run.id,
+            )
+        done = "is already" if moved.entry is None else "is now"
+        self._recorder.output(f"{moved.model}@{to} {done} version {moved.new}")
+        return moved
+
+    def _why(self) -> str:
+        """What the log says when nobody gave a reason: the run, and who approved it."""
+        approved = f", {self._recorder.record.reason}" if self.stage.approval else ""
+        return f"run {self.run.id}{approved}"
+
+    def _tracking(self, method: str) -> Tracking:
+        if self.stage.pure:
+            raise ConfigurationError(
+                f"stage {self.stage.name!r} calls ctx.{method}, but it is a pure stage",
+                hint="declare it with @pipeline.effect: what it does must not be skipped or repeated",
+                place=str(self.stage.place),
+            )
+        tracking = self._environment.tracking
+        if tracking is None:
+            raise ConfigurationError(f"ctx.{method} needs an MLflow server", place=str(self.stage.place))
+        return tracking
+
+    async def _model(
+        self,
+        client: TrackingClient,
+        records: list[StageRecord],
+        name: str,
+        artifact: str | None,
+        *,
+        log: str | None,
+        model_file: str | None,
+    ) -> ModelSource:
+        """The model that the stages logged in this run, or when they first made the same outputs; else again.
+
+        The latter two serve a stage that DVC restored, with the same server and with another one.
+        """
+        from rondel.errors import DataError
+        from rondel.registry.register import find_model, twin_runs
+
+        handles = _handles(records)
+        try:
+            return await find_model(client, handles, artifact=artifact)
+        except DataError as nothing:
+            experiment = await self._experiment(client, handles)
+            if experiment is not None:
+                mine = {handle.run_id for handle in handles}
+                twins: list[RunHandle] = []
+                for record in records:
+                    found = await twin_runs(client, experiment, record.name, record.outputs)
+                    twins += [each for each in found if each.run_id not in mine]
+                with suppress(DataError):
+                    return await find_model(client, twins, artifact=artifact)
+            again = await self._log_again(client, records, name, experiment, log=log, model_file=model_file)
+            if again is None:
+                raise
+            try:
+                return await find_model(client, [again], artifact=artifact)
+            except DataError:
+                raise DataError(
+                    "there is no model to register",
+                    why=f"`{log}` ended well, but logged no model"
+                    + (f" {artifact!r}" if artifact else "")
+                    + f" to the run {again.url}",
+                    hint="it has to log to the run in MLFLOW_RUN_ID: "
+                    "mlflow.sklearn.log_model(model, name='model')",
+                ) from nothing
+
+    async def _experiment(self, client: TrackingClient, handles: list[RunHandle]) -> str | None:
+        """The experiment of this run on this server."""
+        from rondel.tracking import RunHandle, TrackingRefused
+
+        mine = self._recorder.record.mlflow
+        for handle in [*([RunHandle(run_id=mine.run_id, url="")] if mine else []), *handles]:
+            try:
+                return (await client.get_run(handle.run_id)).handle.experiment_id
+            except TrackingRefused as refusal:
+                if not refusal.missing:
+                    raise
+        return None
+
+    async def _packages(self) -> dict[str, str]:
+        """The Python packages of the stage's image, asked in it."""
+        import json
+
+        output = await self._container.with_exec(["python", "-c", PACKAGES]).stdout()
+        found: dict[str, str] = json.loads(output)
+        return found
+
+
+def originals(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:
+    """The records of the stages that ``stage`` stands on, in order.
+
+    Of a cached one it is the record of the run that its result is from.
+    """
+    wanted = _upstream(capsule, stage.needs)
+    found = []
+    for record in capsule.stages:
+        if record.name not in wanted:
+            continue
+        if record.state == "cached":
+            found.append(_original(root, record))
+        else:
+            found.append(record)
+    return found
+
+
+def _original(root: Path, record: StageRecord) -> StageRecord:
+    from rondel.cache import load_entry
+    from rondel.record import load
+
+    cache_entry = load_entry(root, record.name, record.key.digest) if record.key else None
+    if cache_entry is None:
+        return record
+    try:
+        return load(root, cache_entry.run)[1].stage(record.name)
+    except (RecordError, KeyError):
+        return record  # that run's folder was removed: what this run knows of the stage has to do
+
+
+def lineage_of(run: Run, capsule: Capsule, records: list[StageRecord], model: str) -> Lineage:
+    """The lineage of a model from the records of the stages that made it."""
+    from rondel.data.runtree import run_tree
+    from rondel.gates import Verdict
+    from rondel.registry.lineage import Lineage
+    from rondel.registry.lineage_sources import data_lineage
+
+    inputs, outputs, params = data_lineage(run.root, run_tree(run.folder))
+    verdicts = [each for record in records for each in record.verdicts if each.model in {model, None}]
+    images = [record.image for record in records if record.image]
+    image = images[-1] if images else None
+    metrics = {key: value for record in records for key, value in record.metrics.items()}
+    for each in verdicts:
+        metrics |= each.metrics
+    rules: list[str] = []
+    for each in verdicts:
+        found = Verdict.from_dict({"passed": each.passed, "rules": each.rules, "model": each.model})
+        rules += [
+            f"{'passed' if result.passed else 'failed'}: {result.rule} ({result.reason})"
+            for result in found.results
+        ]
+    gate = "none" if not verdicts else "passed" if all(each.passed for each in verdicts) else "failed"
+    return Lineage(
+        run=run.id,
+        pipeline=capsule.pipeline,
+        git_commit=capsule.git.commit or "",
+        git_dirty=capsule.git.dirty,
+        git_remote=capsule.git.remote_url or "",
+        image=(image.digest or image.reference) if image else "",
+        capsule=str(run.folder.relative_to(run.root)) if run.folder.is_relative_to(run.root) else "",
+        ci_job=(capsule.ci.url or "") if capsule.ci else "",
+        inputs=inputs,
+        outputs=outputs,
+        params=params,
+        overrides=dict(capsule.overrides),
+        metrics=metrics,
+        evaluation=next((each.evaluation for each in reversed(verdicts) if each.evaluation), {}),
+        gate=gate,
+        gate_rules=tuple(rules),
+    )
+
+
+def _upstream(capsule: Capsule, needs: Iterable[str]) -> set[str]:
+    known = {record.name: record for record in capsule.stages}
+    found: set[str] = set()
+    waiting = list(needs)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in known:
+            found.add(name)
+            waiting += known[name].needs
+    return found
+
+
+def _handles(records: Iterable[StageRecord]) -> list[RunHandle]:
+    from rondel.tracking import RunHandle
+
+    return [
+        RunHandle(run_id=record.mlflow.run_id, url=record.mlflow.url or "")
+        for record in records
+        if record.mlflow is not None
+    ]
+
+
+def _capsule(folder: Path) -> Capsule:
+    from rondel.record import load
+
+    return load(folder, str(folder))[1]

@@ -1,0 +1,76 @@
+"""Puts the results of earlier successes back: into the working tree, or into the run's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rondel.cache.keep import provenance_of
+from rondel.cache.objects import lay_out
+from rondel.cache.provenance import write_provenance
+from rondel.data.runtree import lock_text, run_tree
+from rondel.data.workspace_sync import lay_aside, lock_of, put_back, put_entries, turn
+from rondel.files.yaml_file import write_atomic
+from rondel.git.ignore import ignore_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rondel.cache.lookup import Served
+    from rondel.pipeline import Stage
+    from rondel.runner.keys import Decision
+    from rondel.runner.project import Project
+    from rondel.settings import Settings
+
+
+def serve(
+    stage: Stage,
+    decision: Decision,
+    *,
+    project: Project,
+    settings: Settings,
+    folder: Path,
+    overrides: Mapping[str, Any],
+) -> None:
+    """Put in place what the success that ``decision`` found left; ``folder`` is the run's.
+
+    Raises DataError for a place outside of the project, OSError where the disk fails.
+    """
+    if settings.apply and overrides:
+        from rondel.data.params import apply_params
+
+        for use in decision.cache_entry.uses if decision.cache_entry else ():
+            if use.kind == "dvc":
+                apply_params(settings.root, project.dvc_stage(use.name), overrides)
+    moved = False
+    for number, results in enumerate(decision.results):
+        for served in results.served:
+            if served.place == "kept":
+                name = f"{served.cache_entry.address.replace('/', '_')}.{number}-1"
+                step = folder / "results" / stage.name / name
+                _put(served, settings.root, step / "files", run_tree(folder), aside=results.aside)
+                (step / "result.json").touch()
+                moved = True
+    if moved or settings.apply:
+        project.changed()
+
+
+def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> None:
+    cache_entry = served.cache_entry
+    made.mkdir(parents=True, exist_ok=True)
+    lay_out(root, cache_entry.files, made)
+    paths = served.returns
+    entry = {served.stage.lock_file: {served.stage.name: cache_entry.entry}}
+    # What repeats a run looks for its results here, lock entries included.
+    for lock, entries in entry.items():
+        write_atomic(made / lock, lock_of(entries).encode())
+    lay_aside(tree, made, paths)
+    if aside:
+        for lock, entries in entry.items():
+            put_entries(tree / lock, lock_text(root, tree, lock), entries)
+        return
+    put_back(root, made, paths, entry)
+    with turn(root):
+        lay_aside(tree, root, ignore_outputs(root, [out.path for out in served.stage.outs if out.cached]))
+        if cache_entry.key.digest:
+            write_provenance(root, {cache_entry.address: provenance_of(cache_entry, served.entry)})

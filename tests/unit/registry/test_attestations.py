@@ -1,0 +1,105 @@
+"""SBOM, provenance and signatures, with keys made on the spot."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from signing_keys import keys
+
+from rondel.errors import ConfigurationError
+from rondel.registry import attestations
+from rondel.registry.lineage import Lineage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINEAGE = Lineage(
+    run="20261123-194742-a1b2c3",
+    pipeline="ci/main.py",
+    git_commit="a" * 40,
+    git_remote="https://git.example/flights.git",
+    image="sha256:" + "b" * 64,
+    inputs={"data/raw": "md5:" + "c" * 32 + ".dir"},
+    outputs={"models/m.skops": "md5:" + "d" * 32},
+    params={"train.max_iter": 200},
+    gate="passed",
+)
+
+
+def statement() -> dict[str, object]:
+    return attestations.provenance("m", artifacts=LINEAGE.outputs, lineage=LINEAGE, version="3", rondel="0.1")
+
+
+def test_the_statement_names_product_materials_and_run() -> None:
+    found = json.loads(json.dumps(statement()))
+    assert found["_type"] == attestations.STATEMENT_TYPE
+    assert found["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert found["subject"] == [{"name": "models/m.skops", "digest": {"md5": "d" * 32}}]
+    materials = found["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert materials == [
+        {"uri": f"git+https://git.example/flights.git@{'a' * 40}", "digest": {"gitCommit": "a" * 40}},
+        {"uri": "file:data/raw", "digest": {"md5": "c" * 32}},
+        {"uri": "image", "digest": {"sha256": "b" * 64}},
+    ]
+    assert found["predicate"]["runDetails"]["metadata"]["invocationId"] == LINEAGE.run
+
+
+def test_an_unsigned_envelope_gives_its_statement_back() -> None:
+    document = attestations.envelope(statement(), {})
+    assert attestations.opened(document) == json.loads(json.dumps(statement()))
+    assert not document["signatures"]
+
+
+@pytest.mark.parametrize("password", [None, "open sesame"])
+def test_a_signature_is_good_for_its_key_only_and_for_its_content_only(
+    tmp_path: Path, password: str | None
+) -> None:
+    secret, public = keys(tmp_path, "team", password)
+    _, stranger = keys(tmp_path, "stranger")
+    environ = {attestations.SIGNING_KEY: str(secret)}
+    if password:
+        environ[attestations.SIGNING_KEY_PASSWORD] = password
+    document = json.loads(json.dumps(attestations.envelope(statement(), environ)))
+    assert attestations.signers(document, [stranger, public]) == ["team.pub"]
+    assert attestations.signers(document, [stranger]) == []
+    other = attestations.envelope(
+        attestations.provenance("m", artifacts={}, lineage=LINEAGE, version="4", rondel="0.1"), {}
+    )
+    forged = {**document, "payload": other["payload"]}
+    assert attestations.signers(forged, [public]) == []
+
+
+def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("no key")
+    for path in (tmp_path / "bad.pem", tmp_path / "missing.pem"):
+        with pytest.raises(ConfigurationError, match=path.name):
+            attestations.envelope(statement(), {attestations.SIGNING_KEY: str(path)})
+        with pytest.raises(ConfigurationError, match=path.name):
+            attestations.signers(attestations.envelope(statement(), {}), [path])
+    secret, _ = keys(tmp_path, "locked", "secret")
+    with pytest.raises(ConfigurationError, match=r"locked\.pem"):
+        attestations.envelope(statement(), {attestations.SIGNING_KEY: str(secret)})
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"payload": "!", "payloadType": "x", "signatures": []}, {"payload": 3}]
+)
+def test_what_is_no_envelope_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"no envelope|no in-toto"):
+        attestations.opened(document)
+
+
+def test_the_sbom_lists_every_package_once() -> None:
+    found = json.loads(attestations.sbom("m", {"Scikit_Learn": "1.9.1", "numpy": "2.4.6"}, image="sha256:b"))
+    assert found["bomFormat"] == "CycloneDX"
+    assert found["specVersion"] == "1.6"
+    assert found["metadata"]["component"]["type"] == "machine-learning-model"
+    assert [each["purl"] for each in found["components"]] == [
+        "pkg:pypi/scikit-learn@1.9.1",
+        "pkg:pypi/numpy@2.4.6",
+    ] or {each["purl"] for each in found["components"]} == {
+        "pkg:pypi/scikit-learn@1.9.1",
+        "pkg:pypi/numpy@2.4.6",
+    }

@@ -7,8 +7,8 @@ import re
 from posixpath import dirname, join
 from typing import TYPE_CHECKING
 
+from rondel.ci.commit_results import TOKEN, ResultCommit, commit_results, default_author
 from rondel.errors import ConfigurationError
-from rondel.git.commit_results import TOKEN, ResultCommit, commit_results, default_author
 from rondel.git.state import read_git
 from rondel.settings.ci import load_ci_options
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rondel.ci.commit_results import TOKEN, default_author
 from rondel.ci.note import no_note
 from rondel.ci.trust import is_secret, restrict
 from rondel.data.remote import find_remote, pushes
 from rondel.errors import ConfigurationError
-from rondel.git.commit_results import TOKEN, default_author
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

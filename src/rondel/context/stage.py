@@ -7,10 +7,10 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from rondel.environment import WORK
 from rondel.environment.pending import PendingResults
 from rondel.environment.shell import keeps_failures
 from rondel.errors import RondelError, StageFailed
-from rondel.operations.command_runner import WORK
 from rondel.operations.dvc.run import DvcStages
 from rondel.operations.gate.run import Gating
 from rondel.operations.register.run import Registering

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rondel.environment import WORK
 from rondel.errors import StageFailed
-from rondel.operations.command_runner import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,6 +16,12 @@ SOURCE_LABEL = "dev.rondel.image.source"
 BASE_LABEL = "dev.rondel.image.base"
 DIGEST_LABEL = "dev.rondel.image.digest"
 
+PACKAGES = (
+    "import importlib.metadata as m,json;"
+    "print(json.dumps({d.metadata['Name']:d.version for d in m.distributions()}))"
+)
+"""A Python program that prints the packages of its environment as JSON."""
+
 DIGEST_SECONDS = 60
 """How long a Dagger engine may take to tell an image's digest."""
 
@@ -52,8 +58,6 @@ async def _packages(built: dagger.Container) -> dict[str, str]:
     import json
 
     import dagger
-
-    from rondel.operations.register.run import PACKAGES
 
     asked = built.with_exec(["sh", "-c", f'python -c "{PACKAGES}" || python3 -c "{PACKAGES}"'])
     try:

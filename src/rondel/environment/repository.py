@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rondel.operations.command_runner import WORK
+from rondel.environment import WORK
 
 if TYPE_CHECKING:
     import dagger

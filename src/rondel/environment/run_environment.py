@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.context.stage import StageContext
 from rondel.data.runtree import run_tree
+from rondel.environment import WORK
 from rondel.environment.addresses import rules
 from rondel.environment.data_container import DataContainer
 from rondel.environment.host_environment import build_script, host_environment
@@ -31,7 +32,6 @@ from rondel.environment.remote_config import (
 from rondel.environment.repository import with_repository, with_revision
 from rondel.errors import ConfigurationError, StageFailed
 from rondel.git.repository import read_repository
-from rondel.operations.command_runner import WORK
 from rondel.record import Image
 
 if TYPE_CHECKING:
@@ -230,9 +230,9 @@ class RunEnvironment:
 
     def _bring_back(self, ctx: StageContext, pending: PendingResults) -> Returned:
         from rondel.cache.provenance import write_provenance
+        from rondel.data.gitignore import ignore_outputs
         from rondel.data.runtree import lock_text, run_tree
         from rondel.data.workspace_sync import Returned, bring_back, lay_aside, put_entries, turn
-        from rondel.git.ignore import ignore_outputs
 
         root, tree = self.run.root, run_tree(self.run.folder)
         with turn(tree):

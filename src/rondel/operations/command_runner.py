@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from rondel.record import Run, StageRecorder
     from rondel.settings import Settings
 
-WORK = "/work"
-
 
 class CommandRunner:
     """The part of a stage's context that commands share."""

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from rondel.environment import WORK
 from rondel.environment.data_container import fetch_plan, with_paths
 from rondel.environment.shell import dagger_any
 from rondel.errors import StageFailed
-from rondel.operations.command_runner import WORK, CommandRunner
+from rondel.operations.command_runner import CommandRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

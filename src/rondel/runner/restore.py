@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rondel.cache.keep import provenance_of
 from rondel.cache.objects import lay_out
 from rondel.cache.provenance import write_provenance
+from rondel.data.gitignore import ignore_outputs
 from rondel.data.runtree import lock_text, run_tree
 from rondel.data.workspace_sync import lay_aside, lock_of, put_back, put_entries, turn
 from rondel.files.yaml_file import write_atomic
-from rondel.git.ignore import ignore_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rondel.environment import WORK
 from rondel.environment.data_container import keep_plan
 from rondel.errors import DataError
-from rondel.operations.command_runner import WORK, CommandRunner
+from rondel.operations.command_runner import CommandRunner
 from rondel.operations.dvc.commands import keep_failed
 
 if TYPE_CHECKING:

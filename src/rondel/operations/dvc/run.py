@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rondel.environment import WORK
 from rondel.environment.data_container import TransferResult, fetch_plan, with_paths
 from rondel.environment.output_stream import TRACE
 from rondel.environment.pending import PendingResults
 from rondel.environment.shell import dagger_any, wanted
-from rondel.operations.command_runner import WORK
 from rondel.operations.dvc.commands import (
     DvcOutcome,
     State,
@@ -246,7 +246,7 @@ class DvcStages(Keeping):
 
         DVC counts these files in a folder that a later stage depends on.
         """
-        from rondel.git.ignore import ignoring_texts
+        from rondel.data.gitignore import ignoring_texts
 
         container = self._container
         data = [path for pending in self.pending if not pending.aside for path in pending.data]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.runtree import run_tree
+from rondel.environment import WORK
 from rondel.environment.data_container import fetch_plan
-from rondel.operations.command_runner import WORK
 from rondel.operations.program import Programs
 
 if TYPE_CHECKING:

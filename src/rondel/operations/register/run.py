@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rondel.environment.image import PACKAGES
 from rondel.errors import ConfigurationError, RecordError
 from rondel.operations.register.restore import Restoring
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from rondel.registry.versions import ModelVersion
     from rondel.settings import Settings
     from rondel.tracking import RunHandle, Tracking, TrackingClient
-
-PACKAGES = (
-    "import importlib.metadata as m,json;"
-    "print(json.dumps({d.metadata['Name']:d.version for d in m.distributions()}))"
-)
 
 
 class Registering(Restoring):

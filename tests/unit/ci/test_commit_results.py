@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rondel.ci.commit_results import ResultCommit, commit_results
 from rondel.errors import DataError
-from rondel.git.commit_results import ResultCommit, commit_results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -290,7 +290,7 @@ def test_a_pointer_is_committed_only_after_its_data_was_pushed(tmp_path: Path, o
 
 def test_the_token_is_given_to_git_by_the_environment(tmp_path: Path, origin: Path) -> None:
     """Git asks the helper, which knows the token; no command line and no configuration file has it."""
-    from rondel.git.commit_results import Git
+    from rondel.ci.commit_results import Git
 
     root = checkout(tmp_path, origin)
     asked = Git(root, {**ENVIRON, "RONDEL_GIT_TOKEN": "glpat-x"})

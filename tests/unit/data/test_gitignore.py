@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rondel.git.ignore import ignore_outputs
+from rondel.data.gitignore import ignore_outputs
 
 NAMES = ["plain.bin", "with space .txt", "[odd]*?.csv", "#hash", "!bang", "trailing ", "back\\slash"]
 

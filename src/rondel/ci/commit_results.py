@@ -125,10 +125,9 @@ class Git:
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    from rondel.git.state import without_credentials
 
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return "\n".join(" ".join(without_credentials(word) for word in line.split(" ")) for line in lines[-8:])
+    return "\n".join(" ".join(without_login(word) for word in line.split(" ")) for line in lines[-8:])
 
 
 def changed_files(git: Git, folder: str, paths: Iterable[str]) -> list[str]:

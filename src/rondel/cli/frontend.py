@@ -99,7 +99,7 @@ class CiFrontend(Frontend):
         """Guard the streams, and take from a fork what is not for it."""
         from rondel.ci import restrict
         from rondel.ci.stream import guarded
-        from rondel.ci.trust import secret_values
+        from rondel.secrets.values import secret_values
 
         hidden = secret_values(environ, settings.secrets)
         self._budget = self._stack.enter_context(guarded(hidden))

@@ -7,8 +7,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from rondel.git.state import without_credentials
-
 KEPT = ("objects", "packed-refs", "refs", "reftable", "shallow")
 """What is history in a repository's folder. Logs, hooks and configuration are the machine's own."""
 
@@ -85,7 +83,7 @@ def _config(root: Path) -> str:
         section, _, key = name.partition(".")
         sections.setdefault(section, []).append(f"{key} = {value}")
     if url := (_git(root, "config", "--get", "remote.origin.url") or "").strip():
-        escaped = without_credentials(url).replace("\\", "\\\\").replace('"', '\\"')
+        escaped = without_login(url).replace("\\", "\\\\").replace('"', '\\"')
         sections['remote "origin"'] = [f'url = "{escaped}"', "fetch = +refs/heads/*:refs/remotes/origin/*"]
     return "".join(
         f"[{section}]\n" + "".join(f"\t{line}\n" for line in lines) for section, lines in sections.items()

@@ -95,7 +95,7 @@ def ci_branch(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def without_credentials(url: str) -> str:
+def without_login(url: str) -> str:
     """A URL without user and password, as it may stand in a record."""
     return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", url)
 
@@ -118,7 +118,7 @@ def _diff(root: Path, commit: str | None) -> str:
 
 def _remote(root: Path) -> str | None:
     url = _git(root, "config", "--get", "remote.origin.url")
-    return without_credentials(url.strip()) if url else None
+    return without_login(url.strip()) if url else None
 
 
 def _shallow(root: Path) -> bool:

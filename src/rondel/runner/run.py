@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rondel.data.runtree import run_tree
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
-from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.capsule_facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.decide import forecast
 from rondel.runner.journal import Journal, now
 from rondel.runner.restore import serve
 from rondel.runner.success import note_cached, note_taken_over
+from rondel.secrets.masker import Masker
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ def run_plan(
     folder = RunFolder.of(settings.root, new_id())
     hidden = secret_values(request.environ, settings.secrets)
     capsule = _capsule(request, folder)
-    git = keep_code(folder, settings.root, project.git(), hidden)
+    git = keep_code(folder, settings.root, project.git(), Masker(hidden))
     journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
     journal.hide(hidden)
     project.tree = run_tree(folder.path)

@@ -137,8 +137,7 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
     if done.returncode == 0:
         return done.stdout.decode(errors="replace")
     text = done.stderr.decode(errors="replace").strip()
-    for secret in access.silent:
-        text = text.replace(secret, "***")
+    text = Masker(access.silent, shortest=1).text(text)
     if missing and "not appear to be a git repository" in text:
         raise GitError(missing)
     meaning = _meaning(text)

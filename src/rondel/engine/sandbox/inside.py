@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from rondel.engine.sandbox.bwrap import Plan
-    from rondel.engine.sandbox.output import Scrubber
     from rondel.engine.sandbox.process import Container
+    from rondel.secrets.masker import MaskedStream
 
 _MAIN = Path(__file__).with_name("inside_main.py")
 # The interpreter may be started from another place than its own.
@@ -95,7 +95,7 @@ async def run_inside(
     *,
     bwrap: str,
     python: str,
-    scrubber: Callable[[], Scrubber],
+    scrubber: Callable[[], MaskedStream],
     prefix: Sequence[str] = (),
 ) -> Inside:
     """Run a command in a container with its environment, user and rights. Cancelled, it is killed."""

@@ -13,13 +13,14 @@ import anyio.to_thread
 
 from rondel.engine.sandbox.command import in_go_words, refused_by_kernel
 from rondel.engine.sandbox.inside import Inside, run_inside, terminal_inside
-from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
+from rondel.engine.sandbox.output import Spool
 from rondel.engine.sandbox.prepare import Prepared, discard
 from rondel.engine.sandbox.process import Container, Stream, memory_file, spawn, watched
 from rondel.engine.sandbox.settle import settle
 from rondel.engine.sandbox.spec import ExecSpec, Opened, Outcome, SandboxError
 from rondel.engine.sandbox.tracing import Trace
 from rondel.engine.store import Output
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,8 +45,8 @@ class Process:
         self._prepared = prepared
         self._listener = listener
         self._spools = {name: Spool(sandbox.store.blobs) for name in ("stdout", "stderr", "combined")}
-        patterns = patterns_of(spec.secrets)
-        self._scrubbers = {name: Scrubber(patterns) for name in ("stdout", "stderr")}
+        self._masker = Masker(spec.secrets, shortest=1)
+        self._scrubbers = {name: self._masker.stream() for name in ("stdout", "stderr")}
         self._outcome: asyncio.Task[Outcome] | None = None
         self._discarded = False
         self._trace: Trace | None = None
@@ -222,14 +223,13 @@ class Process:
 
     async def run_inside(self, args: Sequence[str]) -> Inside:
         """Run another command in the container, with the same environment, user and rights."""
-        patterns = patterns_of(self._spec.secrets)
         return await run_inside(
             self._container,
             self._prepared.plan,
             args,
             bwrap=self._sandbox.bwrap,
             python=self._sandbox.python,
-            scrubber=lambda: Scrubber(patterns),
+            scrubber=self._masker.stream,
             prefix=self._limited(),
         )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rondel.ci.detect import CiContext
     from rondel.settings import Settings
 
+
 def restrict(
     settings: Settings, context: CiContext | None, environ: Mapping[str, str]
 ) -> tuple[Settings, frozenset[str]]:

@@ -112,12 +112,14 @@ def local_version(folder: Folder, model: str, alias: str) -> str | None:
     The remembered answer counts while the file is unchanged since it had been
     at rest for two seconds: a change within the clock's grain would not show.
     """
-    if folder.database.with_name(folder.database.name + "-journal").exists():
-        return _read_version(folder.database, model, alias)  # a write is going on, or was cut off
     try:
+        if folder.database.with_name(folder.database.name + "-journal").exists():
+            return _read_version(folder.database, model, alias)  # a write is going on, or was cut off
         stat = folder.database.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # not "no champion yet", which a gate passes
+        raise TrackingUnavailable(f"cannot read {folder.database}", why=str(error)) from None
     proof = [stat.st_ino, stat.st_size, stat.st_mtime_ns]
     memo = folder.path / "champions.json"
     key = f"{model}@{alias}"

@@ -15,7 +15,7 @@ from rondel.registry.aliases import (
     split_reference,
 )
 from rondel.registry.lineage import Lineage, unmet_conditions
-from rondel.registry.lineage_sources import commit_known
+from rondel.registry.lineage_sources import commit_problem
 from rondel.registry.remote_data import missing_in_remote
 
 if TYPE_CHECKING:
@@ -118,5 +118,5 @@ def conditions(
     """What speaks against promoting a version; the remote is asked for its data."""
     lineage = Lineage.from_tags(version.tags)
     missing = missing_in_remote(root, {**lineage.inputs, **lineage.outputs}, environ, url=remote)
-    known = commit_known(root, lineage.git_commit) if lineage.git_commit else None
-    return unmet_conditions(lineage, missing=missing, commit_known=known)
+    problem = commit_problem(root, lineage.git_commit) if lineage.git_commit else ""
+    return unmet_conditions(lineage, missing=missing, commit_problem=problem)

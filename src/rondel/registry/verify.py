@@ -124,7 +124,7 @@ def _statement(
     mine = {name: text.partition(":")[2].removesuffix(".dir") for name, text in lineage.outputs.items()}
     for name, same in (
         ("model and version", (told["model"], told["version"]) == (version.model, version.version)),
-        ("git commit", not lineage.git_commit or lineage.git_commit in commits),
+        ("git commit", lineage.git_commit in commits if lineage.git_commit else not any(commits)),
         ("run", invocation == lineage.run),
         ("data", subjects == mine),
     ):

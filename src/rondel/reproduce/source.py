@@ -86,9 +86,7 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
         folder = fetch_run(root, page["run"] if page else name, environ, into, page=name if page else None)
     else:
         folder = _download(name, into)
-    return Found(
-        folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name)
-    )
+    return Found(folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name))
 
 
 def _run(root: Path, name: str) -> Found:

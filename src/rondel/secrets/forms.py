@@ -24,7 +24,7 @@ SHORTEST_PART = 6
 """Characters of a line or a member of a credential that is masked on its own."""
 
 LARGE = 64 * 1024
-"""Bytes from which a value is a file rather than a password. It gets fewer forms, which keeps memory small."""
+"""Bytes from which a value is a file rather than a password. It gets fewer forms, to save memory."""
 
 _SHORTEST_ENCODED = 3
 _SHORTEST_EMBEDDED = 6
@@ -43,7 +43,10 @@ _STRUCTURE = (":", "{", "[", "(")
 
 
 def forms_of(value: bytes, shortest: int = 1) -> set[bytes]:
-    """All forms of a secret that are masked; none if it has fewer than ``shortest`` bytes without its margins."""
+    """All forms of a secret that are masked; none if it is shorter than ``shortest`` bytes.
+
+    White space around the value does not count.
+    """
     bare = value.strip()
     if not bare or len(bare) < shortest:
         return set()
@@ -62,8 +65,8 @@ def _parts(value: bytes) -> set[bytes]:
     """The lines of a multi-line credential, and the secrets that a JSON, YAML, INI or .env file names."""
     text = _text(value)
     if text is None:
-        lines = {line.strip() for line in value.splitlines()} if b"\n" in value else set()
-        return {line for line in lines if len(line) >= SHORTEST_PART}
+        pieces = [line.strip() for line in value.split(b"\n")] if b"\n" in value else []
+        return {line for line in pieces if len(line) >= SHORTEST_PART}
     found: set[str] = set()
     if text[0] in "{[":
         found |= set(_members(text))

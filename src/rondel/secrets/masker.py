@@ -48,26 +48,26 @@ class Masker:
 
     def __init__(self, values: Iterable[str | bytes] = (), *, shortest: int = SHORTEST) -> None:
         given = {_encode(value) if isinstance(value, str) else value for value in values}
-        self._values = frozenset(value for value in given if len(value.strip()) >= max(shortest, 1))
+        self.values = frozenset(value for value in given if len(value.strip()) >= max(shortest, 1))
         self._shortest = shortest
         self._search: _Search | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to mask."""
-        return bool(self._values)
+        return bool(self.values)
 
     def adding(self, values: Iterable[str | bytes]) -> Masker:
         """A masker of these values, too; this one if it has them all."""
-        wider = Masker([*self._values, *values], shortest=self._shortest)
-        return self if wider._values == self._values else wider
+        wider = Masker([*self.values, *values], shortest=self._shortest)
+        return self if wider.values == self.values else wider
 
     def joined(self, others: Iterable[Masker]) -> Masker:
         """A masker of the values of all; this one if it has them all."""
-        return self.adding(value for other in others for value in other._values)
+        return self.adding(value for other in others for value in other.values)
 
     def text(self, text: str) -> str:
         """``text`` without secrets."""
-        if not self._values or not text:
+        if not self.values or not text:
             return text
         data = _encode(text)
         masked = self.data(data)
@@ -82,15 +82,13 @@ class Masker:
 
     def found_in(self, data: bytes) -> bool:
         """Whether ``data`` holds a secret, or a large part of one."""
-        if not self._values:
+        if not self.values:
             return False
         search = self.search()
         if len(data) <= _STEP:
             return bool(search.spans(data)[0])
         back = search.longest - 1
-        return any(
-            search.spans(data[max(0, at - back) : at + _STEP])[0] for at in range(0, len(data), _STEP)
-        )
+        return any(search.spans(data[max(0, at - back) : at + _STEP])[0] for at in range(0, len(data), _STEP))
 
     def stream(self) -> MaskedStream:
         """A stream to mask; one masker serves any number."""
@@ -100,7 +98,7 @@ class Masker:
         """The search for all forms of the values."""
         if self._search is None:
             found: set[bytes] = set()
-            for value in self._values:
+            for value in self.values:
                 found |= forms_of(value, self._shortest)
             self._search = _Search(found)
         return self._search

@@ -78,7 +78,10 @@ def test_base64_of_user_and_password_is_masked() -> None:
 
 def test_wrapped_base64_is_masked_line_by_line() -> None:
     value = "".join(random.Random(1).choices("abcdefgh", k=200))
-    for wrapped in (base64.encodebytes(value.encode()).decode(), _in_lines(base64.b64encode(value.encode()).decode(), 64)):
+    for wrapped in (
+        base64.encodebytes(value.encode()).decode(),
+        _in_lines(base64.b64encode(value.encode()).decode(), 64),
+    ):
         assert not re.search(r"[A-Za-z0-9]{8}", masked(wrapped, value))
 
 

@@ -28,6 +28,7 @@ from rondel.engine.evaluate.giturls import (
 )
 from rondel.engine.evaluate.secrets import Secrets
 from rondel.engine.evaluate.services import Services
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

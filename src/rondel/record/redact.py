@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rondel.secrets.names import is_secret_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rondel.record.capsule import Capsule
     from rondel.secrets.masker import Masker
 
@@ -36,10 +38,10 @@ def _walk(value: Any, masker: Masker) -> Any:
     return value
 
 
-def reason_to_omit(path: str, content: bytes, masker: Masker) -> str:
-    """Why a record must not hold a file; an empty text if it may."""
+def reason_to_omit(path: str, content: bytes | Path, masker: Masker) -> str:
+    """Why a record must not hold a file, given its content or where it is; an empty text if it may."""
     if is_secret_file(path):
         return "its name says that it holds secrets"
-    if masker.found_in(content):
+    if masker.found_in(content) if isinstance(content, bytes) else masker.found_in_file(content):
         return "it holds the value of a secret"
     return ""

@@ -23,7 +23,10 @@ def now() -> str:
 
 
 class Journal:
-    """One run's capsule while it grows; an observer that passes everything on to another one."""
+    """One run's capsule while it grows; an observer that passes everything on to another one.
+
+    ``masker`` knows the secrets of the run.
+    """
 
     def __init__(self, capsule: Capsule, folder: RunFolder, plan: Plan, observer: Observer) -> None:
         records = [
@@ -35,12 +38,12 @@ class Journal:
         self._observer = observer
         self._recorders: dict[str, StageRecorder] = {}
         self._begun = time.monotonic()
-        self._masker = Masker()
+        self.masker = Masker()
 
     def hide(self, values: Iterable[str]) -> None:
         """Secret values that no log and no record of this run may hold."""
         values = tuple(values)
-        self._masker = self._masker.adding(values)
+        self.masker = self.masker.adding(values)
         for recorder in self._recorders.values():
             recorder.hide(values)
 
@@ -49,7 +52,7 @@ class Journal:
         if name not in self._recorders:
             log = self.folder.log(name)
             record = replace(self.record(name), log=str(log.relative_to(self.folder.path)))
-            self._recorders[name] = StageRecorder(record, log, self, self._masker)
+            self._recorders[name] = StageRecorder(record, log, self, self.masker)
         return self._recorders[name]
 
     def record(self, name: str) -> StageRecord:
@@ -81,8 +84,8 @@ class Journal:
 
     def redacted(self, **fields: Any) -> Capsule:
         """The capsule as it may be written: without the value of any secret that is known by now."""
-        self._masker = self._masker.joined(recorder.masker for recorder in self._recorders.values())
-        return redact(replace(self.capsule, **fields), self._masker)
+        self.masker = self.masker.joined(recorder.masker for recorder in self._recorders.values())
+        return redact(replace(self.capsule, **fields), self.masker)
 
     def close(self, **fields: Any) -> None:
         """The run is over: close the logs and write the capsule for the last time."""

@@ -6,11 +6,11 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from rondel.secrets.forms import forms_of
 from rondel.secrets.values import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ahocorasick_rs import BytesAhoCorasick
 
@@ -90,6 +90,20 @@ class Masker:
         back = search.longest - 1
         return any(search.spans(data[max(0, at - back) : at + _STEP])[0] for at in range(0, len(data), _STEP))
 
+    def found_in_file(self, path: Path) -> bool:
+        """The same for a file, of which little is in memory at once."""
+        if not self.values:
+            return False
+        back = self.search().longest - 1
+        rest = b""
+        with path.open("rb") as file:
+            while data := file.read(_STEP):
+                data = rest + data
+                if self.found_in(data):
+                    return True
+                rest = data[max(0, len(data) - back) :]
+        return False
+
     def stream(self) -> MaskedStream:
         """A stream to mask; one masker serves any number."""
         return MaskedStream(self)
@@ -97,6 +111,8 @@ class Masker:
     def search(self) -> _Search:
         """The search for all forms of the values."""
         if self._search is None:
+            from rondel.secrets.forms import forms_of
+
             found: set[bytes] = set()
             for value in self.values:
                 found |= forms_of(value, self._shortest)

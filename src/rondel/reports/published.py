@@ -6,6 +6,7 @@ alone: what an earlier one left is replaced or removed.
 
 from __future__ import annotations
 
+import os
 import re
 from html import escape
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from rondel.reports.markdown import cell, render_markdown
 from rondel.reports.openmetrics import render_openmetrics
 from rondel.reports.table import TIMED, duration, key_metrics
 from rondel.reports.verdicts import verdicts_of
+from rondel.secrets.masker import Masker
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +59,9 @@ def publish(capsule: Capsule, root: Path, folder: Path) -> Path:
     return _write(root, texts)
 
 
-def publish_error(error: RondelError, root: Path) -> Path:
-    """Write the reports of a run that could not start."""
-    text = error.render()
+def publish_error(error: RondelError, root: Path, masker: Masker | None = None) -> Path:
+    """Write the reports of a run that could not start, without secrets: by default the environment's."""
+    text = (masker or Masker(secret_values(os.environ))).text(error.render())
     first = text.splitlines()[0]
     outputs = {"RONDEL_RUN_STATE": "not started", "RONDEL_RUN_EXIT_CODE": str(error.exit_code)}
     texts = {

@@ -203,6 +203,22 @@ def test_a_run_that_could_not_start_has_a_page_too(tmp_path: Path) -> None:
     assert "no &lt;such&gt; stage" in (tmp_path / ".rondel/reports/report.html").read_text()
 
 
+def test_reports_of_a_run_that_could_not_start_hold_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rondel.errors import ConfigurationError
+    from rondel.secrets.masker import Masker
+
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-0123456789")
+    error = ConfigurationError("no such stage", why="of glpat-0123456789 and of 'p&ss\"word'")
+    for masker, shown in ((None, "p&amp;ss"), (Masker(['p&ss"word', "glpat-0123456789"]), "***")):
+        publish_error(error, tmp_path, masker)
+        texts = [path.read_text() for path in (tmp_path / ".rondel/reports").iterdir()]
+        assert not any("glpat-0123456789" in text for text in texts)
+        assert any(shown in text for text in texts)
+    assert not any("word" in text for text in texts)
+
+
 def test_a_shell_line_is_shown_as_it_is() -> None:
     train = stage(
         "train", state="ran", commands=[CommandRecord(args=["python train.py | tee log"], exit_code=0)]

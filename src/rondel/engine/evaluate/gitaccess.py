@@ -24,10 +24,10 @@ from rondel.engine.evaluate.giturls import (
     login_of,
     origin_of,
     remote_url,
-    without_login,
 )
 from rondel.engine.evaluate.secrets import Secrets
 from rondel.engine.evaluate.services import Services
+from rondel.secrets.logins import without_login
 from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:

@@ -72,6 +72,9 @@ class Gating(MetricFiles):
         )
         self._recorder.metrics({name: found.values[name] for name in extra if name in found.values})
         champion = None
+        if model and self._environment.tracking is None and any(rule.needs_champion for rule in parsed):
+            # Nobody can be asked, which is not the same as "no champion yet": that passes.
+            raise ConfigurationError(f"the champion of {model} is not known: the run has no MLflow server")
         if model and self._environment.tracking is not None:
             champion = await self._champion(model, evaluation, found, parsed, measure)
         verdict = evaluate(parsed, found, champion, model=model)

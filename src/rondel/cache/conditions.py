@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 
-SHELL = frozenset({"sh", "mlflow"})
-"""Context calls that leave the stage's container another one for those that follow."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conditions:
     """The parts of a key that all stages of a project share.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rondel.engines.choice import EngineChoice
     from rondel.record import Run, StageRecord
-    from rondel.runner.interfaces import Environment, OpenServices
+    from rondel.runner.interfaces import Contexts, OpenServices
     from rondel.runner.journal import Journal
     from rondel.settings import Settings
     from rondel.tracking import RunHandle, Tracking
@@ -43,7 +43,7 @@ class RunServices:
 
     def __init__(
         self,
-        environment: Environment,
+        contexts: Contexts,
         engine: Engine,
         tree: RunTree,
         journal: Journal,
@@ -52,7 +52,7 @@ class RunServices:
         tracking: Tracking,
         gate_files: GateFiles | None = None,
     ) -> None:
-        self.environment = environment
+        self.contexts = contexts
         self.engine = engine
         self._tree = tree
         self._mlflow = client
@@ -170,17 +170,15 @@ def services_on(
             tree = RunTree(
                 mlflow, experiment=settings.experiment or settings.name, facts=_facts(run, journal)
             )
-            from rondel.context import open_environment
+            from rondel.context.contexts import open_contexts
 
-            environment = await stack.enter_async_context(
-                open_environment(
-                    run=run, settings=settings, client=client, tracking=tracking, observer=journal
-                )
+            contexts = await stack.enter_async_context(
+                open_contexts(run=run, settings=settings, client=client, tracking=tracking, observer=journal)
             )
             engine = Engine(kind=choice.engine, version=version)
             try:
                 yield RunServices(
-                    environment,
+                    contexts,
                     engine,
                     tree,
                     journal,

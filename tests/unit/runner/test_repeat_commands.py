@@ -12,8 +12,8 @@ from rondel.cli.arguments import parse
 from rondel.pipeline import Pipeline
 from rondel.record import SCHEMA_VERSION, Capsule, CiJob, StageRecord
 from rondel.reports.run_page import render_run
+from rondel.runner.prepared import PreparedRun
 from rondel.runner.repeat_commands import follow_ups, reproduce
-from rondel.runner.run import Request
 from rondel.settings import load_settings
 from rondel.testing import FakeProject, plan_of
 
@@ -31,11 +31,11 @@ def request(
     *,
     targets: tuple[str, ...] = ("train",),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Request:
+) -> PreparedRun:
     pipeline = Pipeline("p")
     pipeline.dvc("train")
     settings = load_settings(root, flags, environ)
-    return Request(
+    return PreparedRun(
         pipeline="p",
         file="ci/main.py",
         plan=plan_of(pipeline, "train"),
@@ -47,7 +47,7 @@ def request(
     )
 
 
-def run_of(asked: Request, *stages: StageRecord, **fields: Any) -> Capsule:
+def run_of(asked: PreparedRun, *stages: StageRecord, **fields: Any) -> Capsule:
     made = Capsule(
         schema_version=SCHEMA_VERSION,
         id=RUN,

@@ -8,7 +8,7 @@ import pytest
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
-from rondel.runner.check import check_uses
+from rondel.runner.check import check_calls
 from rondel.runner.disk import DiskProject
 from rondel.settings import Settings
 
@@ -32,5 +32,5 @@ def test_a_dvc_stage_that_is_not_there_is_told_with_the_reason(
     pipeline = Pipeline()
     pipeline.dvc("train")
     with pytest.raises(ConfigurationError) as caught:
-        check_uses(pipeline.stages(), DiskProject(Settings(root=tmp_path), {}))
+        check_calls(pipeline.stages(), DiskProject(Settings(root=tmp_path), {}))
     assert said in caught.value.what

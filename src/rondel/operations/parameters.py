@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Settable(Protocol):
+class Parameter(Protocol):
     """A parameter that ``-P`` may set; ``own`` is the name that the stage knows it by."""
 
     @property

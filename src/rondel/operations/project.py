@@ -95,6 +95,9 @@ class Project(Protocol):
     def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:
         """The success of a stage of which only the results of its dvc stages are known."""
 
+    def succeeded_before(self, stage: Stage) -> bool:
+        """Whether the very code of the stage's function has succeeded here before."""
+
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """The entry points of ``MLproject`` with their parameters as they are declared."""
 

@@ -226,7 +226,7 @@ def other_parameter(project: Project) -> None:
     project.edit("params.yaml", "other: 1", "other: 2")
 
 
-@change("the parameter file was laid out anew")
+@change("the parameter file was reformatted")
 def parameter_layout(project: Project) -> None:
     project.write(**{"params.yaml": "# anew\nother: 1\ntrain: {rate: 0.10}\n"})
 
@@ -335,7 +335,7 @@ def inner_input(project: Project) -> None:
     (project.root / "src/ingest.txt").write_text("abc def\n")
 
 
-@change("a stage before it made the same again")
+@change("an earlier stage made the same result again")
 def same_again(project: Project) -> None:
     project.edit("src/prepare.sh", "cat", "# a comment\ncat")
 
@@ -557,7 +557,7 @@ def folder(project: Project) -> None:
     project.start = "src"
 
 
-@change("more stages at once, and more to read")
+@change("more jobs and verbose output")
 def options(project: Project) -> None:
     project.words = ["--jobs", "7", "-v", "--keep-going"]
 

@@ -77,8 +77,13 @@ def check_calls(stage: Stage, others: Iterable[str]) -> Iterator[ConfigurationEr
                 place=place,
             )
         elif stage.pure and call.kind in OPERATIONS and OPERATIONS[call.kind].effect:
-            yield ConfigurationError(
-                f"stage {stage.name!r} calls ctx.{call.kind}, but it is a pure stage",
-                hint="declare it with @pipeline.effect: what it does must not be skipped or repeated",
-                place=place,
-            )
+            yield effect_in_pure_stage(stage, call.kind, place)
+
+
+def effect_in_pure_stage(stage: Stage, kind: str, place: str) -> ConfigurationError:
+    """The error of a pure stage that calls an operation which acts on the outside world."""
+    return ConfigurationError(
+        f"stage {stage.name!r} calls ctx.{kind}, but it is a pure stage",
+        hint="declare it with @pipeline.effect: what it does must not be skipped or repeated",
+        place=place,
+    )

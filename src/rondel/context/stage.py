@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rondel.context.registry import OPERATIONS, method
+from rondel.context.registry import OPERATIONS, effect_in_pure_stage, method
 from rondel.operations.container.operation import UseContainer
 from rondel.operations.dvc.operation import DvcStageRun
 from rondel.operations.gate.operation import Gate
@@ -64,7 +64,10 @@ class StageContext:
         return self.runtime.container
 
     async def perform(self, operation: Operation[R]) -> R:
-        """Record an operation and do it; what its own method does."""
+        """Record an operation and do it; what its own method does.
+
+        Raises ConfigurationError for an effect in a pure stage, and what the operation raises.
+        """
         self._record(operation)
         self.runtime.container_changed |= operation.changes_container
         return await operation.run(self.runtime)
@@ -78,6 +81,8 @@ class StageContext:
         await self.runtime.failed(error)
 
     def _record(self, operation: Operation[Any]) -> None:
+        if operation.effect and self.stage.pure:  # the source did not show it
+            raise effect_in_pure_stage(self.stage, operation.kind, str(self.stage.place))
         self.recorder.use(operation.kind, operation.name, operation.details)
 
 

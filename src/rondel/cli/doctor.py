@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import rondel
 from rondel.cli.arguments import Parser
+from rondel.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ def _show(findings: Sequence[Finding]) -> None:
 
 def sdk_findings() -> Iterator[Finding]:
     """The SDK's own needs."""
-    yield Finding("good", "rondel", f"{rondel.__version__}, Python {platform.python_version()}")
+    yield Finding("good", "rondel", f"{__version__}, Python {platform.python_version()}")
     git = shutil.which("git")
     yield Finding("good", "git", git) if git else Finding("note", "git", "not found: records hold no commit")
     for module, need in (("mlflow", "a local MLflow server"), ("wsgidav", "the local DVC remote")):

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     import dagger
 
-    from rondel.data import DvcProject
-    from rondel.operations.evaluation import Evaluation
+    from rondel.data import DvcProject, DvcStage
     from rondel.operations.runtime import StageRuntime
     from rondel.tracking import RunHandle, TrackingClient
 
@@ -95,18 +94,18 @@ class ProgramRunner:
         self.runtime = runtime
 
     def with_locks(
-        self, container: dagger.Container, project: DvcProject, evaluation: Evaluation
+        self, container: dagger.Container, project: DvcProject, stage: DvcStage, params: Mapping[str, Any]
     ) -> dagger.Container:
-        """The container with lock files and parameters as the evaluation had them."""
+        """The container with the lock files, and with these values in the parameter files of ``stage``."""
         from rondel.data.params import changed_text
 
         root = self.runtime.run.root
         for name, text in self.runtime.environment.lock_texts(project, self.runtime.locks()).items():
             container = container.with_new_file(f"{WORK}/{name}", text)
-        for source in evaluation.stage.params:
+        for source in stage.params:
             text = (root / source.path).read_text(encoding="utf-8")
             container = container.with_new_file(
-                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params)
+                f"{WORK}/{source.path}", changed_text(source.path, text, params)
             )
         return container
 

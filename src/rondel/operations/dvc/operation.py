@@ -68,7 +68,7 @@ class DvcStageRun(Operation["DvcOutcome"]):
         """Bring the stage up to date."""
         from rondel.operations.dvc.run import DvcRunner
 
-        return await DvcRunner(runtime).bring_up_to_date(self)
+        return await DvcRunner(runtime).bring_up_to_date(self.stage, self.params)
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
         """``dvc.yaml`` has the stage."""

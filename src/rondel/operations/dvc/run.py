@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from rondel.cache.lookup import Served
     from rondel.data import DvcStage
     from rondel.environment.output_stream import Sink
-    from rondel.operations.dvc.operation import DvcStageRun
     from rondel.operations.runtime import StageRuntime
 
 
@@ -44,14 +43,14 @@ class DvcRunner:
         self.runtime = runtime
         self._keeper = ResultKeeper(runtime)
 
-    async def bring_up_to_date(self, operation: DvcStageRun) -> DvcOutcome:
+    async def bring_up_to_date(self, name: str, params: Mapping[str, Any]) -> DvcOutcome:
         """Bring the stage up to date, and before it those that no stage of the pipeline has for its own.
 
         Raises StageFailed, DataError and ConfigurationError.
         """
         from anyio import to_thread
 
-        overrides, chain = await to_thread.run_sync(self._chain, operation.stage, operation.params)
+        overrides, chain = await to_thread.run_sync(self._chain, name, params)
         done = DvcOutcome(state="unchanged")
         for address in chain:
             done = await self._up_to_date(address, overrides)

@@ -91,7 +91,13 @@ class Gate(Operation["Verdict"]):
         """Judge the model. Raises GateFailed."""
         from rondel.operations.gate.run import GateRunner
 
-        return await GateRunner(runtime).judge(self)
+        return await GateRunner(runtime).judge(
+            self.rules,
+            self.metrics or "metrics.json",
+            model=self.model,
+            model_file=self.model_file,
+            measure=self.measure,
+        )
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
         """Every rule can be read. Code that succeeded before is not parsed again: the parser loads slowly."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
     from rondel.operations.evaluation import Evaluation
-    from rondel.operations.gate.operation import Gate
     from rondel.operations.program import Done
     from rondel.operations.runtime import StageRuntime
     from rondel.registry.champion import Champion
@@ -34,16 +33,23 @@ class GateRunner:
         self._files = MetricFiles(runtime)
         self._programs = ProgramRunner(runtime)
 
-    async def judge(self, gate: Gate) -> Verdict:
+    async def judge(
+        self,
+        rules: Sequence[str],
+        metrics: str | Mapping[str, Any],
+        *,
+        model: str | None,
+        model_file: str | None,
+        measure: str | None,
+    ) -> Verdict:
         """The verdict, which is recorded. Raises GateFailed, ConfigurationError, StageFailed."""
         from anyio import to_thread
 
         from rondel.gates import evaluate, metrics_from_mapping, parse_rules
 
-        metrics, model, measure = gate.metrics or "metrics.json", gate.model, gate.measure
-        parsed = parse_rules(gate.rules, place=str(self.runtime.stage.place))
+        parsed = parse_rules(rules, place=str(self.runtime.stage.place))
         await self._files.bring(metrics)
-        evaluation = await to_thread.run_sync(self._files.evaluation, metrics, gate.model_file)
+        evaluation = await to_thread.run_sync(self._files.evaluation, metrics, model_file)
         extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.measured())
         if measure is not None:
             extra |= await self._measure(evaluation, measure)
@@ -198,7 +204,9 @@ class GateRunner:
                 )
                 container = container.with_env_variable("MLFLOW_RUN_ID", made.run_id)
             folder, done = await self._programs.run(
-                self._programs.with_locks(container, project, evaluation), program, CHAMPION_FOLDER
+                self._programs.with_locks(container, project, evaluation.stage, evaluation.params),
+                program,
+                CHAMPION_FOLDER,
             )
             if done.code:
                 raise _failed(done, _version(found.version, model))
@@ -227,7 +235,9 @@ class GateRunner:
         self.runtime.recorder.step(f"the gate: {command}")
         project = await to_thread.run_sync(self.runtime.view, {})
         program = measuring(evaluation, project, measure=command)
-        container = self._programs.with_locks(self.runtime.container, project, evaluation)
+        container = self._programs.with_locks(
+            self.runtime.container, project, evaluation.stage, evaluation.params
+        )
         _, done = await self._programs.run(container, program, "measured")
         if done.code:
             raise _failed(done, f"the model ({command})")

@@ -61,7 +61,9 @@ class Promote(Operation["AliasChange"]):
         """Move the alias."""
         from rondel.operations.promote.run import promote_version
 
-        return await promote_version(runtime, self)
+        return await promote_version(
+            runtime, self.reference, to=self.to, force=self.force, reason=self.reason
+        )
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
         """The alias is one, and whoever overrides the conditions says why."""

@@ -6,13 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rondel.operations.promote.operation import Promote
     from rondel.operations.runtime import StageRuntime
     from rondel.registry.promote import AliasChange
 
 
-async def promote_version(runtime: StageRuntime, operation: Promote) -> AliasChange:
-    """Move the alias. Raises GateFailed with every condition that is not met, and TrackingUnavailable."""
+async def promote_version(
+    runtime: StageRuntime, reference: str, *, to: str, force: bool, reason: str
+) -> AliasChange:
+    """Move the alias ``to`` to the version that ``reference`` means.
+
+    Raises GateFailed with every condition that is not met, and TrackingUnavailable.
+    """
     from anyio import to_thread
 
     from rondel.registry.lineage_sources import whoami
@@ -21,23 +25,23 @@ async def promote_version(runtime: StageRuntime, operation: Promote) -> AliasCha
     from rondel.tracking import TrackingClient
 
     tracking = runtime.tracking("promote")
-    runtime.recorder.step(f"promoting {operation.reference} to {operation.to}")
+    runtime.recorder.step(f"promoting {reference} to {to}")
     who = await to_thread.run_sync(whoami, runtime.run.root, os.environ)
     async with TrackingClient(tracking.endpoint) as client:
         changed = await promote(
             registry(client),
-            operation.reference,
+            reference,
             root=runtime.run.root,
             environ=os.environ,
             who=who,
-            to=operation.to,
-            force=operation.force,
-            reason=operation.reason or _reason(runtime),
+            to=to,
+            force=force,
+            reason=reason or _reason(runtime),
             remote=runtime.settings.remote,
             run=runtime.run.id,
         )
     done = "is already" if changed.entry is None else "is now"
-    runtime.recorder.output(f"{changed.model}@{operation.to} {done} version {changed.new}")
+    runtime.recorder.output(f"{changed.model}@{to} {done} version {changed.new}")
     return changed
 
 

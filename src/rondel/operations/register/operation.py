@@ -86,7 +86,13 @@ class Register(Operation["ModelVersion"]):
         """Register the model."""
         from rondel.operations.register.run import Registrar
 
-        return await Registrar(runtime).register(self)
+        return await Registrar(runtime).register(
+            self.model,
+            self.alias,
+            artifact=self.artifact,
+            log=self.log,
+            model_file=self.model_file,
+        )
 
     def affects(self) -> Sequence[ModelChange]:
         """The model."""

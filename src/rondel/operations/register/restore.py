@@ -98,7 +98,7 @@ class ModelRestorer:
         from rondel.operations.register import restorable as found
 
         container = self.runtime.container.with_env_variable("MLFLOW_RUN_ID", handle.run_id)
-        container = self._programs.with_locks(container, project, model.made)
+        container = self._programs.with_locks(container, project, model.made.stage, model.made.params)
         container = container.with_new_file(found.LOG_PROGRAM, found.logging_program())
         program = found.logging(project, model, command)
         _, done = await self._programs.run(container, program, "restored", does="logs")

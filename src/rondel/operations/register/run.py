@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from rondel.operations.register.operation import Register
     from rondel.operations.runtime import StageRuntime
     from rondel.pipeline import Stage
     from rondel.record import Capsule, Run, StageRecord
@@ -30,7 +29,15 @@ class Registrar:
     def __init__(self, runtime: StageRuntime) -> None:
         self.runtime = runtime
 
-    async def register(self, operation: Register) -> ModelVersion:
+    async def register(
+        self,
+        model: str,
+        alias: str | None,
+        *,
+        artifact: str | None,
+        log: str | None,
+        model_file: str | None,
+    ) -> ModelVersion:
         """The version. Raises DataError, StageFailed and TrackingUnavailable."""
         from anyio import to_thread
 
@@ -41,18 +48,17 @@ class Registrar:
         from rondel.registry.verify import attach
         from rondel.tracking import TrackingClient
 
-        name, alias = operation.model, operation.alias
         tracking = self.runtime.tracking("register")
-        self.runtime.recorder.step(f"registering {name}")
+        self.runtime.recorder.step(f"registering {model}")
         capsule = await to_thread.run_sync(_capsule, self.runtime.run.folder)
         records = await to_thread.run_sync(originals, self.runtime.run.root, capsule, self.runtime.stage)
-        lineage = await to_thread.run_sync(lineage_of, self.runtime.run, capsule, records, name)
+        lineage = await to_thread.run_sync(lineage_of, self.runtime.run, capsule, records, model)
         packages = next((dict(each.image.packages) for each in records if each.image), {})
         async with TrackingClient(tracking.endpoint) as client:
             store = registry(client)
-            source = await self._model(client, records, operation)
+            source = await self._model(client, records, model, artifact, log=log, model_file=model_file)
             who = await to_thread.run_sync(whoami, self.runtime.run.root, os.environ)
-            version = await register(store, name, source, lineage, who=who, alias=alias)
+            version = await register(store, model, source, lineage, who=who, alias=alias)
             kept = False
             if attestations.available():
                 packages = packages or await self._packages()
@@ -60,7 +66,7 @@ class Registrar:
         known = f", {alias}" if alias else ""
         first = version.tags.get("rondel.run", self.runtime.run.id)
         again = "" if first == self.runtime.run.id else f": this model is registered already, by run {first}"
-        self.runtime.recorder.output(f"registered {name} version {version.version}{known}{again}")
+        self.runtime.recorder.output(f"registered {model} version {version.version}{known}{again}")
         if not kept:
             why = (
                 "the server takes no files of runs"
@@ -74,7 +80,11 @@ class Registrar:
         self,
         client: TrackingClient,
         records: list[StageRecord],
-        operation: Register,
+        name: str,
+        artifact: str | None,
+        *,
+        log: str | None,
+        model_file: str | None,
     ) -> ModelSource:
         """The model that the stages logged in this run, or when they first made the same outputs; else again.
 
@@ -83,7 +93,6 @@ class Registrar:
         from rondel.errors import DataError
         from rondel.registry.register import find_model, twin_runs
 
-        artifact = operation.artifact
         handles = _handles(records)
         try:
             return await find_model(client, handles, artifact=artifact)
@@ -98,12 +107,7 @@ class Registrar:
                 with suppress(DataError):
                     return await find_model(client, twins, artifact=artifact)
             again = await ModelRestorer(self.runtime).log_again(
-                client,
-                records,
-                operation.model,
-                experiment,
-                log=operation.log,
-                model_file=operation.model_file,
+                client, records, name, experiment, log=log, model_file=model_file
             )
             if again is None:
                 raise
@@ -112,7 +116,7 @@ class Registrar:
             except DataError:
                 raise DataError(
                     "there is no model to register",
-                    why=f"`{operation.log}` ended well, but logged no model"
+                    why=f"`{log}` ended well, but logged no model"
                     + (f" {artifact!r}" if artifact else "")
                     + f" to the run {again.url}",
                     hint="it has to log to the run in MLFLOW_RUN_ID: "

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _place_store() -> None:
     """Have the engine's store looked for where a run here would have it."""
-    from rondel.cli.run import engine_home
+    from rondel.engines.session import engine_home
     from rondel.errors import ConfigurationError
     from rondel.settings import find_root
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
+    from rich.live import Live
 
     from rondel.record import Capsule, StageRecord
 
@@ -108,7 +109,7 @@ class LiveConsole(PlainConsole):
     def __init__(self, out: TextIO, *, verbose: int = 0, quiet: bool = False, colour: bool = True) -> None:
         super().__init__(out, verbose=verbose, quiet=quiet, colour=colour)
         self._running: dict[str, tuple[float, str]] = {}
-        self._live: object | None = None
+        self._live: Live | None = None
 
     def _start(self) -> None:
         # Only when the first stage runs, so that a run with nothing to do never imports rich.
@@ -116,16 +117,15 @@ class LiveConsole(PlainConsole):
         from rich.live import Live
 
         self._console = Console(file=self.out, highlight=False, no_color=not self.colour)
-        live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
-        live.start()
-        self._live = live
+        self._live = Live(
+            console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True
+        )
+        self._live.start()
 
     def stop(self) -> None:
         """Remove the drawing. The lines above it stay."""
-        from rich.live import Live
-
         live, self._live = self._live, None
-        if isinstance(live, Live):
+        if live is not None:
             live.stop()
 
     def stage_changed(self, record: StageRecord) -> None:
@@ -143,9 +143,7 @@ class LiveConsole(PlainConsole):
 
     def _draw(self) -> None:
         """Draw now. Otherwise rich repeats the old drawing below the next line that is printed."""
-        from rich.live import Live
-
-        if isinstance(self._live, Live):
+        if self._live is not None:
             self._live.refresh()
 
     def step(self, stage: str, text: str) -> None:

@@ -5,6 +5,8 @@ import io
 import os
 import pty
 import re
+import subprocess
+import sys
 import termios
 import time
 from dataclasses import replace
@@ -270,3 +272,13 @@ def test_a_long_step_leaves_name_and_time_where_they_are(columns: int) -> None:
 def test_what_a_tool_draws_does_not_draw_over_the_stages() -> None:
     (line,) = drawn(60, ("train", "\x1b[2J\x1b[32m10%\x1b[0m\r\x1b]0;title\x0720%\t\x07 of \x9b data\r\n"))
     assert line.endswith("20%   of   data")
+
+
+def test_a_terminal_without_running_stages_never_loads_rich() -> None:
+    code = (
+        "import io, sys; from rondel.record import StageRecord; from rondel.reports.console import LiveConsole; "
+        "console = LiveConsole(io.StringIO()); "
+        "console.stage_changed(StageRecord(name='a', kind='pure', state='cached')); console.stop(); "
+        "sys.exit('rich' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,7 +20,7 @@ class Outline(HTMLParser):
         self.headings: list[str] = []
         self.text = ""
         self.loose_tables = 0
-        """Tables that are too wide for their page push it wider: those outside of a scrolling box."""
+        """Tables outside of a box that scrolls. A wide one would make the whole page scroll sideways."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)

@@ -54,4 +54,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # A process renders a template once: optimizing it takes longer than it saves.
+        optimized=False,
+        auto_reload=False,
     )

@@ -125,7 +125,7 @@ def _show_plan(prepared: PreparedRun) -> int:
 
 def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     from rondel.record.folder import shown
-    from rondel.reports.published import PAGE
+    from rondel.reports.report_files import PAGE
     from rondel.runner.run import run_plan
 
     settings = prepared.settings
@@ -135,9 +135,9 @@ def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     finally:
         console.stop()
     if _judged(result, settings):
-        from rondel.reports.verdicts import write_reports
+        from rondel.reports.report_files import write_gate_reports
 
-        write_reports(result.capsule, result.folder.path)
+        write_gate_reports(result.capsule, result.folder.path)
     result = frontend.finish(result, settings)
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
@@ -184,6 +184,6 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
 
 
 def _gate_files(record: StageRecord, folder: Path) -> Mapping[str, bytes]:
-    from rondel.reports.page import gate_files
+    from rondel.reports.report_files import gate_files
 
     return gate_files(record, folder)

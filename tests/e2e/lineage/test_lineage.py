@@ -102,7 +102,7 @@ def test_plan_outcome_record_and_why_say_what_must_be(case: dict[str, Any], proj
         said = project.done("rondel", "why", name, "--run", capsule.id).stdout
         served = SERVED.search(reasons[name])
         assert (
-            f"its results are those of run {served[1]}" if served and state == "cached" else reasons[name]
+            f"its results are from run {served[1]}" if served and state == "cached" else reasons[name]
         ) in said
     if case["case"] not in UNTRUE:
         assert project.metrics() == project.truth()

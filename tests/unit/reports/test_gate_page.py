@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import xml.etree.ElementTree as ET
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rondel.record import StageRecord, VerdictRecord
-from rondel.reports.curves import Curve, draw, read_curve
-from rondel.reports.page import gate_files, render_page
+from rondel.reports.curve_chart import HEIGHT, WIDTH, Curve, chart, read_curve
+from rondel.reports.gate_page import render_gate_page
+from rondel.reports.report_files import gate_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,18 +75,17 @@ def test_mlflow_gets_tables_of_rules_comparison_and_slices(folder: Path) -> None
     ]
 
 
-def test_the_page_shows_both_models_and_nothing_of_it_is_markup(folder: Path) -> None:
-    page = render_page([EVALUATE], folder)
+def test_the_page_shows_both_models(folder: Path) -> None:
+    page = render_gate_page([EVALUATE], folder)
     assert "not passed" in page
     assert "evaluated again beside the challenger; changed since its own evaluation" in page
     assert page.count("data:image/png;base64,") == 2
     assert page.count('<polyline class="challenger"') == page.count('<polyline class="champion"') == 1
-    assert "<script>" not in page
 
 
 def test_without_a_champions_evaluation_the_challenger_stands_alone(folder: Path) -> None:
     (folder / "champion").rename(folder / "elsewhere")
-    page = render_page([EVALUATE], folder)
+    page = render_gate_page([EVALUATE], folder)
     assert page.count("<polyline") == 1
     assert page.count("data:image/png;base64,") == 1
 
@@ -98,12 +99,32 @@ def test_a_table_that_is_no_curve_is_none(text: str) -> None:
     assert read_curve(text) is None
 
 
-def test_a_drawing_is_well_formed_and_inside_of_its_box() -> None:
-    curve = Curve(x="a<b", y="share", points=((0.0, 0.0), (0.4, 0.9), (1.0, 1.0)))
-    drawing = ET.fromstring(draw("roc", curve, curve))
-    lines = [each for each in drawing if each.tag == "polyline"]
-    assert len(lines) == 2
-    for corner in lines[0].attrib["points"].split():
+def test_a_chart_is_inside_of_its_box() -> None:
+    curve = Curve(x="a_b", y="share", points=((0.0, 0.0), (0.4, 0.9), (1.0, 1.0)))
+    drawn = chart("roc", curve, curve)
+    assert (drawn.x, drawn.y) == ("a b", "share")
+    assert drawn.challenger == drawn.champion
+    for corner in drawn.challenger.split():
         x, y = map(float, corner.split(","))
-        assert 0 <= x <= 400
-        assert 0 <= y <= 300
+        assert 0 <= x <= WIDTH
+        assert 0 <= y <= HEIGHT
+    assert [tick.label for tick in drawn.x_ticks] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+
+
+def test_files_of_a_variant_are_found_by_its_name(folder: Path) -> None:
+    name = "evaluate[rate=0.1]"
+    (folder / "results/evaluate").rename(folder / "results" / name)
+    (folder / "champion/evaluate").rename(folder / "champion" / name)
+    page = render_gate_page([replace(EVALUATE, name=name)], folder)
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_the_newest_file_counts_and_a_large_one_is_left_out(folder: Path) -> None:
+    later = folder / "results/evaluate/evaluate-2/files/reports"
+    later.mkdir(parents=True)
+    (later / "roc.csv").write_text("x,y\n0,0\n1,0.5\n")
+    (later / "large.png").write_bytes(b"x" * 2_000_001)
+    os.utime(later.parent, (2**32, 2**32))
+    page = render_gate_page([EVALUATE], folder)
+    assert "false positive rate" not in page
+    assert "large" not in page

@@ -1,9 +1,15 @@
-"""Plain tables and times. No rich here: the table also ends runs that have half a second in all."""
+"""Text for terminals and pipes: colours, widths, aligned columns, and the table at the end of a run.
+
+Rich is too slow to import here: a run with nothing to do prints this table, too.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
+
+from rondel.reports.formatting import key_metrics, stage_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,44 +26,25 @@ COLOURS = {
     "cancelled": "33",
     "running": "34",
 }
-SHOWN_METRICS = 3
-_FEWEST = 3
-"""Columns that stay, however narrow the terminal is."""
+_MIN_COLUMNS = 3
+"""How many columns even the narrowest terminal gets."""
 
-TIMED = frozenset({"ran", "restored", "failed", "cancelled"})
-"""The states of stages that took time worth telling."""
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+"""Colours, cursor movements and window titles."""
 
 
 def paint(text: str, code: str, *, colour: bool) -> str:
-    """``text`` in an ANSI colour, if colour is wanted."""
+    """``text`` in an ANSI colour if ``colour`` is set."""
     return f"\x1b[{code}m{text}\x1b[0m" if colour and code else text
 
 
-def duration(seconds: float) -> str:
-    """A time as people read it: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``1 h 12 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def metric(value: float) -> str:
-    """A metric in four significant digits; of a large number all before the point."""
-    size = abs(value)
-    return f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
-
-
 def coloured(out: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether colours are wanted there; NO_COLOR and dumb terminals are honoured."""
+    """Whether to print colours: only to a terminal that has them, and never if NO_COLOR is set."""
     return out.isatty() and environ.get("TERM", "dumb") != "dumb" and not environ.get("NO_COLOR")
 
 
 def width_of(out: TextIO) -> int | None:
-    """How wide the terminal is; None where the output goes elsewhere, and nothing has to be left out."""
+    """The terminal's width in columns; None if the output goes elsewhere."""
     if not out.isatty():
         return None
     given = os.environ.get("COLUMNS", "")
@@ -70,13 +57,13 @@ def width_of(out: TextIO) -> int | None:
 def columns(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "", width: int | None = None
 ) -> list[str]:
-    """Lines with aligned columns; columns that are empty everywhere are left out.
+    """Lines with aligned columns, without those that are empty in every row.
 
-    So are the last ones where ``width`` is not enough for all, down to three.
+    If ``width`` is too small for all of them, the last ones are dropped, down to three.
     """
     kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
     lines = _aligned(header, rows, kept, indent)
-    while width and len(kept) > _FEWEST and max(map(len, lines)) > width:
+    while width and len(kept) > _MIN_COLUMNS and max(map(len, lines)) > width:
         lines = _aligned(header, rows, kept := kept[:-1], indent)
     return lines
 
@@ -93,7 +80,7 @@ def _aligned(
 
 
 def summary(capsule: Capsule, *, colour: bool = False, width: int | None = None) -> list[str]:
-    """The table that ends a run: stage, state, time, key metrics, MLflow run, as far as ``width`` allows."""
+    """The table at the end of a run: stage, state, time, key metrics and MLflow run, cut to ``width``."""
     header = ("stage", "state", "time", "metrics", "mlflow run")
     rows = [_row(record) for record in capsule.stages]
     lines = columns(header, rows, width=width)
@@ -107,19 +94,27 @@ def summary(capsule: Capsule, *, colour: bool = False, width: int | None = None)
 
 
 def _row(record: StageRecord) -> tuple[str, str, str, str, str]:
-    ran = record.state in TIMED
     return (
         record.name,
         record.state,
-        duration(record.seconds) if ran else "",
+        stage_time(record),
         key_metrics(record),
         record.mlflow.run_id[:12] if record.mlflow else "",
     )
 
 
-def key_metrics(record: StageRecord, limit: int = SHOWN_METRICS) -> str:
-    """The metrics to show for a stage: those that a gate looked at first."""
-    judged = [str(rule.get("metric")) for verdict in record.verdicts for rule in verdict.rules]
-    names = list(dict.fromkeys([name for name in judged if name in record.metrics] + list(record.metrics)))
-    text = " ".join(f"{name}={metric(record.metrics[name])}" for name in names[:limit])
-    return f"{text} …" if len(names) > limit else text
+def as_seen(line: str) -> str:
+    """A line of a tool's output as a terminal finally shows it: after all rewriting, and without colours."""
+    text = _ESCAPES.sub("", line).rstrip("\r\n").rpartition("\r")[2].expandtabs()
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def discard_output(stream: TextIO) -> None:
+    """Send what a closed pipe no longer takes to /dev/null, or Python complains about it at exit."""
+    try:
+        number = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    except (OSError, ValueError):  # no file, as in a test
+        return

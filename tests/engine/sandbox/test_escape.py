@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, VolumeMount
-from rondel.engine.sandbox.settle import make_beneath
+from rondel.engine.store.files import make_beneath
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
 

@@ -6,21 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from rondel.engine.evaluate.session import EDITS, OPERATIONS
 from rondel.engine.values.node import Fs, Node, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from rondel.engine.evaluate.session import Session
+    from rondel.engine.evaluate.session import Edit, Operation, Session
     from rondel.engine.store import Draft, Result
     from rondel.errors import EngineError
 
-    Operation = Callable[[Session, Node], Awaitable[Result]]
-    Edit = Callable[[Session, Draft, Node], Awaitable[None]]
     Work = Callable[[Draft, Node], None]
-
-OPERATIONS: dict[str, Operation] = {}
-EDITS: dict[str, Edit] = {}
 
 
 def operation(name: str) -> Callable[[Operation], Operation]:

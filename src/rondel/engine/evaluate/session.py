@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from rondel.engine.evaluate.flights import Flights
 from rondel.engine.evaluate.live import LiveOutput
-from rondel.engine.evaluate.operations import EDITS, OPERATIONS
 from rondel.engine.store import Result, Snapshot, Store, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from anyio.abc import TaskGroup
 
     from rondel.engine.sandbox import Sandbox
+    from rondel.engine.store import Draft
     from rondel.engine.values import Container, Fs, Node
+
+    Operation = Callable[["Session", Node], Awaitable[Result]]
+    Edit = Callable[["Session", Draft, Node], Awaitable[None]]
+
+OPERATIONS: dict[str, Operation] = {}
+"""The function that evaluates each operation; :mod:`rondel.engine.evaluate.operations` registers them."""
+EDITS: dict[str, Edit] = {}
+"""The operations that change their first input through a draft."""
 
 T = TypeVar("T")
 _NOTHING = Snapshot()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Kernel, Memory, Piece, Plan
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
 from rondel.engine.sandbox.overlays import CopiedFile, Layered
+from rondel.engine.sandbox.prepared import Prepared, Redirect, discard
 from rondel.engine.sandbox.region import Region, region_of
-from rondel.engine.sandbox.settle import make_beneath
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
@@ -29,60 +29,18 @@ from rondel.engine.sandbox.spec import (
 from rondel.engine.sandbox.tree import Tree
 from rondel.engine.sandbox.users import User, resolve_user
 from rondel.engine.store import PathError, Snapshot, Store, View
-from rondel.engine.store.files import remove_tree, write_new
+from rondel.engine.store.files import make_beneath, write_new
 from rondel.engine.store.layers import MOST_LAYERS
 from rondel.engine.store.paths import clean, join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from rondel.engine.sandbox.switch import Tools
+    from rondel.engine.sandbox.resources import SharedResources
 
 _OPTIONS_PAGE = 3800  # bytes of the kernel's one page for mount options that we use
 _OLD_ROOT = len("/oldroot:")
 _CONFIG_LIMIT = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """A file of the container that gets a copy of a stream.
-
-    ``relative`` is its path, without links, in the overlay ``over``, else below
-    the host directory ``root``, else that of the mounted file ``root``.
-    """
-
-    stream: str
-    over: Layered | None
-    root: str | None
-    relative: str
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A container ready to be started, and what to look at afterwards."""
-
-    folder: Path
-    plan: Plan
-    overlays: list[Layered]
-    files: list[CopiedFile]
-    redirects: list[Redirect]
-    secrets: list[Path]
-    stdin: str | None
-    region: Region | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What containers of this engine have in common."""
-
-    kernel: tuple[Piece, ...]
-    insecure_kernel: tuple[Piece, ...]
-    hosts: Callable[[ExecSpec], Path]
-    resolver: Path | None
-    secrets: Callable[[], Path]
-    tools: Callable[[], Tools]
-    one_id: bool
 
 
 @dataclass(slots=True)
@@ -90,7 +48,7 @@ class Preparation:
     """The making of one container. Use :func:`prepare`."""
 
     store: Store
-    machine: Machine
+    shared: SharedResources
     spec: ExecSpec
     folder: Path
     root: Snapshot
@@ -125,8 +83,8 @@ class Preparation:
                 return NotStarted(f"runc run failed: unable to start container process: {command.text}")
             return command
         switch = SETPRIV
-        if not user.is_root and not self.machine.one_id:
-            tools = self.machine.tools()
+        if not user.is_root and not self.shared.one_id:
+            tools = self.shared.tools()
             self.pieces.append(Bind(TOOLS, str(tools.folder)))
             switch = tools.words
         plan = Plan(
@@ -138,7 +96,7 @@ class Preparation:
             hostname=spec.hostname,
             user=user,
             switch=switch,
-            nested_user=self.machine.one_id,
+            nested_user=self.shared.one_id,
             private_network=spec.network is Network.NONE,
             init=spec.init,
             terminal=spec.tty,
@@ -209,12 +167,12 @@ class Preparation:
 
     def _common(self) -> None:
         taken = {clean(mount.path) for mount in self.spec.mounts}
-        for piece in self.machine.insecure_kernel if self.spec.insecure else self.machine.kernel:
+        for piece in self.shared.insecure_kernel if self.spec.insecure else self.shared.kernel:
             if piece.path in ("/dev", "/proc", "/sys"):
                 self._point(piece.path, directory=True)
             self.pieces.append(piece)
-        hosts = self.machine.hosts(self.spec)
-        for path, source in (("/etc/hosts", hosts), ("/etc/resolv.conf", self.machine.resolver)):
+        hosts = self.shared.hosts_file(self.spec)
+        for path, source in (("/etc/hosts", hosts), ("/etc/resolv.conf", self.shared.resolver)):
             if source is not None and path not in taken:
                 self.pieces.append(Bind(self._point(path, directory=False), str(source)))
 
@@ -313,7 +271,7 @@ class Preparation:
         return View([Lower(str(folder))])
 
     def _secret(self, mount: SecretMount) -> Path:
-        path = self.machine.secrets() / f"{self.folder.name}-{len(self.secrets)}"
+        path = self.shared.secrets_folder() / f"{self.folder.name}-{len(self.secrets)}"
         self.secrets.append(path)
         write_new(str(path), mount.value, mode=mount.mode, uid=mount.uid, gid=mount.gid)
         return path
@@ -401,7 +359,7 @@ def room_for(store: Store, subpath: str) -> int:
     return max(2, min(MOST_LAYERS, (_OPTIONS_PAGE - own) // each))
 
 
-async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | NotStarted:
+async def prepare(store: Store, shared: SharedResources, spec: ExecSpec) -> Prepared | NotStarted:
     """Make a container ready: compact what it mounts, look everything up, make its folders.
 
     Raises ExecRefused for an unknown user, a working directory or redirect that
@@ -418,7 +376,7 @@ async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | 
             mounted[number] = await store.compact(mount.snapshot, most=room_for(store, mount.subpath))
     folder = store.new_path()
     folder.mkdir(mode=0o700)
-    preparation = Preparation(store, machine, spec, folder, root, mounted)
+    preparation = Preparation(store, shared, spec, folder, root, mounted)
     prepared = None
     try:
         prepared = preparation.run()
@@ -426,10 +384,3 @@ async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | 
         if not isinstance(prepared, Prepared):
             discard(folder, preparation.secrets)
     return prepared
-
-
-def discard(folder: Path, secrets: list[Path]) -> None:
-    """Remove what was made for a container: its folder, and its secrets in memory."""
-    for path in secrets:
-        path.unlink(missing_ok=True)
-    remove_tree(folder)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine.store.errors import translated
-from rondel.engine.store.files import set_owner
+from rondel.engine.store.files import open_beneath, set_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rondel.engine.sandbox.overlays import CopiedFile, Layered
-    from rondel.engine.sandbox.prepare import Prepared, Redirect
+    from rondel.engine.sandbox.prepared import Prepared, Redirect
     from rondel.engine.store import Output, Snapshot, Store
 
 
@@ -74,35 +74,5 @@ def _write_redirect(redirect: Redirect, data: bytes, uid: int, gid: int) -> None
             target.write(data)
             set_owner(file, uid, gid)
             os.fchmod(file, 0o600)
-    finally:
-        os.close(folder)
-
-
-def open_beneath(root: str, relative: str) -> int:
-    """Open a directory below ``root`` without following any link; raises OSError where there is one."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    folder = os.open(root, flags)
-    for name in filter(None, relative.split("/")):
-        try:
-            inner = os.open(name, flags, dir_fd=folder)
-        finally:
-            os.close(folder)
-        folder = inner
-    return folder
-
-
-def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
-    """Make directories one in another below ``root``; raises OSError where a link is in the way.
-
-    Another container may be at work in the same volume, and put links there at any moment.
-    """
-    folder = open_beneath(root, relative)
-    try:
-        for name in names:
-            os.mkdir(name, 0o755, dir_fd=folder)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-            set_owner(folder, *owner)
     finally:
         os.close(folder)

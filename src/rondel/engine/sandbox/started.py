@@ -14,18 +14,18 @@ import anyio.to_thread
 from rondel.engine.sandbox.command import in_go_words, refused_by_kernel
 from rondel.engine.sandbox.inside import Inside, run_inside, terminal_inside
 from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
-from rondel.engine.sandbox.prepare import Prepared, discard
+from rondel.engine.sandbox.prepared import Prepared, discard
 from rondel.engine.sandbox.process import Container, Stream, memory_file, spawn, watched
 from rondel.engine.sandbox.settle import settle
 from rondel.engine.sandbox.spec import ExecSpec, Opened, Outcome, SandboxError
 from rondel.engine.sandbox.tracing import Trace
-from rondel.engine.store import Output
+from rondel.engine.store import Output, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from rondel.engine.sandbox.run import Sandbox
+    from rondel.engine.sandbox.resources import SharedResources
     from rondel.engine.sandbox.users import User
 
 Listener: TypeAlias = Callable[[str, bytes], None]
@@ -36,14 +36,20 @@ class Process:
     """A container that was started: a command, a service or a terminal."""
 
     def __init__(
-        self, sandbox: Sandbox, spec: ExecSpec, prepared: Prepared, listener: Listener | None
+        self,
+        store: Store,
+        shared: SharedResources,
+        spec: ExecSpec,
+        prepared: Prepared,
+        listener: Listener | None,
     ) -> None:
         """Start it; raises OSError. Only :class:`Sandbox` makes one."""
-        self._sandbox = sandbox
+        self._store = store
+        self._shared = shared
         self._spec = spec
         self._prepared = prepared
         self._listener = listener
-        self._spools = {name: Spool(sandbox.store.blobs) for name in ("stdout", "stderr", "combined")}
+        self._spools = {name: Spool(store.blobs) for name in ("stdout", "stderr", "combined")}
         patterns = patterns_of(spec.secrets)
         self._scrubbers = {name: Scrubber(patterns) for name in ("stdout", "stderr")}
         self._outcome: asyncio.Task[Outcome] | None = None
@@ -59,7 +65,7 @@ class Process:
             opened.append(status)
             self._give_to(prepared.plan.user)
             standard = self._standard(spec, given)
-            argv = sandbox.command(spec, prepared, given)
+            argv = shared.command(spec, prepared, given)
             at = argv.index("--args")
             argv[at + 2 : at + 2] = self._traced(given)  # after the mounts that --args names
             argv[at:at] = ["--json-status-fd", str(status.theirs)]
@@ -184,7 +190,7 @@ class Process:
             raise SandboxError("a container could not be set up", why=why)
         outputs: Mapping[str, Output] = {name: spool.finish() for name, spool in self._spools.items()}
         outputs = in_go_words(outputs, container.exit_code)
-        snapshot, mounts = settle(self._sandbox.store, self._prepared, outputs)
+        snapshot, mounts = settle(self._store, self._prepared, outputs)
         self._discarded = True
         self._discard()
         return Outcome(
@@ -195,7 +201,7 @@ class Process:
         for spool in self._spools.values():
             spool.drop()
         discard(self._prepared.folder, self._prepared.secrets)
-        self._sandbox.cgroups.leave(self._prepared.folder.name)
+        self._shared.cgroups.leave(self._prepared.folder.name)
 
     def _close_terminal(self) -> None:
         if self.terminal is not None:
@@ -227,8 +233,8 @@ class Process:
             self._container,
             self._prepared.plan,
             args,
-            bwrap=self._sandbox.bwrap,
-            python=self._sandbox.python,
+            bwrap=self._shared.bwrap,
+            python=self._shared.python,
             scrubber=lambda: Scrubber(patterns),
             prefix=self._limited(),
         )
@@ -241,16 +247,16 @@ class Process:
             self._container,
             self._prepared.plan,
             args,
-            bwrap=self._sandbox.bwrap,
-            python=self._sandbox.python,
+            bwrap=self._shared.bwrap,
+            python=self._shared.python,
             env=env,
             prefix=self._limited(),
         )
 
     def _limited(self) -> Sequence[str]:
-        limits = self._spec.limits or self._sandbox.limits
+        limits = self._spec.limits or self._shared.limits
         name = self._prepared.folder.name
-        return self._sandbox.cgroups.enter_command(name, limits) if limits is not None else ()
+        return self._shared.cgroups.enter_command(name, limits) if limits is not None else ()
 
     def output(self) -> Output:
         """What was written so far, both streams, scrubbed; the last MiB of it when it is long."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox import inotify
 from rondel.engine.sandbox.inotify import Inotify
-from rondel.engine.sandbox.settle import open_beneath
 from rondel.engine.sandbox.spec import Opened
+from rondel.engine.store.files import open_beneath
 from rondel.engine.store.paths import join
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Copying single files and directories' metadata, as fast as the kernel allows."""
+"""Low-level work on files: copy and write them, set owners, open and make folders without following links."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _SMALL = 256 * 1024
@@ -139,3 +139,34 @@ def _open_and_retry(_function: object, path: str, _: object) -> None:
             shutil.rmtree(path)
         else:
             os.unlink(path)
+
+
+def open_beneath(root: str, relative: str) -> int:
+    """Open a directory below ``root``; raises OSError if a part of the path is a link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(root, flags)
+    for name in filter(None, relative.split("/")):
+        try:
+            inner = os.open(name, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder
+
+
+def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
+    """Make nested directories below ``root``; raises OSError if a part of the path is a link.
+
+    Another container may use the same volume and create links in it at any moment, so each
+    directory is opened relative to its parent's descriptor.
+    """
+    folder = open_beneath(root, relative)
+    try:
+        for name in names:
+            os.mkdir(name, 0o755, dir_fd=folder)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+            set_owner(folder, *owner)
+    finally:
+        os.close(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import Command, exec_spec
@@ -19,14 +19,37 @@ from rondel.engine.values.service import ContainerService, HostService, Tunnel, 
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from rondel.engine.evaluate.services.lifecycle import Services
+    from collections.abc import Collection, Sequence
+    from contextlib import AsyncExitStack
+
+    from rondel.engine.evaluate.services.reach import Reach
     from rondel.engine.evaluate.services.running import Running
     from rondel.engine.evaluate.session import Session
 
 _HOST_NAME_LIMIT = 64  # the kernel's
 
 
-async def start(session: Session, services: Services, running: Running) -> None:
+class OtherServices(Protocol):
+    """The other services of the session, which a service may need while it runs."""
+
+    @property
+    def reach(self) -> Reach:
+        """The routes to all services."""
+
+    @property
+    def all(self) -> Collection[Running]:
+        """All running services."""
+
+    async def use(
+        self, stack: AsyncExitStack, bindings: Sequence[tuple[str, object]], *, dependent: Running | None
+    ) -> list[tuple[Running, list[str]]]:
+        """Start the bound services and hold them until ``stack`` ends."""
+
+    async def hold(self, stack: AsyncExitStack, binding: Binding, *, dependent: Running | None) -> Running:
+        """Start one service and hold it until ``stack`` ends."""
+
+
+async def start(session: Session, services: OtherServices, running: Running) -> None:
     """Start a service, whatever it is. Raises ServiceError, ExecError, NetworkError, NeedsIsolation."""
     match running.service:
         case ContainerService() as service:
@@ -40,7 +63,7 @@ async def start(session: Session, services: Services, running: Running) -> None:
 
 
 async def _start_container(
-    session: Session, services: Services, running: Running, service: ContainerService
+    session: Session, services: OtherServices, running: Running, service: ContainerService
 ) -> None:
     if runs_in_place(session):
         raise NeedsIsolation("a service")
@@ -70,7 +93,7 @@ async def _start_container(
     await until_healthy(session.store, reach.relay, running, service)
 
 
-async def _start_host(services: Services, running: Running, service: HostService) -> None:
+async def _start_host(services: OtherServices, running: Running, service: HostService) -> None:
     addresses = await resolved(service.host)
     running.behind = tuple(
         Behind(forward.front, forward.protocol, Destination(None, addresses, forward.backend))
@@ -86,7 +109,7 @@ async def _start_host(services: Services, running: Running, service: HostService
         await services.reach.publish(running)
 
 
-async def _start_tunnel(services: Services, running: Running, service: Tunnel) -> None:
+async def _start_tunnel(services: OtherServices, running: Running, service: Tunnel) -> None:
     try:
         upstream = await services.hold(running.stack, Binding(service.upstream, ()), dependent=running)
     except EngineError as error:

@@ -1,0 +1,50 @@
+"""A container that is ready to start, as :mod:`rondel.engine.sandbox.prepare` makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rondel.engine.store.files import remove_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rondel.engine.sandbox.bwrap import Plan
+    from rondel.engine.sandbox.overlays import CopiedFile, Layered
+    from rondel.engine.sandbox.region import Region
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A file of the container that gets a copy of a stream.
+
+    ``relative`` is its path, without links, in the overlay ``over``, else below
+    the host directory ``root``, else that of the mounted file ``root``.
+    """
+
+    stream: str
+    over: Layered | None
+    root: str | None
+    relative: str
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A container ready to be started, and what to look at afterwards."""
+
+    folder: Path
+    plan: Plan
+    overlays: list[Layered]
+    files: list[CopiedFile]
+    redirects: list[Redirect]
+    secrets: list[Path]
+    stdin: str | None
+    region: Region | None = None
+
+
+def discard(folder: Path, secrets: list[Path]) -> None:
+    """Remove what was made for a container: its folder, and its secrets in memory."""
+    for path in secrets:
+        path.unlink(missing_ok=True)
+    remove_tree(folder)

@@ -9,8 +9,8 @@ import pytest
 from dagger.client import gen
 
 from rondel.engine.api.registry import FIELDS, TYPES, snake
+from rondel.engine.api.resolvers import load_resolvers
 from rondel.engine.api.schema import load
-from rondel.engine.api.served import load_resolvers
 
 load_resolvers()
 SERVED = sorted(key for key in FIELDS if not key[1].startswith("load"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rondel.engine.images.compression import GzipWriter, decompressed
 from rondel.engine.images.model import InvalidImageError
-from rondel.engine.images.pack import Tree, pack
+from rondel.engine.images.pack import LayerStack, pack
 from rondel.engine.images.tarheader import header
 from rondel.engine.images.unpack import unpack
 from rondel.engine.store.view import Lower, View
@@ -58,7 +58,7 @@ def archive(entries: list[tuple[str, str, bytes, str]]) -> bytes:
 
 def packed(*layers: Path) -> bytes:
     buffer = io.BytesIO()
-    pack(Tree(layers), buffer)
+    pack(LayerStack(layers), buffer)
     return buffer.getvalue()
 
 

@@ -199,11 +199,11 @@ def _open_engine(root: Path, choice: EngineChoice) -> Iterator[None]:
     before = dict(os.environ)
     try:
         if choice.kind == "embedded" and "DAGGER_SESSION_PORT" not in os.environ:
-            from rondel.engine.server.launcher import Session
+            from rondel.engine.server.launcher import EmbeddedSession
 
             os.environ.update(engine_environment(root, os.environ))
             # The same session that `rondel session` serves, without a process of its own for it.
-            with Session.open() as session:
+            with EmbeddedSession.open() as session:
                 os.environ.update(session.environment)
                 _wake(session.port)
                 yield

@@ -44,7 +44,7 @@ class Mode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class EngineIdentity:
     """Who the engine is: its mode, and the number of IDs it can give to files."""
 
     mode: Mode
@@ -59,15 +59,15 @@ class Range:
     count: int
 
 
-_entered: Identity | None = None
+_entered: EngineIdentity | None = None
 
 
-def identity() -> Identity | None:
+def identity() -> EngineIdentity | None:
     """Who the engine is, once :func:`become_root` was called in this process."""
     return _entered
 
 
-def become_root(*, subordinate: bool = True) -> Identity:
+def become_root(*, subordinate: bool = True) -> EngineIdentity:
     """Enter new namespaces as their root; call it before any thread starts. Once only.
 
     Without ``subordinate`` the granted ID ranges are left alone. Raises
@@ -129,7 +129,7 @@ def granted(text: str, user: str, uid: int) -> Range | None:
     return max(ranges, key=lambda found: found.count, default=None)
 
 
-def _enter_user_namespace(*, subordinate: bool) -> Identity:
+def _enter_user_namespace(*, subordinate: bool) -> EngineIdentity:
     uid, gid = os.geteuid(), os.getegid()
     commands = _mapping_commands(uid, gid) if subordinate else None
     if commands is not None:
@@ -138,7 +138,7 @@ def _enter_user_namespace(*, subordinate: bool) -> Identity:
             helper.finish()
             raise _forbidden(ctypes.get_errno())
         if helper.finish():
-            return Identity(Mode.SUBORDINATE, count)
+            return EngineIdentity(Mode.SUBORDINATE, count)
     elif not _unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
         raise _forbidden(ctypes.get_errno())
     try:
@@ -147,7 +147,7 @@ def _enter_user_namespace(*, subordinate: bool) -> Identity:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
         raise _forbidden(error.errno or 0) from error
-    return Identity(Mode.SINGLE, 1)
+    return EngineIdentity(Mode.SINGLE, 1)
 
 
 def _mapping_commands(uid: int, gid: int) -> tuple[int, list[str], list[str]] | None:
@@ -223,11 +223,11 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, data: 
         raise OSError(number, os.strerror(number), target)
 
 
-def _as_found(ids: int) -> Identity:
+def _as_found(ids: int) -> EngineIdentity:
     """Who root is: of the machine, or of a user namespace that somebody else made."""
     if ids == 1:
-        return Identity(Mode.SINGLE, ids)
-    return Identity(Mode.ROOT if ids >= _ALL_IDS else Mode.SUBORDINATE, ids)
+        return EngineIdentity(Mode.SINGLE, ids)
+    return EngineIdentity(Mode.ROOT if ids >= _ALL_IDS else Mode.SUBORDINATE, ids)
 
 
 def _mapped_ids() -> int:

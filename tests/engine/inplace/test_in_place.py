@@ -276,7 +276,7 @@ def test_killed_session_is_cleared_up_by_the_next(job, tmp_path, place):
     journal = tmp_path / "store" / "single" / "in-place.json"
     journal = journal if journal.exists() else tmp_path / "store" / "in-place.json"
     assert (place / "f").exists()
-    from rondel.engine.inplace.placing import clear_up, this_place
+    from rondel.engine.inplace.placement import clear_up, this_place
 
     document = json.loads(journal.read_text()) | {"place": this_place()}
     journal.write_text(json.dumps(document))

@@ -1,7 +1,7 @@
 """The Dagger API: schema, queries, and a resolver for each field.
 
 How a field is added (images, builds, services, git and http have modules of their own,
-listed in :mod:`rondel.engine.api.served`)::
+listed in :mod:`rondel.engine.api.resolvers`)::
 
     from rondel.engine.api.registry import Context, Keyed, field
     from rondel.engine.values import Container, Directory

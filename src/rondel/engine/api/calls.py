@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rondel.engine.api import coercion
 from rondel.engine.api.objects import ROOT, Call, Obj, element
 from rondel.engine.api.registry import FIELDS, TYPES, Context, Field, Keyed, snake
+from rondel.engine.api.resolvers import load_resolvers
 from rondel.engine.api.schema import FieldDefinition, Schema, load
-from rondel.engine.api.served import load_resolvers
-from rondel.engine.evaluate import Flights, NotServed, Session
+from rondel.engine.evaluate import NotServed, Session, SingleFlight
 from rondel.engine.values import digest_of
 from rondel.errors import EngineError
 
@@ -27,7 +27,7 @@ class Calls:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.schema: Schema = load()
-        self.flights = Flights(session.tasks)
+        self.single_flight = SingleFlight(session.tasks)
         self.objects: dict[str, Any] = {ROOT.call.digest: ROOT}
         self._kept: set[str] = {ROOT.call.digest}
 
@@ -78,7 +78,7 @@ class Calls:
                 self.objects[digest] = made
             return made
 
-        return await (self.flights.do(digest, make) if served.memo else make())
+        return await (self.single_flight.do(digest, make) if served.memo else make())
 
     @staticmethod
     def _key(obj: Obj, definition: FieldDefinition, own: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ import anyio.to_thread
 
 from rondel.engine.api.directory import copy_options
 from rondel.engine.api.exports import client_path, export_to
-from rondel.engine.api.places import directory_entry
+from rondel.engine.api.paths import directory_entry
 from rondel.engine.api.registry import Context, field, register_type
-from rondel.engine.api.values import DiffStat
+from rondel.engine.api.results import DiffStat
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.merging import MODIFIED_REMOVED, conflicts_between
 from rondel.engine.evaluate.patches import diff_text, line_counts

@@ -16,7 +16,7 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.engine.api.schema import Argument, Schema
+    from rondel.engine.api.schema import ArgumentDefinition, Schema
 
 _INT = 2**63
 _OS = re.compile(r"[A-Za-z0-9_-]+(?:\([A-Za-z0-9_.-]*\))?")
@@ -35,7 +35,7 @@ class IdText(str):
 
 def arguments(
     schema: Schema,
-    definitions: Mapping[str, Argument],
+    definitions: Mapping[str, ArgumentDefinition],
     given: Mapping[str, Any],
     variables: Mapping[str, Any],
 ) -> dict[str, Any]:

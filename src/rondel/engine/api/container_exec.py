@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.api.expansion import expand_path
-from rondel.engine.api.places import require_directory, require_file
+from rondel.engine.api.paths import require_directory, require_file
 from rondel.engine.api.registry import NO_NESTING, Context, field
 from rondel.engine.evaluate.execs import Command, absolute, after, decode, exec_node
 from rondel.engine.values import DirectoryMount, FileMount
@@ -14,7 +14,7 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj
-    from rondel.engine.store import Output, Result
+    from rondel.engine.store import OperationResult, Output
     from rondel.engine.values import Container
 
 
@@ -78,7 +78,7 @@ async def with_exec(
     return after(command, exec_node(command, ctx.key))
 
 
-async def last_result(ctx: Context, container: Container) -> Result:
+async def last_result(ctx: Context, container: Container) -> OperationResult:
     """The result of the latest command. Raises EngineError when there was none."""
     await ctx.session.settle(container)
     if container.last_exec is None:

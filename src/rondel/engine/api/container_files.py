@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.directory import copy_options, existence, mode_of, stat_of
 from rondel.engine.api.expansion import expand_path
-from rondel.engine.api.places import change, locate, mount_at, part, part_file
+from rondel.engine.api.paths import change, locate, mount_at, part, part_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import absolute
@@ -16,7 +16,7 @@ from rondel.engine.evaluate.owners import has_names, owner_in
 from rondel.engine.values import Container, Directory, File, Fs
 
 if TYPE_CHECKING:
-    from rondel.engine.api.values import Stat
+    from rondel.engine.api.results import Stat
 
 Edit = Callable[[Fs | None, str], Fs]
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from rondel.engine.api.exports import client_path, export_to
-from rondel.engine.api.places import beside, directory_entry, part, require_file
+from rondel.engine.api.paths import beside, directory_entry, part, require_file
 from rondel.engine.api.registry import Context, Keyed, field
+from rondel.engine.api.results import SearchResult, Stat
 from rondel.engine.api.searching import search_tree
-from rondel.engine.api.values import SearchResult, Stat
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.patterns import compile_glob
 from rondel.engine.evaluate.trees import file_digest, tree_digest
-from rondel.engine.store import Entry, PathError, View
+from rondel.engine.store import PathError, TreeEntry, View
 from rondel.engine.values import Directory, File, Fs, digest_of
 from rondel.errors import EngineError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # -- reading
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: TreeEntry) -> str:
     return entry.name + ("/" if entry.is_dir else "")
 
 

@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from rondel.engine.api.directory import stat_of
 from rondel.engine.api.exports import client_path, export_to, file_destination
-from rondel.engine.api.places import file_entry
+from rondel.engine.api.paths import file_entry
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
 from rondel.engine.evaluate import edited
@@ -22,7 +22,7 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj
-    from rondel.engine.api.values import SearchResult, Stat
+    from rondel.engine.api.results import SearchResult, Stat
 
 MAX_CONTENTS = 128 * 1024 * 1024
 

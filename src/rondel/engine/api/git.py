@@ -8,7 +8,7 @@ from typing import Any
 from rondel.engine.api.changeset import Changeset
 from rondel.engine.api.registry import Context, Keyed, field, register_type
 from rondel.engine.evaluate.gitaccess import git_folder
-from rondel.engine.evaluate.gitops import Checkout, advertised, cleaned, merge_base, tree_of
+from rondel.engine.evaluate.gitcommands import Checkout, advertised, cleaned, merge_base, tree_of
 from rondel.engine.evaluate.giturls import GitError, clean_url
 from rondel.engine.values import Directory, Secret, Socket
 from rondel.engine.values.git import Advertised, GitRef, GitRepository, is_commit
@@ -30,7 +30,7 @@ class Repositories:
         """The references of a repository."""
         known = self._known.get(repository.key)
         if known is None:
-            known = self._known[repository.key] = await self._session.flights.do(
+            known = self._known[repository.key] = await self._session.single_flight.do(
                 ("git", repository.key), lambda: advertised(self._session, repository)
             )
         return known

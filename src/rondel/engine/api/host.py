@@ -13,17 +13,17 @@ from rondel.engine.values import Directory, File, Socket, digest_of
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class ClientHost:
     """The machine that the client runs on."""
 
 
-register_type(Host, "Host")
+register_type(ClientHost, "Host")
 
 
 @field("Query", "host")
-async def host(ctx: Context, self: None) -> Host:
+async def host(ctx: Context, self: None) -> ClientHost:
     """The client's machine."""
-    return Host()
+    return ClientHost()
 
 
 def _inside(patterns: list[str]) -> list[str]:
@@ -40,7 +40,7 @@ def _inside(patterns: list[str]) -> list[str]:
 @field("Host", "directory")
 async def directory(
     ctx: Context,
-    self: Host,
+    self: ClientHost,
     *,
     path: str,
     exclude: list[str],
@@ -55,20 +55,20 @@ async def directory(
 
 
 @field("Host", "file")
-async def file(ctx: Context, self: Host, *, path: str, no_cache: bool) -> Keyed:
+async def file(ctx: Context, self: ClientHost, *, path: str, no_cache: bool) -> Keyed:
     """A file as it is now; read once a session, unless ``noCache`` asks for more."""
     fs, inner = await host_file(ctx.session, client_path(ctx.session, path))
     return Keyed(File(fs, inner), digest_of("host file", fs.key), pin=no_cache, fresh=no_cache)
 
 
 @field("Host", "unixSocket")
-async def unix_socket(ctx: Context, self: Host, *, path: str) -> Socket:
+async def unix_socket(ctx: Context, self: ClientHost, *, path: str) -> Socket:
     """A Unix socket."""
     return Socket(str(client_path(ctx.session, path)))
 
 
 @field("Host", "findUp")
-async def find_up(ctx: Context, self: Host, *, name: str, no_cache: bool) -> str | None:
+async def find_up(ctx: Context, self: ClientHost, *, name: str, no_cache: bool) -> str | None:
     """The nearest path of a name, from the client's directory upwards, relative to it."""
     start = ctx.session.workdir
     for folder in (start, *start.parents):

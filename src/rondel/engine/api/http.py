@@ -10,7 +10,7 @@ import anyio.to_thread
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.download import download, file_name
 from rondel.engine.evaluate.operations import edit, edited
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.values import File, Secret
 from rondel.engine.values.service import ContainerService, HostService
 from rondel.errors import EngineError
@@ -49,7 +49,7 @@ async def http(
         raise EngineError(f'file name "{name}" must not contain a directory')
     authorization = ""
     if auth_header is not None:
-        secret = await ctx.session.part(Secrets).plaintext(auth_header)
+        secret = await ctx.session.part(SessionSecrets).plaintext(auth_header)
         authorization = secret.decode("latin-1").strip()
     fetched = await download(
         ctx.session, url, checksum=checksum, authorization=authorization, service=experimental_service_host

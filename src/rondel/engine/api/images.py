@@ -18,7 +18,7 @@ from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.imageconfig import to_image
 from rondel.engine.evaluate.images import Auth, Base, Images, import_archive
 from rondel.engine.evaluate.operations import operation, refused
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.images import reference
 from rondel.engine.images.archive import Packed, root_of, write_archive
 from rondel.engine.images.export import Format, format_of, pack_image
@@ -33,12 +33,12 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Result
+    from rondel.engine.store import OperationResult
 
 
 async def auth_of(ctx: Context, container: Container) -> Auth:
     """The registry credentials that a container was given."""
-    secrets = ctx.session.part(Secrets)
+    secrets = ctx.session.part(SessionSecrets)
     found = []
     for address, username, secret in container.registry_auth:
         password = (await secrets.plaintext(secret)).decode("utf-8", "replace").strip()
@@ -237,7 +237,7 @@ async def as_tarball(
 
 
 @operation("image-tarball")
-async def tarball(session: Session, node: Node) -> Result:
+async def tarball(session: Session, node: Node) -> OperationResult:
     """An archive as the only file of a file system. Params: the images."""
     path = session.store.new_path()
 

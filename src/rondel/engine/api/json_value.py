@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.places import file_entry
+from rondel.engine.api.paths import file_entry
 from rondel.engine.api.registry import Context, field, register_type
 from rondel.engine.values.gojson import dumps, loads
 from rondel.errors import EngineError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.values import SearchResult, SearchSubmatch
+from rondel.engine.api.results import SearchResult, SearchSubmatch
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from rondel.engine.api.document import parse
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class ArgumentDefinition:
     """An argument or input field; ``default`` is the parsed value, ``default_text`` as written."""
 
     name: str
@@ -38,7 +38,7 @@ class FieldDefinition:
     name: str
     type: str
     base: str
-    args: dict[str, Argument]
+    args: dict[str, ArgumentDefinition]
     deprecated: str | None = None
 
     @property
@@ -57,7 +57,7 @@ class TypeDefinition:
     interfaces: tuple[str, ...] = ()
     possible: tuple[str, ...] = ()
     values: dict[str, str | None] = field(default_factory=dict)
-    inputs: dict[str, Argument] = field(default_factory=dict)
+    inputs: dict[str, ArgumentDefinition] = field(default_factory=dict)
 
     @property
     def composite(self) -> bool:
@@ -89,7 +89,9 @@ def load() -> Schema:
     types = {name: _type(name, spec) for name, spec in data["types"].items()}
     query = types["Query"].fields
     query["__schema"] = FieldDefinition("__schema", "__Schema!", "__Schema", {})
-    query["__type"] = FieldDefinition("__type", "__Type", "__Type", {"name": Argument("name", "String!")})
+    query["__type"] = FieldDefinition(
+        "__type", "__Type", "__Type", {"name": ArgumentDefinition("name", "String!")}
+    )
     return Schema(types, data["directives"] | _STANDARD_DIRECTIVES)
 
 
@@ -119,9 +121,9 @@ def _type(name: str, spec: dict[str, Any]) -> TypeDefinition:
     )
 
 
-def _arguments(specs: dict[str, Any]) -> dict[str, Argument]:
+def _arguments(specs: dict[str, Any]) -> dict[str, ArgumentDefinition]:
     return {
-        key: Argument(
+        key: ArgumentDefinition(
             key, value["type"], _default(value.get("default")), value.get("default"), value.get("deprecated")
         )
         for key, value in specs.items()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.matching import Matcher
-from rondel.engine.api.values import SearchResult
+from rondel.engine.api.results import SearchResult
 from rondel.engine.evaluate.filters import Filter
 from rondel.errors import EngineError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rondel.engine.evaluate.filters import State
-    from rondel.engine.store import Entry, View
+    from rondel.engine.store import TreeEntry, View
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _IGNORE_FILES = (".gitignore", ".ignore", ".rgignore")
@@ -64,7 +64,7 @@ class _Files:
         self.skip_hidden = bool(options.get("skip_hidden"))
         self.ignoring = Filter(gitignore=bool(options.get("skip_ignored")))
 
-    def below(self, paths: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+    def below(self, paths: Sequence[str]) -> Iterator[tuple[str, TreeEntry]]:
         """The files at and below some paths, all without any."""
         for path in paths or ["."]:
             start, entry = self._start(path)
@@ -75,7 +75,7 @@ class _Files:
                 shown = "./" if whole and paths else ""  # so are files when the directory itself is named
                 yield from ((shown + name, found) for name, found in self._walk("" if whole else f"{start}/"))
 
-    def _start(self, path: str) -> tuple[str, Entry]:
+    def _start(self, path: str) -> tuple[str, TreeEntry]:
         """A path to search, links followed. Raises EngineError for one that is not in the directory."""
         clean = posixpath.normpath(path.removeprefix("/"))
         if clean == ".." or clean.startswith(("../", "/")):
@@ -86,7 +86,7 @@ class _Files:
             raise EngineError(f"ripgrep error: rg: {clean}: {text}\n")
         return posixpath.relpath(entry.path, self.root), entry
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+    def _walk(self, prefix: str) -> Iterator[tuple[str, TreeEntry]]:
         """The files below a directory, sorted within each."""
         stack = [iter(self._entries(self._state(prefix)))]
         while stack:
@@ -104,7 +104,7 @@ class _Files:
             elif entry.is_file and verdict.keep and self.globs.keep(path):
                 yield path, entry
 
-    def _entries(self, state: State) -> list[tuple[State, Entry]]:
+    def _entries(self, state: State) -> list[tuple[State, TreeEntry]]:
         entries = self.view.scandir(posixpath.join(self.root, state.prefix.rstrip("/")))
         if self.ignoring.gitignore:
             text = self._rules(state.prefix)

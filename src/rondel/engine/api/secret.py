@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.execs import decode
-from rondel.engine.evaluate.secrets import Secrets, provider_of
+from rondel.engine.evaluate.secrets import SessionSecrets, provider_of
 from rondel.engine.values import Secret, digest_of
 from rondel.errors import EngineError
 
@@ -26,7 +26,7 @@ async def secret(ctx: Context, self: None, *, uri: str, cache_key: str | None) -
     made = Secret(uri)
     if cache_key:
         return Keyed(made, digest_of("secret", cache_key))
-    return Keyed(made, digest_of("secret text", await ctx.session.part(Secrets).key(made)), pin=True)
+    return Keyed(made, digest_of("secret text", await ctx.session.part(SessionSecrets).key(made)), pin=True)
 
 
 @field("Secret", "name")
@@ -44,4 +44,4 @@ async def uri(ctx: Context, self: Secret) -> str:
 @field("Secret", "plaintext")
 async def plaintext(ctx: Context, self: Secret) -> str:
     """The secret's text."""
-    return decode(await ctx.session.part(Secrets).plaintext(self))
+    return decode(await ctx.session.part(SessionSecrets).plaintext(self))

@@ -9,7 +9,7 @@ import anyio
 
 from rondel.engine.api.expansion import expanded
 from rondel.engine.api.registry import NO_NESTING, Context, field, register_type
-from rondel.engine.evaluate.services import ServiceError, Services, within
+from rondel.engine.evaluate.services import ServiceError, SessionServices, within
 from rondel.engine.values import Container, Socket
 from rondel.engine.values.container import Port
 from rondel.engine.values.service import (
@@ -34,8 +34,8 @@ register_type(Port, "Port")
 register_type(Socket, "Socket")
 
 
-def _services(ctx: Context) -> Services:
-    return ctx.session.part(Services)
+def _services(ctx: Context) -> SessionServices:
+    return ctx.session.part(SessionServices)
 
 
 def _forwards(ports: list[dict[str, Any]]) -> tuple[PortForward, ...]:

@@ -19,7 +19,7 @@ from rondel.engine.api.document import (
     Variable,
     VariableDefinition,
 )
-from rondel.engine.api.schema import Argument, base_type
+from rondel.engine.api.schema import ArgumentDefinition, base_type
 from rondel.engine.api.suggestions import one_of, suggestion
 
 if TYPE_CHECKING:
@@ -295,7 +295,9 @@ class _Validation:
 
     # -- values
 
-    def _values(self, given: Mapping[str, Any], wanted: Mapping[str, Argument], offset: int) -> None:
+    def _values(
+        self, given: Mapping[str, Any], wanted: Mapping[str, ArgumentDefinition], offset: int
+    ) -> None:
         for name, value in given.items():
             argument = wanted.get(name)
             default = argument is not None and argument.default is not None
@@ -342,7 +344,7 @@ class _Validation:
             self._values(directive.arguments, _IF if known else {}, directive.offset)
 
 
-_IF = {"if": Argument("if", "Boolean!")}
+_IF = {"if": ArgumentDefinition("if", "Boolean!")}
 
 
 def _members(definition: TypeDefinition) -> set[str]:

@@ -29,15 +29,15 @@ once as ``SomeClass(session)``, and closed at the end if it has ``aclose()``.
 # Importing these registers their operations.
 from rondel.engine.evaluate import edits, execs, hostfiles, patches
 from rondel.engine.evaluate.errors import ExecError, NotServed
-from rondel.engine.evaluate.flights import Flights
 from rondel.engine.evaluate.operations import edit, edited, operation
 from rondel.engine.evaluate.session import Session
+from rondel.engine.evaluate.single_flight import SingleFlight
 
 __all__ = [
     "ExecError",
-    "Flights",
     "NotServed",
     "Session",
+    "SingleFlight",
     "edit",
     "edited",
     "edits",

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.services import SessionServices
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -169,8 +169,8 @@ async def _opened(
         extensions: dict[str, Any] = {}
         target = httpx.URL(url)
         if service is not None:
-            joined = await stack.enter_async_context(session.part(Services).bound([("", service)]))
-            address = next((address for address, name in joined.hosts if name == target.host), None)
+            attachment = await stack.enter_async_context(session.part(SessionServices).bound([("", service)]))
+            address = next((address for address, name in attachment.hosts if name == target.host), None)
             if address is not None:
                 headers = {**headers, "Host": target.netloc.decode()}
                 extensions["sni_hostname"] = target.host

@@ -13,7 +13,7 @@ from rondel.engine.evaluate.filters import Filter, walk
 from rondel.engine.evaluate.operations import edit, long_edit
 from rondel.engine.evaluate.owners import owner_in
 from rondel.engine.evaluate.patterns import Patterns
-from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store import Draft, PathError, TreeEntry, View
 from rondel.engine.store.paths import descend
 from rondel.errors import EngineError
 
@@ -154,7 +154,7 @@ def _give(draft: Draft, path: str, uid: int, gid: int) -> None:
         draft.set_meta(entry.path, uid=uid, gid=gid)
 
 
-def _all_below(view: View, path: str) -> list[Entry]:
+def _all_below(view: View, path: str) -> list[TreeEntry]:
     top = view.resolve(path)
     return [top, *view.walk(top.path)] if top.is_dir else [top]
 
@@ -176,7 +176,7 @@ def _copy(draft: Draft, source: View, options: dict[str, Any]) -> None:
     chosen = Filter(options["include"], options["exclude"], gitignore=options["gitignore"])
     kept = None if chosen.trivial else {path for path, _ in kept_entries(source, src.path, chosen)}
 
-    def keep(path: str, _: Entry) -> bool:
+    def keep(path: str, _: TreeEntry) -> bool:
         return kept is None or path.strip("/") in kept
 
     draft.copy_tree(source, src.path, dst, keep=keep, uid=uid, gid=gid)
@@ -184,14 +184,14 @@ def _copy(draft: Draft, source: View, options: dict[str, Any]) -> None:
         draft.set_meta(dst, mode=options["mode"])
 
 
-def _directory(view: View, path: str) -> Entry:
+def _directory(view: View, path: str) -> TreeEntry:
     entry = view.resolve(path)
     if not entry.is_dir:
         raise PathError(errno.ENOTDIR, path, operation="stat")
     return entry
 
 
-def _ensure_directory(draft: Draft, path: str, like: Entry, uid: int | None, gid: int | None) -> str:
+def _ensure_directory(draft: Draft, path: str, like: TreeEntry, uid: int | None, gid: int | None) -> str:
     """Have a directory at a path, in place of anything else; where it is, links followed.
 
     A new one is like the one that will be copied into it; of one that is there only the owner
@@ -224,14 +224,14 @@ def _check_way(view: View, path: str) -> None:
             raise EngineError(f'cannot copy directory to non-directory "{place}"')
 
 
-def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry]]:
+def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, TreeEntry]]:
     """The entries of a directory that a filter keeps, by path relative to it, parents first."""
 
     def ignore_file(prefix: str) -> str | None:
         entry = view.lookup(posixpath.join(root, prefix, ".gitignore"))
         return view.read(entry.path).decode("utf-8", "replace") if entry and entry.is_file else None
 
-    def scan(prefix: str) -> list[Entry]:
+    def scan(prefix: str) -> list[TreeEntry]:
         return view.scandir(posixpath.join(root, prefix.rstrip("/")))
 
     return list(walk(chosen, chosen.root(), scan, lambda entry: entry.is_dir, ignore_file))

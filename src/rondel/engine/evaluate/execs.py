@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from rondel.engine import sandbox
 from rondel.engine.evaluate import sockets
 from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError, shortened
-from rondel.engine.evaluate.joined import Joined
-from rondel.engine.evaluate.live import TAG, TRACE
+from rondel.engine.evaluate.live_output import TAG, TRACE
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.evaluate.owners import owner_in
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.evaluate.session import Session
+from rondel.engine.sandbox.spec import NetworkAttachment
 from rondel.engine.values import (
     CacheMount,
     Container,
@@ -33,7 +33,7 @@ from rondel.engine.values import (
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from rondel.engine.store import Output, Result, Snapshot, Store
+    from rondel.engine.store import OperationResult, Output, Snapshot, Store
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -56,7 +56,7 @@ class Command:
     no_init: bool = False
     insecure: bool = False
     env: tuple[tuple[str, str], ...] = ()
-    extra_mounts: tuple[sandbox.Mount, ...] = field(default=())
+    extra_mounts: tuple[sandbox.SandboxMount, ...] = field(default=())
     offline: bool = False
     refusal: EngineError | None = None
 
@@ -83,7 +83,7 @@ def after(command: Command, node: Node) -> Container:
     return replace(command.container, fs=Fs(node), mounts=tuple(mounts), last_exec=node, image_ref=None)
 
 
-ServiceBinder = Callable[[Session, Container], AbstractAsyncContextManager[Joined]]
+ServiceBinder = Callable[[Session, Container], AbstractAsyncContextManager[NetworkAttachment]]
 _binders: list[ServiceBinder] = []
 
 
@@ -99,7 +99,7 @@ def bind_services(binder: ServiceBinder) -> ServiceBinder:
 
 
 @operation("exec")
-async def run_exec(session: Session, node: Node) -> Result:
+async def run_exec(session: Session, node: Node) -> OperationResult:
     """Run a command. Raises ExecError when its end is not the expected one."""
     command: Command = node.params
     if command.refusal is not None:
@@ -107,10 +107,10 @@ async def run_exec(session: Session, node: Node) -> Result:
     if not command.args:
         raise EngineError("no command has been set")
     async with AsyncExitStack() as stack:
-        joined = Joined()
+        attachment = NetworkAttachment()
         for binder in _binders:
-            joined = await stack.enter_async_context(binder(session, command.container))
-        spec = await exec_spec(session, command, joined, stack)
+            attachment = await stack.enter_async_context(binder(session, command.container))
+        spec = await exec_spec(session, command, attachment, stack)
         try:
             tag = spec.env.get(TAG, "")
             listener = session.live.listener(tag, node.key)
@@ -174,7 +174,7 @@ _REPLACED = dict.fromkeys(range(56448, 56576), "�")
 
 
 async def exec_spec(
-    session: Session, command: Command, joined: Joined, stack: AsyncExitStack
+    session: Session, command: Command, attachment: NetworkAttachment, stack: AsyncExitStack
 ) -> sandbox.ExecSpec:
     """The sandbox's view of a command: snapshots, environment, mounts, secrets.
 
@@ -182,7 +182,7 @@ async def exec_spec(
     """
     container = command.container
     root = await session.snapshot(container.fs)
-    secrets = session.part(Secrets)
+    secrets = session.part(SessionSecrets)
     env, hidden = await _environment(secrets, command)
     # Secrets come after what else is mounted at their place, sockets last.
     ranked = sorted(container.mounts, key=lambda m: (isinstance(m, SecretMount), isinstance(m, SocketMount)))
@@ -195,7 +195,7 @@ async def exec_spec(
     return sandbox.ExecSpec(
         root=root,
         args=command.args,
-        env={**joined.env, **env},
+        env={**attachment.env, **env},
         cwd=container.config.workdir or "/",
         user=container.config.user,
         mounts=(*(m for m in mounts if m is not None), *command.extra_mounts),
@@ -204,14 +204,14 @@ async def exec_spec(
         redirect_stdout=command.redirect_stdout or None,
         redirect_stderr=command.redirect_stderr or None,
         secrets=tuple(hidden),
-        hosts=joined.hosts,
-        network=sandbox.Network.NONE if command.offline else joined.network,
+        hosts=attachment.hosts,
+        network=sandbox.Network.NONE if command.offline else attachment.network,
         init=not command.no_init,
         insecure=command.insecure,
     )
 
 
-async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str, str], list[bytes]]:
+async def _environment(secrets: SessionSecrets, command: Command) -> tuple[Mapping[str, str], list[bytes]]:
     container = command.container
     env = (
         {"PATH": DEFAULT_PATH} | dict(container.config.env) | dict(container.volatile_env) | dict(command.env)
@@ -240,7 +240,7 @@ async def _mount(
     mount: Mount,
     hidden: list[bytes],
     stack: AsyncExitStack,
-) -> sandbox.Mount | None:
+) -> sandbox.SandboxMount | None:
     """One mount, but no volume, as the sandbox takes it; values of secrets are added to ``hidden``."""
     match mount:
         case DirectoryMount():
@@ -250,25 +250,25 @@ async def _mount(
             )
         case FileMount():
             snapshot = await session.snapshot(mount.source)
-            return sandbox.FileMount(
+            return sandbox.SnapshotFileMount(
                 path=mount.path, snapshot=snapshot, subpath=mount.file, readonly=mount.readonly
             )
         case TempMount():
             return sandbox.TmpfsMount(path=mount.path, size=mount.size or 0)
         case SecretMount():
             try:
-                value = await session.part(Secrets).plaintext(mount.secret)
+                value = await session.part(SessionSecrets).plaintext(mount.secret)
             except EngineError as error:
                 raise EngineError(f'secret mount "{mount.path}": {error}') from None
             hidden.append(value)
             uid, gid = _owner(session, root, mount.owner)
-            return sandbox.SecretMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)
+            return sandbox.SecretFileMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)
         case SocketMount():
             source = sockets.check(Path(mount.socket.path))
             if mount.owner:
                 offered = sockets.owned(session.store, source, _owner(session, root, mount.owner))
                 source = await stack.enter_async_context(offered)
-            return sandbox.SocketMount(path=mount.path, source=source)
+            return sandbox.UnixSocketMount(path=mount.path, source=source)
     return None
 
 

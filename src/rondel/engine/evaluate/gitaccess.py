@@ -26,8 +26,8 @@ from rondel.engine.evaluate.giturls import (
     remote_url,
     without_login,
 )
-from rondel.engine.evaluate.secrets import Secrets
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.secrets import SessionSecrets
+from rondel.engine.evaluate.services import SessionServices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -79,7 +79,7 @@ _MEANINGS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class GitAccess:
     """How one gets at a repository: its URL for git, settings, variables, and what to keep silent.
 
     ``origin`` is where git connects to if the server may ask for a login that nobody gave.
@@ -92,7 +92,7 @@ class Access:
     silent: tuple[str, ...] = ()
 
 
-def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(access: GitAccess, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a git command, with its settings in GIT_CONFIG_* variables."""
     protocols = PROTOCOLS if not access.url.startswith("file:") else ("file",)
     settings = {
@@ -116,7 +116,7 @@ def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
     return {**env, **access.env}
 
 
-async def git(session: Session, access: Access, *args: str, cwd: Path, missing: str = "") -> str:
+async def git(session: Session, access: GitAccess, *args: str, cwd: Path, missing: str = "") -> str:
     """Run git and give back what it prints. Raises GitError with what it says on failure.
 
     ``missing`` is the message when the repository is not one. Where the server asks for a login
@@ -151,7 +151,7 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
     raise GitError(f"git error: exit status {done.returncode}", why=text)
 
 
-def _logged_in(access: Access, header: str, silent: tuple[str, ...]) -> Access:
+def _logged_in(access: GitAccess, header: str, silent: tuple[str, ...]) -> GitAccess:
     """The access with an authorization for its origin."""
     settings = {**access.settings, f"http.{access.origin}.extraHeader": f"Authorization: {header}"}
     return replace(access, settings=settings, silent=(*access.silent, *silent), origin="")
@@ -164,7 +164,7 @@ def _meaning(text: str) -> str | None:
 
 
 @asynccontextmanager
-async def accessed(session: Session, repository: GitRepository) -> AsyncIterator[Access]:
+async def accessed(session: Session, repository: GitRepository) -> AsyncIterator[GitAccess]:
     """Have a repository within reach: its service runs, its files are there, its secrets are known."""
     async with AsyncExitStack() as stack:
         if repository.local:
@@ -182,7 +182,7 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
         if repository.service is not None:
             origin, settings = await _through_service(session, repository, origin, stack)
         env = await _ssh(session, repository, stack) if is_ssh(url) else {}
-        access = Access(url=url, settings=settings, env=env, silent=silent)
+        access = GitAccess(url=url, settings=settings, env=env, silent=silent)
         if url.startswith("http"):
             access = replace(access, origin=origin)
         yield _logged_in(access, header, silent) if header else access
@@ -193,11 +193,15 @@ async def _authorization(
 ) -> tuple[str, tuple[str, ...]]:
     """What proves to an HTTP server who asks, if anything does; and what of it is not to be shown."""
     if repository.token is not None:
-        token = (await session.part(Secrets).plaintext(repository.token)).decode(errors="replace").strip()
+        token = (
+            (await session.part(SessionSecrets).plaintext(repository.token)).decode(errors="replace").strip()
+        )
         user = repository.username or _TOKEN_USERS.get(urlsplit(url).hostname or "", "x-access-token")
         return basic(f"{user}:{token}")
     if repository.header is not None:
-        header = (await session.part(Secrets).plaintext(repository.header)).decode(errors="replace").strip()
+        header = (
+            (await session.part(SessionSecrets).plaintext(repository.header)).decode(errors="replace").strip()
+        )
         return header, (header,) if header else ()
     login = login_of(url) or session.part(Logins).known.get(without_login(url), "")
     return basic(login) if login else ("", ())
@@ -210,9 +214,11 @@ async def _through_service(
 
     Git looks for an origin's other settings after it has put the address in the name's place.
     """
-    joined = await stack.enter_async_context(session.part(Services).bound([("", repository.service)]))
+    attachment = await stack.enter_async_context(
+        session.part(SessionServices).bound([("", repository.service)])
+    )
     parts = urlsplit(origin)
-    address = next((a for a, name in joined.hosts if name == parts.hostname), None)
+    address = next((a for a, name in attachment.hosts if name == parts.hostname), None)
     if address is None:
         return origin, {}
     reached = f"{parts.scheme}://{address}{f':{parts.port}' if parts.port else ''}/"
@@ -252,7 +258,7 @@ async def scratch_folder(session: Session) -> AsyncIterator[Path]:
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-async def _local(session: Session, repository: GitRepository, stack: AsyncExitStack) -> Access:
+async def _local(session: Session, repository: GitRepository, stack: AsyncExitStack) -> GitAccess:
     """A copy of a directory's git folder, with nothing in it that git would run or follow."""
     view = await session.view(repository.fs)
     inside = git_folder(view, repository.path)
@@ -262,7 +268,7 @@ async def _local(session: Session, repository: GitRepository, stack: AsyncExitSt
     copy = folder / "r.git"
     await session.store.export(view, inside, copy)
     await anyio.to_thread.run_sync(_defuse, copy)
-    return Access(url=f"file://{copy}")
+    return GitAccess(url=f"file://{copy}")
 
 
 def git_folder(view: View, path: str) -> str | None:

@@ -31,7 +31,7 @@ class Logins:
     async def ask(self, url: str) -> str:
         """``user:password`` for a URL; empty when nobody knows one, or nobody answers in half a minute."""
         if url not in self.known:
-            self.known[url] = await self._session.flights.do(("git login", url), lambda: self._ask(url))
+            self.known[url] = await self._session.single_flight.do(("git login", url), lambda: self._ask(url))
         return self.known[url]
 
     async def _ask(self, url: str) -> str:

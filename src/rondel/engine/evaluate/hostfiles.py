@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from rondel.engine.evaluate.filters import Filter, State, is_ignored, walk
 from rondel.engine.evaluate.operations import edited, operation
-from rondel.engine.store import Result, Snapshot
+from rondel.engine.store import OperationResult, Snapshot
 from rondel.engine.values import Fs, Node, digest_of
 from rondel.errors import EngineError
 
@@ -45,7 +45,7 @@ class _Host(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class ScannedTree:
     """A scanned host directory: for each path its mode and a digest (files), target (links) or ""."""
 
     root: str
@@ -79,7 +79,7 @@ async def host_file(session: Session, path: Path) -> tuple[Fs, str]:
     return edited("file.copy", None, f"/{path.name}", f"/{real}", None, "", inputs=(fs,)), f"/{path.name}"
 
 
-def _scan_file(path: str) -> tuple[str, Tree]:
+def _scan_file(path: str) -> tuple[str, ScannedTree]:
     """The file's real name, and the tree that holds nothing else."""
     name = os.path.basename(path)
     try:
@@ -92,10 +92,10 @@ def _scan_file(path: str) -> tuple[str, Tree]:
     if not stat.S_ISREG(found.st_mode):
         raise EngineError(f"path {name} is not a regular file")
     entries = {os.path.basename(real): (stat.S_IMODE(found.st_mode), _digest(real))}
-    return os.path.basename(real), Tree(os.path.dirname(real), entries, _key(0o755, entries))
+    return os.path.basename(real), ScannedTree(os.path.dirname(real), entries, _key(0o755, entries))
 
 
-def _scan_tree(session: Session, root: str, chosen: Filter) -> Tree:
+def _scan_tree(session: Session, root: str, chosen: Filter) -> ScannedTree:
     real = os.path.realpath(root)
     try:
         top = os.lstat(real)
@@ -127,7 +127,7 @@ def _scan_tree(session: Session, root: str, chosen: Filter) -> Tree:
         if described is not None:
             entries[path] = described
     cache.save()
-    return Tree(real, entries, _key(stat.S_IMODE(top.st_mode), entries))
+    return ScannedTree(real, entries, _key(stat.S_IMODE(top.st_mode), entries))
 
 
 def _is_dir(entry: _Host) -> bool:
@@ -240,7 +240,7 @@ class _StatCache:
 
 
 @operation("host")
-async def ingest(session: Session, node: Node) -> Result:
+async def ingest(session: Session, node: Node) -> OperationResult:
     """Copy a scanned tree into the store, over the former snapshot of the same root if there is one."""
     if node.params is None:
         raise EngineError("the host directory's content is no longer in the store; read it again")
@@ -256,7 +256,7 @@ async def ingest(session: Session, node: Node) -> Result:
     return session.result(snapshot)
 
 
-async def _copy(session: Session, tree: Tree, base: Snapshot, former: dict[str, Any]) -> Snapshot:
+async def _copy(session: Session, tree: ScannedTree, base: Snapshot, former: dict[str, Any]) -> Snapshot:
     """The tree as a layer over a base that holds ``former``."""
     changed = [path for path, what in tree.entries.items() if tuple(former.get(path, ())) != what]
     gone = [path for path in former if path not in tree.entries]

@@ -6,12 +6,12 @@ from typing import Any
 
 from rondel.engine.images import model, platforms
 from rondel.engine.images.durations import duration, nanoseconds
-from rondel.engine.values import Healthcheck, ImageConfig, Port
+from rondel.engine.values import ContainerConfig, Healthcheck, Port
 
 
-def from_image(config: model.ImageConfig) -> ImageConfig:
+def from_image(config: model.ImageConfig) -> ContainerConfig:
     """What a container takes over from an image's configuration."""
-    return ImageConfig(
+    return ContainerConfig(
         env=tuple((name, value) for name, _, value in (pair.partition("=") for pair in config.env)),
         entrypoint=config.entrypoint,
         cmd=config.cmd,
@@ -27,7 +27,7 @@ def from_image(config: model.ImageConfig) -> ImageConfig:
     )
 
 
-def to_image(config: ImageConfig, platform: str, diff_ids: tuple[str, ...] = ()) -> model.ImageConfig:
+def to_image(config: ContainerConfig, platform: str, diff_ids: tuple[str, ...] = ()) -> model.ImageConfig:
     """A container's configuration as an image has it."""
     return model.ImageConfig(
         platform=platforms.parse(platform),

@@ -16,7 +16,7 @@ from rondel.engine.evaluate.imageconfig import from_image
 from rondel.engine.evaluate.inplace import machine, runs_in_place
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.images import platforms, reference, settings
-from rondel.engine.images.fallback import HOST, contradiction, this_machine
+from rondel.engine.images.fallback import HOST, contradiction, this_system
 from rondel.engine.images.host import host_image
 from rondel.engine.images.host_python import python_version
 from rondel.engine.images.layout import open_images, open_local, search_local
@@ -36,11 +36,11 @@ from rondel.engine.images.registry import (
     RegistryError,
     RegistryUnreachable,
 )
-from rondel.engine.images.sources import Found, NoSuchPlatform, choose
+from rondel.engine.images.sources import FoundImage, NoSuchPlatform, choose
 from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.sandbox.command import DEFAULT_PATH
-from rondel.engine.store import Result, Store, StoreCorrupt
-from rondel.engine.values import Fs, ImageConfig, Node, digest_of
+from rondel.engine.store import OperationResult, Store, StoreCorrupt
+from rondel.engine.values import ContainerConfig, Fs, Node, digest_of
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Base:
     """
 
     fs: Fs
-    config: ImageConfig
+    config: ContainerConfig
     platform: str
     ref: str
     key: str
@@ -120,7 +120,7 @@ class Images:
         key = (address, platform, auth)
         found = self._bases.get(key)
         if found is None:
-            found = await self._session.flights.do(
+            found = await self._session.single_flight.do(
                 ("image", *key), lambda: self._find(address, platform, auth)
             )
             self._bases[key] = found
@@ -154,7 +154,7 @@ class Images:
 
     # --- by name
 
-    async def _named(self, ref: Reference, platform: Platform, auth: Auth) -> Found:
+    async def _named(self, ref: Reference, platform: Platform, auth: Auth) -> FoundImage:
         """By digest from the store; by tag from disk, then as the registry says now, or last said."""
         client = self.client(auth)
         if ref.digest is not None:
@@ -178,7 +178,7 @@ class Images:
             self._store.index.put("tag", f"{ref}", found.digest)
         return found
 
-    async def _asked(self, ref: Reference, platform: Platform, client: RegistryClient) -> Found:
+    async def _asked(self, ref: Reference, platform: Platform, client: RegistryClient) -> FoundImage:
         if ref.digest is None:
             told = await client.head(ref)
             if told is not None:
@@ -194,7 +194,7 @@ class Images:
 
     async def _stored(
         self, ref: Reference, digest: str, platform: Platform, client: RegistryClient
-    ) -> Found | None:
+    ) -> FoundImage | None:
         """An image whose manifest and configuration the store has; None if they are not all there."""
         blobs = _RegistryBlobs(client, ref.with_digest(digest), self._store, offline=True)
         try:
@@ -236,7 +236,7 @@ class Images:
         """The machine itself, for an image that it does not contradict."""
         if address != HOST:
             ref = reference.parse(address)
-            against = contradiction(ref, platform, this_machine(python_version()))
+            against = contradiction(ref, platform, this_system(python_version()))
             if against is not None:
                 raise NeedsIsolation(f"the image {address}")
         env = (("PATH", self._session.environ.get("PATH", DEFAULT_PATH)),)
@@ -244,7 +244,7 @@ class Images:
             self._announced.add(address)
             self._session.notify(f"{address}: using this job's own container instead")
         node = machine(self._session)
-        config = ImageConfig(env=env, labels=((FALLBACK_LABEL, address),))
+        config = ContainerConfig(env=env, labels=((FALLBACK_LABEL, address),))
         return Base(node, config, str(platforms.default()), "in-place", node.key, fallback=address)
 
     async def _instead(
@@ -257,7 +257,7 @@ class Images:
                 f"{what}: no registry answers, and the host image is forbidden", why=error.render(),
                 hint="connect to a registry, or allow this machine's own system: host-image = \"auto\"",
             )  # fmt: skip
-        machine = this_machine(python_version())
+        machine = this_system(python_version())
         against = contradiction(ref, platform, machine)
         if against is not None:
             raise RegistryUnreachable(
@@ -277,7 +277,7 @@ class Images:
         return replace(base, config=replace(base.config, labels=labels), fallback=address)
 
 
-def _as_base(found: Found, name: str, wanted: Platform) -> Base:
+def _as_base(found: FoundImage, name: str, wanted: Platform) -> Base:
     """An image as containers take it. It runs as the platform that was asked for, or its own."""
     own = found.config.platform
     platform = own if wanted.rank(own) is None else wanted
@@ -303,13 +303,13 @@ async def import_archive(session: Session, path: Path, tag: str, platform: str) 
 
 
 @operation("image")
-async def _pull(session: Session, node: Node) -> Result:
-    found: Found = node.params
+async def _pull(session: Session, node: Node) -> OperationResult:
+    found: FoundImage = node.params
     return session.result(await pull(session.store, found))
 
 
 @operation("host-image")
-async def _host(session: Session, node: Node) -> Result:
+async def _host(session: Session, node: Node) -> OperationResult:
     return session.result(node.params)
 
 

@@ -14,7 +14,7 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Result, Snapshot
+    from rondel.engine.store import OperationResult, Snapshot
 
 
 def runs_in_place(session: Session) -> bool:
@@ -56,7 +56,7 @@ def confirm_copy(session: Session, before: Snapshot, after: Snapshot, line: str)
 
 
 @operation("in-place")
-async def _in_place(session: Session, node: Node) -> Result:
+async def _in_place(session: Session, node: Node) -> OperationResult:
     _ = node
     sandbox = session.sandbox
     if not isinstance(sandbox, InPlaceSandbox):

@@ -23,7 +23,7 @@ _SIDES = {"PREFER_OURS": ["-X", "ours"], "PREFER_THEIRS": ["-X", "theirs"]}
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class ChangeConflict:
     """A path that two changesets do not agree on."""
 
     path: str
@@ -36,16 +36,16 @@ class Conflict:
 MODIFIED_REMOVED = "path modified in one changeset and removed in the other"
 
 
-def conflicts_between(ours: Changes, theirs: Changes) -> list[Conflict]:
+def conflicts_between(ours: Changes, theirs: Changes) -> list[ChangeConflict]:
     """The paths that both changesets touch in ways that may not go together."""
     added, modified, removed = set(theirs.added), set(theirs.modified), set(theirs.removed)
-    found = [Conflict(p, "path added in both changesets") for p in ours.added if p in added]
+    found = [ChangeConflict(p, "path added in both changesets") for p in ours.added if p in added]
     for path in ours.modified:
         if path in modified:
-            found.append(Conflict(path, "path modified in both changesets"))
+            found.append(ChangeConflict(path, "path modified in both changesets"))
         elif path in removed:
-            found.append(Conflict(path, MODIFIED_REMOVED))
-    return found + [Conflict(path, MODIFIED_REMOVED) for path in ours.removed if path in modified]
+            found.append(ChangeConflict(path, MODIFIED_REMOVED))
+    return found + [ChangeConflict(path, MODIFIED_REMOVED) for path in ours.removed if path in modified]
 
 
 @edit("changes.merge")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rondel.engine.evaluate.session import Edit, Operation, Session
-    from rondel.engine.store import Draft, Result
+    from rondel.engine.store import Draft, OperationResult
     from rondel.errors import EngineError
 
     Work = Callable[[Draft, Node], None]
@@ -83,10 +83,10 @@ def refused(error: EngineError, *above: Fs | None) -> Fs:
 
 
 @operation("refused")
-async def _refuse(session: Session, node: Node) -> Result:
+async def _refuse(session: Session, node: Node) -> OperationResult:
     raise node.params
 
 
 @operation("empty")
-async def _empty(session: Session, node: Node) -> Result:
+async def _empty(session: Session, node: Node) -> OperationResult:
     return session.result()

@@ -23,7 +23,7 @@ PROVIDERS = frozenset({"env", "file", "cmd", "op", "vault", "libsecret", "gcp", 
 _COST = {"n": 2**12, "r": 8, "p": 1, "dklen": 20}  # about ten milliseconds
 
 
-class Secrets:
+class SessionSecrets:
     """The secrets of a session; each text is fetched when it is needed, and kept nowhere."""
 
     def __init__(self, session: Session) -> None:

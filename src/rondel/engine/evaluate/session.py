@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from rondel.engine.evaluate.flights import Flights
-from rondel.engine.evaluate.live import LiveOutput
-from rondel.engine.store import Result, Snapshot, Store, View
+from rondel.engine.evaluate.live_output import LiveOutput
+from rondel.engine.evaluate.single_flight import SingleFlight
+from rondel.engine.store import OperationResult, Snapshot, Store, View
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rondel.engine.store import Draft
     from rondel.engine.values import Container, Fs, Node
 
-    Operation = Callable[["Session", Node], Awaitable[Result]]
+    Operation = Callable[["Session", Node], Awaitable[OperationResult]]
     Edit = Callable[["Session", Draft, Node], Awaitable[None]]
 
 OPERATIONS: dict[str, Operation] = {}
@@ -57,10 +57,10 @@ class Session:
     notify: Callable[[str], None] = field(default=lambda _line: None)
     live: LiveOutput = field(default_factory=LiveOutput)
     _parts: dict[type, Any] = field(default_factory=dict)
-    _results: dict[str, Result] = field(default_factory=dict)
+    _results: dict[str, OperationResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.flights = Flights(self.tasks)
+        self.single_flight = SingleFlight(self.tasks)
 
     def part(self, kind: type[T]) -> T:
         """The session's one instance of a class that takes the session as its only argument."""
@@ -75,9 +75,9 @@ class Session:
             if hasattr(part, "aclose"):
                 await cast("_Closing", part).aclose()
 
-    def result(self, snapshot: Snapshot = _NOTHING, **more: Any) -> Result:
+    def result(self, snapshot: Snapshot = _NOTHING, **more: Any) -> OperationResult:
         """A result made now."""
-        return Result(snapshot=snapshot, created=time.time(), **more)
+        return OperationResult(snapshot=snapshot, created=time.time(), **more)
 
     async def snapshot(self, fs: Fs | None) -> Snapshot:
         """The snapshot of a file system; None is the empty one. Raises what its operations raise."""
@@ -95,7 +95,7 @@ class Session:
         for fs in container.pending:
             await self.run(fs.node)
 
-    async def run(self, node: Node) -> Result:
+    async def run(self, node: Node) -> OperationResult:
         """A node's result: remembered, under way, or evaluated now together with what goes in.
 
         The recursion over inputs is unrolled, so that chains may be of any length.
@@ -109,13 +109,13 @@ class Session:
                 await self._fly(earlier)
         return await self._fly(node)
 
-    async def _fly(self, node: Node) -> Result:
-        return await self.flights.do(node.key, lambda: self._evaluate(node))
+    async def _fly(self, node: Node) -> OperationResult:
+        return await self.single_flight.do(node.key, lambda: self._evaluate(node))
 
-    def _known(self, node: Node) -> Result | None:
+    def _known(self, node: Node) -> OperationResult | None:
         return self._results.get(node.key)
 
-    def _recall(self, node: Node) -> Result | None:
+    def _recall(self, node: Node) -> OperationResult | None:
         """The result if this session or the store knows it."""
         found = self._results.get(node.key)
         if found is None and node.durable:
@@ -156,14 +156,14 @@ class Session:
         while len(run) < _LONGEST_RUN:
             base = run[-1].inputs[0]
             below = base.node
-            if base.slot or below.op not in EDITS or below.key in self.flights:
+            if base.slot or below.op not in EDITS or below.key in self.single_flight:
                 break
             if self._recall(below) is not None:
                 break
             run.append(below)
         return run[::-1]
 
-    async def _evaluate(self, node: Node) -> Result:
+    async def _evaluate(self, node: Node) -> OperationResult:
         found = self._recall(node)
         if found is not None:
             return found
@@ -173,14 +173,14 @@ class Session:
         async with self.store.lock(f"operation {node.key}"):
             return self._recall(node) or await self._work(node)
 
-    async def _work(self, node: Node) -> Result:
+    async def _work(self, node: Node) -> OperationResult:
         result = await (self._apply(node) if node.op in EDITS else OPERATIONS[node.op](self, node))
         self._results[node.key] = result
         if node.durable:
             self.store.record(node.key, result)
         return result
 
-    async def _apply(self, node: Node) -> Result:
+    async def _apply(self, node: Node) -> OperationResult:
         run = self._edit_run(node)
         base = await self.snapshot(run[0].inputs[0])
         async with self.store.draft(base) as draft:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rondel.engine.evaluate.execs import Command, exec_spec
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.services import SessionServices
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ async def shell(
     door = _open_terminal()
     try:
         async with AsyncExitStack() as stack:
-            joined = await stack.enter_async_context(session.part(Services).bound(container.services))
+            attachment = await stack.enter_async_context(
+                session.part(SessionServices).bound(container.services)
+            )
             term = session.environ.get("TERM", "xterm")
             command = Command(container=container, args=tuple(args), env=(("TERM", term),), insecure=insecure)
-            spec = await exec_spec(session, command, joined, stack)
+            spec = await exec_spec(session, command, attachment, stack)
             process = await session.sandbox.start(replace(spec, tty=True))
             try:
                 with in_foreground(door):
@@ -66,7 +68,7 @@ async def shell_inside(session: Session, service: ContainerService, args: Sequen
     """
     door = _open_terminal()
     try:
-        services = session.part(Services)
+        services = session.part(SessionServices)
         async with services.bound([("", service)]):
             process = services.get(service).process
             if process is None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rondel.engine.store import Entry, View
+    from rondel.engine.store import TreeEntry, View
 
 
-def file_digest(view: View, entry: Entry, *, metadata: bool = True) -> str:
+def file_digest(view: View, entry: TreeEntry, *, metadata: bool = True) -> str:
     """A file's digest, ``sha256:<hex>``: of its content, and of mode and owner unless left out."""
     digest = hashlib.sha256()
     if metadata:
@@ -39,7 +39,7 @@ def tree_digest(view: View, path: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _nature(entry: Entry) -> str:
+def _nature(entry: TreeEntry) -> str:
     """What something is, but for its content: kind, mode and owner."""
     return f"{stat.S_IFMT(entry.mode):o} {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}"
 
@@ -77,11 +77,11 @@ def changes_between(before: View, old: str, after: View, new: str) -> Changes:
     return Changes(tuple(added), modified, tuple(sorted(_outermost(gone))), altered, tuple(gone))
 
 
-def _metadata(entry: Entry) -> tuple[int, int, int]:
+def _metadata(entry: TreeEntry) -> tuple[int, int, int]:
     return entry.mode, entry.uid, entry.gid
 
 
-def _listing(view: View, path: str) -> dict[str, Entry]:
+def _listing(view: View, path: str) -> dict[str, TreeEntry]:
     top = view.resolve(path).path
     cut = len(top.rstrip("/")) + 1
     return {entry.path[cut:] + ("/" if entry.is_dir else ""): entry for entry in view.walk(top)}
@@ -102,12 +102,12 @@ def _parents(name: str) -> list[str]:
     return ["/".join(parts[: i + 1]) + "/" for i in range(len(parts))]
 
 
-def _git_mode(entry: Entry) -> tuple[int, bool]:
+def _git_mode(entry: TreeEntry) -> tuple[int, bool]:
     """A file's mode so far as git keeps it."""
     return stat.S_IFMT(entry.mode), entry.is_file and bool(entry.mode & 0o111)
 
 
-def _same(old: Entry, new: Entry) -> bool:
+def _same(old: TreeEntry, new: TreeEntry) -> bool:
     if old.real == new.real:
         return True
     if (_git_mode(old), old.size, old.link) != (_git_mode(new), new.size, new.link):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.images import model, platforms
-from rondel.engine.images.model import Descriptor, Index, Manifest
+from rondel.engine.images.model import Descriptor, ImageIndex, Manifest
 from rondel.engine.images.tarheader import ending, header, padding
 from rondel.engine.store.files import copy_on
 from rondel.errors import EngineError
@@ -39,7 +39,7 @@ def root_of(images: Sequence[Packed]) -> tuple[Descriptor, bytes]:
         return Descriptor.of(data, images[0].manifest.media_type), data
     docker = images[0].manifest.media_type == model.DOCKER_MANIFEST
     media_type = model.DOCKER_INDEX if docker else model.OCI_INDEX
-    data = Index(tuple(image.descriptor for image in images), media_type).to_bytes()
+    data = ImageIndex(tuple(image.descriptor for image in images), media_type).to_bytes()
     return Descriptor.of(data, media_type), data
 
 
@@ -62,7 +62,7 @@ def write_archive(images: Sequence[Packed], target: BinaryIO, blob: Callable[[st
             _add_file(target, name, layers[digest])
         else:
             _add(target, name, small[digest])
-    _add(target, "index.json", Index((root,)).to_bytes())
+    _add(target, "index.json", ImageIndex((root,)).to_bytes())
     _add(target, "manifest.json", model.canonical([_docker_entry(_loadable(images))]))
     _add(target, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     target.write(bytes(ending(target.tell())))

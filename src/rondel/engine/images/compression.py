@@ -13,13 +13,13 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from rondel.engine.images.pieces import PIECE, Behind
+from rondel.engine.images.chunked import CHUNK, BackgroundWriter
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    from rondel.engine.images.pieces import Sink
+    from rondel.engine.images.chunked import ByteSink
 
 _LEVEL = 2  # of isal: a little larger than zlib's default, and ten times as fast
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -57,8 +57,8 @@ def decompressed(raw: IO[bytes]) -> IO[bytes]:
 class GzipWriter:
     """Gzip over all cores; the bytes depend only on what is written, not on how it was cut."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = Behind(sink)
+    def __init__(self, sink: ByteSink) -> None:
+        self._sink = BackgroundWriter(sink)
         self._pending = bytearray()
         self._written = False
         workers = min(os.cpu_count() or 1, 8)
@@ -68,13 +68,13 @@ class GzipWriter:
 
     def write(self, data: bytes | bytearray, /) -> int:
         """Take plain bytes, which nobody changes afterwards."""
-        if len(data) == PIECE and not self._pending:
+        if len(data) == CHUNK and not self._pending:
             self._submit(data)
-            return PIECE
+            return CHUNK
         self._pending += data
-        while len(self._pending) >= PIECE:
-            self._submit(bytes(self._pending[:PIECE]))
-            del self._pending[:PIECE]
+        while len(self._pending) >= CHUNK:
+            self._submit(bytes(self._pending[:CHUNK]))
+            del self._pending[:CHUNK]
         return len(data)
 
     def close(self) -> None:

@@ -11,17 +11,17 @@ import anyio.to_thread
 
 from rondel.engine.images import model
 from rondel.engine.images.archive import Packed
+from rondel.engine.images.chunked import BackgroundWriter
 from rondel.engine.images.compression import GzipWriter
 from rondel.engine.images.model import Descriptor, ImageConfig, Manifest
-from rondel.engine.images.pack import Tree, pack
-from rondel.engine.images.pieces import Behind
+from rondel.engine.images.pack import LayerStack, pack
 from rondel.engine.images.pull import chain_ids, remembered
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rondel.engine.images.pieces import Sink
+    from rondel.engine.images.chunked import ByteSink
     from rondel.engine.store import Snapshot, Store
     from rondel.engine.store.blobs import BlobWriter
 
@@ -124,7 +124,7 @@ def _pack(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descripto
     grafts: dict[str, Any] = {}
     for layer in group:
         grafts |= store.index.get("grafts", layer) or {}
-    tree = Tree([store.layers.path(layer) for layer in group], grafts, latest=form.latest)
+    tree = LayerStack([store.layers.path(layer) for layer in group], grafts, latest=form.latest)
     writer, path = store.blobs.create()
     try:
         diff_id = _write(tree, writer, form.compression)
@@ -136,10 +136,10 @@ def _pack(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descripto
     return Descriptor(model.OCI_LAYER + suffix, digest, writer.size), diff_id
 
 
-def _write(tree: Tree, target: BlobWriter, compression: str) -> str:
+def _write(tree: LayerStack, target: BlobWriter, compression: str) -> str:
     """Pack into the blob; the diff ID. Reading, hashing, compressing and writing go side by side."""
     plain = hashlib.sha256()
-    with Behind(_Hash(plain)) as hashing:
+    with BackgroundWriter(_Hash(plain)) as hashing:
         if compression == "gzip":
             with GzipWriter(target) as packed:
                 pack(tree, _Both(hashing, packed))
@@ -149,12 +149,12 @@ def _write(tree: Tree, target: BlobWriter, compression: str) -> str:
             # The number of threads is fixed, so that the bytes are the same on every machine.
             compressor = zstandard.ZstdCompressor(level=3, threads=2)
             with (
-                Behind(target) as behind,
+                BackgroundWriter(target) as behind,
                 compressor.stream_writer(cast("IO[bytes]", _Raw(behind)), closefd=False) as packed_,
             ):
                 pack(tree, _Both(hashing, packed_))
         else:
-            with Behind(target) as behind:
+            with BackgroundWriter(target) as behind:
                 pack(tree, _Both(hashing, behind))
     return f"sha256:{plain.hexdigest()}"
 
@@ -173,8 +173,8 @@ class _Hash:
 class _Both:
     """Passes bytes on to two sinks, until the task that waits for it is cancelled."""
 
-    first: Sink
-    second: Sink
+    first: ByteSink
+    second: ByteSink
 
     def write(self, data: bytes | bytearray, /) -> None:
         anyio.from_thread.check_cancelled()
@@ -185,7 +185,7 @@ class _Both:
 class _Raw:
     """A blob's writer as the stream that zstandard wants."""
 
-    def __init__(self, target: Behind) -> None:
+    def __init__(self, target: BackgroundWriter) -> None:
         self._target = target
 
     def write(self, data: bytes) -> int:

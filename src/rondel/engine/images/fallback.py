@@ -29,7 +29,7 @@ _DATE = re.compile(r"20\d{6}(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostSystem:
     """What this machine is, as far as image names speak of it."""
 
     python: str
@@ -39,7 +39,7 @@ class Machine:
     platform: Platform
 
 
-def this_machine(python: str, os_release: Path = Path("/etc/os-release")) -> Machine:
+def this_system(python: str, os_release: Path = Path("/etc/os-release")) -> HostSystem:
     """The machine we are on, with the version of the Python that its containers would have."""
     told: dict[str, str] = {}
     try:
@@ -51,10 +51,10 @@ def this_machine(python: str, os_release: Path = Path("/etc/os-release")) -> Mac
         pass
     system, version = told.get("ID", ""), told.get("VERSION_ID", "")
     codename = told.get("VERSION_CODENAME", "")
-    return Machine(python, system, version, codename, platforms.default())
+    return HostSystem(python, system, version, codename, platforms.default())
 
 
-def contradiction(reference: Reference, platform: Platform, machine: Machine) -> str | None:
+def contradiction(reference: Reference, platform: Platform, machine: HostSystem) -> str | None:
     """What speaks against the machine standing for ``reference``; None if nothing does."""
     name = reference.repository.rsplit("/", 1)[-1]
     if reference.digest is not None:
@@ -71,7 +71,7 @@ def contradiction(reference: Reference, platform: Platform, machine: Machine) ->
     return f"this machine is no {name}"
 
 
-def _python(words: list[str], machine: Machine) -> str | None:
+def _python(words: list[str], machine: HostSystem) -> str | None:
     version, *rest = words
     if version not in _NEUTRAL and version not in _DEBIAN and version not in _UBUNTU:
         if not _VERSION.fullmatch(version):
@@ -85,7 +85,7 @@ def _python(words: list[str], machine: Machine) -> str | None:
     return None
 
 
-def _release(word: str, machine: Machine, *, numbers: bool = True) -> str | None:
+def _release(word: str, machine: HostSystem, *, numbers: bool = True) -> str | None:
     """What speaks against one word of a tag that is about the system's release."""
     if word in _NEUTRAL or word == "backports":
         return None

@@ -36,7 +36,7 @@ _IMAGE_NAME = "io.containerd.image.name"
 _PREFIXES = ("oci:", "oci-archive:", "docker-archive:")
 
 
-class _Folder(Protocol):
+class _NamedFiles(Protocol):
     """Named files, in a directory or a tar."""
 
     def names(self) -> Sequence[str]: ...
@@ -48,7 +48,7 @@ class LocalImages:
     """The images of one layout or archive. ``entries`` are (names, descriptor) of what it lists."""
 
     place: str
-    files: _Folder
+    files: _NamedFiles
     entries: tuple[tuple[tuple[str, ...], Descriptor], ...]
     made: dict[str, bytes] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class LocalImages:
 
 def open_images(path: Path) -> LocalImages:
     """Open a layout or archive; blocks. InvalidImageError if it is neither."""
-    files: _Folder = _Directory(path) if path.is_dir() else _Archive(path)
+    files: _NamedFiles = _Directory(path) if path.is_dir() else _Archive(path)
     try:
         if "index.json" in files.names():
             return _oci(path, files)
@@ -169,7 +169,7 @@ def _means(name: str, place: Path, wanted: Reference) -> bool:
     return name == wanted.tag and place.name.split(".tar")[0] == wanted.repository.rsplit("/", 1)[-1]
 
 
-def _oci(path: Path, files: _Folder) -> LocalImages:
+def _oci(path: Path, files: _NamedFiles) -> LocalImages:
     index = json.loads(_small(files, "index.json"))
     entries = []
     for value in index["manifests"]:
@@ -179,7 +179,7 @@ def _oci(path: Path, files: _Folder) -> LocalImages:
     return LocalImages(str(path), files, tuple(entries))
 
 
-def _docker(path: Path, files: _Folder) -> LocalImages:
+def _docker(path: Path, files: _NamedFiles) -> LocalImages:
     """A Docker archive has no manifests: they are made here, of what it has."""
     entries = []
     made: dict[str, bytes] = {}
@@ -200,7 +200,7 @@ def _docker(path: Path, files: _Folder) -> LocalImages:
     return LocalImages(str(path), files, tuple(entries), made, members)
 
 
-def _small(files: _Folder, name: str) -> bytes:
+def _small(files: _NamedFiles, name: str) -> bytes:
     with files.open(name) as stream:
         data = stream.read(_MAX_SMALL + 1)
     if len(data) > _MAX_SMALL:
@@ -208,7 +208,7 @@ def _small(files: _Folder, name: str) -> bytes:
     return data
 
 
-def _measure(files: _Folder, name: str) -> tuple[str, int, str]:
+def _measure(files: _NamedFiles, name: str) -> tuple[str, int, str]:
     digest, size, kind = hashlib.sha256(), 0, None
     with files.open(name) as stream:
         while data := stream.read(_CHUNK):

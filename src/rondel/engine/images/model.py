@@ -126,7 +126,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class ImageIndex:
     """Several images under one name, one a platform."""
 
     manifests: tuple[Descriptor, ...]
@@ -156,7 +156,7 @@ class Index:
         return unnamed[0] if len(unnamed) == 1 and len(self.manifests) == 1 else None
 
 
-def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
+def parse_manifest(data: bytes, media_type: str = "") -> Manifest | ImageIndex:
     """Read a manifest or an index; :class:`InvalidImageError` if the bytes are neither."""
     value = _load_object(data, "manifest")
     if value.get("schemaVersion") != 2:
@@ -167,7 +167,7 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
     kind = str(value.get("mediaType") or media_type or "").split(";")[0].strip()
     if "manifests" in value and (kind in INDEX_TYPES or kind not in MANIFEST_TYPES):
         entries = tuple(Descriptor.from_json(entry) for entry in _list(value["manifests"]))
-        return Index(entries, kind if kind in INDEX_TYPES else OCI_INDEX)
+        return ImageIndex(entries, kind if kind in INDEX_TYPES else OCI_INDEX)
     if "config" not in value or "layers" not in value:
         raise InvalidImageError(
             f"unsupported manifest media type {kind!r}: it has no configuration and layers"

@@ -18,8 +18,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.members import OWNER_ATTRIBUTE, is_whiteout
-from rondel.engine.images.pieces import AHEAD, Pieces
+from rondel.engine.images.chunked import AHEAD, ChunkedWriter
+from rondel.engine.images.layer_files import OWNER_ATTRIBUTE, is_whiteout
 from rondel.engine.images.tarheader import ending, header, padding
 from rondel.engine.images.unpack import OPAQUE, OPAQUE_ATTRIBUTE, WHITEOUT
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rondel.engine.images.pieces import Sink
+    from rondel.engine.images.chunked import ByteSink
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MOST_AHEAD = 64
@@ -37,7 +37,7 @@ _OWN_ATTRIBUTES = ("user.overlay.", "user.rondel.")
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class LayerStack:
     """What is packed: layer directories from bottom to top, and what is grafted in.
 
     ``grafts`` maps a path of the image to a host directory that shows there,
@@ -51,10 +51,10 @@ class Tree:
     latest: int | None = None
 
 
-def pack(tree: Tree, sink: Sink) -> None:
+def pack(tree: LayerStack, sink: ByteSink) -> None:
     """Write the tree as a plain tar to ``sink``, which gets large pieces."""
     walk = _Walk(tree)
-    writing = _Writing(walk, Pieces(sink), tree.latest)
+    writing = _Writing(walk, ChunkedWriter(sink), tree.latest)
     with contextlib.closing(_opened(walk)) as items:
         for item, handle in items:
             writing.add(item, handle)
@@ -72,7 +72,7 @@ class _Item:
 class _Walk:
     """The entries of a tree, depth first and sorted."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: LayerStack) -> None:
         self._roots = [os.fspath(layer) for layer in tree.layers]
         self._grafts = {path.strip("/"): os.fspath(host) for path, host in tree.grafts.items()}
         self._hidden = frozenset(path.strip("/") for path in tree.hidden)
@@ -217,7 +217,7 @@ def _open(item: _Item, walk: _Walk) -> int:
 class _Writing:
     """The entries as a tar stream."""
 
-    def __init__(self, walk: _Walk, target: Pieces, latest: int | None) -> None:
+    def __init__(self, walk: _Walk, target: ChunkedWriter, latest: int | None) -> None:
         self._walk = walk
         self._target = target
         self._latest = latest

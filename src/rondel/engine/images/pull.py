@@ -27,7 +27,7 @@ from rondel.engine.store.files import remove_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rondel.engine.images.sources import Found
+    from rondel.engine.images.sources import FoundImage
 
 _AT_ONCE = 4
 _STALE_SECONDS = 3 * 24 * 3600
@@ -42,7 +42,7 @@ def chain_ids(diff_ids: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(chain)
 
 
-async def pull(store: Store, image: Found) -> Snapshot:
+async def pull(store: Store, image: FoundImage) -> Snapshot:
     """The image's file system; layers that the store has are neither fetched nor unpacked again.
 
     Raises what its blobs' source raises, and InvalidImageError for a layer that is not
@@ -76,14 +76,14 @@ def _known(store: Store, chains: tuple[str, ...]) -> list[str]:
 
 
 async def _fetch(
-    store: Store, image: Found, blob: Descriptor, arrived: anyio.Event, limiter: anyio.CapacityLimiter
+    store: Store, image: FoundImage, blob: Descriptor, arrived: anyio.Event, limiter: anyio.CapacityLimiter
 ) -> None:
     async with limiter:
         await fetch_blob(store, image, blob)
     arrived.set()
 
 
-async def fetch_blob(store: Store, image: Found, blob: Descriptor) -> Path:
+async def fetch_blob(store: Store, image: FoundImage, blob: Descriptor) -> Path:
     """Have one blob in the store; whoever asks second, here or in another session, waits for the first."""
     if not _DIGEST.fullmatch(blob.digest):
         raise InvalidImageError(f"a layer's digest is not supported: {blob.digest}")
@@ -110,7 +110,7 @@ def _prepare(folder: Path) -> None:
                 path.unlink()
 
 
-async def _apply(store: Store, image: Found, position: int, chain: str, below: Snapshot) -> str:
+async def _apply(store: Store, image: FoundImage, position: int, chain: str, below: Snapshot) -> str:
     """Unpack one layer over those below it; its ID in the store."""
     blob, diff_id = image.manifest.layers[position], image.config.diff_ids[position]
     async with AsyncExitStack() as stack:

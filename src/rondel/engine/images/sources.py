@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from rondel.engine.images.model import (
     Descriptor,
     ImageConfig,
-    Index,
+    ImageIndex,
     InvalidImageError,
     Manifest,
     parse_manifest,
@@ -31,7 +31,7 @@ class BlobSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundImage:
     """An image that was found. ``digest`` is what its name stands for: that of an index, if it is one."""
 
     digest: str
@@ -48,7 +48,9 @@ class NoSuchPlatform(EngineError):
 Read = Callable[[Descriptor], Awaitable[bytes]]
 
 
-async def choose(root: Descriptor, platform: Platform, read: Read, blobs: BlobSource, name: str) -> Found:
+async def choose(
+    root: Descriptor, platform: Platform, read: Read, blobs: BlobSource, name: str
+) -> FoundImage:
     """The image for ``platform`` below a manifest or index.
 
     ``read`` gives small, verified blobs. A single image is taken whatever its platform:
@@ -56,7 +58,7 @@ async def choose(root: Descriptor, platform: Platform, read: Read, blobs: BlobSo
     """
     entry, tree = root, parse_manifest(await read(root), root.media_type)
     for _ in range(4):
-        if not isinstance(tree, Index):
+        if not isinstance(tree, ImageIndex):
             break
         found = tree.best_for(platform)
         if found is None:
@@ -65,11 +67,11 @@ async def choose(root: Descriptor, platform: Platform, read: Read, blobs: BlobSo
                 f"{name}: no match for platform in manifest: not found", why=f"there is: {there}"
             )
         entry, tree = found, parse_manifest(await read(found), found.media_type)
-    if isinstance(tree, Index):
+    if isinstance(tree, ImageIndex):
         raise InvalidImageError(f"{name}: indexes within indexes without end")
     config = ImageConfig.from_bytes(await read(tree.config))
     if len(config.diff_ids) != len(tree.layers):
         raise InvalidImageError(
             f"{name}: the configuration names {len(config.diff_ids)} layers, the manifest {len(tree.layers)}"
         )
-    return Found(root.digest, tree, entry.digest, config, blobs)
+    return FoundImage(root.digest, tree, entry.digest, config, blobs)

@@ -21,7 +21,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
-from rondel.engine.images.members import attributes, is_whiteout, lstat, mtime_ns, own, write_all
+from rondel.engine.images.layer_files import attributes, is_whiteout, lstat, mtime_ns, own, write_all
 from rondel.engine.images.model import InvalidImageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class LowerEntry(Protocol):
     def link(self) -> str | None: ...  # noqa: D102
 
 
-class Lower(Protocol):
+class LayersBelow(Protocol):
     """The merged layers below the one that is unpacked."""
 
     def lookup(self, path: str, *, follow: bool = True) -> LowerEntry | None:
@@ -70,7 +70,7 @@ class Unpacked:
 
 
 def unpack(
-    stream: IO[bytes], target: Path, lower: Lower | None = None, *, whiteouts: bool = True
+    stream: IO[bytes], target: Path, lower: LayersBelow | None = None, *, whiteouts: bool = True
 ) -> Unpacked:
     """Write the plain tar ``stream`` below ``target``, an empty directory; answers what it holds.
 
@@ -118,7 +118,7 @@ class _HashingReader:
 class _Layer:
     """A layer directory while it is written; all paths are absolute paths of the image."""
 
-    def __init__(self, target: Path, lower: Lower | None, *, whiteouts: bool) -> None:
+    def __init__(self, target: Path, lower: LayersBelow | None, *, whiteouts: bool) -> None:
         self._whiteouts = whiteouts
         self._root = os.fspath(target)
         self._lower = lower

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import anyio
 import anyio.to_thread
 
-from rondel.engine.inplace.placing import Placement, PlacingError, clear_up, touched
+from rondel.engine.inplace.placement import Placement, PlacingError, clear_up, touched
 from rondel.engine.sandbox.command import DEFAULT_PATH
 from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
     ExecSpec,
-    FileMount,
     JoinNetwork,
     Opened,
     Outcome,
     OverlayMount,
     SandboxError,
-    SecretMount,
-    SocketMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
+    UnixSocketMount,
     VolumeMount,
 )
 from rondel.engine.sandbox.users import User, resolve_user
@@ -131,14 +131,14 @@ class InPlaceSandbox:
                     source = self.store.view(mount.snapshot)
                     for entry in source.scandir(mount.subpath):
                         placement.put(source, entry.path, f"{mount.path}/{entry.name}")
-                case FileMount():
+                case SnapshotFileMount():
                     placement.put(self.store.view(mount.snapshot), mount.subpath, mount.path)
                     placement.foreign.add(os.path.realpath(mount.path))
-                case VolumeMount() | SocketMount() | BindMount():
+                case VolumeMount() | UnixSocketMount() | BindMount():
                     placement.link(mount.path, mount.source)
                 case TmpfsMount():
                     placement.empty(mount.path, mode=0o1777)
-                case SecretMount():
+                case SecretFileMount():
                     hidden.append(_in_memory(mount))
                     placement.link(mount.path, hidden[-1])
         if spec.hosts:
@@ -238,7 +238,7 @@ class InPlaceSandbox:
                 async with self.store.draft(mount.snapshot) as draft:
                     placement.take(draft, mount.path, mount.subpath)
                     mounts[mount.path] = await draft.commit()
-            elif isinstance(mount, FileMount):
+            elif isinstance(mount, SnapshotFileMount):
                 mounts[mount.path] = mount.snapshot
         async with self.store.draft(spec.root) as draft:
             placement.take(draft)
@@ -262,7 +262,7 @@ def _skeleton(folder: Path, store: str) -> dict[str, str]:
     return grafts
 
 
-def _in_memory(mount: SecretMount) -> Path:
+def _in_memory(mount: SecretFileMount) -> Path:
     """A secret as a file that is never on disk."""
     if not os.access(_MEMORY, os.W_OK):
         raise PlacingError("there is no /dev/shm for secret files", hint=NOT_IN_PLACE)

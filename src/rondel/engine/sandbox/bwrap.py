@@ -84,20 +84,20 @@ class Device:
     path: str
 
 
-Piece = Overlay | Bind | Memory | Kernel | Device
+BwrapMount = Overlay | Bind | Memory | Kernel | Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ContainerPlan:
     """All that a container is made of, with nothing left to look up.
 
-    ``pieces`` are mounted in their order. ``command`` is what to execute,
+    ``mounts`` are mounted in their order. ``command`` is what to execute,
     ``args`` its arguments with the name it is called by. ``nested_user`` says
     that other IDs than one do not exist, so that a user needs a namespace of
     his own.
     """
 
-    pieces: tuple[Piece, ...]
+    mounts: tuple[BwrapMount, ...]
     command: str
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -112,7 +112,7 @@ class Plan:
     insecure: bool = False
 
 
-def options(plan: Plan) -> list[str]:
+def options(plan: ContainerPlan) -> list[str]:
     """The options for ``bwrap --args``."""
     found = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", plan.hostname]
     found += ["--die-with-parent", "--cap-drop", "ALL"]
@@ -127,8 +127,8 @@ def options(plan: Plan) -> list[str]:
     else:
         for capability in ("ALL",) if plan.insecure else CAPABILITIES:
             found += ["--cap-add", capability]
-    for piece in plan.pieces:
-        found += _mount(piece)
+    for mount in plan.mounts:
+        found += _mount(mount)
     found.append("--clearenv")
     for name, value in plan.env:
         found += ["--setenv", name, value]
@@ -142,7 +142,7 @@ def packed(values: list[str]) -> bytes:
     return "".join(f"{value}\0" for value in values).encode("utf-8", "surrogateescape")
 
 
-def command_line(plan: Plan) -> list[str]:
+def command_line(plan: ContainerPlan) -> list[str]:
     """What follows bwrap's options: the command, or what switches the user and then becomes it."""
     if plan.user.is_root or plan.nested_user:
         return ["--argv0", plan.args[0], "--", plan.command, *plan.args[1:]]
@@ -164,28 +164,28 @@ def command_line(plan: Plan) -> list[str]:
     ]
 
 
-def _mount(piece: Piece) -> Iterator[str]:
-    if isinstance(piece, Overlay):
-        if piece.upper is None and len(piece.lowers) == 1:
-            yield from ("--ro-bind", piece.lowers[0], piece.path)
+def _mount(mount: BwrapMount) -> Iterator[str]:
+    if isinstance(mount, Overlay):
+        if mount.upper is None and len(mount.lowers) == 1:
+            yield from ("--ro-bind", mount.lowers[0], mount.path)
             return
-        for lower in piece.lowers:
+        for lower in mount.lowers:
             yield from ("--overlay-src", lower)
-        if piece.upper is None or piece.work is None:
-            yield from ("--ro-overlay", piece.path)
+        if mount.upper is None or mount.work is None:
+            yield from ("--ro-overlay", mount.path)
         else:
-            yield from ("--overlay", piece.upper, piece.work, piece.path)
-    elif isinstance(piece, Bind):
-        yield from ("--ro-bind" if piece.readonly else "--bind", piece.source, piece.path)
-    elif isinstance(piece, Device):
-        yield from ("--dev-bind", piece.path, piece.path)
-    elif isinstance(piece, Memory):
-        if piece.shared:
+            yield from ("--overlay", mount.upper, mount.work, mount.path)
+    elif isinstance(mount, Bind):
+        yield from ("--ro-bind" if mount.readonly else "--bind", mount.source, mount.path)
+    elif isinstance(mount, Device):
+        yield from ("--dev-bind", mount.path, mount.path)
+    elif isinstance(mount, Memory):
+        if mount.shared:
             yield from ("--perms", "1777")
-        if piece.size:
-            yield from ("--size", str(piece.size))
-        yield from ("--tmpfs", piece.path)
-        if piece.readonly:
-            yield from ("--remount-ro", piece.path)
+        if mount.size:
+            yield from ("--size", str(mount.size))
+        yield from ("--tmpfs", mount.path)
+        if mount.readonly:
+            yield from ("--remount-ro", mount.path)
     else:
-        yield from (f"--{piece.kind}", piece.path)
+        yield from (f"--{mount.kind}", mount.path)

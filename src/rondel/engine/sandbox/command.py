@@ -20,7 +20,7 @@ from rondel.engine.store.paths import join
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.engine.sandbox.tree import Tree, TreeNode
+    from rondel.engine.sandbox.tree import MountTree, TreeNode
     from rondel.engine.sandbox.users import User
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,7 +29,7 @@ _EXEC_FAILED = re.compile(rb"^(?:bwrap: execvp|setpriv: failed to execute) (.*?)
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Executable:
     """A command that can be started: the path to execute, absolute or relative to the working directory."""
 
     path: str
@@ -42,7 +42,7 @@ class NotStarted:
     text: str
 
 
-def find_command(tree: Tree, name: str, *, path: str, cwd: str, user: User) -> Command | NotStarted:
+def find_command(tree: MountTree, name: str, *, path: str, cwd: str, user: User) -> Executable | NotStarted:
     """Look a command up as Go does: names with a slash as they are, others along ``path``."""
     if not name:
         return NotStarted("fork/exec : no such file or directory")
@@ -68,7 +68,7 @@ def may_execute(node: TreeNode, user: User) -> bool:
     return bool(entry.mode & stat.S_IXOTH)
 
 
-def _node(tree: Tree, path: str, cwd: str) -> TreeNode | None:
+def _node(tree: MountTree, path: str, cwd: str) -> TreeNode | None:
     try:
         node, missing = tree.find(path if path.startswith("/") else join(cwd, path))
     except PathError:
@@ -76,7 +76,7 @@ def _node(tree: Tree, path: str, cwd: str) -> TreeNode | None:
     return None if missing else node
 
 
-def _checked(tree: Tree, path: str, cwd: str, user: User) -> Command | NotStarted:
+def _checked(tree: MountTree, path: str, cwd: str, user: User) -> Executable | NotStarted:
     def refused(text: str) -> NotStarted:
         return NotStarted(f"fork/exec {path}: {text}")
 
@@ -92,15 +92,15 @@ def _checked(tree: Tree, path: str, cwd: str, user: User) -> Command | NotStarte
         with open(node.entry.real, "rb") as file:
             head = file.read(256)
     except OSError:  # in a mount whose content is not on disk: the kernel will tell
-        return Command(path)
+        return Executable(path)
     if head.startswith(_ELF):
-        return Command(path)
+        return Executable(path)
     if not head.startswith(b"#!"):
         return refused("exec format error")
     interpreter = os.fsdecode(head[2:].split(b"\n", 1)[0].strip().split(b" ", 1)[0].split(b"\t", 1)[0])
     if _node(tree, interpreter, cwd) is None:
         return refused("no such file or directory")
-    return Command(path)
+    return Executable(path)
 
 
 # What only the kernel finds

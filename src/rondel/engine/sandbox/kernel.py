@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.bwrap import Bind, Device, Kernel, Memory, Piece
+from rondel.engine.sandbox.bwrap import Bind, BwrapMount, Device, Kernel, Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,25 +52,25 @@ _MASKED = (
 )
 
 
-def kernel_pieces(empty_file: Path) -> tuple[Piece, ...]:
+def kernel_mounts(empty_file: Path) -> tuple[BwrapMount, ...]:
     """The mounts of /dev, /proc and /sys on this machine. ``empty_file`` stands in for masked files."""
-    pieces: list[Piece] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
+    mounts: list[BwrapMount] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
     if os.path.isdir("/sys"):
-        pieces.append(Bind("/sys", "/sys"))
-    pieces += [Bind(path, path) for path in _READ_ONLY if os.path.exists(path)]
+        mounts.append(Bind("/sys", "/sys"))
+    mounts += [Bind(path, path) for path in _READ_ONLY if os.path.exists(path)]
     for path in _MASKED:
         try:
             mode = os.stat(path).st_mode
         except OSError:
             continue
-        pieces.append(Memory(path, readonly=True) if stat.S_ISDIR(mode) else Bind(path, str(empty_file)))
-    return tuple(pieces)
+        mounts.append(Memory(path, readonly=True) if stat.S_ISDIR(mode) else Bind(path, str(empty_file)))
+    return tuple(mounts)
 
 
-def insecure_kernel_pieces() -> tuple[Piece, ...]:
+def insecure_kernel_mounts() -> tuple[BwrapMount, ...]:
     """The same mounts for a command with all rights: nothing masked, and some devices of the host."""
-    pieces: list[Piece] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
+    mounts: list[BwrapMount] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
     if os.path.isdir("/sys"):
-        pieces.append(Bind("/sys", "/sys", readonly=False))
-    pieces += [Device(path) for path in _DEVICES if os.path.exists(path)]
-    return tuple(pieces)
+        mounts.append(Bind("/sys", "/sys", readonly=False))
+    mounts += [Device(path) for path in _DEVICES if os.path.exists(path)]
+    return tuple(mounts)

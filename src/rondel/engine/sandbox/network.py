@@ -75,7 +75,7 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SocketAddress:
     """A numeric address and port as seen from a namespace; None is the host's."""
 
     namespace: Namespace | None
@@ -242,7 +242,7 @@ class Relay:
         if self.running:
             await self._ask("release", f"cannot release {address}", address=address)
 
-    async def forward(self, listen: Place, dial: Destination, *, protocol: str = "TCP") -> Forward:
+    async def forward(self, listen: SocketAddress, dial: Destination, *, protocol: str = "TCP") -> Forward:
         """Join a listening place to a destination; raises NetworkError (see ``taken``)."""
         answer = await self._ask(
             "forward",
@@ -255,7 +255,7 @@ class Relay:
 
     async def proxy(
         self,
-        listen: Place,
+        listen: SocketAddress,
         *,
         upstream: Mapping[str, Sequence[Any]] | None = None,
         bypass: Sequence[str] = (),
@@ -275,12 +275,12 @@ class Relay:
         )
         return Forward(answer["forward"], answer["port"])
 
-    async def outward(self, namespace: Namespace) -> None:
+    async def allow_egress(self, namespace: Namespace) -> None:
         """Let a namespace reach by TCP and UDP what the host reaches, but its loopback.
 
         Raises NetworkError where the kernel cannot redirect.
         """
-        await self._ask("outward", "cannot lead a network outward", namespace=namespace.number)
+        await self._ask("egress", "cannot open a way out of a network namespace", namespace=namespace.number)
 
     async def close(self, forward: Forward) -> None:
         """End a forward or proxy; connections that stand go on."""

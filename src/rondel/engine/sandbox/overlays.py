@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.bwrap import Overlay
-from rondel.engine.store import Entry, PathError, Snapshot
+from rondel.engine.store import PathError, Snapshot, TreeEntry
 from rondel.engine.store.files import set_owner
 from rondel.engine.store.layers import copy_metadata
 from rondel.engine.store.paths import join
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rondel.engine.store.view import View
 
 
-def make_like(target: str, entry: Entry) -> None:
+def make_like(target: str, entry: TreeEntry) -> None:
     """Make a directory with another's metadata."""
     os.mkdir(target)
     if entry.uid or entry.gid:
@@ -37,7 +37,7 @@ def make_like(target: str, entry: Entry) -> None:
 
 
 @dataclass(slots=True)
-class Layered:
+class ContainerOverlay:
     """One overlay: ``path`` in the container shows ``base`` of ``snapshot``.
 
     ``name`` is the path by which the mount was asked for, ``path`` has no links.
@@ -57,7 +57,7 @@ class Layered:
     readonly: bool = False
     stubbed: bool = False
     status: tuple[int, int, int] = (0, 0, 0)
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    _entries: dict[str, TreeEntry] = field(default_factory=dict)
 
     @property
     def upper(self) -> str:
@@ -71,7 +71,7 @@ class Layered:
         os.mkdir(f"{self.folder}/w", 0o700)
         self.status = _status(self.upper)
 
-    def entry(self, path: str) -> Entry:
+    def entry(self, path: str) -> TreeEntry:
         """An entry of the snapshot, by its canonical path there."""
         found = self._entries.get(path)
         if found is None:
@@ -137,7 +137,7 @@ class Layered:
         except PathError:
             os.mkdir(target, 0o755)
 
-    def piece(self) -> Overlay:
+    def mount(self) -> Overlay:
         """What bwrap mounts."""
         lowers = (*self.lowers, f"{self.folder}/s") if self.stubbed else self.lowers
         if self.readonly:
@@ -167,7 +167,7 @@ class Layered:
         os.rename(self.upper, f"{here}/{parts[-1]}")
         return Path(top)
 
-    def take_in(self, graft: Layered) -> None:
+    def take_in(self, graft: ContainerOverlay) -> None:
         """Put the writes to a graft where they belong in this overlay's own."""
         parent, _, name = self.inner(graft.path).rpartition("/")
         os.rename(graft.upper, f"{self.materialise(parent)}/{name}")

@@ -10,9 +10,9 @@ from rondel.engine.store.files import remove_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rondel.engine.sandbox.bwrap import Plan
-    from rondel.engine.sandbox.overlays import CopiedFile, Layered
-    from rondel.engine.sandbox.region import Region
+    from rondel.engine.sandbox.bwrap import ContainerPlan
+    from rondel.engine.sandbox.overlays import ContainerOverlay, CopiedFile
+    from rondel.engine.sandbox.trace_scope import TraceScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Redirect:
     """
 
     stream: str
-    over: Layered | None
+    over: ContainerOverlay | None
     root: str | None
     relative: str
 
@@ -34,13 +34,13 @@ class Prepared:
     """A container ready to be started, and what to look at afterwards."""
 
     folder: Path
-    plan: Plan
-    overlays: list[Layered]
+    plan: ContainerPlan
+    overlays: list[ContainerOverlay]
     files: list[CopiedFile]
     redirects: list[Redirect]
     secrets: list[Path]
     stdin: str | None
-    region: Region | None = None
+    scope: TraceScope | None = None
 
 
 def discard(folder: Path, secrets: list[Path]) -> None:

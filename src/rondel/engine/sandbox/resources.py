@@ -13,11 +13,11 @@ from rondel.engine import namespace
 from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import command_line, options, packed
 from rondel.engine.sandbox.cgroups import Cgroups, limits_of
-from rondel.engine.sandbox.kernel import insecure_kernel_pieces, kernel_pieces
+from rondel.engine.sandbox.kernel import insecure_kernel_mounts, kernel_mounts
 from rondel.engine.sandbox.network import join_command
-from rondel.engine.sandbox.process import memory_file
+from rondel.engine.sandbox.spawn import memory_file
 from rondel.engine.sandbox.spec import ExecSpec, JoinNetwork, SandboxError
-from rondel.engine.sandbox.switch import Tools, prepare_tools
+from rondel.engine.sandbox.user_switch import Tools, prepare_tools
 
 if TYPE_CHECKING:
     from rondel.engine.sandbox.prepared import Prepared
@@ -46,8 +46,8 @@ class SharedResources:
         self._secrets: Path | None = None
         self._tools: Tools | None = None
         self._filter = self._written("seccomp", seccomp.program())
-        self.kernel = kernel_pieces(self._written("empty", b"") or Path("/dev/null"))
-        self.insecure_kernel = insecure_kernel_pieces()
+        self.kernel = kernel_mounts(self._written("empty", b"") or Path("/dev/null"))
+        self.insecure_kernel = insecure_kernel_mounts()
         resolver = Path("/etc/resolv.conf")
         self.resolver = self._written("resolv.conf", resolver.read_bytes()) if resolver.exists() else None
         self._hosts = Path("/etc/hosts").read_text("utf-8", "replace") if Path("/etc/hosts").exists() else ""

@@ -49,7 +49,7 @@ class OverlayMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileMount:
+class SnapshotFileMount:
     """A file of a snapshot; written to, it becomes a layer of its own snapshot.
 
     ``owner`` and ``mode`` replace the file's own in the container.
@@ -80,7 +80,7 @@ class TmpfsMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretMount:
+class SecretFileMount:
     """A file that exists in memory only, and is never part of a layer."""
 
     path: str
@@ -91,7 +91,7 @@ class SecretMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SocketMount:
+class UnixSocketMount:
     """A unix socket of the host."""
 
     path: str
@@ -107,7 +107,15 @@ class BindMount:
     readonly: bool = True
 
 
-Mount = OverlayMount | FileMount | VolumeMount | TmpfsMount | SecretMount | SocketMount | BindMount
+SandboxMount = (
+    OverlayMount
+    | SnapshotFileMount
+    | VolumeMount
+    | TmpfsMount
+    | SecretFileMount
+    | UnixSocketMount
+    | BindMount
+)
 
 
 class Network(enum.Enum):
@@ -125,6 +133,18 @@ class JoinNetwork:
     """
 
     path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkAttachment:
+    """How a container reaches services: what its ExecSpec takes over.
+
+    ``hosts`` are (address, name) pairs for /etc/hosts. ``env`` yields to the container's own.
+    """
+
+    network: Network | JoinNetwork = Network.HOST
+    hosts: tuple[tuple[str, str], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +176,7 @@ class ExecSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
     user: str = ""
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[SandboxMount, ...] = ()
     stdin: bytes | Path | None = None
     redirect_stdin: str | None = None
     redirect_stdout: str | None = None
@@ -192,7 +212,7 @@ class Outcome:
     """What a command came to.
 
     ``snapshot`` is the root afterwards, ``mounts`` what each writable
-    :class:`OverlayMount` and :class:`FileMount` is afterwards, by its path.
+    :class:`OverlayMount` and :class:`SnapshotFileMount` is afterwards, by its path.
     Whether to keep them is the caller's decision; unreferenced layers are
     collected like all others. An exit by signal N is 128 + N. ``opened`` is
     there if the command was to be traced.

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from rondel.engine.sandbox.process import writable
-from rondel.engine.sandbox.region import HOLD
-from rondel.engine.sandbox.watch import Watch
+from rondel.engine.sandbox.folder_watch import FolderWatch
+from rondel.engine.sandbox.spawn import writable
+from rondel.engine.sandbox.trace_scope import HOLD
 
 if TYPE_CHECKING:
-    from rondel.engine.sandbox.process import Container
-    from rondel.engine.sandbox.region import Region
+    from rondel.engine.sandbox.spawn import BwrapProcess
     from rondel.engine.sandbox.spec import Opened
+    from rondel.engine.sandbox.trace_scope import TraceScope
 
 _PAUSE = 0.01
 """Seconds between two looks at the queue: to be woken for each opening would cost the one who opens ten times
@@ -35,8 +35,8 @@ _NEW_ROOT = "newroot"  # where bwrap builds the container, below the root that i
 class Trace:
     """The tracing of one command."""
 
-    def __init__(self, region: Region) -> None:
-        self._watch = Watch(region)
+    def __init__(self, scope: TraceScope) -> None:
+        self._watch = FolderWatch(scope)
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._pause: asyncio.TimerHandle | None = None
@@ -50,11 +50,11 @@ class Trace:
         """What to add to bwrap's mounts, as the last; ``theirs`` has to be passed on."""
         return ("--file", str(self.theirs), HOLD)
 
-    def begin(self, container: Container) -> None:
+    def begin(self, container: BwrapProcess) -> None:
         """Place the watch as soon as the container has its mounts, and let the command begin."""
         self._task = asyncio.get_running_loop().create_task(self._place(container))
 
-    async def _place(self, container: Container) -> None:
+    async def _place(self, container: BwrapProcess) -> None:
         try:
             await writable(self._ours)  # or bwrap has failed, and with it all will
             await container.known.wait()

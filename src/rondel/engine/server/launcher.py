@@ -37,7 +37,7 @@ LIVE_OUTPUT = "RONDEL_ENGINE_OUTPUT"
 """The file to which the engine appends the output of commands while they run."""
 
 
-class Session:
+class EmbeddedSession:
     """A session's port and token, and the engine behind it.
 
     The engine process loads while the client does, opens its store at the first connection, and
@@ -168,7 +168,7 @@ def run(command: Sequence[str], *, workdir: Path | None = None, store: Path | No
 
     SIGINT and SIGTERM are passed on to the command once, as ``dagger run`` does with SIGTERM.
     """
-    with Session.open(workdir=workdir, store=store) as session:
+    with EmbeddedSession.open(workdir=workdir, store=store) as session:
         try:
             child = subprocess.Popen(command, env=os.environ | session.environment)
         except OSError as error:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from rondel.engine.api.calls import Calls
-from rondel.engine.api.served import load_first
+from rondel.engine.api.resolvers import load_first
 from rondel.engine.evaluate import Session
-from rondel.engine.evaluate.live import LiveOutput
+from rondel.engine.evaluate.live_output import LiveOutput
 from rondel.engine.sandbox import Sandbox
 from rondel.engine.server.app import App, Application
 from rondel.engine.store import Store

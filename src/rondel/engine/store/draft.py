@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from rondel.engine.store.errors import PathError
 from rondel.engine.store.files import remove_tree, set_owner, write_new
 from rondel.engine.store.layers import copy_metadata, whiteout
-from rondel.engine.store.model import Entry, Snapshot
+from rondel.engine.store.model import Snapshot, TreeEntry
 from rondel.engine.store.paths import descend, join
 from rondel.engine.store.view import OPAQUE, Lower, View, ViewNode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Keep: TypeAlias = Callable[[str, Entry], bool]
+Keep: TypeAlias = Callable[[str, TreeEntry], bool]
 
 
 class Draft:
@@ -332,7 +332,7 @@ class Draft:
 
     @staticmethod
     def _copy_entry(
-        entry: Entry, own: str, uid: int | None, gid: int | None, mode: int | None, *, link: bool
+        entry: TreeEntry, own: str, uid: int | None, gid: int | None, mode: int | None, *, link: bool
     ) -> None:
         owner = entry.uid if uid is None else uid, entry.gid if gid is None else gid
         if entry.link is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rondel.engine.store.files import copy_bytes, remove_tree
 
 if TYPE_CHECKING:
-    from rondel.engine.store.model import Entry
+    from rondel.engine.store.model import TreeEntry
     from rondel.engine.store.view import View, ViewNode
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -86,7 +86,7 @@ def _enter(folder: int, name: str) -> int:
     return os.open(name, _DIRECTORY, dir_fd=folder)
 
 
-def _export_link(entry: Entry, folder: int) -> None:
+def _export_link(entry: TreeEntry, folder: int) -> None:
     name = entry.name
     for _ in range(2):
         try:
@@ -97,7 +97,7 @@ def _export_link(entry: Entry, folder: int) -> None:
             return
 
 
-def _export_file(entry: Entry, folder: int, name: str) -> None:
+def _export_file(entry: TreeEntry, folder: int, name: str) -> None:
     """Write a file: at once where there was none, else beside it and over it."""
     temporary: str | None = None
     try:

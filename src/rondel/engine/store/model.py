@@ -23,7 +23,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """One name of a merged tree.
 
     ``path`` is its canonical path in the container, ``file`` that of the file of
@@ -97,7 +97,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class OperationResult:
     """What an operation came to; recorded durably under the operation's digest.
 
     ``mounts`` maps the path of each mounted directory or file to what it is

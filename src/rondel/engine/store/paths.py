@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from rondel.engine.store.errors import PathError
 
 if TYPE_CHECKING:
-    from rondel.engine.store.model import Entry
+    from rondel.engine.store.model import TreeEntry
 
 _MOST_LINKS = 40  # as the kernel
 
 
-class Node(Protocol):
+class PathNode(Protocol):
     """A place in a tree: its entry, and its children if it is a directory."""
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> TreeEntry:
         """What is there."""
         ...
 
@@ -30,7 +30,7 @@ class Node(Protocol):
         ...
 
 
-N = TypeVar("N", bound=Node)
+N = TypeVar("N", bound=PathNode)
 
 
 def parts_of(path: str) -> list[str]:

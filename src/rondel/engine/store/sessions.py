@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rondel.engine.store.index import Index
 
 
-class Session:
+class StoreSession:
     """The session of this process: its scratch folder, and the proof that it lives."""
 
     def __init__(self, sessions: Path, scratch: Path) -> None:
@@ -48,7 +48,7 @@ def started(name: str) -> float:
     return int(name[:-4], 16) / 1000
 
 
-def oldest_live(sessions: Path, own: Session) -> float:
+def oldest_live(sessions: Path, own: StoreSession) -> float:
     """When the oldest session that still lives started."""
     oldest = own.started
     for name in os.listdir(sessions):
@@ -62,7 +62,7 @@ def oldest_live(sessions: Path, own: Session) -> float:
     return oldest
 
 
-def sweep(root: Path, index: Index, own: Session) -> int:
+def sweep(root: Path, index: Index, own: StoreSession) -> int:
     """Remove what dead sessions left: their scratch folders and unregistered layers. Their number."""
     sessions, scratch = root / "s", root / "t"
     dead = 0
@@ -86,7 +86,7 @@ def sweep(root: Path, index: Index, own: Session) -> int:
     return dead
 
 
-def _litter(root: Path, index: Index, own: Session) -> None:
+def _litter(root: Path, index: Index, own: StoreSession) -> None:
     """Layers without a row. The listing comes first: rows are written before folders appear."""
     there = os.listdir(root / "l")
     known = {row.id for row in index.objects() if row.kind == "layer"}

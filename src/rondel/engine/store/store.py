@@ -31,7 +31,7 @@ from rondel.engine.store.files import remove_tree
 from rondel.engine.store.index import Index
 from rondel.engine.store.layers import MOST_LAYERS, Layers, measure, plan_merge
 from rondel.engine.store.locks import Locks
-from rondel.engine.store.model import Output, Result, Snapshot
+from rondel.engine.store.model import OperationResult, Output, Snapshot
 from rondel.engine.store.view import Lower, View
 from rondel.engine.store.volumes import Volumes
 
@@ -61,7 +61,7 @@ class Store:
         """Use the existing, checked directory ``root``; see :meth:`open`."""
         self.root = root
         self.index = Index(root / "index.db")
-        self.session = sessions.Session(root / "s", root / "t")
+        self.session = sessions.StoreSession(root / "s", root / "t")
         self.scratch = self.session.scratch
         self.locks = Locks(root / "k")
         self.layers = Layers(root / "l", self.index)
@@ -225,18 +225,18 @@ class Store:
 
     # --- results
 
-    def result(self, digest: str) -> Result | None:
+    def result(self, digest: str) -> OperationResult | None:
         """What is known of an operation, if all it stands on is still here."""
         value = self.index.get("result", digest)
         if value is None:
             return None
-        result = Result.from_json(value)
+        result = OperationResult.from_json(value)
         if self.index.alive("layer", result.layers()) and self.index.alive("blob", result.blobs()):
             return result
         self.forget(digest)
         return None
 
-    def record(self, digest: str, result: Result) -> None:
+    def record(self, digest: str, result: OperationResult) -> None:
         """Remember durably what an operation came to."""
         self.index.put("result", digest, result.to_json())
 
@@ -338,7 +338,7 @@ class Store:
     def _forget_dead_results(self) -> None:
         there = {(row.kind, row.id) for row in self.index.objects()}
         for digest, value in self.index.documents("result"):
-            result = Result.from_json(value)
+            result = OperationResult.from_json(value)
             needs = {("layer", x) for x in result.layers()} | {("blob", x) for x in result.blobs()}
             if not needs <= there:
                 self.forget(digest)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.store.errors import PathError
-from rondel.engine.store.model import Entry
+from rondel.engine.store.model import TreeEntry
 from rondel.engine.store.paths import descend, join
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ class Lower:
     grafts: Mapping[str, str] = field(default_factory=dict)
 
 
-def entry_of(path: str, real: str, status: os.stat_result) -> Entry:
+def entry_of(path: str, real: str, status: os.stat_result) -> TreeEntry:
     """The entry for a file with that ``lstat``."""
     link = os.readlink(real) if stat.S_ISLNK(status.st_mode) else None
-    return Entry(
+    return TreeEntry(
         path=path,
         file=real,
         mode=status.st_mode,
@@ -66,7 +66,9 @@ class ViewNode:
 
     __slots__ = ("_lowers", "entry", "stack")
 
-    def __init__(self, lowers: Sequence[Lower], entry: Entry, stack: Sequence[tuple[int, str]] = ()) -> None:
+    def __init__(
+        self, lowers: Sequence[Lower], entry: TreeEntry, stack: Sequence[tuple[int, str]] = ()
+    ) -> None:
         self._lowers = lowers
         self.entry = entry
         self.stack = stack
@@ -78,7 +80,7 @@ class ViewNode:
     def child_below(self, name: str, layer: int) -> ViewNode | None:
         """The child as the layers other than number ``layer`` show it."""
         path = join(self.entry.path, name)
-        top: Entry | None = None
+        top: TreeEntry | None = None
         stack: list[tuple[int, str]] = []
         for index, folder in self.stack:
             if index == layer:
@@ -165,7 +167,7 @@ class View:
             if is_opaque(real):
                 break
         if not stack:
-            return ViewNode((), Entry("/", "/nonexistent", stat.S_IFDIR | 0o755, 0, 0, 0, 0))
+            return ViewNode((), TreeEntry("/", "/nonexistent", stat.S_IFDIR | 0o755, 0, 0, 0, 0))
         return ViewNode(self.lowers, entry_of("/", stack[0][1], os.lstat(stack[0][1])), stack)
 
     def node(self, path: str, *, follow: bool = True) -> ViewNode:
@@ -175,14 +177,14 @@ class View:
             raise PathError(errno.ENOENT, path)
         return found
 
-    def lookup(self, path: str, *, follow: bool = True) -> Entry | None:
+    def lookup(self, path: str, *, follow: bool = True) -> TreeEntry | None:
         """The entry at a path, or None; ``follow`` is about the last part only."""
         try:
             return self.node(path, follow=follow).entry
         except PathError:
             return None
 
-    def find(self, path: str, *, follow: bool = True) -> Entry | None:
+    def find(self, path: str, *, follow: bool = True) -> TreeEntry | None:
         """The entry at a path, or None; PathError when the way to it leads through a file or in circles."""
         try:
             return self.node(path, follow=follow).entry
@@ -191,7 +193,7 @@ class View:
                 return None
             raise
 
-    def resolve(self, path: str, *, follow: bool = True) -> Entry:
+    def resolve(self, path: str, *, follow: bool = True) -> TreeEntry:
         """The entry at a path; PathError with Go's words when it is not there."""
         return self.node(path, follow=follow).entry
 
@@ -201,11 +203,11 @@ class View:
             raise PathError(errno.ENOTDIR, path)
         return node
 
-    def scandir(self, path: str = "/") -> list[Entry]:
+    def scandir(self, path: str = "/") -> list[TreeEntry]:
         """A directory's entries, sorted by name; PathError when it is none."""
         return [child.entry for child in self._directory(path).children()]
 
-    def walk(self, path: str = "/") -> Iterator[Entry]:
+    def walk(self, path: str = "/") -> Iterator[TreeEntry]:
         """All entries below a directory, parents first, sorted, without following links."""
         waiting = self._directory(path).children()[::-1]
         while waiting:

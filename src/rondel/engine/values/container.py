@@ -54,7 +54,7 @@ class Healthcheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ContainerConfig:
     """What an image says about how to run it (OCI image configuration, the parts in use)."""
 
     env: Pairs = ()
@@ -160,7 +160,7 @@ class Container:
 
     platform: str
     fs: Fs | None = None
-    config: ImageConfig = ImageConfig()
+    config: ContainerConfig = ContainerConfig()
     mounts: tuple[Mount, ...] = ()
     secret_env: tuple[tuple[str, Secret], ...] = ()
     volatile_env: Pairs = ()
@@ -173,7 +173,7 @@ class Container:
     default_args_set: bool = False
     origin: Pairs = ()
 
-    def with_config(self, config: ImageConfig) -> Container:
+    def with_config(self, config: ContainerConfig) -> Container:
         """The same container under another configuration; its image reference is gone."""
         return replace(self, config=config, image_ref=None)
 

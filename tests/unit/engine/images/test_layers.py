@@ -18,7 +18,7 @@ import zstandard
 
 from rondel.engine.images.compression import GzipWriter, decompressed, detect
 from rondel.engine.images.model import InvalidImageError
-from rondel.engine.images.pack import Tree, pack
+from rondel.engine.images.pack import LayerStack, pack
 from rondel.engine.images.unpack import OPAQUE_ATTRIBUTE, Unpacked, unpack
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def is_whiteout(path: Path) -> bool:
 
 def packed(*layers: Path, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    pack(Tree(layers, **options), buffer)
+    pack(LayerStack(layers, **options), buffer)
     return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ ordinary user, or taken by somebody on all addresses): then they get a namespace
 of their own as well, where every port is free.
 """
 
-from rondel.engine.evaluate.services.lifecycle import Services
+from rondel.engine.evaluate.services.lifecycle import SessionServices
 from rondel.engine.evaluate.services.running import ServiceError, within
 
-__all__ = ["ServiceError", "Services", "within"]
+__all__ = ["ServiceError", "SessionServices", "within"]

@@ -16,18 +16,20 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rondel.engine.evaluate.services.running import Running
+    from rondel.engine.evaluate.services.running import RunningService
     from rondel.engine.sandbox import Outcome, Process
     from rondel.engine.sandbox.network import Relay
     from rondel.engine.store import Store
-    from rondel.engine.values import Healthcheck, ImageConfig
+    from rondel.engine.values import ContainerConfig, Healthcheck
     from rondel.engine.values.service import ContainerService
 
 FIRST_WAIT, LONGEST_WAIT = 0.01, 1.0
 _CHECK_SECONDS, _CHECK_RETRIES = 5.0, 3  # what the real engine takes where the image does not say
 
 
-async def until_healthy(store: Store, relay: Relay, running: Running, service: ContainerService) -> None:
+async def until_healthy(
+    store: Store, relay: Relay, running: RunningService, service: ContainerService
+) -> None:
     """Wait until a service is ready.
 
     Raises ExecError or ServiceError at once when its process ends, and when its image's
@@ -69,20 +71,20 @@ def _checked(service: ContainerService) -> Iterable[bool]:
     return (port.protocol == "TCP" and not port.experimental_skip_healthcheck for port in service.ports)
 
 
-async def _ready(relay: Relay, running: Running, service: ContainerService, process: Process) -> None:
+async def _ready(relay: Relay, running: RunningService, service: ContainerService, process: Process) -> None:
     config = service.container.config
     if config.active_healthcheck is not None:
         await _passes(process, config.active_healthcheck, config)
         return
-    for behind, checked in zip(running.behind, _checked(service), strict=True):
+    for backend, checked in zip(running.backends, _checked(service), strict=True):
         if checked:
             for wait in backoff(FIRST_WAIT, LONGEST_WAIT):
-                if await relay.probe(behind.destination):
+                if await relay.probe(backend.destination):
                     break
                 await anyio.sleep(wait)
 
 
-async def _passes(process: Process, check: Healthcheck, config: ImageConfig) -> None:
+async def _passes(process: Process, check: Healthcheck, config: ContainerConfig) -> None:
     """Run a health check in the service's container until it succeeds; raises the last failure."""
     args = command_of(check, config)
     started, failures = anyio.current_time(), 0
@@ -111,7 +113,7 @@ async def _checks(process: Process, args: tuple[str, ...], limit: float) -> Exce
     return ServiceError(f"the check took longer than {limit:g} s")
 
 
-def command_of(check: Healthcheck, config: ImageConfig) -> tuple[str, ...]:
+def command_of(check: Healthcheck, config: ContainerConfig) -> tuple[str, ...]:
     """What a health check runs."""
     return (*(config.shell or ("/bin/sh", "-c")), *check.args) if check.shell else check.args
 

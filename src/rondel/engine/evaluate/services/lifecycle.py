@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rondel.engine.evaluate.execs import bind_services
-from rondel.engine.evaluate.joined import Joined
-from rondel.engine.evaluate.services.reach import Reach
+from rondel.engine.evaluate.services.routes import ServiceRoutes
 from rondel.engine.evaluate.services.running import (
     Binding,
-    Running,
+    EndWatcher,
+    RunningService,
     ServiceError,
     grouped,
     within,
 )
 from rondel.engine.evaluate.services.starting import start
-from rondel.engine.evaluate.services.watches import Watches
 from rondel.engine.sandbox.network import NetworkError
+from rondel.engine.sandbox.spec import NetworkAttachment
 from rondel.engine.values.service import host_hash
 from rondel.errors import EngineError
 
@@ -37,23 +37,23 @@ _LAST_SECONDS = 0.5
 _KILLED = 128 + signal.SIGKILL
 
 
-class Services:
+class SessionServices:
     """The running services of one session; one instance a service's key."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.reach = Reach(session.environ)
-        self._running: dict[str, Running] = {}
+        self.routes = ServiceRoutes(session.environ)
+        self._running: dict[str, RunningService] = {}
         self._starting: dict[str, anyio.Event] = {}
 
     @property
-    def all(self) -> Collection[Running]:
+    def all(self) -> Collection[RunningService]:
         """All services that run now."""
         return self._running.values()
 
     # What the API asks
 
-    async def start(self, service: AnyService) -> Running:
+    async def start(self, service: AnyService) -> RunningService:
         """Start a service, or join the start under way; it runs until stopped. Raises ServiceError
         and ExecError (it ended, or its health check failed).
         """
@@ -61,7 +61,7 @@ class Services:
         running.held = True
         return running
 
-    def get(self, service: AnyService) -> Running:
+    def get(self, service: AnyService) -> RunningService:
         """The running instance; raises ServiceError when there is none."""
         found = self._running.get(service.key)
         if found is None:
@@ -82,20 +82,20 @@ class Services:
             await self._end(running, kill=kill)
 
     @asynccontextmanager
-    async def bound(self, bindings: Sequence[tuple[str, object]]) -> AsyncIterator[Joined]:
+    async def bound(self, bindings: Sequence[tuple[str, object]]) -> AsyncIterator[NetworkAttachment]:
         """Have services run, and say how a container reaches them by alias, and all others by hostname.
 
         They stay for ten seconds after their last user is gone. What is done meanwhile is
         cancelled when one of them fails or is stopped; raises ServiceError then.
         """
         if not bindings and not self._running:
-            yield Joined()
+            yield NetworkAttachment()
             return
         async with AsyncExitStack() as stack:
             users = await self.use(stack, bindings)
-            joined = await self.reach.join(stack, users, self.all)
+            attachment = await self.routes.join(stack, users, self.all)
             async with self._cancelled_with([running for running, _ in users], grouped(bindings)):
-                yield joined
+                yield attachment
 
     # Using
 
@@ -104,15 +104,15 @@ class Services:
         stack: AsyncExitStack,
         bindings: Sequence[tuple[str, object]],
         *,
-        dependent: Running | None = None,
-    ) -> list[tuple[Running, list[str]]]:
+        dependent: RunningService | None = None,
+    ) -> list[tuple[RunningService, list[str]]]:
         """Start services at once, and hold them until ``stack`` ends; each with its aliases.
 
         When one ends, so does the service that is ``dependent`` on it.
         """
         wanted = grouped(bindings)
         errors: list[Exception] = []
-        used: dict[str, Running] = {}
+        used: dict[str, RunningService] = {}
 
         async def one(binding: Binding) -> None:
             try:
@@ -128,8 +128,8 @@ class Services:
         return [(used[binding.service.key], list(binding.aliases)) for binding in wanted]
 
     async def hold(
-        self, stack: AsyncExitStack, binding: Binding, *, dependent: Running | None = None
-    ) -> Running:
+        self, stack: AsyncExitStack, binding: Binding, *, dependent: RunningService | None = None
+    ) -> RunningService:
         """Have one service run until ``stack`` ends, and ten seconds longer."""
         running = await self._started(binding.service)
         running.users += 1
@@ -138,13 +138,13 @@ class Services:
             self._end_with(running, binding, dependent)
         return running
 
-    def _leave(self, running: Running) -> None:
+    def _leave(self, running: RunningService) -> None:
         running.users -= 1
         if not running.users and not running.held:
             running.generation += 1
             self._session.tasks.start_soon(self._end_if_unused, running, running.generation)
 
-    async def _end_if_unused(self, running: Running, generation: int) -> None:
+    async def _end_if_unused(self, running: RunningService, generation: int) -> None:
         with anyio.move_on_after(DETACH_SECONDS):
             await running.ended.wait()
         if not running.users and not running.held and running.generation == generation:
@@ -154,7 +154,7 @@ class Services:
 
     @asynccontextmanager
     async def _cancelled_with(
-        self, users: Sequence[Running], bindings: Sequence[Binding]
+        self, users: Sequence[RunningService], bindings: Sequence[Binding]
     ) -> AsyncIterator[None]:
         failed: list[ServiceError] = []
         work = anyio.CancelScope()
@@ -163,9 +163,9 @@ class Services:
             failed.append(error)
             work.cancel()
 
-        with Watches(self._session.tasks) as watches:
+        with EndWatcher(self._session.tasks) as watcher:
             for running, binding in zip(users, bindings, strict=True):
-                watches.add(running, binding, missing)
+                watcher.add(running, binding, missing)
             try:
                 with work:
                     yield
@@ -176,23 +176,23 @@ class Services:
             if failed and work.cancelled_caught:
                 raise failed[0]
 
-    def _end_with(self, needed: Running, binding: Binding, dependent: Running) -> None:
+    def _end_with(self, needed: RunningService, binding: Binding, dependent: RunningService) -> None:
         """Have a service end when one that it needs does."""
 
         def missing(error: ServiceError) -> None:
             dependent.cause = dependent.cause or error
             self._session.tasks.start_soon(self._drop, dependent)
 
-        watches = dependent.stack.enter_context(Watches(self._session.tasks))
-        watches.add(needed, binding, missing)
+        watcher = dependent.stack.enter_context(EndWatcher(self._session.tasks))
+        watcher.add(needed, binding, missing)
 
-    async def _drop(self, running: Running) -> None:
+    async def _drop(self, running: RunningService) -> None:
         if self._running.get(running.service.key) is running:
             await self._end(running, kill=True)
         elif running.process is not None:  # whoever is starting it will see, and clear up
             await running.process.kill()
 
-    async def _watch_process(self, running: Running) -> None:
+    async def _watch_process(self, running: RunningService) -> None:
         if running.process is not None:
             with suppress(EngineError):
                 await running.process.wait()
@@ -200,20 +200,22 @@ class Services:
 
     # Starting
 
-    async def _started(self, service: AnyService) -> Running:
+    async def _started(self, service: AnyService) -> RunningService:
         while True:
             found = self._running.get(service.key)
             if found is None:
-                return await self._session.flights.do(("service", service.key), lambda: self._start(service))
+                return await self._session.single_flight.do(
+                    ("service", service.key), lambda: self._start(service)
+                )
             if not found.stopping:
                 return found
             await found.ended.wait()
 
-    async def _start(self, service: AnyService) -> Running:
+    async def _start(self, service: AnyService) -> RunningService:
         found = self._running.get(service.key)
         if found is not None:
             return found
-        running = Running(service=service)
+        running = RunningService(service=service)
         done = self._starting[service.key] = anyio.Event()
         try:
             await start(self._session, self, running)
@@ -234,7 +236,7 @@ class Services:
 
     # Ending
 
-    async def _end(self, running: Running, *, kill: bool = False) -> None:
+    async def _end(self, running: RunningService, *, kill: bool = False) -> None:
         """Stop a service and give back all it had. Cancelled while it waits, it kills."""
         running.held, running.stopping = False, True
         process = running.process
@@ -249,7 +251,7 @@ class Services:
                     await process.kill()
         await self._finish(running)
 
-    async def _finish(self, running: Running) -> None:
+    async def _finish(self, running: RunningService) -> None:
         """Give back what a service had, once its process is gone."""
         if running.finishing:
             await running.ended.wait()
@@ -264,11 +266,11 @@ class Services:
                 except EngineError:  # killed together with its sandbox, which says no code then
                     running.exit_code = _KILLED
             with suppress(NetworkError):  # the relay is gone, and all of this with it
-                await self.reach.forget(running)
+                await self.routes.forget(running)
             await running.stack.aclose()
             if running.namespace is not None:
                 with suppress(NetworkError):
-                    await self.reach.relay.drop(running.namespace)
+                    await self.routes.relay.drop(running.namespace)
         running.ended.set()
 
     async def aclose(self) -> None:
@@ -277,9 +279,9 @@ class Services:
             async with anyio.create_task_group() as tasks:
                 for running in list(self._running.values()):
                     tasks.start_soon(self._end_soon, running)
-            self.reach.relay.stop()
+            self.routes.relay.stop()
 
-    async def _end_soon(self, running: Running) -> None:
+    async def _end_soon(self, running: RunningService) -> None:
         running.stopping = True
         if running.process is not None:
             running.process.signal(signal.SIGTERM)
@@ -290,6 +292,6 @@ class Services:
 
 @bind_services
 @asynccontextmanager
-async def _around_a_command(session: Session, container: Container) -> AsyncIterator[Joined]:
-    async with session.part(Services).bound(container.services) as joined:
-        yield joined
+async def _around_a_command(session: Session, container: Container) -> AsyncIterator[NetworkAttachment]:
+    async with session.part(SessionServices).bound(container.services) as attachment:
+        yield attachment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
@@ -13,7 +13,9 @@ from rondel.engine.values.service import AnyService, hostname_of
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import TaskGroup
 
     from rondel.engine.sandbox import Process
     from rondel.engine.sandbox.network import Destination, Forward, Namespace
@@ -25,7 +27,7 @@ class ServiceError(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class Backend:
     """One port of a service: its number in front, and where connections to it go."""
 
     port: int
@@ -34,11 +36,11 @@ class Behind:
 
 
 @dataclass(eq=False, kw_only=True)
-class Running:
+class RunningService:
     """A running service."""
 
     service: AnyService
-    behind: tuple[Behind, ...] = ()
+    backends: tuple[Backend, ...] = ()
     address: str | None = None  # where the host's network reaches it; None if it can't
     endpoint_host: str = ""
     ports: tuple[Port, ...] = ()
@@ -103,7 +105,7 @@ def within(step: str, error: Exception) -> Exception:
     return ServiceError(f"{step}: {error}")
 
 
-def missed(binding: Binding, running: Running) -> ServiceError | None:
+def missed(binding: Binding, running: RunningService) -> ServiceError | None:
     """What to tell whoever still needed a service that has ended.
 
     None for one that was done by itself and said that all went well: a service without a
@@ -115,3 +117,37 @@ def missed(binding: Binding, running: Running) -> ServiceError | None:
     if running.exit_code:
         return ServiceError(f"{text}: exit code: {running.exit_code}")
     return ServiceError(text) if running.stopping else None
+
+
+class EndWatcher:
+    """Tasks that wait for the ends of services, until this is left."""
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._scopes: list[anyio.CancelScope] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for scope in self._scopes:
+            scope.cancel()
+
+    def add(self, running: RunningService, binding: Binding, missing: Callable[[ServiceError], None]) -> None:
+        """Call ``missing`` with the error, should the service end before it may."""
+        scope = anyio.CancelScope()
+        self._scopes.append(scope)
+        self._tasks.start_soon(self._wait, scope, running, binding, missing)
+
+    @staticmethod
+    async def _wait(
+        scope: anyio.CancelScope,
+        running: RunningService,
+        binding: Binding,
+        missing: Callable[[ServiceError], None],
+    ) -> None:
+        with scope:
+            await running.ended.wait()
+            error = missed(binding, running)
+            if error is not None:
+                missing(error)

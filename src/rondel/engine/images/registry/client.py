@@ -13,7 +13,13 @@ from rondel.engine.images import model
 from rondel.engine.images.model import Descriptor
 from rondel.engine.images.registry.credentials import Keychain
 from rondel.engine.images.registry.errors import ImageNotFound, RegistryError, RegistryUnreachable
-from rondel.engine.images.registry.transport import Endpoint, Interrupted, Transport, endpoints, translated
+from rondel.engine.images.registry.transport import (
+    Interrupted,
+    RegistryEndpoint,
+    Transport,
+    endpoints,
+    translated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,7 +52,7 @@ class RegistryClient:
     async def head(self, reference: Reference) -> Descriptor | None:
         """What a name stands for now, without its content; None if the registry does not tell."""
 
-        async def ask(endpoint: Endpoint) -> Descriptor | None:
+        async def ask(endpoint: RegistryEndpoint) -> Descriptor | None:
             response = await self.transport.request(
                 "HEAD", endpoint, endpoint.url(reference.repository, f"manifests/{reference.locator}"),
                 scope=(reference.repository, "pull"), headers={"Accept": model.ACCEPT},
@@ -62,7 +68,7 @@ class RegistryClient:
     async def manifest(self, reference: Reference) -> tuple[Descriptor, bytes]:
         """A manifest or index by tag or digest; a digest that was asked for is verified."""
 
-        async def ask(endpoint: Endpoint) -> tuple[Descriptor, bytes]:
+        async def ask(endpoint: RegistryEndpoint) -> tuple[Descriptor, bytes]:
             url = endpoint.url(reference.repository, f"manifests/{reference.locator}")
             data = bytearray()
             async with self.transport.stream(
@@ -92,13 +98,13 @@ class RegistryClient:
         The digest is verified while the bytes come; if it is wrong, the file is removed.
         """
 
-        async def ask(endpoint: Endpoint) -> None:
+        async def ask(endpoint: RegistryEndpoint) -> None:
             await self._download_from(endpoint, reference, blob, target)
 
         await self._first(reference, ask)
 
     async def _download_from(
-        self, endpoint: Endpoint, reference: Reference, blob: Descriptor, target: Path
+        self, endpoint: RegistryEndpoint, reference: Reference, blob: Descriptor, target: Path
     ) -> None:
         url = endpoint.url(reference.repository, f"blobs/{blob.digest}")
         with target.open("a+b") as file:
@@ -136,7 +142,7 @@ class RegistryClient:
                 hint="the registry or something between it and here is damaged; try again, or another mirror",
             )
 
-    async def _first(self, reference: Reference, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+    async def _first(self, reference: Reference, ask: Callable[[RegistryEndpoint], Awaitable[T]]) -> T:
         """Ask the mirrors, then the registry: a mirror that fails in any way is passed over."""
         candidates = endpoints(reference.registry, self.settings)
         for endpoint in candidates[:-1]:

@@ -8,7 +8,7 @@ import anyio.to_thread
 
 from rondel.engine.images.model import Descriptor
 from rondel.engine.images.registry.errors import ImageNotFound, RegistryError
-from rondel.engine.images.registry.transport import Endpoint, endpoints
+from rondel.engine.images.registry.transport import RegistryEndpoint, endpoints
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -32,7 +32,9 @@ class Pusher:
     def __init__(self, client: RegistryClient, reference: Reference) -> None:
         self._transport = client.transport
         self._reference = reference
-        self._endpoint: Endpoint = endpoints(reference.registry, client.settings)[-1]  # never to a mirror
+        self._endpoint: RegistryEndpoint = endpoints(reference.registry, client.settings)[
+            -1
+        ]  # never to a mirror
         self._scope = (reference.repository, "pull,push")
 
     async def check(self) -> None:

@@ -38,7 +38,7 @@ _Body = Callable[[], "bytes | AsyncIterator[bytes]"]
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class RegistryEndpoint:
     """Where a registry, or a mirror of it, is asked. ``base`` is the URL before ``/v2``'s path."""
 
     base: str
@@ -52,7 +52,7 @@ class Endpoint:
         return f"{self.base}/v2/{self.prefix}{repository}/{rest}"
 
 
-def endpoints(registry: str, settings: ImageSettings) -> tuple[Endpoint, ...]:
+def endpoints(registry: str, settings: ImageSettings) -> tuple[RegistryEndpoint, ...]:
     """The mirrors of a registry in their order, then the registry itself."""
     found = []
     for url in settings.registry(registry).mirrors:
@@ -60,10 +60,10 @@ def endpoints(registry: str, settings: ImageSettings) -> tuple[Endpoint, ...]:
         host, _, path = rest.partition("/")
         prefix = f"{path.strip('/')}/" if path.strip("/") else ""
         scheme = scheme or ("http" if settings.plain_http(host) else "https")
-        found.append(Endpoint(f"{scheme}://{host}", host, host, prefix, is_mirror=True))
+        found.append(RegistryEndpoint(f"{scheme}://{host}", host, host, prefix, is_mirror=True))
     host = _HUB_API if registry == "docker.io" else registry
     scheme = "http" if settings.plain_http(registry) else "https"
-    return (*found, Endpoint(f"{scheme}://{host}", host, registry))
+    return (*found, RegistryEndpoint(f"{scheme}://{host}", host, registry))
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Transport:
     async def stream(
         self,
         method: str,
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         url: str,
         *,
         scope: tuple[str, str],
@@ -107,7 +107,9 @@ class Transport:
         finally:
             await response.aclose()
 
-    async def request(self, method: str, endpoint: Endpoint, url: str, **options: Any) -> httpx.Response:
+    async def request(
+        self, method: str, endpoint: RegistryEndpoint, url: str, **options: Any
+    ) -> httpx.Response:
         """Like :meth:`stream`, with the answer read to its end."""
         async with self.stream(method, endpoint, url, **options) as response:
             with translated(endpoint):
@@ -115,8 +117,8 @@ class Transport:
             return response
 
     async def _send(  # noqa: PLR0917 - one request, taken apart nowhere else
-        self, method: str, endpoint: Endpoint, url: str, scope: tuple[str, str], headers: dict[str, str],
-        body: _Body | None, fine: frozenset[int],
+        self, method: str, endpoint: RegistryEndpoint, url: str, scope: tuple[str, str],
+        headers: dict[str, str], body: _Body | None, fine: frozenset[int],
     ) -> httpx.Response:  # fmt: skip
         client = self._open()
         challenged = False
@@ -149,12 +151,12 @@ class Transport:
             await self.pause(_wait(attempt, response.headers.get("retry-after")))
         raise RegistryError(f"{endpoint.host}: no usable answer after {_TRIES} tries")
 
-    def _known_authorization(self, endpoint: Endpoint, scope: tuple[str, str]) -> dict[str, str]:
+    def _known_authorization(self, endpoint: RegistryEndpoint, scope: tuple[str, str]) -> dict[str, str]:
         value, until = self._authorization.get((endpoint.base, ":".join(scope)), ("", 0.0))
         return {"Authorization": value} if value and time.monotonic() < until else {}
 
     async def _authenticate(
-        self, endpoint: Endpoint, scope: tuple[str, str], response: httpx.Response
+        self, endpoint: RegistryEndpoint, scope: tuple[str, str], response: httpx.Response
     ) -> None:
         """Obtain what the challenge asks for; RegistryDenied when there is nothing to show."""
         challenges = parse_challenges(", ".join(response.headers.get_list("www-authenticate")))
@@ -171,7 +173,7 @@ class Transport:
 
     async def _token(
         self,
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         challenge: Challenge,
         scope: tuple[str, str],
         credentials: Credentials | None,
@@ -236,7 +238,7 @@ class _Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def translated(endpoint: Endpoint) -> Any:
+def translated(endpoint: RegistryEndpoint) -> Any:
     """Raise this package's errors for httpx's; a broken connection is :class:`_Interrupted`."""
     import httpx
 
@@ -278,7 +280,7 @@ def _wait(attempt: int, told: str | None) -> float:
     return min(0.5 * 2.0**attempt, _LONGEST_WAIT)
 
 
-def _refusal(response: httpx.Response, endpoint: Endpoint, repository: str) -> RegistryError:
+def _refusal(response: httpx.Response, endpoint: RegistryEndpoint, repository: str) -> RegistryError:
     """A status as an error, in the registry's own words where it has some."""
     status, words = response.status_code, _words(response)
     name = f"{endpoint.registry}/{repository}"

@@ -150,7 +150,7 @@ class Namespaces:
         self._send(add)
         return address
 
-    def open_outward(self, ports: dict[int, int]) -> None:
+    def open_egress(self, ports: dict[int, int]) -> None:
         """Have the hub catch what leaves for the outside, by protocol. Raises OSError where it can't."""
         if self._hub is None:
             raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
@@ -163,7 +163,7 @@ class Namespaces:
 
         self._send(install)
 
-    def lead_outward(self, number: int) -> None:
+    def allow_egress(self, number: int) -> None:
         """Send what leaves a namespace for the outside to the hub. Raises KeyError and OSError."""
         held = self._held[number]
 

@@ -58,7 +58,7 @@ def _bypassed(host: str, patterns: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Request:
+class ProxyRequest:
     """A parsed request head: where it goes, and what to send there (empty for CONNECT)."""
 
     scheme: str
@@ -81,7 +81,7 @@ def _split_host(text: str, default: int | None) -> tuple[str, int]:
     return host, int(port)
 
 
-def parse(head: bytes) -> Request:
+def parse(head: bytes) -> ProxyRequest:
     """Read a request head that ends in an empty line; raises BadRequestError."""
     lines = head.decode("latin-1").split("\r\n")
     try:
@@ -91,7 +91,7 @@ def parse(head: bytes) -> Request:
     if not version.startswith("HTTP/1."):
         raise BadRequestError(version)
     if method == "CONNECT":
-        return Request("https", *_split_host(target, None), b"")
+        return ProxyRequest("https", *_split_host(target, None), b"")
     if not target.lower().startswith("http://"):
         raise BadRequestError(target)
     authority, slash, path = target[len("http://") :].partition("/")
@@ -100,7 +100,7 @@ def parse(head: bytes) -> Request:
     drop = ("proxy-", "connection:", "keep-alive:")
     kept = [line for line in lines[1:] if line and not line.lower().startswith(drop)]
     first = f"{method} /{path if slash else question + query} {version}"
-    return Request(
+    return ProxyRequest(
         "http", host, port, "\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1")
     )
 

@@ -19,7 +19,7 @@ from .transparent import Connections, Datagrams, listener
 _LINE_LIMIT = 1024 * 1024
 
 
-class Server:
+class RelayServer:
     """Carries out the engine's requests; an OSError becomes the answer's ``errno`` and ``error``."""
 
     def __init__(self, loop: Loop, control: socket.socket) -> None:
@@ -27,7 +27,7 @@ class Server:
         self._namespaces = Namespaces()
         self._forwards: dict[int, TcpForward | UdpForward | Proxy] = {}
         self._claims: dict[str, socket.socket] = {}
-        self._outward: tuple[Connections, Datagrams] | None = None
+        self._egress: tuple[Connections, Datagrams] | None = None
         self._next = 1
         self._got = b""
         loop.watch(control.fileno(), READ, self._read)
@@ -140,12 +140,12 @@ class Server:
         made = Proxy(self._loop, self._namespaces, self._listener(*listen, socket.SOCK_STREAM), rules)
         return {"forward": self._keep(made), "port": made.port}
 
-    def do_outward(self, _number: int, namespace: int) -> dict[str, Any]:
+    def do_egress(self, _number: int, namespace: int) -> dict[str, Any]:
         """Let a namespace reach all that the host reaches, but its loopback."""
         hub = self._namespaces.hub
         if hub is None:
             raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
-        if self._outward is None:
+        if self._egress is None:
             doors = [
                 listener(self._namespaces, hub, GATEWAY, kind)
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
@@ -153,16 +153,16 @@ class Server:
             protocols = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
             try:
                 ports = [int(door.getsockname()[1]) for door in doors]
-                self._namespaces.open_outward(dict(zip(protocols, ports, strict=True)))
+                self._namespaces.open_egress(dict(zip(protocols, ports, strict=True)))
             except OSError:
                 for door in doors:
                     door.close()
                 raise
-            self._outward = (
+            self._egress = (
                 Connections(self._loop, self._namespaces, doors[0]),
                 Datagrams(self._loop, self._namespaces, hub, doors[1]),
             )
-        self._namespaces.lead_outward(namespace)
+        self._namespaces.allow_egress(namespace)
         return {}
 
     def _keep(self, made: TcpForward | UdpForward | Proxy) -> int:
@@ -199,5 +199,5 @@ def serve(control: int, parent: int) -> None:
     door = socket.socket(fileno=control)
     door.setblocking(False)
     loop = Loop()
-    Server(loop, door)
+    RelayServer(loop, door)
     loop.run()

@@ -9,10 +9,10 @@ from rondel.engine.sandbox.command import NotStarted, too_long
 from rondel.engine.sandbox.landlock import close_abstract_sockets
 from rondel.engine.sandbox.prepare import prepare
 from rondel.engine.sandbox.prepared import Prepared, discard
-from rondel.engine.sandbox.process import seal_descriptors
+from rondel.engine.sandbox.process import Listener, Process
 from rondel.engine.sandbox.resources import SharedResources
+from rondel.engine.sandbox.spawn import seal_descriptors
 from rondel.engine.sandbox.spec import CannotStart, ExecSpec, Opened, Outcome, SandboxError
-from rondel.engine.sandbox.started import Listener, Process
 from rondel.engine.store import Output, Store
 
 

@@ -1,6 +1,6 @@
-"""Run one command inside a container that runs already: ``inside_main.py DESCRIPTOR``.
+"""Run one command inside a container that runs already: ``exec_inside_main.py DESCRIPTOR``.
 
-Started by :mod:`rondel.engine.sandbox.inside` as a process of its own, with the light part of
+Started by :mod:`rondel.engine.sandbox.exec_inside` as a process of its own, with the light part of
 the standard library only. The descriptor is a file in memory with JSON: the container's first
 process (a pidfd) and what bwrap had been told of rights, so that the command gets no more than
 the container's own.

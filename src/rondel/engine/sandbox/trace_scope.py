@@ -14,14 +14,14 @@ from rondel.engine.sandbox.bwrap import Kernel, Memory, Overlay
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rondel.engine.sandbox.bwrap import Piece
+    from rondel.engine.sandbox.bwrap import BwrapMount
 
 HOLD = "/dev/null"
 """Where a container is held between its mounts and its command: see :mod:`rondel.engine.sandbox.tracing`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class TraceScope:
     """The folder to watch, but not the mounts in ``skipped``.
 
     ``unknown`` is why some of its files cannot be seen; ``seen`` is false if none can.
@@ -33,27 +33,27 @@ class Region:
     seen: bool = True
 
 
-def region_of(folder: str, pieces: Iterable[Piece], apart: Iterable[str] = ()) -> Region:
+def trace_scope_of(folder: str, planned: Iterable[BwrapMount], apart: Iterable[str] = ()) -> TraceScope:
     """What can be seen of a container path without links.
 
     ``apart`` are mounted secrets and sockets: they are no files of the folder.
     """
-    mounts = {piece.path: piece for piece in pieces}
+    mounts = {mount.path: mount for mount in planned}
     above = max((path for path in mounts if _within(folder, path)), key=len)
     if not _own(mounts[above]):
-        return Region(folder=folder, unknown=_shared(above), seen=False)
+        return TraceScope(folder=folder, unknown=_shared(above), seen=False)
     if not isinstance(mounts.get("/dev"), Kernel) or HOLD in mounts:
-        return Region(folder=folder, unknown="something is mounted at /dev", seen=False)
-    inner = {path: piece for path, piece in mounts.items() if path != folder and _within(path, folder)}
-    skipped = frozenset(path for path, piece in inner.items() if not _own(piece))
+        return TraceScope(folder=folder, unknown="something is mounted at /dev", seen=False)
+    inner = {path: mount for path, mount in mounts.items() if path != folder and _within(path, folder)}
+    skipped = frozenset(path for path, mount in inner.items() if not _own(mount))
     hidden = sorted(skipped - set(apart))
     shared = [path for path in hidden if not isinstance(mounts[path], Memory | Kernel)]
-    return Region(folder=folder, skipped=skipped, unknown=_shared(shared[0]) if shared else "")
+    return TraceScope(folder=folder, skipped=skipped, unknown=_shared(shared[0]) if shared else "")
 
 
-def _own(piece: Piece) -> bool:
+def _own(mount: BwrapMount) -> bool:
     """Whether it is one container's alone. One layer, read-only, is the store's own folder."""
-    return isinstance(piece, Overlay) and (piece.upper is not None or len(piece.lowers) > 1)
+    return isinstance(mount, Overlay) and (mount.upper is not None or len(mount.lowers) > 1)
 
 
 def _shared(path: str) -> str:

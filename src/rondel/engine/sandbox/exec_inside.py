@@ -1,7 +1,7 @@
 """Commands beside the one that a container was started for: health checks of services.
 
 bwrap always makes namespaces of its own; a process of ours steps into those of a running
-container instead (:mod:`rondel.engine.sandbox.inside_main`).
+container instead (:mod:`rondel.engine.sandbox.exec_inside_main`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import CAPABILITIES
-from rondel.engine.sandbox.process import Stream, memory_file, readable, spawn, watched
+from rondel.engine.sandbox.spawn import Stream, memory_file, readable, spawn, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from rondel.engine.sandbox.bwrap import Plan
+    from rondel.engine.sandbox.bwrap import ContainerPlan
     from rondel.engine.sandbox.output import Scrubber
-    from rondel.engine.sandbox.process import Container
+    from rondel.engine.sandbox.spawn import BwrapProcess
 
-_MAIN = Path(__file__).with_name("inside_main.py")
+_MAIN = Path(__file__).with_name("exec_inside_main.py")
 # The interpreter may be started from another place than its own.
 _OPTIONS = ("-s", "-S", "-P", "-B")
 _ENVIRONMENT = {"PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"}
@@ -43,7 +43,7 @@ _NUMBERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class InsideResult:
     """What came of a command inside a running container; outputs are scrubbed, long ones cut in front."""
 
     exit_code: int
@@ -52,7 +52,12 @@ class Inside:
 
 
 def request(
-    plan: Plan, args: Sequence[str], *, pid: int, pidfd: int, terminal: Mapping[str, str] | None = None
+    plan: ContainerPlan,
+    args: Sequence[str],
+    *,
+    pid: int,
+    pidfd: int,
+    terminal: Mapping[str, str] | None = None,
 ) -> bytes:
     """What the helper reads: in memory, since the environment holds secrets.
 
@@ -77,7 +82,7 @@ def request(
     ).encode("utf-8", "surrogatepass")
 
 
-def _capabilities(plan: Plan) -> list[int]:
+def _capabilities(plan: ContainerPlan) -> list[int]:
     """What bwrap gave the container's user, by the kernel's numbers."""
     if plan.nested_user and not plan.user.is_root:
         return []
@@ -89,19 +94,19 @@ def _capabilities(plan: Plan) -> list[int]:
 
 
 async def run_inside(
-    container: Container,
-    plan: Plan,
+    container: BwrapProcess,
+    plan: ContainerPlan,
     args: Sequence[str],
     *,
     bwrap: str,
     python: str,
     scrubber: Callable[[], Scrubber],
     prefix: Sequence[str] = (),
-) -> Inside:
+) -> InsideResult:
     """Run a command in a container with its environment, user and rights. Cancelled, it is killed."""
     await _set_up(container, bwrap)
     if container.code is not None or container.first is None or container.first_fd is None:
-        return Inside(1, b"", b"the container has ended")
+        return InsideResult(1, b"", b"the container has ended")
     outputs = {"stdout": bytearray(), "stderr": bytearray()}
     scrubbers = {name: scrubber() for name in outputs}
 
@@ -143,10 +148,10 @@ async def run_inside(
             stream.stop()
     for name, masking in scrubbers.items():
         outputs[name] += masking.flush()
-    return Inside(code, bytes(outputs["stdout"]), bytes(outputs["stderr"]))
+    return InsideResult(code, bytes(outputs["stdout"]), bytes(outputs["stderr"]))
 
 
-async def _set_up(container: Container, bwrap: str) -> None:
+async def _set_up(container: BwrapProcess, bwrap: str) -> None:
     """Wait until a container can be entered: earlier, a command would see the machine's own files."""
     await container.known.wait()
     while container.code is None and not container.is_set_up(bwrap):  # noqa: ASYNC110 - bwrap does not tell
@@ -155,8 +160,8 @@ async def _set_up(container: Container, bwrap: str) -> None:
 
 @contextlib.asynccontextmanager
 async def terminal_inside(
-    container: Container,
-    plan: Plan,
+    container: BwrapProcess,
+    plan: ContainerPlan,
     args: Sequence[str],
     *,
     bwrap: str,

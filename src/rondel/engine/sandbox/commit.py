@@ -14,12 +14,12 @@ from rondel.engine.store.files import open_beneath, set_owner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.engine.sandbox.overlays import CopiedFile, Layered
+    from rondel.engine.sandbox.overlays import ContainerOverlay, CopiedFile
     from rondel.engine.sandbox.prepared import Prepared, Redirect
     from rondel.engine.store import Output, Snapshot, Store
 
 
-def settle(
+def commit_outputs(
     store: Store, prepared: Prepared, outputs: Mapping[str, Output]
 ) -> tuple[Snapshot, dict[str, Snapshot]]:
     """The root and the mounts after the container; runs in a thread. ``outputs`` by stream name."""
@@ -47,7 +47,7 @@ def settle(
         return _published(store, root), mounts
 
 
-def _published(store: Store, written: Layered | CopiedFile) -> Snapshot:
+def _published(store: Store, written: ContainerOverlay | CopiedFile) -> Snapshot:
     if not written.changed():
         return written.snapshot
     return written.snapshot.over(store.layers.publish(written.as_layer()))

@@ -29,7 +29,7 @@ class _Flight:
         self.error: BaseException | None = None
 
 
-class Flights:
+class SingleFlight:
     """Work under way, by key. It runs in the given task group, apart from those who wait."""
 
     def __init__(self, tasks: TaskGroup) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rondel.engine.api.registry import Context
     from rondel.engine.evaluate import Session
-    from rondel.engine.store import Entry, Result, View
+    from rondel.engine.store import OperationResult, TreeEntry, View
 
 
 def inside(root: str, path: str) -> str:
@@ -43,13 +43,13 @@ def beside(root: str, path: str) -> str:
     return "/" + posixpath.normpath(posixpath.join(root, path.lstrip("/") or ".")).lstrip("/")
 
 
-async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, Entry]:
+async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, TreeEntry]:
     """The evaluated directory. Raises EngineError when there is none."""
     view = await ctx.view(directory.fs)
     return view, require_directory(view, directory.path, directory.named or directory.path)
 
 
-def require_directory(view: View, path: str, shown: str) -> Entry:
+def require_directory(view: View, path: str, shown: str) -> TreeEntry:
     """The directory at a path, links followed. Raises EngineError naming it as ``shown``."""
     entry = _require(view, path, shown)
     if not entry.is_dir:
@@ -57,7 +57,7 @@ def require_directory(view: View, path: str, shown: str) -> Entry:
     return entry
 
 
-def _require(view: View, path: str, shown: str) -> Entry:
+def _require(view: View, path: str, shown: str) -> TreeEntry:
     if not shown:
         raise PathError(errno.ENOENT, shown, operation="stat")
     try:
@@ -88,7 +88,7 @@ def _held(fs: Fs | None, kind: str, path: str, shown: str) -> Fs:
 
 
 @operation("held")
-async def _hold(session: Session, node: Node) -> Result:
+async def _hold(session: Session, node: Node) -> OperationResult:
     kind, path, shown = node.params
     snapshot = await session.snapshot(node.inputs[0])
     require = require_directory if kind == "directory" else require_file
@@ -96,13 +96,13 @@ async def _hold(session: Session, node: Node) -> Result:
     return session.result(snapshot)
 
 
-async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
+async def file_entry(ctx: Context, file: File) -> tuple[View, TreeEntry]:
     """The evaluated file. Raises EngineError when there is none."""
     view = await ctx.view(file.fs)
     return view, require_file(view, file.path, file.named or file.path)
 
 
-def require_file(view: View, path: str, shown: str) -> Entry:
+def require_file(view: View, path: str, shown: str) -> TreeEntry:
     """The regular file at a path, links followed. Raises EngineError naming it as ``shown``."""
     entry = _require(view, path, shown)
     if entry.is_dir:

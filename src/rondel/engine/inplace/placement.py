@@ -23,7 +23,7 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rondel.engine.store import Draft, Entry, View
+    from rondel.engine.store import Draft, TreeEntry, View
 
 _UNTOUCHED = ("/proc", "/sys", "/dev")
 
@@ -281,7 +281,7 @@ def _remove(path: str) -> None:
             os.unlink(path)
 
 
-def _write(view: View, entry: Entry, place: str) -> None:
+def _write(view: View, entry: TreeEntry, place: str) -> None:
     if entry.link is not None:
         os.symlink(entry.link, place)
     elif entry.is_dir:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from rondel.engine.evaluate.gitaccess import REMOTE, Access, accessed, git, scratch_folder
+from rondel.engine.evaluate.gitaccess import REMOTE, GitAccess, accessed, git, scratch_folder
 from rondel.engine.evaluate.giturls import GitError, remote_url, without_login
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.values.git import Advertised, GitRef, GitRepository
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Result
+    from rondel.engine.store import OperationResult
 
 
 async def advertised(session: Session, repository: GitRepository) -> Advertised:
@@ -68,7 +68,7 @@ def tree_of(checkout: Checkout) -> Fs:
 
 
 @operation("git-tree")
-async def _git_tree(session: Session, node: Node) -> Result:
+async def _git_tree(session: Session, node: Node) -> OperationResult:
     checkout: Checkout = node.params
     repository = checkout.ref.repository
     folder = session.store.new_path()
@@ -86,11 +86,11 @@ async def _git_tree(session: Session, node: Node) -> Result:
     return session.result(Snapshot((layer,)))
 
 
-async def _check_out(session: Session, access: Access, folder: Path, checkout: Checkout) -> None:
+async def _check_out(session: Session, access: GitAccess, folder: Path, checkout: Checkout) -> None:
     ref, local = checkout.ref, checkout.ref.repository.local
     shown = without_login(remote_url(ref.repository.url))
 
-    async def run(*args: str, with_access: Access = access) -> str:
+    async def run(*args: str, with_access: GitAccess = access) -> str:
         return await git(session, with_access, *args, cwd=folder)
 
     await run("init", "-q", "--template=")
@@ -165,7 +165,7 @@ async def merge_base(session: Session, one: GitRef, two: GitRef) -> str:
                 if not (folder / "HEAD").exists():
                     await git(session, access, "init", "-q", "--bare", "--template=", cwd=folder)
                 await git(session, access, "fetch", "-q", REMOTE, ref.sha, cwd=folder)
-        access = Access(url="")
+        access = GitAccess(url="")
         with _within("git merge-base failed"):
             text = await git(session, access, "merge-base", one.sha, two.sha, cwd=folder)
     return text.strip()
@@ -182,7 +182,7 @@ def cleaned(repository: GitRepository, top: str) -> Fs:
 
 
 @operation("git-clean")
-async def _git_clean(session: Session, node: Node) -> Result:
+async def _git_clean(session: Session, node: Node) -> OperationResult:
     from rondel.engine.store import Snapshot
 
     repository, top = node.params
@@ -197,7 +197,7 @@ async def _git_clean(session: Session, node: Node) -> Result:
                 "GIT_WORK_TREE": str(folder),
                 "GIT_INDEX_FILE": str(scratch / "index"),
             }
-            own = Access(url=access.url, env=env)
+            own = GitAccess(url=access.url, env=env)
             for args in (("read-tree", "HEAD"), ("checkout-index", "-q", "-f", "-a"), ("clean", "-q", "-fd")):
                 await git(session, own, *args, cwd=folder)
         layer = await session.store.publish(folder)

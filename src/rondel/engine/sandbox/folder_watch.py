@@ -19,7 +19,7 @@ from rondel.engine.store.files import open_beneath
 from rondel.engine.store.paths import join
 
 if TYPE_CHECKING:
-    from rondel.engine.sandbox.region import Region
+    from rondel.engine.sandbox.trace_scope import TraceScope
 
 SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules"})
 """Folders that are not looked into, wherever they are: thousands of files, and no work of anybody's."""
@@ -41,7 +41,7 @@ _LIMITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
+class _WatchedFolder:
     """A watched folder: its path with a slash, and the files in it that were there before the command."""
 
     path: str
@@ -52,18 +52,18 @@ class _TooMany(Exception):
     """The folder holds more than is looked at; the message says what."""
 
 
-class Watch:
+class FolderWatch:
     """The watch of one command. ``place`` it before the command, ``read`` meanwhile, ``end`` it after."""
 
-    def __init__(self, region: Region, *, folders: int = MOST_FOLDERS, files: int = MOST_FILES) -> None:
-        self._region = region
+    def __init__(self, scope: TraceScope, *, folders: int = MOST_FOLDERS, files: int = MOST_FILES) -> None:
+        self._scope = scope
         self._most = (folders, files)
         self._queue: Inotify | None = None
-        self._folders: dict[int, _Folder] = {}
+        self._folders: dict[int, _WatchedFolder] = {}
         self._opened: set[str] = set()
         self._read: set[str] = set()
         self._written: set[str] = set()
-        self.unknown = region.unknown
+        self.unknown = scope.unknown
 
     @property
     def descriptor(self) -> int:
@@ -74,13 +74,13 @@ class Watch:
         """Watch the folder below ``root``, the container's own as we reach it. It takes a while."""
         try:
             self._queue = Inotify()
-            base = open_beneath(root, self._region.folder)
+            base = open_beneath(root, self._scope.folder)
             try:
                 self._add_all(f"/proc/self/fd/{base}")
             finally:
                 os.close(base)
         except FileNotFoundError:
-            self.unknown = f"there was no folder {self._region.folder} when the command began"
+            self.unknown = f"there was no folder {self._scope.folder} when the command began"
         except (OSError, _TooMany) as error:
             number = error.errno if isinstance(error, OSError) else None
             self.unknown = _LIMITS.get(number or 0) or f"the folder cannot be watched: {error}"
@@ -104,10 +104,10 @@ class Watch:
             count += len(files)
             if count > self._most[1]:
                 raise _TooMany(f"it holds more than {self._most[1]} files")
-            self._folders[number] = _Folder(path, files)
+            self._folders[number] = _WatchedFolder(path, files)
 
     def _left_out(self, path: str, name: str) -> bool:
-        return name in SKIPPED or join(self._region.folder, path + name) in self._region.skipped
+        return name in SKIPPED or join(self._scope.folder, path + name) in self._scope.skipped
 
     def read(self) -> int:
         """Take the events that wait; how many they were."""
@@ -122,7 +122,7 @@ class Watch:
                 self._take(mask, folder, name)
         return count
 
-    def _take(self, mask: int, folder: _Folder, name: str) -> None:
+    def _take(self, mask: int, folder: _WatchedFolder, name: str) -> None:
         if mask & inotify.OPEN:
             self._opened.add(folder.path + name)
         elif mask & inotify.CLOSE_WRITE:

@@ -11,40 +11,40 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-PIECE = 1 << 20
+CHUNK = 1 << 20
 AHEAD = 8 << 20  # what of a file the kernel is to read in advance
 
 
-class Sink(Protocol):
+class ByteSink(Protocol):
     """Something that takes bytes."""
 
     def write(self, data: bytes | bytearray, /) -> object:
         """Take these bytes, which nobody changes afterwards."""
 
 
-class Pieces:
-    """Gathers what is written into pieces of :data:`PIECE` bytes; only the last one is shorter.
+class ChunkedWriter:
+    """Gathers what is written into pieces of :data:`CHUNK` bytes; only the last one is shorter.
 
     Files are read straight into a piece, and a piece is handed on as it is.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: ByteSink) -> None:
         self._sink = sink
-        self._piece = bytearray(PIECE)
+        self._piece = bytearray(CHUNK)
         self._at = 0
         self.written = 0
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         end = self._at + len(data)
-        if end < PIECE:
+        if end < CHUNK:
             self._piece[self._at : end] = data
             self._at = end
             self.written += len(data)
             return
         left = memoryview(data)
         while left:
-            part = left[: PIECE - self._at]
+            part = left[: CHUNK - self._at]
             self._piece[self._at : self._at + len(part)] = part
             self._advance(len(part))
             left = left[len(part) :]
@@ -52,7 +52,7 @@ class Pieces:
     def zeros(self, count: int) -> None:
         """Append so many zeros."""
         while count:
-            part = min(count, PIECE - self._at)
+            part = min(count, CHUNK - self._at)
             self._advance(part)  # a piece is all zeros where nothing was written
             count -= part
 
@@ -60,7 +60,7 @@ class Pieces:
         """Append exactly ``size`` bytes of a newly opened file; zeros in place of what it has not."""
         done = 0
         while size:
-            part = min(size, PIECE - self._at)
+            part = min(size, CHUNK - self._at)
             if size > AHEAD:
                 os.posix_fadvise(handle, done + AHEAD, part, os.POSIX_FADV_WILLNEED)
             got = os.readv(handle, [memoryview(self._piece)[self._at : self._at + part]])
@@ -80,18 +80,18 @@ class Pieces:
     def _advance(self, count: int) -> None:
         self._at += count
         self.written += count
-        if self._at == PIECE:
-            full, self._piece, self._at = self._piece, bytearray(PIECE), 0
+        if self._at == CHUNK:
+            full, self._piece, self._at = self._piece, bytearray(CHUNK), 0
             self._sink.write(full)
 
 
-class Behind:
+class BackgroundWriter:
     """Writes to a sink in a thread of its own, in order, and at most a few pieces behind.
 
     What the sink raises is raised by a later :meth:`write` or by :meth:`close`.
     """
 
-    def __init__(self, sink: Sink, *, most: int = 8) -> None:
+    def __init__(self, sink: ByteSink, *, most: int = 8) -> None:
         self._sink = sink
         self._most = most
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind")

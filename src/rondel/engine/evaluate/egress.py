@@ -28,8 +28,8 @@ from rondel.engine.sandbox.network import (
     Destination,
     Namespace,
     NetworkError,
-    Place,
     Relay,
+    SocketAddress,
     join_command,
 )
 
@@ -41,7 +41,7 @@ _READY_SECONDS = 5.0
 
 
 @dataclass(eq=False)
-class Outward:
+class Egress:
     """A namespace's way out: what the container's environment gains, and how it ends."""
 
     env: Mapping[str, str] = field(default_factory=dict)
@@ -71,32 +71,32 @@ def network_program() -> str | None:
     return shutil.which("slirp4netns") if shutil.which("setpriv") else None
 
 
-async def way_out(
+async def open_egress(
     relay: Relay,
     namespace: Namespace,
     environ: Mapping[str, str],
     *,
     names: Sequence[str] = (),
     loopback: bool = False,
-) -> Outward:
+) -> Egress:
     """Give a namespace a way out; ``names`` are reached without it.
 
     ``loopback`` lets the proxy reach the host's own loopback, for commands that would
     otherwise run in the host's network.
     """
-    outward = Outward()
-    await _link_name_servers(relay, namespace, outward.stack)
+    egress = Egress()
+    await _link_name_servers(relay, namespace, egress.stack)
     program = network_program() if tun_opens() else None
-    if program is not None and await _run(program, namespace, outward.stack):
-        return outward
+    if program is not None and await _run(program, namespace, egress.stack):
+        return egress
     upstream = upstream_proxies(environ)
     if await _by_the_relay(relay, namespace) and not (upstream or loopback):
-        return outward
+        return egress
     hub = relay.hub if namespace.address is not None else None
     if hub is not None:
-        place = Place(hub, GATEWAY, _PROXY_PORT + int(loopback))
+        place = SocketAddress(hub, GATEWAY, _PROXY_PORT + int(loopback))
     else:
-        place = Place(namespace, _PROXY_ADDRESS, _PROXY_PORT)
+        place = SocketAddress(namespace, _PROXY_ADDRESS, _PROXY_PORT)
     try:
         proxy = await relay.proxy(
             place,
@@ -110,16 +110,16 @@ async def way_out(
         # The hub's proxy serves all namespaces, and stays.
     else:
         if hub is None:
-            outward.stack.push_async_callback(relay.close, proxy)
-    outward.env = proxy_environment(f"{place.address}:{place.port}", names, loopback=loopback)
-    return outward
+            egress.stack.push_async_callback(relay.close, proxy)
+    egress.env = proxy_environment(f"{place.address}:{place.port}", names, loopback=loopback)
+    return egress
 
 
 async def _by_the_relay(relay: Relay, namespace: Namespace) -> bool:
     if namespace.address is None:
         return False
     try:
-        await relay.outward(namespace)
+        await relay.allow_egress(namespace)
     except NetworkError:
         if not relay.running:
             raise
@@ -174,7 +174,7 @@ async def _link_name_servers(relay: Relay, namespace: Namespace, stack: AsyncExi
         for protocol in ("UDP", "TCP"):
             with suppress(NetworkError):
                 forward = await relay.forward(
-                    Place(namespace, server, 53), Destination(None, (server,), 53), protocol=protocol
+                    SocketAddress(namespace, server, 53), Destination(None, (server,), 53), protocol=protocol
                 )
                 stack.push_async_callback(relay.close, forward)
 

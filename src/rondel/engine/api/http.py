@@ -42,7 +42,7 @@ async def http(
     auth_header: Secret | None,
     experimental_service_host: ContainerService | HostService | None,
 ) -> Keyed:
-    """A file fetched once a session; what it holds decides what stands on it."""
+    """A file that is fetched once per session; its key depends on its content."""
     _ = self
     name = name if name is not None else file_name(url)
     if "/" in name or name in {"", ".", ".."}:
@@ -55,6 +55,6 @@ async def http(
         ctx.session, url, checksum=checksum, authorization=authorization, service=experimental_service_host
     )
     mode = _PERMISSIONS if permissions is None else permissions & 0o777
-    # The epoch where the server does not say: the same content is the same file.
+    # The epoch if the server sends no time: the same content must be the same file.
     fs = edited("http-file", None, "/" + name, fetched.digest, mode, fetched.modified_ns or 0)
     return Keyed(File(fs, "/" + name), fs.key)

@@ -180,7 +180,7 @@ def _none(node: FieldNode, below: list[Any]) -> None:
 
 
 def _wrapper(kind: str) -> dict[str, Any]:
-    """What every kind of type answers, before its own."""
+    """The fields that every kind of type has."""
     others = ("name", "description", "specifiedByURL", "specifiedByUrl", "fields", "interfaces")
     more = ("possibleTypes", "enumValues", "inputFields", "ofType")
     values: dict[str, Any] = dict.fromkeys((*others, *more), _none)

@@ -1,7 +1,7 @@
 """Objects of the API: a value, and the call that made it.
 
-An ID is the digest of the chain of calls; the chain itself goes to the store when an ID is
-handed out, so that another session of the same store can make the object again.
+An ID is the digest of the chain of calls. The chain is stored when an ID is handed out, so
+that another session of the same store can make the object again.
 """
 
 from __future__ import annotations
@@ -54,6 +54,6 @@ ROOT = Obj("Query", None, Call(None, "", {}, digest_of("root")), digest_of("root
 
 
 def element(obj_type: str, value: Any, call: Call, key: str, index: int) -> Obj:
-    """One element of the list that a call answered."""
+    """One element of the list that a call returned."""
     digest = digest_of(call.digest, index)
     return Obj(obj_type, value, Call(call, call.field, {}, digest, index), digest_of(key, index))

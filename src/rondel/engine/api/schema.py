@@ -27,7 +27,7 @@ class ArgumentDefinition:
 
     @property
     def required(self) -> bool:
-        """Whether it must be given."""
+        """Whether it is mandatory."""
         return self.type.endswith("!") and self.default_text is None
 
 
@@ -43,7 +43,7 @@ class FieldDefinition:
 
     @property
     def is_list(self) -> bool:
-        """Whether the field answers a list."""
+        """Whether the field returns a list."""
         return self.type.startswith("[")
 
 
@@ -61,7 +61,7 @@ class TypeDefinition:
 
     @property
     def composite(self) -> bool:
-        """Whether a selection of fields belongs to it."""
+        """Whether a query must select subfields of it."""
         return self.kind in {"OBJECT", "INTERFACE"}
 
 
@@ -73,7 +73,7 @@ class Schema:
     directives: dict[str, Any]
 
     def applies(self, condition: str | None, type_name: str) -> bool:
-        """Whether a fragment on a type counts for an object of another."""
+        """Whether a fragment on a type applies to an object of another type."""
         return condition is None or condition == type_name or condition in self.types[type_name].interfaces
 
 

@@ -11,7 +11,7 @@ from rondel.errors import EngineError
 
 @field("Query", "setSecret", memo=False, hidden=("plaintext",))
 async def set_secret(ctx: Context, self: None, *, name: str, plaintext: str | None) -> Secret:
-    """Keep a secret's text for this session, under a name; the same name again replaces it."""
+    """Store a secret's text for this session under a name; the same name again replaces it."""
     if plaintext is not None:
         ctx.session.secrets[name] = plaintext.encode("utf-8", "replace")
     return Secret(f"session://{name}", name)
@@ -19,7 +19,7 @@ async def set_secret(ctx: Context, self: None, *, name: str, plaintext: str | No
 
 @field("Query", "secret", memo=False)
 async def secret(ctx: Context, self: None, *, uri: str, cache_key: str | None) -> Keyed:
-    """A secret of a provider: its text decides what runs again, unless a cache key stands for it."""
+    """A secret of a provider; its text is part of cache keys, unless it has a cache key of its own."""
     scheme, _ = provider_of(uri)
     if scheme == "session":
         raise EngineError('unsupported secret provider: "session"')
@@ -37,7 +37,7 @@ async def name(ctx: Context, self: Secret) -> str:
 
 @field("Secret", "uri")
 async def uri(ctx: Context, self: Secret) -> str:
-    """Where the secret comes from; empty for one that was set."""
+    """The secret's URI; empty for one that was set."""
     return "" if self.uri.startswith("session://") else self.uri
 
 

@@ -1,4 +1,4 @@
-"""Commands: what a container's settings and a call's arguments make of one, and its result."""
+"""Commands: builds a command from a container's settings and a call's arguments, and runs it."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One call of ``withExec``; ``args`` is complete, entrypoint and expansion included.
+    """One call of ``withExec``; ``args`` is complete, including entrypoint and expansion.
 
-    A ``refusal`` is why the call makes no sense; whoever asks for its result hears of it.
+    ``refusal`` says why the call is invalid; requesting its result raises it.
     """
 
     container: Container
@@ -62,7 +62,7 @@ class Command:
 
 
 def exec_node(command: Command, key: str) -> Node:
-    """The node of a command; ``key`` stands for everything that decides its result."""
+    """The node of a command; ``key`` contains everything that decides its result."""
     container = command.container
     sources = [m.source for m in container.mounts if isinstance(m, DirectoryMount | FileMount)]
     sources += [m.initial for m in container.mounts if isinstance(m, CacheMount)]
@@ -71,7 +71,7 @@ def exec_node(command: Command, key: str) -> Node:
 
 
 def after(command: Command, node: Node) -> Container:
-    """The container that a command leaves behind."""
+    """The container after a command."""
     mounts: list[Mount] = []
     for mount in command.container.mounts:
         if isinstance(mount, DirectoryMount) and not mount.readonly:
@@ -88,11 +88,11 @@ _binders: list[ServiceBinder] = []
 
 
 def bind_services(binder: ServiceBinder) -> ServiceBinder:
-    """Register who starts bound services around a command.
+    """Register the function that starts bound services around a command.
 
-    It answers an async context manager: on entry the services run, and its value says how
-    the command reaches them. Called for every command, also for
-    those without bindings: running services may be known by their own names.
+    It returns an async context manager: on entry the services run, and its value says how
+    the command reaches them. It is called for every command, also without bindings, because
+    running services can be reached by their host names.
     """
     _binders[:] = [binder]
     return binder
@@ -100,7 +100,7 @@ def bind_services(binder: ServiceBinder) -> ServiceBinder:
 
 @operation("exec")
 async def run_exec(session: Session, node: Node) -> OperationResult:
-    """Run a command. Raises ExecError when its end is not the expected one."""
+    """Run a command. Raises ExecError if its exit code is not an expected one."""
     command: Command = node.params
     if command.refusal is not None:
         raise command.refusal
@@ -131,7 +131,7 @@ async def run_exec(session: Session, node: Node) -> OperationResult:
 
 
 def _traced(session: Session, spec: sandbox.ExecSpec) -> sandbox.ExecSpec:
-    """The command with the folder to trace as its own setting; the variable is no business of it."""
+    """The command with the traced folder as a field of the spec; the command does not see the variable."""
     folder = spec.env.get(TRACE, "")
     env = {name: value for name, value in spec.env.items() if name != TRACE}
     return replace(spec, env=env, trace=folder if session.live.on else "")
@@ -158,12 +158,12 @@ def _check(session: Session, command: Command, outcome: sandbox.Outcome) -> None
 
 
 def error_text(store: Store, output: Output) -> str:
-    """An output as an error carries it: its end."""
+    """The end of an output, as an error contains it."""
     return decode(shortened(store.tail(output, ERROR_OUTPUT_LIMIT), output.size))
 
 
 def decode(data: bytes) -> str:
-    """Output as text: each byte that is not UTF-8 becomes one U+FFFD, as Go's JSON encoder does it."""
+    """Decode output: each byte that is not UTF-8 becomes one U+FFFD, as in Go's JSON encoder."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -176,17 +176,17 @@ _REPLACED = dict.fromkeys(range(56448, 56576), "�")
 async def exec_spec(
     session: Session, command: Command, attachment: NetworkAttachment, stack: AsyncExitStack
 ) -> sandbox.ExecSpec:
-    """The sandbox's view of a command: snapshots, environment, mounts, secrets.
+    """The command for the sandbox: snapshots, environment, mounts, secrets.
 
-    Volumes are held in ``stack`` until the command's end.
+    ``stack`` holds the volumes until the command's end.
     """
     container = command.container
     root = await session.snapshot(container.fs)
     secrets = session.part(SessionSecrets)
     env, hidden = await _environment(secrets, command)
-    # Secrets come after what else is mounted at their place, sockets last.
+    # Secrets come after other mounts at the same path, sockets last.
     ranked = sorted(container.mounts, key=lambda m: (isinstance(m, SecretMount), isinstance(m, SocketMount)))
-    # Volumes are held last: until then a command that uses the same ones may still have to run.
+    # Volumes are locked last: evaluating the inputs above may run commands that use the same ones.
     given = [
         m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden, stack) for m in ranked
     ]
@@ -228,7 +228,7 @@ async def _environment(secrets: SessionSecrets, command: Command) -> tuple[Mappi
 
 
 def _in_both_cases(env: Mapping[str, str]) -> dict[str, str]:
-    """Proxy settings under the other case's name: programs differ in which they look at."""
+    """Proxy variables in both cases: programs differ in which one they read."""
     both = [(name, name.upper()) for name in map(str.lower, _PROXIES)]
     pairs = [*both, *((upper, lower) for lower, upper in both)]
     return {other: env[name] for name, other in pairs if name in env}
@@ -241,7 +241,7 @@ async def _mount(
     hidden: list[bytes],
     stack: AsyncExitStack,
 ) -> sandbox.SandboxMount | None:
-    """One mount, but no volume, as the sandbox takes it; values of secrets are added to ``hidden``."""
+    """One mount, except volumes, in the sandbox's form; values of secrets are added to ``hidden``."""
     match mount:
         case DirectoryMount():
             snapshot = await session.snapshot(mount.source)
@@ -287,10 +287,10 @@ async def _volume(
 
 
 async def _hold_volumes(session: Session, container: Container, stack: AsyncExitStack) -> None:
-    """Hold the volumes that a command mounts.
+    """Lock the volumes that a command mounts.
 
-    Each once, although it may be mounted at several paths, and all in one order: two commands
-    that mount the same volumes the other way round would wait for each other for ever.
+    Each volume is locked once, even if it is mounted at several paths, and all in a fixed
+    order: otherwise two commands could wait for each other for ever.
     """
     mounts = [mount for mount in container.mounts if isinstance(mount, CacheMount)]
     for mount in mounts:
@@ -307,6 +307,6 @@ def _owner(session: Session, root: Snapshot, owner: str) -> tuple[int, int]:
 
 
 def absolute(container: Container, path: str) -> str:
-    """A container path, relative ones seen from the working directory."""
+    """A container path; relative ones start at the working directory."""
     joined = posixpath.normpath(posixpath.join("/", container.config.workdir, path))
     return "/" + joined.lstrip("/")

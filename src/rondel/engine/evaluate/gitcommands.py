@@ -1,8 +1,8 @@
-"""What the engine does with git: the command line program, kept from everybody's configuration.
+"""The engine's git operations: the command line program, isolated from all configuration.
 
-No system, user or repository configuration takes part, no hook runs, nothing asks on a
-terminal, and only the protocols that are meant are open. Credentials go in by the
-environment, never by the command line, and are taken out of every message.
+No system, user or repository configuration is read, no hook runs, nothing prompts on a
+terminal, and only the served protocols are enabled. Credentials are passed in the
+environment, never on the command line, and are removed from every message.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def advertised(session: Session, repository: GitRepository) -> Advertised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """What a tree is made of."""
+    """The source of a tree."""
 
     ref: GitRef
     discard_git_dir: bool = False
@@ -56,7 +56,7 @@ class Checkout:
 
 
 def tree_of(checkout: Checkout) -> Fs:
-    """The file system of a commit's tree. It depends on the commit, not on who fetched it how."""
+    """The file system of a commit's tree. Its key depends on the commit, not on the access."""
     ref, repository = checkout.ref, checkout.ref.repository
     origin = repository.fs.key if repository.fs else without_login(remote_url(repository.url))
     key = digest_of(
@@ -107,7 +107,7 @@ async def _check_out(session: Session, access: GitAccess, folder: Path, checkout
         if (folder / ".gitmodules").is_file():
             with _within("failed to update submodules"):
                 arguments = ("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
-                # Those of a local repository are remote ones all the same.
+                # The submodules of a local repository may still be remote.
                 await run(*arguments, with_access=replace(access, url="") if local else access)
     await run("update-ref", "-d", "refs/rondel/tree")
     await run("reflog", "expire", "--all", "--expire=now")
@@ -117,7 +117,7 @@ async def _check_out(session: Session, access: GitAccess, folder: Path, checkout
 
 @contextmanager
 def _within(what: str) -> Iterator[None]:
-    """Say with a failure what was being done."""
+    """Prefix an error with the step that failed."""
     try:
         yield
     except GitError as error:
@@ -125,10 +125,10 @@ def _within(what: str) -> Iterator[None]:
 
 
 async def _fetch(run: Callable[..., Awaitable[str]], checkout: Checkout) -> None:
-    """Fetch one commit: by its hash, or, where the server gives none by hash, by its reference, or all.
+    """Fetch one commit: by hash, or if the server does not allow that, by reference, or everything.
 
-    Tags of what is fetched come along from a local repository, from a remote one when they are
-    asked for.
+    Tags of the fetched commits are included from a local repository, and from a remote one if
+    requested.
     """
     ref = checkout.ref
     depth = [f"--depth={checkout.depth}"] if checkout.depth > 0 else []
@@ -147,10 +147,10 @@ async def _fetch(run: Callable[..., Awaitable[str]], checkout: Checkout) -> None
 
 def _tidy(folder: Path, discard_git_dir: bool) -> None:
     (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)
-    shutil.rmtree(folder / ".git" / "refs" / "rondel", ignore_errors=True)  # what was fetched to look in it
+    shutil.rmtree(folder / ".git" / "refs" / "rondel", ignore_errors=True)  # fetched only to search it
     if discard_git_dir:
         shutil.rmtree(folder / ".git", ignore_errors=True)
-    # Not the epoch: some build tools take it for a missing file.
+    # Not the epoch: some build tools take that for a missing file.
     for base, directories, files in os.walk(folder):
         for name in [*directories, *files]:
             os.utime(Path(base, name), (1, 1), follow_symlinks=False)
@@ -158,7 +158,7 @@ def _tidy(folder: Path, discard_git_dir: bool) -> None:
 
 
 async def merge_base(session: Session, one: GitRef, two: GitRef) -> str:
-    """The commit at which two histories part. Raises GitError when they have none in common."""
+    """The best common ancestor of two commits. Raises GitError if there is none."""
     async with scratch_folder(session) as folder:
         for ref in (one, two):
             async with accessed(session, ref.repository) as access:
@@ -172,11 +172,11 @@ async def merge_base(session: Session, one: GitRef, two: GitRef) -> str:
 
 
 def cleaned(repository: GitRepository, top: str) -> Fs:
-    """A local repository's working tree as its last commit has it, ignored files left alone.
+    """A local repository's working tree at its last commit; ignored files stay.
 
-    ``top`` is the directory that holds the git folder.
+    ``top`` is the directory that contains the git folder.
     """
-    assert repository.fs is not None  # noqa: S101 - a remote one is never cleaned
+    assert repository.fs is not None  # noqa: S101 - remote repositories are never cleaned
     key = digest_of("git-clean", repository.fs.key, top)
     return Fs(Node("git-clean", key, (repository.fs,), (repository, top)))
 

@@ -1,4 +1,4 @@
-"""An image's configuration as containers hold it, and back."""
+"""Converts between an image's configuration and a container's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rondel.engine.values import ContainerConfig, Healthcheck, Port
 
 
 def from_image(config: model.ImageConfig) -> ContainerConfig:
-    """What a container takes over from an image's configuration."""
+    """The container's configuration from an image's."""
     return ContainerConfig(
         env=tuple((name, value) for name, _, value in (pair.partition("=") for pair in config.env)),
         entrypoint=config.entrypoint,
@@ -28,7 +28,7 @@ def from_image(config: model.ImageConfig) -> ContainerConfig:
 
 
 def to_image(config: ContainerConfig, platform: str, diff_ids: tuple[str, ...] = ()) -> model.ImageConfig:
-    """A container's configuration as an image has it."""
+    """The image's configuration from a container's."""
     return model.ImageConfig(
         platform=platforms.parse(platform),
         env=tuple(f"{name}={value}" for name, value in config.env),

@@ -1,7 +1,7 @@
 """A session's images: found by name, pulled into the store when their files are needed.
 
-The order is: what the store has, OCI layouts and archives on disk, the registry,
-and, when no registry answers, this machine's own system (the host image).
+Searched in this order: the store, OCI layouts and archives on disk, the registry and,
+if no registry can be reached, this machine's own system (the host image).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 FALLBACK_LABEL = "dev.rondel.image.fallback"
 
-# What ``Container.label`` answers of an image's origin, though no list of labels has it: `host`,
-# `in-place` or `registry` (an archive counts as one); the image that stood in; the digest of
+# Labels about an image's origin that ``Container.label`` returns but no list of labels contains:
+# `host`, `in-place` or `registry` (archives, too); the image that was replaced; the digest of
 # a Containerfile's build (its base, its steps, and the content that they copy).
 SOURCE_LABEL = "dev.rondel.image.source"
 BASE_LABEL = "dev.rondel.image.base"
@@ -65,9 +65,9 @@ Auth = tuple[tuple[str, Credentials], ...]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """An image as containers take it: a root file system, a configuration, its reference with digest.
+    """An image for containers: a root file system, a configuration, its reference with digest.
 
-    ``key`` stands for its content. ``fallback`` is the reference that the host image stands for.
+    ``key`` identifies its content. ``fallback`` is the reference that the host image replaces.
     """
 
     fs: Fs
@@ -79,21 +79,21 @@ class Base:
 
     @property
     def source(self) -> str:
-        """Where it came from: ``host``, ``in-place`` or ``registry``, which archives count as."""
+        """Where it came from: ``host``, ``in-place`` or ``registry`` (archives, too)."""
         if self.ref == "in-place":
             return self.ref
         return HOST if self.ref.startswith(f"{HOST}@") else "registry"
 
     @property
     def origin(self) -> tuple[tuple[str, str], ...]:
-        """Source, reference and digest, as a container's ``origin`` has them."""
+        """Source, reference and digest, for a container's ``origin``."""
         digest = self.ref.rpartition("@")[2] if "@" in self.ref else ""
         found = ((SOURCE_LABEL, self.source), (BASE_LABEL, self.ref), (DIGEST_LABEL, digest))
         return tuple(pair for pair in found if pair[1])
 
 
 class Images:
-    """The images of one session. A tag is looked up once a session, a digest once and for all."""
+    """The images of one session. A tag is resolved once per session, a digest once for all."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -109,14 +109,14 @@ class Images:
             await client.aclose()
 
     def client(self, auth: Auth = ()) -> RegistryClient:
-        """A registry client that knows these credentials besides the files'."""
+        """A registry client that uses these credentials in addition to those in files."""
         if auth not in self._clients:
             chain = Keychain(self._session.environ, dict(auth))
             self._clients[auth] = RegistryClient(self.settings, chain)
         return self._clients[auth]
 
     async def base(self, address: str, platform: str, auth: Auth = ()) -> Base:
-        """The image that an address names, for a platform. Raises EngineError in the usual words."""
+        """The image of an address, for a platform. Raises EngineError with Docker's messages."""
         key = (address, platform, auth)
         found = self._bases.get(key)
         if found is None:
@@ -155,7 +155,7 @@ class Images:
     # --- by name
 
     async def _named(self, ref: Reference, platform: Platform, auth: Auth) -> FoundImage:
-        """By digest from the store; by tag from disk, then as the registry says now, or last said."""
+        """By digest from the store; by tag from disk, else as the registry resolves it now or last did."""
         client = self.client(auth)
         if ref.digest is not None:
             if (found := await self._stored(ref, ref.digest, platform, client)) is not None:
@@ -180,9 +180,9 @@ class Images:
 
     async def _asked(self, ref: Reference, platform: Platform, client: RegistryClient) -> FoundImage:
         if ref.digest is None:
-            told = await client.head(ref)
-            if told is not None:
-                found = await self._stored(ref, told.digest, platform, client)
+            head = await client.head(ref)
+            if head is not None:
+                found = await self._stored(ref, head.digest, platform, client)
                 if found is not None:
                     return found
         root, data = await client.manifest(ref)
@@ -195,7 +195,7 @@ class Images:
     async def _stored(
         self, ref: Reference, digest: str, platform: Platform, client: RegistryClient
     ) -> FoundImage | None:
-        """An image whose manifest and configuration the store has; None if they are not all there."""
+        """An image from the store; None if its manifest or configuration is missing there."""
         blobs = _RegistryBlobs(client, ref.with_digest(digest), self._store, offline=True)
         try:
             root = Descriptor("", digest, 0)
@@ -206,13 +206,13 @@ class Images:
         return replace(found, blobs=online)
 
     def _remember_source(self, ref: Reference, manifest: Manifest) -> None:
-        """Which repository has these blobs: a push to the same registry needs not send them."""
+        """Record which repository has these blobs: a push to the same registry can mount them there."""
         for blob in manifest.layers:
             known = self._store.index.get("blob-source", blob.digest) or []
             if ref.name not in known:
                 self._store.index.put("blob-source", blob.digest, [*known, ref.name][-8:])
 
-    # --- the machine itself
+    # --- the host image
 
     async def _host(self, address: str) -> Base:
         base = await self._host_base()
@@ -233,7 +233,7 @@ class Images:
         )
 
     def _in_place(self, address: str, platform: Platform) -> Base:
-        """The machine itself, for an image that it does not contradict."""
+        """The machine itself, for an image that its system does not contradict."""
         if address != HOST:
             ref = reference.parse(address)
             against = contradiction(ref, platform, this_system(python_version()))
@@ -250,20 +250,20 @@ class Images:
     async def _instead(
         self, address: str, ref: Reference, platform: Platform, error: RegistryUnreachable
     ) -> Base:
-        """The host image in place of an image that no registry gives, if nothing speaks against it."""
+        """The host image instead of an unreachable image, if nothing contradicts that."""
         what = f'failed to resolve image "{address}" (platform: "{platform}"): {address}: not found'
         if self.settings.host_image == "never":
             raise RegistryUnreachable(
-                f"{what}: no registry answers, and the host image is forbidden", why=error.render(),
+                f"{what}: no registry can be reached, and the host image is forbidden", why=error.render(),
                 hint="connect to a registry, or allow this machine's own system: host-image = \"auto\"",
             )  # fmt: skip
         machine = this_system(python_version())
         against = contradiction(ref, platform, machine)
         if against is not None:
             raise RegistryUnreachable(
-                f"{what}: no registry answers, and this machine cannot stand for it",
+                f"{what}: no registry can be reached, and this machine's system does not match it",
                 why=f"{error.render()}\n{against}",
-                hint=f'connect to a registry, or ask for this machine\'s own system by the name "{HOST}"',
+                hint=f'connect to a registry, or request this machine\'s own system by the name "{HOST}"',
             )  # fmt: skip
         base = await self._host_base()
         name = str(ref.with_default_tag())
@@ -278,7 +278,7 @@ class Images:
 
 
 def _as_base(found: FoundImage, name: str, wanted: Platform) -> Base:
-    """An image as containers take it. It runs as the platform that was asked for, or its own."""
+    """An image for containers. Its platform is the requested one, or its own."""
     own = found.config.platform
     platform = own if wanted.rank(own) is None else wanted
     node = Node("image", digest_of("image", found.manifest_digest), params=found)
@@ -287,7 +287,7 @@ def _as_base(found: FoundImage, name: str, wanted: Platform) -> Base:
 
 
 async def import_archive(session: Session, path: Path, tag: str, platform: str) -> Base:
-    """The image in an OCI or Docker archive. InvalidImageError for what is none."""
+    """The image in an OCI or Docker archive. InvalidImageError for other content."""
     images = await anyio.to_thread.run_sync(open_images, path)
     wanted = platforms.parse(platform)
     lacking = f"resolve imported image manifest: no manifest for platform {platform} and tag {tag}"
@@ -327,7 +327,7 @@ class _RegistryBlobs:
     offline: bool = False
 
     async def read(self, blob: Descriptor) -> bytes:
-        """A manifest, index or configuration; what is fetched is kept in the store."""
+        """A manifest, index or configuration; it is kept in the store."""
         if self.store.blobs.has(blob.digest):
             return self.store.blobs.read(blob.digest)
         if self.offline:

@@ -42,9 +42,9 @@ class _Closing(Protocol):
 class Session:
     """What the resolvers of one session share.
 
-    ``workdir`` is the client's directory, to which host paths are relative; ``environ`` is its
-    environment, where ``env://`` secrets are looked up. ``tasks`` is the engine's task group:
-    what is started in it lives as long as the engine.
+    ``workdir`` is the client's directory, the base of relative host paths; ``environ`` is its
+    environment, the source of ``env://`` secrets. ``tasks`` is the engine's task group:
+    its tasks live as long as the engine.
     """
 
     store: Store
@@ -63,20 +63,20 @@ class Session:
         self.single_flight = SingleFlight(self.tasks)
 
     def part(self, kind: type[T]) -> T:
-        """The session's one instance of a class that takes the session as its only argument."""
+        """The session's only instance of a class that takes the session as its only argument."""
         found = self._parts.get(kind)
         if found is None:
             found = self._parts[kind] = cast("Callable[[Session], T]", kind)(self)
         return cast("T", found)
 
     async def aclose(self) -> None:
-        """Close the parts, the latest first."""
+        """Close the parts in reverse order of their creation."""
         for part in reversed(self._parts.values()):
             if hasattr(part, "aclose"):
                 await cast("_Closing", part).aclose()
 
     def result(self, snapshot: Snapshot = _NOTHING, **more: Any) -> OperationResult:
-        """A result made now."""
+        """A result with the current time."""
         return OperationResult(snapshot=snapshot, created=time.time(), **more)
 
     async def snapshot(self, fs: Fs | None) -> Snapshot:
@@ -90,15 +90,15 @@ class Session:
         """The merged tree of a file system."""
         return self.store.view(await self.snapshot(fs))
 
-    async def settle(self, container: Container) -> None:
-        """Run the commands that a container stands on, as reading its settings does."""
+    async def run_pending(self, container: Container) -> None:
+        """Run the commands that a container depends on, as reading its settings does."""
         for fs in container.pending:
             await self.run(fs.node)
 
     async def run(self, node: Node) -> OperationResult:
-        """A node's result: remembered, under way, or evaluated now together with what goes in.
+        """A node's result: from memory, from an evaluation in progress, or evaluated now with its inputs.
 
-        The recursion over inputs is unrolled, so that chains may be of any length.
+        The recursion over inputs is unrolled, so that chains may have any length.
         """
         known = self._known(node)
         if known is not None:
@@ -116,7 +116,7 @@ class Session:
         return self._results.get(node.key)
 
     def _recall(self, node: Node) -> OperationResult | None:
-        """The result if this session or the store knows it."""
+        """The result if this session or the store has it."""
         found = self._results.get(node.key)
         if found is None and node.durable:
             found = self.store.result(node.key)
@@ -125,7 +125,7 @@ class Session:
         return found
 
     def _pending(self, node: Node) -> list[Node]:
-        """What has to be evaluated for a node, inputs first, the node last; runs of edits as one."""
+        """What must be evaluated for a node, inputs first, the node last; a run of edits counts as one."""
         order: list[Node] = []
         seen: set[str] = set()
         stack: list[tuple[Node, bool]] = [(node, False)]
@@ -144,7 +144,7 @@ class Session:
         return order
 
     def _inputs(self, node: Node) -> list[Fs]:
-        """What a node waits for: its inputs, or those of the whole run of edits that it ends."""
+        """The inputs of a node, or those of the whole run of edits that it ends."""
         if node.op not in EDITS:
             return list(node.inputs)
         run = self._edit_run(node)
@@ -169,7 +169,7 @@ class Session:
             return found
         if node.op in EDITS or not node.durable:
             return await self._work(node)
-        # What another session is at already is waited for, not done twice.
+        # If another session evaluates it already, wait instead of doing it twice.
         async with self.store.lock(f"operation {node.key}"):
             return self._recall(node) or await self._work(node)
 

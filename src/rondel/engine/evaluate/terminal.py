@@ -1,8 +1,8 @@
 """A container's shell on the user's own terminal.
 
-The engine runs in a process group of its own, in the background of the terminal that
-``rondel run`` was started from. For the length of a shell it takes the foreground,
-passes bytes between the terminal and the container's, and gives everything back.
+The engine runs in its own process group, in the background of the terminal that
+``rondel run`` was started from. For the duration of a shell it becomes the foreground group,
+passes bytes between the terminal and the container's, and restores everything at the end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def shell(
 ) -> None:
     """Run a command of a container on the user's terminal until it ends.
 
-    Raises EngineError when the session has no terminal.
+    Raises EngineError if the session has no terminal.
     """
     door = _open_terminal()
     try:
@@ -63,8 +63,8 @@ async def shell(
 async def shell_inside(session: Session, service: ContainerService, args: Sequence[str]) -> None:
     """Run a command in a running service's container on the user's terminal until it ends.
 
-    The service is started, and stays for the shell's length. Raises EngineError when the session
-    has no terminal.
+    Starts the service and keeps it while the shell runs. Raises EngineError if the session has
+    no terminal.
     """
     door = _open_terminal()
     try:
@@ -94,13 +94,15 @@ def _open_terminal() -> int:
 
 @contextmanager
 def in_foreground(door: int) -> Iterator[None]:
-    """Own a terminal for a while: its foreground, and its keys as they are typed. All is given back."""
-    asked = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # to ask for it from the background stops one
+    """Take over a terminal: foreground group and raw key input. Restores both at the end."""
+    asked = signal.signal(
+        signal.SIGTTOU, signal.SIG_IGN
+    )  # the kernel stops a background process that takes the foreground, unless it ignores SIGTTOU
     try:
         before, group = termios.tcgetattr(door), os.tcgetpgrp(door)
         os.tcsetpgrp(door, os.getpgrp())
         try:
-            # Python's default throws away what was typed already: people don't wait for a slow shell.
+            # Python's default drops pending input, but users type before a slow shell is ready.
             tty.setraw(door, termios.TCSADRAIN)
             yield
         finally:
@@ -117,7 +119,7 @@ async def _pass_on(door: int, inner: int | None) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_copy, door, inner)
         tasks.start_soon(_keep_size, door, inner)
-        await _copy(inner, door)  # ends when the command's side closes
+        await _copy(inner, door)  # it ends when the command closes its side
         tasks.cancel_scope.cancel()
 
 
@@ -126,7 +128,7 @@ async def _copy(source: int, sink: int) -> None:
         await anyio.wait_readable(source)
         try:
             data = os.read(source, _CHUNK)
-        except OSError:  # EIO: nobody has the other side any more
+        except OSError:  # EIO: the other side is closed everywhere
             return
         if not data:
             return
@@ -136,7 +138,7 @@ async def _copy(source: int, sink: int) -> None:
 
 
 async def _keep_size(door: int, inner: int) -> None:
-    """Let the container's terminal have the size of the user's, also after it has changed."""
+    """Give the container's terminal the size of the user's, also after a change."""
     known = b""
     while True:
         size = fcntl.ioctl(door, termios.TIOCGWINSZ, bytes(8))

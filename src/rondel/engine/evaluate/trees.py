@@ -1,4 +1,4 @@
-"""Facts about a tree: its digest, and how it differs from another."""
+"""Digests of trees, and differences between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def file_digest(view: View, entry: TreeEntry, *, metadata: bool = True) -> str:
-    """A file's digest, ``sha256:<hex>``: of its content, and of mode and owner unless left out."""
+    """A file's digest, ``sha256:<hex>``, of its content and, unless left out, its mode and owner."""
     digest = hashlib.sha256()
     if metadata:
         digest.update(f"file {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}\n".encode())
@@ -40,17 +40,17 @@ def tree_digest(view: View, path: str) -> str:
 
 
 def _nature(entry: TreeEntry) -> str:
-    """What something is, but for its content: kind, mode and owner."""
+    """The kind, mode and owner of an entry."""
     return f"{stat.S_IFMT(entry.mode):o} {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two trees, by sorted relative paths; directories end in a slash.
+    """The differences between two trees as sorted relative paths; directories end in a slash.
 
-    ``modified`` is what git would call so: a mode counts only so far as the file can be executed.
-    ``altered`` is whatever is in both and not quite the same. ``removed`` leaves out what lies in
-    a directory that is removed, too; ``vanished`` does not.
+    ``modified`` follows git: of the mode, only the executable bit counts. ``altered`` are all
+    paths in both trees that differ in any way. ``removed`` omits the content of removed
+    directories; ``vanished`` includes it.
     """
 
     added: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Changes:
 
 
 def changes_between(before: View, old: str, after: View, new: str) -> Changes:
-    """What was added, modified and removed on the way from one directory to another."""
+    """What was added, modified and removed from one directory to another."""
     first, second = _listing(before, old), _listing(after, new)
     added = sorted(name for name in second if name not in first)
     gone = sorted(name for name in first if name not in second)
@@ -88,7 +88,7 @@ def _listing(view: View, path: str) -> dict[str, TreeEntry]:
 
 
 def _outermost(names: list[str]) -> list[str]:
-    """The names without those that lie in a directory that is also among them."""
+    """The names without those inside of a directory that is also among them."""
     directories = {name for name in names if name.endswith("/")}
     return [
         name
@@ -103,7 +103,7 @@ def _parents(name: str) -> list[str]:
 
 
 def _git_mode(entry: TreeEntry) -> tuple[int, bool]:
-    """A file's mode so far as git keeps it."""
+    """The part of a file's mode that git records."""
     return stat.S_IFMT(entry.mode), entry.is_file and bool(entry.mode & 0o111)
 
 

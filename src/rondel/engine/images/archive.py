@@ -1,4 +1,4 @@
-"""Writing images as an archive that ``docker load``, ``podman load`` and skopeo read."""
+"""Writes images as an archive that ``docker load``, ``podman load`` and skopeo read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A finished image: its manifest and its configuration's bytes; layers are blobs of the store."""
+    """A finished image: its manifest and its configuration's bytes; the layers are blobs of the store."""
 
     manifest: Manifest
     config: bytes
@@ -28,12 +28,12 @@ class Packed:
 
     @property
     def descriptor(self) -> Descriptor:
-        """The manifest's descriptor, as an index lists it."""
+        """The manifest's descriptor for an index."""
         return Descriptor.of(self.manifest.to_bytes(), self.manifest.media_type, self.platform)
 
 
 def root_of(images: Sequence[Packed]) -> tuple[Descriptor, bytes]:
-    """What stands for the images together: the manifest of a single one, else an index."""
+    """The root descriptor: the manifest of a single image, else an index."""
     if len(images) == 1:
         data = images[0].manifest.to_bytes()
         return Descriptor.of(data, images[0].manifest.media_type), data
@@ -44,7 +44,7 @@ def root_of(images: Sequence[Packed]) -> tuple[Descriptor, bytes]:
 
 
 def write_archive(images: Sequence[Packed], target: BinaryIO, blob: Callable[[str], Path]) -> None:
-    """Write an OCI layout as a tar, with Docker's ``manifest.json``; the same images give the same bytes.
+    """Write an OCI layout as a tar, with Docker's ``manifest.json``; equal images give equal bytes.
 
     ``target`` is a file at its beginning, ``blob`` finds the file of a layer by its digest.
     """
@@ -69,7 +69,7 @@ def write_archive(images: Sequence[Packed], target: BinaryIO, blob: Callable[[st
 
 
 def _loadable(images: Sequence[Packed]) -> Packed:
-    """The image that a reader of the older form gets: this machine's, else the first."""
+    """The image for readers of Docker's format: this machine's, else the first."""
     return next((image for image in images if image.platform == platforms.default()), images[0])
 
 

@@ -1,4 +1,4 @@
-"""Streams in large pieces: gathered without a copy, and worked on in threads of their own."""
+"""Writes streams in large chunks: collected without a copy, and processed in background threads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CHUNK = 1 << 20
-AHEAD = 8 << 20  # what of a file the kernel is to read in advance
+AHEAD = 8 << 20  # how much of a file the kernel reads ahead
 
 
 class ByteSink(Protocol):
-    """Something that takes bytes."""
+    """An object that accepts bytes."""
 
     def write(self, data: bytes | bytearray, /) -> object:
-        """Take these bytes, which nobody changes afterwards."""
+        """Accept these bytes; the caller does not change them afterwards."""
 
 
 class ChunkedWriter:
-    """Gathers what is written into pieces of :data:`CHUNK` bytes; only the last one is shorter.
+    """Collects written bytes in chunks of :data:`CHUNK` bytes; only the last one is shorter.
 
-    Files are read straight into a piece, and a piece is handed on as it is.
+    Files are read directly into a chunk, and a chunk is passed on without a copy.
     """
 
     def __init__(self, sink: ByteSink) -> None:
@@ -50,14 +50,14 @@ class ChunkedWriter:
             left = left[len(part) :]
 
     def zeros(self, count: int) -> None:
-        """Append so many zeros."""
+        """Append a number of zeros."""
         while count:
             part = min(count, CHUNK - self._at)
-            self._advance(part)  # a piece is all zeros where nothing was written
+            self._advance(part)  # a new chunk consists of zeros
             count -= part
 
     def read(self, handle: int, size: int) -> None:
-        """Append exactly ``size`` bytes of a newly opened file; zeros in place of what it has not."""
+        """Append exactly ``size`` bytes of a newly opened file; zeros if the file is shorter."""
         done = 0
         while size:
             part = min(size, CHUNK - self._at)
@@ -72,7 +72,7 @@ class ChunkedWriter:
             done += got
 
     def close(self) -> None:
-        """Hand on what is left; the sink stays open."""
+        """Pass on the last chunk; the sink stays open."""
         if self._at:
             self._sink.write(bytes(memoryview(self._piece)[: self._at]))
             self._at = 0
@@ -86,9 +86,9 @@ class ChunkedWriter:
 
 
 class BackgroundWriter:
-    """Writes to a sink in a thread of its own, in order, and at most a few pieces behind.
+    """Writes to a sink in a background thread, in order, with a bounded queue.
 
-    What the sink raises is raised by a later :meth:`write` or by :meth:`close`.
+    An error of the sink is raised by a later :meth:`write` or by :meth:`close`.
     """
 
     def __init__(self, sink: ByteSink, *, most: int = 8) -> None:
@@ -98,14 +98,14 @@ class BackgroundWriter:
         self._jobs: deque[Future[object]] = deque()
 
     def write(self, data: bytes | bytearray, /) -> int:
-        """Take bytes."""
+        """Queue bytes."""
         self._jobs.append(self._pool.submit(self._sink.write, data))
         while len(self._jobs) > self._most:
             self._jobs.popleft().result()
         return len(data)
 
     def close(self) -> None:
-        """Wait until all is written; the sink stays open."""
+        """Wait until everything is written; the sink stays open."""
         while self._jobs:
             self._jobs.popleft().result()
 

@@ -1,4 +1,4 @@
-"""Where an image comes from: its manifest, its configuration, and a way to its blobs."""
+"""The source of an image: its manifest, its configuration, and access to its blobs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class BlobSource(Protocol):
-    """Gives a blob's bytes; a registry, an OCI layout, an archive."""
+    """Provides a blob's bytes: a registry, an OCI layout, an archive."""
 
     async def fetch(self, blob: Descriptor, target: Path) -> None:
-        """Write the blob to ``target``, going on with what is there; the caller verifies the digest."""
+        """Write the blob to ``target``, resuming a partial one; the caller verifies the digest."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image that was found. ``digest`` is what its name stands for: that of an index, if it is one."""
+    """An image that was found. ``digest`` is what its name refers to, which may be an index."""
 
     digest: str
     manifest: Manifest
@@ -42,7 +42,7 @@ class FoundImage:
 
 
 class NoSuchPlatform(EngineError):
-    """An image exists, but not for the platform that was asked for."""
+    """An image exists, but not for the requested platform."""
 
 
 Read = Callable[[Descriptor], Awaitable[bytes]]
@@ -51,10 +51,10 @@ Read = Callable[[Descriptor], Awaitable[bytes]]
 async def choose(
     root: Descriptor, platform: Platform, read: Read, blobs: BlobSource, name: str
 ) -> FoundImage:
-    """The image for ``platform`` below a manifest or index.
+    """The image for ``platform`` in a manifest or index.
 
-    ``read`` gives small, verified blobs. A single image is taken whatever its platform:
-    that is how images for another machine are looked into. Raises NoSuchPlatform.
+    ``read`` returns small, verified blobs. A single image is used whatever its platform, so that
+    images for other machines can be inspected. Raises NoSuchPlatform.
     """
     entry, tree = root, parse_manifest(await read(root), root.media_type)
     for _ in range(4):

@@ -1,7 +1,7 @@
-"""From a plan of a container to bubblewrap's command line: a pure function.
+"""Translates the plan of a container into bubblewrap's command line: a pure function.
 
-Options go to bwrap through a file descriptor, never on its command line: they
-hold the environment, and with it secrets.
+bwrap reads its options from a file descriptor, never from its command line: they
+contain the environment, which may hold secrets.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
-"""An ordinary container's, without MKNOD (devices of the host) and NET_RAW (its network is the host's)."""
+"""An ordinary container's set, without MKNOD (host devices) and NET_RAW (the network is the host's)."""
 
 TOOLS = "/dev/.rondel"
-"""Where a container finds what switches the user. In /dev, which is never part of a layer."""
+"""Where a container finds the user-switching program. In /dev, which is never part of a layer."""
 SETPRIV: tuple[str, ...] = (f"{TOOLS}/setpriv",)
-"""How the program that changes the user is started, after its loader."""
+"""The command that changes the user, without its loader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A file system in memory at ``path``; 0 is the kernel's default size, in bytes.
+    """A file system in memory at ``path``; ``size`` in bytes, 0 is the kernel's default.
 
-    A ``shared`` one is anybody's to write, as ``/tmp`` is.
+    Every user may write to a ``shared`` one, as to ``/tmp``.
     """
 
     path: str
@@ -71,7 +71,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What the kernel or bwrap itself puts at ``path``: ``proc`` or ``dev``."""
+    """A file system that the kernel or bwrap provides at ``path``: ``proc`` or ``dev``."""
 
     path: str
     kind: str
@@ -89,12 +89,11 @@ BwrapMount = Overlay | Bind | Memory | Kernel | Device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerPlan:
-    """All that a container is made of, with nothing left to look up.
+    """Everything that defines a container; nothing is left to look up.
 
-    ``mounts`` are mounted in their order. ``command`` is what to execute,
-    ``args`` its arguments with the name it is called by. ``nested_user`` says
-    that other IDs than one do not exist, so that a user needs a namespace of
-    his own.
+    ``mounts`` are mounted in this order. ``command`` is the file to execute,
+    ``args`` its arguments including the name it is called by. ``nested_user`` says
+    that only one ID exists, so another user needs a user namespace.
     """
 
     mounts: tuple[BwrapMount, ...]
@@ -136,18 +135,18 @@ def options(plan: ContainerPlan) -> list[str]:
 
 
 def packed(values: list[str]) -> bytes:
-    """Options as bwrap reads them: each ended by NUL. One that holds a NUL would become two: refused."""
+    """Options as bwrap reads them, terminated by NUL. A value with a NUL would become two: it is refused."""
     if any("\0" in value for value in values):
         raise ExecRefused("a path, argument or variable of the command contains a NUL byte")
     return "".join(f"{value}\0" for value in values).encode("utf-8", "surrogateescape")
 
 
 def command_line(plan: ContainerPlan) -> list[str]:
-    """What follows bwrap's options: the command, or what switches the user and then becomes it."""
+    """What follows bwrap's options: the command, or the program that switches the user and then runs it."""
     if plan.user.is_root or plan.nested_user:
         return ["--argv0", plan.args[0], "--", plan.command, *plan.args[1:]]
     groups = ",".join(map(str, plan.user.groups))
-    # By its name where PATH finds it, so that the command sees the name it was called by.
+    # By name if PATH finds it, so that the command sees the name that it was called by.
     name = plan.args[0] if "/" not in plan.args[0] else plan.command
     return [
         "--",

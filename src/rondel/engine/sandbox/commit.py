@@ -1,4 +1,4 @@
-"""After a container's end: what it wrote becomes layers, and its folder goes."""
+"""Turns what a finished container wrote into layers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 def commit_outputs(
     store: Store, prepared: Prepared, outputs: Mapping[str, Output]
 ) -> tuple[Snapshot, dict[str, Snapshot]]:
-    """The root and the mounts after the container; runs in a thread. ``outputs`` by stream name."""
+    """The root and the mounts after the command. ``outputs`` by stream name. Runs in a thread."""
     user = prepared.plan.user
     with translated(store.root):
         written: dict[tuple[str | None, str], bytes] = {}
         for redirect in prepared.redirects:
-            # Both streams in one file: each has an offset of its own, so the later covers the earlier.
+            # Two streams in one file have separate offsets, so the later one overwrites the earlier one.
             key = (redirect.over.path if redirect.over else redirect.root, redirect.relative)
             data = store.read(outputs[redirect.stream])
             data += written.get(key, b"")[len(data) :]
             written[key] = data
-            with contextlib.suppress(OSError):  # the command put something else in the way
+            with contextlib.suppress(OSError):  # the command replaced the file by something else
                 _write_redirect(redirect, data, user.uid, user.gid)
         root = prepared.overlays[0]
         for over in prepared.overlays[1:]:

@@ -1,4 +1,4 @@
-"""From an :class:`ExecSpec` to a plan: everything is looked up and made ready before anything is started."""
+"""From an :class:`ExecSpec` to a plan: looks up and prepares everything before anything starts."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
     from rondel.engine.sandbox.resources import SharedResources
 
-_OPTIONS_PAGE = 3800  # bytes of the kernel's one page for mount options that we use
+_OPTIONS_PAGE = 3800  # mount(2) takes all options in one page of 4096 bytes; the rest is for bwrap's own
 _OLD_ROOT = len("/oldroot:")
 _CONFIG_LIMIT = 1 << 20
 
 
 @dataclass(slots=True)
 class Preparation:
-    """The making of one container. Use :func:`prepare`."""
+    """The preparation of one container. Use :func:`prepare`."""
 
     store: Store
     shared: SharedResources
@@ -63,7 +63,7 @@ class Preparation:
     tree: MountTree = field(init=False)
 
     def run(self) -> Prepared | NotStarted:
-        """Do all the steps; NotStarted when the command cannot be executed."""
+        """Run all steps; NotStarted if the command cannot be executed."""
         spec = self.spec
         view = self._root_overlays()
         user = self._user(view)
@@ -179,7 +179,7 @@ class Preparation:
     # --- mounts
 
     def _containing(self, path: str) -> ContainerOverlay | None:
-        """The overlay in which a canonical path lies; None where another mount covers it."""
+        """The overlay that contains a canonical path; None if another mount covers it."""
         node, _ = self.tree.find(path)
         best = [over for over in self.overlays if path == over.path or path.startswith(_slash(over.path))]
         found = max(best, key=lambda over: len(over.path))
@@ -188,7 +188,7 @@ class Preparation:
         return found
 
     def _point(self, path: str, *, directory: bool) -> str:
-        """Make sure that a mount point exists; its canonical path."""
+        """Make sure that a mount point exists; returns its canonical path."""
         canonical = self.tree.canonical(path)
         node, missing = self.tree.find(canonical)
         if missing:
@@ -263,7 +263,7 @@ class Preparation:
         self.mounts.append(Bind(path, copy, readonly=mount.readonly))
 
     def _empty(self) -> View:
-        """A view of an empty directory: the empty snapshot has no layer that could be mounted."""
+        """A view of an empty directory: the empty snapshot has no layer that bwrap could mount."""
         from rondel.engine.store.view import Lower
 
         folder = self.folder / f"e{len(self.overlays)}"
@@ -276,10 +276,10 @@ class Preparation:
         write_new(str(path), mount.value, mode=mount.mode, uid=mount.uid, gid=mount.gid)
         return path
 
-    # --- the command's surroundings
+    # --- the command's environment
 
     def _directory(self, path: str, user: User) -> str:
-        """The working directory, made for the user when it is missing."""
+        """The working directory; created for the user if it is missing."""
         try:
             canonical = self.tree.canonical(path)
             node, missing = self.tree.find(canonical)
@@ -339,7 +339,7 @@ class Preparation:
                 found.append(Redirect(stream, over, None, over.inner(canonical)))
             elif mount in self.sources:
                 found.append(Redirect(stream, None, self.sources[mount], canonical[len(mount) :].strip("/")))
-            # Anything else is in memory, and gone with the container.
+            # Any other file is in memory and disappears with the container.
         return found
 
 
@@ -353,17 +353,17 @@ def _shows_graft(view: View, path: str) -> bool:
 
 
 def room_for(store: Store, subpath: str) -> int:
-    """How many layers fit into one mount's options, showing that directory of each."""
+    """How many layers that show this directory fit into one mount's options."""
     each = len(str(store.layers.path("0" * 10))) + len(subpath) + _OLD_ROOT
     own = 3 * (len(str(store.scratch)) + 32 + _OLD_ROOT)
     return max(2, min(MOST_LAYERS, (_OPTIONS_PAGE - own) // each))
 
 
 async def prepare(store: Store, shared: SharedResources, spec: ExecSpec) -> Prepared | NotStarted:
-    """Make a container ready: compact what it mounts, look everything up, make its folders.
+    """Prepare a container: compact what it mounts, look everything up, create its folders.
 
-    Raises ExecRefused for an unknown user, a working directory or redirect that
-    cannot be; SandboxError for a mount that cannot be made.
+    Raises ExecRefused for an unknown user or an impossible working directory or redirect;
+    SandboxError for an impossible mount.
     """
     grafts = [path for layer in spec.root.layers[:1] for path in store.lower(layer).grafts]
     room = min(room_for(store, path) for path in ("/", *grafts))

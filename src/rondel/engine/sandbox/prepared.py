@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A file of the container that gets a copy of a stream.
+    """A file of the container that receives a copy of a stream.
 
-    ``relative`` is its path, without links, in the overlay ``over``, else below
-    the host directory ``root``, else that of the mounted file ``root``.
+    ``relative`` is its path without links: in the overlay ``over``, or below the host
+    directory ``root``, or empty if ``root`` is the mounted file itself.
     """
 
     stream: str
@@ -31,7 +31,7 @@ class Redirect:
 
 @dataclass(slots=True)
 class Prepared:
-    """A container ready to be started, and what to look at afterwards."""
+    """A container that is ready to start, and what to read afterwards."""
 
     folder: Path
     plan: ContainerPlan
@@ -44,7 +44,7 @@ class Prepared:
 
 
 def discard(folder: Path, secrets: list[Path]) -> None:
-    """Remove what was made for a container: its folder, and its secrets in memory."""
+    """Remove a container's folder, and its secrets in memory."""
     for path in secrets:
         path.unlink(missing_ok=True)
     remove_tree(folder)

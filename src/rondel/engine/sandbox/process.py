@@ -1,4 +1,4 @@
-"""A container that was started: its output, its end, and what more runs in it."""
+"""A started container: its output, its end, and further commands in it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from rondel.engine.sandbox.users import User
 
 Listener: TypeAlias = Callable[[str, bytes], None]
-"""Hears a command's scrubbed output as it comes: the stream's name, and the bytes."""
+"""Receives a command's masked output as it arrives: the stream's name and the bytes."""
 
 
 class Process:
-    """A container that was started: a command, a service or a terminal."""
+    """A started container: a command, a service or a terminal."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Process:
         prepared: Prepared,
         listener: Listener | None,
     ) -> None:
-        """Start it; raises OSError. Only :class:`Sandbox` makes one."""
+        """Start it; raises OSError. Only :class:`Sandbox` creates one."""
         self._store = store
         self._shared = shared
         self._spec = spec
@@ -88,7 +88,7 @@ class Process:
             self._trace.begin(self._container)
 
     def _traced(self, given: list[int]) -> tuple[str, ...]:
-        """The options with which a command that is to be traced waits for it."""
+        """The bwrap options that make a traced command wait for its watch."""
         scope = self._prepared.scope
         if scope is None or not scope.seen:
             return ()
@@ -99,7 +99,7 @@ class Process:
     def _give_to(self, user: User) -> None:
         """Let the container's user open the pipes by name, as in ``echo x > /dev/stdout``."""
         for stream in self._streams:
-            with contextlib.suppress(OSError):  # with one ID alone, all belongs to the one there is
+            with contextlib.suppress(OSError):  # in single-ID mode the engine's ID is the only one
                 os.fchown(stream.theirs, user.uid, user.gid)
 
     def _stream(self, name: str) -> Stream:
@@ -131,7 +131,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The first process's PID on the host: ``/proc/PID/ns/net`` and the like are within reach."""
+        """The first process's PID on the host, for paths such as ``/proc/PID/ns/net``."""
         return self._container.first or self._container.pid
 
     async def known(self) -> None:
@@ -148,7 +148,7 @@ class Process:
         return self._outcome
 
     async def wait(self) -> Outcome:
-        """Wait for the end; then the outcome, as :meth:`Sandbox.run` gives it. Any number of times."""
+        """Wait for the end and return the outcome, as :meth:`Sandbox.run` does. May be called repeatedly."""
         return await asyncio.shield(self._outcome_task())
 
     async def _finish(self) -> Outcome:
@@ -160,7 +160,7 @@ class Process:
             for name, scrubber in self._scrubbers.items():
                 self._take(name, scrubber.flush())
             opened = await self._opened()
-            return await anyio.to_thread.run_sync(self._settle, opened)
+            return await anyio.to_thread.run_sync(self._commit, opened)
         finally:
             if self._trace is not None:
                 self._trace.close()
@@ -177,7 +177,7 @@ class Process:
             return Opened(unknown=scope.unknown) if scope is not None else None
         return await self._trace.end()
 
-    def _settle(self, opened: Opened | None) -> Outcome:
+    def _commit(self, opened: Opened | None) -> Outcome:
         container = self._container
         if container.exit_code is None:
             text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
@@ -210,21 +210,21 @@ class Process:
             self.terminal = None
 
     def signal(self, number: int) -> None:
-        """Send a signal to the command; nothing happens when it has ended."""
+        """Send a signal to the command, unless it has ended."""
         pid = self._container.command_pid()
         if pid is not None and self._container.code is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     async def kill(self) -> None:
-        """End the container at once and wait until nothing of it is left. Cannot be cancelled."""
+        """Kill the container and wait until all its processes are gone. Cannot be cancelled."""
         task = self._outcome_task()
         if not task.done():
             self._container.kill()
         with anyio.CancelScope(shield=True):
             await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # whoever waits has it; nobody else needs to hear of it
+            task.exception()  # the waiting task has it; retrieving it here avoids asyncio's warning
 
     async def run_inside(self, args: Sequence[str]) -> InsideResult:
         """Run another command in the container, with the same environment, user and rights."""
@@ -242,7 +242,7 @@ class Process:
     def terminal_inside(
         self, args: Sequence[str], env: Mapping[str, str]
     ) -> AbstractAsyncContextManager[int | None]:
-        """Run another command in the container on a terminal, whose other side it answers."""
+        """Run another command in the container on a terminal; yields the terminal's other side."""
         return terminal_inside(
             self._container,
             self._prepared.plan,
@@ -259,5 +259,5 @@ class Process:
         return self._shared.cgroups.enter_command(name, limits) if limits is not None else ()
 
     def output(self) -> Output:
-        """What was written so far, both streams, scrubbed; the last MiB of it when it is long."""
+        """The masked output of both streams so far; only its last MiB if it is long."""
         return Output.of(self._spools["combined"].so_far())

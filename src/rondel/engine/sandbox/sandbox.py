@@ -17,10 +17,10 @@ from rondel.engine.store import Output, Store
 
 
 class Sandbox:
-    """Runs commands over a store's snapshots. One per engine process, which has become root."""
+    """Runs commands over a store's snapshots. One per engine process, which must be root."""
 
     def __init__(self, store: Store) -> None:
-        """Needs :func:`rondel.engine.namespace.become_root` first; raises SandboxError without it."""
+        """Call :func:`rondel.engine.namespace.become_root` first; raises SandboxError otherwise."""
         self.store = store
         self.shared = SharedResources(store)
         close_abstract_sockets()
@@ -29,11 +29,11 @@ class Sandbox:
         store.at_close(self.shared.close)
 
     async def run(self, spec: ExecSpec, *, listener: Listener | None = None) -> Outcome:
-        """Run a command to its end. Cancelled, it kills the container and keeps nothing.
+        """Run a command to its end. If cancelled, it kills the container and keeps nothing.
 
-        Raises ExecRefused for what the real engine refuses with -1, SandboxError
-        when the container cannot be made. A command that is missing or cannot
-        be executed is an outcome with exit code 1.
+        Raises ExecRefused for what the real engine refuses with -1, SandboxError if the container
+        cannot be set up. A command that is missing or cannot be executed is an outcome with exit
+        code 1.
         """
         prepared = await prepare(self.store, self.shared, spec)
         if isinstance(prepared, NotStarted):
@@ -45,7 +45,7 @@ class Sandbox:
             await process.kill()
 
     async def start(self, spec: ExecSpec, *, listener: Listener | None = None) -> Process:
-        """Start a long-running container; the caller has to ``kill`` it or to ``wait`` for it.
+        """Start a long-running container; the caller must ``kill`` it or ``wait`` for it.
 
         Raises as :meth:`run`, and CannotStart for a command that cannot be executed.
         """

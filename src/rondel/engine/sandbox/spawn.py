@@ -1,8 +1,8 @@
-"""One bubblewrap process: started without a thread, watched by descriptors, ended for sure.
+"""One bubblewrap process: spawned without a thread, watched by descriptors, always reaped.
 
-A container is over when its process 1 is gone, not when bwrap says so: bwrap
-ends as soon as it knows the exit code, while the kernel may still be killing
-what the command left in the background.
+A container has ended when its process 1 is gone, not when bwrap exits: bwrap exits
+as soon as it knows the exit code, while the kernel may still be killing
+processes that the command left in the background.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MFD_CLOEXEC = 1
 
 
 def memory_file(name: str, data: bytes) -> int:
-    """A descriptor of a file in memory that holds ``data``, at its beginning."""
+    """A descriptor of a file in memory with the content ``data``, positioned at its start."""
     held = os.memfd_create(name, _MFD_CLOEXEC)
     view = memoryview(data)
     while view:
@@ -34,7 +34,7 @@ def memory_file(name: str, data: bytes) -> int:
 
 
 def seal_descriptors() -> None:
-    """Keep all but the standard descriptors from our children: a container must not inherit any."""
+    """Make all but the standard descriptors close-on-exec: a container must not inherit any."""
     for name in os.listdir("/proc/self/fd"):
         number = int(name)
         if number > 2:
@@ -48,7 +48,7 @@ def _resolve(ready: asyncio.Future[None]) -> None:
 
 
 async def readable(descriptor: int) -> None:
-    """Wait until a descriptor is readable; a pidfd is when its process has ended."""
+    """Wait until a descriptor is readable; a pidfd becomes readable when its process ends."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     loop.add_reader(descriptor, _resolve, ready)
@@ -59,7 +59,7 @@ async def readable(descriptor: int) -> None:
 
 
 async def writable(descriptor: int) -> None:
-    """Wait until a descriptor is writable: a full pipe has been read, or nobody reads it any more."""
+    """Wait until a descriptor is writable: a full pipe has been read, or its reader is gone."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     loop.add_writer(descriptor, _resolve, ready)
@@ -70,7 +70,7 @@ async def writable(descriptor: int) -> None:
 
 
 class Stream:
-    """The engine's end of a pipe, read by the event loop until its other end closes."""
+    """The engine's end of a pipe; the event loop reads it until the other end closes."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
@@ -79,7 +79,7 @@ class Stream:
         self.ended = asyncio.Event()
 
     def start(self) -> None:
-        """Read from now on; the other end belongs to the child alone."""
+        """Start reading; the other end now belongs to the child alone."""
         os.close(self.theirs)
         self.theirs = -1
         asyncio.get_running_loop().add_reader(self.ours, self._read)
@@ -97,7 +97,7 @@ class Stream:
             self.stop()
 
     def stop(self) -> None:
-        """Close both ends, whatever state they are in."""
+        """Close both ends, in any state."""
         if self.ours >= 0:
             asyncio.get_running_loop().remove_reader(self.ours)
             os.close(self.ours)
@@ -110,7 +110,7 @@ class Stream:
 
 @dataclass(slots=True)
 class BwrapProcess:
-    """A running bwrap: ``pid`` is its own, ``first`` that of the container's process 1, on the host."""
+    """A running bwrap: ``pid`` is its own, ``first`` the PID of the container's process 1, on the host."""
 
     pid: int
     pidfd: int
@@ -123,7 +123,7 @@ class BwrapProcess:
     _text: bytes = b""
 
     def take_status(self, data: bytes) -> None:
-        """Read bwrap's JSON lines: the first process's PID, and its exit code at the end."""
+        """Parse bwrap's JSON status lines: the first process's PID, and the exit code at the end."""
         self._text += data
         while b"\n" in self._text:
             line, _, self._text = self._text.partition(b"\n")
@@ -131,19 +131,19 @@ class BwrapProcess:
                 value = json.loads(line)
                 if "child-pid" in value:
                     self.first = int(value["child-pid"])
-                    with contextlib.suppress(OSError):  # it is gone already
+                    with contextlib.suppress(OSError):  # it has already ended
                         self.first_fd = os.pidfd_open(self.first)
                     self.known.set()
                 if "exit-code" in value:
                     self.exit_code = int(value["exit-code"])
 
     async def wait(self) -> None:
-        """Wait until bwrap and everything in the container is gone, then reap it."""
+        """Wait until bwrap and all processes of the container are gone, then reap it."""
         await readable(self.pidfd)
         await self.status.ended.wait()
         if self.first_fd is None:
-            # Killed before it told of process 1, which may be there all the same and wait for it for ever, in
-            # bwrap's process group still; the group's number is taken until bwrap is reaped.
+            # bwrap was killed before it reported process 1. That process may exist and wait for bwrap for
+            # ever; it is still in bwrap's process group, whose number stays reserved until bwrap is reaped.
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
         self.reap()
@@ -152,20 +152,20 @@ class BwrapProcess:
             await readable(self.first_fd)
 
     def reap(self) -> None:
-        """Take bwrap's own exit code, once it has ended."""
+        """Store bwrap's own exit code once it has ended."""
         if self.code is None:
             _, status = os.waitpid(self.pid, 0)
             self.code = os.waitstatus_to_exitcode(status)
 
     def kill(self) -> None:
-        """Have the kernel kill the whole container."""
+        """Kill the whole container."""
         for descriptor in (self.first_fd, self.pidfd):
             if descriptor is not None:
                 with contextlib.suppress(OSError):
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
 
     def command_pid(self) -> int | None:
-        """The command's own PID on the host: process 1's first child, or process 1 itself."""
+        """The command's PID on the host: process 1's first child, or process 1 itself."""
         if self.first is None:
             return None
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -174,7 +174,7 @@ class BwrapProcess:
         return self.first
 
     def is_set_up(self, bwrap: str) -> bool:
-        """Whether the command runs: before, the container's mounts are not its own yet."""
+        """Whether the command runs; before that, the container still has the host's mounts."""
         with contextlib.suppress(OSError):
             if Path(f"/proc/{self.first}/task/{self.first}/children").read_text():
                 return True
@@ -206,10 +206,10 @@ def spawn(
     passed: Sequence[int],
     env: Mapping[str, str] | None = None,
 ) -> int:
-    """Start a program with three standard descriptors and ``passed`` ones under their own numbers; its PID.
+    """Spawn a program with three standard descriptors, and ``passed`` ones under their own numbers.
 
-    Call it from the event loop's thread only: ``--die-with-parent`` means the
-    thread. The environment is PATH and ``env``, the session is a new one.
+    Returns its PID. Call it from the event loop's thread only: ``--die-with-parent`` refers to the thread.
+    The environment is PATH and ``env``; the program gets a new session.
     """
     actions: list[tuple[int, int, int]] = []
     for number, source in enumerate(standard):
@@ -227,7 +227,7 @@ def spawn(
 
 
 def watched(pid: int) -> int:
-    """A descriptor that tells of a child's end. Raises OSError, and the child is gone, when there is none."""
+    """A pidfd of a child. If that fails, raises OSError and kills the child."""
     try:
         return os.pidfd_open(pid)
     except OSError:

@@ -1,7 +1,7 @@
-"""Where in a container it can be seen which files a command opens: a decision over its mounts.
+"""Decides from a container's mounts where the files that a command opens can be observed.
 
-An overlay belongs to one container. What else may be mounted (a cache volume, a folder of the
-machine) is the same for all that use it, and what somebody else opens there looks no different.
+An overlay belongs to one container. Other mounts (a cache volume, a folder of the machine) are
+the same for all containers that use them, so openings there may come from any of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from rondel.engine.sandbox.bwrap import BwrapMount
 
 HOLD = "/dev/null"
-"""Where a container is held between its mounts and its command: see :mod:`rondel.engine.sandbox.tracing`."""
+"""Where a container pauses between its mounts and its command: see :mod:`rondel.engine.sandbox.tracing`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceScope:
-    """The folder to watch, but not the mounts in ``skipped``.
+    """The folder to watch, without the mounts in ``skipped``.
 
-    ``unknown`` is why some of its files cannot be seen; ``seen`` is false if none can.
+    ``unknown`` says why some of its files cannot be observed; ``seen`` is false if none can.
     """
 
     folder: str
@@ -34,9 +34,9 @@ class TraceScope:
 
 
 def trace_scope_of(folder: str, planned: Iterable[BwrapMount], apart: Iterable[str] = ()) -> TraceScope:
-    """What can be seen of a container path without links.
+    """What can be observed of a container path without links.
 
-    ``apart`` are mounted secrets and sockets: they are no files of the folder.
+    ``apart`` are mounted secrets and sockets: they do not count as files of the folder.
     """
     mounts = {mount.path: mount for mount in planned}
     above = max((path for path in mounts if _within(folder, path)), key=len)
@@ -52,12 +52,12 @@ def trace_scope_of(folder: str, planned: Iterable[BwrapMount], apart: Iterable[s
 
 
 def _own(mount: BwrapMount) -> bool:
-    """Whether it is one container's alone. One layer, read-only, is the store's own folder."""
+    """Whether a mount belongs to one container. A single read-only layer is the store's folder itself."""
     return isinstance(mount, Overlay) and (mount.upper is not None or len(mount.lowers) > 1)
 
 
 def _shared(path: str) -> str:
-    return f"{path} is mounted from what other commands may use at the same time"
+    return f"{path} is mounted from a folder that other commands may use at the same time"
 
 
 def _within(path: str, folder: str) -> bool:

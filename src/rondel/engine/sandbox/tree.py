@@ -1,8 +1,8 @@
 """What a container sees at a path: the root's snapshot with the mounts over it.
 
-Mount points, commands, redirects and the working directory have to be found
+Mount points, commands, redirects and the working directory must be found
 before anything is mounted. Links are followed inside the container's root, also
-across mounts; a mount point that is missing counts as an empty directory.
+across mounts; a missing mount point counts as an empty directory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NOWHERE = "/nonexistent"
 
 
 class TreeNode:
-    """A place in the container: ``mount`` is the path of the mount it lies in, ``inner`` its path there."""
+    """A node in the container: ``mount`` is the path of its mount, ``inner`` its path there."""
 
     __slots__ = ("_tree", "_view", "entry", "inner", "mount")
 
@@ -96,7 +96,7 @@ class MountTree:
         return TreeNode(self, node.entry, "/", "/", node)
 
     def mounted(self, path: str) -> TreeNode | None:
-        """What is mounted exactly there."""
+        """What is mounted exactly at a path."""
         return self._nodes.get(path)
 
     def leads_to_mount(self, path: str) -> bool:
@@ -113,13 +113,13 @@ class MountTree:
         return found
 
     def find(self, path: str) -> tuple[TreeNode, Sequence[str]]:
-        """The deepest place on the way to a path, and what is missing below it; PathError below a file."""
+        """The deepest existing node on the way to a path, and the missing rest; PathError below a file."""
         return descend(self.root, path)
 
     def add(
         self, path: str, mount: SandboxMount, view: ViewNode | None = None, *, secret: str = _NOWHERE
     ) -> None:
-        """Mount something; ``view`` is what a mount of a snapshot shows, ``secret`` a secret's file."""
+        """Add a mount; ``view`` is the content of a snapshot mount, ``secret`` a secret's file."""
         if isinstance(mount, OverlayMount | SnapshotFileMount):
             if view is None:
                 raise ValueError("a mount of a snapshot needs its node")

@@ -1,8 +1,8 @@
-"""What the API's objects are: frozen values that describe, and do nothing by themselves.
+"""The API's objects as frozen values: they describe, and do nothing by themselves.
 
 A file system is a :class:`~rondel.engine.values.node.Node`, the recipe of a
-snapshot; :class:`Container`, :class:`Directory` and :class:`File` point at one
-and say what lies around it. Evaluation is :mod:`rondel.engine.evaluate`'s.
+snapshot; :class:`Container`, :class:`Directory` and :class:`File` refer to one
+and hold the settings around it. :mod:`rondel.engine.evaluate` evaluates them.
 """
 
 from rondel.engine.values.container import (

@@ -100,7 +100,7 @@ async def test_a_manifest_is_asked_for_by_name(registry: FakeRegistry, client: C
 async def test_a_digest_that_was_asked_for_is_verified(registry: FakeRegistry, client: Client) -> None:
     wrong = "sha256:" + "0" * 64
     registry.manifests[wrong] = (model.OCI_MANIFEST, MANIFEST)
-    with pytest.raises(RegistryError, match="answered other content"):
+    with pytest.raises(RegistryError, match="returned other content"):
         await client().manifest(ref(registry).with_digest(wrong))
 
 

@@ -159,7 +159,7 @@ async def test_a_file_is_taken_as_a_blob_as_it_is_if_it_is_the_right_one(store):
     assert store.blobs.path(digest).stat().st_ino == number
     assert not arrived.exists()
     arrived.write_bytes(b"other")
-    with pytest.raises(StoreCorrupt, match="not what was asked for"):
+    with pytest.raises(StoreCorrupt, match="does not match the digest"):
         store.blobs.take(arrived, expected=digest)
     assert not arrived.exists()
     assert store.blobs.read(digest) == b"layer"
@@ -167,7 +167,7 @@ async def test_a_file_is_taken_as_a_blob_as_it_is_if_it_is_the_right_one(store):
 
 async def test_a_blob_that_is_not_what_was_asked_for_is_refused(store):
     digest = store.blobs.put(b"good")
-    with pytest.raises(StoreCorrupt, match="not what was asked for"):
+    with pytest.raises(StoreCorrupt, match="does not match the digest"):
         store.blobs.put(b"bad", expected=digest)
     assert os.listdir(store.scratch) == []
 

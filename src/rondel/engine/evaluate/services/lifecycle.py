@@ -1,4 +1,4 @@
-"""The services of a session: started once each, shared, counted, watched, stopped."""
+"""The services of a session: started once, shared, counted, watched, stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KILLED = 128 + signal.SIGKILL
 
 
 class SessionServices:
-    """The running services of one session; one instance a service's key."""
+    """The running services of one session, with one instance per service key."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -51,28 +51,28 @@ class SessionServices:
         """All services that run now."""
         return self._running.values()
 
-    # What the API asks
+    # For the API
 
     async def start(self, service: AnyService) -> RunningService:
-        """Start a service, or join the start under way; it runs until stopped. Raises ServiceError
-        and ExecError (it ended, or its health check failed).
+        """Start a service, or join a start in progress; it runs until it is stopped. Raises ServiceError,
+        and ExecError if it ended or its health check failed.
         """
         running = await self._started(service)
         running.held = True
         return running
 
     def get(self, service: AnyService) -> RunningService:
-        """The running instance; raises ServiceError when there is none."""
+        """The running instance; raises ServiceError if there is none."""
         found = self._running.get(service.key)
         if found is None:
             raise ServiceError(f"service {host_hash(service.key)} is not running")
         return found
 
     async def stop(self, service: AnyService, *, kill: bool = False) -> None:
-        """Stop a service, once it is started if that is under way; nothing happens when it does not run.
+        """Stop a service, after its start if that is in progress; does nothing if it is not running.
 
-        Its process has ten seconds to end by itself. Until then it goes on to serve, and may
-        be killed by another call.
+        Its process has ten seconds to exit. Until then it continues to serve, and another call
+        may kill it.
         """
         starting = self._starting.get(service.key)
         if starting is not None:
@@ -83,10 +83,10 @@ class SessionServices:
 
     @asynccontextmanager
     async def bound(self, bindings: Sequence[tuple[str, object]]) -> AsyncIterator[NetworkAttachment]:
-        """Have services run, and say how a container reaches them by alias, and all others by hostname.
+        """Start services; yields how a container reaches them by alias, and all others by host name.
 
-        They stay for ten seconds after their last user is gone. What is done meanwhile is
-        cancelled when one of them fails or is stopped; raises ServiceError then.
+        They stay for ten seconds after their last use. If one of them fails or is stopped, the block
+        is cancelled and ServiceError raised.
         """
         if not bindings and not self._running:
             yield NetworkAttachment()
@@ -106,9 +106,9 @@ class SessionServices:
         *,
         dependent: RunningService | None = None,
     ) -> list[tuple[RunningService, list[str]]]:
-        """Start services at once, and hold them until ``stack`` ends; each with its aliases.
+        """Start services concurrently and hold them until ``stack`` ends; returns each with its aliases.
 
-        When one ends, so does the service that is ``dependent`` on it.
+        If one of them ends, the service ``dependent`` on it ends, too.
         """
         wanted = grouped(bindings)
         errors: list[Exception] = []
@@ -130,7 +130,7 @@ class SessionServices:
     async def hold(
         self, stack: AsyncExitStack, binding: Binding, *, dependent: RunningService | None = None
     ) -> RunningService:
-        """Have one service run until ``stack`` ends, and ten seconds longer."""
+        """Keep one service running until ``stack`` ends, and ten seconds longer."""
         running = await self._started(binding.service)
         running.users += 1
         stack.callback(self._leave, running)
@@ -170,14 +170,14 @@ class SessionServices:
                 with work:
                     yield
             except EngineError:
-                if failed:  # what failed needed it, most likely
+                if failed:  # most likely, the block failed because the service did
                     raise failed[0] from None
                 raise
             if failed and work.cancelled_caught:
                 raise failed[0]
 
     def _end_with(self, needed: RunningService, binding: Binding, dependent: RunningService) -> None:
-        """Have a service end when one that it needs does."""
+        """End a service when one that it needs ends."""
 
         def missing(error: ServiceError) -> None:
             dependent.cause = dependent.cause or error
@@ -189,7 +189,7 @@ class SessionServices:
     async def _drop(self, running: RunningService) -> None:
         if self._running.get(running.service.key) is running:
             await self._end(running, kill=True)
-        elif running.process is not None:  # whoever is starting it will see, and clear up
+        elif running.process is not None:  # it is still starting: the start notices, and cleans up
             await running.process.kill()
 
     async def _watch_process(self, running: RunningService) -> None:
@@ -230,14 +230,14 @@ class SessionServices:
             done.set()
         if running.process is not None:
             self._session.tasks.start_soon(self._watch_process, running)
-        # Whoever it was started for may have left meanwhile, before being counted among its users.
+        # The caller may have left before it was counted among the users.
         self._session.tasks.start_soon(self._end_if_unused, running, running.generation)
         return running
 
     # Ending
 
     async def _end(self, running: RunningService, *, kill: bool = False) -> None:
-        """Stop a service and give back all it had. Cancelled while it waits, it kills."""
+        """Stop a service and release its resources. If cancelled while it waits, it kills."""
         running.held, running.stopping = False, True
         process = running.process
         if process is not None:
@@ -252,7 +252,7 @@ class SessionServices:
         await self._finish(running)
 
     async def _finish(self, running: RunningService) -> None:
-        """Give back what a service had, once its process is gone."""
+        """Release a service's resources after the end of its process."""
         if running.finishing:
             await running.ended.wait()
             return
@@ -263,9 +263,9 @@ class SessionServices:
             if running.process is not None:
                 try:
                     running.exit_code = (await running.process.wait()).exit_code
-                except EngineError:  # killed together with its sandbox, which says no code then
+                except EngineError:  # killed together with its sandbox, so there is no exit code
                     running.exit_code = _KILLED
-            with suppress(NetworkError):  # the relay is gone, and all of this with it
+            with suppress(NetworkError):  # the relay is gone, and all forwards with it
                 await self.routes.forget(running)
             await running.stack.aclose()
             if running.namespace is not None:
@@ -274,7 +274,7 @@ class SessionServices:
         running.ended.set()
 
     async def aclose(self) -> None:
-        """Stop everything at the session's end; the processes have half a second together."""
+        """Stop all services at the session's end; their processes have half a second together."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 for running in list(self._running.values()):

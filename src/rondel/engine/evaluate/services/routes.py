@@ -26,7 +26,7 @@ Named = list[tuple["RunningService", list[str]]]
 
 
 class ServiceRoutes:
-    """The ways to the services of one session."""
+    """The routes to the services of one session."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.relay = Relay()
@@ -35,7 +35,7 @@ class ServiceRoutes:
     # From the host's network
 
     async def publish(self, running: RunningService) -> None:
-        """Give a service an address in the host's network, if all of its ports can be had there."""
+        """Give a service an address in the host's network, if all of its ports are free there."""
         running.claimed = await self.relay.claim()
         try:
             for backend in running.backends:
@@ -61,7 +61,7 @@ class ServiceRoutes:
         )
 
     async def forget(self, running: RunningService) -> None:
-        """Take all ways to a service away."""
+        """Remove all routes to a service."""
         for forward in running.inward:
             await self.relay.close(forward)
         await self._unpublish(running)
@@ -71,7 +71,7 @@ class ServiceRoutes:
     async def join(
         self, stack: AsyncExitStack, users: Named, everyone: Collection[RunningService]
     ) -> NetworkAttachment:
-        """How a command reaches the services bound to it, and all others by their hostnames."""
+        """How a command reaches the services bound to it, and all others by their host names."""
         if all(running.address is not None for running, _ in users):
             return NetworkAttachment(
                 hosts=tuple(
@@ -95,13 +95,14 @@ class ServiceRoutes:
         own: str = "",
         loopback: bool = False,
     ) -> NetworkAttachment:
-        """Make services reachable inside a namespace, and give it a way out."""
+        """Make services reachable inside a namespace, and give it egress."""
         hosts = [(namespace.address or "127.0.0.1", own)] if own else []
         for number, (running, names) in enumerate(named(users, everyone, own)):
             if namespace.address is not None:
                 address = await self._inner(running)
             elif any(running is user for user, _ in users):
-                # Without veth, a listener in there; for a service that is not used it might take a port.
+                # Without veth, listen inside the namespace, but only for services in use: others might
+                # block a port.
                 address = f"127.66.0.{number + 2}"
                 for backend in running.backends:
                     forward = await self._forward(namespace, address, backend)
@@ -118,7 +119,7 @@ class ServiceRoutes:
         )
 
     async def _inner(self, running: RunningService) -> str:
-        """The address of a service in the session's own network, which joins all namespaces."""
+        """The address of a service in the session's network, which joins all namespaces."""
         if running.namespace is not None and running.namespace.address is not None:
             return running.namespace.address
         async with running.lock:
@@ -131,7 +132,7 @@ class ServiceRoutes:
 
 
 def named(users: Named, everyone: Collection[RunningService], own: str = "") -> Named:
-    """Each service once, with the names it has for one container: aliases come before hostnames."""
+    """Each service once, with the names that one container uses for it: aliases come before host names."""
     taken = {own}
     found: dict[int, tuple[RunningService, list[str]]] = {}
     bound = [(running, list(running.names)) for running, _ in users]
@@ -145,13 +146,13 @@ def named(users: Named, everyone: Collection[RunningService], own: str = "") -> 
 
 
 def inside(namespace: Namespace | None, port: int) -> Destination:
-    """A port of a service, at the addresses on which it may listen, seen from its own namespace."""
+    """A port of a service, at the addresses that it may listen on, seen from its own namespace."""
     own = namespace.address if namespace is not None else None
     return Destination(namespace, (own, *LOOPBACK) if own else LOOPBACK, port)
 
 
 def answers_as_it_is(forward: PortForward) -> bool:
-    """Whether somebody listens on the machine's own loopback under the very port asked for."""
+    """Whether a program listens on the machine's loopback at exactly the requested port."""
     if forward.protocol != "TCP" or forward.front != forward.backend:
         return False
     with socket.socket() as probe:
@@ -160,7 +161,7 @@ def answers_as_it_is(forward: PortForward) -> bool:
 
 
 async def resolved(host: str) -> tuple[str, ...]:
-    """The numeric addresses of a host; raises ServiceError when there are none."""
+    """The numeric addresses of a host; raises ServiceError if there are none."""
     if host in {"localhost", "127.0.0.1", ""}:
         return LOOPBACK
     try:

@@ -1,4 +1,4 @@
-"""What it takes to start a service of each kind."""
+"""Starts a service of each kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rondel.engine.evaluate.services.running import RunningService
     from rondel.engine.evaluate.session import Session
 
-_HOST_NAME_LIMIT = 64  # the kernel's
+_HOST_NAME_LIMIT = 64  # the kernel's limit
 
 
 class OtherServices(Protocol):
@@ -56,7 +56,7 @@ class OtherServices(Protocol):
 
 
 async def start(session: Session, services: OtherServices, running: RunningService) -> None:
-    """Start a service, whatever it is. Raises ServiceError, ExecError, NetworkError, NeedsIsolation."""
+    """Start a service of any kind. Raises ServiceError, ExecError, NetworkError, NeedsIsolation."""
     match running.service:
         case ContainerService() as service:
             await _start_container(session, services, running, service)
@@ -81,7 +81,7 @@ async def _start_container(
     namespace = running.namespace = await routes.relay.namespace()
     own = hostname_of(service)
     attachment = await routes.links(namespace, running.stack, users, services.all, own=own)
-    # What is volatile is for commands: a service would keep the value of its first user.
+    # Volatile variables are for commands: a service would keep the value of its first user.
     container = replace(service.container, volatile_env=())
     command = Command(container=container, args=service.args, insecure=service.insecure)
     spec = await exec_spec(session, command, attachment, running.stack)
@@ -110,7 +110,7 @@ async def _start_host(services: OtherServices, running: RunningService, service:
     )
     running.endpoint_host = hostname_of(service)
     if addresses == LOOPBACK and all(map(answers_as_it_is, service.forwards)):
-        running.address = "127.0.0.1"  # the host's network is the containers': no relay is needed
+        running.address = "127.0.0.1"  # containers share the host's network: no relay is needed
     else:
         await services.routes.publish(running)
 

@@ -129,7 +129,9 @@ def test_a_pipeline_runs_in_place_and_its_record_says_so(project: Path, tmp_path
     }  # fmt: skip
     # What needs an isolated container fails and says what to do; the rest ran.
     for name, what in (("served", "a service"), ("other", "the image alpine:3.20")):
-        assert f"{what} needs an isolated container, which this machine does not allow" in stages[name]["error"]
+        assert (
+            f"{what} needs an isolated container, which this machine does not allow" in stages[name]["error"]
+        )
         assert "use a Dagger engine (--engine dagger)" in stages[name]["error"]
     assert stages["train"]["image"]["source"] == "in-place"
     assert stages["train"]["mlflow"]

@@ -105,7 +105,6 @@ async def test_a_terminal_is_a_terminal(sandbox: Sandbox, base):
 
 async def test_limits_hold_where_the_machine_allows(run, sandbox: Sandbox):
     if sandbox.shared.cgroups.reason is not None:
-        assert isinstance(sandbox.shared.cgroups.reason, str)
         done = await run("true", limits=Limits(pids=50))
         assert done.exit_code == 0
         return
@@ -118,7 +117,7 @@ async def test_limits_hold_where_the_machine_allows(run, sandbox: Sandbox):
 
 async def test_limits_of_the_session_hold_for_every_command(run, sandbox: Sandbox, monkeypatch):
     if sandbox.shared.cgroups.reason is not None:
-        return  # the doctor says why
+        pytest.skip(f"this machine has no cgroups for the engine: {sandbox.shared.cgroups.reason}")
     monkeypatch.setattr(sandbox.shared, "limits", limits_of({"RONDEL_ENGINE_PIDS": "15"}))
     done = await run(*sh("for i in $(seq 40); do sleep 1 & done; wait"))
     assert b"fork" in done.stderr.data.lower()

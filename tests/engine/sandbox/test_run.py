@@ -219,7 +219,7 @@ async def test_users_by_name_number_and_group(run):
 
 async def test_without_setpriv_python_changes_the_user(run, base, identity, monkeypatch):
     if identity.mode is namespace.Mode.SINGLE:
-        return  # the user's namespace does it there: there is no such tool
+        pytest.skip("with one ID, the user's namespace changes the user, and no program is needed")
     monkeypatch.setattr(user_switch.shutil, "which", lambda *_, **__: None)
     script = "id -u; id -g; id -G; grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status | grep -c '[1-9a-f]$'; echo $0 $1 $LANG"
     done = await run(

@@ -298,7 +298,7 @@ async def until_there_are(number: int) -> None:
 
 async def test_the_watch_ends_with_the_command(trace):
     before = queues()
-    await trace("cat a/0")
+    assert await trace("cat a/0") == names("a/0")
     await until_there_are(before)
 
 

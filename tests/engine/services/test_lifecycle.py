@@ -1,9 +1,12 @@
 """Services of a session: started once, shared, counted, stopped, and told apart when they fail."""
 
 import asyncio
+import contextlib
 import signal
 import socket
+import socketserver
 import sys
+import threading
 import time
 import urllib.request
 
@@ -31,6 +34,18 @@ async def get(address, port):
     return await asyncio.to_thread(lambda: opener.open(url, timeout=10).read().decode())
 
 
+async def get_by(attachment, name, port):
+    """What a command with this attachment gets from a service: in the host's network or in its own."""
+    address = address_of(attachment, name)
+    if attachment.network is Network.HOST:
+        return await get(address, port)
+    script = (
+        f"import urllib.request as u; print(u.urlopen('http://{address}:{port}/').read().decode(), end='')"
+    )
+    command = [*join_command(attachment.network.path), sys.executable, "-c", script]
+    return (await anyio.run_process(command)).stdout.decode()
+
+
 async def test_bound_service_answers_by_its_alias_and_its_hostname(services, web):
     service = web(8000, "one")
     async with services.bound([("web", service)]) as attachment:
@@ -41,11 +56,8 @@ async def test_bound_service_answers_by_its_alias_and_its_hostname(services, web
 
 async def test_two_services_on_one_low_port_coexist(services, web):
     async with services.bound([("a", web(80, "A")), ("b", web(80, "B"))]) as attachment:
-        if attachment.network is Network.HOST:
-            assert await get(address_of(attachment, "a"), 80) == "A"
-            assert await get(address_of(attachment, "b"), 80) == "B"
-        else:
-            assert isinstance(attachment.network, JoinNetwork)
+        for name in "ab":
+            assert await get_by(attachment, name, 80) == name.upper()
 
 
 async def test_identical_services_asked_for_at_once_start_once(session, services, web):
@@ -233,15 +245,43 @@ async def test_port_taken_on_the_host_gives_the_command_a_network_of_its_own(ser
             assert "web" in attachment.env.get("no_proxy", "web")
 
 
+class Greeter(socketserver.BaseRequestHandler):
+    """Greets every connection, also those by which the engine finds out whether a port is in use."""
+
+    def handle(self):
+        with contextlib.suppress(OSError):
+            self.request.sendall(b"up")
+
+
+@contextlib.contextmanager
+def greeter(port=0):
+    """A server on the host's loopback; its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def greeting(address, port):
+    """What a client at an address and port receives."""
+
+    def received():
+        with socket.create_connection((address, port), timeout=5) as client:
+            return client.recv(10)
+
+    return await asyncio.to_thread(received)
+
+
 async def test_host_port_is_reached_as_a_service(services):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    with greeter() as port:
         for forward in (PortForward(backend=port), PortForward(backend=port, frontend=port + 1)):
             service = HostService(key=f"{forward.front:040x}", host="localhost", forwards=(forward,))
             async with services.bound([("up", service)]) as attachment:
-                with socket.create_connection((address_of(attachment, "up"), forward.front), timeout=5):
-                    connection, _ = await asyncio.to_thread(server.accept)
-                    connection.close()
+                assert await greeting(address_of(attachment, "up"), forward.front) == b"up"
 
 
 async def test_host_service_need_not_be_up_when_it_is_bound(services):
@@ -250,10 +290,8 @@ async def test_host_service_need_not_be_up_when_it_is_bound(services):
         port = probe.getsockname()[1]
     service = HostService(key="a" * 40, host="localhost", forwards=(PortForward(backend=port),))
     async with services.bound([("up", service)]) as attachment:
-        with socket.create_server(("127.0.0.1", port)) as server:
-            with socket.create_connection((address_of(attachment, "up"), port), timeout=5):
-                connection, _ = await asyncio.to_thread(server.accept)
-                connection.close()
+        with greeter(port):
+            assert await greeting(address_of(attachment, "up"), port) == b"up"
 
 
 async def test_tunnel_brings_a_service_onto_the_host(services, web):

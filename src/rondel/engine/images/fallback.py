@@ -68,7 +68,7 @@ def contradiction(reference: Reference, platform: Platform, machine: HostSystem)
         if machine.system != name:
             return f"this machine is {machine.system or 'of an unknown system'}, not {name}"
         return next((why for word in words if (why := _release(word, machine)) is not None), None)
-    return f"the image {name} does not describe an operating system or a Python"
+    return f"this machine's system is not {name}"
 
 
 def _python(words: list[str], machine: HostSystem) -> str | None:

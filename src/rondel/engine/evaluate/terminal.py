@@ -40,7 +40,7 @@ async def shell(
 
     Raises EngineError if the session has no terminal.
     """
-    door = _open_terminal()
+    terminal = _open_terminal()
     try:
         async with AsyncExitStack() as stack:
             attachment = await stack.enter_async_context(
@@ -51,13 +51,13 @@ async def shell(
             spec = await exec_spec(session, command, attachment, stack)
             process = await session.sandbox.start(replace(spec, tty=True))
             try:
-                with in_foreground(door):
-                    await _pass_on(door, process.terminal)
+                with in_foreground(terminal):
+                    await _pass_on(terminal, process.terminal)
             finally:
                 with anyio.CancelScope(shield=True):
                     await process.kill()
     finally:
-        os.close(door)
+        os.close(terminal)
 
 
 async def shell_inside(session: Session, service: ContainerService, args: Sequence[str]) -> None:
@@ -66,7 +66,7 @@ async def shell_inside(session: Session, service: ContainerService, args: Sequen
     Starts the service and keeps it while the shell runs. Raises EngineError if the session has
     no terminal.
     """
-    door = _open_terminal()
+    terminal = _open_terminal()
     try:
         services = session.part(SessionServices)
         async with services.bound([("", service)]):
@@ -75,10 +75,10 @@ async def shell_inside(session: Session, service: ContainerService, args: Sequen
                 raise EngineError("this service has no container to open a terminal in")
             env = {"TERM": session.environ.get("TERM", "xterm")}
             async with process.terminal_inside(args, env) as inner:
-                with in_foreground(door):
-                    await _pass_on(door, inner)
+                with in_foreground(terminal):
+                    await _pass_on(terminal, inner)
     finally:
-        os.close(door)
+        os.close(terminal)
 
 
 def _open_terminal() -> int:
@@ -93,33 +93,32 @@ def _open_terminal() -> int:
 
 
 @contextmanager
-def in_foreground(door: int) -> Iterator[None]:
+def in_foreground(terminal: int) -> Iterator[None]:
     """Take over a terminal: foreground group and raw key input. Restores both at the end."""
-    asked = signal.signal(
-        signal.SIGTTOU, signal.SIG_IGN
-    )  # the kernel stops a background process that takes the foreground, unless it ignores SIGTTOU
+    # The kernel stops a background process that takes the foreground, unless it ignores SIGTTOU.
+    asked = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
-        before, group = termios.tcgetattr(door), os.tcgetpgrp(door)
-        os.tcsetpgrp(door, os.getpgrp())
+        before, group = termios.tcgetattr(terminal), os.tcgetpgrp(terminal)
+        os.tcsetpgrp(terminal, os.getpgrp())
         try:
             # Python's default drops pending input, but users type before a slow shell is ready.
-            tty.setraw(door, termios.TCSADRAIN)
+            tty.setraw(terminal, termios.TCSADRAIN)
             yield
         finally:
-            termios.tcsetattr(door, termios.TCSADRAIN, before)
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
             with suppress(OSError):
-                os.tcsetpgrp(door, group)
+                os.tcsetpgrp(terminal, group)
     finally:
         signal.signal(signal.SIGTTOU, asked)
 
 
-async def _pass_on(door: int, inner: int | None) -> None:
+async def _pass_on(terminal: int, inner: int | None) -> None:
     if inner is None:
         raise EngineError("the container got no terminal")
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_copy, door, inner)
-        tasks.start_soon(_keep_size, door, inner)
-        await _copy(inner, door)  # it ends when the command closes its side
+        tasks.start_soon(_copy, terminal, inner)
+        tasks.start_soon(_keep_size, terminal, inner)
+        await _copy(inner, terminal)  # it ends when the command closes its side
         tasks.cancel_scope.cancel()
 
 
@@ -137,11 +136,11 @@ async def _copy(source: int, sink: int) -> None:
             data = data[os.write(sink, data) :]
 
 
-async def _keep_size(door: int, inner: int) -> None:
+async def _keep_size(terminal: int, inner: int) -> None:
     """Give the container's terminal the size of the user's, also after a change."""
     known = b""
     while True:
-        size = fcntl.ioctl(door, termios.TIOCGWINSZ, bytes(8))
+        size = fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8))
         if size != known:
             known = size
             fcntl.ioctl(inner, termios.TIOCSWINSZ, size)

@@ -36,9 +36,9 @@ def _link(index: int = 0, flags: int = 0) -> bytes:
 def _request(kind: int, body: bytes, flags: int = 0) -> None:
     """Send one request in the thread's current namespace; raises OSError if the kernel refuses it."""
     header = struct.pack("IHHII", 16 + len(body), kind, _REQUEST | _ACK | flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as door:
-        door.send(header + body)
-        answer = door.recv(65536)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        sock.send(header + body)
+        answer = sock.recv(65536)
     if struct.unpack_from("H", answer, 4)[0] == _ERROR:
         number = -struct.unpack_from("i", answer, 16)[0]
         if number:

@@ -103,11 +103,11 @@ def _border(kind: int) -> bytes:
 
 
 def _send(batch: bytes, answers: int) -> None:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as door:
-        door.settimeout(5)
-        door.send(batch)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as sock:
+        sock.settimeout(5)
+        sock.send(batch)
         while answers > 0:
-            data = door.recv(65536)
+            data = sock.recv(65536)
             while data:
                 length, kind = struct.unpack_from("IH", data)
                 if kind == _ERROR:

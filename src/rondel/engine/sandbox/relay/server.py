@@ -146,21 +146,21 @@ class RelayServer:
         if hub is None:
             raise OSError(errno.EADDRNOTAVAIL, "the session has no private network")
         if self._egress is None:
-            doors = [
+            listeners = [
                 listener(self._namespaces, hub, GATEWAY, kind)
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
             ]
             protocols = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
             try:
-                ports = [int(door.getsockname()[1]) for door in doors]
+                ports = [int(sock.getsockname()[1]) for sock in listeners]
                 self._namespaces.open_egress(dict(zip(protocols, ports, strict=True)))
             except OSError:
-                for door in doors:
-                    door.close()
+                for sock in listeners:
+                    sock.close()
                 raise
             self._egress = (
-                Connections(self._loop, self._namespaces, doors[0]),
-                Datagrams(self._loop, self._namespaces, hub, doors[1]),
+                Connections(self._loop, self._namespaces, listeners[0]),
+                Datagrams(self._loop, self._namespaces, hub, listeners[1]),
             )
         self._namespaces.allow_egress(namespace)
         return {}
@@ -196,8 +196,8 @@ def serve(control: int, parent: int) -> None:
     die_with(parent)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    door = socket.socket(fileno=control)
-    door.setblocking(False)
+    sock = socket.socket(fileno=control)
+    sock.setblocking(False)
     loop = Loop()
-    RelayServer(loop, door)
+    RelayServer(loop, sock)
     loop.run()

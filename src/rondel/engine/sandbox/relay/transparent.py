@@ -49,13 +49,13 @@ def listener(namespaces: Namespaces, hub: int, address: str, kind: int) -> socke
 class Connections:
     """TCP: joins each connection to a new one from the host to the same address."""
 
-    def __init__(self, loop: Loop, namespaces: Namespaces, door: socket.socket) -> None:
-        self._loop, self._namespaces, self._door = loop, namespaces, door
-        loop.watch(door.fileno(), READ, self._accept)
+    def __init__(self, loop: Loop, namespaces: Namespaces, sock: socket.socket) -> None:
+        self._loop, self._namespaces, self._sock = loop, namespaces, sock
+        loop.watch(sock.fileno(), READ, self._accept)
 
     def _accept(self, _events: int) -> None:
         try:
-            client, _ = self._door.accept()
+            client, _ = self._sock.accept()
         except OSError:
             return
         client.setblocking(False)
@@ -73,18 +73,18 @@ class Connections:
 class Datagrams:
     """UDP: each pair of sender and address has a socket on the host, and one here to answer from."""
 
-    def __init__(self, loop: Loop, namespaces: Namespaces, hub: int, door: socket.socket) -> None:
-        self._loop, self._namespaces, self._hub, self._door = loop, namespaces, hub, door
+    def __init__(self, loop: Loop, namespaces: Namespaces, hub: int, sock: socket.socket) -> None:
+        self._loop, self._namespaces, self._hub, self._sock = loop, namespaces, hub, sock
         self._flows: dict[tuple[Address, Address], _Flow] = {}
         # Two descriptors each; most descriptors are for connections.
         self._most = min(_MAX_FLOWS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
-        loop.watch(door.fileno(), READ, self._receive)
+        loop.watch(sock.fileno(), READ, self._receive)
         loop.each_tick(self._expire)
 
     def _receive(self, _events: int) -> None:
         for _ in range(_TURNS):
             try:
-                data, notes, _, sender = self._door.recvmsg(_DATAGRAM, 256)
+                data, notes, _, sender = self._sock.recvmsg(_DATAGRAM, 256)
             except OSError:
                 return
             meant = _meant_for(notes)

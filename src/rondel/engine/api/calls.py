@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api import coercion
-from rondel.engine.api.objects import ROOT, Call, Obj, element
+from rondel.engine.api.objects import ROOT, FieldCall, Obj, element
 from rondel.engine.api.registry import FIELDS, TYPES, Context, Field, Keyed, snake
 from rondel.engine.api.resolvers import load_resolvers
 from rondel.engine.api.schema import FieldDefinition, Schema, load
@@ -72,7 +72,7 @@ class Calls:
         async def make() -> Any:
             answer = await self._run(obj, served, self._key(obj, definition, own), given)
             parents = tuple(o.call for value in given.values() for o in _objects_in(value))
-            call = Call(obj.call, definition.name, shown, digest, None, parents)
+            call = FieldCall(obj.call, definition.name, shown, digest, None, parents)
             made = self._wrap(answer, definition, call, self._key(obj, definition, own))
             if served.memo and not (isinstance(answer, Keyed) and answer.fresh):
                 self.objects[digest] = made
@@ -105,11 +105,11 @@ class Calls:
             raise NotServed(f"{obj.type}.{definition.name}")
         base = self.schema.types.get(definition.base)
         if base is not None and base.composite:
-            call = Call(obj.call, definition.name, {}, digest_of(obj.call.digest, definition.name, {}))
+            call = FieldCall(obj.call, definition.name, {}, digest_of(obj.call.digest, definition.name, {}))
             return self._wrap(value, definition, call, digest_of(obj.key, definition.name, {}))
         return list(value) if isinstance(value, tuple) else value
 
-    def _wrap(self, answer: Any, definition: FieldDefinition, call: Call, key: str) -> Any:
+    def _wrap(self, answer: Any, definition: FieldDefinition, call: FieldCall, key: str) -> Any:
         """A resolver's result as an object or a list of objects."""
         if answer is None or isinstance(answer, Obj):
             return answer
@@ -146,7 +146,7 @@ class Calls:
             self._kept |= documents.keys()
         return obj.id
 
-    def _documents(self, last: Call) -> dict[str, dict[str, Any]]:
+    def _documents(self, last: FieldCall) -> dict[str, dict[str, Any]]:
         """The parts of a chain of calls that are not stored yet; long texts become blobs."""
         found: dict[str, dict[str, Any]] = {}
         waiting = [last]

@@ -108,7 +108,7 @@ class VariableDefinition:
 
 
 @dataclass(slots=True, eq=False)
-class Operation:
+class OperationDefinition:
     """A query (or another operation, which is refused later)."""
 
     kind: str
@@ -133,7 +133,7 @@ class Fragment:
 class Document:
     """All operations and fragments of a request; ``duplicates`` lists names that were defined twice."""
 
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[OperationDefinition] = field(default_factory=list)
     fragments: dict[str, Fragment] = field(default_factory=dict)
     duplicates: list[tuple[str, int]] = field(default_factory=list)
 
@@ -199,7 +199,9 @@ class _Parser:
         while self.tokens[self.at][0] is not None:
             offset = self.tokens[self.at][2]
             if self.peek() == "{":
-                document.operations.append(Operation("query", None, [], [], self.selections(), offset))
+                document.operations.append(
+                    OperationDefinition("query", None, [], [], self.selections(), offset)
+                )
                 continue
             word = self.peek()
             if self.tokens[self.at][0] != "name" or word not in _DEFINITIONS:
@@ -218,14 +220,14 @@ class _Parser:
         """Record a name that may occur only once."""
         self.duplicates.append((f'There can be only one {what} named "{name}".', offset))
 
-    def operation(self, kind: str, offset: int) -> Operation:
+    def operation(self, kind: str, offset: int) -> OperationDefinition:
         name = self.name() if self.tokens[self.at][0] == "name" else None
         variables: list[VariableDefinition] = []
         if self.take("("):
             while not variables or not self.take(")"):
                 self.not_empty(")")
                 variables.append(self.variable_definition())
-        return Operation(kind, name, variables, self.directives(), self.selections(), offset)
+        return OperationDefinition(kind, name, variables, self.directives(), self.selections(), offset)
 
     def not_empty(self, closing: str) -> None:
         """Fail if the end comes where the grammar requires an item."""

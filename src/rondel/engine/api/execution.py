@@ -20,7 +20,7 @@ from rondel.engine.api.document import (
     Document,
     FieldNode,
     Inline,
-    Operation,
+    OperationDefinition,
     Spread,
     SyntaxFailure,
     Variable,
@@ -98,7 +98,7 @@ def _refusal(text: str, message: str, offset: int, code: str) -> Json:
     return {"message": message, "locations": [location(text, offset)], "extensions": {"code": code}}
 
 
-def _choose(document: Document, name: str | None) -> Operation:
+def _choose(document: Document, name: str | None) -> OperationDefinition:
     operations = document.operations
     if not operations:
         raise Refused(
@@ -140,7 +140,7 @@ class _Execution:
         self.text = text
         self.errors: dict[str, Json] = {}
 
-    async def run(self, operation: Operation) -> Json:
+    async def run(self, operation: OperationDefinition) -> Json:
         data: Json = {}
         async with anyio.create_task_group() as tasks:
             try:

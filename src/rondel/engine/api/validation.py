@@ -14,7 +14,7 @@ from rondel.engine.api.document import (
     FieldNode,
     Fragment,
     Inline,
-    Operation,
+    OperationDefinition,
     Spread,
     Variable,
     VariableDefinition,
@@ -50,7 +50,7 @@ class _Validation:
         self.schema = schema
         self.document = document
         self.found: list[Invalid] = []
-        self.operation: Operation | None = None
+        self.operation: OperationDefinition | None = None
         self.declared: dict[str, VariableDefinition] = {}
         self.used: set[str] = set()
         self.spread: set[str] = set()
@@ -83,7 +83,7 @@ class _Validation:
 
     # -- definitions
 
-    def _operation(self, operation: Operation) -> None:
+    def _operation(self, operation: OperationDefinition) -> None:
         self.operation, self.used, self.visited = operation, set(), set()
         self.declared = {}
         suffix = f' in operation "{operation.name}"' if operation.name else ""
@@ -239,7 +239,7 @@ class _Validation:
 
     # -- fields of one name
 
-    def _conflicts(self, operation: Operation) -> None:
+    def _conflicts(self, operation: OperationDefinition) -> None:
         """Fields that share a key in the response must be equal."""
         waiting = [operation.selections]
         while waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.document import EnumValue, Operation
+from rondel.engine.api.document import EnumValue, OperationDefinition
 from rondel.engine.api.schema import Schema, base_type
 from rondel.errors import EngineError
 
@@ -23,7 +23,7 @@ class BadVariable(EngineError):
         self.path = path
 
 
-def variables_of(schema: Schema, operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+def variables_of(schema: Schema, operation: OperationDefinition, given: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of an operation: given, or their defaults. Raises BadVariable."""
     values: dict[str, Any] = {}
     for variable in operation.variables:

@@ -55,11 +55,11 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
         choice = choose_engine(settings_here(), os.environ, rondel_executable())
         if choice.kind == "dagger":
             return run_child(words, {**os.environ, **choice.environment})
-    from rondel.engine.server.launcher import Session
+    from rondel.engine.server.launcher import EmbeddedSession
     from rondel.engines.session import engine_environment
 
     os.environ.update(engine_environment(Path.cwd(), os.environ))
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         return run_child(words, {**os.environ, **session.environment})
 
 

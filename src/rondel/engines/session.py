@@ -54,10 +54,13 @@ def open_session(choice: EngineChoice, root: Path, environ: Mapping[str, str]) -
     """
     port, token = environ.get(SESSION_PORT), environ.get(SESSION_TOKEN, "")
     if choice.kind == "embedded" and port is None:
-        from rondel.engine.server.launcher import Session
+        from rondel.engine.server.launcher import EmbeddedSession
 
         # The launcher reads its own options from the environment.
-        with EngineSession(environment=engine_environment(root, environ)).applied(), Session.open() as opened:
+        with (
+            EngineSession(environment=engine_environment(root, environ)).applied(),
+            EmbeddedSession.open() as opened,
+        ):
             _wake(opened.port)
             yield EngineSession(port=opened.port, environment=opened.environment)
         return

@@ -184,6 +184,8 @@ def test_a_reader_that_went_away_does_not_fail_the_run() -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as out:
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"x")
         console = PlainConsole(out)
         console.note("nobody hears this")
         console.note("nor this")

@@ -59,6 +59,7 @@ def test_markdown_compares_with_the_champion_and_escapes_cells() -> None:
     assert "## Gate in evaluate of flight-delay: not passed" in text
     assert "| roc\\_auc | 0.7 | 0.68 | +0.02 |" in text
     rows = [line for line in text.splitlines() if line.startswith("| ") and "o=a" in line]
+    assert rows
     assert all(r"a\|b" in row for row in rows)
 
 

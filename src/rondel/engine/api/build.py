@@ -26,7 +26,7 @@ async def docker_build(
     no_init: bool,
     ssh: Socket | None = None,
 ) -> Keyed:
-    """Build a Containerfile, now: what is answered is the finished container."""
+    """Build a Containerfile now; the result is the finished container."""
     request = BuildRequest(
         context=self,
         dockerfile=dockerfile or "Dockerfile",

@@ -109,7 +109,9 @@ class _Builder:
         self._built: dict[int, _Built] = {}
         self._bases: list[Base] = []
         self.confirmed = 0  # files that were compared with this machine's, in place
-        self.mounts = RunMounts(session, request, file.file, ignore, self._origin, self._content)
+        self.mounts = RunMounts(
+            session, request.secrets, request.ssh, file.file, ignore, self._origin, self._content
+        )
 
     @classmethod
     async def of(cls, session: Session, request: BuildRequest) -> _Builder:

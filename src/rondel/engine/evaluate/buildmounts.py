@@ -29,13 +29,15 @@ from rondel.engine.values import (
     Mount,
     Secret,
     SecretMount,
+    Socket,
     SocketMount,
     TempMount,
     digest_of,
 )
 
 if TYPE_CHECKING:
-    from rondel.engine.evaluate.build import BuildRequest
+    from collections.abc import Mapping
+
     from rondel.engine.evaluate.session import Session
 
 Origin = Callable[[Source], Awaitable[tuple[Fs | None, str, bool]]]
@@ -57,7 +59,8 @@ class RunMounts:
     """Makes the mounts of one build. ``origin`` and ``content`` are the builder's."""
 
     session: Session
-    request: BuildRequest
+    secrets: Mapping[str, Secret]
+    ssh: Socket | None
     file: str
     ignore: Ignore
     origin: Origin
@@ -95,10 +98,10 @@ class RunMounts:
 
     def _secret(self, use: SecretUse, step: RunStep) -> Used:
         identity = ["secret", use.id, use.target, use.env]
-        secret = self.request.secrets.get(use.id)
+        secret = self.secrets.get(use.id)
         if secret is None:
             if use.required:
-                there = "was not provided" if self.request.secrets else "no secret mappings were provided"
+                there = "was not provided" if self.secrets else "no secret mappings were provided"
                 raise ContainerfileError(
                     f'secret "{use.id}" is required but {there}', file=self.file, line=step.line,
                     hint="pass it: dockerBuild(secrets: [...]) with a secret of that name",
@@ -115,7 +118,7 @@ class RunMounts:
         target = use.target or f"/run/buildkit/ssh_agent.{number}"
         env: Pairs = (("SSH_AUTH_SOCK", target),) if number == 0 else ()
         identity = ["ssh", use.id, target]
-        agent = self.request.ssh
+        agent = self.ssh
         if agent is None:
             if use.required:
                 raise ContainerfileError(

@@ -18,7 +18,7 @@ from rondel.engine.images.compression import decompressed
 from rondel.engine.images.containerfile import ContainerfileError, CopyStep, FetchStep
 from rondel.engine.images.containerfile.selection import Item, select, symbolic_mode
 from rondel.engine.images.unpack import unpack
-from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store import Draft, PathError, TreeEntry, View
 from rondel.engine.store.files import remove_tree
 from rondel.errors import EngineError
 
@@ -174,7 +174,7 @@ class _Copier:
             return posixpath.join(there.path, name)
         return self.step.destination
 
-    def _directory(self, entry: Entry, path: str, *, explicit: bool) -> None:
+    def _directory(self, entry: TreeEntry, path: str, *, explicit: bool) -> None:
         """Make a directory, or give one that is there the source's metadata, but the destination."""
         there = self.draft.view.lookup(path)
         if there is not None and there.is_dir:
@@ -193,7 +193,7 @@ class _Copier:
         owner = self.override if parent == self.step.destination and self.override else (0, 0)
         _make_directories(self.draft, parent, *owner)
 
-    def _owner(self, entry: Entry) -> tuple[int, int]:
+    def _owner(self, entry: TreeEntry) -> tuple[int, int]:
         return self.override or (entry.uid, entry.gid)
 
     def _mode(self, mode: int, *, directory: bool) -> int:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from rondel.engine.images.containerfile.ignore import Ignore
-from rondel.engine.store import Entry, PathError, View
+from rondel.engine.store import PathError, TreeEntry, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Item:
     ``explicit`` items are what the instruction named; a directory's content follows it.
     """
 
-    entry: Entry
+    entry: TreeEntry
     target: str
     explicit: bool = False
 
@@ -88,7 +88,7 @@ class _Filter:
         return self.ignore.matches(f"{self.prefix}/{inner}" if self.prefix else inner)
 
 
-def _below(view: View, folder: Entry, inner: str, target: str, filters: _Filter) -> Iterator[Item]:
+def _below(view: View, folder: TreeEntry, inner: str, target: str, filters: _Filter) -> Iterator[Item]:
     for child in view.scandir(folder.path):
         name = f"{inner}/{child.name}" if inner else child.name
         if filters.drops(name, directory=child.is_dir):

@@ -1,4 +1,4 @@
-"""After a container's end: what it wrote becomes layers, and its folder goes."""
+"""Turns what a finished container wrote into layers."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine.store.errors import translated
-from rondel.engine.store.files import set_owner
+from rondel.engine.store.files import open_beneath, set_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from rondel.engine.sandbox.overlays import CopiedFile, Layered
-    from rondel.engine.sandbox.prepare import Prepared, Redirect
+    from rondel.engine.sandbox.overlays import ContainerOverlay, CopiedFile
+    from rondel.engine.sandbox.prepared import Prepared, Redirect
     from rondel.engine.store import Output, Snapshot, Store
 
 
-def settle(
+def commit_outputs(
     store: Store, prepared: Prepared, outputs: Mapping[str, Output]
 ) -> tuple[Snapshot, dict[str, Snapshot]]:
-    """The root and the mounts after the container; runs in a thread. ``outputs`` by stream name."""
+    """The root and the mounts after the command. ``outputs`` by stream name. Runs in a thread."""
     user = prepared.plan.user
     with translated(store.root):
         written: dict[tuple[str | None, str], bytes] = {}
         for redirect in prepared.redirects:
-            # Both streams in one file: each has an offset of its own, so the later covers the earlier.
+            # Two streams in one file have separate offsets, so the later one overwrites the earlier one.
             key = (redirect.over.path if redirect.over else redirect.root, redirect.relative)
             data = store.read(outputs[redirect.stream])
             data += written.get(key, b"")[len(data) :]
             written[key] = data
-            with contextlib.suppress(OSError):  # the command put something else in the way
+            with contextlib.suppress(OSError):  # the command replaced the file by something else
                 _write_redirect(redirect, data, user.uid, user.gid)
         root = prepared.overlays[0]
         for over in prepared.overlays[1:]:
@@ -47,7 +47,7 @@ def settle(
         return _published(store, root), mounts
 
 
-def _published(store: Store, written: Layered | CopiedFile) -> Snapshot:
+def _published(store: Store, written: ContainerOverlay | CopiedFile) -> Snapshot:
     if not written.changed():
         return written.snapshot
     return written.snapshot.over(store.layers.publish(written.as_layer()))
@@ -74,35 +74,5 @@ def _write_redirect(redirect: Redirect, data: bytes, uid: int, gid: int) -> None
             target.write(data)
             set_owner(file, uid, gid)
             os.fchmod(file, 0o600)
-    finally:
-        os.close(folder)
-
-
-def open_beneath(root: str, relative: str) -> int:
-    """Open a directory below ``root`` without following any link; raises OSError where there is one."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    folder = os.open(root, flags)
-    for name in filter(None, relative.split("/")):
-        try:
-            inner = os.open(name, flags, dir_fd=folder)
-        finally:
-            os.close(folder)
-        folder = inner
-    return folder
-
-
-def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
-    """Make directories one in another below ``root``; raises OSError where a link is in the way.
-
-    Another container may be at work in the same volume, and put links there at any moment.
-    """
-    folder = open_beneath(root, relative)
-    try:
-        for name in names:
-            os.mkdir(name, 0o755, dir_fd=folder)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-            set_owner(folder, *owner)
     finally:
         os.close(folder)

@@ -1,4 +1,4 @@
-"""Small answers that belong to the API alone."""
+"""Small result values that only the API uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rondel.engine.api.registry import register_type
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What is at a path."""
+    """Metadata of a path."""
 
     name: str
     size: int
@@ -19,7 +19,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class SearchSubmatch:
-    """A part of a line that matched; offsets in bytes."""
+    """A part of a matching line; offsets in bytes."""
 
     text: str
     start: int
@@ -28,7 +28,7 @@ class SearchSubmatch:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A place where a search found something."""
+    """A match of a search."""
 
     file_path: str
     line_number: int
@@ -39,7 +39,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class DiffStat:
-    """How many lines of a file a changeset touches."""
+    """How many lines of a file a changeset adds and removes."""
 
     path: str
     kind: str

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from rondel.engine.evaluate.flights import Flights
+from rondel.engine.evaluate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-def in_flights(test: Callable[[Flights], Awaitable[None]]) -> None:
+def in_single_flight(test: Callable[[SingleFlight], Awaitable[None]]) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            await test(Flights(tasks))
+            await test(SingleFlight(tasks))
             tasks.cancel_scope.cancel()
 
     anyio.run(main)
@@ -24,7 +24,7 @@ def test_identical_work_at_once_is_done_once() -> None:
     runs: list[int] = []
     answers: list[int] = []
 
-    async def test(flights: Flights) -> None:
+    async def test(single_flight: SingleFlight) -> None:
         go = anyio.Event()
 
         async def work() -> int:
@@ -33,16 +33,16 @@ def test_identical_work_at_once_is_done_once() -> None:
             return 42
 
         async def ask() -> None:
-            answers.append(await flights.do("k", work))
+            answers.append(await single_flight.do("k", work))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             go.set()
-        assert "k" not in flights
+        assert "k" not in single_flight
 
-    in_flights(test)
+    in_single_flight(test)
     assert (len(runs), answers) == (1, [42] * 5)
 
 
@@ -50,7 +50,7 @@ def test_a_failure_goes_to_all_who_wait_and_is_not_kept() -> None:
     failures: list[str] = []
     runs: list[int] = []
 
-    async def test(flights: Flights) -> None:
+    async def test(single_flight: SingleFlight) -> None:
         async def work() -> None:
             runs.append(1)
             await anyio.lowlevel.checkpoint()
@@ -58,7 +58,7 @@ def test_a_failure_goes_to_all_who_wait_and_is_not_kept() -> None:
 
         async def ask() -> None:
             with pytest.raises(ValueError, match="no") as raised:
-                await flights.do("k", work)
+                await single_flight.do("k", work)
             failures.append(str(raised.value))
 
         async with anyio.create_task_group() as tasks:
@@ -66,14 +66,14 @@ def test_a_failure_goes_to_all_who_wait_and_is_not_kept() -> None:
             tasks.start_soon(ask)
         await ask()
 
-    in_flights(test)
+    in_single_flight(test)
     assert (len(failures), len(runs)) == (3, 2)
 
 
 def test_work_goes_on_while_somebody_waits_and_is_cancelled_with_the_last() -> None:
     ended: list[str] = []
 
-    async def test(flights: Flights) -> None:
+    async def test(single_flight: SingleFlight) -> None:
         async def work() -> None:
             try:
                 await anyio.sleep_forever()
@@ -82,7 +82,7 @@ def test_work_goes_on_while_somebody_waits_and_is_cancelled_with_the_last() -> N
 
         async def ask(scope: anyio.CancelScope) -> None:
             with scope:
-                await flights.do("k", work)
+                await single_flight.do("k", work)
 
         first, second = anyio.CancelScope(), anyio.CancelScope()
         async with anyio.create_task_group() as tasks:
@@ -95,13 +95,13 @@ def test_work_goes_on_while_somebody_waits_and_is_cancelled_with_the_last() -> N
             second.cancel()
         await anyio.wait_all_tasks_blocked()
         assert ended == ["work"]
-        assert "k" not in flights
+        assert "k" not in single_flight
 
-    in_flights(test)
+    in_single_flight(test)
 
 
 def test_who_asks_after_a_cancelled_flight_starts_a_new_one() -> None:
-    async def test(flights: Flights) -> None:
+    async def test(single_flight: SingleFlight) -> None:
         async def forever() -> None:
             await anyio.sleep_forever()
 
@@ -109,7 +109,7 @@ def test_who_asks_after_a_cancelled_flight_starts_a_new_one() -> None:
             return "fresh"
 
         with anyio.move_on_after(0):
-            await flights.do("k", forever)
-        assert await flights.do("k", quick) == "fresh"
+            await single_flight.do("k", forever)
+        assert await single_flight.do("k", quick) == "fresh"
 
-    in_flights(test)
+    in_single_flight(test)

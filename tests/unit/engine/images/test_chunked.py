@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rondel.engine.images import pieces
-from rondel.engine.images.pieces import PIECE, Behind, Pieces
+from rondel.engine.images import chunked
+from rondel.engine.images.chunked import CHUNK, BackgroundWriter, ChunkedWriter
 
-SIZES = st.sampled_from((0, 1, 7, 511, 512, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 3))
+SIZES = st.sampled_from((0, 1, 7, 511, 512, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3))
 
 
 class Notes:
@@ -28,7 +28,7 @@ class Notes:
 @given(st.lists(st.tuples(st.sampled_from(("write", "zeros", "read", "short")), SIZES), max_size=6))
 def test_pieces_are_whole_and_together_what_was_written(steps):
     sink, wanted = Notes(), io.BytesIO()
-    gathering = Pieces(sink)
+    gathering = ChunkedWriter(sink)
     for number, (kind, size) in enumerate(steps, 1):
         data = bytes([number]) * size
         if kind == "write":
@@ -48,28 +48,28 @@ def test_pieces_are_whole_and_together_what_was_written(steps):
     assert gathering.written == wanted.tell()
     gathering.close()
     assert b"".join(sink.given) == wanted.getvalue()
-    assert all(len(piece) == PIECE for piece in sink.given[:-1])
+    assert all(len(piece) == CHUNK for piece in sink.given[:-1])
 
 
 def test_a_large_file_is_asked_for_in_advance_and_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(pieces, "AHEAD", 3 * PIECE)
-    content = os.urandom(PIECE) * 8 + b"end"
+    monkeypatch.setattr(chunked, "AHEAD", 3 * CHUNK)
+    content = os.urandom(CHUNK) * 8 + b"end"
     (tmp_path / "f").write_bytes(content)
     asked = []
     monkeypatch.setattr(os, "posix_fadvise", lambda _, start, size, __: asked.append((start, size)))
     sink = Notes()
-    gathering = Pieces(sink)
+    gathering = ChunkedWriter(sink)
     held = os.open(tmp_path / "f", os.O_RDONLY)
     gathering.read(held, len(content))
     os.close(held)
     gathering.close()
     assert b"".join(sink.given) == content
-    assert [start for start, _ in asked] == [number * PIECE for number in range(3, 9)]
+    assert [start for start, _ in asked] == [number * CHUNK for number in range(3, 9)]
 
 
 def test_what_is_written_behind_keeps_its_order():
     sink = Notes()
-    with Behind(sink, most=2) as behind:
+    with BackgroundWriter(sink, most=2) as behind:
         for number in range(100):
             behind.write(bytes([number]))
     assert b"".join(sink.given) == bytes(range(100))
@@ -81,7 +81,7 @@ def test_a_sink_that_fails_is_told_and_no_thread_stays():
             raise OSError(28, "No space left on device")
 
     def fill(times):
-        with Behind(Full(), most=2) as behind:
+        with BackgroundWriter(Full(), most=2) as behind:
             for _ in range(times):
                 behind.write(b"x")
 

@@ -1,9 +1,9 @@
-"""Run one command inside a container that runs already: ``inside_main.py DESCRIPTOR``.
+"""Run one command inside a running container: ``exec_inside_main.py DESCRIPTOR``.
 
-Started by :mod:`rondel.engine.sandbox.inside` as a process of its own, with the light part of
-the standard library only. The descriptor is a file in memory with JSON: the container's first
-process (a pidfd) and what bwrap had been told of rights, so that the command gets no more than
-the container's own.
+:mod:`rondel.engine.sandbox.exec_inside` starts it as a separate process, which imports only
+light modules of the standard library. The descriptor is a file in memory with JSON: the
+container's first process (a pidfd) and the rights that bwrap gave it, so that the command gets
+no more than the container has.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _prctl(option: int, *values: int) -> int:
 
 
 def _enter(pidfd: int, pid: int) -> None:
-    """Step into all namespaces of the container at once, but those that it shares with us."""
+    """Enter all namespaces of the container at once, except those that it shares with this process."""
     flags = 0
     for name, flag in _NAMESPACES.items():
         if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
@@ -52,7 +52,7 @@ def _enter(pidfd: int, pid: int) -> None:
 
 
 def _restrict(given: dict[str, Any]) -> None:
-    """Become the container's user, with its capabilities and its filter of system calls."""
+    """Become the container's user, with its capabilities and its system call filter."""
     kept = set(given["capabilities"])
     for capability in range(_LAST_CAPABILITY + 1):
         if capability not in kept:
@@ -68,7 +68,7 @@ def _restrict(given: dict[str, Any]) -> None:
     data = ctypes.create_string_buffer(struct.pack("6I", low, low, 0, high, high, 0))
     _check(_libc.syscall(_SYS_CAPSET[os.uname().machine], header, data), "capset")
     _check(_prctl(_NO_NEW_PRIVS, 1), "no_new_privs")
-    _prctl(_PDEATHSIG, _SIGKILL)  # a change of user makes the kernel forget it
+    _prctl(_PDEATHSIG, _SIGKILL)  # the kernel resets it when the user changes
     code = base64.b64decode(given["filter"])
     if code:
         held = ctypes.create_string_buffer(code, len(code))
@@ -79,13 +79,13 @@ def _restrict(given: dict[str, Any]) -> None:
 
 
 def _become(given: dict[str, Any]) -> None:
-    """Replace this process by the command; says what Go would say if it cannot be executed."""
+    """Replace this process by the command; prints Go's message if it cannot be executed."""
     name, env = given["args"][0], given["env"]
     paths = [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in env["PATH"].split(":")]
     error: OSError | None = None
     for path in paths:
         try:
-            os.execve(path, given["args"], env)  # noqa: S606 - that is what it is for
+            os.execve(path, given["args"], env)  # noqa: S606 - that is its purpose
         except OSError as raised:
             if error is None or raised.errno not in (2, 20):
                 error = raised
@@ -99,7 +99,7 @@ def _become(given: dict[str, Any]) -> None:
 
 
 def main(descriptor: int) -> None:
-    """Read what to do, enter, and run the command as a child, which alone is in the process namespace."""
+    """Read the request, enter, and run the command as a child: only a child is in the new PID namespace."""
     with os.fdopen(descriptor, "rb") as file:
         given = json.loads(file.read())
     _prctl(_PDEATHSIG, _SIGKILL)

@@ -1,7 +1,7 @@
-"""Which modules hold resolvers; importing them registers what they serve.
+"""The modules with resolvers; importing them registers their fields.
 
-A session starts with what a client asks for to be connected: the engine's version. The others
-come when the first field asks for one of them.
+To connect, a client asks only for the engine's version. The other modules are imported when
+a query first uses one of their fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LATER = (
 
 @cache
 def load_first() -> None:
-    """Import what a client asks for first."""
+    """Import what a client needs to connect."""
     _load(AT_START)
 
 

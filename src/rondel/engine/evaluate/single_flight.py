@@ -1,7 +1,7 @@
-"""Single flight: identical work asked for at once is done once.
+"""Single flight: concurrent requests for the same work share one execution.
 
-A flight is cancelled when the last of those who wait for it leaves; its failure
-goes to all who wait, and is not kept.
+A flight is cancelled when its last waiting caller leaves. A failure is raised in all
+waiting callers, and is not kept.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class _Flight:
         self.error: BaseException | None = None
 
 
-class Flights:
-    """Work under way, by key. It runs in the given task group, apart from those who wait."""
+class SingleFlight:
+    """Work in progress, by key. It runs in the given task group, independently of its callers."""
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
@@ -40,7 +40,7 @@ class Flights:
         return key in self._flights
 
     async def do(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of ``work()``, shared with everybody who asks under the same key meanwhile.
+        """The result of ``work()``, shared with all concurrent callers of the same key.
 
         Raises whatever the work raises.
         """
@@ -71,7 +71,7 @@ class Flights:
         try:
             with flight.scope:
                 flight.result = await work()
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+        except Exception as error:  # noqa: BLE001 - it is raised in the waiting callers
             flight.error = error
         finally:
             flight.done.set()

@@ -1,4 +1,4 @@
-"""Where a path of a directory, file or container leads, and the errors when it does not."""
+"""Resolves paths of directories, files and containers, and raises the errors for missing ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rondel.engine.api.registry import Context
     from rondel.engine.evaluate import Session
-    from rondel.engine.store import Entry, Result, View
+    from rondel.engine.store import OperationResult, TreeEntry, View
 
 
 def inside(root: str, path: str) -> str:
@@ -39,25 +39,25 @@ def inside(root: str, path: str) -> str:
 
 
 def beside(root: str, path: str) -> str:
-    """A path seen from a directory; ``..`` may lead above it, within the file system."""
+    """A path relative to a directory; ``..`` may lead above it, within the file system."""
     return "/" + posixpath.normpath(posixpath.join(root, path.lstrip("/") or ".")).lstrip("/")
 
 
-async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, Entry]:
-    """The evaluated directory. Raises EngineError when there is none."""
+async def directory_entry(ctx: Context, directory: Directory) -> tuple[View, TreeEntry]:
+    """The evaluated directory. Raises EngineError if it does not exist."""
     view = await ctx.view(directory.fs)
     return view, require_directory(view, directory.path, directory.named or directory.path)
 
 
-def require_directory(view: View, path: str, shown: str) -> Entry:
-    """The directory at a path, links followed. Raises EngineError naming it as ``shown``."""
+def require_directory(view: View, path: str, shown: str) -> TreeEntry:
+    """The directory at a path, links followed. The EngineError shows the path as ``shown``."""
     entry = _require(view, path, shown)
     if not entry.is_dir:
         raise EngineError(f"path {shown} is a file, not a directory")
     return entry
 
 
-def _require(view: View, path: str, shown: str) -> Entry:
+def _require(view: View, path: str, shown: str) -> TreeEntry:
     if not shown:
         raise PathError(errno.ENOENT, shown, operation="stat")
     try:
@@ -67,20 +67,20 @@ def _require(view: View, path: str, shown: str) -> Entry:
 
 
 def part(fs: Fs | None, path: str, shown: str) -> Directory:
-    """A directory of a file system, by its path there and by the one that the caller gave.
+    """A directory of a file system, by its path there and by the caller's path.
 
-    Nothing can be made of it, nor of what is beside it, unless it is there.
+    Every use of it, or of its siblings, fails if it does not exist.
     """
     return Directory(_held(fs, "directory", path, shown) if path != "/" else fs, path, shown)
 
 
 def part_file(fs: Fs | None, path: str, shown: str) -> File:
-    """A file of a file system; nothing can be made of it unless it is there."""
+    """A file of a file system; every use of it fails if it does not exist."""
     return File(_held(fs, "file", path, shown), path, shown)
 
 
 def _held(fs: Fs | None, kind: str, path: str, shown: str) -> Fs:
-    """A file system that can be had only if something is in it."""
+    """A file system that fails if a path in it does not exist."""
     base = fs or EMPTY
     key = digest_of("held", kind, path, shown, base.key)
     params = (kind, path, shown)
@@ -88,7 +88,7 @@ def _held(fs: Fs | None, kind: str, path: str, shown: str) -> Fs:
 
 
 @operation("held")
-async def _hold(session: Session, node: Node) -> Result:
+async def _hold(session: Session, node: Node) -> OperationResult:
     kind, path, shown = node.params
     snapshot = await session.snapshot(node.inputs[0])
     require = require_directory if kind == "directory" else require_file
@@ -96,27 +96,27 @@ async def _hold(session: Session, node: Node) -> Result:
     return session.result(snapshot)
 
 
-async def file_entry(ctx: Context, file: File) -> tuple[View, Entry]:
-    """The evaluated file. Raises EngineError when there is none."""
+async def file_entry(ctx: Context, file: File) -> tuple[View, TreeEntry]:
+    """The evaluated file. Raises EngineError if it does not exist."""
     view = await ctx.view(file.fs)
     return view, require_file(view, file.path, file.named or file.path)
 
 
-def require_file(view: View, path: str, shown: str) -> Entry:
-    """The regular file at a path, links followed. Raises EngineError naming it as ``shown``."""
+def require_file(view: View, path: str, shown: str) -> TreeEntry:
+    """The regular file at a path, links followed. The EngineError shows the path as ``shown``."""
     entry = _require(view, path, shown)
     if entry.is_dir:
         raise EngineError(f"path {shown} is a directory, not a file")
-    if not entry.is_file:  # a pipe would be waited for, for ever
+    if not entry.is_file:  # opening a pipe would block for ever
         raise EngineError(f"path {shown} is not a regular file")
     return entry
 
 
 def locate(container: Container, path: str, *, failed: str = "") -> tuple[Fs | None, str]:
-    """The file system that shows at a container path, and the path in it: the root's or a mount's.
+    """The file system that is visible at a container path, and the path in it: the root's or a mount's.
 
-    What lies in a cache volume or a temporary mount cannot be had; who evaluates it hears that, after
-    what has ``failed`` for it.
+    Content of cache volumes and temporary mounts is unavailable: evaluating it raises an error that
+    begins with ``failed``.
     """
     full = absolute(container, path)
     mount = mount_at(container, full)
@@ -135,7 +135,7 @@ def _unreachable(mount: Mount, full: str) -> str:
 
 
 def mount_at(container: Container, full: str) -> Mount | None:
-    """The innermost mount that covers a path; secrets and sockets cover nothing here."""
+    """The innermost mount that covers a path; secrets and sockets do not count here."""
     best: Mount | None = None
     for mount in container.mounts:
         holds = full == mount.path or full.startswith(mount.path.rstrip("/") + "/")
@@ -148,11 +148,11 @@ def mount_at(container: Container, full: str) -> Mount | None:
 def change(
     container: Container, path: str, edit: Callable[[Fs | None, str], Fs], *, removal: bool = False
 ) -> Container:
-    """The container with an edit made at a path: in its root file system, or in the mount there.
+    """Edit a container's file system at a path: its root file system, or the mount there.
 
-    ``edit`` gets the file system and the path in it, and answers the changed file system. A file
-    that is mounted right at the path gives way, to a ``removal`` every mount: what is below it
-    is changed.
+    ``edit`` receives the file system and the path in it, and returns the changed file system. An
+    edit exactly at the path of a mounted file removes that mount, and a ``removal`` removes a mount
+    of any kind; then the edit applies to the content below.
     """
     full = absolute(container, path)
     trailing = "/" if path.endswith("/") and full != "/" else ""
@@ -161,8 +161,8 @@ def change(
         return container.with_fs(edit(container.fs, full + trailing))
     if isinstance(mount, CacheMount | TempMount):
         failed = f'failed to remove path "{path}": ' if removal else ""
-        told = f"{failed}failed to locate path {path}: {_unreachable(mount, full)}"
-        return container.with_fs(refused(EngineError(told), container.fs))
+        message = f"{failed}failed to locate path {path}: {_unreachable(mount, full)}"
+        return container.with_fs(refused(EngineError(message), container.fs))
     if mount.path == full and (removal or isinstance(mount, FileMount)):
         return change(container.without_mount(full), path, edit, removal=removal)
     fs, inner = locate(container, path)

@@ -1,9 +1,8 @@
-"""Putting files of a value in their place on the machine, and taking them away again.
+"""Puts a value's files into place on the machine and removes them again.
 
-A folder into which something is put is watched: what is in it afterwards and was not in
-it before belongs to the value. Files of the machine that have to make way are moved
-aside. All of it is written down first, so that a later session can clear up after a
-killed one.
+The engine records the content of each folder that it puts something into: what is new in it
+afterwards belongs to the value. Files of the machine that are in the way are moved aside.
+Everything is journalled first, so that a later session can clean up after a killed one.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rondel.engine.store import Draft, Entry, View
+    from rondel.engine.store import Draft, TreeEntry, View
 
 _UNTOUCHED = ("/proc", "/sys", "/dev")
 
 
 class PlacingError(EngineError):
-    """Something cannot be put where a command expects it."""
+    """A file cannot be put where a command expects it."""
 
 
-def this_place() -> str:
-    """What tells this container from others that may share the store: its boot and its mounts."""
+def this_container() -> str:
+    """Identifies this container among others that may share the store: its boot and its mounts."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot} {os.readlink('/proc/self/ns/mnt')}"
 
@@ -48,13 +47,13 @@ class Placement:
     moved: dict[str, str] = field(default_factory=dict)
     appended: dict[str, int] = field(default_factory=dict)
     placed: list[str] = field(default_factory=list)
-    foreign: set[str] = field(default_factory=set)  # mount points in what is taken back
-    own: dict[str, list[str]] = field(default_factory=dict)  # what was put into folders of everybody
-    private: str = ""  # the client's own folder, where nothing may be put
+    foreign: set[str] = field(default_factory=set)  # mount points in folders that are read back
+    own: dict[str, list[str]] = field(default_factory=dict)  # what was put into shared folders
+    private: str = ""  # the client's working directory, where nothing may be put
 
     def _write_down(self) -> None:
         document = {
-            "place": this_place(),
+            "place": this_container(),
             "watched": {path: sorted(names) for path, names in self.watched.items()},
             "moved": self.moved,
             "appended": self.appended,
@@ -67,17 +66,17 @@ class Placement:
     def _watch(self, folder: str) -> None:
         if self.private and _inside(folder, self.private):
             raise PlacingError(
-                f"{folder} is in the working directory: in place, nothing is put there",
+                f"{folder} is in the working directory, where commands that run in place must not write",
                 hint="check the project out elsewhere, allow user namespaces, or use a Dagger engine",
             )
         if folder not in self.watched:
             self.watched[folder] = set(os.listdir(folder))
-            if os.stat(folder).st_mode & stat.S_ISVTX:  # others make files there meanwhile
+            if os.stat(folder).st_mode & stat.S_ISVTX:  # other programs create files there at the same time
                 self.own[folder] = []
             self._write_down()
 
     def _new(self, folder: str) -> list[str]:
-        """What is in a watched folder and was not in it before."""
+        """What is new in a watched folder."""
         present = set(os.listdir(folder)) - self.watched[folder]
         return sorted(present & set(self.own[folder]) if folder in self.own else present)
 
@@ -88,14 +87,16 @@ class Placement:
         try:
             shutil.move(path, kept)
         except OSError as error:
-            raise PlacingError(f"{path} of this machine cannot make way", why=error.strerror) from error
+            raise PlacingError(f"{path} of this machine cannot be moved aside", why=error.strerror) from error
 
     def prepare(self, path: str) -> str:
-        """Have nothing at a path, and its folder there; the path, links in its folder resolved."""
+        """Clear a path and make its folder; returns the path with the links in its folder resolved."""
         head, _, name = path.rstrip("/").rpartition("/")
         head = os.path.realpath(head or "/")
         if f"{head}/".startswith(tuple(f"{p}/" for p in _UNTOUCHED)):
-            raise PlacingError(f"{path} cannot be had in place: the kernel's folders are the machine's own")
+            raise PlacingError(
+                f"{path} cannot be replaced in place: it belongs to the machine's kernel file systems"
+            )
         existing = head
         while not os.path.isdir(existing):
             if os.path.lexists(existing):
@@ -103,27 +104,27 @@ class Placement:
             existing = os.path.dirname(existing)
         self._watch(existing)
         os.makedirs(head, exist_ok=True)
-        place = f"{head.rstrip('/')}/{name}"
+        dest = f"{head.rstrip('/')}/{name}"
         if existing in self.own:
-            self.own[existing].append(place[len(existing) :].strip("/").partition("/")[0])
+            self.own[existing].append(dest[len(existing) :].strip("/").partition("/")[0])
             self._write_down()
-        self.placed.append(place)
-        if os.path.lexists(place):
-            if self._is_ours(place):
-                _remove(place)
+        self.placed.append(dest)
+        if os.path.lexists(dest):
+            if self._is_ours(dest):
+                _remove(dest)
             else:
-                self._move_aside(place)
-        return place
+                self._move_aside(dest)
+        return dest
 
-    def _is_ours(self, place: str) -> bool:
-        """Whether we put it there, itself or as part of a tree."""
-        folder, name = os.path.split(place)
+    def _is_ours(self, dest: str) -> bool:
+        """Whether the engine put it there, directly or as part of a tree."""
+        folder, name = os.path.split(dest)
         if folder in self.watched:
             return name not in self.watched[folder]
         return folder not in {"/", ""} and self._is_ours(folder)
 
     def put(self, view: View, source: str, path: str) -> None:
-        """Put a tree, file or link of a view in its place."""
+        """Put a tree, file or link of a view into place."""
         entry = view.lookup(source, follow=False)
         if entry is None:
             return
@@ -135,7 +136,7 @@ class Placement:
         _write(view, entry, self.prepare(path))
 
     def put_changes(self, view: View, changed: Iterable[str]) -> None:
-        """Put what layers above the machine's own files changed: the paths they touch, sorted."""
+        """Put into place what the layers above the machine's own files changed; returns the paths, sorted."""
         done = ""
         for path in changed:
             if done and path.startswith(f"{done}/"):
@@ -153,21 +154,21 @@ class Placement:
                 done = path
 
     def link(self, path: str, target: Path) -> None:
-        """A link in place of a mount."""
-        place = self.prepare(path)
-        os.symlink(target, place)
-        self.foreign.add(place)
+        """Put a link where a mount is expected."""
+        dest = self.prepare(path)
+        os.symlink(target, dest)
+        self.foreign.add(dest)
 
     def empty(self, path: str, *, mode: int = 0o755) -> None:
-        """An empty folder in place of a mount."""
-        place = self.prepare(path)
-        os.mkdir(place, 0o755)
-        self.foreign.add(place)
-        self._watch(place)
-        os.chmod(place, mode)
+        """Make an empty folder where a mount is expected."""
+        dest = self.prepare(path)
+        os.mkdir(dest, 0o755)
+        self.foreign.add(dest)
+        self._watch(dest)
+        os.chmod(dest, mode)
 
     def append(self, path: str, text: str) -> None:
-        """Add lines to a file of the machine until the end."""
+        """Append lines to a file of the machine until the command ends."""
         try:
             self.appended[path] = os.path.getsize(path)
             self._write_down()
@@ -176,13 +177,13 @@ class Placement:
         except OSError as error:
             self.appended.pop(path, None)
             raise PlacingError(
-                f"{path} of this job's container cannot be changed, so services have no names",
+                f"{path} of this job's container is not writable, so services cannot be reached by name",
                 why=error.strerror,
                 hint="run the job as root, allow user namespaces, or use a Dagger engine (--engine dagger)",
             ) from error
 
     def take(self, draft: Draft, below: str = "/", onto: str = "/") -> None:
-        """Bring what is there now into a draft: of everything below a path, onto another."""
+        """Copy what is there now into a draft: everything below one path onto another."""
         for path in [*self.placed, *self.moved]:
             if self._belongs(path, below) and not os.path.lexists(path):
                 draft.remove(_moved(path, below, onto))
@@ -190,7 +191,7 @@ class Placement:
             if not os.path.isdir(folder) or not self._belongs(folder, below):
                 continue
             if folder != below and self._is_ours(folder):
-                continue  # it comes with the folder that it is in
+                continue  # copied together with its folder
             for name in self._new(folder):
                 path = f"{folder.rstrip('/')}/{name}"
                 if path not in self.foreign:
@@ -199,9 +200,9 @@ class Placement:
                     self._take_tree(draft, path, target)
 
     def _belongs(self, path: str, below: str) -> bool:
-        """Whether a path is below another one, and not in a mount of its own there."""
-        mounts = (place for place in self.foreign if place != below and _inside(place, below))
-        return _inside(path, below) and not any(_inside(path, place) for place in mounts)
+        """Whether a path is below another one, and not in a separate mount there."""
+        mounts = (dest for dest in self.foreign if dest != below and _inside(dest, below))
+        return _inside(path, below) and not any(_inside(path, dest) for dest in mounts)
 
     def _take_tree(self, draft: Draft, path: str, target: str) -> None:
         names = []
@@ -224,7 +225,7 @@ class Placement:
         )
 
     def undo(self) -> None:
-        """Take away what was put or made, and put back what made way."""
+        """Remove what was put or made, and move back what was moved aside."""
         for folder in sorted(self.watched, reverse=True):
             with suppress(FileNotFoundError, NotADirectoryError):
                 for name in self._new(folder):
@@ -241,12 +242,12 @@ class Placement:
 
 
 def clear_up(journal: Path) -> None:
-    """Undo what a killed session left on this machine; journals of other containers say nothing here."""
+    """Undo what a killed session left on this machine; journals of other containers are ignored."""
     try:
         document = json.loads(journal.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if document.get("place") == this_place():
+    if document.get("place") == this_container():
         left = Placement(journal, journal.parent)
         left.watched = {path: set(names) for path, names in document["watched"].items()}
         left.moved, left.appended, left.own = document["moved"], document["appended"], document["own"]
@@ -254,7 +255,7 @@ def clear_up(journal: Path) -> None:
 
 
 def touched(layers: Iterable[Path]) -> list[str]:
-    """The paths that layers on disk say something about, parents before what is in them."""
+    """The paths that layers on disk change, parents first."""
     found: set[str] = set()
     for layer in layers:
         root = str(layer)
@@ -281,18 +282,18 @@ def _remove(path: str) -> None:
             os.unlink(path)
 
 
-def _write(view: View, entry: Entry, place: str) -> None:
+def _write(view: View, entry: TreeEntry, dest: str) -> None:
     if entry.link is not None:
-        os.symlink(entry.link, place)
+        os.symlink(entry.link, dest)
     elif entry.is_dir:
-        os.mkdir(place, 0o755)
+        os.mkdir(dest, 0o755)
         for child in view.scandir(entry.path):
-            _write(view, child, f"{place}/{child.name}")
-        os.chmod(place, stat.S_IMODE(entry.mode))
+            _write(view, child, f"{dest}/{child.name}")
+        os.chmod(dest, stat.S_IMODE(entry.mode))
     elif entry.is_file:
-        shutil.copyfile(entry.real, place)
-        os.chmod(place, stat.S_IMODE(entry.mode))
+        shutil.copyfile(entry.real, dest)
+        os.chmod(dest, stat.S_IMODE(entry.mode))
     else:
         return
-    set_owner(place, entry.uid, entry.gid)
-    os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+    set_owner(dest, entry.uid, entry.gid)
+    os.utime(dest, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)

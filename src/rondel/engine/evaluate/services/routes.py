@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from rondel.engine.evaluate.joined import Joined
-from rondel.engine.evaluate.outward import Outward, way_out
+from rondel.engine.evaluate.egress import Egress, open_egress
 from rondel.engine.evaluate.services.running import ServiceError
 from rondel.engine.sandbox import JoinNetwork
-from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Place, Relay
+from rondel.engine.sandbox.network import Destination, Namespace, NetworkError, Relay, SocketAddress
+from rondel.engine.sandbox.spec import NetworkAttachment
 from rondel.engine.values.service import PortForward, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from contextlib import AsyncExitStack
 
-    from rondel.engine.evaluate.services.running import Behind, Running
+    from rondel.engine.evaluate.services.running import Backend, RunningService
     from rondel.engine.sandbox.network import Forward
 
 LOOPBACK = ("127.0.0.1", "::1")
-Named = list[tuple["Running", list[str]]]
+Named = list[tuple["RunningService", list[str]]]
 
 
-class Reach:
-    """The ways to the services of one session."""
+class ServiceRoutes:
+    """The routes to the services of one session."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.relay = Relay()
@@ -34,12 +34,12 @@ class Reach:
 
     # From the host's network
 
-    async def publish(self, running: Running) -> None:
-        """Give a service an address in the host's network, if all of its ports can be had there."""
+    async def publish(self, running: RunningService) -> None:
+        """Give a service an address in the host's network, if all of its ports are free there."""
         running.claimed = await self.relay.claim()
         try:
-            for behind in running.behind:
-                running.forwards.append(await self._forward(None, running.claimed, behind))
+            for backend in running.backends:
+                running.forwards.append(await self._forward(None, running.claimed, backend))
         except NetworkError as error:
             if not error.taken:
                 raise
@@ -47,7 +47,7 @@ class Reach:
         else:
             running.address = running.claimed
 
-    async def _unpublish(self, running: Running) -> None:
+    async def _unpublish(self, running: RunningService) -> None:
         for forward in running.forwards:
             await self.relay.close(forward)
         running.forwards.clear()
@@ -55,23 +55,25 @@ class Reach:
             await self.relay.release(running.claimed)
         running.claimed = running.address = None
 
-    async def _forward(self, namespace: Namespace | None, address: str, behind: Behind) -> Forward:
+    async def _forward(self, namespace: Namespace | None, address: str, backend: Backend) -> Forward:
         return await self.relay.forward(
-            Place(namespace, address, behind.port), behind.destination, protocol=behind.protocol
+            SocketAddress(namespace, address, backend.port), backend.destination, protocol=backend.protocol
         )
 
-    async def forget(self, running: Running) -> None:
-        """Take all ways to a service away."""
+    async def forget(self, running: RunningService) -> None:
+        """Remove all routes to a service."""
         for forward in running.inward:
             await self.relay.close(forward)
         await self._unpublish(running)
 
     # From containers
 
-    async def join(self, stack: AsyncExitStack, users: Named, everyone: Collection[Running]) -> Joined:
-        """How a command reaches the services bound to it, and all others by their hostnames."""
+    async def join(
+        self, stack: AsyncExitStack, users: Named, everyone: Collection[RunningService]
+    ) -> NetworkAttachment:
+        """How a command reaches the services bound to it, and all others by their host names."""
         if all(running.address is not None for running, _ in users):
-            return Joined(
+            return NetworkAttachment(
                 hosts=tuple(
                     (address, name)
                     for running, names in named(users, everyone)
@@ -88,48 +90,51 @@ class Reach:
         namespace: Namespace,
         stack: AsyncExitStack,
         users: Named,
-        everyone: Collection[Running],
+        everyone: Collection[RunningService],
         *,
         own: str = "",
         loopback: bool = False,
-    ) -> Joined:
-        """Make services reachable inside a namespace, and give it a way out."""
+    ) -> NetworkAttachment:
+        """Make services reachable inside a namespace, and give it egress."""
         hosts = [(namespace.address or "127.0.0.1", own)] if own else []
         for number, (running, names) in enumerate(named(users, everyone, own)):
             if namespace.address is not None:
                 address = await self._inner(running)
             elif any(running is user for user, _ in users):
-                # Without veth, a listener in there; for a service that is not used it might take a port.
+                # Without veth, listen inside the namespace, but only for services in use: others might
+                # block a port.
                 address = f"127.66.0.{number + 2}"
-                for behind in running.behind:
-                    forward = await self._forward(namespace, address, behind)
+                for backend in running.backends:
+                    forward = await self._forward(namespace, address, backend)
                     stack.push_async_callback(self.relay.close, forward)
             else:
                 continue
             hosts += [(address, name) for name in names]
-        outward: Outward = await way_out(
+        egress: Egress = await open_egress(
             self.relay, namespace, self._environ, names=[name for _, name in hosts], loopback=loopback
         )
-        stack.push_async_callback(outward.close)
-        return Joined(network=JoinNetwork(namespace.path), hosts=(*hosts, *outward.hosts), env=outward.env)
+        stack.push_async_callback(egress.close)
+        return NetworkAttachment(
+            network=JoinNetwork(namespace.path), hosts=(*hosts, *egress.hosts), env=egress.env
+        )
 
-    async def _inner(self, running: Running) -> str:
-        """The address of a service in the session's own network, which joins all namespaces."""
+    async def _inner(self, running: RunningService) -> str:
+        """The address of a service in the session's network, which joins all namespaces."""
         if running.namespace is not None and running.namespace.address is not None:
             return running.namespace.address
         async with running.lock:
             if running.inner is None:
                 address = await self.relay.hub_address()
-                for behind in running.behind:
-                    running.inward.append(await self._forward(self.relay.hub, address, behind))
+                for backend in running.backends:
+                    running.inward.append(await self._forward(self.relay.hub, address, backend))
                 running.inner = address
         return running.inner
 
 
-def named(users: Named, everyone: Collection[Running], own: str = "") -> Named:
-    """Each service once, with the names it has for one container: aliases come before hostnames."""
+def named(users: Named, everyone: Collection[RunningService], own: str = "") -> Named:
+    """Each service once, with the names that one container uses for it: aliases come before host names."""
     taken = {own}
-    found: dict[int, tuple[Running, list[str]]] = {}
+    found: dict[int, tuple[RunningService, list[str]]] = {}
     bound = [(running, list(running.names)) for running, _ in users]
     others = [(running, list(running.names)) for running in everyone]
     for running, names in [*users, *bound, *others]:
@@ -141,13 +146,13 @@ def named(users: Named, everyone: Collection[Running], own: str = "") -> Named:
 
 
 def inside(namespace: Namespace | None, port: int) -> Destination:
-    """A port of a service, at the addresses on which it may listen, seen from its own namespace."""
+    """A port of a service, at the addresses that it may listen on, seen from its own namespace."""
     own = namespace.address if namespace is not None else None
     return Destination(namespace, (own, *LOOPBACK) if own else LOOPBACK, port)
 
 
 def answers_as_it_is(forward: PortForward) -> bool:
-    """Whether somebody listens on the machine's own loopback under the very port asked for."""
+    """Whether a program listens on the machine's loopback at exactly the requested port."""
     if forward.protocol != "TCP" or forward.front != forward.backend:
         return False
     with socket.socket() as probe:
@@ -156,7 +161,7 @@ def answers_as_it_is(forward: PortForward) -> bool:
 
 
 async def resolved(host: str) -> tuple[str, ...]:
-    """The numeric addresses of a host; raises ServiceError when there are none."""
+    """The numeric addresses of a host; raises ServiceError if there are none."""
     if host in {"localhost", "127.0.0.1", ""}:
         return LOOPBACK
     try:

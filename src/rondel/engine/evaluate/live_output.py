@@ -1,17 +1,17 @@
-"""The output of commands while they run, for whoever started the session: one JSON object a line.
+"""The output of commands while they run, for the program that started the session: JSON lines.
 
-Beyond the Dagger API: where ``$RONDEL_ENGINE_OUTPUT`` names a file, the engine appends frames
+An extension of the Dagger API: if ``$RONDEL_ENGINE_OUTPUT`` names a file, the engine appends frames
 ``{"tag", "exec", "stream", "text"}`` to it. ``tag`` is the value of ``RONDEL_OUTPUT_TAG`` in the
-command's environment, empty without; ``exec`` stands for the command; ``text`` is a part of its
-output, scrubbed of secrets, bytes as Latin-1. The file's owner opens and removes it: a file
-without a name, that others reach through ``/proc``, leaves nothing behind whoever is killed.
+command's environment, empty without; ``exec`` identifies the command; ``text`` is a part of its
+masked output, bytes as Latin-1. The reader creates the file without a name and passes its path
+below ``/proc``, so that nothing is left behind when a process is killed.
 
-``RONDEL_TRACE_INPUTS`` in the environment names a folder of the container; the command does not get
-the variable. When it has ended, a frame ``{"tag", "exec", "opened", "written", "known", "why"}`` says
-which files of that folder it opened, of those that were there before it: by paths relative to the
-folder. ``written`` are those of them that were only opened for writing. Unless it is ``known`` that
-these are all, ``why`` says why not. No such frame comes of a command that was not run, because its
-result was there already, or that was killed.
+``RONDEL_TRACE_INPUTS`` in the environment names a folder of the container; the command does not see
+the variable. When the command has ended, a frame ``{"tag", "exec", "opened", "written", "known",
+"why"}`` lists which files of that folder it opened, of those that existed before it, as paths
+relative to the folder. ``written`` are those that were only opened for writing. If ``known`` is
+false, the list may be incomplete, and ``why`` says why. There is no such frame for a command
+that did not run, because its result was known, or that was killed.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ VARIABLE = "RONDEL_ENGINE_OUTPUT"
 TAG = "RONDEL_OUTPUT_TAG"
 TRACE = "RONDEL_TRACE_INPUTS"
 LIMIT = 64 << 20
-"""Bytes of frames in one session. What is more is not lost: it comes with the command's result."""
+"""Limit of the frames of one session in bytes. Output beyond it still comes with the command's result."""
 
 
 class LiveOutput:
-    """Appends frames to a file; does nothing without one, and nothing more when it cannot."""
+    """Appends frames to a file; does nothing without one, and stops at the first error."""
 
     def __init__(self, path: str = "", *, limit: int = LIMIT) -> None:
-        """Open the file, which has to exist. One that cannot be opened is as good as none."""
+        """Open the file, which must exist; without it, no frames are written."""
         self._descriptor = -1
         self._left = limit
         if not path:
@@ -53,7 +53,7 @@ class LiveOutput:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> LiveOutput:
-        """The one that the environment asks for."""
+        """The output file that the environment names."""
         return cls(environ.get(VARIABLE, ""))
 
     @property
@@ -62,7 +62,7 @@ class LiveOutput:
         return self._descriptor >= 0
 
     def listener(self, tag: str, command: str) -> Callable[[str, bytes], None] | None:
-        """What takes the output of one command: stream name and bytes. None where nobody listens."""
+        """A receiver for the output of one command: stream name and bytes. None if there is no reader."""
         if self._descriptor < 0:
             return None
 
@@ -72,15 +72,15 @@ class LiveOutput:
         return take
 
     def opened(self, tag: str, command: str, opened: Opened) -> None:
-        """Tell which files a command opened, in one frame however many they are: it comes whole or not."""
+        """Report which files a command opened, in one frame of any length, written whole or not at all."""
         frame = {"tag": tag, "exec": command, "known": not opened.unknown, "why": opened.unknown}
         self._frame({**frame, "opened": sorted(opened.names), "written": sorted(opened.written)})
 
     def tell(self, notice: str) -> bool:
-        """Give a notice to whoever reads the frames; False if nobody does, so that it has to be printed.
+        """Send a notice to the reader of the frames; False if there is none, so that it must be printed.
 
-        A reader holds a shared lock of the file. What is printed to a terminal
-        on which that reader draws would spoil its drawing.
+        A reader holds a shared lock on the file. It may be drawing on the terminal, and printing
+        there would spoil its drawing.
         """
         if self._descriptor < 0:
             return False
@@ -97,11 +97,11 @@ class LiveOutput:
     def _frame(self, frame: Mapping[str, Any]) -> None:
         if self._descriptor < 0:
             return
-        # Names of files may be no text: json.loads takes the bytes that come of it.
+        # File names may contain any bytes: json.loads reads the surrogates that stand for them.
         line = json.dumps(frame, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
         self._left -= len(line)
         if self._left < 0:
-            # The end is a frame, too: whoever reads has to know that more is to come another way.
+            # The reader must know that the rest of the output comes with the result.
             line = json.dumps({"full": True}).encode() + b"\n"
         try:
             written = os.write(self._descriptor, line)
@@ -111,7 +111,7 @@ class LiveOutput:
             self.close()
 
     def close(self) -> None:
-        """No more frames."""
+        """Stop writing frames."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -1,9 +1,8 @@
-"""The tool that changes the user inside a container, brought along so that it works in any image.
+"""The program that changes the user inside a container, copied from the host so that it works in any image.
 
-bwrap cannot change to a second user. util-linux's ``setpriv`` can; it is started
-by the host's own dynamic loader with the host's own libraries, since the image
-may have another C library, or none. On a machine without ``setpriv`` the host's
-Python does the same, with a short script.
+bwrap cannot change to a second user. util-linux's ``setpriv`` can; the host's own dynamic
+loader starts it with the host's own libraries, since the image may have another C library
+or none. On a machine without ``setpriv``, the host's Python does the same with a short script.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS
 from rondel.engine.sandbox.spec import SandboxError
 
 _PT_INTERP = 3
-# What setpriv does of its own, with its options and its words.
+# Does what setpriv does with these options, and prints the same messages.
 _SCRIPT = """\
 import posix, sys
 
@@ -44,16 +43,16 @@ sys.exit(127 if error.errno == 2 else 126)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """A folder to be mounted at TOOLS, and the words that start the tool there."""
+    """A folder to mount at TOOLS, and the words that start the program there."""
 
     folder: Path
     words: tuple[str, ...] = SETPRIV
 
 
 def prepare_tools(folder: Path) -> Tools:
-    """Fill ``folder`` with ``setpriv``, its libraries, and ``loader``; or with Python in its place.
+    """Copy ``setpriv``, its libraries and ``loader`` into ``folder``; or Python instead.
 
-    Raises SandboxError where neither can be brought along.
+    Raises SandboxError if neither can be copied.
     """
     setpriv = shutil.which("setpriv", path=f"{os.defpath}:/sbin:/usr/sbin:{os.environ.get('PATH', '')}")
     if setpriv is not None and _bring(setpriv, folder, "setpriv"):
@@ -71,7 +70,7 @@ def prepare_tools(folder: Path) -> Tools:
 def _bring(program: str, folder: Path, name: str) -> bool:
     """Copy a program, its loader and its libraries; False for one without a loader."""
     loader = interpreter(Path(program).read_bytes())
-    if loader is None:  # linked statically: the "loader" is never asked for anything
+    if loader is None:  # linked statically: its "loader" is never executed
         return False
     folder.mkdir(mode=0o755, exist_ok=True)
     _copy(program, folder / name)
@@ -85,7 +84,7 @@ def _bring(program: str, folder: Path, name: str) -> bool:
 
 
 def _bring_modules(folder: Path) -> None:
-    """Copy what Python itself loads to start: it looks for it beside the program, in ``lib``."""
+    """Copy the modules that Python needs to start: it looks for them in ``lib`` beside the program."""
     library = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     (library / "encodings").mkdir(parents=True)
     (library / "lib-dynload").mkdir()
@@ -101,7 +100,7 @@ def _copy(source: str, target: Path) -> None:
 
 
 def interpreter(program: bytes) -> str | None:
-    """The dynamic loader that an ELF program asks for (its PT_INTERP segment)."""
+    """The dynamic loader that an ELF program requests (its PT_INTERP segment)."""
     if program[:4] != b"\x7fELF" or program[4] != 2:
         return None
     order = "<" if program[5] == 1 else ">"

@@ -1,4 +1,4 @@
-"""Single files of a layer: what an archive says of them, and how that is put on disk."""
+"""Files of a layer: conversion between an archive's metadata and the disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import tarfile
     from collections.abc import Mapping
 
-# Where this process cannot give a file away, the owner that the image wants is kept here for export.
+# If this process cannot change a file's owner, the image's owner is recorded here for exports.
 OWNER_ATTRIBUTE = "user.rondel.owner"
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """What is at a path, or None."""
+    """The status of a path, or None."""
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -27,7 +27,7 @@ def lstat(path: str) -> os.stat_result | None:
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """Whether it is overlayfs's mark for what is gone."""
+    """Whether it is overlayfs's whiteout, which hides the entry below."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
@@ -42,7 +42,7 @@ def write_all(handle: int, data: bytes, *, sparse: bool) -> None:
 
 
 def own(real: str, uid: int, gid: int) -> None:
-    """Give ``real`` to its owner; where an ID does not exist here, remember the owner beside it."""
+    """Set the owner of ``real``; if an ID does not exist here, record the owner in an attribute."""
     mapped = _mapped("uid", uid) and _mapped("gid", gid)
     try:
         os.chown(
@@ -72,7 +72,7 @@ def _mapped(kind: str, number: int) -> bool:
 
 
 def attributes(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """Extended attributes of an entry that may be set: never overlayfs's own marks, nor ours."""
+    """The extended attributes of an entry to set: without overlayfs's own marks, and without ours."""
     wanted = {}
     for key, value in headers.items():
         name = key.removeprefix("SCHILY.xattr.")
@@ -84,11 +84,11 @@ def attributes(headers: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def mtime_ns(member: tarfile.TarInfo) -> int:
-    """The time that an archive says, in nanoseconds."""
-    told = member.pax_headers.get("mtime")
-    if told is None:
+    """The modification time in an archive, in nanoseconds."""
+    written = member.pax_headers.get("mtime")
+    if written is None:
         return max(int(member.mtime), 0) * 1_000_000_000
-    seconds, _, fraction = told.partition(".")
+    seconds, _, fraction = written.partition(".")
     try:
         return max(int(seconds) * 1_000_000_000 + int((fraction + "0" * 9)[:9]), 0)
     except ValueError:

@@ -8,7 +8,7 @@ import sys
 import anyio
 import pytest
 
-from rondel.engine.evaluate import outward
+from rondel.engine.evaluate import egress
 from rondel.engine.sandbox.network import NetworkError, Relay, join_command
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def _no_program(monkeypatch):
-    monkeypatch.setattr(outward, "network_program", lambda: None)
+    monkeypatch.setattr(egress, "network_program", lambda: None)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def default_route(namespace):
 
 async def redirects(relay):
     try:
-        await relay.outward(await relay.namespace())
+        await relay.allow_egress(await relay.namespace())
     except NetworkError:
         return False
     return True
@@ -44,14 +44,14 @@ async def test_the_relay_needs_no_variables(relay):
     if not await redirects(relay):
         pytest.skip("this kernel cannot redirect")
     namespace = await relay.namespace()
-    way = await outward.way_out(relay, namespace, {})
+    way = await egress.open_egress(relay, namespace, {})
     assert (dict(way.env), await default_route(namespace)) == ({}, True)
     await way.close()
 
 
 async def test_the_proxy_of_the_machine_is_offered_besides(relay):
     namespace = await relay.namespace()
-    way = await outward.way_out(relay, namespace, {"https_proxy": "http://127.0.0.1:3128"}, names=["db"])
+    way = await egress.open_egress(relay, namespace, {"https_proxy": "http://127.0.0.1:3128"}, names=["db"])
     assert way.env["HTTPS_PROXY"].startswith("http://")
     assert way.env["no_proxy"] == "localhost,127.0.0.1,::1,db"
     await way.close()
@@ -59,11 +59,11 @@ async def test_the_proxy_of_the_machine_is_offered_besides(relay):
 
 async def test_without_redirection_http_goes_by_the_proxy(relay, monkeypatch):
     async def cannot(_relay, _namespace):
-        raise NetworkError("cannot lead a network outward")
+        raise NetworkError("cannot open a way out of a network namespace")
 
-    monkeypatch.setattr(Relay, "outward", cannot)
+    monkeypatch.setattr(Relay, "allow_egress", cannot)
     namespace = await relay.namespace()
-    way = await outward.way_out(relay, namespace, {})
+    way = await egress.open_egress(relay, namespace, {})
     host, port = way.env["http_proxy"].removeprefix("http://").split(":")
     script = f"import socket; socket.create_connection(({host!r}, {port}), 5); print('open')"
     command = [*join_command(namespace.path), sys.executable, "-c", script]

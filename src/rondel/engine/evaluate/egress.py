@@ -1,11 +1,11 @@
-"""The way out of a private network namespace.
+"""Egress from a private network namespace.
 
-In this order: slirp4netns, where it is installed and /dev/net/tun opens (a network
-of its own, whatever the protocol); the relay, which carries on every connection and
-datagram, where the kernel can redirect them; else a proxy of the engine's, which the
-usual variables name: HTTP and HTTPS go out, other protocols do not. The proxy is there
-besides, too, where the machine has one of its own or its loopback has to be reached.
-A name server on the host's loopback is linked into the namespace.
+The first possible way is used: slirp4netns, if it is installed and /dev/net/tun opens (a
+full network for all protocols); the relay, which forwards every connection and datagram, if
+the kernel can redirect them; else a proxy of the engine, set in the usual variables, which
+carries HTTP and HTTPS only. The proxy is added to the relay if the machine itself uses a proxy
+or if its loopback must be reachable. A name server on the host's loopback is forwarded into
+the namespace.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from rondel.engine.sandbox.network import (
     Destination,
     Namespace,
     NetworkError,
-    Place,
     Relay,
+    SocketAddress,
     join_command,
 )
 
@@ -41,15 +41,15 @@ _READY_SECONDS = 5.0
 
 
 @dataclass(eq=False)
-class Outward:
-    """A namespace's way out: what the container's environment gains, and how it ends."""
+class Egress:
+    """A namespace's egress: variables for the container's environment, and how to close it."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[tuple[str, str], ...] = ()
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def close(self) -> None:
-        """End it."""
+        """Close it."""
         with suppress(NetworkError):
             await self.stack.aclose()
 
@@ -64,42 +64,42 @@ def tun_opens() -> bool:
 
 
 def network_program() -> str | None:
-    """The path of slirp4netns, which gives a namespace a network; None where it is not installed.
+    """The path of slirp4netns, which gives a namespace a network; None if it is not installed.
 
-    None without setpriv, too, which has the kernel end it with the engine.
+    Also None without setpriv, which makes the kernel kill slirp4netns with the engine.
     """
     return shutil.which("slirp4netns") if shutil.which("setpriv") else None
 
 
-async def way_out(
+async def open_egress(
     relay: Relay,
     namespace: Namespace,
     environ: Mapping[str, str],
     *,
     names: Sequence[str] = (),
     loopback: bool = False,
-) -> Outward:
-    """Give a namespace a way out; ``names`` are reached without it.
+) -> Egress:
+    """Give a namespace egress; ``names`` bypass the proxy.
 
-    ``loopback`` lets the proxy reach the host's own loopback, for commands that would
-    otherwise run in the host's network.
+    ``loopback`` lets the proxy reach the host's loopback, for commands that would otherwise
+    run in the host's network.
     """
-    outward = Outward()
-    await _link_name_servers(relay, namespace, outward.stack)
+    egress = Egress()
+    await _link_name_servers(relay, namespace, egress.stack)
     program = network_program() if tun_opens() else None
-    if program is not None and await _run(program, namespace, outward.stack):
-        return outward
+    if program is not None and await _run(program, namespace, egress.stack):
+        return egress
     upstream = upstream_proxies(environ)
     if await _by_the_relay(relay, namespace) and not (upstream or loopback):
-        return outward
+        return egress
     hub = relay.hub if namespace.address is not None else None
     if hub is not None:
-        place = Place(hub, GATEWAY, _PROXY_PORT + int(loopback))
+        listen = SocketAddress(hub, GATEWAY, _PROXY_PORT + int(loopback))
     else:
-        place = Place(namespace, _PROXY_ADDRESS, _PROXY_PORT)
+        listen = SocketAddress(namespace, _PROXY_ADDRESS, _PROXY_PORT)
     try:
         proxy = await relay.proxy(
-            place,
+            listen,
             upstream=upstream,
             bypass=no_proxy(environ),
             loopback=loopback,
@@ -107,19 +107,19 @@ async def way_out(
     except NetworkError as error:
         if hub is None or not error.taken:
             raise
-        # The hub's proxy serves all namespaces, and stays.
+        # The hub's proxy serves all namespaces, so it stays.
     else:
         if hub is None:
-            outward.stack.push_async_callback(relay.close, proxy)
-    outward.env = proxy_environment(f"{place.address}:{place.port}", names, loopback=loopback)
-    return outward
+            egress.stack.push_async_callback(relay.close, proxy)
+    egress.env = proxy_environment(f"{listen.address}:{listen.port}", names, loopback=loopback)
+    return egress
 
 
 async def _by_the_relay(relay: Relay, namespace: Namespace) -> bool:
     if namespace.address is None:
         return False
     try:
-        await relay.outward(namespace)
+        await relay.allow_egress(namespace)
     except NetworkError:
         if not relay.running:
             raise
@@ -128,7 +128,7 @@ async def _by_the_relay(relay: Relay, namespace: Namespace) -> bool:
 
 
 def proxy_environment(proxy: str, names: Sequence[str], *, loopback: bool) -> dict[str, str]:
-    """The variables that lead programs to the proxy at ``address:port``; both spellings are in use."""
+    """The variables that point programs to the proxy at ``address:port``; programs read either case."""
     url = f"http://{proxy}"
     straight = ",".join([*names] if loopback else ["localhost", "127.0.0.1", "::1", *names])
     pairs = {"http_proxy": url, "https_proxy": url, "no_proxy": straight}
@@ -136,7 +136,7 @@ def proxy_environment(proxy: str, names: Sequence[str], *, loopback: bool) -> di
 
 
 def upstream_proxies(environ: Mapping[str, str]) -> dict[str, list[Any]]:
-    """The host's own proxies by scheme: host, port and the authorization header their URL asks for."""
+    """The host's own proxies by scheme: host, port, and the authorization header from their URL."""
     found: dict[str, list[Any]] = {}
     for scheme in ("http", "https"):
         url = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") or ""
@@ -150,13 +150,13 @@ def upstream_proxies(environ: Mapping[str, str]) -> dict[str, list[Any]]:
 
 
 def no_proxy(environ: Mapping[str, str]) -> list[str]:
-    """The names that the host reaches without its proxy."""
+    """The names that the host reaches without a proxy."""
     text = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def loopback_name_servers(resolv_conf: str) -> list[str]:
-    """The name servers of a resolv.conf that only the host's own loopback reaches."""
+    """The name servers of a resolv.conf that are on the host's loopback."""
     words = [line.split() for line in resolv_conf.splitlines()]
     servers = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
     return [server for server in servers if server.startswith("127.")]
@@ -174,13 +174,13 @@ async def _link_name_servers(relay: Relay, namespace: Namespace, stack: AsyncExi
         for protocol in ("UDP", "TCP"):
             with suppress(NetworkError):
                 forward = await relay.forward(
-                    Place(namespace, server, 53), Destination(None, (server,), 53), protocol=protocol
+                    SocketAddress(namespace, server, 53), Destination(None, (server,), 53), protocol=protocol
                 )
                 stack.push_async_callback(relay.close, forward)
 
 
 async def _run(program: str, namespace: Namespace, stack: AsyncExitStack) -> bool:
-    """Start slirp4netns for a namespace; False when it does not come up."""
+    """Start slirp4netns for a namespace; False if it does not come up."""
     options = ["--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path"]
     command = [program, *options, str(namespace.path), "tap0"]
     command = ["setpriv", "--pdeathsig", "KILL", "--", *command]

@@ -1,8 +1,8 @@
-"""Which files of a folder are opened: a watch on every folder in it, and what its events mean.
+"""Records which files of a folder are opened, by an inotify watch on every directory in it.
 
-``IN_OPEN`` tells of each opening, by whatever process and however it reads then (a mapped file is
-never "accessed"). It costs the one who opens less than a microsecond, where access times
-are never written for what lies below an overlay.
+``IN_OPEN`` reports each opening by any process, however it reads the file later (mapped files
+cause no IN_ACCESS). It costs the opening process less than a microsecond. Access times are no
+alternative: the kernel never updates them for the layers below an overlay.
 """
 
 from __future__ import annotations
@@ -14,79 +14,79 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox import inotify
 from rondel.engine.sandbox.inotify import Inotify
-from rondel.engine.sandbox.settle import open_beneath
 from rondel.engine.sandbox.spec import Opened
+from rondel.engine.store.files import open_beneath
 from rondel.engine.store.paths import join
 
 if TYPE_CHECKING:
-    from rondel.engine.sandbox.region import Region
+    from rondel.engine.sandbox.trace_scope import TraceScope
 
 SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules"})
-"""Folders that are not looked into, wherever they are: thousands of files, and no work of anybody's."""
+"""Directories that are not watched at any depth: thousands of files that no command of a user depends on."""
 MOST_FOLDERS = 8192
 MOST_FILES = 200_000
 _MASK = (
     inotify.OPEN
     | inotify.CLOSE_WRITE
-    | inotify.CLOSE_NOWRITE  # alone, two openings in a row would be one event, whatever each was for
+    | inotify.CLOSE_NOWRITE  # without it, the kernel merges two openings in a row into one event
     | inotify.CREATE
     | inotify.DELETE
     | inotify.MOVED_FROM
     | inotify.MOVED_TO
 )
 _LIMITS = {
-    errno.EMFILE: "this user has used up the inotify queues (fs.inotify.max_user_instances)",
-    errno.ENOSPC: "this user has used up the folders to be watched (fs.inotify.max_user_watches)",
+    errno.EMFILE: "all inotify queues of this user are in use (fs.inotify.max_user_instances)",
+    errno.ENOSPC: "all inotify watches of this user are in use (fs.inotify.max_user_watches)",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
-    """A watched folder: its path with a slash, and the files in it that were there before the command."""
+class _WatchedFolder:
+    """A watched directory: its path with a slash, and the files that it held before the command."""
 
     path: str
     files: set[str]
 
 
 class _TooMany(Exception):
-    """The folder holds more than is looked at; the message says what."""
+    """The folder holds more than the limit; the message says what."""
 
 
-class Watch:
-    """The watch of one command. ``place`` it before the command, ``read`` meanwhile, ``end`` it after."""
+class FolderWatch:
+    """The watch of one command: ``start`` it before the command, ``read`` during it, ``end`` it after."""
 
-    def __init__(self, region: Region, *, folders: int = MOST_FOLDERS, files: int = MOST_FILES) -> None:
-        self._region = region
+    def __init__(self, scope: TraceScope, *, folders: int = MOST_FOLDERS, files: int = MOST_FILES) -> None:
+        self._scope = scope
         self._most = (folders, files)
         self._queue: Inotify | None = None
-        self._folders: dict[int, _Folder] = {}
+        self._folders: dict[int, _WatchedFolder] = {}
         self._opened: set[str] = set()
         self._read: set[str] = set()
         self._written: set[str] = set()
-        self.unknown = region.unknown
+        self.unknown = scope.unknown
 
     @property
     def descriptor(self) -> int:
-        """Readable when events wait; -1 without a watch."""
+        """Readable if events are pending; -1 without a watch."""
         return self._queue.descriptor if self._queue is not None else -1
 
-    def place(self, root: str) -> None:
-        """Watch the folder below ``root``, the container's own as we reach it. It takes a while."""
+    def start(self, root: str) -> None:
+        """Watch the folder below ``root``, the container's root as this process reaches it. Takes a while."""
         try:
             self._queue = Inotify()
-            base = open_beneath(root, self._region.folder)
+            base = open_beneath(root, self._scope.folder)
             try:
                 self._add_all(f"/proc/self/fd/{base}")
             finally:
                 os.close(base)
         except FileNotFoundError:
-            self.unknown = f"there was no folder {self._region.folder} when the command began"
+            self.unknown = f"there was no folder {self._scope.folder} when the command began"
         except (OSError, _TooMany) as error:
             number = error.errno if isinstance(error, OSError) else None
             self.unknown = _LIMITS.get(number or 0) or f"the folder cannot be watched: {error}"
 
     def _add_all(self, base: str) -> None:
-        assert self._queue is not None  # noqa: S101 - made by `place`
+        assert self._queue is not None  # noqa: S101 - made by `start`
         waiting, count = [""], 0
         while waiting:
             path = waiting.pop()
@@ -104,17 +104,17 @@ class Watch:
             count += len(files)
             if count > self._most[1]:
                 raise _TooMany(f"it holds more than {self._most[1]} files")
-            self._folders[number] = _Folder(path, files)
+            self._folders[number] = _WatchedFolder(path, files)
 
     def _left_out(self, path: str, name: str) -> bool:
-        return name in SKIPPED or join(self._region.folder, path + name) in self._region.skipped
+        return name in SKIPPED or join(self._scope.folder, path + name) in self._scope.skipped
 
     def read(self) -> int:
-        """Take the events that wait; how many they were."""
+        """Process the pending events; returns their number."""
         if self._queue is None:
             return 0
         count = 0
-        for count, (number, mask, name) in enumerate(self._queue.read(), 1):  # noqa: B007 - answered below
+        for count, (number, mask, name) in enumerate(self._queue.read(), 1):  # noqa: B007 - returned below
             folder = self._folders.get(number)
             if mask & inotify.OVERFLOW:
                 self.unknown = self.unknown or "files were opened faster than the kernel's queue was emptied"
@@ -122,7 +122,7 @@ class Watch:
                 self._take(mask, folder, name)
         return count
 
-    def _take(self, mask: int, folder: _Folder, name: str) -> None:
+    def _take(self, mask: int, folder: _WatchedFolder, name: str) -> None:
         if mask & inotify.OPEN:
             self._opened.add(folder.path + name)
         elif mask & inotify.CLOSE_WRITE:
@@ -130,10 +130,10 @@ class Watch:
         elif mask & inotify.CLOSE_NOWRITE:
             self._read.add(folder.path + name)
         else:
-            folder.files.remove(name)  # from here on, the name is that of a file of the command's own
+            folder.files.remove(name)  # from now on, a file of that name is one that the command made
 
     def end(self) -> Opened:
-        """What was opened. No more is read after it."""
+        """What was opened. Reads no more events afterwards."""
         self.read()
         return Opened(
             names=frozenset(self._opened),
@@ -142,6 +142,6 @@ class Watch:
         )
 
     def detach(self) -> Inotify | None:
-        """The kernel's queue, to be closed by the caller; it takes some milliseconds."""
+        """The inotify queue, for the caller to close, which takes the kernel some milliseconds."""
         queue, self._queue = self._queue, None
         return queue

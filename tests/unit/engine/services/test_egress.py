@@ -3,7 +3,7 @@
 import base64
 import itertools
 
-from rondel.engine.evaluate.outward import (
+from rondel.engine.evaluate.egress import (
     loopback_name_servers,
     no_proxy,
     proxy_environment,

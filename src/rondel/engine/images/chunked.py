@@ -1,4 +1,4 @@
-"""Streams in large pieces: gathered without a copy, and worked on in threads of their own."""
+"""Writes streams in large chunks: collected without a copy, and processed in background threads."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-PIECE = 1 << 20
-AHEAD = 8 << 20  # what of a file the kernel is to read in advance
+CHUNK = 1 << 20
+AHEAD = 8 << 20  # how much of a file the kernel reads ahead
 
 
-class Sink(Protocol):
-    """Something that takes bytes."""
+class ByteSink(Protocol):
+    """An object that accepts bytes."""
 
     def write(self, data: bytes | bytearray, /) -> object:
-        """Take these bytes, which nobody changes afterwards."""
+        """Accept these bytes; the caller does not change them afterwards."""
 
 
-class Pieces:
-    """Gathers what is written into pieces of :data:`PIECE` bytes; only the last one is shorter.
+class ChunkedWriter:
+    """Collects written bytes in chunks of :data:`CHUNK` bytes; only the last one is shorter.
 
-    Files are read straight into a piece, and a piece is handed on as it is.
+    Files are read directly into a chunk, and a chunk is passed on without a copy.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: ByteSink) -> None:
         self._sink = sink
-        self._piece = bytearray(PIECE)
+        self._piece = bytearray(CHUNK)
         self._at = 0
         self.written = 0
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         end = self._at + len(data)
-        if end < PIECE:
+        if end < CHUNK:
             self._piece[self._at : end] = data
             self._at = end
             self.written += len(data)
             return
         left = memoryview(data)
         while left:
-            part = left[: PIECE - self._at]
+            part = left[: CHUNK - self._at]
             self._piece[self._at : self._at + len(part)] = part
             self._advance(len(part))
             left = left[len(part) :]
 
     def zeros(self, count: int) -> None:
-        """Append so many zeros."""
+        """Append a number of zeros."""
         while count:
-            part = min(count, PIECE - self._at)
-            self._advance(part)  # a piece is all zeros where nothing was written
+            part = min(count, CHUNK - self._at)
+            self._advance(part)  # a new chunk consists of zeros
             count -= part
 
     def read(self, handle: int, size: int) -> None:
-        """Append exactly ``size`` bytes of a newly opened file; zeros in place of what it has not."""
+        """Append exactly ``size`` bytes of a newly opened file; zeros if the file is shorter."""
         done = 0
         while size:
-            part = min(size, PIECE - self._at)
+            part = min(size, CHUNK - self._at)
             if size > AHEAD:
                 os.posix_fadvise(handle, done + AHEAD, part, os.POSIX_FADV_WILLNEED)
             got = os.readv(handle, [memoryview(self._piece)[self._at : self._at + part]])
@@ -72,7 +72,7 @@ class Pieces:
             done += got
 
     def close(self) -> None:
-        """Hand on what is left; the sink stays open."""
+        """Pass on the last chunk; the sink stays open."""
         if self._at:
             self._sink.write(bytes(memoryview(self._piece)[: self._at]))
             self._at = 0
@@ -80,32 +80,32 @@ class Pieces:
     def _advance(self, count: int) -> None:
         self._at += count
         self.written += count
-        if self._at == PIECE:
-            full, self._piece, self._at = self._piece, bytearray(PIECE), 0
+        if self._at == CHUNK:
+            full, self._piece, self._at = self._piece, bytearray(CHUNK), 0
             self._sink.write(full)
 
 
-class Behind:
-    """Writes to a sink in a thread of its own, in order, and at most a few pieces behind.
+class BackgroundWriter:
+    """Writes to a sink in a background thread, in order, with a bounded queue.
 
-    What the sink raises is raised by a later :meth:`write` or by :meth:`close`.
+    An error of the sink is raised by a later :meth:`write` or by :meth:`close`.
     """
 
-    def __init__(self, sink: Sink, *, most: int = 8) -> None:
+    def __init__(self, sink: ByteSink, *, most: int = 8) -> None:
         self._sink = sink
         self._most = most
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._jobs: deque[Future[object]] = deque()
 
     def write(self, data: bytes | bytearray, /) -> int:
-        """Take bytes."""
+        """Queue bytes."""
         self._jobs.append(self._pool.submit(self._sink.write, data))
         while len(self._jobs) > self._most:
             self._jobs.popleft().result()
         return len(data)
 
     def close(self) -> None:
-        """Wait until all is written; the sink stays open."""
+        """Wait until everything is written; the sink stays open."""
         while self._jobs:
             self._jobs.popleft().result()
 

@@ -1,7 +1,7 @@
-"""Commands beside the one that a container was started for: health checks of services.
+"""Runs further commands in a running container: health checks of services, and terminals.
 
-bwrap always makes namespaces of its own; a process of ours steps into those of a running
-container instead (:mod:`rondel.engine.sandbox.inside_main`).
+bwrap always creates new namespaces. So a helper process enters those of the running
+container instead (:mod:`rondel.engine.sandbox.exec_inside_main`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox import seccomp
 from rondel.engine.sandbox.bwrap import CAPABILITIES
-from rondel.engine.sandbox.process import Stream, memory_file, readable, spawn, watched
+from rondel.engine.sandbox.spawn import Stream, memory_file, readable, spawn, watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from rondel.engine.sandbox.bwrap import Plan
+    from rondel.engine.sandbox.bwrap import ContainerPlan
     from rondel.engine.sandbox.output import Scrubber
-    from rondel.engine.sandbox.process import Container
+    from rondel.engine.sandbox.spawn import BwrapProcess
 
-_MAIN = Path(__file__).with_name("inside_main.py")
-# The interpreter may be started from another place than its own.
+_MAIN = Path(__file__).with_name("exec_inside_main.py")
+# The interpreter may run from another path than the one where it is installed.
 _OPTIONS = ("-s", "-S", "-P", "-B")
 _ENVIRONMENT = {"PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"}
 _OUTPUT_LIMIT = 128 * 1024
@@ -43,8 +43,8 @@ _NUMBERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """What came of a command inside a running container; outputs are scrubbed, long ones cut in front."""
+class InsideResult:
+    """The result of a command inside a running container; outputs are masked, and only their end is kept."""
 
     exit_code: int
     stdout: bytes
@@ -52,11 +52,16 @@ class Inside:
 
 
 def request(
-    plan: Plan, args: Sequence[str], *, pid: int, pidfd: int, terminal: Mapping[str, str] | None = None
+    plan: ContainerPlan,
+    args: Sequence[str],
+    *,
+    pid: int,
+    pidfd: int,
+    terminal: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What the helper reads: in memory, since the environment holds secrets.
+    """The helper's input. It is passed in memory, since the environment may hold secrets.
 
-    ``terminal`` are the variables of a command whose standard input is a terminal, which it gets.
+    ``terminal`` are the extra variables of a command whose standard input is a terminal.
     """
     return json.dumps(
         {
@@ -77,8 +82,8 @@ def request(
     ).encode("utf-8", "surrogatepass")
 
 
-def _capabilities(plan: Plan) -> list[int]:
-    """What bwrap gave the container's user, by the kernel's numbers."""
+def _capabilities(plan: ContainerPlan) -> list[int]:
+    """The capabilities that bwrap gave the container's user, as the kernel's numbers."""
     if plan.nested_user and not plan.user.is_root:
         return []
     if not plan.insecure:
@@ -89,19 +94,19 @@ def _capabilities(plan: Plan) -> list[int]:
 
 
 async def run_inside(
-    container: Container,
-    plan: Plan,
+    container: BwrapProcess,
+    plan: ContainerPlan,
     args: Sequence[str],
     *,
     bwrap: str,
     python: str,
     scrubber: Callable[[], Scrubber],
     prefix: Sequence[str] = (),
-) -> Inside:
-    """Run a command in a container with its environment, user and rights. Cancelled, it is killed."""
+) -> InsideResult:
+    """Run a command in a container with its environment, user and rights. If cancelled, it is killed."""
     await _set_up(container, bwrap)
     if container.code is not None or container.first is None or container.first_fd is None:
-        return Inside(1, b"", b"the container has ended")
+        return InsideResult(1, b"", b"the container has ended")
     outputs = {"stdout": bytearray(), "stderr": bytearray()}
     scrubbers = {name: scrubber() for name in outputs}
 
@@ -117,11 +122,11 @@ async def run_inside(
     try:
         pidfd = os.dup(container.first_fd)
         given.append(pidfd)
-        told = memory_file("inside", request(plan, args, pid=container.first, pidfd=pidfd))
-        given.append(told)
-        argv = [*prefix, python, *_OPTIONS, str(_MAIN), str(told)]
+        request_file = memory_file("inside", request(plan, args, pid=container.first, pidfd=pidfd))
+        given.append(request_file)
+        argv = [*prefix, python, *_OPTIONS, str(_MAIN), str(request_file)]
         theirs = (given[0], streams["stdout"].theirs, streams["stderr"].theirs)
-        pid = spawn(argv, standard=theirs, passed=[pidfd, told], env=_ENVIRONMENT)
+        pid = spawn(argv, standard=theirs, passed=[pidfd, request_file], env=_ENVIRONMENT)
     except BaseException:
         for stream in streams.values():
             stream.stop()
@@ -133,7 +138,7 @@ async def run_inside(
         stream.start()
     try:
         code = await _ended(pid)
-        # What it left in the background may hold the pipes open: a check is over when it ends.
+        # A process that it left in the background may hold the pipes open; the check ends with its command.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
                 for stream in streams.values():
@@ -143,20 +148,20 @@ async def run_inside(
             stream.stop()
     for name, masking in scrubbers.items():
         outputs[name] += masking.flush()
-    return Inside(code, bytes(outputs["stdout"]), bytes(outputs["stderr"]))
+    return InsideResult(code, bytes(outputs["stdout"]), bytes(outputs["stderr"]))
 
 
-async def _set_up(container: Container, bwrap: str) -> None:
-    """Wait until a container can be entered: earlier, a command would see the machine's own files."""
+async def _set_up(container: BwrapProcess, bwrap: str) -> None:
+    """Wait until the container's mounts are in place: earlier, a command would see the host's files."""
     await container.known.wait()
-    while container.code is None and not container.is_set_up(bwrap):  # noqa: ASYNC110 - bwrap does not tell
+    while container.code is None and not container.is_set_up(bwrap):  # noqa: ASYNC110 - bwrap sends no event for it
         await asyncio.sleep(_SETUP_SECONDS)
 
 
 @contextlib.asynccontextmanager
 async def terminal_inside(
-    container: Container,
-    plan: Plan,
+    container: BwrapProcess,
+    plan: ContainerPlan,
     args: Sequence[str],
     *,
     bwrap: str,
@@ -164,9 +169,9 @@ async def terminal_inside(
     env: Mapping[str, str],
     prefix: Sequence[str] = (),
 ) -> AsyncIterator[int | None]:
-    """Run a command in a container on a terminal of its own: the descriptor of the terminal's other side.
+    """Run a command in a container on a new terminal; yields the descriptor of the terminal's other side.
 
-    None if the container has ended. At the end of the block the command is killed, if it still runs.
+    Yields None if the container has ended. At the end of the block, a command that still runs is killed.
     """
     await _set_up(container, bwrap)
     if container.code is not None or container.first is None or container.first_fd is None:
@@ -178,10 +183,12 @@ async def terminal_inside(
         os.set_inheritable(ours, False)
         pidfd = os.dup(container.first_fd)
         given.append(pidfd)
-        told = memory_file("inside", request(plan, args, pid=container.first, pidfd=pidfd, terminal=env))
-        given.append(told)
-        argv = [*prefix, python, *_OPTIONS, str(_MAIN), str(told)]
-        pid = spawn(argv, standard=(theirs, theirs, theirs), passed=[pidfd, told], env=_ENVIRONMENT)
+        request_file = memory_file(
+            "inside", request(plan, args, pid=container.first, pidfd=pidfd, terminal=env)
+        )
+        given.append(request_file)
+        argv = [*prefix, python, *_OPTIONS, str(_MAIN), str(request_file)]
+        pid = spawn(argv, standard=(theirs, theirs, theirs), passed=[pidfd, request_file], env=_ENVIRONMENT)
     except BaseException:
         os.close(ours)
         raise

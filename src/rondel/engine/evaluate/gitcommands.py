@@ -1,8 +1,8 @@
-"""What the engine does with git: the command line program, kept from everybody's configuration.
+"""The engine's git operations: the command line program, isolated from all configuration.
 
-No system, user or repository configuration takes part, no hook runs, nothing asks on a
-terminal, and only the protocols that are meant are open. Credentials go in by the
-environment, never by the command line, and are taken out of every message.
+No system, user or repository configuration is read, no hook runs, nothing prompts on a
+terminal, and only the served protocols are enabled. Credentials are passed in the
+environment, never on the command line, and are removed from every message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from rondel.engine.evaluate.gitaccess import REMOTE, Access, accessed, git, scratch_folder
+from rondel.engine.evaluate.gitaccess import REMOTE, GitAccess, accessed, git, scratch_folder
 from rondel.engine.evaluate.giturls import GitError, remote_url, without_login
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.values.git import Advertised, GitRef, GitRepository
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Result
+    from rondel.engine.store import OperationResult
 
 
 async def advertised(session: Session, repository: GitRepository) -> Advertised:
@@ -47,7 +47,7 @@ async def advertised(session: Session, repository: GitRepository) -> Advertised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """What a tree is made of."""
+    """The source of a tree."""
 
     ref: GitRef
     discard_git_dir: bool = False
@@ -56,7 +56,7 @@ class Checkout:
 
 
 def tree_of(checkout: Checkout) -> Fs:
-    """The file system of a commit's tree. It depends on the commit, not on who fetched it how."""
+    """The file system of a commit's tree. Its key depends on the commit, not on the access."""
     ref, repository = checkout.ref, checkout.ref.repository
     origin = repository.fs.key if repository.fs else without_login(remote_url(repository.url))
     key = digest_of(
@@ -68,7 +68,7 @@ def tree_of(checkout: Checkout) -> Fs:
 
 
 @operation("git-tree")
-async def _git_tree(session: Session, node: Node) -> Result:
+async def _git_tree(session: Session, node: Node) -> OperationResult:
     checkout: Checkout = node.params
     repository = checkout.ref.repository
     folder = session.store.new_path()
@@ -86,11 +86,11 @@ async def _git_tree(session: Session, node: Node) -> Result:
     return session.result(Snapshot((layer,)))
 
 
-async def _check_out(session: Session, access: Access, folder: Path, checkout: Checkout) -> None:
+async def _check_out(session: Session, access: GitAccess, folder: Path, checkout: Checkout) -> None:
     ref, local = checkout.ref, checkout.ref.repository.local
     shown = without_login(remote_url(ref.repository.url))
 
-    async def run(*args: str, with_access: Access = access) -> str:
+    async def run(*args: str, with_access: GitAccess = access) -> str:
         return await git(session, with_access, *args, cwd=folder)
 
     await run("init", "-q", "--template=")
@@ -107,7 +107,7 @@ async def _check_out(session: Session, access: Access, folder: Path, checkout: C
         if (folder / ".gitmodules").is_file():
             with _within("failed to update submodules"):
                 arguments = ("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
-                # Those of a local repository are remote ones all the same.
+                # The submodules of a local repository may still be remote.
                 await run(*arguments, with_access=replace(access, url="") if local else access)
     await run("update-ref", "-d", "refs/rondel/tree")
     await run("reflog", "expire", "--all", "--expire=now")
@@ -117,7 +117,7 @@ async def _check_out(session: Session, access: Access, folder: Path, checkout: C
 
 @contextmanager
 def _within(what: str) -> Iterator[None]:
-    """Say with a failure what was being done."""
+    """Prefix an error with the step that failed."""
     try:
         yield
     except GitError as error:
@@ -125,10 +125,10 @@ def _within(what: str) -> Iterator[None]:
 
 
 async def _fetch(run: Callable[..., Awaitable[str]], checkout: Checkout) -> None:
-    """Fetch one commit: by its hash, or, where the server gives none by hash, by its reference, or all.
+    """Fetch one commit: by hash, or if the server does not allow that, by reference, or everything.
 
-    Tags of what is fetched come along from a local repository, from a remote one when they are
-    asked for.
+    Tags of the fetched commits are included from a local repository, and from a remote one if
+    requested.
     """
     ref = checkout.ref
     depth = [f"--depth={checkout.depth}"] if checkout.depth > 0 else []
@@ -147,10 +147,10 @@ async def _fetch(run: Callable[..., Awaitable[str]], checkout: Checkout) -> None
 
 def _tidy(folder: Path, discard_git_dir: bool) -> None:
     (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)
-    shutil.rmtree(folder / ".git" / "refs" / "rondel", ignore_errors=True)  # what was fetched to look in it
+    shutil.rmtree(folder / ".git" / "refs" / "rondel", ignore_errors=True)  # fetched only to search it
     if discard_git_dir:
         shutil.rmtree(folder / ".git", ignore_errors=True)
-    # Not the epoch: some build tools take it for a missing file.
+    # Not the epoch: some build tools take that for a missing file.
     for base, directories, files in os.walk(folder):
         for name in [*directories, *files]:
             os.utime(Path(base, name), (1, 1), follow_symlinks=False)
@@ -158,31 +158,31 @@ def _tidy(folder: Path, discard_git_dir: bool) -> None:
 
 
 async def merge_base(session: Session, one: GitRef, two: GitRef) -> str:
-    """The commit at which two histories part. Raises GitError when they have none in common."""
+    """The best common ancestor of two commits. Raises GitError if there is none."""
     async with scratch_folder(session) as folder:
         for ref in (one, two):
             async with accessed(session, ref.repository) as access:
                 if not (folder / "HEAD").exists():
                     await git(session, access, "init", "-q", "--bare", "--template=", cwd=folder)
                 await git(session, access, "fetch", "-q", REMOTE, ref.sha, cwd=folder)
-        access = Access(url="")
+        access = GitAccess(url="")
         with _within("git merge-base failed"):
             text = await git(session, access, "merge-base", one.sha, two.sha, cwd=folder)
     return text.strip()
 
 
 def cleaned(repository: GitRepository, top: str) -> Fs:
-    """A local repository's working tree as its last commit has it, ignored files left alone.
+    """A local repository's working tree at its last commit; ignored files stay.
 
-    ``top`` is the directory that holds the git folder.
+    ``top`` is the directory that contains the git folder.
     """
-    assert repository.fs is not None  # noqa: S101 - a remote one is never cleaned
+    assert repository.fs is not None  # noqa: S101 - remote repositories are never cleaned
     key = digest_of("git-clean", repository.fs.key, top)
     return Fs(Node("git-clean", key, (repository.fs,), (repository, top)))
 
 
 @operation("git-clean")
-async def _git_clean(session: Session, node: Node) -> Result:
+async def _git_clean(session: Session, node: Node) -> OperationResult:
     from rondel.engine.store import Snapshot
 
     repository, top = node.params
@@ -197,7 +197,7 @@ async def _git_clean(session: Session, node: Node) -> Result:
                 "GIT_WORK_TREE": str(folder),
                 "GIT_INDEX_FILE": str(scratch / "index"),
             }
-            own = Access(url=access.url, env=env)
+            own = GitAccess(url=access.url, env=env)
             for args in (("read-tree", "HEAD"), ("checkout-index", "-q", "-f", "-a"), ("clean", "-q", "-fd")):
                 await git(session, own, *args, cwd=folder)
         layer = await session.store.publish(folder)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from rondel.engine.evaluate.filters import Filter, walk
-from rondel.engine.evaluate.patterns import compile_glob
+from rondel.files.patterns import compile_glob
 from rondel.errors import EngineError
 
 

@@ -6,29 +6,32 @@ from typing import Any
 
 import pytest
 
-from rondel.engine.images.containerfile import (
+from rondel.containerfile import (
     BindUse,
     CacheUse,
     ContainerfileError,
+    ContextSource,
     CopyStep,
     FetchStep,
     GitStep,
+    ImageSource,
     InlineFile,
     RunStep,
     SecretUse,
     SshUse,
-    StagePlan,
+    StageSource,
     TmpfsUse,
     WorkdirStep,
     outline,
-    plan_stage,
 )
-from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, StageSource
 from rondel.engine.images.model import ImageConfig
 from rondel.engine.images.platforms import parse as platform
+from rondel.engine.images.stage_plan import StagePlan, plan_stage
 
-AMD64 = platform("linux/amd64")
-BASE = ImageConfig(platform=AMD64, env=("PATH=/bin", "FROM_BASE=b"), cmd=("base-cmd",), entrypoint=())
+AMD64 = "linux/amd64"
+BASE = ImageConfig(
+    platform=platform(AMD64), env=("PATH=/bin", "FROM_BASE=b"), cmd=("base-cmd",), entrypoint=()
+)
 
 
 def plan(text: str, *, base: ImageConfig = BASE, target: str = "", **args: str) -> StagePlan:
@@ -81,7 +84,7 @@ def test_a_stage_may_be_named_by_its_number() -> None:
 def test_scratch_and_platform_and_global_arguments_of_from() -> None:
     file = outline(
         "ARG V=1\nARG W=${V}-slim\nFROM --platform=$BUILDPLATFORM python:${W} AS x\nFROM scratch\nCOPY --from=x / /",
-        platform=platform("linux/arm64"), build_platform=AMD64, build_args={"V": "3"},
+        platform="linux/arm64", build_platform=AMD64, build_args={"V": "3"},
     )  # fmt: skip
     assert file.images == {("python:3-slim", "linux/amd64")}
     assert file.stages[1].base is None

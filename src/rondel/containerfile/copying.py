@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.containerfile.flags import Flags, read_flags
-from rondel.engine.images.containerfile.gitsource import GitSource
-from rondel.engine.images.containerfile.steps import (
+from rondel.containerfile.flags import Flags, read_flags
+from rondel.containerfile.gitsource import GitSource
+from rondel.containerfile.steps import (
     ContextSource,
     CopyStep,
     FetchStep,
@@ -21,7 +21,7 @@ from rondel.engine.images.containerfile.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rondel.engine.images.containerfile.syntax import Instruction, Words
+    from rondel.containerfile.syntax import Instruction, Words
 
 _COPY_FLAGS = ("from", "chown", "chmod", "link", "parents", "exclude")
 _ADD_FLAGS = ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack")
@@ -154,3 +154,37 @@ class _Remote:
             commit=commit, chown=self.chown, chmod=self.chmod,
             exclude=tuple(self.words.word(text, self.at) for text in self.flags.all("exclude")),
         )  # fmt: skip
+
+
+def symbolic_mode(text: str, mode: int, *, directory: bool) -> int:
+    """The permission bits that ``u=rwX,go=rX`` makes of ``mode``; octal texts replace all of them."""
+    if text.isdecimal():
+        return int(text, 8)
+    bits = mode & 0o7777
+    for clause in text.split(","):
+        match = re.match(r"[ugoa]*", clause)
+        who = match[0] if match else ""
+        for operator, letters in re.findall(r"([-+=])([ugo](?![a-zA-Z])|[rwxXst]*)", clause[len(who) :]):
+            bits = _apply(bits, who or "a", operator, letters, directory=directory)
+    return bits
+
+
+def _apply(bits: int, who: str, operator: str, letters: str, *, directory: bool) -> int:
+    executable = directory or bool(bits & 0o111)
+    for kind, shift, special in (("u", 6, 0o4000), ("g", 3, 0o2000), ("o", 0, 0o1000)):
+        if kind not in who and "a" not in who:
+            continue
+        if letters in ("u", "g", "o"):
+            wanted = bits >> {"u": 6, "g": 3, "o": 0}[letters] & 7
+        else:
+            wanted = sum({"r": 4, "w": 2, "x": 1}.get(letter, 0) for letter in set(letters))
+            if "X" in letters and executable:
+                wanted |= 1
+        mask = wanted << shift | (special if ("t" if kind == "o" else "s") in letters else 0)
+        if operator == "=":
+            bits = bits & ~(7 << shift | special) | mask
+        elif operator == "+":
+            bits |= mask
+        else:
+            bits &= ~mask
+    return bits

@@ -6,11 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from rondel.containerfile.ignore import Ignore
-
-from rondel.containerfile import ContainerfileError, CopyStep
-from rondel.containerfile.selection import select, symbolic_mode
-from rondel.engine.store import SourceMissing, View
+from rondel.containerfile import ContainerfileError, CopyStep, SourceMissing, ignore_rules, select
+from rondel.containerfile.copying import symbolic_mode
+from rondel.engine.store import View
 from rondel.engine.store.view import Lower
 from rondel.files.patterns import Patterns
 

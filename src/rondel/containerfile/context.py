@@ -51,7 +51,7 @@ class BuildContext:
     def sources(self) -> tuple[str, ...]:
         """The paths and wildcard patterns that COPY, ADD and bind mounts name, "." for all of it."""
         written = (source for copy in self.copies for source in copy.sources)
-        return tuple(dict.fromkeys(posixpath.normpath("/" + source)[1:] or "." for source in written))
+        return tuple(dict.fromkeys(posixpath.normpath("/" + source).lstrip("/") or "." for source in written))
 
     @property
     def include(self) -> list[str]:

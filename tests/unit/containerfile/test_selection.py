@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from rondel.containerfile import ContainerfileError, CopyStep, SourceMissing, ignore_rules, select
 from rondel.containerfile.copying import symbolic_mode
 from rondel.engine.store import View
@@ -61,6 +62,17 @@ def test_parents_are_kept_from_the_pivot_on(view: View) -> None:
 def test_excluded_files_stay_out(view: View) -> None:
     assert chosen(view, "d", exclude=("*.md", "e")) == ["", "g"]
     assert chosen(view, "d", exclude=("**/f",)) == ["", "e", "g", "h.md"]
+    assert chosen(view, "a.txt", "b.txt", exclude=("a.*",), into_directory=True) == ["b.txt"]
+    assert chosen(view, "d", exclude=("e", "!e/f")) == ["", "e", "e/f", "g", "h.md"]
+    assert chosen(view, "d", exclude=("e", "!e/none")) == ["", "g", "h.md"]
+
+
+def test_excluded_paths_are_those_that_are_kept_with_parents(view: View) -> None:
+    assert chosen(view, "d", parents=True, exclude=("d/e", "g")) == ["d", "d/g", "d/h.md"]
+    assert chosen(view, "deep/./x", "d", parents=True, exclude=("x/y.txt", "d/**")) == ["x", "d"]
+    assert chosen(view, "deep/*/y.txt", parents=True, exclude=("deep/x/y.txt",)) == ["deep/z/y.txt"]
+    assert chosen(view, "d", parents=True, exclude=("d", "!d/g")) == ["d", "d/g"]
+    assert chosen(view, "d", "a.txt", parents=True, exclude=("d",)) == ["a.txt"]
 
 
 def test_missing_and_ignored_sources_are_the_same(view: View) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rondel.data.mlproject import MLProject
 from rondel.containerfile import outline
+from rondel.data.mlproject import MLProject
 from rondel.scaffold.image import image_for
 
 TRAIN = "FROM python:3.10\nRUN pip install numpy\n"

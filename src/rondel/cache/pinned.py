@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def pinned_text(text: str, base: str, build_args: Iterable[tuple[str, str]] = ()) -> str:
     """The Containerfile with ``base``, a reference with digest, wherever it names that image by tag.
 
-    Without such a place it is the text as it was: then the image stands on another base.
+    The text is unchanged where no stage is based on that image.
     """
     name = base.partition("@")[0]
     lines = text.split("\n")
@@ -27,7 +27,7 @@ def pinned_text(text: str, base: str, build_args: Iterable[tuple[str, str]] = ()
 
 
 def base_reference(text: str, target: str, build_args: Iterable[tuple[str, str]] = ()) -> str | None:
-    """The image that ``target`` stands on; None where no image is named."""
+    """The base image of ``target``; None where the file names none."""
     try:
         file = read_outline(text, target=target, build_args=build_args)
     except ContainerfileError:

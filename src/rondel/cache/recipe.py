@@ -2,9 +2,9 @@
 
 Two machines never build the same image digest, so not the digest but the
 recipe is keyed: the Containerfile, the files that it copies by hash, build
-arguments, platform. Where the image stands on this machine's own system (the
-embedded engine's host image), its distribution, interpreter and packages are
-a part of their own.
+arguments, platform. Where this machine's own system is the base (the embedded
+engine's host image), its distribution, interpreter and packages are a separate
+part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.containerfile import ContainerfileError, SourceMissing, read_context
-from rondel.errors import ConfigurationError
+from rondel.errors import ConfigurationError, EngineError
 from rondel.files.yaml_file import read_text
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def read_recipe(
             why="the image's recipe copies it",
             place=str(root / containerfile),
         ) from None
+    except EngineError as error:
+        raise ConfigurationError(error.what, place=str(root / containerfile)) from None
     return {
         "containerfile": hashlib.sha256(context.outline.needed_text.encode()).hexdigest(),
         "target": target,

@@ -1,7 +1,7 @@
 """What a build reads of its context, known before its base images are.
 
-Variables that a base image may set have no value here. A path that contains one may be any path,
-so that it stands for the whole context.
+A variable that a base image may set has no known value here. A path that contains one could be any
+path, so the whole context counts in its place.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNSEEN = (".git", ".rondel", ".venv", ".dvc", "__pycache__")
-"""Directories that no build gets, at any depth, unless the Containerfile names them."""
+"""Directories that are left out of every build, at any depth, unless the Containerfile names them."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
-_ABOUT_THE_COPY = ("--chown", "--chmod", "--checksum")  # they say nothing of what is copied
+_METADATA_FLAGS = ("--chown", "--chmod", "--checksum")  # none of them chooses files
 _UNKNOWN = "\0"
 
 
@@ -55,7 +55,7 @@ class BuildContext:
 
     @property
     def include(self) -> list[str]:
-        """Patterns of what the build reads; none stand for everything."""
+        """Patterns of what the build reads; an empty list means everything."""
         if "." in self.sources:
             return []
         tree = _Directory(self.root)
@@ -65,7 +65,7 @@ class BuildContext:
 
     @property
     def exclude(self) -> list[str]:
-        """Patterns of what no build sees, though not of the files that the engine needs to know that."""
+        """Patterns of what the build must not see. The Containerfile and ignore files are always sent."""
         return [*self.ignore.texts, *(f"!{name}" for name in self._own if self.ignore.matches(name))]
 
     @property
@@ -114,7 +114,7 @@ def read_outline(
 
 
 class _Open(dict[str, str]):
-    """Variables of which a base image may have set others."""
+    """Variables of a stage on an image: the image may set more of them."""
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         return super().get(name, _UNKNOWN if default is None else default)
@@ -122,14 +122,14 @@ class _Open(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What a stage leaves to those that stand on it."""
+    """The variables and ONBUILD triggers that a stage hands to stages based on it."""
 
     scope: dict[str, str]
     triggers: tuple[Instruction, ...]
 
 
 def _copies(file: Outline) -> Iterator[CopyStep]:
-    """What the needed stages take from the context."""
+    """The steps of the needed stages that read the context; a bind mount counts as a copy."""
     ends: dict[int, _End] = {}
     for stage in file.needed:
         if isinstance(stage.base, StageSource):
@@ -160,7 +160,7 @@ def _steps(at: Instruction, words: Words, file: Outline, stage: Stage) -> Iterat
                 sources = (path.lstrip("/") or ".",)
                 yield CopyStep(line=at.line, text=at.source, sources=sources, destination="/")
         return
-    flags = tuple(flag for flag in at.flags if flag.partition("=")[0] not in _ABOUT_THE_COPY)
+    flags = tuple(flag for flag in at.flags if flag.partition("=")[0] not in _METADATA_FLAGS)
     steps = copy_steps(
         replace(at, flags=flags), words, "/", lambda name: file.source_of(name, stage.index, at)
     )
@@ -170,7 +170,7 @@ def _steps(at: Instruction, words: Words, file: Outline, stage: Stage) -> Iterat
 
 
 def _known(steps: Iterable[CopyStep]) -> Iterator[CopyStep]:
-    """The same steps, with the whole context in place of paths that nobody knows yet."""
+    """The same steps, with the whole context in place of paths that contain unknown variables."""
     for step in steps:
         if any(_UNKNOWN in text for text in (*step.sources, *step.exclude)):
             yield replace(step, sources=(".",), exclude=(), parents=False)
@@ -179,7 +179,7 @@ def _known(steps: Iterable[CopyStep]) -> Iterator[CopyStep]:
 
 
 def _as_pattern(path: str) -> str:
-    """A source as a pattern: the same name, whatever its characters mean elsewhere."""
+    """A source as a pattern that matches it, with characters escaped that mean something else there."""
     if not set("*?[") & set(path):
         path = path.replace("\\", "\\\\")
     if path.startswith(("!", " ")):
@@ -189,7 +189,7 @@ def _as_pattern(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A name in a directory of this machine; ``path`` starts at that directory."""
+    """An entry of a directory of this machine; ``path`` starts at that directory."""
 
     path: str
     is_dir: bool
@@ -200,7 +200,7 @@ class _File:
 
 
 class _Directory:
-    """A directory of this machine as a tree to copy from. Links that lead out of it lead nowhere."""
+    """A directory of this machine as a tree to copy from. A link out of it counts as missing."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.path.realpath(root)
@@ -212,7 +212,7 @@ class _Directory:
         return real == self._root or real.startswith(f"{self._root}/")
 
     def target(self, path: str) -> str | None:
-        """Where a path leads that contains links, if that is another place of the directory."""
+        """The path with its links resolved, if that is another path of the directory."""
         plain = os.path.normpath(self._real(path))
         real = os.path.realpath(plain)
         return os.path.relpath(real, self._root) if real != plain and self._inside(real) else None

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _COPY_FLAGS = ("from", "chown", "chmod", "link", "parents", "exclude")
 _ADD_FLAGS = ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack")
 _HEREDOC = re.compile(r"[0-9]*<<-?\s*(['\"]?)([^'\"<]+)\1")
-_MODE = re.compile(r"0*[0-7]{1,4}|(?:[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)"
-                   r"(?:,[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)*")  # fmt: skip
+_CLAUSE = r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+"
+_MODE = rf"0*[0-7]{{1,4}}|{_CLAUSE}(?:,{_CLAUSE})*"
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
@@ -35,7 +35,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 def copy_steps(
     at: Instruction, words: Words, workdir: str, source_of: Callable[[str], Source]
 ) -> list[CopyStep | FetchStep | GitStep]:
-    """The steps of one COPY or ADD: each URL is one of its own, everything else one together."""
+    """The steps of one COPY or ADD: one for each URL or repository, and one for all files."""
     is_add = at.name == "ADD"
     flags = read_flags(at, _ADD_FLAGS if is_add else _COPY_FLAGS)
     if len(at.args) < 2:
@@ -46,12 +46,12 @@ def copy_steps(
     *given, last = at.args
     destination = words.word(last, at)
     if not destination:
-        raise at.error(f"{at.name} needs a destination; {last!r} comes to nothing")
+        raise at.error(f"{at.name} needs a destination; {last!r} expands to nothing")
     names, files = _sources(given, at, words)
     into = destination.endswith(("/", "/.")) or destination in (".", "..")
     target = "/" + posixpath.normpath(posixpath.join(workdir, destination)).lstrip("/")
     chown, chmod = words.word(flags.get("chown"), at), words.word(flags.get("chmod"), at)
-    if chmod and not _MODE.fullmatch(chmod):
+    if chmod and not re.fullmatch(_MODE, chmod):
         raise at.refusal(
             f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777",
             hint="or symbolic, as in u=rwX,go=rX",
@@ -96,7 +96,7 @@ def _sources(given: list[str], at: Instruction, words: Words) -> tuple[list[str]
             continue
         name = words.word(text, at)
         if not name:
-            raise at.error(f"{at.name} has a source that comes to nothing: {text!r}")
+            raise at.error(f"{at.name} has a source that expands to nothing: {text!r}")
         names.append(name)
     return names, tuple(files)
 

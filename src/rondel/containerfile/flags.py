@@ -166,7 +166,7 @@ def _secret(options: dict[str, str], at: Instruction, workdir: str) -> SecretUse
 
 
 def _options(text: str, at: Instruction) -> dict[str, str]:
-    """``key=value,key`` as CSV: a value with a comma stands in quotes."""
+    """``key=value,key`` as CSV: a value that contains a comma is quoted."""
     import csv
 
     try:

@@ -1,4 +1,4 @@
-"""A Containerfile's stages: what each stands on, and which of them a target needs."""
+"""A Containerfile's stages: the base of each, and which of them a target needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROXY_ARGS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: what it stands on (None: nothing, ``scratch``), and its instructions."""
+    """One stage: its base (None for ``scratch``) and its instructions."""
 
     index: int
     name: str
@@ -64,7 +64,7 @@ class Outline:
 
     @property
     def images(self) -> frozenset[tuple[str, str]]:
-        """(reference, platform) of every image that the needed stages stand on."""
+        """(reference, platform) of every base image of the needed stages."""
         return frozenset(
             (stage.base.reference, stage.platform)
             for stage in self.needed

@@ -180,7 +180,7 @@ class Words:
         return self._process(text, at)[0]
 
     def words(self, text: str, at: Instruction) -> tuple[str, ...]:
-        """The words that the text comes to once its variables are filled in."""
+        """The words of the text after its variables are expanded."""
         return tuple(self._process(text, at)[1])
 
     def document(self, text: str, at: Instruction) -> str:

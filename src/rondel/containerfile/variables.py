@@ -54,7 +54,7 @@ def pairs(at: Instruction, words: Words) -> dict[str, str]:
 
 
 def trigger_of(at: Instruction) -> str:
-    """ONBUILD: the trigger as it is written."""
+    """ONBUILD: the text of the trigger."""
     trigger = _TRIGGER.sub("", at.source, count=1).strip()
     name = trigger.split(maxsplit=1)[0].upper() if trigger else ""
     if not name or at.source.strip().upper() == "ONBUILD":

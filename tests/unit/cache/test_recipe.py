@@ -115,6 +115,7 @@ def test_a_source_that_is_ignored_is_named(root: Path) -> None:
         ("FROM python AS stage\nCOPPY a b\n", "", "Containerfile:2", "unknown instruction: COPPY"),
         ("FROM python AS other\n", "", "Containerfile", "target stage"),
         ("FROM python AS stage\n", "a\n[\n", ".dockerignore:2", "syntax error in pattern"),
+        ("FROM python AS stage\nCOPY --exclude=[ src /\n", "", "Containerfile", "syntax error in pattern"),
     ],
 )
 def test_what_cannot_be_built_is_named_before_anything_starts(
@@ -124,4 +125,4 @@ def test_what_cannot_be_built_is_named_before_anything_starts(
     (root / ".dockerignore").write_text(ignored)
     with pytest.raises(ConfigurationError, match=what) as caught:
         recipe(root)
-    assert caught.value.place == place
+    assert str(caught.value.place).removeprefix(f"{root}/") == place

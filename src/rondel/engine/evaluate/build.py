@@ -1,6 +1,6 @@
 """Building a Containerfile: a plan's steps as nodes, stages that don't need each other at once.
 
-A step's key is made of what it stands on and of the content that it copies, so
+A step's key is made of the step before it and of the content that it copies, so
 an unchanged build runs nothing again, in this session or in another, and a file
 that is not copied makes no difference.
 """
@@ -186,7 +186,7 @@ class _Builder:
         if isinstance(stage.base, StageSource):
             under = await self._wait(stage.base.index)
             return under.fs, under.plan.config, under.plan.scope
-        assert isinstance(stage.base, ImageSource)  # noqa: S101 - a stage never stands on the context
+        assert isinstance(stage.base, ImageSource)  # noqa: S101 - the context is no base
         try:
             base = await self.session.part(Images).base(stage.base.reference, str(platform))
         except EngineError as error:
@@ -252,7 +252,7 @@ class _Builder:
         return edited("build.copy", fs, step, root, ignore, self.outline.file, key=key, inputs=(source,))
 
     async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Patterns) -> str:
-        """What stands for the content that a step copies. Remembered: layers never change."""
+        """The digest of what a step copies. The store keeps it, because layers never change."""
         snapshot = await self.session.snapshot(origin)
         selection = [step.sources, step.exclude, step.parents, step.into_directory, ignore.texts]
         known = digest_of("copied", snapshot.layers, root, selection)
@@ -345,7 +345,7 @@ def _source(step: Step) -> str:
 
 
 def _digest(items: Iterable[Item[Entry]]) -> str:
-    """What stands for a selection: places, kinds, modes, owners and contents; no times."""
+    """The digest of a selection: targets, kinds, modes, owners and contents; no times."""
     digest = hashlib.sha256()
     for item in items:
         entry = item.entry

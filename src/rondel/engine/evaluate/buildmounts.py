@@ -61,7 +61,7 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """One ``--mount``. ``identity`` stands for it in the command's key."""
+    """One ``--mount``. ``identity`` is its part of the command's key."""
 
     identity: object
     mounts: tuple[Mount, ...] = ()

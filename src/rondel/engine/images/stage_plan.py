@@ -33,7 +33,7 @@ _REAL_TIME = re.compile(r"RTMIN(?:\+(?:[1-9]|1[0-5]))?|RTMAX(?:-(?:[1-9]|1[0-4])
 class StagePlan:
     """One stage's steps, in order, and the configuration it ends with.
 
-    ``scope`` are the variables and arguments at its end: a stage that stands on this one inherits them.
+    ``scope`` are the variables and arguments at its end: a stage based on this one inherits them.
     """
 
     stage: Stage
@@ -47,7 +47,7 @@ def plan_stage(
 ) -> StagePlan:
     """The plan of ``stage`` over a base with this configuration.
 
-    ``inherited`` is the scope of the stage it stands on, if it stands on one. The base's
+    ``inherited`` is the scope of the stage that is its base, if there is one. The base's
     ONBUILD triggers come first. :class:`ContainerfileError` names the line of what cannot be done.
     """
     planner = _Planner(outline, stage, base, dict(inherited or {}))
@@ -247,7 +247,7 @@ class _Planner:
         if len(at.heredocs) == 1 and re.fullmatch(
             r"[0-9]*<<-?\s*(['\"]?)" + re.escape(document.name) + r"\1", text
         ):
-            # The document is the whole command: a script of its own, or one for the shell.
+            # The document is the whole command: a script with an interpreter, or one for the shell.
             body = _chomped(document.text) if document.chomp else document.text
             if body.startswith("#!"):
                 return (f"{_SCRIPTS}/{document.name}",), InlineFile(document.name, body)
@@ -261,7 +261,7 @@ class _Planner:
             raise at.error(f"{at.name} requires exactly one argument")
         value = self.words.word(at.args[0], at)
         if not value and not empty:
-            raise at.error(f"{at.name} requires a value; {at.args[0]!r} comes to nothing")
+            raise at.error(f"{at.name} requires a value; {at.args[0]!r} expands to nothing")
         return value
 
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-MEANING = 3
+MEANING = 4
 """Raised when the same call came to mean something else, so that no result of the older meaning is taken."""
 
 

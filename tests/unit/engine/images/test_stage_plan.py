@@ -152,7 +152,7 @@ def test_an_unknown_target_is_named_with_the_nearest() -> None:
         ("FROM a\nADD --checksum=md5:1 https://x/y /z", "invalid checksum"),
         ("FROM a\nARG", "ARG requires at least one argument"),
         ("FROM a\nENV A=${X?unset}", "X: unset"),
-        ("FROM a\nWORKDIR $NOWHERE", "comes to nothing"),
+        ("FROM a\nWORKDIR $NOWHERE", "expands to nothing"),
     ],
 )
 def test_mistakes_are_told_with_their_place(text: str, words: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rondel.containerfile import NotUnderstood
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate import ExecError
-from rondel.engine.evaluate.build import BuildRequest, build
+from rondel.engine.evaluate.build import build
+from rondel.engine.evaluate.buildmounts import BuildRequest
 from rondel.engine.evaluate.imageconfig import to_image
-from rondel.engine.images.containerfile import NotUnderstood
 from rondel.engine.values import Directory, Secret, Socket, digest_of
 from rondel.errors import EngineError
 

@@ -15,11 +15,11 @@ from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.api.results import SearchResult, Stat
 from rondel.engine.api.searching import search_tree
 from rondel.engine.evaluate import edited
-from rondel.engine.evaluate.patterns import compile_glob
 from rondel.engine.evaluate.trees import file_digest, tree_digest
 from rondel.engine.store import PathError, TreeEntry, View
 from rondel.engine.values import Directory, File, Fs, digest_of
 from rondel.errors import EngineError
+from rondel.files.patterns import compile_glob
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj

@@ -10,8 +10,8 @@ from rondel.engine.values.git import GitRef, GitRepository, is_commit
 from rondel.engine.values.node import digest_of
 
 if TYPE_CHECKING:
+    from rondel.containerfile import GitStep
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.images.containerfile import GitStep
     from rondel.engine.values import Fs, Socket
 
 

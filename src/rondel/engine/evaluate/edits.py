@@ -12,10 +12,10 @@ import anyio.to_thread
 from rondel.engine.evaluate.filters import Filter, walk
 from rondel.engine.evaluate.operations import edit, long_edit
 from rondel.engine.evaluate.owners import owner_in
-from rondel.engine.evaluate.patterns import Patterns
 from rondel.engine.store import Draft, PathError, TreeEntry, View
 from rondel.engine.store.paths import descend
 from rondel.errors import EngineError
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
@@ -118,7 +118,7 @@ def _matching(view: View, pattern: str) -> list[str]:
             entry = view.lookup(holder)
             if entry is not None and entry.is_dir:
                 names = [e.name for e in view.scandir(holder)]
-                below += [posixpath.join(holder, n) for n in names if matcher.match(n, matcher.start)[0]]
+                below += [posixpath.join(holder, name) for name in names if matcher.matches(name)]
         found = below
     return found
 

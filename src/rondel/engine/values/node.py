@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-MEANING = 3
+MEANING = 4
 """Increased when the same call gets a new meaning, so that results with the old one are not reused."""
 
 

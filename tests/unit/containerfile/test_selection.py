@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.engine.images.containerfile import ContainerfileError, CopyStep
-from rondel.engine.images.containerfile.ignore import Ignore
-from rondel.engine.images.containerfile.selection import select, symbolic_mode
-from rondel.engine.store import PathError, View
+from rondel.containerfile import ContainerfileError, CopyStep, SourceMissing, ignore_rules, select
+from rondel.containerfile.copying import symbolic_mode
+from rondel.engine.store import View
 from rondel.engine.store.view import Lower
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def view(tmp_path: Path) -> View:
 
 def chosen(view: View, *sources: str, ignore: tuple[str, ...] = (), **options: object) -> list[str]:
     step = CopyStep(line=1, text="", sources=sources, destination="/x", **options)  # type: ignore[arg-type]
-    return [item.target for item in select(view, "/", step, Ignore.of(ignore))]
+    return [item.target for item in select(view, "/", step, ignore_rules("\n".join(ignore)))]
 
 
 def test_a_directory_gives_its_content(view: View) -> None:
@@ -62,26 +62,37 @@ def test_parents_are_kept_from_the_pivot_on(view: View) -> None:
 def test_excluded_files_stay_out(view: View) -> None:
     assert chosen(view, "d", exclude=("*.md", "e")) == ["", "g"]
     assert chosen(view, "d", exclude=("**/f",)) == ["", "e", "g", "h.md"]
+    assert chosen(view, "a.txt", "b.txt", exclude=("a.*",), into_directory=True) == ["b.txt"]
+    assert chosen(view, "d", exclude=("e", "!e/f")) == ["", "e", "e/f", "g", "h.md"]
+    assert chosen(view, "d", exclude=("e", "!e/none")) == ["", "g", "h.md"]
+
+
+def test_excluded_paths_are_those_that_are_kept_with_parents(view: View) -> None:
+    assert chosen(view, "d", parents=True, exclude=("d/e", "g")) == ["d", "d/g", "d/h.md"]
+    assert chosen(view, "deep/./x", "d", parents=True, exclude=("x/y.txt", "d/**")) == ["x", "d"]
+    assert chosen(view, "deep/*/y.txt", parents=True, exclude=("deep/x/y.txt",)) == ["deep/z/y.txt"]
+    assert chosen(view, "d", parents=True, exclude=("d", "!d/g")) == ["d", "d/g"]
+    assert chosen(view, "d", "a.txt", parents=True, exclude=("d",)) == ["a.txt"]
 
 
 def test_missing_and_ignored_sources_are_the_same(view: View) -> None:
     for source, ignore in (("absent", ()), ("a.txt", ("a.txt",)), ("d/g", ("d",))):
-        with pytest.raises(PathError, match=f"lstat /{source}: no such file or directory"):
+        with pytest.raises(SourceMissing, match=f"lstat /{source}: no such file or directory"):
             chosen(view, source, ignore=ignore)
     assert chosen(view, "*.txt", ignore=("a.*",), into_directory=True) == ["b.txt"]
 
 
 def test_sources_stay_inside_the_context(view: View) -> None:
-    with pytest.raises(PathError):
+    with pytest.raises(SourceMissing):
         chosen(view, "../../etc/passwd")
-    with pytest.raises(PathError):
+    with pytest.raises(SourceMissing):
         chosen(view, "out/passwd")
     assert chosen(view, "../a.txt") == [""]
 
 
 def test_a_link_named_itself_gives_its_target(view: View) -> None:
     step = CopyStep(line=1, text="", sources=("link",), destination="/x")
-    (item,) = select(view, "/", step, Ignore())
+    (item,) = select(view, "/", step, Patterns())
     assert item.entry.is_file
 
 
@@ -101,13 +112,13 @@ def test_a_link_named_itself_gives_its_target(view: View) -> None:
     ],
 )
 def test_dockerignore_rules(lines: list[str], ignored: list[str], seen: list[str]) -> None:
-    rules = Ignore.of(lines)
+    rules = ignore_rules("\n".join(lines))
     assert [path for path in ignored + seen if rules.matches(path)] == ignored
 
 
 def test_a_bad_pattern_is_named() -> None:
-    with pytest.raises(ContainerfileError, match=r"\.dockerignore: .*\[a"):
-        Ignore.of(["[a"])
+    with pytest.raises(ContainerfileError, match=r"\.dockerignore:2: \[a: syntax error in pattern"):
+        ignore_rules("b\n[a\n")
 
 
 def test_a_directory_is_there_only_for_what_comes_back(view: View) -> None:

@@ -8,11 +8,11 @@ import signal
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.images.containerfile.copying import copy_steps
-from rondel.engine.images.containerfile.flags import read_flags, read_mount
-from rondel.engine.images.containerfile.outline import PROXY_ARGS, Outline, Stage, declare
-from rondel.engine.images.containerfile.steps import InlineFile, RunStep, Step, WorkdirStep
-from rondel.engine.images.containerfile.syntax import ContainerfileError, Instruction, Words, read
+from rondel.containerfile import InlineFile, Instruction, Outline, RunStep, Stage, Step, Words, WorkdirStep
+from rondel.containerfile.copying import copy_steps
+from rondel.containerfile.flags import read_flags, read_mount
+from rondel.containerfile.outline import PROXY_ARGS
+from rondel.containerfile.variables import declare, pairs, trigger_of, triggered
 from rondel.engine.images.durations import nanoseconds
 from rondel.errors import EngineError
 
@@ -27,14 +27,13 @@ _DEFAULT_SHELL = ("/bin/sh", "-c")
 _PORT = re.compile(r"(?:[^/]*:)?(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
 _FLAGGED = frozenset(("ADD", "COPY", "HEALTHCHECK", "RUN"))
 _REAL_TIME = re.compile(r"RTMIN(?:\+(?:[1-9]|1[0-5]))?|RTMAX(?:-(?:[1-9]|1[0-4]))?")
-_TRIGGER = re.compile(r"\s*onbuild\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage's steps, in order, and the configuration it ends with.
 
-    ``scope`` are the variables and arguments at its end: a stage that stands on this one inherits them.
+    ``scope`` are the variables and arguments at its end: a stage based on this one inherits them.
     """
 
     stage: Stage
@@ -48,27 +47,15 @@ def plan_stage(
 ) -> StagePlan:
     """The plan of ``stage`` over a base with this configuration.
 
-    ``inherited`` is the scope of the stage it stands on, if it stands on one. The base's
+    ``inherited`` is the scope of the stage that is its base, if there is one. The base's
     ONBUILD triggers come first. :class:`ContainerfileError` names the line of what cannot be done.
     """
     planner = _Planner(outline, stage, base, dict(inherited or {}))
     for trigger in base.on_build:
-        planner.take(_triggered(trigger, stage))
+        planner.take(triggered(trigger, stage.at))
     for instruction in stage.instructions:
         planner.take(instruction)
     return StagePlan(stage, tuple(planner.steps), planner.config, planner.scope)
-
-
-def _triggered(trigger: str, stage: Stage) -> Instruction:
-    """The instruction that a base's trigger holds; faults in it are told at the stage's FROM."""
-    try:
-        (instruction,) = read(trigger, stage.at.file).instructions
-    except (ContainerfileError, ValueError) as error:
-        what = error.what if isinstance(error, ContainerfileError) else "it is not a single instruction"
-        raise stage.at.error(f"the base image's trigger ONBUILD {trigger}: {what}") from None
-    if instruction.name in ("FROM", "ONBUILD", "MAINTAINER"):
-        raise stage.at.error(f"{instruction.name} isn't allowed as an ONBUILD trigger")
-    return replace(instruction, line=stage.at.line)
 
 
 class _Planner:
@@ -117,26 +104,13 @@ class _Planner:
         declare(at, self.scope, self.outline.build_args, self.outline.global_args, words)
 
     def _set_env(self, at: Instruction) -> None:
-        words = self.words  # all of one line see what was before the line
-        new: dict[str, str] = {}
-        for name, value in _pairs(at):
-            expanded = words.word(name, at)
-            if not expanded:
-                raise at.error("ENV names can not be blank")
-            new[expanded] = words.word(value, at)
+        new = pairs(at, self.words)
         self.env |= new
         self.scope |= new
         self.config = replace(self.config, env=_env(self.env))
 
     def _label(self, at: Instruction) -> None:
-        words = self.words
-        labels = dict(self.config.labels)
-        for name, value in _pairs(at):
-            expanded = words.word(name, at)
-            if not expanded:
-                raise at.error("LABEL names can not be blank")
-            labels[expanded] = words.word(value, at)
-        self.config = replace(self.config, labels=labels)
+        self.config = replace(self.config, labels={**self.config.labels, **pairs(at, self.words)})
 
     def _maintainer(self, at: Instruction) -> None:
         self.config = replace(self.config, rest={**self.config.rest, "author": self._single(at)})
@@ -228,16 +202,7 @@ class _Planner:
         self.config = replace(self.config, healthcheck=check)
 
     def _onbuild(self, at: Instruction) -> None:
-        """Keep the trigger as it is written, once it is known to be one."""
-        trigger = _TRIGGER.sub("", at.source, count=1).strip()
-        name = trigger.split(maxsplit=1)[0].upper() if trigger else ""
-        if not name or at.source.strip().upper() == "ONBUILD":
-            raise at.error("ONBUILD requires at least one argument")
-        if name == "ONBUILD":
-            raise at.error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
-        if name in ("MAINTAINER", "FROM"):
-            raise at.error(f"{name} isn't allowed as an ONBUILD trigger")
-        self.config = replace(self.config, on_build=(*self.config.on_build, trigger))
+        self.config = replace(self.config, on_build=(*self.config.on_build, trigger_of(at)))
 
     def _copy(self, at: Instruction) -> None:
         self.steps += copy_steps(at, self.words, self.workdir, lambda name: self._source(name, at))
@@ -282,7 +247,7 @@ class _Planner:
         if len(at.heredocs) == 1 and re.fullmatch(
             r"[0-9]*<<-?\s*(['\"]?)" + re.escape(document.name) + r"\1", text
         ):
-            # The document is the whole command: a script of its own, or one for the shell.
+            # The document is the whole command: a script with an interpreter, or one for the shell.
             body = _chomped(document.text) if document.chomp else document.text
             if body.startswith("#!"):
                 return (f"{_SCRIPTS}/{document.name}",), InlineFile(document.name, body)
@@ -296,7 +261,7 @@ class _Planner:
             raise at.error(f"{at.name} requires exactly one argument")
         value = self.words.word(at.args[0], at)
         if not value and not empty:
-            raise at.error(f"{at.name} requires a value; {at.args[0]!r} comes to nothing")
+            raise at.error(f"{at.name} requires a value; {at.args[0]!r} expands to nothing")
         return value
 
 
@@ -311,12 +276,6 @@ def _is_signal(text: str) -> bool:
     name = text.upper().removeprefix("SIG")
     known = {member.name.removeprefix("SIG") for member in signal.Signals} | {"STKFLT", "POLL", "CLD", "IOT"}
     return name in known or _REAL_TIME.fullmatch(name) is not None
-
-
-def _pairs(at: Instruction) -> list[tuple[str, str]]:
-    if not at.args:
-        raise at.error(f"{at.name} requires at least one argument")
-    return list(zip(at.args[::2], at.args[1::2], strict=True))
 
 
 def _chomped(text: str) -> str:

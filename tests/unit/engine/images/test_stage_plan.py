@@ -6,29 +6,32 @@ from typing import Any
 
 import pytest
 
-from rondel.engine.images.containerfile import (
+from rondel.containerfile import (
     BindUse,
     CacheUse,
     ContainerfileError,
+    ContextSource,
     CopyStep,
     FetchStep,
     GitStep,
+    ImageSource,
     InlineFile,
     RunStep,
     SecretUse,
     SshUse,
-    StagePlan,
+    StageSource,
     TmpfsUse,
     WorkdirStep,
     outline,
-    plan_stage,
 )
-from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, StageSource
 from rondel.engine.images.model import ImageConfig
 from rondel.engine.images.platforms import parse as platform
+from rondel.engine.images.stage_plan import StagePlan, plan_stage
 
-AMD64 = platform("linux/amd64")
-BASE = ImageConfig(platform=AMD64, env=("PATH=/bin", "FROM_BASE=b"), cmd=("base-cmd",), entrypoint=())
+AMD64 = "linux/amd64"
+BASE = ImageConfig(
+    platform=platform(AMD64), env=("PATH=/bin", "FROM_BASE=b"), cmd=("base-cmd",), entrypoint=()
+)
 
 
 def plan(text: str, *, base: ImageConfig = BASE, target: str = "", **args: str) -> StagePlan:
@@ -81,7 +84,7 @@ def test_a_stage_may_be_named_by_its_number() -> None:
 def test_scratch_and_platform_and_global_arguments_of_from() -> None:
     file = outline(
         "ARG V=1\nARG W=${V}-slim\nFROM --platform=$BUILDPLATFORM python:${W} AS x\nFROM scratch\nCOPY --from=x / /",
-        platform=platform("linux/arm64"), build_platform=AMD64, build_args={"V": "3"},
+        platform="linux/arm64", build_platform=AMD64, build_args={"V": "3"},
     )  # fmt: skip
     assert file.images == {("python:3-slim", "linux/amd64")}
     assert file.stages[1].base is None
@@ -149,7 +152,7 @@ def test_an_unknown_target_is_named_with_the_nearest() -> None:
         ("FROM a\nADD --checksum=md5:1 https://x/y /z", "invalid checksum"),
         ("FROM a\nARG", "ARG requires at least one argument"),
         ("FROM a\nENV A=${X?unset}", "X: unset"),
-        ("FROM a\nWORKDIR $NOWHERE", "comes to nothing"),
+        ("FROM a\nWORKDIR $NOWHERE", "expands to nothing"),
     ],
 )
 def test_mistakes_are_told_with_their_place(text: str, words: str) -> None:

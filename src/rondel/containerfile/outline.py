@@ -1,4 +1,4 @@
-"""A Containerfile's stages: what each stands on, and which of them a target needs."""
+"""A Containerfile's stages: the base of each, and which of them a target needs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.containerfile.flags import mount_from, read_flags
-from rondel.engine.images.containerfile.steps import ImageSource, Source, StageSource
-from rondel.engine.images.containerfile.syntax import Instruction, NotUnderstood, Script, Words, read
+from rondel.containerfile.flags import mount_from, read_flags
+from rondel.containerfile.steps import ImageSource, Source, StageSource
+from rondel.containerfile.syntax import Instruction, NotUnderstood, Script, Words, read
+from rondel.containerfile.variables import declare
 from rondel.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from rondel.engine.images.platforms import Platform
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 # https://docs.docker.com/reference/dockerfile/#predefined-args: known without ARG, and not part of a
@@ -28,7 +27,7 @@ PROXY_ARGS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: what it stands on (None: nothing, ``scratch``), and its instructions."""
+    """One stage: its base (None for ``scratch``) and its instructions."""
 
     index: int
     name: str
@@ -43,6 +42,7 @@ class Stage:
 class Outline:
     """A Containerfile whose stages are known, for one target and one set of build arguments."""
 
+    text: str
     stages: tuple[Stage, ...]
     target: int
     escape: str
@@ -64,12 +64,20 @@ class Outline:
 
     @property
     def images(self) -> frozenset[tuple[str, str]]:
-        """(reference, platform) of every image that the needed stages stand on."""
+        """(reference, platform) of every base image of the needed stages."""
         return frozenset(
             (stage.base.reference, stage.platform)
             for stage in self.needed
             if isinstance(stage.base, ImageSource)
         )
+
+    @property
+    def needed_text(self) -> str:
+        """The text of the needed stages, after what precedes the first of all stages."""
+        starts = [_start(self.text, stage.at.line) for stage in self.stages]
+        ends = [*starts[1:], len(self.text)]
+        blocks = (self.text[starts[stage.index] : ends[stage.index]] for stage in self.needed)
+        return self.text[: starts[0]] + "".join(blocks)
 
     def source_of(self, name: str, stage: int, at: Instruction) -> Source:
         """What ``--from=NAME`` means in a stage: an earlier stage by name or number, or an image."""
@@ -86,10 +94,10 @@ def outline(
     file: str = "Dockerfile",
     target: str = "",
     build_args: Mapping[str, str] | None = None,
-    platform: Platform,
-    build_platform: Platform | None = None,
+    platform: str,
+    build_platform: str = "",
 ) -> Outline:
-    """Read a Containerfile and find its stages.
+    """Read a Containerfile and find its stages. Platforms are texts such as ``linux/arm/v7``.
 
     :class:`ContainerfileError` names the line of what cannot be understood, an
     unknown target or a stage that does not exist.
@@ -117,38 +125,15 @@ def outline(
         raise NotUnderstood("dockerfile contains no stages to build", file=file, hint="begin with FROM")
     _close(stages, current)
     _link(stages)
-    return Outline(
-        tuple(stages), _find_target(stages, target, script), script.escape, file, global_args, given
-    )
+    wanted = _find_target(stages, target, script)
+    return Outline(text, tuple(stages), wanted, script.escape, file, global_args, given)
 
 
-def declare(
-    at: Instruction,
-    scope: dict[str, str],
-    given: Mapping[str, str],
-    inherited: Mapping[str, str],
-    words: Words,
-) -> tuple[str, ...]:
-    """ARG: put what it declares into ``scope``; a given argument wins over a default. Answers the names.
-
-    ``words`` has to look into ``scope``, so that a default may name an argument of the same line.
-    """
-    if not at.args:
-        raise at.error("ARG requires at least one argument")
-    names = []
-    for word in at.args:
-        raw, equals, default = word.partition("=")
-        name = words.word(raw, at)
-        if not name:
-            raise at.error("ARG names can not be blank")
-        names.append(name)
-        if name in given:
-            scope[name] = given[name]
-        elif equals:
-            scope[name] = words.word(default, at)
-        elif name in inherited:
-            scope[name] = inherited[name]
-    return tuple(names)
+def _start(text: str, line: int) -> int:
+    """Where a stage's text begins: at its FROM, or at the blank lines before it."""
+    before = "".join(f"{part}\n" for part in text.split("\n")[: line - 1])
+    stripped = len(before.rstrip())
+    return before.index("\n", stripped) + 1 if stripped else 0
 
 
 def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
@@ -244,13 +229,10 @@ def _find_target(stages: list[Stage], target: str, script: Script) -> int:
     )
 
 
-def _platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:
+def _platform_args(target: str, build: str, stage: str) -> dict[str, str]:
     values = {"TARGETSTAGE": stage or "default"}
     for prefix, platform in (("TARGET", target), ("BUILD", build)):
-        values |= {
-            f"{prefix}PLATFORM": str(platform),
-            f"{prefix}OS": platform.os,
-            f"{prefix}ARCH": platform.architecture,
-            f"{prefix}VARIANT": platform.variant,
-        }
+        names = (f"{prefix}OS", f"{prefix}ARCH", f"{prefix}VARIANT")
+        parts = (*platform.split("/"), "")
+        values |= {f"{prefix}PLATFORM": platform, **dict(zip(names, parts, strict=False))}
     return values

@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.containerfile.spelling import suggestion
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+_NEAR = 2
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _TRIGGER_DOCUMENT = re.compile(r"\s*ONBUILD\s+(?:RUN|COPY|ADD)\b.*<<", re.IGNORECASE)
 INSTRUCTIONS = (
@@ -74,7 +74,7 @@ class Heredoc:
 class Instruction:
     """One instruction. ``args`` are not expanded; for ENV and LABEL they are name and value in turn.
 
-    ``source`` is the instruction as written, on one line.
+    ``line`` and ``end`` are its first and last line, ``source`` is what they say, on one line.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Instruction:
     heredocs: tuple[Heredoc, ...]
     file: str
     line: int
+    end: int
     source: str
 
     def error(self, what: str, hint: str | None = None) -> NotUnderstood:
@@ -135,6 +136,7 @@ def read(text: str, file: str) -> Script:
             heredocs=tuple(Heredoc(doc.name, doc.content, doc.expand, doc.chomp) for doc in item.heredocs),
             file=file,
             line=item.start_line,
+            end=item.end_line,
             source=item.original,
         )
         for item in tree.instructions
@@ -178,7 +180,7 @@ class Words:
         return self._process(text, at)[0]
 
     def words(self, text: str, at: Instruction) -> tuple[str, ...]:
-        """The words that the text comes to once its variables are filled in."""
+        """The words of the text after its variables are expanded."""
         return tuple(self._process(text, at)[1])
 
     def document(self, text: str, at: Instruction) -> str:
@@ -196,3 +198,23 @@ class Words:
         except ValueError as error:
             reason = str(error).removeprefix(f"failed to process {text!r}: ")
             raise at.refusal(f"failed to process {json.dumps(text, ensure_ascii=False)}: {reason}") from None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean RUN?)`` for a word that is two letters from a known one at most, or nothing."""
+    lower = word.lower()
+    distances = [(_distance(lower, name.lower()), name) for name in known]
+    near, name = min(distances, key=lambda pair: pair[0], default=(_NEAR + 1, ""))
+    if near > _NEAR:
+        return ""
+    return f" (did you mean {name.lower() if word == lower else name}?)"
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters must be put in, left out or changed to make one word of the other (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, start=1):
+        above, row = row, [number]
+        for place, wanted in enumerate(other, start=1):
+            row.append(min(above[place] + 1, row[-1] + 1, above[place - 1] + (letter != wanted)))
+    return row[-1]

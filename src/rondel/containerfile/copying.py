@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.containerfile.flags import Flags, read_flags
-from rondel.engine.images.containerfile.gitsource import GitSource
-from rondel.engine.images.containerfile.steps import (
+from rondel.containerfile.flags import Flags, read_flags
+from rondel.containerfile.gitsource import GitSource
+from rondel.containerfile.steps import (
     ContextSource,
     CopyStep,
     FetchStep,
@@ -21,13 +21,13 @@ from rondel.engine.images.containerfile.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rondel.engine.images.containerfile.syntax import Instruction, Words
+    from rondel.containerfile.syntax import Instruction, Words
 
 _COPY_FLAGS = ("from", "chown", "chmod", "link", "parents", "exclude")
 _ADD_FLAGS = ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack")
 _HEREDOC = re.compile(r"[0-9]*<<-?\s*(['\"]?)([^'\"<]+)\1")
-_MODE = re.compile(r"0*[0-7]{1,4}|(?:[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)"
-                   r"(?:,[ugoa]*[-+=](?:[rwxXst]*|[ugo])(?:[-+=](?:[rwxXst]*|[ugo]))*)*")  # fmt: skip
+_CLAUSE = r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+"
+_MODE = rf"0*[0-7]{{1,4}}|{_CLAUSE}(?:,{_CLAUSE})*"
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
@@ -35,7 +35,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 def copy_steps(
     at: Instruction, words: Words, workdir: str, source_of: Callable[[str], Source]
 ) -> list[CopyStep | FetchStep | GitStep]:
-    """The steps of one COPY or ADD: each URL is one of its own, everything else one together."""
+    """The steps of one COPY or ADD: one for each URL or repository, and one for all files."""
     is_add = at.name == "ADD"
     flags = read_flags(at, _ADD_FLAGS if is_add else _COPY_FLAGS)
     if len(at.args) < 2:
@@ -46,12 +46,12 @@ def copy_steps(
     *given, last = at.args
     destination = words.word(last, at)
     if not destination:
-        raise at.error(f"{at.name} needs a destination; {last!r} comes to nothing")
+        raise at.error(f"{at.name} needs a destination; {last!r} expands to nothing")
     names, files = _sources(given, at, words)
     into = destination.endswith(("/", "/.")) or destination in (".", "..")
     target = "/" + posixpath.normpath(posixpath.join(workdir, destination)).lstrip("/")
     chown, chmod = words.word(flags.get("chown"), at), words.word(flags.get("chmod"), at)
-    if chmod and not _MODE.fullmatch(chmod):
+    if chmod and not re.fullmatch(_MODE, chmod):
         raise at.refusal(
             f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777",
             hint="or symbolic, as in u=rwX,go=rX",
@@ -96,7 +96,7 @@ def _sources(given: list[str], at: Instruction, words: Words) -> tuple[list[str]
             continue
         name = words.word(text, at)
         if not name:
-            raise at.error(f"{at.name} has a source that comes to nothing: {text!r}")
+            raise at.error(f"{at.name} has a source that expands to nothing: {text!r}")
         names.append(name)
     return names, tuple(files)
 
@@ -154,3 +154,37 @@ class _Remote:
             commit=commit, chown=self.chown, chmod=self.chmod,
             exclude=tuple(self.words.word(text, self.at) for text in self.flags.all("exclude")),
         )  # fmt: skip
+
+
+def symbolic_mode(text: str, mode: int, *, directory: bool) -> int:
+    """The permission bits that ``u=rwX,go=rX`` makes of ``mode``; octal texts replace all of them."""
+    if text.isdecimal():
+        return int(text, 8)
+    bits = mode & 0o7777
+    for clause in text.split(","):
+        match = re.match(r"[ugoa]*", clause)
+        who = match[0] if match else ""
+        for operator, letters in re.findall(r"([-+=])([ugo](?![a-zA-Z])|[rwxXst]*)", clause[len(who) :]):
+            bits = _apply(bits, who or "a", operator, letters, directory=directory)
+    return bits
+
+
+def _apply(bits: int, who: str, operator: str, letters: str, *, directory: bool) -> int:
+    executable = directory or bool(bits & 0o111)
+    for kind, shift, special in (("u", 6, 0o4000), ("g", 3, 0o2000), ("o", 0, 0o1000)):
+        if kind not in who and "a" not in who:
+            continue
+        if letters in ("u", "g", "o"):
+            wanted = bits >> {"u": 6, "g": 3, "o": 0}[letters] & 7
+        else:
+            wanted = sum({"r": 4, "w": 2, "x": 1}.get(letter, 0) for letter in set(letters))
+            if "X" in letters and executable:
+                wanted |= 1
+        mask = wanted << shift | (special if ("t" if kind == "o" else "s") in letters else 0)
+        if operator == "=":
+            bits = bits & ~(7 << shift | special) | mask
+        elif operator == "+":
+            bits |= mask
+        else:
+            bits &= ~mask
+    return bits

@@ -6,8 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.containerfile.spelling import suggestion
-from rondel.engine.images.containerfile.steps import (
+from rondel.containerfile.steps import (
     BindUse,
     CacheUse,
     ContextSource,
@@ -17,11 +16,10 @@ from rondel.engine.images.containerfile.steps import (
     TmpfsUse,
     Use,
 )
+from rondel.containerfile.syntax import Instruction, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from rondel.engine.images.containerfile.syntax import Instruction
 
 _BOOLEAN = frozenset(("parents", "link", "keep-git-dir", "unpack"))
 _REPEATED = frozenset(("mount", "exclude"))
@@ -100,7 +98,7 @@ def read_mount(
     if kind == "tmpfs":
         return TmpfsUse(target=target, size=_size(options.get("size", "0"), at))
     source = source_of(options["from"]) if options.get("from") else None
-    subpath = posixpath.normpath("/" + options.get("source", "").lstrip("/"))
+    subpath = _subpath(options)
     if kind == "bind":
         _switched(options, "readonly", at)  # which it is anyway
         writable = _switched(options, "readwrite", at)
@@ -115,6 +113,18 @@ def read_mount(
         mode=_octal(options.get("mode", "755"), at), uid=_number(options, "uid", at),
         gid=_number(options, "gid", at), readonly=_switched(options, "readonly", at),
     )  # fmt: skip
+
+
+def context_path(text: str, at: Instruction, expand: Callable[[str], str]) -> str | None:
+    """The path of the context that a ``--mount`` shows; None for a mount of anything else."""
+    options = _options(text, at)
+    if expand(options.get("type", "bind")).lower() != "bind" or options.get("from"):
+        return None
+    return _subpath({"source": expand(options.get("source", ""))})
+
+
+def _subpath(options: dict[str, str]) -> str:
+    return posixpath.normpath("/" + options.get("source", "").lstrip("/"))
 
 
 def mount_from(text: str, at: Instruction) -> str | None:
@@ -156,7 +166,7 @@ def _secret(options: dict[str, str], at: Instruction, workdir: str) -> SecretUse
 
 
 def _options(text: str, at: Instruction) -> dict[str, str]:
-    """``key=value,key`` as CSV: a value with a comma stands in quotes."""
+    """``key=value,key`` as CSV: a value that contains a comma is quoted."""
     import csv
 
     try:

@@ -6,11 +6,11 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-import rondel
 from rondel.record import CiJob, Host
 from rondel.secrets.logins import without_login
 from rondel.secrets.names import is_secret
 from rondel.settings.options import OPTIONS
+from rondel.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,7 +97,7 @@ def host() -> Host:
         distribution=_distribution(),
         cpus=processors(),
         memory_bytes=memory,
-        rondel=rondel.__version__,
+        rondel=__version__,
     )
 
 

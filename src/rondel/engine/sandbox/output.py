@@ -1,4 +1,4 @@
-"""The output of a command while it runs: spilled to disk when large, and read back whole."""
+"""A command's output while it runs: kept in memory or spilled to disk, and read back as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INLINE = 1024 * 1024
 
 
 class Spool:
-    """Bytes in memory while they are few, in a blob when they are many."""
+    """Holds bytes in memory while they are few, else in a blob."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -36,7 +36,7 @@ class Spool:
             self._data = bytearray()
 
     def so_far(self) -> bytes:
-        """What was written, or the last part of it when it was spilled."""
+        """What was written; only the last part if it was spilled."""
         if self._file is None:
             return bytes(self._data)
         with self._file[1].open("rb") as file:
@@ -52,7 +52,7 @@ class Spool:
         return Output(blob=self._blobs.keep(writer, path), size=self._size)
 
     def drop(self) -> None:
-        """Give it up."""
+        """Discard the data."""
         if self._file is not None:
             self._blobs.drop(*self._file)
             self._file = None

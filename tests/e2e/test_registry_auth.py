@@ -16,10 +16,10 @@ import pytest
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry.aliases import set_alias
+from rondel.registry.backends import registry_of
 from rondel.registry.champion import champion_version, fetch_champion
 from rondel.registry.lineage import Lineage
 from rondel.registry.register import ModelSource, register
-from rondel.registry.store import registry
 from rondel.tracking import TrackingClient
 from rondel.tracking.endpoint import parse, tracking
 from rondel.tracking.state import Folder
@@ -102,7 +102,7 @@ def test_a_version_is_registered_and_promoted_as_a_user(uri: str, tmp_path: Path
     async def main() -> None:
         async with TrackingClient(parse(uri, environ)) as client:
             await client.probe()
-            store = registry(client)
+            store = registry_of(client)
             experiment = await client.ensure_experiment("flights")
             run = await client.create_run(experiment, name="train", tags={})
             assert await client.log_artifact(run, "gate/verdict.json", b"{}")

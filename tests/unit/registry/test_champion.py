@@ -14,7 +14,7 @@ from gitlab_stub import TOKEN, GitlabStub
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry import champion
-from rondel.registry.alias_log import LEDGER_EXPERIMENT, Entry
+from rondel.registry.alias_log import LOG_EXPERIMENT, AliasLogEntry
 from rondel.registry.champion import champion_version, fetch_champion
 from rondel.tracking.client import TrackingClient
 from rondel.tracking.endpoint import parse
@@ -94,7 +94,7 @@ def test_gitlab_without_a_log_has_no_champion(tmp_path: Path, gitlab: GitlabStub
 
 
 def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStub) -> None:
-    entry = Entry(
+    entry = AliasLogEntry(
         number=1,
         at="2026-11-23T20:00:00Z",
         who="ann",
@@ -102,8 +102,8 @@ def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStu
         alias="champion",
         old="",
         new="1.0.0",
-    ).sealed("0" * 64)
-    gitlab.experiments[LEDGER_EXPERIMENT] = "1"
+    ).chained_to("0" * 64)
+    gitlab.experiments[LOG_EXPERIMENT] = "1"
     gitlab.POST_runs_create(
         {"experiment_id": "1", "run_name": "m", "tags": [{"key": entry.tag, "value": entry.encode()}]}
     )
@@ -113,7 +113,9 @@ def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStu
             "name": "m",
             "tags": [
                 {"key": "gitlab.version", "value": "1.0.0"},
-                {"key": "rondel.metrics", "value": '{"roc_auc": 0.7, "x": "y"}'},
+                # A long document continues in further tags.
+                {"key": "rondel.metrics", "value": '{"roc_auc": 0.7, '},
+                {"key": "rondel.metrics.1", "value": '"x": "y"}'},
             ],
         }
     )
@@ -129,8 +131,10 @@ def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStu
 
 
 def test_a_forged_log_is_not_trusted(tmp_path: Path, gitlab: GitlabStub) -> None:
-    entry = Entry(number=1, at="", who="", action="", alias="champion", old="", new="9", hash="0" * 64)
-    gitlab.experiments[LEDGER_EXPERIMENT] = "1"
+    entry = AliasLogEntry(
+        number=1, at="", who="", action="", alias="champion", old="", new="9", hash="0" * 64
+    )
+    gitlab.experiments[LOG_EXPERIMENT] = "1"
     gitlab.POST_runs_create(
         {"experiment_id": "1", "run_name": "m", "tags": [{"key": entry.tag, "value": entry.encode()}]}
     )

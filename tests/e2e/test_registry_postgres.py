@@ -23,8 +23,8 @@ from rondel.registry.lineage import Lineage
 from rondel.registry.promote import rollback
 from rondel.registry.register import ModelSource, register
 from rondel.tracking import Endpoint, TrackingClient
-from rondel.tracking.problems import TrackingUnavailable
-from rondel.tracking.state import Folder
+from rondel.tracking.errors import TrackingUnavailable
+from rondel.tracking.server_state import ServerFolder
 from rondel.tracking.supervisor import ask_version, server_environment
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def endpoint(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env=server_environment(os.environ, Folder.of(root)),
+            env=server_environment(os.environ, ServerFolder.of(root)),
             stdout=log,
             stderr=log,
             cwd=root,

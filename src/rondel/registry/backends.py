@@ -20,7 +20,7 @@ from rondel.registry.alias_log import (
     gitlab_log_run,
 )
 from rondel.registry.versions import ModelVersion, decode_model, decode_version, get_model, get_version
-from rondel.tracking.problems import TrackingRefused
+from rondel.tracking.errors import TrackingRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

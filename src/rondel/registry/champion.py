@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from rondel.errors import TrackingUnavailable
 from rondel.registry.lineage import METRICS, tagged_document
 from rondel.tracking.endpoint import endpoint_for
-from rondel.tracking.state import Folder, write_text
+from rondel.tracking.server_state import ServerFolder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ def champion_version(
         import anyio
 
         return anyio.run(_remote_version, remote, model, alias)
-    return local_champion_version(Folder.of(root), model, alias)
+    return local_champion_version(ServerFolder.of(root), model, alias)
 
 
 async def fetch_champion(client: TrackingClient, model: str, *, alias: str = CHAMPION) -> Champion | None:
@@ -104,7 +104,7 @@ def rule_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     return renamed
 
 
-def local_champion_version(folder: Folder, model: str, alias: str) -> str | None:
+def local_champion_version(folder: ServerFolder, model: str, alias: str) -> str | None:
     """The version that an alias points at in the project's own database, read without a server.
 
     An answer is cached only if the file has not changed for two seconds: file

@@ -32,9 +32,9 @@ def with_registry(
     """Run ``action`` on the registry of the configured MLflow server, or of the project's own."""
     import anyio
 
-    from rondel.tracking import TrackingClient, connect_now
+    from rondel.tracking import TrackingClient, connect
 
-    endpoint, lease = connect_now(root, environ, uri=uri)
+    endpoint, lease = connect(root, environ, uri=uri)
 
     async def main() -> list[str]:
         async with TrackingClient(endpoint) as client:

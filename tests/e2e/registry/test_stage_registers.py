@@ -32,7 +32,7 @@ from rondel.registry.aliases import find
 from rondel.registry.lineage import Lineage
 from rondel.registry.verify import verify
 from rondel.settings import Settings
-from rondel.tracking.endpoint import tracking
+from rondel.tracking.endpoint import connection_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 def context_of(project: Path, endpoint: Endpoint, stage: Stage, run: Run) -> StageContext:
     """A stage's context without an engine: what registration needs of one."""
     environment: Any = SimpleNamespace(
-        tracking=tracking(endpoint, experiment="flights"), run=run, settings=Settings(root=project)
+        tracking=connection_to(endpoint, experiment="flights"), run=run, settings=Settings(root=project)
     )
     recorder = StageRecorder(StageRecord(name=stage.name, kind=stage.kind), None, Silent())
     container: Any = None

@@ -87,8 +87,8 @@ def exit_codes() -> str:
 def engine() -> str:
     """The page of the API fields that the embedded engine serves."""
     from rondel.engine.api.registry import FIELDS, TYPES
+    from rondel.engine.api.resolvers import load_resolvers
     from rondel.engine.api.schema import load
-    from rondel.engine.api.served import load_resolvers
 
     load_resolvers()
     schema = load()

@@ -100,6 +100,28 @@ class FakeProject:
     tree: Path | None = None
     head: str = ""
 
+    @classmethod
+    def like(cls, source: Path, root: Path) -> FakeProject:
+        """A fake with the stages of ``dvc.yaml``, parameters and entry points of the project at ``source``.
+
+        Records of runs go to ``root``, an empty folder. Raises ConfigurationError
+        for files of the project that can't be read.
+        """
+        from rondel.data import known_params, load_project
+        from rondel.data.mlproject import entry_points
+
+        project = load_project(source)
+        found = {
+            address: DvcInputs(
+                command=" && ".join(stage.cmd),
+                params=known_params(source, stage),
+                outs={out.path: "fake" for out in stage.outs},
+            )
+            for address, stage in project.stages.items()
+        }
+        points = {name: dict(declared) for name, declared in entry_points(source).items()}
+        return cls(root, dvc=found, points=points)
+
     def dvc_stages(self) -> tuple[str, ...]:
         """The names in ``dvc``."""
         return tuple(self.dvc)

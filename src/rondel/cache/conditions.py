@@ -64,7 +64,7 @@ def read_conditions(
         hash_file=hash_file,
     )
     return Conditions(
-        image=recipe.parts, host=host_parts(hash_file), environment=environment_parts(settings, environ)
+        image=recipe, host=host_parts(hash_file), environment=environment_parts(settings, environ)
     )
 
 

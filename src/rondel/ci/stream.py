@@ -16,7 +16,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rondel.reports.silence import silence
+from rondel.reports.terminal import discard_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -94,7 +94,7 @@ class GuardedStream:
                     self._part = ""
             self._stream.flush()
         except OSError:
-            silence(self._stream)
+            discard_output(self._stream)
 
     def _line(self, line: str) -> None:
         line = shorten(mask(line, self._secrets))
@@ -194,4 +194,4 @@ def _pump(source: int, guard: GuardedStream, way: TextIO, end: threading.Event) 
             guard.flush()
         except OSError:
             # Nobody reads any more. The pipe is still emptied: programs would wait for ever to write into it.
-            silence(way)
+            discard_output(way)

@@ -124,7 +124,7 @@ def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | Non
     stages = load_pipeline(root / file).stages()
     check_calls(stages, DiskProject(settings, {}))
     project = load_project(root)
-    recipe = recipe_patterns(root, settings.containerfile, settings.target)
+    recipe = recipe_patterns(root, settings.containerfile, settings.target, settings.build_args)
     changes = changes_of(stages, project, shared=(*code_patterns(root, file), *recipe))
     remote = find_remote(root, {}, settings.remote).folder if project.stages else None
     chosen: Layout = layout or options.layout  # type: ignore[assignment]

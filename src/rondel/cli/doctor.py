@@ -18,7 +18,7 @@ from rondel.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rondel.engine.doctor import Machine
+    from rondel.engine.doctor import EngineCapabilities
 
 MARKS = {"good": "✓", "note": "·", "bad": "✗"}
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _place_store() -> None:
     """Have the engine's store looked for where a run here would have it."""
-    from rondel.cli.run import engine_home
+    from rondel.engines.session import engine_home
     from rondel.errors import ConfigurationError
     from rondel.settings import find_root
 
@@ -107,7 +107,7 @@ def _dagger() -> Finding:
     return Finding("note", "dagger", f"{real}, but no container runtime answers: the embedded engine is used")
 
 
-def look() -> tuple[Machine | None, list[Finding]]:
+def look() -> tuple[EngineCapabilities | None, list[Finding]]:
     """The machine as the embedded engine sees it, and what follows."""
     if sys.platform != "linux":
         text = "the embedded engine runs on Linux; here a Dagger engine is needed"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rondel.ci.detect import CiContext
     from rondel.ci.job import JobFacts
-    from rondel.engine.doctor import Machine
+    from rondel.engine.doctor import EngineCapabilities
     from rondel.engines.execution_mode import ExecutionMode, Probe
     from rondel.settings import Settings
 
@@ -27,7 +27,7 @@ MODES = {
 }
 
 
-def examine_job(machine: Machine | None) -> tuple[list[Finding], dict[str, Any]]:
+def examine_job(machine: EngineCapabilities | None) -> tuple[list[Finding], dict[str, Any]]:
     """What a run in this job would do: the findings, and the same as a document."""
     from rondel.ci import detect
     from rondel.ci.job import job_facts
@@ -64,7 +64,7 @@ def _settings(findings: list[Finding]) -> tuple[Settings, Any]:
         return Settings(root=root), CiOptions()
 
 
-def see(settings: Settings, machine: Machine | None) -> Probe:
+def see(settings: Settings, machine: EngineCapabilities | None) -> Probe:
     """Look for what decides the way, just as a run does."""
     from rondel.engines.choice import choose_engine, find_real_cli, rondel_executable
     from rondel.engines.discovery import RUNNER_HOST, find_engine

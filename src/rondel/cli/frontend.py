@@ -58,7 +58,7 @@ class Frontend:
 
     def finish(self, result: Result, settings: Settings) -> Result:
         """The run has ended: give results back if that is wanted, and write the reports."""
-        from rondel.reports.published import publish
+        from rondel.reports.report_files import publish
 
         if settings.commit and result.error is None:
             result = _given_back(result, settings, self.context)
@@ -114,7 +114,7 @@ class CiFrontend(Frontend):
     def console(self, settings: Settings) -> PlainConsole:
         """The console that fits the CI system. Reports of the job's last run go now."""
         from rondel.ci.console import ci_console
-        from rondel.reports.published import withdraw
+        from rondel.reports.report_files import withdraw
 
         withdraw(settings.root)
         self._began = True
@@ -126,7 +126,7 @@ class CiFrontend(Frontend):
             self._budget.end()
         result = super().finish(result, settings)
         from rondel.ci.note import post_note
-        from rondel.reports.published import FOLDER
+        from rondel.reports.report_files import FOLDER
 
         report = (settings.root / FOLDER / "report.md").read_text(encoding="utf-8")
         said = post_note(self._context, self._environ, report)
@@ -139,14 +139,14 @@ class CiFrontend(Frontend):
         if self._budget is not None:
             self._budget.end()
         if self.root is not None:
-            from rondel.reports.published import publish_error
+            from rondel.reports.report_files import publish_error
 
             publish_error(error, self.root)
 
     def last_words(self, result: Result) -> None:
         """Where the report is to be seen, and the command that repeats this job on a laptop."""
         from rondel.cli.main import COMMANDS
-        from rondel.reports.published import FOLDER, PAGE
+        from rondel.reports.report_files import FOLDER, PAGE
 
         page = f"{FOLDER}/{PAGE}"
         within = result.capsule.git.prefix

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
 from rondel.cli.entry_point import guarded, open_streams
 from rondel.cli.frontend import Frontend, open_frontend
-from rondel.cli.run import engine_environment
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection
 from rondel.pipeline.source import can_restart, check_sources
@@ -20,9 +17,8 @@ from rondel.runner.prepare import prepare_run
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rondel.engines.choice import EngineChoice
     from rondel.errors import RondelError
     from rondel.pipeline import Pipeline
     from rondel.record import Capsule, StageRecord
@@ -129,7 +125,7 @@ def _show_plan(prepared: PreparedRun) -> int:
 
 def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     from rondel.record.folder import shown
-    from rondel.reports.published import PAGE
+    from rondel.reports.report_files import PAGE
     from rondel.runner.run import run_plan
 
     settings = prepared.settings
@@ -139,9 +135,9 @@ def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     finally:
         console.stop()
     if _judged(result, settings):
-        from rondel.reports.verdicts import write_reports
+        from rondel.reports.report_files import write_gate_reports
 
-        write_reports(result.capsule, result.folder.path)
+        write_gate_reports(result.capsule, result.folder.path)
     result = frontend.finish(result, settings)
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
@@ -184,49 +180,10 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())
-    return choice.engine, services_on(choice, partial(_open_engine, settings.root), _gate_files)
+    return choice.engine, services_on(choice, _gate_files)
 
 
 def _gate_files(record: StageRecord, folder: Path) -> Mapping[str, bytes]:
-    from rondel.reports.page import gate_files
+    from rondel.reports.report_files import gate_files
 
     return gate_files(record, folder)
-
-
-@contextmanager
-def _open_engine(root: Path, choice: EngineChoice) -> Iterator[None]:
-    """Make the chosen engine reachable through this process's environment."""
-    before = dict(os.environ)
-    try:
-        if choice.kind == "embedded" and "DAGGER_SESSION_PORT" not in os.environ:
-            from rondel.engine.server.launcher import Session
-
-            os.environ.update(engine_environment(root, os.environ))
-            # The same session that `rondel session` serves, without a process of its own for it.
-            with Session.open() as session:
-                os.environ.update(session.environment)
-                _wake(session.port)
-                yield
-        else:
-            os.environ.update(choice.environment)
-            if port := os.environ.get("DAGGER_SESSION_PORT"):
-                _wake(int(port))
-            yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _wake(port: int) -> None:
-    """Knock once, so that an engine that starts at the first connection starts now.
-
-    Importing the Dagger client takes longer than the engine needs to start.
-    """
-    import socket
-
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            pass
-    except OSError:
-        return

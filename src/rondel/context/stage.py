@@ -89,3 +89,10 @@ class StageContext:
 OPERATIONS[UseContainer.kind] = UseContainer
 OTHER_METHODS = frozenset({"perform", "shell", "failed"})
 """What a stage's function may call besides: methods that are no operations."""
+
+
+def add_operation(kind: type[Operation[Any]]) -> None:
+    """Give every stage's context the method of an operation that is not one of Rondel's own."""
+    added = method(kind.call)
+    setattr(StageContext, kind.kind, added)
+    added.__set_name__(StageContext, kind.kind)

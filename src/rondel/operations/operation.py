@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rondel.errors import ConfigurationError
     from rondel.operations.parameters import Parameter
@@ -76,6 +76,10 @@ class Operation(ABC, Generic[ResultT_co]):
     """Whether Rondel keeps its results by keys of their own, so that :meth:`results` finds them."""
     effect: ClassVar[bool] = False
     """Whether it acts on the outside world, so that only an effect stage may call it."""
+
+    if TYPE_CHECKING:
+        call: ClassVar[Callable[..., Any]]
+        """The context's method: its arguments make the operation."""
 
     place: SourceLocation | None = None
     literal: bool = True

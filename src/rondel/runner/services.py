@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engines.discovery import running_engine
+from rondel.engines.session import open_session
 from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
@@ -17,7 +18,6 @@ from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensur
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rondel.engines.choice import EngineChoice
@@ -128,16 +128,10 @@ def _stage_facts(record: StageRecord) -> StageFacts:
     return StageFacts(name=record.name, image=image, inputs=record.inputs, outputs=record.outputs)
 
 
-def services_on(
-    choice: EngineChoice,
-    open_engine: Callable[[EngineChoice], AbstractContextManager[None]],
-    gate_files: GateFiles | None = None,
-) -> OpenServices:
+def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> OpenServices:
     """An opener of services on the chosen engine.
 
-    ``open_engine`` makes the engine reachable for a Dagger client in this
-    process, by the environment variables that every engine has. ``gate_files``
-    renders what MLflow keeps of a stage's gates, besides the verdict itself.
+    ``gate_files`` renders what MLflow keeps of a stage's gates, besides the verdict itself.
     """
 
     @asynccontextmanager
@@ -155,7 +149,8 @@ def services_on(
                     linger=0 if settings.ci else settings.linger,
                 )
             )
-            stack.enter_context(open_engine(choice))
+            engine_session = stack.enter_context(open_session(choice, run.root, os.environ))
+            stack.enter_context(engine_session.applied())
             if choice.kind == "dagger":
                 await to_thread.run_sync(_warn_of_silence, journal)
             client = await stack.enter_async_context(_client())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.cache import read_build_context
 from rondel.cache.provenance import FILE as PROVENANCE
-from rondel.cache.recipe import copied_sources, needed_text
 from rondel.context.registry import operations_of
 from rondel.data.model import overlap
 from rondel.data.project import find_stage
-from rondel.files.yaml_file import read_text
 from rondel.operations.dvc.operation import DvcStageRun, dvc_stage_names
 
 if TYPE_CHECKING:
@@ -55,13 +54,14 @@ def code_patterns(root: Path, file: str) -> tuple[str, ...]:
     return (file, f"{folder}/**/*.py") if folder and others else (file,)
 
 
-def recipe_patterns(root: Path, containerfile: str, target: str) -> tuple[str, ...]:
+def recipe_patterns(
+    root: Path, containerfile: str, target: str, build_args: Iterable[tuple[str, str]] = ()
+) -> tuple[str, ...]:
     """The Containerfile, and what building its ``target`` copies from the project."""
-    path = root / containerfile
-    if not path.is_file():
+    if not (root / containerfile).is_file():
         return (containerfile,)
-    sources = copied_sources(needed_text(read_text(path, containerfile), target))
-    return (containerfile, *(_pattern(root, source) for source in sources if "$" not in source))
+    context = read_build_context(root, containerfile, target=target, build_args=build_args)
+    return (containerfile, *(_pattern(root, source) for source in context.sources))
 
 
 def results_of(stages: Sequence[Stage], project: DvcProject) -> tuple[str, ...]:

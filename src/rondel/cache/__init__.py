@@ -1,7 +1,6 @@
-"""Stage keys, and what is kept of each stage's successes. Pure apart from small files below ``.rondel``."""
+"""Stage keys and the stage cache. Pure except for small files below ``.rondel``."""
 
 from rondel.cache.code import code_parts
-from rondel.cache.conditions import Conditions, read_conditions, stands_on_host
 from rondel.cache.entries import (
     DvcCacheEntry,
     StageCacheEntry,
@@ -12,12 +11,13 @@ from rondel.cache.entries import (
 )
 from rondel.cache.key import Change, compare, describe, digest, make_key
 from rondel.cache.recipe import Recipe, host_parts, read_recipe
+from rondel.cache.shared_parts import SharedParts, may_be_host_image, read_shared_parts
 
 __all__ = [
     "Change",
-    "Conditions",
     "DvcCacheEntry",
     "Recipe",
+    "SharedParts",
     "StageCacheEntry",
     "code_parts",
     "compare",
@@ -28,8 +28,8 @@ __all__ = [
     "load_entries",
     "load_entry",
     "make_key",
-    "read_conditions",
+    "may_be_host_image",
     "read_recipe",
+    "read_shared_parts",
     "save_entry",
-    "stands_on_host",
 ]

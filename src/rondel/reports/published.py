@@ -10,7 +10,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from rondel.record.folder import write_atomically
+from rondel.files.atomic import write_atomic
 from rondel.reports.html import page as html_page
 from rondel.reports.junit import render_error, render_junit
 from rondel.reports.markdown import cell, render_markdown
@@ -43,7 +43,7 @@ def publish(capsule: Capsule, root: Path, folder: Path) -> Path:
     from rondel.reports.run_page import render_run
 
     page = render_run(capsule, folder)
-    write_atomically(folder / PAGE, page.encode("utf-8", "replace"), sync=False)
+    write_atomic(folder / PAGE, page.encode("utf-8", "replace"), sync=False)
     verdicts = verdicts_of(capsule)
     texts = {
         "junit.xml": render_junit(verdicts, capsule.stages),
@@ -81,7 +81,7 @@ def withdraw(root: Path) -> None:
 def _write(root: Path, texts: dict[str, str]) -> Path:
     for name, text in texts.items():
         # Not synced: whoever lost power will not look at these, but at the capsule.
-        write_atomically(root / FOLDER / name, text.encode("utf-8", "replace"), sync=False)
+        write_atomic(root / FOLDER / name, text.encode("utf-8", "replace"), sync=False)
     return root / FOLDER
 
 

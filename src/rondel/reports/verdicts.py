@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from rondel.files.atomic import write_atomic
 from rondel.gates import Verdict
-from rondel.record.folder import write_atomically
 from rondel.reports.junit import render_junit
 from rondel.reports.markdown import render_markdown
 from rondel.reports.openmetrics import render_openmetrics
@@ -29,8 +29,8 @@ def write_reports(capsule: Capsule, folder: Path) -> list[Path]:
     reports = folder / "reports"
     reports.mkdir(parents=True, exist_ok=True)
     for name, render in FILES.items():
-        write_atomically(reports / name, render(verdicts).encode())
-    write_atomically(reports / PAGE, render_page(capsule.stages, folder).encode())
+        write_atomic(reports / name, render(verdicts).encode())
+    write_atomic(reports / PAGE, render_page(capsule.stages, folder).encode())
     return [reports / name for name in (*FILES, PAGE)]
 
 

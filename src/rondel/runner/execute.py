@@ -22,7 +22,7 @@ from rondel.runner.decide import decide_stage, key_before
 from rondel.runner.interactive import Intervention
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
-from rondel.runner.restore import serve
+from rondel.runner.restore import restore_results
 from rondel.runner.signals import run_interruptibly
 from rondel.runner.stage_locks import making
 from rondel.runner.success import (
@@ -131,7 +131,7 @@ class Execution:
                 )
                 if decision.idle:
                     put_back = partial(
-                        serve,
+                        restore_results,
                         stage,
                         decision,
                         project=self.project,

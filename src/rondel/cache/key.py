@@ -33,16 +33,16 @@ def digest(value: Any) -> str:
 
 def make_key(parts: Mapping[str, Mapping[str, Any]]) -> KeyRecord:
     """Make a key from these parts. An empty part equals a missing one."""
-    kept = {name: plain(dict(part)) for name, part in parts.items() if part}
+    kept = {name: as_json(dict(part)) for name, part in parts.items() if part}
     return KeyRecord(digest=digest({"version": KEY_VERSION, "parts": kept}), parts=kept)
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """``value`` as JSON types: tuples become lists; dates and other YAML values become strings."""
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [as_json(each) for each in value]
     if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):

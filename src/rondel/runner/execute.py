@@ -199,8 +199,15 @@ class Execution:
         cancelled = anyio.get_cancelled_exc_class()
         if raised is None:
             state, reason = outcome_of(recorder.record, decision)
+            reused_from = decision.cache_entry.run if state == "restored" and decision.cache_entry else None
             self.journal.checkpoint(
-                name, state=state, reason=reason, finished=now(), seconds=seconds, error=None
+                name,
+                state=state,
+                reason=reason,
+                reused_from=reused_from or None,
+                finished=now(),
+                seconds=seconds,
+                error=None,
             )
             await anyio.to_thread.run_sync(self.project.changed)
             save = partial(

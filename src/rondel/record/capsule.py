@@ -224,6 +224,7 @@ class StageRecord:
     exit_code: int | None = None
     error: str | None = None
     log: str | None = None
+    reused_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,7 +181,9 @@ class Execution:
             # Nothing failed, so what does not depend on it goes on; the exit code tells.
             self.failures[name] = error
             reason = f"waiting for approval for {stage.approval}"
-            self.journal.checkpoint(name, state="skipped", reason=reason, error=error.render())
+            self.journal.checkpoint(
+                name, state="skipped", reason=reason, awaits_approval=stage.approval, error=error.render()
+            )
             return
         recorder = self.journal.recorder(name)
         reason = approval.sentence if approval else decision.reason

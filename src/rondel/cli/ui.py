@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         print("the MLflow server is stopped" if tracking.stop(root) else "no MLflow server runs here")
         return 0
     settings = load_settings(root, {}, os.environ)
-    endpoint, lease = tracking.connect_now(root, os.environ, uri=settings.tracking_uri)
+    endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri)
     try:
         print(endpoint.uri)
         if not arguments.no_browser and sys.stdout.isatty() and _desktop():

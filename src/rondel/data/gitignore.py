@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rondel.data.remote import dvc_config
-from rondel.files.yaml_file import write_atomic
+from rondel.files.atomic import write_atomic
 from rondel.git.command import git_paths, run_git
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def fetch_run(
 
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import LOGIN_VARIABLES
-    from rondel.tracking.session import connect_now
+    from rondel.tracking.session import connect
 
     own = uri = load_settings(root, {}, environ).tracking_uri
     if page is not None:
@@ -37,7 +37,7 @@ def fetch_run(
         uri = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         if not login_is_for(uri, own):
             environ = {name: value for name, value in environ.items() if name not in LOGIN_VARIABLES}
-    endpoint, lease = connect_now(root, environ, uri=uri)
+    endpoint, lease = connect(root, environ, uri=uri)
     try:
         data = anyio.run(_read, endpoint, run_id)
     finally:

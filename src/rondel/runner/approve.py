@@ -23,13 +23,13 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
     Raises WaitingForApproval when nobody gives it.
     """
     from rondel.record.folder import shown
-    from rondel.registry.approval import decide, terminal
-    from rondel.registry.lineage_sources import whoami
+    from rondel.registry.approval import decide, terminal_prompt
+    from rondel.registry.project_lineage import whoami
     from rondel.runner import repeat_commands
 
     ask = None
     if settings.approve_by is None and not settings.ci:
-        ask = terminal()
+        ask = terminal_prompt()
     if ask is not None:
         journal.pause()
     file, here = shown(settings.root / journal.capsule.file), settings.machine_arguments()
@@ -40,8 +40,8 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         who=whoami(settings.root, environ),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
-        again=repeat_commands.repeat(journal.capsule, file=file, here=here),
-        approving=repeat_commands.approve(journal.capsule, file=file, here=here),
+        retry_command=repeat_commands.repeat(journal.capsule, file=file, here=here),
+        approve_command=repeat_commands.approve(journal.capsule, file=file, here=here),
     )
 
 

@@ -6,7 +6,7 @@ import shutil
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from rondel.files.yaml_file import write_atomic
+from rondel.files.atomic import write_atomic
 from rondel.git.command import run_git
 from rondel.scaffold.adopt import options_text
 from rondel.scaffold.pipeline import pipeline_text

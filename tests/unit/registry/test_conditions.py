@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.errors import TrackingUnavailable
-from rondel.registry.champion import local_version
+from rondel.registry.champion import local_champion_version
 from rondel.registry.lineage import Lineage
-from rondel.registry.lineage_sources import commit_problem
-from rondel.registry.promote import conditions
+from rondel.registry.project_lineage import commit_problem
+from rondel.registry.promote import conditions_of
 from rondel.registry.versions import ModelVersion
-from rondel.tracking.state import Folder
+from rondel.tracking.server_state import ServerFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +30,11 @@ def version(commit: str) -> ModelVersion:
 def test_a_commit_that_is_here_meets_its_condition(project_root, git) -> None:
     commit = git("rev-parse", "HEAD").strip()
     assert commit_problem(project_root, commit) == ""
-    assert conditions(version(commit), root=project_root, environ={}) == []
+    assert conditions_of(version(commit), root=project_root, environ={}) == []
 
 
 def test_a_commit_that_is_not_here_does_not(project_root, git) -> None:
-    assert conditions(version(UNKNOWN), root=project_root, environ={}) == [
+    assert conditions_of(version(UNKNOWN), root=project_root, environ={}) == [
         "its commit 000000000000 is not in this repository: fetch it first"
     ]
 
@@ -42,17 +42,17 @@ def test_a_commit_that_is_not_here_does_not(project_root, git) -> None:
 def test_a_checkout_of_another_user_is_asked_like_any_other(project_root, git, monkeypatch) -> None:
     commit = git("rev-parse", "HEAD").strip()
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    assert conditions(version(commit), root=project_root, environ={}) == []
-    assert conditions(version(UNKNOWN), root=project_root, environ={}) == [
+    assert conditions_of(version(commit), root=project_root, environ={}) == []
+    assert conditions_of(version(UNKNOWN), root=project_root, environ={}) == [
         "its commit 000000000000 is not in this repository: fetch it first"
     ]
 
 
 def test_a_commit_that_cannot_be_checked_is_not_met(tmp_path: Path, monkeypatch) -> None:
-    (found,) = conditions(version(UNKNOWN), root=tmp_path, environ={})
+    (found,) = conditions_of(version(UNKNOWN), root=tmp_path, environ={})
     assert found.startswith(f"its commit 000000000000 can't be checked in {tmp_path}: not a git repository")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert conditions(version(UNKNOWN), root=tmp_path, environ={}) == [
+    assert conditions_of(version(UNKNOWN), root=tmp_path, environ={}) == [
         "its commit 000000000000 can't be checked: git is not installed here"
     ]
 
@@ -60,14 +60,14 @@ def test_a_commit_that_cannot_be_checked_is_not_met(tmp_path: Path, monkeypatch)
 def test_a_broken_repository_is_not_met(project_root, git) -> None:
     commit = git("rev-parse", "HEAD").strip()
     (project_root / ".git/HEAD").unlink()
-    (found,) = conditions(version(commit), root=project_root, environ={})
+    (found,) = conditions_of(version(commit), root=project_root, environ={})
     assert "can't be checked" in found
 
 
 def test_a_database_that_cannot_be_read_is_not_no_champion(tmp_path: Path) -> None:
-    folder = Folder.of(tmp_path)
-    assert local_version(folder, "m", "champion") is None
+    folder = ServerFolder.of(tmp_path)
+    assert local_champion_version(folder, "m", "champion") is None
     folder.database.parent.mkdir(parents=True, exist_ok=True)
     folder.database.symlink_to(folder.database.name)
     with pytest.raises(TrackingUnavailable, match="cannot read"):
-        local_version(folder, "m", "champion")
+        local_champion_version(folder, "m", "champion")

@@ -1,8 +1,7 @@
-"""Which variables are secrets, and what a fork's code is not given.
+"""What a fork's code may not do, and which variables it does not get.
 
-GitLab and Jenkins keep protected variables from forks by themselves. This is
-for the variables that somebody forgot to protect, and for a member who starts
-the pipeline of a fork in the project's own name.
+GitLab and Jenkins withhold protected variables from forks. This covers variables
+that nobody protected, and a member who starts a fork's pipeline in the project.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.ci.detect import CiContext
+    from rondel.ci.model import CiContext
     from rondel.settings import Settings
 
 _SECRET = re.compile(
@@ -25,7 +24,7 @@ OURS = ("DAGGER_SESSION_TOKEN", "RONDEL_SECRETS")
 """Variables that look like secrets of the team and are not."""
 
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "DVC_REMOTE_URL")
-"""Where a fork's results must not go, even if no password is needed."""
+"""Where a fork's results must not go, even without a password."""
 
 
 def is_secret(name: str) -> bool:
@@ -50,14 +49,15 @@ def secret_values(environ: Mapping[str, str], named: tuple[str, ...]) -> list[st
 def restrict(
     settings: Settings, context: CiContext | None, environ: Mapping[str, str]
 ) -> tuple[Settings, frozenset[str]]:
-    """The settings as this job may have them, and the variables that it must not see.
+    """The settings that this job may use, and the variables that it must not see.
 
-    A fork's run has no secrets, pushes nothing, commits nothing, and keeps its
-    MLflow runs to itself.
+    A fork's run gets no secrets, pushes nothing, commits nothing, and starts its
+    own MLflow server.
     """
     if context is None:
         return settings, frozenset()
-    settings = replace(settings, ci=True)
+    sources = {**settings.sources, "ci": f"a job of {context.provider}"}
+    settings = replace(settings, ci=True, sources=sources)
     if not context.fork:
         return settings, frozenset()
     gone = {name for name in environ if is_secret(name)} | {*settings.secrets, *ADDRESSES}

@@ -8,29 +8,18 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import rondel
 from rondel.cli.arguments import Parser
+from rondel.cli.findings import Finding, show_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rondel.engine.doctor import Machine
-
-MARKS = {"good": "✓", "note": "·", "bad": "✗"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Literal["good", "note", "bad"]
-    subject: str
-    text: str
-
 
 def main(argv: Sequence[str]) -> int:
     """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing.
@@ -54,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps({**document, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
-        _show(findings)
+        show_findings(findings)
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
@@ -68,15 +57,6 @@ def _place_store() -> None:
         os.environ.update(engine_home(find_root(Path.cwd()), os.environ))
     except ConfigurationError:
         return  # no project, no place in it
-
-
-def _show(findings: Sequence[Finding]) -> None:
-    width = max(len(finding.subject) for finding in findings)
-    for finding in findings:
-        first, *others = finding.text.splitlines() or [""]
-        print(f"{MARKS[finding.level]} {finding.subject.ljust(width)}  {first}".rstrip())
-        for line in others:
-            print(f"{' ' * (width + 4)}{line}")
 
 
 def sdk_findings() -> Iterator[Finding]:

@@ -146,6 +146,7 @@ def _run(
     from rondel.reports.published import PAGE
 
     console = frontend.console(settings)
+    context = frontend.context
     request = Request(
         pipeline=pipeline.name or settings.name,
         file=_relative(pipeline.place.file, settings.root),
@@ -153,6 +154,8 @@ def _run(
         settings=settings,
         project=project,
         environ=os.environ,
+        ci=context.recorded() if context is not None else None,
+        branch=context.ref if context is not None else None,
         arguments=(*plan.selection.targets, *settings.arguments()),
         invocation=(Path(sys.argv[0]).name, *argv),
         overrides=overrides,
@@ -171,7 +174,7 @@ def _run(
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, request)
-    frontend.last_words(result)
+    frontend.last_lines(result)
     return result.exit_code
 
 

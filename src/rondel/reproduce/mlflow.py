@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from rondel.errors import RecordError
 from rondel.record.archive import ARTIFACT, unpack
-from rondel.reproduce.fetched import login_is_for, temporary
+from rondel.record.download import login_is_for, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
 from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
-from rondel.runner.capsule_facts import allowed_environment, ci_job, host, recorded_options, secret_names
+from rondel.runner.capsule_facts import allowed_environment, host, recorded_options, secret_names
 from rondel.runner.decide import forecast
 from rondel.runner.journal import Journal, now
 from rondel.runner.restore import serve
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rondel.pipeline import Plan
-    from rondel.record import Observer, StageRecord
+    from rondel.record import CiJob, Observer, StageRecord
     from rondel.record.capsule import RunState
     from rondel.runner.interfaces import OpenServices
     from rondel.runner.keys import Decision
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run is made from."""
+    """What a run is made from.
+
+    ``ci`` is the CI job around it, and ``branch`` the job's branch or tag, which
+    git does not know in a CI checkout.
+    """
 
     pipeline: str
     file: str
@@ -40,6 +44,8 @@ class Request:
     settings: Settings
     project: Project
     environ: Mapping[str, str]
+    ci: CiJob | None = None
+    branch: str | None = None
     arguments: tuple[str, ...] = ()
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -79,7 +85,8 @@ def run_plan(
     folder = RunFolder.of(settings.root, new_id())
     hidden = secret_values(request.environ, settings.secrets)
     capsule = _capsule(request, folder)
-    git = keep_code(folder, settings.root, project.git(), hidden)
+    git = project.git()
+    git = keep_code(folder, settings.root, replace(git, branch=git.branch or request.branch), hidden)
     journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
     journal.hide(hidden)
     project.tree = run_tree(folder.path)
@@ -209,7 +216,7 @@ def _capsule(request: Request, folder: RunFolder) -> Capsule:
         resumes=request.resumption.run if request.resumption else None,
         reproduces=settings.reproduces,
         host=host(),
-        ci=ci_job(request.environ),
+        ci=request.ci,
         environment=allowed_environment(request.environ, settings.environment, settings.secrets),
         secrets=secret_names(request.environ, settings.secrets),
     )

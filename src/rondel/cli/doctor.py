@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from rondel.engine.doctor import Machine
 
+
 def main(argv: Sequence[str]) -> int:
     """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing.
 
-    With --ci also: which CI job this is, which way its stages run and why,
-    what it would push, in whose name, and which secrets it has (names only).
+    With --ci also: which CI job this is, how its stages run and why, what it
+    would push, as whom, and which secrets it gets (names only).
     """
     parser = Parser(prog="rondel doctor", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("--ci", action="store_true", help="say what a run in this CI job would do")

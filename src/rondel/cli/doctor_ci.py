@@ -108,7 +108,7 @@ def _mode(mode: ExecutionMode) -> Iterator[Finding]:
     lines += [mode.trouble] if mode.trouble else []
     lines += [f"→ {mode.hint}"] if mode.hint else []
     level = "bad" if mode.trouble else "note" if mode.name == "in place" or mode.hint else "good"
-    yield Finding(level, "way", "\n".join(lines))  # type: ignore[arg-type]
+    yield Finding(level, "mode", "\n".join(lines))  # type: ignore[arg-type]
 
 
 def _facts(facts: JobFacts) -> Iterator[Finding]:

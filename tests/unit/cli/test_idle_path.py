@@ -142,9 +142,7 @@ def loaded_of_ci(project: Path, **given: str) -> set[str]:
     done = run(project, "evaluate", importtime=True, given=given)
     assert done.returncode == 0, done.stderr
     names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    return {
-        name for name in names if name.startswith("rondel.ci.") or name in {"gitlab", "api4jenkins"}
-    }
+    return {name for name in names if name.startswith("rondel.ci.") or name in {"gitlab", "api4jenkins"}}
 
 
 def test_outside_of_ci_no_ci_system_is_loaded(project: Path) -> None:

@@ -39,8 +39,7 @@ def options() -> str:
         "| option | flag | variable | key | default | concerns |",
         "|---|---|---|---|---|---|",
     ]
-    for option in OPTIONS:
-        lines.append(f"| {option.help} | {_written(option)} | {option.concerns} |")
+    lines += [f"| {option.help} | {_written(option)} | {option.concerns} |" for option in OPTIONS]
     lines += [
         "",
         "## CI",
@@ -52,8 +51,7 @@ def options() -> str:
         "| option | flag | variable | key | default |",
         "|---|---|---|---|---|",
     ]
-    for option in CI_OPTIONS:
-        lines.append(f"| {option.help} | {_written(option)} |")
+    lines += [f"| {option.help} | {_written(option)} |" for option in CI_OPTIONS]
     return "\n".join([*lines, ""])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from rondel.registry.lineage import Lineage, slice_table
 from rondel.registry.store import Registry, registry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from rondel.registry.versions import ModelVersion
@@ -29,13 +28,18 @@ def with_registry(
     environ: Mapping[str, str],
     uri: str | None,
     action: Callable[[Registry], Awaitable[list[str]]],
+    *,
+    linger: float,
 ) -> list[str]:
-    """Run ``action`` on the registry of the configured server, or of the project's own."""
+    """Run ``action`` on the registry of the configured server, or of the project's own.
+
+    The project's own stays for ``linger`` seconds after its last use.
+    """
     import anyio
 
     from rondel.tracking import TrackingClient, connect_now
 
-    endpoint, lease = connect_now(root, environ, uri=uri)
+    endpoint, lease = connect_now(root, environ, uri=uri, linger=linger)
 
     async def main() -> list[str]:
         async with TrackingClient(endpoint) as client:
@@ -46,18 +50,6 @@ def with_registry(
     finally:
         if lease is not None:
             lease.release()
-
-
-@asynccontextmanager
-async def opened(root: Path, environ: Mapping[str, str], uri: str | None) -> AsyncIterator[Registry]:
-    """The registry for callers inside an event loop."""
-    from rondel.tracking import TrackingClient, ensure_server
-
-    async with (
-        ensure_server(root, environ, experiment="Default", uri=uri) as session,
-        TrackingClient((await session.ready()).endpoint) as client,
-    ):
-        yield registry(client)
 
 
 async def list_models(source: Registry, model: str | None, *, as_json: bool = False) -> list[str]:

@@ -62,7 +62,7 @@ async def ensure_server(
     *,
     experiment: str,
     uri: str | None = None,
-    linger: float | None = None,
+    linger: float = server.LINGER_SECONDS,
 ) -> AsyncIterator[TrackingSession]:
     """The MLflow server of a run: the one that is configured, else the project's own, started on demand.
 
@@ -84,7 +84,7 @@ def begin(
     *,
     experiment: str,
     uri: str | None = None,
-    linger: float | None = None,
+    linger: float = server.LINGER_SECONDS,
 ) -> TrackingSession:
     """As :func:`ensure_server`, for callers that release the session themselves."""
     remote = endpoint_for(environ, uri)
@@ -93,13 +93,13 @@ def begin(
 
 
 def connect_now(
-    root: Path, environ: Mapping[str, str], *, uri: str | None = None
+    root: Path, environ: Mapping[str, str], *, uri: str | None = None, linger: float = server.LINGER_SECONDS
 ) -> tuple[Endpoint, Lease | None]:
     """For commands: the server's endpoint, waiting for a local one; release the lease at the end."""
     remote = endpoint_for(environ, uri)
     if remote is not None:
         return remote, None
-    lease = server.acquire(root, environ)
+    lease = server.acquire(root, environ, linger=linger)
     try:
         return Endpoint(uri=lease.ready_now().uri), lease
     except BaseException:

@@ -156,6 +156,7 @@ def _run(
         environ=os.environ,
         ci=context.recorded() if context is not None else None,
         branch=context.ref if context is not None else None,
+        started_by=context.started_by if context is not None else None,
         arguments=(*plan.selection.targets, *settings.arguments()),
         invocation=(Path(sys.argv[0]).name, *argv),
         overrides=overrides,

@@ -168,9 +168,10 @@ async def promote_model(
     force: bool = False,
     reason: str = "",
     remote: str | None = None,
+    started_by: str | None = None,
 ) -> list[str]:
     """``rondel promote``; raises what :func:`rondel.registry.promote.promote` raises."""
-    who = lineage_sources.whoami(root, environ)
+    who = lineage_sources.whoami(root, started_by)
     moved = await promote.promote(
         source,
         reference,
@@ -190,13 +191,13 @@ async def rollback_model(
     model: str,
     *,
     root: Path,
-    environ: Mapping[str, str],
     steps: int = 1,
     reason: str = "",
     alias: str = "champion",
+    started_by: str | None = None,
 ) -> list[str]:
     """``rondel rollback``; raises what :func:`rondel.registry.promote.rollback` raises."""
-    who = lineage_sources.whoami(root, environ)
+    who = lineage_sources.whoami(root, started_by)
     name, wanted, version = split_reference(model)
     if version or wanted.isdigit():
         raise ConfigurationError(

@@ -47,11 +47,10 @@ def commit_known(root: Path, commit: str) -> bool | None:
     return _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
-def whoami(root: Path, environ: Mapping[str, str]) -> str:
-    """Who acts: in CI the person whom the CI names, else git's user, else the login."""
-    for variable in ("GITLAB_USER_LOGIN", "BUILD_USER_ID", "CHANGE_AUTHOR", "GITHUB_ACTOR"):
-        if environ.get(variable):
-            return environ[variable]
+def whoami(root: Path, started_by: str | None = None) -> str:
+    """Who acts: the person who started the CI job, else git's user, else the login."""
+    if started_by:
+        return started_by
     if address := (_git(root, "config", "user.email") or "").strip():
         return address
     import getpass

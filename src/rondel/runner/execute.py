@@ -248,7 +248,13 @@ class Execution:
 
         try:
             given = await anyio.to_thread.run_sync(
-                approve, stage, self.settings, self.journal, os.environ, abandon_on_cancel=True
+                approve,
+                stage,
+                self.settings,
+                self.journal,
+                os.environ,
+                self.run.started_by,
+                abandon_on_cancel=True,
             )
         except WaitingForApproval as error:
             # Nothing failed, so what does not depend on it goes on; the exit code tells.

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Request:
     """What a run is made from.
 
-    ``ci`` is the CI job around it, and ``branch`` the job's branch or tag, which
-    git does not know in a CI checkout.
+    ``ci`` is the CI job around it, ``branch`` the job's branch or tag, which git
+    does not know in a CI checkout, and ``started_by`` the person who started it.
     """
 
     pipeline: str
@@ -46,6 +46,7 @@ class Request:
     environ: Mapping[str, str]
     ci: CiJob | None = None
     branch: str | None = None
+    started_by: str | None = None
     arguments: tuple[str, ...] = ()
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -237,4 +238,5 @@ def _run(request: Request, journal: Journal, engine: str) -> Run:
         git_remote=capsule.git.remote_url,
         engine=engine,
         ci=request.settings.ci,
+        started_by=request.started_by,
     )

@@ -214,5 +214,6 @@ def test_without_git_the_login_acts_and_no_commit_is_called_unknown(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "ann")
-    assert whoami(tmp_path, {}) == "ann"
+    assert whoami(tmp_path) == "ann"
+    assert whoami(tmp_path, "mira") == "mira"
     assert commit_known(tmp_path, "a" * 40) is None

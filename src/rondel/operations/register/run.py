@@ -73,7 +73,7 @@ class Registering(Restoring):
         async with TrackingClient(tracking.endpoint) as client:
             store = registry(client)
             source = await self._model(client, records, name, artifact, log=log, model_file=model_file)
-            who = await to_thread.run_sync(whoami, self.run.root, os.environ)
+            who = await to_thread.run_sync(whoami, self.run.root, self.run.started_by)
             version = await register(store, name, source, lineage, who=who, alias=alias)
             kept = False
             if attestations.available():
@@ -108,7 +108,7 @@ class Registering(Restoring):
 
         tracking = self._tracking("promote")
         self._recorder.step(f"promoting {reference} to {to}")
-        who = await to_thread.run_sync(whoami, self.run.root, os.environ)
+        who = await to_thread.run_sync(whoami, self.run.root, self.run.started_by)
         async with TrackingClient(tracking.endpoint) as client:
             moved = await promote(
                 registry(client),

@@ -1,4 +1,4 @@
-"""Writes the reference pages that code decides: ``python docs/generate.py``."""
+"""Generates the reference pages that come from code: ``python docs/generate.py``."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ def options() -> str:
     lines = [
         "# Options",
         "",
-        "Each option is declared once, in `src/rondel/settings`. A flag beats the",
-        "environment variable, which beats the key in `[tool.rondel]` of `pyproject.toml`.",
-        "This page is made by `python docs/generate.py`.",
+        "A flag overrides the environment variable, and the variable overrides the key in `[tool.rondel]` of",
+        "`pyproject.toml`. `python docs/generate.py` generates this page from the options' declarations.",
         "",
-        "What an option concerns decides how far it goes:",
+        "Each option concerns one of four things, which decides where it applies:",
         "",
         "| concerns | recorded | `rondel reproduce` | `--resume` |",
         "|---|---|---|---|",
-        "| the result: what is computed | yes | as it was | as it was |",
-        "| the run: what it was asked to do | yes | no: nothing is pushed or committed | as it was |",
-        "| the machine: where and with what it runs | as a fact | as it is here | as it is here |",
-        "| the command: this one alone | no | no | no |",
+        "| result: what is computed | yes | recorded value | recorded value |",
+        "| run: what to run, and what to do with results | yes | ignored | recorded value |",
+        "| machine: where and with what to run | for information | the value here | the value here |",
+        "| command: this command only | no | ignored | ignored |",
         "",
-        "`--resume` takes what the run was given as a flag, or as a variable that is not set now; flags of",
-        "the new command win, and `[tool.rondel]` counts as it is now. Where data and MLflow are",
-        "(`DVC_REMOTE_URL`, `MLFLOW_TRACKING_URI`) `reproduce` takes from this machine first.",
+        "`--resume` repeats the flags of the run, and its variables that are not set now. Flags of the new",
+        "command override them, and `[tool.rondel]` applies as it is now.",
+        "",
+        "`rondel reproduce` never pushes or commits. For the addresses of data and MLflow (`DVC_REMOTE_URL`,",
+        "`MLFLOW_TRACKING_URI`), it prefers this machine's values over those of the run.",
         "",
         "| option | flag | variable | key | default | concerns |",
         "|---|---|---|---|---|---|",
@@ -56,32 +57,32 @@ def options() -> str:
 
 
 def exit_codes() -> str:
-    """The page of exit codes, one for each class of error."""
+    """The page of exit codes, one per error class."""
     found = {
         kind.exit_code: (inspect.getdoc(kind) or "").splitlines()[0]
         for _, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, errors.RondelError)
     }
-    found[errors.RondelError.exit_code] = "An error of Rondel's that has no code of its own."
+    found[errors.RondelError.exit_code] = "Any other error of Rondel."
     lines = [
         "# Exit codes",
         "",
-        "The exit code of `python ci/main.py` says what kind of end a run had. This page is",
-        "made by `python docs/generate.py`.",
+        "The exit code of `python ci/main.py` says how the run ended. `python docs/generate.py` generates",
+        "this page from the error classes.",
         "",
         "| code | meaning |",
         "|---:|---|",
-        "| 0 | Everything that was asked for ran, or did not have to. |",
+        "| 0 | All requested stages ran or were cached. |",
     ]
     lines += [f"| {code} | {meaning} |" for code, meaning in sorted(found.items())]
     return "\n".join([*lines, ""])
 
 
 def engine() -> str:
-    """The page of the fields that the embedded engine serves."""
+    """The page of the API fields that the embedded engine serves."""
     from rondel.engine.api.registry import FIELDS, TYPES
+    from rondel.engine.api.resolvers import load_resolvers
     from rondel.engine.api.schema import load
-    from rondel.engine.api.served import load_resolvers
 
     load_resolvers()
     schema = load()
@@ -109,17 +110,17 @@ def engine() -> str:
 
 
 ENGINE_HEAD = """\
-# What the embedded engine serves
+# API of the embedded engine
 
-The Dagger API of v0.21.8, to the unmodified `dagger-io` client from 0.19 on. A field that is not
-served answers with an error that names it; the way out is a Dagger engine
-([how to use one](../howto/use-a-dagger-engine.md)). How the engine works, and what it does not
-promise, is in [its explanation](../explanation/engine.md); where images come from is in
-[its own page](images.md). This page is made by `python docs/generate.py`.
+The embedded engine serves the Dagger API v0.21.8 to the unmodified `dagger-io` client, version 0.19 or
+newer. A field that it does not serve returns an error with the field's name; to use such fields, run on
+[a Dagger engine](../howto/use-a-dagger-engine.md). See also
+[how the engine works and what it does not promise](../explanation/engine.md), and
+[images and Containerfiles](images.md). `python docs/generate.py` generates this page from the code.
 
-Every object has an `id`, which is good for every session of the same store. `load…FromID` is
-served for all types below; `node(id:)` is what the client uses. Introspection, variables, named
-operations, aliases, fragments, `@include` and `@skip` work as GraphQL says."""
+Every object has an `id`, which is valid in every session on the same store. The client loads objects with
+`node(id:)`; `load…FromID` also works for all types below. Introspection, variables, named operations,
+aliases, fragments, `@include` and `@skip` follow the GraphQL specification."""
 
 
 def _first_sentence(resolver: object) -> str:
@@ -156,13 +157,16 @@ def _shown(value: object) -> str:
 
 
 LINEAGE_HEAD = """\
-# What runs again, and what is served
+# What runs again, and what is reused
 
-What may change around a stage, and what becomes of it: `prepare` makes the data, `train` the model,
-`evaluate` measures it in a function of its own and passes a gate. Each row is a test that compares the
-plan, the outcome, the record and `rondel why`, and what lies in the working tree with what the project
-makes as it is: `pytest tests/e2e/lineage`. This page is made from `tests/e2e/lineage/cases.yaml` by
-`python docs/generate.py`.
+This table shows what happens to three stages after a change: `prepare` makes the data, `train` the model,
+and `evaluate` is a Python function that measures the model and checks a gate. A stage that `ran` executed
+its command; a `cached` one reused an earlier result; a `restored` one fetched files of it without running
+the command. [When a stage runs](../explanation/when-a-stage-runs.md) explains the rules.
+
+Each row is a test (`pytest tests/e2e/lineage`). It checks the plan, the outcome, the record and
+`rondel why`, and compares the working tree with what the project's commands produce directly.
+`python docs/generate.py` generates this page from `tests/e2e/lineage/cases.yaml`.
 """
 
 
@@ -174,10 +178,10 @@ def lineage() -> str:
     rows = []
     for case in cases:
         name = f"{case['case']}*" if case.get("embedded") else case["case"]
-        states = " | ".join(state or "not asked for" for state in case["becomes"])
+        states = " | ".join(state or "not requested" for state in case["becomes"])
         rows.append(f"| {name} | {states} | {case['because']} |")
-    head = ["| what changed | `prepare` | `train` | `evaluate` | because |", "|---|---|---|---|---|"]
-    note = "\\* On the embedded engine: a Dagger engine does not tell which files a command opens."
+    head = ["| what changed | `prepare` | `train` | `evaluate` | reason shown |", "|---|---|---|---|---|"]
+    note = "\\* On the embedded engine only: a Dagger engine does not report which files a command opens."
     return "\n".join([LINEAGE_HEAD, f"{len(cases)} cases.", "", *head, *rows, "", note, ""])
 
 
@@ -189,26 +193,25 @@ def capsule_schema() -> str:
 
 
 DVC_HEAD = """\
-# What DVC can say, and what Rondel does
+# DVC features
 
-Rondel runs projects of DVC as they are. It decides by itself what runs, by
-[the whole key](../explanation/when-a-stage-runs.md), and DVC fetches, keeps and pushes data. Here is what
-`dvc.yaml`, `.dvc` files and `dvc.lock` can say, from the behaviour that DVC's own functional tests hold it
-to. Each row has a test of its own. This page is made from `tests/e2e/dvc_rows.yaml` by
-`python docs/generate.py`.
+Rondel runs DVC projects unchanged. It decides itself which stages run, by their
+[whole key](../explanation/when-a-stage-runs.md), and uses DVC to fetch, store and push data. The tables
+cover what `dvc.yaml`, `.dvc` files and `dvc.lock` can contain, based on DVC's own functional tests. Every
+row has a test. `python docs/generate.py` generates this page from `tests/e2e/dvc_rows.yaml`.
 """
 
 
 def dvc() -> str:
-    """The table of what DVC offers."""
+    """The tables of DVC features."""
     import yaml
 
     groups = yaml.safe_load(DVC_ROWS.read_text(encoding="utf-8"))
     rows = [row for group in groups for row in group["rows"]]
     works = sum(row.get("works", True) for row in rows)
-    lines = [DVC_HEAD, f"{works} of {len(rows)} rows work; the others are marked with ✗."]
+    lines = [DVC_HEAD, f"{works} of {len(rows)} features work; ✗ marks the others."]
     for group in groups:
-        lines += ["", f"## {group['group']}", "", "| what DVC has | | what Rondel does |", "|---|---|---|"]
+        lines += ["", f"## {group['group']}", "", "| feature | | what Rondel does |", "|---|---|---|"]
         lines += [
             f"| {row['feature']} | {'✓' if row.get('works', True) else '✗'} | {row['does']} |"
             for row in group["rows"]

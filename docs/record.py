@@ -1,10 +1,10 @@
 # /// script
 # dependencies = ["pyte>=0.8", "rich>=13"]
 # ///
-"""Draws the picture of the README from a real run in a terminal.
+"""Records a run in a terminal as an SVG, for the README.
 
 ``uv run docs/record.py docs/images/run.svg python ci/main.py evaluate -P train.max_iter=300`` runs
-the command in a pseudo-terminal and draws the screen as it is at the end.
+the command in a pseudo-terminal and saves the final screen.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NAMES = {"brown": "yellow", "brightblack": "bright_black", "brightbrown": "brig
 
 
 def screen_after(command: Sequence[str]) -> Any:
-    """The terminal's screen after the command has ended."""
+    """The terminal screen after the command has ended."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.Stream(screen)
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     os.environ.update(COLUMNS=str(COLUMNS), LINES=str(LINES), TERM="xterm-256color")
 
-    own = str(Path(sys.executable).parent)  # uv put this script's environment before the project's
+    own = str(Path(sys.executable).parent)  # uv puts this script's environment first on the PATH; drop it
     os.environ["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
 
     def read(descriptor: int) -> bytes:
@@ -59,7 +59,7 @@ def row_text(row: Any) -> Text:
 
 
 def cell_style(cell: Any) -> str:
-    """Rich's name for how a cell looks."""
+    """The Rich style of a cell."""
     words = ["bold"] if cell.bold else []
     if cell.fg != "default":
         name = _NAMES.get(cell.fg, cell.fg)

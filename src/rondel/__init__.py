@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from rondel.version import __version__
+
 # What type checkers see; at run time a name is loaded when it is first used, so that
 # neither `rondel run` nor the engine's process pays for pipelines.
 TYPE_CHECKING = False
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
     from rondel.context import StageContext as StageContext
     from rondel.pipeline import Pipeline as Pipeline
     from rondel.pipeline import Stage as Stage
-
-__version__ = "0.1.0"
 
 __all__ = ["Pipeline", "Stage", "StageContext", "__version__"]
 

@@ -14,25 +14,39 @@ from typing import TYPE_CHECKING, Any
 from rondel.cache import Conditions, DvcCacheEntry, StageCacheEntry
 from rondel.cache.entries import all_stages
 from rondel.cache.lookup import Served
+from rondel.context import StageContext
 from rondel.data import DvcStage
 from rondel.errors import ConfigurationError, DataError, did_you_mean
+from rondel.gates import Verdict
+from rondel.operations.container.operation import UseContainer
+from rondel.operations.dvc.commands import DvcOutcome
+from rondel.operations.dvc.operation import DvcStageRun
+from rondel.operations.gate.operation import Gate
+from rondel.operations.project import DvcInputs, DvcResults
+from rondel.operations.promote.operation import Promote
+from rondel.operations.register.operation import Register
+from rondel.operations.shell.operation import ShellCommand
 from rondel.pipeline import Pipeline, Plan, Selection, make_plan
 from rondel.record import Engine, Git, Image, KeyRecord, MlflowRun
-from rondel.runner.project import DvcInputs, DvcResults
+from rondel.registry.promote import AliasChange
+from rondel.registry.versions import ModelVersion
 from rondel.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
+    from rondel.operations.operation import Operation
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecord, StageRecorder
     from rondel.runner.journal import Journal
     from rondel.runner.run import Result
 
+    Answer = Callable[["RecordingContext"], Awaitable[Any]]
+
 __all__ = [
     "FakeClient",
-    "FakeEnvironment",
+    "FakeContexts",
     "FakeProject",
     "FakeServices",
     "RecordingContext",
@@ -69,7 +83,7 @@ class FakeClient:
 
 @dataclass
 class FakeProject:
-    """A project that exists in cache_entry only; change its fields between runs to see what follows.
+    """A project that exists in memory only; change its fields between runs to see what follows.
 
     ``dvc`` maps stages to their inputs, ``files`` workspace files to hashes.
     """
@@ -85,6 +99,28 @@ class FakeProject:
     lost: set[str] = field(default_factory=set)
     tree: Path | None = None
     head: str = ""
+
+    @classmethod
+    def like(cls, source: Path, root: Path) -> FakeProject:
+        """A fake with the stages of ``dvc.yaml``, parameters and entry points of the project at ``source``.
+
+        Records of runs go to ``root``, an empty folder. Raises ConfigurationError
+        for files of the project that can't be read.
+        """
+        from rondel.data import known_params, load_project
+        from rondel.data.mlproject import entry_points
+
+        project = load_project(source)
+        found = {
+            address: DvcInputs(
+                command=" && ".join(stage.cmd),
+                params=known_params(source, stage),
+                outs={out.path: "fake" for out in stage.outs},
+            )
+            for address, stage in project.stages.items()
+        }
+        points = {name: dict(declared) for name, declared in entry_points(source).items()}
+        return cls(root, dvc=found, points=points)
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The names in ``dvc``."""
@@ -151,6 +187,10 @@ class FakeProject:
         """A success of which nothing but the key is known."""
         return StageCacheEntry(key=key, run="", stage=stage.name)
 
+    def succeeded_before(self, stage: Stage) -> bool:  # noqa: ARG002
+        """False: every rule is parsed."""
+        return False
+
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """The entry points in ``points``."""
         return self.points
@@ -201,45 +241,49 @@ class FakeProject:
         """Nothing is kept here."""
 
 
-@dataclass
-class RecordingContext:
-    """A stage context that runs nothing and records each call, as the real one does.
+class RecordingContext(StageContext):
+    """A stage context that runs nothing and records each operation, as the real one does.
 
+    It has the methods of :class:`rondel.StageContext` with their arguments.
     ``answers`` maps ``"kind name"`` (``"dvc train"``, ``"gate flight-delay"``)
     to an async function that is awaited in its place, for example to fail, to
-    wait, or to tell metrics through ``ctx.recorder``.
+    wait, or to record metrics through ``ctx.recorder``; what it returns, if
+    anything, is what the method returns. ``container()`` is a
+    :class:`FakeClient`.
     """
 
-    stage: Stage
-    params: Mapping[str, Any]
-    recorder: StageRecorder
-    answers: Mapping[str, Callable[[RecordingContext], Awaitable[None]]] = field(default_factory=dict)
-    mlflow_run: MlflowRun | None = None
-
-    async def dvc(self, name: str, **params: Any) -> None:
-        """Record a dvc stage."""
-        await self._call("dvc", name, params)
-
-    async def mlflow(self, entry_point: str, **params: Any) -> None:
-        """Record an entry point."""
-        await self._call("mlflow", entry_point, params)
-
-    async def sh(self, command: str) -> None:
-        """Record a shell command."""
-        await self._call("sh", command, {})
-
-    async def gate(
+    def __init__(
         self,
-        *rules: str,
-        metrics: str | None = None,
-        model: str | None = None,
-        model_file: str | None = None,
-        measure: str | None = None,
+        stage: Stage,
+        given: Mapping[str, Any],
+        recorder: StageRecorder,
+        *,
+        run: Run,
+        settings: Settings,
+        answers: Mapping[str, Answer],
+        mlflow_run: MlflowRun | None = None,
     ) -> None:
-        """Record a gate; its rules are not evaluated."""
-        given = {"metrics": metrics, "model_file": model_file, "measure": measure}
-        named = {name: value for name, value in given.items() if value is not None or name == "metrics"}
-        await self._call("gate", model or "", {"rules": list(rules), **named})
+        self.stage = stage
+        self.params = {**stage.variant, **given}
+        self.recorder = recorder
+        self.run = run
+        self.settings = settings
+        self.answers = answers
+        self.mlflow_run = mlflow_run
+
+    def container(self) -> Any:
+        """A double of the stage's container."""
+        self._record(UseContainer.call())
+        return FakeClient()
+
+    async def perform(self, operation: Operation[Any]) -> Any:
+        """Record the operation and await its answer."""
+        self._record(operation)
+        title = f"{operation.kind} {operation.name}".strip()
+        self.recorder.step(title)
+        answer = self.answers.get(title)
+        found = await answer(self) if answer is not None else None
+        return _result_of(operation) if found is None else found
 
     async def failed(self, error: BaseException) -> None:
         """Nothing to do: no container is left."""
@@ -248,45 +292,66 @@ class RecordingContext:
         """False: there is no container here that a shell could be in."""
         return False
 
-    async def _call(self, kind: str, name: str, details: Mapping[str, Any]) -> None:
-        self.recorder.use(kind, name, details)
-        self.recorder.step(f"{kind} {name}".strip())
-        answer = self.answers.get(f"{kind} {name}".strip())
-        if answer is not None:
-            await answer(self)
+
+def _result_of(operation: Operation[Any]) -> Any:
+    """What an operation without an answer returns: a value of the right type that says it is fake."""
+    if isinstance(operation, ShellCommand):
+        return ""
+    if isinstance(operation, DvcStageRun):
+        return DvcOutcome(state="ran", made_by="fake")
+    if isinstance(operation, Gate):
+        return Verdict(passed=True, results=(), model=operation.model, source="fake")
+    if isinstance(operation, Register):
+        return ModelVersion(model=operation.model, version="1", source="fake")
+    if isinstance(operation, Promote):
+        model = operation.reference.partition("@")[0]
+        return AliasChange(model=model, alias=operation.to, old="", new="1", entry=None)
+    return None
 
 
 @dataclass
-class FakeEnvironment:
-    """Makes :class:`RecordingContext` and remembers which were settled and abandoned."""
+class FakeContexts:
+    """Makes :class:`RecordingContext` and remembers which stages were committed and discarded."""
 
-    answers: Mapping[str, Callable[[RecordingContext], Awaitable[None]]] = field(default_factory=dict)
-    settled: list[str] = field(default_factory=list)
-    abandoned: list[str] = field(default_factory=list)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    committed: list[str] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
     refreshed: int = 0
     conflicts: set[str] = field(default_factory=set)
+    run: Run | None = None
+    settings: Settings | None = None
 
     async def context(
         self,
         stage: Stage,
         *,
-        params: Mapping[str, Any],
+        given: Mapping[str, Any],
         recorder: StageRecorder,
         mlflow_run: MlflowRun | None,
     ) -> RecordingContext:
         """A recording context."""
+        assert self.run is not None  # noqa: S101 - FakeServices.open set both
+        assert self.settings is not None  # noqa: S101
         recorder.image(Image(reference="fake", source="fake"))
-        return RecordingContext(stage, params, recorder, self.answers, mlflow_run)
+        return RecordingContext(
+            stage,
+            given,
+            recorder,
+            run=self.run,
+            settings=self.settings,
+            answers=self.answers,
+            mlflow_run=mlflow_run,
+        )
 
-    async def commit(self, ctx: RecordingContext) -> None:
+    async def commit(self, context: RecordingContext) -> None:
         """Remember; DataError for stages in ``conflicts``."""
-        if ctx.stage.name in self.conflicts:
-            raise DataError(f"{ctx.stage.name}: a file was changed meanwhile")
-        self.settled.append(ctx.stage.name)
+        if context.stage.name in self.conflicts:
+            raise DataError(f"{context.stage.name}: a file was changed meanwhile")
+        self.committed.append(context.stage.name)
 
-    async def discard(self, ctx: RecordingContext) -> None:
+    async def discard(self, context: RecordingContext) -> None:
         """Remember."""
-        self.abandoned.append(ctx.stage.name)
+        self.discarded.append(context.stage.name)
 
     async def refresh(self) -> None:
         """Count."""
@@ -297,7 +362,7 @@ class FakeEnvironment:
 class FakeServices:
     """Services without engine and server. ``opened`` counts how often they were needed."""
 
-    environment: FakeEnvironment = field(default_factory=FakeEnvironment)
+    contexts: FakeContexts = field(default_factory=FakeContexts)
     engine: Engine = field(default_factory=lambda: Engine(kind="embedded", version="fake"))
     begun: list[str] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
@@ -316,12 +381,13 @@ class FakeServices:
     @asynccontextmanager
     async def open(
         self,
-        run: Run,  # noqa: ARG002 - as the runner calls it
-        settings: Settings,  # noqa: ARG002
-        journal: Journal,  # noqa: ARG002
+        run: Run,
+        settings: Settings,
+        journal: Journal,  # noqa: ARG002 - as the runner calls it
     ) -> AsyncIterator[FakeServices]:
         """What the runner calls."""
         self.opened += 1
+        self.contexts.run, self.contexts.settings = run, settings
         try:
             yield self
         finally:
@@ -370,24 +436,17 @@ def run_with_fakes(
     environ: Mapping[str, str] | None = None,
 ) -> Result:
     """Run a pipeline's stages for real, in this process, on fakes: no engine, no server, no DVC."""
-    from rondel.runner.check import check_inputs, check_uses, dvc_names, parse_overrides
-    from rondel.runner.run import Request, run_plan
+    from rondel.runner.prepare import prepare_run
+    from rondel.runner.run import run_plan
 
-    settings = settings or Settings(root=project.root, jobs=4)
-    plan = plan_of(pipeline, *targets, only=settings.only, from_=settings.from_)
-    check_uses((planned.stage for planned in plan.stages), project)
-    overrides = parse_overrides(settings.params, plan, project)
-    check_inputs(plan, project, overrides)
-    request = Request(
-        pipeline=pipeline.name or "fake",
+    settings = settings or Settings(root=project.root, name="fake", jobs=4)
+    prepared = prepare_run(
+        pipeline,
+        Selection(targets=targets, only=settings.only, from_=settings.from_),
+        settings,
+        environ or {},
         file="ci/main.py",
-        plan=plan,
-        settings=settings,
         project=project,
-        environ=environ or {},
-        arguments=(*targets, *settings.arguments()),
-        overrides=overrides,
-        dvc_stages=dvc_names(pipeline.declared),
     )
     opened = services or FakeServices()
-    return run_plan(request, observer or RecordingObserver(), lambda: ("embedded", opened.open))
+    return run_plan(prepared, observer or RecordingObserver(), lambda: ("embedded", opened.open))

@@ -37,7 +37,7 @@ class Silent:
 async def drive(job: dict[str, Any]) -> None:
     import dagger
 
-    from rondel.context import open_environment
+    from rondel.context.contexts import open_contexts
     from rondel.pipeline import SourceLocation, Stage
     from rondel.record import Run, StageRecord, StageRecorder
     from rondel.settings import load_settings
@@ -59,9 +59,9 @@ async def drive(job: dict[str, Any]) -> None:
 
     async with (
         dagger.connection(dagger.Config(retry=None)),
-        open_environment(
+        open_contexts(
             run=run, settings=settings, client=dagger.dag, tracking=None, observer=Silent()
-        ) as environment,
+        ) as contexts,
     ):
         for name in job["stages"]:
             recorder = StageRecorder(
@@ -69,16 +69,16 @@ async def drive(job: dict[str, Any]) -> None:
             )
             stage = Stage(name=name, body=body, place=SourceLocation("ci/main.py", 1))
             params = job.get("params", {})
-            ctx = await environment.context(stage, params=params, recorder=recorder, mlflow_run=None)
+            ctx = await contexts.context(stage, given=params, recorder=recorder, mlflow_run=None)
             try:
                 if "sh" in job:
                     done: Any = await ctx.sh(job["sh"], outputs=job.get("outputs", []))
                 else:
                     done = (await ctx.dvc(name)).state
             except BaseException:
-                await environment.abandon(ctx)
+                await contexts.discard(ctx)
                 raise
-            await environment.commit(ctx)
+            await contexts.commit(ctx)
             record = recorder.record
             print(
                 json.dumps(

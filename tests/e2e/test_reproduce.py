@@ -165,7 +165,7 @@ def test_a_stage_that_is_not_the_same_every_time_is_found_out(tmp_path: Path) ->
     assert "output model.bin: md5:" in done.stdout
     assert "no input differs that is recorded" in done.stdout
     assert (
-        "the inputs are the same, and yet"
+        "the inputs are the same, but"
         in rondel(root, "parity", run, load(root)[1].id, "--stage", "train", code=31).stdout
     )
     why = rondel(root, "why", "train").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +14,10 @@ from rondel.cli import main as rondel
 from rondel.errors import ConfigurationError, RondelError
 from rondel.gates import evaluate, parse_rules
 from rondel.gates.metrics import parse_metrics
-from rondel.pipeline import Pipeline, Selection, make_plan
+from rondel.pipeline import Pipeline, Selection
 from rondel.reports.plan import show_plan
-from rondel.runner.check import check_uses, parse_overrides
 from rondel.runner.decide import forecast
-from rondel.runner.disk import DiskProject
+from rondel.runner.prepare import prepare_run
 from rondel.settings import load_settings
 
 if TYPE_CHECKING:
@@ -106,12 +106,10 @@ def plan(root: Path, flags: dict[str, Any] | None = None, params: tuple[tuple[st
         await ctx.gate("auc >= 0.5", metrics="metrics.json", model="m")
 
     found = load_settings(root, flags, {})
-    disk = DiskProject(found, {})
-    chosen = make_plan(pipeline.stages(), Selection(targets=("judge",)))
-    check_uses((planned.stage for planned in chosen.stages), disk)
-    overrides = parse_overrides(params, chosen, disk)
-    expected = forecast(chosen, disk, overrides, use_cache=True)
-    return "\n".join(show_plan(chosen, expected, disk, overrides, found, engine=found.engine))
+    prepared = prepare_run(
+        pipeline, Selection(targets=("judge",)), replace(found, params=params), {}, file="ci/main.py"
+    )
+    return "\n".join(show_plan(prepared, forecast(prepared), engine=found.engine))
 
 
 def test_the_project_as_it_is_has_a_plan(project: Path) -> None:

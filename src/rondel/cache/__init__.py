@@ -11,13 +11,12 @@ from rondel.cache.entries import (
     save_entry,
 )
 from rondel.cache.key import Change, compare, describe, digest, make_key
-from rondel.cache.recipe import Recipe, host_parts, read_recipe
+from rondel.cache.recipe import host_parts, read_build_context, read_recipe
 
 __all__ = [
     "Change",
     "Conditions",
     "DvcCacheEntry",
-    "Recipe",
     "StageCacheEntry",
     "code_parts",
     "compare",
@@ -28,6 +27,7 @@ __all__ = [
     "load_entries",
     "load_entry",
     "make_key",
+    "read_build_context",
     "read_conditions",
     "read_recipe",
     "save_entry",

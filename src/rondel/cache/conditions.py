@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 
-SHELL = frozenset({"sh", "mlflow"})
-"""Context calls that leave the stage's container another one for those that follow."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conditions:
     """The parts of a key that all stages of a project share.
@@ -68,7 +64,7 @@ def read_conditions(
         hash_file=hash_file,
     )
     return Conditions(
-        image=recipe.parts, host=host_parts(hash_file), environment=environment_parts(settings, environ)
+        image=recipe, host=host_parts(hash_file), environment=environment_parts(settings, environ)
     )
 
 

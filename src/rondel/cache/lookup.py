@@ -16,7 +16,7 @@ from rondel.cache.key import PARTS, compare, describe, digest, make_key
 from rondel.cache.objects import whole
 from rondel.cache.provenance import entry_digest, read_provenance
 from rondel.data.inputs import entry_outs, kept_by_remote, matches_lock, returned_wrong, stage_inputs
-from rondel.data.params import known_params, leaves, those_used
+from rondel.data.params import leaves, used_params
 from rondel.files.yaml_file import parse_yaml
 from rondel.record import Image, KeyRecord
 
@@ -144,7 +144,7 @@ def inputs_of(
     project: DvcProject, address: str, overrides: Mapping[str, Any], hashes: HashCache
 ) -> StageInputs:
     """What the stage depends on; overrides of parameters that it does not use are left out."""
-    given = those_used(overrides, known_params(project.root, project.stages[address])) if overrides else {}
+    given = used_params(project.root, project.stages[address], overrides)
     return stage_inputs(project, address, given, hashes=hashes)
 
 

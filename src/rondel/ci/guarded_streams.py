@@ -16,7 +16,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rondel.reports.silence import silence
+from rondel.reports.terminal import discard_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -94,7 +94,7 @@ class GuardedStream:
                     self._part = ""
             self._stream.flush()
         except OSError:
-            silence(self._stream)
+            discard_output(self._stream)
 
     def _line(self, line: str) -> None:
         line = shorten(mask(line, self._secrets))
@@ -194,4 +194,4 @@ def _pump(source: int, guard: GuardedStream, direct: TextIO, end: threading.Even
             guard.flush()
         except OSError:
             # The reader is gone. Keep emptying the pipe, or programs would block while they write to it.
-            silence(direct)
+            discard_output(direct)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rondel.errors import ConfigurationError, RondelError, did_you_mean
-from rondel.reports.table import coloured, paint
+from rondel.reports.terminal import coloured, paint
 from rondel.settings.load import convert
 from rondel.settings.options import OPTIONS
 

@@ -115,7 +115,7 @@ def _files(root: Path, chosen: Sequence[Wrapper], file: str, flags: Mapping[str,
     from rondel.data import load_project
     from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
-    from rondel.runner.check import check_uses
+    from rondel.runner.check import check_calls
     from rondel.runner.disk import DiskProject
     from rondel.settings import load_ci_options, load_settings
 
@@ -123,9 +123,9 @@ def _files(root: Path, chosen: Sequence[Wrapper], file: str, flags: Mapping[str,
     options = load_ci_options(root, flags, os.environ)
     options = replace(options, secrets=tuple(dict.fromkeys((*settings.secrets, *options.secrets))))
     stages = load_pipeline(root / file).stages()
-    check_uses(stages, DiskProject(settings, {}))
+    check_calls(stages, DiskProject(settings, {}))
     project = load_project(root)
-    recipe = recipe_patterns(root, settings.containerfile, settings.target)
+    recipe = recipe_patterns(root, settings.containerfile, settings.target, settings.build_args)
     changes = changes_of(stages, project, shared=(*code_patterns(root, file), *recipe))
     remote = find_remote(root, {}, settings.remote).folder if project.stages else None
     results, kept = results_of(stages, project), kept_of(remote, root)

@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rondel
 from rondel.cli.arguments import Parser
 from rondel.cli.findings import Finding, show_findings
+from rondel.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rondel.engine.doctor import Machine
+    from rondel.engine.doctor import EngineCapabilities
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _place_store() -> None:
     """Have the engine's store looked for where a run here would have it."""
-    from rondel.cli.run import engine_home
+    from rondel.engines.session import engine_home
     from rondel.errors import ConfigurationError
     from rondel.settings import find_root
 
@@ -62,7 +62,7 @@ def _place_store() -> None:
 
 def sdk_findings() -> Iterator[Finding]:
     """The SDK's own needs."""
-    yield Finding("good", "rondel", f"{rondel.__version__}, Python {platform.python_version()}")
+    yield Finding("good", "rondel", f"{__version__}, Python {platform.python_version()}")
     git = shutil.which("git")
     yield Finding("good", "git", git) if git else Finding("note", "git", "not found: records hold no commit")
     for module, need in (("mlflow", "a local MLflow server"), ("wsgidav", "the local DVC remote")):
@@ -88,7 +88,7 @@ def _dagger() -> Finding:
     return Finding("note", "dagger", f"{real}, but no container runtime answers: the embedded engine is used")
 
 
-def look() -> tuple[Machine | None, list[Finding]]:
+def look() -> tuple[EngineCapabilities | None, list[Finding]]:
     """The machine as the embedded engine sees it, and what follows."""
     if sys.platform != "linux":
         text = "the embedded engine runs on Linux; here a Dagger engine is needed"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rondel.ci.job_facts import JobFacts
     from rondel.ci.model import CiContext
-    from rondel.engine.doctor import Machine
+    from rondel.engine.doctor import EngineCapabilities
     from rondel.engines.execution_mode import ExecutionMode, Probe
     from rondel.settings import CiOptions, Settings
 
@@ -26,7 +26,7 @@ MODES = {
 }
 
 
-def examine_job(machine: Machine | None) -> tuple[list[Finding], dict[str, Any]]:
+def examine_job(machine: EngineCapabilities | None) -> tuple[list[Finding], dict[str, Any]]:
     """What a run in this job would do: the findings, and the same as a document."""
     from rondel.ci.job_facts import job_facts
     from rondel.ci.providers import detect
@@ -62,7 +62,7 @@ def _settings(findings: list[Finding]) -> tuple[Settings, CiOptions]:
         return Settings(root=root), CiOptions()
 
 
-def _probe(settings: Settings, machine: Machine | None) -> Probe:
+def _probe(settings: Settings, machine: EngineCapabilities | None) -> Probe:
     """Look for what decides the execution mode, as a run does."""
     from rondel.engines.choice import choose_engine, find_real_cli, rondel_executable
     from rondel.engines.discovery import RUNNER_HOST, find_engine

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
-from rondel.cli.run import engine_environment
+from rondel.engines.session import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

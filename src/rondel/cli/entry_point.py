@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rondel.errors import RondelError
-from rondel.reports.silence import silence
+from rondel.reports.terminal import discard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,13 +67,13 @@ def guarded(body: Callable[[], int], told: Callable[[RondelError], None]) -> int
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        silence(sys.stdout)
+        discard_output(sys.stdout)
         return 141
     except OSError as error:
         found = failure(error)
         if found is None:
             raise
-        silence(sys.stdout)
+        discard_output(sys.stdout)
         told(found)
         return found.exit_code
     return code

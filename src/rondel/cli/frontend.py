@@ -56,7 +56,7 @@ class Frontend:
 
     def finish(self, result: Result, settings: Settings) -> Result:
         """The run has ended: commit its results with ``--commit``, and write the reports."""
-        from rondel.reports.published import publish
+        from rondel.reports.report_files import publish
 
         if settings.commit and result.error is None:
             result = _committed(result, settings, self.context)
@@ -108,7 +108,7 @@ class CiFrontend(Frontend):
 
     def console(self, settings: Settings) -> PlainConsole:
         """The console of the CI system. This also removes the reports of an earlier run."""
-        from rondel.reports.published import withdraw
+        from rondel.reports.report_files import withdraw
 
         withdraw(settings.root)
         make = self._provider.console
@@ -120,7 +120,7 @@ class CiFrontend(Frontend):
             self._budget.end()
         result = super().finish(result, settings)
         from rondel.ci.note import post_note
-        from rondel.reports.published import FOLDER
+        from rondel.reports.report_files import FOLDER
 
         report = (settings.root / FOLDER / "report.md").read_text(encoding="utf-8")
         done = post_note(self.context, self._environ, report)
@@ -133,14 +133,14 @@ class CiFrontend(Frontend):
         if self._budget is not None:
             self._budget.end()
         if self.root is not None:
-            from rondel.reports.published import publish_error
+            from rondel.reports.report_files import publish_error
 
             publish_error(error, self.root)
 
     def last_lines(self, result: Result) -> None:
         """Print the report's address, and the command that reproduces a failed job elsewhere."""
         from rondel.cli.main import COMMANDS
-        from rondel.reports.published import FOLDER, PAGE
+        from rondel.reports.report_files import FOLDER, PAGE
 
         page, folder = f"{FOLDER}/{PAGE}", result.capsule.git.prefix
         address = self._provider.artifact

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
 from rondel.cli.entry_point import guarded, open_streams
 from rondel.cli.frontend import Frontend, open_frontend
-from rondel.cli.run import engine_environment
 from rondel.errors import ConfigurationError
-from rondel.pipeline import Selection, make_plan
+from rondel.pipeline import Selection
 from rondel.pipeline.source import can_restart, check_sources
+from rondel.runner.prepare import prepare_run
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rondel.engines.choice import EngineChoice
     from rondel.errors import RondelError
-    from rondel.pipeline import Pipeline, Plan
+    from rondel.pipeline import Pipeline
     from rondel.record import Capsule, StageRecord
     from rondel.runner.interfaces import OpenServices
-    from rondel.runner.run import Request, Result
+    from rondel.runner.prepared import PreparedRun
+    from rondel.runner.run import Result
     from rondel.settings import Settings
 
 
@@ -72,18 +70,31 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         settings, selection = as_asked(settings, resumed, arguments.targets)
     # After that: what a fork may not do, it may not by way of a record either.
     settings = frontend.restrict(settings, os.environ)
-    stages = pipeline.stages()
     if settings.list_stages:
         from rondel.reports.plan import show_stages
 
-        print("\n".join(show_stages(stages)))
+        print("\n".join(show_stages(pipeline.stages())))
         return 0
     if settings.interactive:
         from rondel.runner.interactive import check_terminal
 
         check_terminal()
-    plan = make_plan(stages, selection)
-    return _run(pipeline, plan, settings, argv, frontend, resumed=resumed)
+    job = frontend.context
+    prepared = prepare_run(
+        pipeline,
+        selection,
+        settings,
+        os.environ,
+        file=_relative(pipeline.place.file, settings.root),
+        invocation=(Path(sys.argv[0]).name, *argv),
+        ci=job.recorded() if job is not None else None,
+        branch=job.ref if job is not None else None,
+        started_by=job.started_by if job is not None else None,
+        resumed=resumed,
+    )
+    if settings.dry_run:
+        return _show_plan(prepared)
+    return _run(prepared, frontend)
 
 
 def _resumed(settings: Settings, pipeline: Pipeline) -> Capsule:
@@ -105,76 +116,36 @@ def _program(pipeline: Pipeline) -> str:
         return f"python {file}"
 
 
-def _run(
-    pipeline: Pipeline,
-    plan: Plan,
-    settings: Settings,
-    argv: Sequence[str],
-    frontend: Frontend,
-    *,
-    resumed: Capsule | None = None,
-) -> int:
-    from rondel.runner.check import check_inputs, check_uses, concerning, dvc_names, parse_overrides
+def _show_plan(prepared: PreparedRun) -> int:
+    from rondel.reports.plan import show_plan
     from rondel.runner.decide import forecast
-    from rondel.runner.disk import DiskProject
-    from rondel.runner.run import Request, run_plan
 
-    own = dvc_names(pipeline.declared)
-    project = DiskProject(settings, os.environ, own=own)
-    check_uses((planned.stage for planned in plan.stages), project)
-    params = settings.params
-    if settings.reproduces or resumed is not None:
-        # The whole run's parameters, of which only those of the stages at hand count here.
-        params = concerning(params, plan, pipeline.stages(), project)
-    overrides = parse_overrides(params, plan, project)
-    resumption = None
-    if resumed is not None:
-        from rondel.runner.resume import resume
+    expected = forecast(prepared)
+    idle = all(decision.idle for decision in expected.values())
+    engine = "not needed" if idle else _engine(prepared.settings)
+    print("\n".join(show_plan(prepared, expected, engine=engine)))
+    return 0
 
-        resumption = resume(resumed, plan, project, overrides, force=settings.force)
-    done = resumption.done if resumption else {}
-    kept = resumption.kept if resumption else frozenset()
-    check_inputs(plan, project, overrides, done)
-    if settings.dry_run:
-        from rondel.reports.plan import show_plan
 
-        expected = forecast(plan, project, overrides, use_cache=settings.cache, done=done, kept=kept)
-        engine = "not needed" if all(decision.idle for decision in expected.values()) else _engine(settings)
-        print("\n".join(show_plan(plan, expected, project, overrides, settings, engine=engine)))
-        return 0
+def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     from rondel.record.folder import shown
-    from rondel.reports.published import PAGE
+    from rondel.reports.report_files import PAGE
+    from rondel.runner.run import run_plan
 
+    settings = prepared.settings
     console = frontend.console(settings)
-    context = frontend.context
-    request = Request(
-        pipeline=pipeline.name or settings.name,
-        file=_relative(pipeline.place.file, settings.root),
-        plan=plan,
-        settings=settings,
-        project=project,
-        environ=os.environ,
-        ci=context.recorded() if context is not None else None,
-        branch=context.ref if context is not None else None,
-        started_by=context.started_by if context is not None else None,
-        arguments=(*plan.selection.targets, *settings.arguments()),
-        invocation=(Path(sys.argv[0]).name, *argv),
-        overrides=overrides,
-        dvc_stages=own,
-        resumption=resumption,
-    )
     try:
-        result = run_plan(request, console, lambda: _services(settings))
+        result = run_plan(prepared, console, lambda: _services(settings))
     finally:
         console.stop()
     if _judged(result, settings):
-        from rondel.reports.verdicts import write_reports
+        from rondel.reports.report_files import write_gate_reports
 
-        write_reports(result.capsule, result.folder.path)
+        write_gate_reports(result.capsule, result.folder.path)
     result = frontend.finish(result, settings)
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
-        _explain(result, request)
+        _explain(result, prepared)
     frontend.last_lines(result)
     return result.exit_code
 
@@ -186,7 +157,7 @@ def _judged(result: Result, settings: Settings) -> bool:
     )
 
 
-def _explain(result: Result, request: Request) -> None:
+def _explain(result: Result, prepared: PreparedRun) -> None:
     from rondel.record.folder import shown
     from rondel.runner.repeat_commands import follow_ups
 
@@ -194,7 +165,7 @@ def _explain(result: Result, request: Request) -> None:
         show_error(result.error)
         if (capsule := shown(result.folder.capsule)) not in result.error.render():
             print(f"capsule: {capsule}", file=sys.stderr)
-    print("\n".join(follow_ups(request, result.capsule)), file=sys.stderr)
+    print("\n".join(follow_ups(prepared, result.capsule)), file=sys.stderr)
 
 
 def _relative(file: str, root: Path) -> str:
@@ -213,49 +184,10 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())
-    return choice.engine, services_on(choice, partial(_open_engine, settings.root), _gate_files)
+    return choice.engine, services_on(choice, _gate_files)
 
 
 def _gate_files(record: StageRecord, folder: Path) -> Mapping[str, bytes]:
-    from rondel.reports.page import gate_files
+    from rondel.reports.report_files import gate_files
 
     return gate_files(record, folder)
-
-
-@contextmanager
-def _open_engine(root: Path, choice: EngineChoice) -> Iterator[None]:
-    """Make the chosen engine reachable through this process's environment."""
-    before = dict(os.environ)
-    try:
-        if choice.kind == "embedded" and "DAGGER_SESSION_PORT" not in os.environ:
-            from rondel.engine.server.launcher import Session
-
-            os.environ.update(engine_environment(root, os.environ))
-            # The same session that `rondel session` serves, without a process of its own for it.
-            with Session.open() as session:
-                os.environ.update(session.environment)
-                _wake(session.port)
-                yield
-        else:
-            os.environ.update(choice.environment)
-            if port := os.environ.get("DAGGER_SESSION_PORT"):
-                _wake(int(port))
-            yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _wake(port: int) -> None:
-    """Knock once, so that an engine that starts at the first connection starts now.
-
-    Importing the Dagger client takes longer than the engine needs to start.
-    """
-    import socket
-
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            pass
-    except OSError:
-        return

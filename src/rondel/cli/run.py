@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds between the signal that is passed on and the kill."""
 
-HOST_IMAGE = "RONDEL_ENGINE_HOST_IMAGE"
-CACHE_SIZE = "RONDEL_ENGINE_CACHE_SIZE"
-HOME = "RONDEL_ENGINE_HOME"
-
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
 Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that any
@@ -59,10 +55,11 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
         choice = choose_engine(settings_here(), os.environ, rondel_executable())
         if choice.kind == "dagger":
             return run_child(words, {**os.environ, **choice.environment})
-    from rondel.engine.server.launcher import Session
+    from rondel.engine.server.launcher import EmbeddedSession
+    from rondel.engines.session import engine_environment
 
     os.environ.update(engine_environment(Path.cwd(), os.environ))
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         return run_child(words, {**os.environ, **session.environment})
 
 
@@ -75,46 +72,6 @@ def settings_here() -> Settings:
     with suppress(ConfigurationError):
         here = find_root(here)
     return load_settings(here, {}, os.environ)
-
-
-def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the project's options reach the engine, which reads no project's files.
-
-    Outside of a project there are none. Raises ConfigurationError for wrong options.
-    """
-    try:
-        root = find_root(folder)
-    except ConfigurationError:
-        return {}
-    settings = load_settings(root, {}, environ)
-    if settings.cache_size is not None:
-        from rondel.engine.store.budget import parse_size
-
-        parse_size(settings.cache_size, place=settings.sources.get("cache_size", CACHE_SIZE))
-    given = {"host_image": HOST_IMAGE, "cache_size": CACHE_SIZE}
-    found = {
-        variable: str(getattr(settings, name))
-        for name, variable in given.items()
-        if settings.sources.get(name, variable) != variable
-    }
-    return found | engine_home(root, environ)
-
-
-def engine_home(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variable that puts the engine's store into the project, where the user has no cache to write to.
-
-    Jenkins runs a job's container in the name of its own user, who has no home
-    in there: the workspace is all that is theirs, and it stays.
-    """
-    if environ.get(HOME):
-        return {}
-    try:
-        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
-        return {HOME: str(root / ".rondel" / "engine")}
-    existing = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
-    writable = os.access(existing, os.W_OK | os.X_OK)
-    return {} if writable else {HOME: str(root / ".rondel" / "engine")}
 
 
 def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:

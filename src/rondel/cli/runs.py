@@ -10,7 +10,8 @@ from rondel.cli.arguments import Parser
 from rondel.errors import ConfigurationError
 from rondel.record import Capsule, RunFolder, list_runs, load
 from rondel.record.folder import run_ids
-from rondel.reports.table import columns, duration, key_metrics, width_of
+from rondel.reports.formatting import duration, key_metrics
+from rondel.reports.terminal import columns, width_of
 from rondel.settings import find_root
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
-from rondel.cli.run import engine_environment
+from rondel.engines.session import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +36,14 @@ def main(argv: Sequence[str]) -> int:
         from rondel.cli.version import main as version
 
         return version(())
-    from rondel.engine.server.launcher import Session
+    from rondel.engine.server.launcher import EmbeddedSession
 
     # A terminal's ^C reaches the client, too, which then closes our standard input in its own time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # This is how the clients for Node end it, and they take any code but 0 for a failure of theirs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     os.environ.update(engine_environment(arguments.workdir or Path.cwd(), os.environ))
-    with Session.open(workdir=arguments.workdir) as session:
+    with EmbeddedSession.open(workdir=arguments.workdir) as session:
         print(session.connection_line, flush=True)
         # Not sys.stdin: its buffer would have to be filled.
         while os.read(0, 4096):

@@ -11,8 +11,8 @@ from rondel.errors import RecordError, did_you_mean
 from rondel.record import Capsule, Image, RunFolder, load
 from rondel.record.check import visible
 from rondel.record.folder import shown
-from rondel.reports.published import PAGE
-from rondel.reports.table import coloured, summary, width_of
+from rondel.reports.report_files import PAGE
+from rondel.reports.terminal import coloured, summary, width_of
 from rondel.runner.repeat_commands import repeat
 from rondel.settings import find_root
 

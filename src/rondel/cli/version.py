@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import rondel
+from rondel.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:  # noqa: ARG001 - all commands are called alike
     """Print Rondel's version."""
-    print(f"rondel {rondel.__version__}")
+    print(f"rondel {__version__}")
     return 0

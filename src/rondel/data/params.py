@@ -117,13 +117,16 @@ def _settable(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _settable(each, f"{key}.{number}")
 
 
-def those_used(overrides: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The overrides that are for ``known`` parameters, or for a group of them."""
-    return {
-        key: value
-        for key, value in overrides.items()
-        if key in known or any(name.startswith(f"{key}.") for name in known)
-    }
+def used_params(root: Path, stage: DvcStage, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``values`` that are for parameters of ``stage``, or for a group of them."""
+    if not values:
+        return {}
+    known = known_params(root, stage)
+    return {key: value for key, value in values.items() if _is_used(key, known)}
+
+
+def _is_used(key: str, known: Collection[str]) -> bool:
+    return key in known or any(name.startswith(f"{key}.") for name in known)
 
 
 def check_overrides(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> None:
@@ -134,9 +137,8 @@ def check_overrides(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -
     if not overrides:
         return
     known = known_params(root, stage)
-    mine = those_used(overrides, known)
     for key in overrides:
-        if key not in mine:
+        if not _is_used(key, known):
             raise ConfigurationError(
                 f"stage {stage.name!r} uses no parameter {key!r}", hint=did_you_mean(key, known)
             )
@@ -188,10 +190,11 @@ def changed_text(path: str, text: str, overrides: Mapping[str, Any]) -> str:
 
 
 def apply_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> tuple[str, ...]:
-    """Write ``overrides`` into the parameter files of ``stage``; returns the paths that changed.
+    """Write those ``overrides`` that are for ``stage`` into its parameter files; returns the changed paths.
 
     All is checked before the first file is replaced. Raises ConfigurationError.
     """
+    overrides = used_params(root, stage, overrides)
     check_overrides(root, stage, overrides)
     written: dict[str, bytes] = {}
     for path in dict.fromkeys(source.path for source in stage.params):

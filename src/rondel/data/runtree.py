@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.model import overlap
-from rondel.data.params import known_params, stage_params, those_used
+from rondel.data.params import stage_params, used_params
 from rondel.data.project import read_lock
 from rondel.files.hashes import HashCache
 
@@ -70,7 +70,7 @@ def lies_aside(
 
 
 def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
-    given = those_used(overrides, known_params(root, stage)) if overrides else {}
+    given = used_params(root, stage, overrides)
     return bool(given) and stage_params(root, stage, given) != stage_params(root, stage, {})
 
 

@@ -1,15 +1,24 @@
-"""What an engine tells of the stages' image: digest, base, where it came from, its Python packages."""
+"""Builds the stages' image and asks the engine about it: digest, base, origin, Python packages."""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rondel.environment.host_environment import build_script
+from rondel.errors import StageFailed
+from rondel.record import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dagger
 
-    from rondel.record import Image
+    from rondel.environment.output_stream import Live
+    from rondel.record import StageRecorder
+    from rondel.settings import Settings
 
 # Rondel's engine answers these for an image's origin; a Dagger engine knows no such labels.
 SOURCE_LABEL = "dev.rondel.image.source"
@@ -26,7 +35,99 @@ DIGEST_SECONDS = 60
 """How long a Dagger engine may take to tell an image's digest."""
 
 
-async def describe(
+class NoPinnedBase(Exception):
+    """The base image by digest is neither in the store nor in its registry."""
+
+
+class ImageBuilder:
+    """Builds the image of a run's stages: one Containerfile, one build a run."""
+
+    def __init__(
+        self, root: Path, settings: Settings, client: dagger.Client, live: Live, observer: Any
+    ) -> None:
+        self.root = root
+        self.settings = settings
+        self.client = client
+        self.live = live
+        self.observer = observer
+        self._containerfile = ""
+
+    async def build(self, recorder: StageRecorder) -> tuple[dagger.Container, Image]:
+        """The image, built, and what the engine says of it.
+
+        Raises StageFailed if it can't be built, ConfigurationError if there is no Containerfile.
+        """
+        built = await self._build(recorder)
+        image = Image(reference=f"{self.settings.containerfile}:{self.settings.target}")
+        return built, await _describe(self.client, built, image, self._base_name())
+
+    async def _build(self, recorder: StageRecorder) -> dagger.Container:
+        import dagger
+
+        from rondel.cache import read_build_context
+
+        settings, root = self.settings, self.root
+        read = read_build_context(
+            root, settings.containerfile, target=settings.target, build_args=settings.build_args
+        )
+        context = self.client.host().directory(str(root), include=read.include, exclude=read.exclude)
+        text = self._containerfile = read.outline.text
+        secret = self.client.set_secret("package-index", build_script(os.environ))
+
+        def build(context: dagger.Directory) -> dagger.Container:
+            return context.docker_build(
+                dockerfile=settings.containerfile,
+                target=settings.target,
+                build_args=[dagger.BuildArg(name, value) for name, value in settings.build_args],
+                secrets=[secret],
+            )
+
+        try:
+            pinned = self._pinned(text)
+            if pinned is not None:
+                with suppress(NoPinnedBase):
+                    built = build(context.with_new_file(settings.containerfile, pinned))
+                    built = await self._on_pinned_base(built, recorder)
+                    self._containerfile = pinned
+                    return built
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), build(context).sync)
+        except dagger.ExecError as error:
+            said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
+            raise StageFailed(
+                "the image could not be built", why=said, hint=f"see {settings.containerfile}"
+            ) from error
+
+    def _pinned(self, text: str) -> str | None:
+        """The Containerfile on the base image that is asked for by digest; None if it names no such."""
+        from rondel.cache.pinned import pinned_text
+
+        if self.settings.base_image is None:
+            return None
+        pinned = pinned_text(text, self.settings.base_image, self.settings.build_args)
+        return pinned if pinned != text else None
+
+    async def _on_pinned_base(self, built: dagger.Container, recorder: StageRecorder) -> dagger.Container:
+        """The image on that base. Raises NoPinnedBase, once it is said, if no place has the base any more."""
+        import dagger
+
+        try:
+            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
+        except dagger.ExecError:
+            raise
+        except dagger.QueryError as error:
+            self.observer.note(
+                f"the base image {self.settings.base_image} of the run that is repeated is not to be had "
+                f"({str(error).splitlines()[0]}): building on what {self.settings.containerfile} names today"
+            )
+            raise NoPinnedBase from error
+
+    def _base_name(self) -> str | None:
+        from rondel.cache.pinned import base_reference
+
+        return base_reference(self._containerfile, self.settings.target, self.settings.build_args)
+
+
+async def _describe(
     client: dagger.Client, built: dagger.Container, image: Image, base_name: str | None
 ) -> Image:
     """``image`` with what the engine says of it; ``base_name`` is its base as the Containerfile has it."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.context.stage import StageContext
 from rondel.data.runtree import run_tree
 from rondel.environment import WORK
 from rondel.environment.addresses import rules
 from rondel.environment.data_container import DataContainer
 from rondel.environment.host_environment import build_script, host_environment
-from rondel.environment.image import describe
+from rondel.environment.image import ImageBuilder
 from rondel.environment.output_stream import Live
 from rondel.environment.remote_config import (
     CACHE,
@@ -30,7 +29,6 @@ from rondel.environment.remote_config import (
     usable_cache_type,
 )
 from rondel.environment.repository import with_repository, with_revision
-from rondel.errors import ConfigurationError, StageFailed
 from rondel.git.repository import read_repository
 from rondel.record import Image
 
@@ -43,19 +41,13 @@ if TYPE_CHECKING:
     from rondel.data import DvcProject
     from rondel.data.remote import Remote
     from rondel.data.webdav import Server
-    from rondel.data.workspace_sync import Conflict, Returned
     from rondel.environment.host_environment import HostEnvironment
-    from rondel.environment.pending import PendingResults
     from rondel.pipeline import Stage
     from rondel.record import MlflowRun, Run, StageRecorder
     from rondel.settings import Settings
     from rondel.tracking import Tracking
 
 CACHE_VOLUME = "rondel-dvc-cache"
-
-
-class NoPinnedBase(Exception):
-    """The base image by digest is neither in the store nor in its registry."""
 
 
 @asynccontextmanager
@@ -113,10 +105,8 @@ class RunEnvironment:
         self.observer = observer
         self._server = server
         self._lock = anyio.Lock()
-        self._committing = anyio.Lock()
         self._base: dagger.Container | None = None
         self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
-        self._containerfile = ""
         self._conditions: Conditions | None = None
         self.read_at = time.time()
         """What was changed in the workspace since this time may be another thing than what stages see."""
@@ -164,15 +154,10 @@ class RunEnvironment:
 
         return pushes(self.remote, self.settings.push, ci=self.settings.ci)
 
-    async def context(
-        self,
-        stage: Stage,
-        *,
-        params: Mapping[str, Any],
-        recorder: StageRecorder,
-        mlflow_run: MlflowRun | None,
-    ) -> StageContext:
-        """The context of one attempt at ``stage``.
+    async def container_for(
+        self, stage: Stage, *, recorder: StageRecorder, mlflow_run: MlflowRun | None
+    ) -> dagger.Container:
+        """The container of one attempt at ``stage``; the first call builds the image and reads the workspace.
 
         Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
         """
@@ -182,9 +167,9 @@ class RunEnvironment:
             if self._base is None:
                 recorder.step("the image")
                 self._conditions = await to_thread.run_sync(self._read_conditions)
-                built = await self._build(recorder)
-                described = await describe(self.client, built, self._image, self._base_name())
-                self._image = replace(described, recipe=dict(self._conditions.image))
+                builder = ImageBuilder(self.run.root, self.settings, self.client, self.live, self.observer)
+                built, image = await builder.build(recorder)
+                self._image = replace(image, recipe=dict(self._conditions.image))
                 await self._prepare()
                 self._base = built
                 self._data = await self._data_container(built, recorder)
@@ -200,7 +185,7 @@ class RunEnvironment:
         container = self._container(mlflow_run)
         if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
             container = with_repository(container, self.client, repository)
-        return StageContext(self, stage, params=params, recorder=recorder, container=container)
+        return container
 
     def _read_conditions(self) -> Conditions:
         from rondel.cache import read_conditions
@@ -209,60 +194,6 @@ class RunEnvironment:
 
         hashed = hashed_below(self.run.root, HashCache(self.run.root).of)
         return read_conditions(self.settings, self.environ, hashed)
-
-    async def commit(self, ctx: StageContext) -> None:
-        """After success: bring back what the stage made.
-
-        Raises DataError with every file that was changed meanwhile, after all the others are in place.
-        """
-        from anyio import to_thread
-
-        from rondel.data.workspace_sync import conflict_error
-
-        conflicts: list[Conflict] = []
-        async with self._committing:
-            for pending in ctx.pending:
-                done = await to_thread.run_sync(self._bring_back, ctx, pending)
-                conflicts += done.conflicts
-        ctx.pending.clear()
-        if conflicts:
-            raise conflict_error(ctx.stage.name, conflicts, self.run.root)
-
-    def _bring_back(self, ctx: StageContext, pending: PendingResults) -> Returned:
-        from rondel.cache.provenance import write_provenance
-        from rondel.data.gitignore import ignore_outputs
-        from rondel.data.runtree import lock_text, run_tree
-        from rondel.data.workspace_sync import Returned, bring_back, lay_aside, put_entries, turn
-
-        root, tree = self.run.root, run_tree(self.run.folder)
-        with turn(tree):
-            lay_aside(tree, pending.files, pending.before.hashes)
-            for lock, entries in pending.entries.items():
-                if pending.aside or (tree / lock).is_file():
-                    put_entries(tree / lock, lock_text(root, tree, lock), entries)
-        if pending.aside:
-            return Returned()
-        if self.settings.apply:
-            self._apply(ctx)
-        aside = self.run.folder / "conflicts" / ctx.stage.name
-        done = bring_back(root, pending.files, pending.before, aside=aside, new_locks=pending.locks())
-        if not done.conflicts:
-            with turn(root):
-                write_provenance(root, pending.provenance)
-                # DVC counts them in a folder that a later stage depends on.
-                lay_aside(tree, root, ignore_outputs(root, pending.data))
-        return done
-
-    def _apply(self, ctx: StageContext) -> None:
-        """Write the parameters that the stage was given to the working tree's files."""
-        from rondel.data import find_stage, load_project
-        from rondel.data.params import apply_params
-
-        given = {key: value for key, value in ctx.params.items() if key in dict(self.settings.params)}
-        project = load_project(self.run.root)
-        for use in ctx.uses:
-            if use.kind == "dvc" and given:
-                apply_params(self.run.root, find_stage(project, use.name), given)
 
     def lock_texts(self, project: DvcProject, own: Mapping[str, str]) -> dict[str, str]:
         """The project's lock files as a stage sees them: ``own`` has the entries that it made itself."""
@@ -303,10 +234,6 @@ class RunEnvironment:
             self._with_surroundings(image), lambda container: self._with_dvc(container.with_workdir(WORK))
         )
 
-    async def discard(self, ctx: StageContext) -> None:
-        """After failure: nothing goes into the working tree; what was made stays in the run's folder."""
-        ctx.pending.clear()
-
     async def refresh(self) -> None:
         """Read the workspace again for the stages to come: somebody has worked on it meanwhile."""
         async with self._lock:
@@ -314,83 +241,6 @@ class RunEnvironment:
                 self.read_at = time.time()
                 host = self.client.host()
                 self._workspace = host.directory(str(self.run.root), exclude=self._excludes, no_cache=True)
-
-    async def _build(self, recorder: StageRecorder) -> dagger.Container:
-        """The image, built. One Containerfile, one build a run."""
-        import dagger
-
-        from rondel.cache.recipe import copied_sources, needed_text
-
-        settings, root = self.settings, self.run.root
-        file = root / settings.containerfile
-        try:
-            text = file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                f"there is no {settings.containerfile}", why=str(error), place=settings.containerfile
-            ) from None
-        include = [
-            settings.containerfile,
-            ".dockerignore",
-            *copied_sources(needed_text(text, settings.target)),
-        ]
-        context = self.client.host().directory(
-            str(root), include=include, exclude=[".git", ".rondel", ".venv", "**/__pycache__"]
-        )
-        self._containerfile = text
-        secret = self.client.set_secret("package-index", build_script(os.environ))
-
-        def build(context: dagger.Directory) -> dagger.Container:
-            return context.docker_build(
-                dockerfile=settings.containerfile,
-                target=settings.target,
-                build_args=[dagger.BuildArg(name, value) for name, value in settings.build_args],
-                secrets=[secret],
-            )
-
-        try:
-            pinned = self._pinned(text)
-            if pinned is not None:
-                with suppress(NoPinnedBase):
-                    built = build(context.with_new_file(settings.containerfile, pinned))
-                    built = await self._on_pinned_base(built, recorder)
-                    self._containerfile = pinned
-                    return built
-            return await self.live.follow(self.live.sink(recorder.output, tagged=False), build(context).sync)
-        except dagger.ExecError as error:
-            said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
-            raise StageFailed(
-                "the image could not be built", why=said, hint=f"see {settings.containerfile}"
-            ) from error
-
-    def _pinned(self, text: str) -> str | None:
-        """The Containerfile on the base image that is asked for by digest; None if it names no such."""
-        from rondel.cache.pinned import pinned_text
-
-        if self.settings.base_image is None:
-            return None
-        pinned = pinned_text(text, self.settings.base_image, self.settings.build_args)
-        return pinned if pinned != text else None
-
-    async def _on_pinned_base(self, built: dagger.Container, recorder: StageRecorder) -> dagger.Container:
-        """The image on that base. Raises NoPinnedBase, once it is said, if no place has the base any more."""
-        import dagger
-
-        try:
-            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
-        except dagger.ExecError:
-            raise
-        except dagger.QueryError as error:
-            self.observer.note(
-                f"the base image {self.settings.base_image} of the run that is repeated is not to be had "
-                f"({str(error).splitlines()[0]}): building on what {self.settings.containerfile} names today"
-            )
-            raise NoPinnedBase from error
-
-    def _base_name(self) -> str | None:
-        from rondel.cache.pinned import base_reference
-
-        return base_reference(self._containerfile, self.settings.target, self.settings.build_args)
 
     async def _prepare(self) -> None:
         from anyio import to_thread

@@ -12,7 +12,6 @@ from rondel.environment import WORK
 from rondel.environment.data_container import fetch_plan, with_paths
 from rondel.environment.shell import dagger_any
 from rondel.errors import StageFailed
-from rondel.operations.command_runner import CommandRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
     import dagger
 
-    from rondel.data import DvcProject
-    from rondel.operations.evaluation import Evaluation
+    from rondel.data import DvcProject, DvcStage
+    from rondel.operations.runtime import StageRuntime
     from rondel.tracking import RunHandle, TrackingClient
 
 
@@ -88,26 +87,29 @@ class Done:
     bytes: int | None = None
 
 
-class Programs(CommandRunner):
-    """The part of a stage's context that measures and logs models beside the stage's own commands."""
+class ProgramRunner:
+    """Runs programs beside a stage's own commands, to measure a model or to log it."""
 
-    def _with_locks(
-        self, container: dagger.Container, project: DvcProject, evaluation: Evaluation
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
+
+    def with_locks(
+        self, container: dagger.Container, project: DvcProject, stage: DvcStage, params: Mapping[str, Any]
     ) -> dagger.Container:
-        """The container with lock files and parameters as the evaluation had them."""
+        """The container with the lock files, and with these values in the parameter files of ``stage``."""
         from rondel.data.params import changed_text
 
-        root = self.run.root
-        for name, text in self._environment.lock_texts(project, self._locks()).items():
+        root = self.runtime.run.root
+        for name, text in self.runtime.environment.lock_texts(project, self.runtime.locks()).items():
             container = container.with_new_file(f"{WORK}/{name}", text)
-        for source in evaluation.stage.params:
+        for source in stage.params:
             text = (root / source.path).read_text(encoding="utf-8")
             container = container.with_new_file(
-                f"{WORK}/{source.path}", changed_text(source.path, text, evaluation.params)
+                f"{WORK}/{source.path}", changed_text(source.path, text, params)
             )
         return container
 
-    async def _program(
+    async def run(
         self, container: dagger.Container, program: Program, kind: str, *, does: str = "measures"
     ) -> tuple[Path, Done]:
         """Carry out a program; its output is logged, what it collects comes to a folder of the run.
@@ -116,7 +118,7 @@ class Programs(CommandRunner):
         """
         import dagger
 
-        folder = self._program_folder(kind)
+        folder = self.folder(kind)
         done = Done()
         try:
             container = await self._with_data(container, program, folder, done)
@@ -126,7 +128,7 @@ class Programs(CommandRunner):
                 await self._measured(container, program.measure, done)
             if not done.code and program.collect:
                 collected = with_paths(
-                    self._environment.client.container(), container.directory(WORK), program.collect
+                    self.runtime.environment.client.container(), container.directory(WORK), program.collect
                 )
                 await collected.directory(WORK).export(str(folder / "files"))
         except (dagger.ExecError, dagger.QueryError, OSError) as error:
@@ -135,12 +137,13 @@ class Programs(CommandRunner):
             ) from error
         return folder, done
 
-    def _program_folder(self, kind: str) -> Path:
-        folder = self.run.folder / kind / self.stage.name
+    def folder(self, kind: str) -> Path:
+        """A new folder of the run for results of that kind."""
+        folder = self.runtime.run.folder / kind / self.runtime.stage.name
         number = 0
         while folder.exists():
             number += 1
-            folder = folder.with_name(f"{self.stage.name}.{number}")
+            folder = folder.with_name(f"{self.runtime.stage.name}.{number}")
         folder.mkdir(parents=True)
         return folder
 
@@ -151,7 +154,7 @@ class Programs(CommandRunner):
         wanted = [*program.needs, *(model["path"] for model in program.models)]
         if not wanted and program.size is None:
             return container
-        data = self._environment.data
+        data = self.runtime.environment.data
         plan = fetch_plan(program.needs, models=program.models, size=program.size)
         moved = await data.result(
             data.planned(data.over(container.directory(WORK)), plan), folder / "fetched"
@@ -159,7 +162,7 @@ class Programs(CommandRunner):
         done.phase = "model" if moved.phase == "model" else "data"
         done.code, done.bytes = moved.code, moved.bytes
         if moved.code:
-            self._recorder.output(moved.said)
+            self.runtime.recorder.output(moved.said)
         if moved.code or moved.container is None:
             return container
         return with_paths(container, moved.container.directory(WORK), wanted)
@@ -167,7 +170,7 @@ class Programs(CommandRunner):
     async def _commanded(self, container: dagger.Container, program: Program, done: Done) -> dagger.Container:
         done.phase = "command"
         executed = container.with_exec(["sh", "-c", program.script()], expect=dagger_any())
-        self._recorder.output(await executed.stdout())
+        self.runtime.recorder.output(await executed.stdout())
         done.code = await executed.exit_code()
         return executed
 
@@ -176,13 +179,13 @@ class Programs(CommandRunner):
         done.phase = "measure"
         executed = container.with_exec(["sh", "-c", command], expect=dagger_any())
         said = await executed.stdout()
-        self._recorder.output(f"{await executed.stderr()}\n{said}".strip())
+        self.runtime.recorder.output(f"{await executed.stderr()}\n{said}".strip())
         done.code = await executed.exit_code()
         if done.code:
             return
         found = last_object(said)
         if found is None:
-            self._recorder.output("the last line of what it printed is no JSON object")
+            self.runtime.recorder.output("the last line of what it printed is no JSON object")
             done.code = 1
         else:
             done.metrics = found

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rondel.errors import ConfigurationError
+from rondel.pipeline.calls import find_calls
 from rondel.pipeline.graph import check, expand
 from rondel.pipeline.stage import SourceLocation, Stage, StageBody, StageCall
-from rondel.pipeline.uses import find_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,7 +147,7 @@ class Pipeline:
         async def reproduce(ctx: Any) -> None:
             await ctx.dvc(stage)
 
-        use = StageCall(kind="dvc", name=stage, place=place)
+        call = StageCall(kind="dvc", name=stage, place=place)
         return self._add(
             reproduce,
             "pure",
@@ -156,7 +156,7 @@ class Pipeline:
             name=name or stage,
             timeout=timeout,
             retries=retries,
-            uses=(use,),
+            calls=(call,),
             git=git,
         )
 
@@ -177,7 +177,7 @@ class Pipeline:
         async def run(ctx: Any) -> None:
             await ctx.mlflow(entry_point, **parameters)
 
-        use = StageCall(kind="mlflow", name=entry_point, details=parameters, place=place)
+        call = StageCall(kind="mlflow", name=entry_point, details=parameters, place=place)
         return self._add(
             run,
             "pure",
@@ -186,7 +186,7 @@ class Pipeline:
             name=name or entry_point,
             timeout=timeout,
             retries=retries,
-            uses=(use,),
+            calls=(call,),
             git=git,
         )
 
@@ -222,7 +222,7 @@ class Pipeline:
         timeout: float | None = None,
         retries: int = 0,
         matrix: Mapping[str, Sequence[Any]] | None = None,
-        uses: tuple[StageCall, ...] | None = None,
+        calls: tuple[StageCall, ...] | None = None,
         approval: str | None = None,
         on: Literal["schedule"] | None = None,
         git: bool = False,
@@ -244,7 +244,7 @@ class Pipeline:
             timeout=timeout,
             retries=retries,
             matrix={key: tuple(values) for key, values in (matrix or {}).items()},
-            uses=find_calls(body) if uses is None else uses,
+            calls=find_calls(body) if calls is None else calls,
             approval=approval,
             on=on,
             git=git,

@@ -10,8 +10,6 @@ from typing import Any, Literal
 StageBody = Callable[..., Awaitable[None]]
 """An async function that takes the stage's ``rondel.StageContext``."""
 
-UseKind = Literal["dvc", "mlflow", "sh", "gate", "container"]
-
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
@@ -31,15 +29,17 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCall:
-    """One call of a context method, found in a stage's source or seen while it ran.
+    """A call of a context method as the source of a stage's function has it.
 
-    ``name`` is the dvc stage, the entry point, the shell command or the model
-    of a gate; ``details`` are the other arguments as plain JSON values.
-    ``literal`` is False where the source does not say the value itself.
+    ``kind`` is the method's name. ``name`` is the first argument where that is
+    a text, ``args`` are all positional arguments and ``details`` the named
+    ones, as far as the source has them as literals; ``literal`` is False where
+    it has not all of them.
     """
 
-    kind: UseKind
-    name: str
+    kind: str
+    name: str = ""
+    args: tuple[Any, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     place: SourceLocation | None = None
     literal: bool = True
@@ -69,7 +69,7 @@ class Stage:
     matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     variant: Mapping[str, Any] = field(default_factory=dict)
     base: str = ""
-    uses: tuple[StageCall, ...] = ()
+    calls: tuple[StageCall, ...] = ()
     doc: str = ""
     approval: str | None = None
     on: Literal["schedule"] | None = None

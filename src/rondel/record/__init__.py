@@ -2,6 +2,7 @@
 
 from rondel.record.capsule import (
     SCHEMA_VERSION,
+    Approval,
     CallRecord,
     Capsule,
     CiJob,
@@ -22,6 +23,7 @@ from rondel.record.run import Run
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Approval",
     "CallRecord",
     "Capsule",
     "CiJob",

@@ -137,6 +137,20 @@ class CallRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Approval:
+    """Who approved a stage for what, and how: by a ``flag`` or at a ``terminal``."""
+
+    environment: str
+    by: str
+    how: str
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return f"approved for {self.environment} by {self.by} ({self.how})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class VerdictRecord:
     """A gate's verdict: each rule with what it was compared with.
 
@@ -206,6 +220,7 @@ class StageRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     verdicts: list[VerdictRecord] = field(default_factory=list)
     mlflow: MlflowRun | None = None
+    approval: Approval | None = None
     exit_code: int | None = None
     error: str | None = None
     log: str | None = None

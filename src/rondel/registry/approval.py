@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rondel.errors import WaitingForApproval
+from rondel.record import Approval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Approval:
-    """Who approved what, and how: ``flag`` or ``terminal``."""
-
-    environment: str
-    by: str
-    how: str
 
 
 def decide(

@@ -57,8 +57,7 @@ async def promote(
     Raises GateFailed with every condition that is not met; ``force`` overrides
     them and needs a reason, and both go into the log.
     """
-    if force and not reason.strip():
-        raise ConfigurationError("--force needs a reason", hint="add --reason 'why it has to be'")
+    check_force(force=force, reason=reason)
     check_alias(to)
     name, alias, version = split_reference(reference)
     wanted = reference if alias or version else f"{name}@challenger"
@@ -86,6 +85,12 @@ async def promote(
     return AliasChange(
         model=name, alias=to, old=old, new=found.version, entry=entry, overridden=tuple(against)
     )
+
+
+def check_force(*, force: bool, reason: str) -> None:
+    """Raise ConfigurationError if conditions are overridden without a reason."""
+    if force and not reason.strip():
+        raise ConfigurationError("--force needs a reason", hint="add --reason 'why it has to be'")
 
 
 async def rollback(

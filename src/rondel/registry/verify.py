@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rondel import __version__
 from rondel.errors import ConfigurationError, RecordError
 from rondel.registry import attestations
 from rondel.registry.aliases import find, load_alias_log
 from rondel.registry.lineage import Lineage
+from rondel.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

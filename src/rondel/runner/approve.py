@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 from typing import TYPE_CHECKING
 
+from rondel.context.registry import operations_of
 from rondel.errors import RondelError
 
 if TYPE_CHECKING:
@@ -14,11 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.pipeline import Stage
-    from rondel.registry.approval import Approval
+    from rondel.record import Approval
     from rondel.runner.journal import Journal
     from rondel.settings import Settings
-
-_ACTIONS = frozenset({"promote", "deploy", "register"})
 
 
 def approve(
@@ -56,7 +52,8 @@ def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | Non
     from rondel.registry.champion import champion_version
 
     lines = []
-    for action, reference in calls(stage):
+    for change in (each for operation in operations_of(stage.calls) for each in operation.affects()):
+        action, reference = change.action, change.reference
         model, _, alias = reference.partition("@")
         try:
             champion = champion_version(root, environ, model, uri=uri)
@@ -70,21 +67,3 @@ def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | Non
         )
         lines.append(f"{action} {reference} ({told})")
     return lines
-
-
-def calls(stage: Stage) -> list[tuple[str, str]]:
-    """The calls of ``ctx.promote`` and the like in the stage's source: action and model."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(stage.body)))
-    except (OSError, TypeError, SyntaxError):
-        return []
-    return [
-        (node.func.attr, node.args[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in _ACTIONS
-        and node.args
-        and isinstance(node.args[0], ast.Constant)
-        and isinstance(node.args[0].value, str)
-    ]

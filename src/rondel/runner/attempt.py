@@ -101,12 +101,12 @@ async def _attempt(
     try:
         with anyio.fail_after(stage.timeout) as limit:
             async with _not_by_a_signal():
-                ctx = await services.environment.context(
-                    stage, params={**stage.variant, **overrides}, recorder=recorder, mlflow_run=mlflow_run
+                ctx = await services.contexts.context(
+                    stage, given=overrides, recorder=recorder, mlflow_run=mlflow_run
                 )
                 await stage.body(ctx)
         # Outside of the time limit: a result that is there is brought home.
-        await services.environment.commit(ctx)
+        await services.contexts.commit(ctx)
         outcome = "ran"
     except Exception as error:
         failure = _told(error, stage, limit)
@@ -123,7 +123,7 @@ async def _attempt(
     finally:
         with anyio.move_on_after(CLEAN_UP, shield=True):
             if ctx is not None and outcome != "ran":
-                await services.environment.discard(ctx)
+                await services.contexts.discard(ctx)
             await services.end(_ended(recorder, outcome))
 
 

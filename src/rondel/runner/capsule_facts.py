@@ -7,9 +7,9 @@ import platform
 import re
 from typing import TYPE_CHECKING, Any
 
-import rondel
 from rondel.record import Host
 from rondel.settings.options import OPTIONS
+from rondel.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ def host() -> Host:
         distribution=_distribution(),
         cpus=processors(),
         memory_bytes=memory,
-        rondel=rondel.__version__,
+        rondel=__version__,
     )
 
 

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import code_parts, load_entries
+from rondel.context import registry
+from rondel.context.registry import operations_of
+from rondel.context.stage import OTHER_METHODS
 from rondel.errors import ConfigurationError, did_you_mean
-from rondel.runner.keys import WHOLE_WORKSPACE, call_parameters
-from rondel.runner.parameters import Argument, InFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rondel.pipeline import Plan, Stage, StageCall
-    from rondel.runner.parameters import Settable
-    from rondel.runner.project import Project
+    from rondel.operations.parameters import Parameter
+    from rondel.operations.project import Project
+    from rondel.pipeline import Plan, Stage
 
 
-def check_uses(stages: Iterable[Stage], project: Project) -> None:
-    """Check what the stages' sources say: dvc stages, entry points, and the rules of gates.
+def check_calls(stages: Iterable[Stage], project: Project) -> None:
+    """Check what the stages' sources say: the operations that they call, and what these are about.
 
     Raises ConfigurationError with the place of each mistake.
     """
     stages = tuple(stages)
-    mistakes = [error for stage in stages for use in stage.uses for error in _use(stage, use, project)]
+    mistakes = [
+        error
+        for stage in stages
+        for error in (
+            *registry.check_calls(stage, OTHER_METHODS),
+            *(each for operation in operations_of(stage.calls) for each in operation.check(stage, project)),
+        )
+    ]
     lacking = [stage for stage in stages if stage.git]
     if lacking and project.commit() is None:
         mistakes += [
@@ -55,18 +62,13 @@ def check_inputs(
     for planned in plan.stages:
         stage = planned.stage
         makes_files = any(need in open_ended for need in planned.waits_for)
-        for use in stage.uses:
-            if use.kind == "mlflow" and stage.name not in done:
-                mistakes += _arguments(stage, use, project, overrides.get(stage.name, {}))
-            if use.kind in WHOLE_WORKSPACE:
-                makes_files = True
-            elif use.kind == "dvc" and use.name and not makes_files and stage.name not in done:
-                mine = overrides.get(stage.name, {})
-                try:
-                    project.check_dvc(use.name, mine, call_parameters(use))
-                except ConfigurationError as error:
-                    mistakes.append(error)
-        if makes_files or not stage.uses:
+        operations = operations_of(stage.calls)
+        given = overrides.get(stage.name, {})
+        for operation in operations:
+            makes_files = makes_files or operation.reads_workspace
+            if stage.name not in done:
+                mistakes += operation.check_inputs(stage, project, given, files_known=not makes_files)
+        if makes_files or not operations:
             open_ended.add(stage.name)
     _raise(mistakes)
 
@@ -79,88 +81,6 @@ def _raise(found: list[ConfigurationError]) -> None:
     if mistakes:
         why = "\n".join(error.render() for error in mistakes)
         raise ConfigurationError(f"the pipeline has {len(mistakes)} mistakes", why=why)
-
-
-def _use(stage: Stage, use: StageCall, project: Project) -> Iterable[ConfigurationError]:
-    place = str(use.place or stage.place)
-    if use.kind == "dvc" and use.name:
-        known = project.dvc_stages()
-        if use.name not in known:
-            from rondel.data.project import ADD_STAGE, no_stages
-
-            why = "which dvc.yaml does not have" if known else f"but {no_stages(project.root)}"
-            yield ConfigurationError(
-                f"stage {stage.name!r} uses the dvc stage {use.name!r}, {why}",
-                hint=did_you_mean(use.name, known) if known else ADD_STAGE,
-                place=place,
-            )
-    elif use.kind == "mlflow" and use.name:
-        points = project.entry_points()
-        if use.name not in points and not project.runs_script(use.name):
-            yield ConfigurationError(
-                f"stage {stage.name!r} uses the entry point {use.name!r}, which MLproject does not have",
-                hint=did_you_mean(use.name, points),
-                place=place,
-            )
-            return
-        try:
-            project.check_entry_point(use.name)
-        except ConfigurationError as error:
-            yield error
-    elif use.kind == "gate" and not _passed_before(stage, project):
-        yield from _rules(use, place)
-
-
-def _arguments(
-    stage: Stage, use: StageCall, project: Project, overrides: Mapping[str, Any]
-) -> Iterable[ConfigurationError]:
-    """What is wrong with the values that an entry point is given: one is missing, or of another type."""
-    from rondel.data.mlcheck import missing, problem
-    from rondel.data.mlproject import FILE
-
-    declared = project.entry_points().get(use.name)
-    if declared is None:
-        return
-    place = str(use.place or stage.place)
-    given = {**use.details, **stage.variant, **overrides}
-    # Where the source does not say what it passes, only the container will tell what is missing.
-    lacking = missing(declared, given) if use.literal else ()
-    if lacking:
-        names = ", ".join(repr(name) for name in lacking)
-        in_code = ", ".join(f"{name}=…" for name in lacking)
-        call = f"pipeline.mlflow({use.name!r}, {in_code})"
-        on_line = " ".join(f"-P {stage.base}.{name}=VALUE" for name in lacking)
-        yield ConfigurationError(
-            f"stage {stage.name!r}: no value for {names} of entry point {use.name!r}",
-            why=f"{FILE} has no default for {'it' if len(lacking) == 1 else 'them'}",
-            hint=f"give it in the pipeline, as in {call}, or for one run: {on_line}",
-            place=place,
-        )
-    for name, value in given.items():
-        if name not in overrides and (why := problem(declared, name, value)):
-            yield ConfigurationError(
-                f"stage {stage.name!r}: a value of the wrong type for {name!r}", why=why, place=place
-            )
-
-
-def _passed_before(stage: Stage, project: Project) -> bool:
-    """Whether this very code has succeeded: its rules need no parser then, which takes long to load."""
-    code = code_parts(stage.body, project.root)
-    return any(
-        cache_entry.key.parts.get("code") == code for cache_entry in load_entries(project.root, stage.name)
-    )
-
-
-def _rules(use: StageCall, place: str) -> Iterable[ConfigurationError]:
-    rules = [str(rule) for rule in use.details.get("rules", ())]
-    if not rules:
-        return
-    from rondel.gates import parse_rules
-
-    try:
-        parse_rules(rules, place=place)
-    except ConfigurationError as error:
-        yield error
 
 
 def parse_overrides(
@@ -207,21 +127,9 @@ def concerning(
     return tuple(pair for pair in pairs if pair[0] not in others)
 
 
-def _known(stage: Stage, project: Project) -> dict[str, Settable]:
+def _known(stage: Stage, project: Project) -> dict[str, Parameter]:
     """The parameters of a stage by the names that ``-P`` may use for them."""
-    names: dict[str, Settable] = {}
-    for use in stage.uses:
-        if use.kind == "dvc" and use.name:
-            known = project.dvc_parameters(use.name)
-            names |= {key: InFile(key, value) for key, value in known.items()}
-        elif use.kind == "mlflow" and use.name:
-            declared = project.entry_points().get(use.name, {})
-            names |= {f"{stage.base}.{key}": Argument(key, declared) for key in {*declared, *use.details}}
+    names: dict[str, Parameter] = {}
+    for operation in operations_of(stage.calls):
+        names |= operation.parameters(stage, project)
     return names
-
-
-def dvc_names(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The stages of ``dvc.yaml`` that these stages run, as far as their source says so."""
-    return tuple(
-        dict.fromkeys(use.name for stage in stages for use in stage.uses if use.kind == "dvc" and use.name)
-    )

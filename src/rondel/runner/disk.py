@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageCacheEntry, read_conditions
+from rondel.cache import StageCacheEntry, code_parts, load_entries, read_conditions
 from rondel.cache.conditions import hashed_below
+from rondel.context.registry import operations_of
 from rondel.errors import ConfigurationError
+from rondel.operations.project import DvcInputs, DvcResults
 from rondel.record import CallRecord, Git
-from rondel.runner.project import DvcInputs, DvcResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,11 +116,11 @@ class DiskProject:
     ) -> tuple[Link, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
         from rondel.cache.lookup import follow
-        from rondel.data import find_stage, known_params
-        from rondel.data.params import those_used
+        from rondel.data import find_stage
+        from rondel.data.params import used_params
 
-        if overrides:  # values of a matrix may be of the stage's parameters, or of its function alone
-            overrides = those_used(overrides, known_params(self.root, find_stage(self._project(), name)))
+        # Values of a matrix may be of the stage's parameters, or of its function alone.
+        overrides = used_params(self.root, find_stage(self._project(), name), overrides)
         memo = f"{name} {sorted(overrides.items())!r} {commit} {within}"
         if memo not in self._links:
             # Templates see overridden values, too.
@@ -135,7 +136,7 @@ class DiskProject:
 
         found = set()
         for name in self._own:
-            with suppress(ConfigurationError):  # told by check_uses, with its place
+            with suppress(ConfigurationError):  # check_calls names them, with its place
                 found.add(find_stage(project, name).address)
         return found
 
@@ -212,7 +213,8 @@ class DiskProject:
             run=served[-1].cache_entry.run,
             stage=stage.name,
             uses=tuple(
-                CallRecord(kind=use.kind, name=use.name, details=dict(use.details)) for use in stage.uses
+                CallRecord(kind=use.kind, name=use.name, details=dict(use.details))
+                for use in operations_of(stage.calls)
             ),
             image=served[-1].cache_entry.image,
             made=made,
@@ -266,6 +268,11 @@ class DiskProject:
 
         with self._lock:
             return known_params(self.root, find_stage(self._project(), name))
+
+    def succeeded_before(self, stage: Stage) -> bool:
+        """Whether the very code of the stage's function has succeeded here before."""
+        code = code_parts(stage.body, self.root)
+        return any(entry.key.parts.get("code") == code for entry in load_entries(self.root, stage.name))
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
         """What ``MLproject`` declares."""

@@ -37,11 +37,11 @@ from rondel.runner.success import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from rondel.operations.project import Project
     from rondel.pipeline import Plan, PlannedStage, Stage
-    from rondel.record import Run, StageRecord
+    from rondel.record import Approval, Run, StageRecord
     from rondel.runner.interfaces import OpenServices, Services
     from rondel.runner.journal import Journal
-    from rondel.runner.project import Project
     from rondel.settings import Settings
 
 
@@ -175,14 +175,19 @@ class Execution:
     ) -> None:
         """Run the stage in a container, or bring its results by one, and record what became of it."""
         name = stage.name
-        approved = await self._approved(name, stage)
-        if approved is None:
+        try:
+            approval = await self._approval(stage)
+        except WaitingForApproval as error:
+            # Nothing failed, so what does not depend on it goes on; the exit code tells.
+            self.failures[name] = error
+            reason = f"waiting for approval for {stage.approval}"
+            self.journal.checkpoint(name, state="skipped", reason=reason, error=error.render())
             return
         recorder = self.journal.recorder(name)
-        # Who approved is why it runs: an effect that promotes puts it into the log.
-        self.journal.checkpoint(name, state="running", reason=approved or decision.reason, started=now())
-        if approved:
-            recorder.output(approved)
+        reason = approval.sentence if approval else decision.reason
+        self.journal.checkpoint(name, state="running", reason=reason, approval=approval, started=now())
+        if approval:
+            recorder.output(approval.sentence)
         before = await anyio.to_thread.run_sync(key_before, stage, self.project, overrides)
         began = anyio.current_time()
         raised: BaseException | None = None
@@ -198,7 +203,10 @@ class Execution:
                 name, state=state, reason=reason, finished=now(), seconds=seconds, error=None
             )
             await anyio.to_thread.run_sync(self.project.changed)
-            await anyio.to_thread.run_sync(save_success, self, stage, overrides, before)
+            save = partial(
+                save_success, self.journal, self.project, stage, overrides, before=before, began=self.began
+            )
+            await anyio.to_thread.run_sync(save)
         elif isinstance(raised, cancelled):
             self.journal.checkpoint(name, state="cancelled", finished=now(), seconds=seconds)
             raise raised
@@ -206,7 +214,7 @@ class Execution:
             failure = stage_error(raised, stage, recorder, self.journal.folder)
             if recorder.record.uses:
                 with suppress(RondelError):  # what failed may be the very thing that the key is made from
-                    await anyio.to_thread.run_sync(note_key, self, stage, overrides)
+                    await anyio.to_thread.run_sync(note_key, self.journal, self.project, stage, overrides)
             self._failed(name, failure, decision, seconds=seconds)
         else:
             raise raised
@@ -227,7 +235,7 @@ class Execution:
             if choice != "retry":
                 return False
             # Files were edited, most likely: they are read anew, and recorded as they are now.
-            await services.environment.refresh()
+            await services.contexts.refresh()
             await anyio.to_thread.run_sync(self._look_again)
             return True
 
@@ -240,29 +248,21 @@ class Execution:
         git = keep_code(folder, root, self.project.git(), secret_values(os.environ, self.settings.secrets))
         self.journal.change(git=git)
 
-    async def _approved(self, name: str, stage: Stage) -> str | None:
-        """Who approved the stage, in words; empty where nobody has to, None where nobody did."""
+    async def _approval(self, stage: Stage) -> Approval | None:
+        """Who approved the stage; None where nobody has to. Raises WaitingForApproval where nobody did."""
         if not stage.approval:
-            return ""
+            return None
         from rondel.runner.approve import approve
 
-        try:
-            given = await anyio.to_thread.run_sync(
-                approve,
-                stage,
-                self.settings,
-                self.journal,
-                os.environ,
-                self.run.started_by,
-                abandon_on_cancel=True,
-            )
-        except WaitingForApproval as error:
-            # Nothing failed, so what does not depend on it goes on; the exit code tells.
-            self.failures[name] = error
-            reason = f"waiting for approval for {stage.approval}"
-            self.journal.checkpoint(name, state="skipped", reason=reason, error=error.render())
-            return None
-        return f"approved for {given.environment} by {given.by} ({given.how})"
+        return await anyio.to_thread.run_sync(
+            approve,
+            stage,
+            self.settings,
+            self.journal,
+            os.environ,
+            self.run.started_by,
+            abandon_on_cancel=True,
+        )
 
     def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:
         self.failures[name] = error

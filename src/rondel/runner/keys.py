@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.cache import StageCacheEntry, code_parts, compare, describe, make_key, stands_on_host
-from rondel.cache.conditions import SHELL
+from rondel.context.registry import operations_of
+from rondel.operations.operation import KeyParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rondel.operations.operation import Call
+    from rondel.operations.project import DvcResults, Project
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord
-    from rondel.runner.project import DvcResults, Project
-
-
-class UseLike(Protocol):
-    """A context call, as it was found in the source or recorded in a run."""
-
-    @property
-    def kind(self) -> str:
-        """The method's name."""
-
-    @property
-    def name(self) -> str:
-        """Its first argument."""
-
-    @property
-    def details(self) -> Mapping[str, Any]:
-        """Its other arguments."""
-
-
-WHOLE_WORKSPACE = frozenset({"sh", "mlflow", "container"})
-"""Calls that may read any file of the workspace."""
 
 
 def stage_key(
     stage: Stage,
-    uses: Sequence[UseLike],
+    calls: Iterable[Call],
     project: Project,
     overrides: Mapping[str, Any],
     *,
@@ -46,64 +28,36 @@ def stage_key(
     undeclared: Iterable[str] = (),
     recipe: Mapping[str, str] | None = None,
 ) -> KeyRecord:
-    """The key of ``stage`` if it made the context calls ``uses`` now.
+    """The key of ``stage`` if it made the ``calls`` of its context now.
 
     ``undeclared`` are the files that its commands are known to read beside
     what they declare. ``recipe`` is that of the image that it ran in, once it
     did. Raises what the project raises: DataError, ConfigurationError,
     TrackingUnavailable.
     """
-    command: dict[str, Any] = {}
-    inputs: dict[str, Any] = {}
-    parameters: dict[str, Any] = dict(stage.variant)
-    champion: dict[str, Any] = {}
-    own = [out for use in uses if use.kind == "dvc" for out in project.dvc_outputs(use.name)]
-    for number, use in enumerate(uses):
-        if use.kind == "dvc":
-            given = {**stage.variant, **overrides, **call_parameters(use)}
-            for found in project.dvc_inputs(use.name, given):
-                command[f"dvc {found.address}"] = found.command
-                inputs |= found.files
-                parameters |= found.params
-        elif use.kind == "gate":
-            command[f"gate {number}"] = use.name
-            # Entries of their own, so that `rondel why` can name the rule that changed.
-            command |= {f"gate {number} {name}": value for name, value in use.details.items()}
-            if use.name:
-                champion[use.name] = project.champion(use.name)
-            path = use.details.get("metrics")
-            if isinstance(path, str) and not any(_holds(out, path) for out in own):
-                inputs[path] = project.metrics_hash(path)
-        else:
-            command[f"{use.kind} {number}"] = [use.name, dict(use.details)]
-            parameters |= {name: value for name, value in overrides.items() if use.kind == "mlflow"}
+    operations = operations_of(calls)
+    made = frozenset(path for operation in operations for path in operation.outputs(project))
+    parts = KeyParts(parameters=dict(stage.variant), made=made)
+    for number, operation in enumerate(operations):
+        operation.add_to_key(parts, number, stage, project, overrides)
     if stage.git:
-        inputs["git commit"] = project.commit()
-    if any(use.kind in WHOLE_WORKSPACE for use in uses):
-        inputs |= project.workspace()
-    conditions = project.conditions().parts(on_host=host_image) if uses else {}
+        parts.inputs["git commit"] = project.commit()
+    if any(operation.reads_workspace for operation in operations):
+        parts.inputs |= project.workspace()
+    conditions = project.conditions().parts(on_host=host_image) if operations else {}
     if conditions and recipe:
         conditions["image"] = recipe
     return make_key(
         {
             **conditions,
             "code": code_parts(stage.body, project.root),
-            "command": command,
-            "parameters": parameters,
-            "inputs": inputs,
+            "command": parts.command,
+            "parameters": parts.parameters,
+            "inputs": parts.inputs,
             "undeclared": {path: project.file_hash(path) or "missing" for path in undeclared},
-            "champion": champion,
+            "champion": parts.champion,
         }
     )
-
-
-def _holds(out: str, path: str) -> bool:
-    return path == out or path.startswith(f"{out}/")
-
-
-def call_parameters(use: UseLike) -> Mapping[str, Any]:
-    """The parameters that a call of ``ctx.dvc`` gave itself."""
-    return use.details.get("params", use.details) if use.kind == "dvc" else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,14 +137,14 @@ def _held(
 def _by_dvc(
     stage: Stage, project: Project, overrides: Mapping[str, Any], explained: Decision | None
 ) -> Decision:
-    results = _results(stage, stage.uses, project, overrides, run=None)
+    results = _results(stage, stage.calls, project, overrides, run=None)
     reason = next((found.reason for found in results if found.reason), "")
     if reason:
         return explained or Decision(reason=reason)
     last = results[-1].served[-1].cache_entry
     on_host = stands_on_host(last.image.source if last.image else None)
     undeclared = sorted({path for found in results for path in found.undeclared})
-    key = stage_key(stage, stage.uses, project, overrides, host_image=on_host, undeclared=undeclared)
+    key = stage_key(stage, stage.calls, project, overrides, host_image=on_host, undeclared=undeclared)
     return _served(project.entry_of(stage, results, key), key, results)
 
 
@@ -214,7 +168,7 @@ def _served(cache_entry: StageCacheEntry, key: KeyRecord, results: tuple[DvcResu
 
 def _results(
     stage: Stage,
-    uses: Iterable[UseLike],
+    calls: Iterable[Call],
     project: Project,
     overrides: Mapping[str, Any],
     *,
@@ -223,19 +177,19 @@ def _results(
     """What serves the stage's calls of ``ctx.dvc``; ``run`` made them, where shell commands precede them."""
     found: list[DvcResults] = []
     within: str | None = None
-    for use in uses:
-        if use.kind in SHELL:
+    for operation in operations_of(calls):
+        if operation.changes_container:
             within = run
-        elif use.kind == "dvc":
-            given = {**stage.variant, **overrides, **call_parameters(use)}
-            found.append(project.dvc_results(use.name, given, git=stage.git, within=within))
+        elif (results := operation.results(stage, project, overrides, within)) is not None:
+            found.append(results)
     return tuple(found)
 
 
 def _is_plain(stage: Stage, project: Project) -> bool:
     """Whether the stage does nothing but run stages of ``dvc.yaml``, by code of Rondel's own."""
-    dvc_only = bool(stage.uses) and all(use.kind == "dvc" and use.literal for use in stage.uses)
-    return dvc_only and not code_parts(stage.body, project.root)
+    operations = operations_of(stage.calls)
+    kept = bool(operations) and all(each.keeps_results and each.literal for each in operations)
+    return kept and not code_parts(stage.body, project.root)
 
 
 def _lost_output(cache_entry: StageCacheEntry, project: Project) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rondel.record import Capsule
-    from rondel.runner.run import Request
+    from rondel.runner.prepared import PreparedRun
     from rondel.settings import Settings
 
 
@@ -44,7 +44,7 @@ def reproduce(capsule: Capsule, *, anywhere: bool = False) -> str:
     return shlex.join(["rondel", "reproduce", (url if anywhere else None) or capsule.id])
 
 
-def stage_alone(request: Request, capsule: Capsule) -> str | None:
+def stage_alone(run: PreparedRun, capsule: Capsule) -> str | None:
     """The command that runs the failed stage again without what it needs; None if none failed."""
     broken = [record for record in capsule.stages if record.state in {"failed", "cancelled"}]
     # What failed first, whose error is the run's; the others may only have been ended because of it.
@@ -54,10 +54,10 @@ def stage_alone(request: Request, capsule: Capsule) -> str | None:
     )
     if failed is None:
         return None
-    settings = _unset(request.settings, "from_", "only")
-    settings = replace(settings, params=_params_of(request, failed.name))
+    settings = _unset(run.settings, "from_", "only")
+    settings = replace(settings, params=_params_of(run, failed.name))
     words = [failed.name, "--only", *settings.arguments(), *settings.machine_arguments()]
-    return _python(_file(request), *words)
+    return _python(_file(run), *words)
 
 
 def effect_alone(capsule: Capsule, stage: str) -> str:
@@ -73,15 +73,15 @@ def effect_alone(capsule: Capsule, stage: str) -> str:
     return _python(capsule.file, stage, "--only", *flags)
 
 
-def follow_ups(request: Request, capsule: Capsule) -> list[str]:
+def follow_ups(run: PreparedRun, capsule: Capsule) -> list[str]:
     """The commands that go on from where the run ended, and that look into its failure."""
-    if request.settings.reproduces:
+    if run.settings.reproduces:
         return []
-    file, here = _file(request), request.settings.machine_arguments()
+    file, here = _file(run), run.settings.machine_arguments()
     onwards = f"resume: {resume(capsule, file=file, here=here)}"
     if capsule.state == "waiting":
         return [onwards]
-    lines = [f"again: {stage_alone(request, capsule) or repeat(capsule, file=file, here=here)}"]
+    lines = [f"again: {stage_alone(run, capsule) or repeat(capsule, file=file, here=here)}"]
     if capsule.exit_code != ConfigurationError.exit_code:
         lines.append(onwards)
     if can_be_reproduced(capsule):
@@ -94,15 +94,15 @@ def can_be_reproduced(capsule: Capsule) -> bool:
     return any(record.state == "failed" and record.kind == "pure" for record in capsule.stages)
 
 
-def _params_of(request: Request, stage: str) -> tuple[tuple[str, str], ...]:
+def _params_of(run: PreparedRun, stage: str) -> tuple[tuple[str, str], ...]:
     """The ``-P`` values that concern the stage: alone, it would refuse the others."""
-    known = request.overrides.get(stage, {})
+    known = run.overrides.get(stage, {})
 
     def concerns(name: str) -> bool:
         base, _, parameter = name.partition(".")  # of an entry point: STAGE.PARAMETER
         return name in known or (parameter in known and stage.startswith(base))
 
-    return tuple((name, text) for name, text in request.settings.params if concerns(name))
+    return tuple((name, text) for name, text in run.settings.params if concerns(name))
 
 
 def _unset(settings: Settings, *names: str) -> Settings:
@@ -111,10 +111,10 @@ def _unset(settings: Settings, *names: str) -> Settings:
     return replace(settings, sources=sources, **defaults)
 
 
-def _file(request: Request) -> str:
+def _file(run: PreparedRun) -> str:
     from rondel.record.folder import shown
 
-    return shown(request.settings.root / request.file)
+    return shown(run.settings.root / run.file)
 
 
 def _python(*words: str) -> str:

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 from rondel.cache.keep import provenance_of
 from rondel.cache.objects import lay_out
 from rondel.cache.provenance import write_provenance
+from rondel.context.registry import operations_of
 from rondel.data.gitignore import ignore_outputs
 from rondel.data.runtree import lock_text, run_tree
 from rondel.data.workspace_sync import lay_aside, lock_of, put_back, put_entries, turn
 from rondel.files.yaml_file import write_atomic
+from rondel.operations.dvc.operation import dvc_stage_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from rondel.cache.lookup import Served
+    from rondel.operations.project import Project
     from rondel.pipeline import Stage
     from rondel.runner.keys import Decision
-    from rondel.runner.project import Project
     from rondel.settings import Settings
 
 
@@ -39,9 +41,9 @@ def serve(
     if settings.apply and overrides:
         from rondel.data.params import apply_params
 
-        for use in decision.cache_entry.uses if decision.cache_entry else ():
-            if use.kind == "dvc":
-                apply_params(settings.root, project.dvc_stage(use.name), overrides)
+        calls = decision.cache_entry.uses if decision.cache_entry else ()
+        for name in dvc_stage_names(operations_of(calls)):
+            apply_params(settings.root, project.dvc_stage(name), overrides)
     moved = False
     for number, results in enumerate(decision.results):
         for served in results.served:

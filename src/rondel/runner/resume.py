@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import compare, stands_on_host
@@ -11,6 +11,7 @@ from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
 from rondel.record.folder import run_ids
 from rondel.runner.keys import stage_key
+from rondel.runner.prepared import Resumption
 from rondel.runner.repeat_commands import effect_alone
 from rondel.runner.success import SUCCEEDED
 from rondel.settings.declare import COMMAND_LINE, RESUMED
@@ -22,25 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.cache import Change
+    from rondel.operations.project import Project
     from rondel.pipeline import Plan, Stage
     from rondel.record import RunFolder, StageRecord
-    from rondel.runner.project import Project
     from rondel.settings import Option, Settings
 
 _SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumption:
-    """The run that is gone on with, and the records of its stages that need not run again.
-
-    ``kept`` are stages whose results lie in that run's folder: they are taken by their keys,
-    with ``--no-cache``, too.
-    """
-
-    run: str
-    done: Mapping[str, StageRecord] = field(default_factory=dict)
-    kept: frozenset[str] = frozenset()
 
 
 def run_to_resume(root: Path, name: str) -> Capsule:

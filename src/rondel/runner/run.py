@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rondel.data.runtree import run_tree
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
@@ -20,38 +20,12 @@ from rondel.runner.success import note_cached, note_taken_over
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rondel.pipeline import Plan
-    from rondel.record import CiJob, Observer, StageRecord
+    from rondel.record import Observer, StageRecord
     from rondel.record.capsule import RunState
     from rondel.runner.interfaces import OpenServices
     from rondel.runner.keys import Decision
-    from rondel.runner.project import Project
-    from rondel.runner.resume import Resumption
+    from rondel.runner.prepared import PreparedRun
     from rondel.settings import Settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a run is made from.
-
-    ``ci`` is the CI job around it, ``branch`` the job's branch or tag, which git
-    does not know in a CI checkout, and ``started_by`` the person who started it.
-    """
-
-    pipeline: str
-    file: str
-    plan: Plan
-    settings: Settings
-    project: Project
-    environ: Mapping[str, str]
-    ci: CiJob | None = None
-    branch: str | None = None
-    started_by: str | None = None
-    arguments: tuple[str, ...] = ()
-    invocation: tuple[str, ...] = ()
-    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    dvc_stages: tuple[str, ...] = ()
-    resumption: Resumption | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +43,7 @@ class Result:
 
 
 def run_plan(
-    request: Request, observer: Observer, choose_services: Callable[[], tuple[str, OpenServices]]
+    prepared: PreparedRun, observer: Observer, choose_services: Callable[[], tuple[str, OpenServices]]
 ) -> Result:
     """Run a plan, and leave a capsule whatever happens.
 
@@ -77,29 +51,26 @@ def run_plan(
     kind and the opener of services. Errors of the run are in the result;
     those that precede it (nothing was started) are raised.
     """
-    settings, project = request.settings, request.project
-    done = request.resumption.done if request.resumption else {}
-    kept = request.resumption.kept if request.resumption else frozenset()
-    expected = forecast(
-        request.plan, project, request.overrides, use_cache=settings.cache, done=done, kept=kept
-    )
+    settings, project = prepared.settings, prepared.project
+    done = prepared.resumption.done
+    expected = forecast(prepared)
     folder = RunFolder.of(settings.root, new_id())
-    hidden = secret_values(request.environ, settings.secrets)
-    capsule = _capsule(request, folder)
+    hidden = secret_values(prepared.environ, settings.secrets)
+    capsule = _capsule(prepared, folder)
     git = project.git()
-    git = keep_code(folder, settings.root, replace(git, branch=git.branch or request.branch), hidden)
-    journal = Journal(replace(capsule, git=git), folder, request.plan, observer)
+    git = keep_code(folder, settings.root, replace(git, branch=git.branch or prepared.branch), hidden)
+    journal = Journal(replace(capsule, git=git), folder, prepared.plan, observer)
     journal.hide(hidden)
     project.tree = run_tree(folder.path)
     if all(decision.idle for decision in expected.values()):
-        return _nothing_to_do(request, journal, expected, done)
-    return _do(request, journal, choose_services)
+        return _nothing_to_do(prepared, journal, expected, done)
+    return _do(prepared, journal, choose_services)
 
 
 def _nothing_to_do(
-    request: Request, journal: Journal, expected: Mapping[str, Decision], done: Mapping[str, StageRecord]
+    prepared: PreparedRun, journal: Journal, expected: Mapping[str, Decision], done: Mapping[str, StageRecord]
 ) -> Result:
-    for planned in request.plan.stages:
+    for planned in prepared.plan.stages:
         name, decision = planned.name, expected[planned.name]
         if name in done:
             note_taken_over(journal, done[name], journal.capsule.resumes, save=False)
@@ -107,19 +78,19 @@ def _nothing_to_do(
             serve(
                 planned.stage,
                 decision,
-                project=request.project,
-                settings=request.settings,
+                project=prepared.project,
+                settings=prepared.settings,
                 folder=journal.folder.path,
-                overrides=request.overrides.get(name, {}),
+                overrides=prepared.overrides.get(name, {}),
             )
             note_cached(journal, name, decision, save=False)
-    request.project.save()
+    prepared.project.save()
     journal.close(state="succeeded", exit_code=0)
     return Result(capsule=journal.capsule, folder=journal.folder)
 
 
 def _do(
-    request: Request, journal: Journal, choose_services: Callable[[], tuple[str, OpenServices]]
+    prepared: PreparedRun, journal: Journal, choose_services: Callable[[], tuple[str, OpenServices]]
 ) -> Result:
     import anyio
 
@@ -133,14 +104,14 @@ def _do(
     try:
         kind, open_services = choose_services()
         execution = Execution(
-            plan=request.plan,
-            settings=request.settings,
-            project=request.project,
+            plan=prepared.plan,
+            settings=prepared.settings,
+            project=prepared.project,
             journal=journal,
-            run=_run(request, journal, kind),
-            overrides=request.overrides,
-            done=request.resumption.done if request.resumption else {},
-            kept=request.resumption.kept if request.resumption else frozenset(),
+            run=_run(prepared, journal, kind),
+            overrides=prepared.overrides,
+            done=prepared.resumption.done,
+            kept=prepared.resumption.kept,
         )
         anyio.run(execution.execute, open_services)
         error = next(iter(execution.failures.values()), None)
@@ -156,10 +127,10 @@ def _do(
             raise found from None
         raise
     finally:
-        request.project.save()
+        prepared.project.save()
         lock.close()
     result = _result(journal, error)
-    _trim(request.settings, began)
+    _trim(prepared.settings, began)
     return result
 
 
@@ -199,44 +170,44 @@ def _result(journal: Journal, error: RondelError | None) -> Result:
     return Result(capsule=journal.capsule, folder=journal.folder, error=error)
 
 
-def _capsule(request: Request, folder: RunFolder) -> Capsule:
-    settings = request.settings
+def _capsule(prepared: PreparedRun, folder: RunFolder) -> Capsule:
+    settings = prepared.settings
     return Capsule(
         schema_version=SCHEMA_VERSION,
         id=folder.path.name,
         state="running",
-        pipeline=request.pipeline,
-        file=request.file,
+        pipeline=prepared.pipeline,
+        file=prepared.file,
         created=now(),
-        arguments=list(request.arguments),
-        invocation=list(request.invocation),
-        targets=list(request.plan.selection.targets),
+        arguments=list(prepared.arguments),
+        invocation=list(prepared.invocation),
+        targets=list(prepared.plan.selection.targets),
         overrides=dict(settings.params),
         settings=dict(settings.sources),
         options=recorded_options(settings),
-        resumes=request.resumption.run if request.resumption else None,
+        resumes=prepared.resumption.run,
         reproduces=settings.reproduces,
         host=host(),
-        ci=request.ci,
-        environment=allowed_environment(request.environ, settings.environment, settings.secrets),
-        secrets=secret_names(request.environ, settings.secrets),
+        ci=prepared.ci,
+        environment=allowed_environment(prepared.environ, settings.environment, settings.secrets),
+        secrets=secret_names(prepared.environ, settings.secrets),
     )
 
 
-def _run(request: Request, journal: Journal, engine: str) -> Run:
+def _run(prepared: PreparedRun, journal: Journal, engine: str) -> Run:
     capsule = journal.capsule
     return Run(
         id=capsule.id,
-        root=request.settings.root,
+        root=prepared.settings.root,
         folder=journal.folder.path,
         created=capsule.created,
-        targets=request.plan.selection.targets,
-        dvc_stages=request.dvc_stages,
+        targets=prepared.plan.selection.targets,
+        dvc_stages=prepared.dvc_stages,
         git_commit=capsule.git.commit,
         git_dirty=capsule.git.dirty,
         git_branch=capsule.git.branch,
         git_remote=capsule.git.remote_url,
         engine=engine,
-        ci=request.settings.ci,
-        started_by=request.started_by,
+        ci=prepared.settings.ci,
+        started_by=prepared.started_by,
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engines.discovery import running_engine
+from rondel.engines.session import open_session
 from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
@@ -17,12 +18,11 @@ from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensur
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rondel.engines.choice import EngineChoice
     from rondel.record import Run, StageRecord
-    from rondel.runner.interfaces import Environment, OpenServices
+    from rondel.runner.interfaces import Contexts, OpenServices
     from rondel.runner.journal import Journal
     from rondel.settings import Settings
     from rondel.tracking import RunHandle, Tracking
@@ -43,7 +43,7 @@ class RunServices:
 
     def __init__(
         self,
-        environment: Environment,
+        contexts: Contexts,
         engine: Engine,
         tree: RunTree,
         journal: Journal,
@@ -52,7 +52,7 @@ class RunServices:
         tracking: Tracking,
         gate_files: GateFiles | None = None,
     ) -> None:
-        self.environment = environment
+        self.contexts = contexts
         self.engine = engine
         self._tree = tree
         self._mlflow = client
@@ -128,16 +128,10 @@ def _stage_facts(record: StageRecord) -> StageFacts:
     return StageFacts(name=record.name, image=image, inputs=record.inputs, outputs=record.outputs)
 
 
-def services_on(
-    choice: EngineChoice,
-    open_engine: Callable[[EngineChoice], AbstractContextManager[None]],
-    gate_files: GateFiles | None = None,
-) -> OpenServices:
+def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> OpenServices:
     """An opener of services on the chosen engine.
 
-    ``open_engine`` makes the engine reachable for a Dagger client in this
-    process, by the environment variables that every engine has. ``gate_files``
-    renders what MLflow keeps of a stage's gates, besides the verdict itself.
+    ``gate_files`` renders what MLflow keeps of a stage's gates, besides the verdict itself.
     """
 
     @asynccontextmanager
@@ -155,7 +149,8 @@ def services_on(
                     linger=0 if settings.ci else settings.linger,
                 )
             )
-            stack.enter_context(open_engine(choice))
+            engine_session = stack.enter_context(open_session(choice, run.root, os.environ))
+            stack.enter_context(engine_session.applied())
             if choice.kind == "dagger":
                 await to_thread.run_sync(_warn_of_silence, journal)
             client = await stack.enter_async_context(_client())
@@ -170,17 +165,15 @@ def services_on(
             tree = RunTree(
                 mlflow, experiment=settings.experiment or settings.name, facts=_facts(run, journal)
             )
-            from rondel.context import open_environment
+            from rondel.context.contexts import open_contexts
 
-            environment = await stack.enter_async_context(
-                open_environment(
-                    run=run, settings=settings, client=client, tracking=tracking, observer=journal
-                )
+            contexts = await stack.enter_async_context(
+                open_contexts(run=run, settings=settings, client=client, tracking=tracking, observer=journal)
             )
             engine = Engine(kind=choice.engine, version=version)
             try:
                 yield RunServices(
-                    environment,
+                    contexts,
                     engine,
                     tree,
                     journal,

@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import Change, StageCacheEntry, compare, describe, save_entry, stands_on_host
+from rondel.context.registry import operations_of
 from rondel.data.model import overlap
 from rondel.record import MlflowRun
-from rondel.runner.keys import WHOLE_WORKSPACE, stage_key
+from rondel.runner.keys import stage_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from rondel.operations.project import Project
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord, StageRecord
     from rondel.record.capsule import StageState
-    from rondel.runner.execute import Execution
     from rondel.runner.journal import Journal
     from rondel.runner.keys import Decision
 
@@ -97,37 +98,43 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
 
 
 def save_success(
-    execution: Execution, stage: Stage, overrides: Mapping[str, Any], before: KeyRecord | None
+    journal: Journal,
+    project: Project,
+    stage: Stage,
+    overrides: Mapping[str, Any],
+    *,
+    before: KeyRecord | None,
+    began: float,
 ) -> None:
     """Make the key of a stage that just ran and, for a pure one, keep what it made under that key.
 
     The key is made after the run because only now it is known what the stage
-    used. What was edited since ``before``, the key as the stage began, is not
-    what ran: then it is no success of this key. What its stages of ``dvc.yaml``
+    used. What was edited since ``before``, the key as the stage began, or since
+    ``began``, the time when the workspace was read, is not what ran: then it is
+    no success of this key. What its stages of ``dvc.yaml``
     made is kept beside, by their own keys.
     """
-    journal, project = execution.journal, execution.project
-    key = note_key(execution, stage, overrides)
+    key = note_key(journal, project, stage, overrides)
     journal.save()
     if not stage.pure:
         return
     record = journal.record(stage.name)
-    made = made_by(execution, stage)
+    made = made_by(journal, project, stage)
     edited = changed_meanwhile(before, key, made) if before is not None else ()
-    if not edited and any(use.kind in WHOLE_WORKSPACE for use in record.uses):
-        edited = edited_since(execution.run.root, key, execution.began, made)
+    if not edited and any(operation.reads_workspace for operation in operations_of(record.uses)):
+        edited = edited_since(project.root, key, began, made)
     if edited:
         journal.note(
             f"{stage.name}: {describe(edited)} while it ran, so its result is not kept for later runs"
         )
         return
-    by_dvc = {path for use in record.uses if use.kind == "dvc" for path in project.dvc_outputs(use.name)}
+    by_dvc = {path for operation in operations_of(record.uses) for path in operation.outputs(project)}
     present = {path: project.file_hash(path) for path in record.outputs if path not in by_dvc}
     save_entry(
-        execution.run.root,
+        project.root,
         StageCacheEntry(
             key=key,
-            run=execution.run.id,
+            run=journal.capsule.id,
             stage=stage.name,
             uses=tuple(record.uses),
             image=record.image,
@@ -140,13 +147,13 @@ def save_success(
     )
 
 
-def made_by(execution: Execution, stage: Stage) -> frozenset[str]:
+def made_by(journal: Journal, project: Project, stage: Stage) -> frozenset[str]:
     """The paths that this run's stages make: that they change while a stage runs is no edit."""
-    project, records = execution.project, execution.journal.capsule.stages
+    records = journal.capsule.stages
     found = {path for record in records for path in record.outputs}
     for record in records:
-        for use in record.uses if record.name == stage.name else ():
-            found.update(project.dvc_outputs(use.name) if use.kind == "dvc" else ())
+        for operation in operations_of(record.uses) if record.name == stage.name else ():
+            found.update(operation.outputs(project))
     return frozenset(found)
 
 
@@ -179,12 +186,11 @@ def edited_since(root: Path, key: KeyRecord, began: float, made: Collection[str]
     return tuple(found)
 
 
-def note_key(execution: Execution, stage: Stage, overrides: Mapping[str, Any]) -> KeyRecord:
+def note_key(journal: Journal, project: Project, stage: Stage, overrides: Mapping[str, Any]) -> KeyRecord:
     """Make the key of what the stage used so far, and note it with the recipe of the image that it ran in.
 
     Raises what the project raises when something in it cannot be read (any more).
     """
-    journal, project = execution.journal, execution.project
     record = journal.record(stage.name)
     image = record.image
     on_host = stands_on_host(image.source if image else None)

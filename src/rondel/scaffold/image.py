@@ -6,26 +6,20 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.cache.recipe import copied_sources, needed_text
+from rondel.containerfile import ContainerfileError, Stage, read_context, read_outline
 from rondel.errors import ConfigurationError
 from rondel.scaffold import imports, recipes
 from rondel.scaffold.packages import find_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rondel.data.mlproject import MLProject
     from rondel.scaffold.packages import Packages
 
 DOCKERFILES = ("Dockerfile", "docker/Dockerfile", "Dockerfile.train", "train.Dockerfile")
-_FROM = re.compile(
-    r"^\s*FROM\s+(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE | re.MULTILINE
-)
-_SERVES = re.compile(
-    r"^\s*(?:EXPOSE\b|(?:CMD|ENTRYPOINT)\b.*(?:uvicorn|gunicorn|flask|streamlit|nginx|serve|bentoml|fastapi|waitress))",
-    re.IGNORECASE | re.MULTILINE,
-)
+_SERVES = re.compile(r"uvicorn|gunicorn|flask|streamlit|nginx|serve|bentoml|fastapi|waitress", re.IGNORECASE)
 _FOR_STAGES = ("stage", "train", "training")
 
 
@@ -48,7 +42,7 @@ def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> 
     unfit: list[str] = []
     for name in DOCKERFILES:
         if (root / name).is_file():
-            problem = _unfit(_text(root / name))
+            problem = _unfit(root, name)
             if problem is None:
                 return _own(root, name)
             unfit.append(f"{name} is not the stages' image: it {problem}")
@@ -59,7 +53,8 @@ def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> 
         return _noted(found, unfit)
     if packages is None:
         copying = next((name for name in DOCKERFILES if (root / name).is_file()), None)
-        if copying and _FROM.search(_text(root / copying)) and not _SERVES.search(_text(root / copying)):
+        stages = _stages(root / copying) if copying else ()
+        if copying and stages and not _serves(stages):
             return _noted(
                 _own(root, copying), [f"{each}, and nothing else names the packages" for each in unfit]
             )
@@ -73,11 +68,13 @@ def _noted(image: Image, notes: list[str]) -> Image:
 
 def _own(root: Path, name: str) -> Image:
     """The team's own file, as it is."""
-    if not _FROM.search(_text(root / name)):
+    try:
+        stages = read_outline(_text(root / name), file=name).stages
+    except ContainerfileError as error:
         raise ConfigurationError(
-            f"{name} has no FROM", hint="remove it, and `rondel init` writes one", place=name
-        )
-    target = _target(_text(root / name))
+            error.what, hint="remove it, and `rondel init` writes one", place=error.place
+        ) from None
+    target = _target(stages)
     options = {} if name == "Containerfile" else {"containerfile": name}
     if target != "stage":
         options["target"] = target
@@ -86,32 +83,47 @@ def _own(root: Path, name: str) -> Image:
     shown = f"its target {target!r}" if target else "its last stage"
     notes = [f"stages run in the image of {name}, {shown}"]
     files = {}
-    if "runner" not in {(match["name"] or "").lower() for match in _FROM.finditer(_text(root / name))}:
+    if all(stage.name != "runner" for stage in stages):
         if not (root / "ci/Containerfile").exists():
             files["ci/Containerfile"] = recipes.runner_alone()
         notes.append("ci/Containerfile is for the image of CI jobs, RONDEL_RUNNER_IMAGE")
     return Image(files=files, options=options, notes=tuple(notes))
 
 
-def _target(text: str) -> str:
+def _stages(file: Path) -> tuple[Stage, ...]:
+    try:
+        return read_outline(_text(file)).stages
+    except ContainerfileError:
+        return ()
+
+
+def _target(stages: Sequence[Stage]) -> str:
     """The build target that stages run in; empty for a last stage without a name."""
-    names = [(match["name"] or "") for match in _FROM.finditer(text)]
-    for word in _FOR_STAGES:
-        for name in names:
-            if name.lower() == word:
-                return name
-    return names[-1] if names else ""
+    named = {stage.name: stage.at.args[2] for stage in stages if stage.name}
+    found = next((named[word] for word in _FOR_STAGES if word in named), None)
+    return found if found is not None else named.get(stages[-1].name, "")
 
 
-def _unfit(text: str) -> str | None:
+def _serves(stages: Iterable[Stage]) -> bool:
+    """Whether what these stages make answers requests, so that it is no image to train in."""
+    return any(
+        at.name == "EXPOSE" or (at.name in {"CMD", "ENTRYPOINT"} and _SERVES.search(at.source))
+        for stage in stages
+        for at in stage.instructions
+    )
+
+
+def _unfit(root: Path, name: str) -> str | None:
     """Why a Dockerfile is not what stages should run in."""
-    if not _FROM.search(text):
-        return "has no FROM"
-    target = _target(text)
-    needed = needed_text(text, target)
-    if target.lower() not in _FOR_STAGES and _SERVES.search(needed):
+    text = _text(root / name)
+    try:
+        target = _target(read_outline(text, file=name).stages)
+        context = read_context(root, name, text, target=target)
+    except ContainerfileError as error:
+        return f"can't be built ({error.what})"
+    if target.lower() not in _FOR_STAGES and _serves(context.outline.needed):
         return "serves something"
-    if {".", "./", "*"} & set(copied_sources(needed)):
+    if {".", "*"} & set(context.sources):
         return "copies the whole project, so that each run would change it and make every stage run again"
     return None
 

@@ -102,7 +102,7 @@ def test_plan_outcome_record_and_why_say_what_must_be(case: dict[str, Any], proj
         said = project.done("rondel", "why", name, "--run", capsule.id).stdout
         served = SERVED.search(reasons[name])
         assert (
-            f"its results are those of run {served[1]}" if served and state == "cached" else reasons[name]
+            f"its results are from run {served[1]}" if served and state == "cached" else reasons[name]
         ) in said
     if case["case"] not in UNTRUE:
         assert project.metrics() == project.truth()
@@ -161,6 +161,23 @@ def build_argument(project: Project) -> None:
 @change("a file that the image copies changed")
 def copied_file(project: Project) -> None:
     project.edit("requirements.txt", "none", "still none")
+
+
+@change("a file that the image copies by an argument changed")
+def file_by_argument(project: Project) -> None:
+    copies = "ARG FILE=requirements.txt\nCOPY ${FILE} /opt/\nCOPY <<EOF /opt/note\nCOPY is no instruction here\nEOF"
+    project.edit("Containerfile", "COPY requirements.txt /opt/", copies)
+    project.run()
+    project.edit("requirements.txt", "none", "still none")
+
+
+@change("a file that .dockerignore leaves out changed")
+def ignored_file(project: Project) -> None:
+    project.edit("Containerfile", "COPY requirements.txt /opt/", "COPY . /opt/")
+    (project.root / ".dockerignore").write_text("*\n!requirements.txt\n")
+    (project.root / "notes.txt").write_text("1\n")
+    project.run()
+    (project.root / "notes.txt").write_text("2\n")
 
 
 @change("another target of the Containerfile changed")
@@ -226,7 +243,7 @@ def other_parameter(project: Project) -> None:
     project.edit("params.yaml", "other: 1", "other: 2")
 
 
-@change("the parameter file was laid out anew")
+@change("the parameter file was reformatted")
 def parameter_layout(project: Project) -> None:
     project.write(**{"params.yaml": "# anew\nother: 1\ntrain: {rate: 0.10}\n"})
 
@@ -335,7 +352,7 @@ def inner_input(project: Project) -> None:
     (project.root / "src/ingest.txt").write_text("abc def\n")
 
 
-@change("a stage before it made the same again")
+@change("an earlier stage made the same result again")
 def same_again(project: Project) -> None:
     project.edit("src/prepare.sh", "cat", "# a comment\ncat")
 
@@ -557,7 +574,7 @@ def folder(project: Project) -> None:
     project.start = "src"
 
 
-@change("more stages at once, and more to read")
+@change("more jobs and verbose output")
 def options(project: Project) -> None:
     project.words = ["--jobs", "7", "-v", "--keep-going"]
 

@@ -12,9 +12,10 @@ import pytest
 from registry_project import git, logged_model, on
 from signing_keys import keys
 
+from rondel.context import StageContext
 from rondel.errors import ConfigurationError, RecordError
 from rondel.gates import RuleResult
-from rondel.operations.register.run import Registering
+from rondel.operations.runtime import StageRuntime
 from rondel.pipeline import Pipeline, Stage
 from rondel.record import (
     Capsule,
@@ -43,16 +44,14 @@ if TYPE_CHECKING:
     )
 
 
-class Context(Registering):
+def context_of(project: Path, endpoint: Endpoint, stage: Stage, run: Run) -> StageContext:
     """A stage's context without an engine: what registration needs of one."""
-
-    def __init__(self, project: Path, endpoint: Endpoint, stage: Stage, run: Run) -> None:
-        self.stage, self.run = stage, run
-        self.settings = Settings(root=project)
-        self._environment: Any = SimpleNamespace(tracking=tracking(endpoint, experiment="flights"))
-        self._container: Any = None
-        record = StageRecord(name=stage.name, kind=stage.kind)
-        self._recorder = StageRecorder(record, None, Silent())
+    environment: Any = SimpleNamespace(
+        tracking=tracking(endpoint, experiment="flights"), run=run, settings=Settings(root=project)
+    )
+    recorder = StageRecorder(StageRecord(name=stage.name, kind=stage.kind), None, Silent())
+    container: Any = None
+    return StageContext(StageRuntime(environment, stage, given={}, recorder=recorder, container=container))
 
 
 class Silent:
@@ -123,7 +122,7 @@ def test_a_stage_registers_what_its_run_made_and_the_version_can_be_verified(
             created="2026-11-23T19:47:42Z",
         )
         RunFolder(run.folder).save(capsule_of(project, run, train.run_id))
-        ctx = Context(project, mlflow, stage, run)
+        ctx = context_of(project, mlflow, stage, run)
         version = await ctx.register("made")
         assert (await ctx.register("made")).version == version.version
         found = await find(source, "made@challenger")
@@ -164,6 +163,6 @@ def test_a_pure_stage_must_not_register(project: Path, mlflow: Endpoint) -> None
 
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="pure stage"):
-            await Context(project, mlflow, stage, run).register("made")
+            await context_of(project, mlflow, stage, run).register("made")
 
     anyio.run(main)

@@ -15,8 +15,8 @@ import pytest
 
 from rondel.cli import dagger, main
 from rondel.cli.engine import shown
-from rondel.cli.run import engine_environment
 from rondel.engine.store.budget import parse_size
+from rondel.engines.session import engine_environment
 from rondel.errors import ConfigurationError
 from rondel.record import Capsule, RunFolder, StageRecord
 

@@ -12,12 +12,11 @@ from rondel.data import DvcProject, load_project
 from rondel.errors import StageFailed
 from rondel.gates import metrics_from_mapping, parse_rules
 from rondel.operations.evaluation import champion_model, measuring, model_of, read_evaluation
-from rondel.operations.gate.run import Gating
+from rondel.operations.gate.run import GateRunner
 from rondel.registry.champion import Champion
 from rondel.registry.lineage import Lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from rondel.gates import ChampionMetrics
@@ -109,17 +108,18 @@ def test_a_champion_without_the_models_hash_cannot_be_measured(evaluation: Evalu
     assert champion_model({}, evaluation) == (None, "its lineage has no hash of model.bin")
 
 
-class Judge(Gating):
-    """A gate's context whose container measures what it is told to."""
+class Judge(GateRunner):
+    """A gate whose container measures what it is told to."""
 
     def __init__(self, found: dict[str, float] | StageFailed) -> None:
         self.asked: list[tuple[str, bool]] = []
         self._found = found
-        self._recorder = SimpleNamespace(step=lambda _text: None)  # type: ignore[assignment]
-        self._environment = SimpleNamespace(tracking=SimpleNamespace(endpoint=None))  # type: ignore[assignment]
-
-    def _metrics(self, metrics: str | Mapping[str, Any]) -> Any:
-        return metrics_from_mapping({"roc_auc": 0.7}, source="metrics.json")
+        self.runtime = SimpleNamespace(  # type: ignore[assignment]
+            recorder=SimpleNamespace(step=lambda _text: None),
+            environment=SimpleNamespace(tracking=SimpleNamespace(endpoint=None)),
+        )
+        of_file = metrics_from_mapping({"roc_auc": 0.7}, source="metrics.json")
+        self._files = SimpleNamespace(read=lambda _metrics: of_file)  # type: ignore[assignment]
 
     async def _again(  # type: ignore[override]
         self,

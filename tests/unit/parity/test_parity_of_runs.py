@@ -137,7 +137,7 @@ def test_equal_inputs_with_other_results_are_told_apart() -> None:
         ("output", "model.bin"),
         ("metric", "auc"),
     ]
-    assert "the inputs are the same, and yet 2 results differ" in parity_table(parity)[-1]
+    assert "the inputs are the same, but 2 results differ" in parity_table(parity)[-1]
 
 
 def test_another_state_or_exit_code_is_a_result() -> None:
@@ -236,7 +236,7 @@ def test_why_says_from_where_a_stage_was_served() -> None:
     served = keyed(B, state="cached", reason="unchanged since run 20261123-200000-aaaaaa")
     why = explain("train", [served, keyed("20261123-200000-aaaaaa")])
     assert why.served == "20261123-200000-aaaaaa"
-    assert "its results are those of run 20261123-200000-aaaaaa" in why_lines(why)[0]
+    assert "its results are from run 20261123-200000-aaaaaa" in why_lines(why)[0]
 
 
 def test_why_without_a_change_says_so() -> None:

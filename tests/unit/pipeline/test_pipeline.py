@@ -169,23 +169,23 @@ def test_context_calls_are_found_in_the_source() -> None:
             await ctx.gate("a > 1", "b < 2", metrics="metrics.json", model="m")
         await ctx.container().with_exec(["true"])
 
-    uses = evaluate.uses
-    assert [(use.kind, use.name, use.literal) for use in uses] == [
-        ("dvc", "evaluate", True),
-        ("sh", "", False),
-        ("gate", "m", True),
-        ("container", "", True),
+    calls = evaluate.calls
+    assert [(call.kind, call.args, call.literal) for call in calls] == [
+        ("dvc", ("evaluate",), True),
+        ("sh", (), False),
+        ("gate", ("a > 1", "b < 2"), True),
+        ("container", (), True),
     ]
-    assert uses[0].details == {"threshold": 0.5}
-    assert uses[2].details == {"rules": ["a > 1", "b < 2"], "metrics": "metrics.json"}
+    assert calls[0].details == {"threshold": 0.5}
+    assert calls[2].details == {"metrics": "metrics.json", "model": "m"}
     line = inspect.getsourcelines(evaluate.body)[1]
-    assert uses[0].place is not None
-    assert uses[0].place.line == line + 2
+    assert calls[0].place is not None
+    assert calls[0].place.line == line + 2
 
 
 def test_one_liners_say_what_they_use() -> None:
     pipeline = Pipeline()
     fit = pipeline.mlflow("train", alpha=0.5)
-    assert [(use.kind, use.name, dict(use.details)) for use in fit.uses] == [
+    assert [(use.kind, use.name, dict(use.details)) for use in fit.calls] == [
         ("mlflow", "train", {"alpha": 0.5})
     ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.runner.project import DvcInputs
+from rondel.operations.project import DvcInputs
 from rondel.testing import FakeProject
 
 if TYPE_CHECKING:

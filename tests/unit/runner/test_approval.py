@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rondel.context.registry import operations_of
 from rondel.pipeline import Pipeline
 from rondel.registry import approval
-from rondel.runner.approve import calls
 from rondel.settings import Settings
 from rondel.testing import run_with_fakes
 
@@ -21,8 +21,8 @@ DEPLOYED: list[str] = []
 async def deploy_body(ctx: Any) -> None:
     DEPLOYED.append("flight-delay")
     if ctx is None:
-        await ctx.deploy("flight-delay@challenger", object())
-        await ctx.promote("flight-delay")
+        await ctx.register("flight-delay")
+        await ctx.promote("flight-delay", reason=str(object()))
 
 
 def pipeline() -> Pipeline:
@@ -103,4 +103,8 @@ def test_in_ci_nobody_is_asked(project: FakeProject, monkeypatch: pytest.MonkeyP
 
 def test_what_a_stage_would_do_is_read_from_its_source() -> None:
     stage = pipeline().stages()[1]
-    assert calls(stage) == [("deploy", "flight-delay@challenger"), ("promote", "flight-delay")]
+    changes = [change for operation in operations_of(stage.calls) for change in operation.affects()]
+    assert [(change.action, change.reference) for change in changes] == [
+        ("register", "flight-delay"),
+        ("promote", "flight-delay"),
+    ]

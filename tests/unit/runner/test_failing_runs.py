@@ -25,7 +25,7 @@ from rondel.record import StageRecord, load
 from rondel.record.folder import shown
 from rondel.runner import attempt
 from rondel.settings import Settings
-from rondel.testing import FakeEnvironment, FakeServices, RecordingContext, run_with_fakes
+from rondel.testing import FakeContexts, FakeServices, RecordingContext, run_with_fakes
 
 if TYPE_CHECKING:
     from rondel.testing import FakeProject
@@ -48,7 +48,7 @@ async def fail(ctx: RecordingContext) -> None:
 
 def test_a_failed_command_is_explained(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
-    services = FakeServices(FakeEnvironment(answers={"dvc train": fail}))
+    services = FakeServices(FakeContexts(answers={"dvc train": fail}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert isinstance(result.error, StageFailed)
     assert result.exit_code == 10
@@ -63,7 +63,7 @@ def test_a_failed_command_is_explained(project: FakeProject, monkeypatch: pytest
     assert record.exit_code == 7
     assert record.commands[-1].args == ["sh", "-c", "python train.py --fast"]
     assert "no such column" in (result.folder.path / str(record.log)).read_text()
-    assert services.environment.abandoned == ["train"]
+    assert services.contexts.discarded == ["train"]
     assert services.ended == [("prepare", "ran"), ("train", "failed")]
     assert (result.capsule.state, result.capsule.exit_code) == ("failed", 10)
 
@@ -75,7 +75,7 @@ def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
         raise RuntimeError("the engine has no terminal")
 
     monkeypatch.setattr(RecordingContext, "failed", failed)
-    services = FakeServices(FakeEnvironment(answers={"dvc train": fail}))
+    services = FakeServices(FakeContexts(answers={"dvc train": fail}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert result.exit_code == 10
     assert "a command ended with exit code 7" in str(result.error)
@@ -86,7 +86,7 @@ def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
 def test_a_failed_attempt_takes_no_earlier_success_away(project: FakeProject) -> None:
     first = run_with_fakes(straight(), "train", project=project)
     project.dvc["train"] = replace(project.dvc["train"], command="python broken.py")
-    services = FakeServices(FakeEnvironment(answers={"dvc train": fail}))
+    services = FakeServices(FakeContexts(answers={"dvc train": fail}))
     run_with_fakes(straight(), "train", project=project, services=services)
     again = run_with_fakes(straight(), "train", project=project)
     assert states(again) == {"prepare": "cached", "train": "ran"}, "what failed runs again"
@@ -96,7 +96,7 @@ def test_a_failed_attempt_takes_no_earlier_success_away(project: FakeProject) ->
     assert first.capsule.id in back.capsule.stage("train").reason
 
 
-def fork() -> tuple[Pipeline, FakeEnvironment]:
+def fork() -> tuple[Pipeline, FakeContexts]:
     """Three chains: one that fails once the last has begun, what needs it, and one that takes longer."""
     pipeline = Pipeline()
     begun: list[str] = []
@@ -122,7 +122,7 @@ def fork() -> tuple[Pipeline, FakeEnvironment]:
             await anyio.sleep(0.001)
         await fail(ctx)
 
-    return pipeline, FakeEnvironment(answers={"sh false": fail_then, "sh slow": wait})
+    return pipeline, FakeContexts(answers={"sh false": fail_then, "sh slow": wait})
 
 
 def test_a_failure_cancels_what_runs_and_skips_what_needs_it(project: FakeProject) -> None:
@@ -130,7 +130,7 @@ def test_a_failure_cancels_what_runs_and_skips_what_needs_it(project: FakeProjec
     services = FakeServices(environment)
     result = run_with_fakes(pipeline, "after", "slow", project=project, services=services)
     assert states(result) == {"broken": "failed", "after": "skipped", "slow": "cancelled"}
-    assert sorted(environment.abandoned) == ["broken", "slow"]
+    assert sorted(environment.discarded) == ["broken", "slow"]
     assert ("slow", "cancelled") in services.ended
     assert services.closed == 1
 
@@ -157,7 +157,7 @@ def test_a_pure_stage_is_tried_again(project: FakeProject, monkeypatch: pytest.M
         if len(tries) < 3:
             raise ExecError
 
-    services = FakeServices(FakeEnvironment(answers={"dvc train": third_time}))
+    services = FakeServices(FakeContexts(answers={"dvc train": third_time}))
     result = run_with_fakes(pipeline, "train", project=project, services=services)
     assert states(result) == {"train": "ran"}
     record = result.capsule.stage("train")
@@ -176,7 +176,7 @@ def test_a_failed_gate_is_not_tried_again(project: FakeProject) -> None:
     async def refuse(ctx: RecordingContext) -> None:
         raise GateFailed("roc_auc is 0.7")
 
-    services = FakeServices(FakeEnvironment(answers={"gate m": refuse}))
+    services = FakeServices(FakeContexts(answers={"gate m": refuse}))
     result = run_with_fakes(pipeline, "evaluate", project=project, services=services)
     assert result.exit_code == 11
     assert services.begun == ["evaluate"]
@@ -189,7 +189,7 @@ def test_an_effect_always_runs_and_only_once(project: FakeProject) -> None:
     async def register(ctx: Any) -> None:
         await ctx.sh("register")
 
-    services = FakeServices(FakeEnvironment(answers={"sh register": fail}))
+    services = FakeServices(FakeContexts(answers={"sh register": fail}))
     assert states(run_with_fakes(pipeline, "register", project=project, services=services)) == {
         "register": "failed"
     }
@@ -205,11 +205,11 @@ def test_a_stage_that_takes_too_long_fails(project: FakeProject) -> None:
     async def forever(ctx: RecordingContext) -> None:
         await anyio.sleep_forever()
 
-    services = FakeServices(FakeEnvironment(answers={"dvc train": forever}))
+    services = FakeServices(FakeContexts(answers={"dvc train": forever}))
     result = run_with_fakes(pipeline, "train", project=project, services=services)
     assert isinstance(result.error, StageFailed)
     assert "took longer than its 0.01 s" in result.error.render()
-    assert services.environment.abandoned == ["train"]
+    assert services.contexts.discarded == ["train"]
 
 
 def test_a_time_out_of_the_stage_s_own_code_is_not_its_time_limit(project: FakeProject) -> None:
@@ -224,7 +224,7 @@ def test_a_time_out_of_the_stage_s_own_code_is_not_its_time_limit(project: FakeP
 
 
 def test_a_conflict_is_a_data_error_and_the_success_is_not_remembered(project: FakeProject) -> None:
-    services = FakeServices(FakeEnvironment(conflicts={"prepare"}))
+    services = FakeServices(FakeContexts(conflicts={"prepare"}))
     result = run_with_fakes(straight(), "prepare", project=project, services=services)
     assert isinstance(result.error, DataError)
     assert result.exit_code == 23
@@ -255,7 +255,7 @@ def test_an_engine_that_goes_away_before_the_signal_comes_is_an_interrupt(projec
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
         raise gone
 
-    services = FakeServices(FakeEnvironment(answers={"dvc prepare": broken_off}))
+    services = FakeServices(FakeContexts(answers={"dvc prepare": broken_off}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert isinstance(result.error, Interrupted)
     record = result.capsule.stage("prepare")
@@ -268,7 +268,7 @@ def test_a_signal_stops_the_stages_and_the_capsule_says_so(project: FakeProject,
         os.kill(os.getpid(), number)
         await anyio.sleep_forever()
 
-    services = FakeServices(FakeEnvironment(answers={"dvc prepare": interrupt}))
+    services = FakeServices(FakeContexts(answers={"dvc prepare": interrupt}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert isinstance(result.error, Interrupted)
     assert result.exit_code == 130
@@ -291,7 +291,7 @@ def test_services_that_do_not_come_up_leave_a_capsule(project: FakeProject) -> N
 
 
 def test_a_record_of_a_stage_that_never_started_is_not_marked_as_running(project: FakeProject) -> None:
-    services = FakeServices(FakeEnvironment(answers={"dvc prepare": fail}))
+    services = FakeServices(FakeContexts(answers={"dvc prepare": fail}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     record: StageRecord = result.capsule.stage("train")
     assert (record.state, record.started, record.log) == ("skipped", None, None)
@@ -335,7 +335,7 @@ def test_a_stage_that_lacks_the_repository_is_told_how_to_get_it(
         ctx.recorder.output(f"{said}\n" + "a line\n" * 50)
         raise StageFailed("the command ended with exit code 128")
 
-    services = FakeServices(FakeEnvironment(answers={"dvc train": lacks}))
+    services = FakeServices(FakeContexts(answers={"dvc train": lacks}))
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert result.error is not None
     assert hint in str(result.error.hint)

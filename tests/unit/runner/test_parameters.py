@@ -8,7 +8,7 @@ import pytest
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
-from rondel.runner.check import check_inputs, check_uses, parse_overrides
+from rondel.runner.check import check_calls, check_inputs, parse_overrides
 from rondel.runner.disk import DiskProject
 from rondel.settings import Settings
 from rondel.testing import plan_of
@@ -45,7 +45,7 @@ def disk(tmp_path: Path) -> DiskProject:
 
 def given(pipeline: Pipeline, disk: DiskProject, *pairs: str) -> dict[str, dict[str, Any]]:
     plan = plan_of(pipeline, *(stage.base for stage in pipeline.stages()))
-    check_uses((planned.stage for planned in plan.stages), disk)
+    check_calls((planned.stage for planned in plan.stages), disk)
     overrides = parse_overrides([tuple(pair.split("=", 1)) for pair in pairs], plan, disk)  # type: ignore[misc]
     check_inputs(plan, disk, overrides)
     return overrides
@@ -149,6 +149,8 @@ def test_a_stage_that_is_done_or_not_part_of_the_run_needs_no_value(disk: DiskPr
     pipeline.mlflow("plain")
     check_inputs(plan_of(pipeline, "plain"), disk, {})
     check_inputs(plan_of(pipeline, "main"), disk, {}, done=("main",))
+    with pytest.raises(ConfigurationError, match="no value for 'alpha'"):
+        check_inputs(plan_of(pipeline, "main"), disk, {})
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from rondel.cli.arguments import parse
 from rondel.pipeline import Pipeline
 from rondel.record import SCHEMA_VERSION, Capsule, CiJob, StageRecord
-from rondel.reports.run_page import render_run
+from rondel.reports.run_page import render_run_page
+from rondel.runner.prepared import PreparedRun
 from rondel.runner.repeat_commands import follow_ups, reproduce
-from rondel.runner.run import Request
 from rondel.settings import load_settings
 from rondel.testing import FakeProject, plan_of
 
@@ -31,11 +31,11 @@ def request(
     *,
     targets: tuple[str, ...] = ("train",),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Request:
+) -> PreparedRun:
     pipeline = Pipeline("p")
     pipeline.dvc("train")
     settings = load_settings(root, flags, environ)
-    return Request(
+    return PreparedRun(
         pipeline="p",
         file="ci/main.py",
         plan=plan_of(pipeline, "train"),
@@ -47,7 +47,7 @@ def request(
     )
 
 
-def run_of(asked: Request, *stages: StageRecord, **fields: Any) -> Capsule:
+def run_of(asked: PreparedRun, *stages: StageRecord, **fields: Any) -> Capsule:
     made = Capsule(
         schema_version=SCHEMA_VERSION,
         id=RUN,
@@ -149,7 +149,7 @@ def test_elsewhere_a_run_is_known_by_its_job(root: Path) -> None:
 def test_the_report_page_has_the_same_commands_and_nothing_of_the_machine(root: Path) -> None:
     flags = {"approve_by": "Bob O'Hara", "engine": "embedded", "params": (("train.name", "a b"),)}
     asked = request(root, flags)
-    page = render_run(run_of(asked, failed()), root)
+    page = render_run_page(run_of(asked, failed()), root)
     assert "--approve-by" in page
     assert "train.name=a b" in page
     assert f"python ci/main.py --resume {RUN}" in page

@@ -11,13 +11,13 @@ import pytest
 from rondel.errors import ConfigurationError, RecordError, StageFailed
 from rondel.pipeline import Pipeline, Selection
 from rondel.record import Capsule, RunFolder, load
-from rondel.runner.check import dvc_names, parse_overrides
 from rondel.runner.interactive import Intervention
+from rondel.runner.prepare import prepare_run
 from rondel.runner.resume import as_asked, resume, run_to_resume
-from rondel.runner.run import Request, run_plan
+from rondel.runner.run import run_plan
 from rondel.settings import Settings, load_settings
 from rondel.testing import (
-    FakeEnvironment,
+    FakeContexts,
     FakeServices,
     RecordingContext,
     RecordingObserver,
@@ -49,7 +49,7 @@ async def fail(_: RecordingContext) -> None:
 
 
 def first_run(project: FakeProject, broken: str = "dvc train") -> Capsule:
-    services = FakeServices(environment=FakeEnvironment(answers={broken: fail}))
+    services = FakeServices(contexts=FakeContexts(answers={broken: fail}))
     run_with_fakes(pipeline(), "train", project=project, services=services)
     return load(project.root)[1]
 
@@ -66,22 +66,17 @@ def go_on(
     capsule = run_to_resume(project.root, name)
     given = load_settings(project.root, {**(flags or {}), **({"params": params} if params else {})})
     settings, selection = as_asked(given, capsule, targets)
-    plan = plan_of(pipeline(), *selection.targets, only=selection.only, from_=selection.from_)
-    overrides = parse_overrides(settings.params, plan, project)
     services = FakeServices()
-    request = Request(
-        pipeline="p",
+    prepared = prepare_run(
+        pipeline(),
+        selection,
+        replace(settings, force=force),
+        {},
         file="ci/main.py",
-        plan=plan,
-        settings=settings,
+        resumed=capsule,
         project=project,
-        environ={},
-        arguments=(*selection.targets, *settings.arguments()),
-        overrides=overrides,
-        dvc_stages=dvc_names(pipeline().declared),
-        resumption=resume(capsule, plan, project, overrides, force=force),
     )
-    return run_plan(request, RecordingObserver(), lambda: ("embedded", services.open)), services
+    return run_plan(prepared, RecordingObserver(), lambda: ("embedded", services.open)), services
 
 
 def states(result: Result) -> dict[str, str]:
@@ -156,7 +151,7 @@ def asked(
 ) -> Capsule:
     """A run that failed, which these flags and variables had asked for."""
     settings = load_settings(project.root, flags, environ)
-    services = FakeServices(environment=FakeEnvironment(answers={"dvc train": fail}))
+    services = FakeServices(contexts=FakeContexts(answers={"dvc train": fail}))
     run_with_fakes(pipeline(), "train", project=project, services=services, settings=settings)
     return load(project.root)[1]
 
@@ -191,7 +186,7 @@ def test_a_run_that_is_resumed_twice_is_still_asked_for_the_same(project: FakePr
     (project.root / "pyproject.toml").write_text("[tool.rondel]\nkeep-going = true\ncache = false\n")
     asked(project, {"cache": True, "params": ASKED["params"]})
     for _ in range(2):
-        services = FakeServices(environment=FakeEnvironment(answers={"dvc train": fail}))
+        services = FakeServices(contexts=FakeContexts(answers={"dvc train": fail}))
         capsule = run_to_resume(project.root, "latest")
         settings, selection = as_asked(load_settings(project.root), capsule, ())
         assert settings.cache
@@ -304,7 +299,7 @@ def interactive(
     monkeypatch.setattr(
         "rondel.runner.execute.Intervention", lambda journal: Intervention(journal, read=answers)
     )
-    services = FakeServices(environment=FakeEnvironment(answers=outcomes))
+    services = FakeServices(contexts=FakeContexts(answers=outcomes))
     settings = Settings(root=project.root, interactive=True, jobs=1)
     return (
         run_with_fakes(pipeline(), *targets, project=project, services=services, settings=settings),
@@ -331,7 +326,7 @@ def test_retry_reads_the_workspace_again(project: FakeProject, monkeypatch: pyte
     )
     assert result.exit_code == 0
     assert result.capsule.stage("prepare").attempts == 2
-    assert services.environment.refreshed == 1
+    assert services.contexts.refreshed == 1
     assert len(answers.questions) == 2
     assert services.ended == [("prepare", "failed"), ("prepare", "ran")]
 

@@ -15,7 +15,7 @@ from rondel.errors import (
 from rondel.pipeline import Pipeline
 from rondel.record import Capsule, load
 from rondel.settings import Settings
-from rondel.testing import FakeEnvironment, FakeServices, RecordingContext, RecordingObserver, run_with_fakes
+from rondel.testing import FakeContexts, FakeServices, RecordingContext, RecordingObserver, run_with_fakes
 
 if TYPE_CHECKING:
     from rondel.testing import FakeProject
@@ -26,7 +26,7 @@ def test_stages_run_in_order_and_the_capsule_says_so(project: FakeProject) -> No
     result = run_with_fakes(straight(), "train", project=project, services=services)
     assert result.exit_code == 0
     assert states(result) == {"prepare": "ran", "train": "ran"}
-    assert services.environment.settled == ["prepare", "train"]
+    assert services.contexts.committed == ["prepare", "train"]
     assert services.ended == [("prepare", "ran"), ("train", "ran")]
     assert (services.opened, services.closed) == (1, 1)
     _, saved = load(project.root)
@@ -115,7 +115,7 @@ def test_independent_stages_run_at_once(project: FakeProject) -> None:
             for event in events.values():
                 await event.wait()
 
-    services = FakeServices(FakeEnvironment(answers={"dvc prepare": meet, "dvc train": meet}))
+    services = FakeServices(FakeContexts(answers={"dvc prepare": meet, "dvc train": meet}))
     result = run_with_fakes(pipeline, "prepare", "train", project=project, services=services)
     assert states(result) == {"prepare": "ran", "train": "ran"}
 
@@ -132,7 +132,7 @@ def test_jobs_limits_how_many_run_at_once(project: FakeProject) -> None:
         await anyio.sleep(0.01)
         running[0] -= 1
 
-    services = FakeServices(FakeEnvironment(answers={"dvc prepare": count, "dvc train": count}))
+    services = FakeServices(FakeContexts(answers={"dvc prepare": count, "dvc train": count}))
     settings = Settings(root=project.root, jobs=1)
     run_with_fakes(pipeline, "prepare", "train", project=project, services=services, settings=settings)
     assert running[1] == 1
@@ -144,7 +144,7 @@ def test_the_capsule_is_true_while_a_stage_runs(project: FakeProject) -> None:
     async def look(ctx: RecordingContext) -> None:
         seen.append(load(project.root)[1])
 
-    services = FakeServices(FakeEnvironment(answers={"dvc train": look}))
+    services = FakeServices(FakeContexts(answers={"dvc train": look}))
     run_with_fakes(straight(), "train", project=project, services=services)
     (capsule,) = seen
     assert capsule.state == "running"
@@ -157,7 +157,7 @@ def test_secrets_do_not_reach_log_or_capsule(project: FakeProject) -> None:
         ctx.recorder.command(["curl", "-H", "Bearer hunter2hunter2"])
         raise RuntimeError("could not use hunter2hunter2")
 
-    services = FakeServices(FakeEnvironment(answers={"dvc train": leak}))
+    services = FakeServices(FakeContexts(answers={"dvc train": leak}))
     settings = Settings(root=project.root, secrets=("TOKEN",))
     result = run_with_fakes(
         straight(),
@@ -219,7 +219,7 @@ def test_an_output_that_the_user_changed_is_made_again(project: FakeProject) -> 
     async def output(ctx: RecordingContext) -> None:
         ctx.recorder.outputs({"model.txt": "md5:m", "data/far.parquet": "md5:f"})
 
-    services = FakeServices(FakeEnvironment(answers={"dvc train": output}))
+    services = FakeServices(FakeContexts(answers={"dvc train": output}))
     pipeline = Pipeline()
     pipeline.dvc("train")
     run_with_fakes(pipeline, "train", project=project, services=services)
@@ -272,7 +272,7 @@ def test_an_unknown_dvc_stage_and_a_bad_rule_are_told_together(project: FakeProj
     text = caught.value.render()
     assert "2 mistakes" in text
     assert "did you mean 'train'?" in text
-    line = evaluate.uses[1].place
+    line = evaluate.calls[1].place
     assert line is not None
     assert f"test_runs.py:{line.line}" in text
 

@@ -9,7 +9,7 @@ from rondel.errors import StageFailed
 from rondel.pipeline import Pipeline
 from rondel.record.archive import pack
 from rondel.settings import Settings
-from rondel.testing import FakeEnvironment, FakeServices, run_with_fakes
+from rondel.testing import FakeContexts, FakeServices, run_with_fakes
 
 if TYPE_CHECKING:
     from rondel.testing import FakeProject, RecordingContext
@@ -38,7 +38,7 @@ def test_no_value_of_a_secret_is_in_what_a_run_leaves(project: FakeProject) -> N
         pipeline,
         "prepare",
         project=project,
-        services=FakeServices(environment=FakeEnvironment(answers={"dvc prepare": leak})),
+        services=FakeServices(contexts=FakeContexts(answers={"dvc prepare": leak})),
         settings=Settings(
             root=project.root,
             secrets=("DECLARED",),

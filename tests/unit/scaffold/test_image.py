@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rondel.containerfile import outline
 from rondel.data.mlproject import MLProject
-from rondel.engine.images.containerfile import outline
-from rondel.engine.images.platforms import parse as platform
 from rondel.scaffold.image import image_for
 
 TRAIN = "FROM python:3.10\nRUN pip install numpy\n"
@@ -29,9 +28,7 @@ def targets(text: str) -> set[str]:
     """The Containerfile's targets; the engine's own reader finds what is wrong with it."""
     found = set()
     for name in ("stage", "runner"):
-        read = outline(
-            text, file="Containerfile", target=name, build_args={}, platform=platform("linux/amd64")
-        )
+        read = outline(text, file="Containerfile", target=name, build_args={}, platform="linux/amd64")
         found.add(read.needed[-1].name)
     return found
 
@@ -57,7 +54,7 @@ def test_a_teams_own_file_is_used_as_it_is(folder, files, options):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(SERVES, "serves something"), (WHOLE, "copies the whole project"), ("# nothing\n", "has no FROM")],
+    [(SERVES, "serves something"), (WHOLE, "copies the whole project"), ("# nothing\n", "can't be built")],
 )
 def test_a_dockerfile_for_something_else_is_named_and_not_used(folder, text, said):
     found = image(folder({"Dockerfile": text, "requirements.txt": "numpy"}))

@@ -50,7 +50,8 @@ def test_a_process_is_known_by_number_and_start() -> None:
     with subprocess.Popen(["true"]) as process:
         identity = ProcessId.of(process.pid)
         process.wait()
-    assert identity is None or not identity.alive()
+    assert identity is not None  # until it was waited for, it was a zombie at least
+    assert not identity.alive()
 
 
 def test_only_marked_processes_of_a_group_are_ours() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.cache import read_build_context
 from rondel.cache.provenance import FILE as PROVENANCE
-from rondel.cache.recipe import copied_sources, needed_text
+from rondel.context.registry import operations_of
 from rondel.data.model import overlap
 from rondel.data.project import find_stage
-from rondel.files.yaml_file import read_text
+from rondel.operations.dvc.operation import DvcStageRun, dvc_stage_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,9 +37,10 @@ def changes_of(stages: Sequence[Stage], project: DvcProject, *, shared: Iterable
     always = (*ALWAYS, *shared)
     found: dict[str, Paths] = {}
     for stage in stages:
-        names = [use.name for use in stage.uses if use.kind == "dvc"]
-        whole = all(use.kind in {"dvc", "gate"} and use.literal for use in stage.uses)
-        if stage.uses and whole and not stage.git:
+        operations = operations_of(stage.calls)
+        names = dvc_stage_names(operations)
+        whole = all(each.literal and not each.reads_workspace for each in operations)
+        if stage.pure and operations and whole and not stage.git:
             found[stage.name] = tuple(sorted({*always, *_dvc_paths(names, project)}))
         else:
             found[stage.name] = None if stage.pure or not stage.needs else ()
@@ -52,13 +54,14 @@ def code_patterns(root: Path, file: str) -> tuple[str, ...]:
     return (file, f"{folder}/**/*.py") if folder and others else (file,)
 
 
-def recipe_patterns(root: Path, containerfile: str, target: str) -> tuple[str, ...]:
+def recipe_patterns(
+    root: Path, containerfile: str, target: str, build_args: Iterable[tuple[str, str]] = ()
+) -> tuple[str, ...]:
     """The Containerfile, and the files of the project that its ``target`` copies."""
-    path = root / containerfile
-    if not path.is_file():
+    if not (root / containerfile).is_file():
         return (containerfile,)
-    sources = copied_sources(needed_text(read_text(path, containerfile), target))
-    return (containerfile, *(_pattern(root, source) for source in sources if "$" not in source))
+    context = read_build_context(root, containerfile, target=target, build_args=build_args)
+    return (containerfile, *(_pattern(root, source) for source in context.sources))
 
 
 def results_of(stages: Sequence[Stage], project: DvcProject) -> tuple[str, ...]:
@@ -68,10 +71,12 @@ def results_of(stages: Sequence[Stage], project: DvcProject) -> tuple[str, ...]:
     the ``dvc.yaml`` of another project. If the source of a stage does not say
     which DVC stage it uses, all count.
     """
-    uses = [use for stage in stages for use in stage.uses if use.kind == "dvc"]
+    operations = [
+        each for stage in stages for each in operations_of(stage.calls) if isinstance(each, DvcStageRun)
+    ]
     used = project.stages
-    if all(use.literal for use in uses):
-        names = _with_upstream([use.name for use in uses], project)
+    if all(each.literal for each in operations):
+        names = _with_upstream(dvc_stage_names(operations), project)
         used = {name: project.stages[name] for name in names}
     locks = {stage.lock_file for stage in used.values()}
     locks |= {PROVENANCE} if locks else set()

@@ -1,6 +1,6 @@
 """Building a Containerfile: a plan's steps as nodes, stages that don't need each other at once.
 
-A step's key is made of what it stands on and of the content that it copies, so
+A step's key is made of the step before it and of the content that it copies, so
 an unchanged build runs nothing again, in this session or in another, and a file
 that is not copied makes no difference.
 """
@@ -9,15 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 import rondel.engine.evaluate.buildsteps  # noqa: F401 - registers what the steps do
+from rondel.containerfile import (
+    ContainerfileError,
+    ContextSource,
+    CopyStep,
+    FetchStep,
+    GitStep,
+    ImageSource,
+    Item,
+    Outline,
+    RunStep,
+    Source,
+    Stage,
+    StageSource,
+    Step,
+    WorkdirStep,
+    outline,
+    read_ignore,
+    select,
+)
 from rondel.engine.evaluate.buildgit import repository_tree
-from rondel.engine.evaluate.buildmounts import RunMounts
+from rondel.engine.evaluate.buildmounts import BuildRequest, RunMounts
 from rondel.engine.evaluate.download import download, file_name
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import Command, exec_node
@@ -26,58 +45,27 @@ from rondel.engine.evaluate.images import DIGEST_LABEL, Base, Images
 from rondel.engine.evaluate.inplace import confirm_copy, runs_in_place
 from rondel.engine.evaluate.operations import EMPTY, edited
 from rondel.engine.images import platforms
-from rondel.engine.images.containerfile import (
-    ContainerfileError,
-    CopyStep,
-    FetchStep,
-    GitStep,
-    Outline,
-    RunStep,
-    Stage,
-    StagePlan,
-    Step,
-    WorkdirStep,
-    outline,
-    plan_stage,
-)  # fmt: skip
-from rondel.engine.images.containerfile.ignore import Ignore
-from rondel.engine.images.containerfile.selection import Item, select
-from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, Source, StageSource
 from rondel.engine.images.model import ImageConfig
+from rondel.engine.images.stage_plan import StagePlan, plan_stage
 from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.values import (
     Container,
-    Directory,
     FileMount,
     Fs,
     Mount,
     Node,
     Secret,
-    Socket,
     digest_of,
 )  # fmt: skip
 from rondel.errors import EngineError
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import View
+    from rondel.engine.store import TreeEntry, View
     from rondel.engine.values.container import Pairs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """What ``dockerBuild`` was asked for."""
-
-    context: Directory
-    dockerfile: str = "Dockerfile"
-    target: str = ""
-    args: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    ssh: Socket | None = None
-    platform: str = ""
-    no_init: bool = False
 
 
 async def build(session: Session, request: BuildRequest) -> Container:
@@ -99,7 +87,7 @@ class _Built:
 
 
 class _Builder:
-    def __init__(self, session: Session, request: BuildRequest, file: Outline, ignore: Ignore) -> None:
+    def __init__(self, session: Session, request: BuildRequest, file: Outline, ignore: Patterns) -> None:
         self.session = session
         self.request = request
         self.outline = file
@@ -109,7 +97,9 @@ class _Builder:
         self._built: dict[int, _Built] = {}
         self._bases: list[Base] = []
         self.confirmed = 0  # files that were compared with this machine's, in place
-        self.mounts = RunMounts(session, request, file.file, ignore, self._origin, self._content)
+        self.mounts = RunMounts(
+            session, request.secrets, request.ssh, file.file, ignore, self._origin, self._content
+        )
 
     @classmethod
     async def of(cls, session: Session, request: BuildRequest) -> _Builder:
@@ -123,15 +113,11 @@ class _Builder:
                 f"read {place}: is a directory" if is_folder else f"open {place}: no such file or directory"
             )
             raise EngineError(f'failed to read Dockerfile "{request.dockerfile}": {reason}')
-        ignored, name = None, ""
-        for name in (f"{request.dockerfile}.dockerignore", ".dockerignore"):
-            if ignored := _text(view, root, name):
-                break  # an empty one counts as none
-        ignore = Ignore.of((ignored or "").splitlines(), name)
-        platform = platforms.parse(request.platform or session.platform)
+        ignore = read_ignore(lambda name: _text(view, root, name), request.dockerfile)
         file = outline(
-            text, file=request.dockerfile, target=request.target, build_args=request.args, platform=platform,
-            build_platform=platforms.parse(session.platform),
+            text, file=request.dockerfile, target=request.target, build_args=request.args,
+            platform=str(platforms.parse(request.platform or session.platform)),
+            build_platform=str(platforms.parse(session.platform)),
         )  # fmt: skip
         return cls(session, request, file, ignore)
 
@@ -202,7 +188,7 @@ class _Builder:
         if isinstance(stage.base, StageSource):
             under = await self._wait(stage.base.index)
             return under.fs, under.plan.config, under.plan.scope
-        assert isinstance(stage.base, ImageSource)  # noqa: S101 - a stage never stands on the context
+        assert isinstance(stage.base, ImageSource)  # noqa: S101 - the context is no base
         try:
             base = await self.session.part(Images).base(stage.base.reference, str(platform))
         except EngineError as error:
@@ -258,7 +244,7 @@ class _Builder:
 
     async def _copy(self, fs: Fs | None, step: CopyStep) -> Fs:
         origin, root, is_context = await self._origin(step.origin)
-        ignore = self.ignore if is_context else Ignore()
+        ignore = self.ignore if is_context else Patterns()
         content = await self._content(origin, root, step, ignore)
         key = digest_of(
             "build.copy", fs.key if fs else "", content, step.destination, step.into_directory, step.chown,
@@ -267,10 +253,10 @@ class _Builder:
         source = origin or edited("build.nothing", None)
         return edited("build.copy", fs, step, root, ignore, self.outline.file, key=key, inputs=(source,))
 
-    async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Ignore) -> str:
-        """What stands for the content that a step copies. Remembered: layers never change."""
+    async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Patterns) -> str:
+        """The digest of what a step copies. The store keeps it, because layers never change."""
         snapshot = await self.session.snapshot(origin)
-        selection = [step.sources, step.exclude, step.parents, step.into_directory, ignore.patterns]
+        selection = [step.sources, step.exclude, step.parents, step.into_directory, ignore.texts]
         known = digest_of("copied", snapshot.layers, root, selection)
         found = self.session.store.index.get("copied", known)
         if not isinstance(found, str):
@@ -300,7 +286,7 @@ class _Builder:
             "build.git", fs.key if fs else "", tree.key, step.folder, step.destination, step.chown,
             step.chmod, step.exclude,
         )  # fmt: skip
-        return edited("build.copy", fs, copy, "/", Ignore(), self.outline.file, key=key, inputs=(tree,))
+        return edited("build.copy", fs, copy, "/", Patterns(), self.outline.file, key=key, inputs=(tree,))
 
     # --- commands
 
@@ -360,8 +346,8 @@ def _source(step: Step) -> str:
             return step.text
 
 
-def _digest(items: Iterable[Item]) -> str:
-    """What stands for a selection: places, kinds, modes, owners and contents; no times."""
+def _digest(items: Iterable[Item[TreeEntry]]) -> str:
+    """The digest of a selection: targets, kinds, modes, owners and contents; no times."""
     digest = hashlib.sha256()
     for item in items:
         entry = item.entry

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from rondel.containerfile import ContainerfileError, CopyStep, FetchStep, Item, select
+from rondel.containerfile.copying import symbolic_mode
 from rondel.engine.evaluate.download import file_name
 from rondel.engine.evaluate.operations import edit
 from rondel.engine.evaluate.owners import owner_in, user_in
 from rondel.engine.images.compression import decompressed
-from rondel.engine.images.containerfile import ContainerfileError, CopyStep, FetchStep
-from rondel.engine.images.containerfile.selection import Item, select, symbolic_mode
 from rondel.engine.images.unpack import unpack
-from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store import Draft, PathError, TreeEntry, View
 from rondel.engine.store.files import remove_tree
 from rondel.errors import EngineError
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.images.containerfile.ignore import Ignore
     from rondel.engine.values import Node
+    from rondel.files.patterns import Patterns
 
 
 @edit("build.nothing")
@@ -91,7 +91,7 @@ class _Copier:
         self.override = owner_in(draft.view, _owner_of(step.chown)) if step.chown else None
         self.folders: list[tuple[str, int]] = []
 
-    def copy(self, source: View, root: str, ignore: Ignore) -> None:
+    def copy(self, source: View, root: str, ignore: Patterns) -> None:
         step = self.step
         assert isinstance(step, CopyStep)  # noqa: S101 - the other kind has no source
         several = self._several(step)
@@ -155,7 +155,7 @@ class _Copier:
         """Take an archive apart at the destination; False if the file is none."""
         return self._unpack(archive)
 
-    def _place(self, item: Item, several: bool) -> str:
+    def _place(self, item: Item[TreeEntry], several: bool) -> str:
         if item.target:
             return posixpath.join(self._root(), item.target)
         if item.entry.is_dir:
@@ -174,7 +174,7 @@ class _Copier:
             return posixpath.join(there.path, name)
         return self.step.destination
 
-    def _directory(self, entry: Entry, path: str, *, explicit: bool) -> None:
+    def _directory(self, entry: TreeEntry, path: str, *, explicit: bool) -> None:
         """Make a directory, or give one that is there the source's metadata, but the destination."""
         there = self.draft.view.lookup(path)
         if there is not None and there.is_dir:
@@ -193,7 +193,7 @@ class _Copier:
         owner = self.override if parent == self.step.destination and self.override else (0, 0)
         _make_directories(self.draft, parent, *owner)
 
-    def _owner(self, entry: Entry) -> tuple[int, int]:
+    def _owner(self, entry: TreeEntry) -> tuple[int, int]:
         return self.override or (entry.uid, entry.gid)
 
     def _mode(self, mode: int, *, directory: bool) -> int:

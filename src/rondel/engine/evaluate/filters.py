@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rondel.engine.evaluate.patterns import Patterns
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,13 +53,12 @@ class Filter:
         self.include = Patterns.of(include)
         self.exclude = Patterns.of(exclude)
         self.gitignore = gitignore
-        self._chooses_nothing = bool(include) and not self.include.groups  # empty patterns only
+        self._chooses_nothing = bool(include) and not self.include  # empty patterns only
 
     @property
     def trivial(self) -> bool:
         """Whether everything is kept."""
-        choosing = self.include.groups or self.exclude.groups or self.gitignore
-        return not (choosing or self._chooses_nothing)
+        return not (self.include or self.exclude or self.gitignore or self._chooses_nothing)
 
     def root(self, above: Sequence[tuple[str, str]] = ()) -> State:
         """The state of the root. ``above`` holds .gitignore texts of the directories that hold it,
@@ -81,13 +80,13 @@ class Filter:
         if self.gitignore and state.ignores and _ignored(state.ignores, path, is_dir=is_dir):
             return _NO
         keep, enter, include, exclude = True, is_dir, state.include, state.exclude
-        if self.include.groups:
+        if self.include:
             keep, include = self.include.match(path, state.include)
-        if self.exclude.groups:
+        if self.exclude:
             excluded, exclude = self.exclude.match(path, state.exclude)
             if excluded:
                 keep = False
-                enter = is_dir and self.exclude.has_exceptions
+                enter = is_dir and self.exclude.excepts_below(path)
         if not is_dir:
             return _YES if keep else _NO
         return Verdict(keep, enter, State(path + "/", include, exclude, state.ignores) if enter else None)

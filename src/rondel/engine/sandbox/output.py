@@ -1,4 +1,4 @@
-"""The output of a command while it runs: scrubbed, spilled to disk when large, and read back whole."""
+"""A command's output while it runs: masked, kept in memory or spilled to disk, and read back as a whole."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def patterns_of(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
-    """What must not be seen of secrets: exact, trimmed, and each in base64; longest first."""
+    """The texts to mask for some secrets: as they are, trimmed, and both in base64; longest first."""
     found = set()
     for value in secrets:
         for form in (value, value.strip()):
@@ -32,10 +32,10 @@ def patterns_of(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def _in_base64(form: bytes) -> set[bytes]:
-    """The base64 of a value, alone and in the midst of something longer (``user:password``).
+    """The base64 of a value, alone and inside of a longer text (``user:password``).
 
-    There, the value may start at each of the three places of a group; the characters that hold
-    bits of its neighbours are left out. Of short values it says nothing, and occurs by chance.
+    There, the value may start at any of three offsets within a group; characters that also encode
+    its neighbours are left out. Short values give none, because they would match by chance.
     """
     if len(form) <= _SHORT:
         return set()
@@ -48,7 +48,7 @@ def _in_base64(form: bytes) -> set[bytes]:
 
 
 class Scrubber:
-    """Masks patterns in a stream, also where one is spread over several chunks."""
+    """Masks patterns in a stream, even if one is split over several chunks."""
 
     def __init__(self, patterns: tuple[bytes, ...]) -> None:
         self._patterns = patterns
@@ -58,14 +58,14 @@ class Scrubber:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What can be shown so far; an end that may be the start of a secret is held back."""
+        """The masked data so far; holds back an end that may be the start of a secret."""
         if self._regex is None:
             return data
         data = self._held + data
         return self._mask(data, self._safe_end(data))
 
     def flush(self) -> bytes:
-        """What was held back, at the end of the stream."""
+        """The held-back rest, at the end of the stream."""
         data, self._held = self._held, b""
         return b"" if self._regex is None else self._regex.sub(MASK, data)
 
@@ -92,7 +92,7 @@ class Scrubber:
 
 
 class Spool:
-    """Bytes in memory while they are few, in a blob when they are many."""
+    """Holds bytes in memory while they are few, else in a blob."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -113,7 +113,7 @@ class Spool:
             self._data = bytearray()
 
     def so_far(self) -> bytes:
-        """What was written, or the last part of it when it was spilled."""
+        """What was written; only the last part if it was spilled."""
         if self._file is None:
             return bytes(self._data)
         with self._file[1].open("rb") as file:
@@ -129,7 +129,7 @@ class Spool:
         return Output(blob=self._blobs.keep(writer, path), size=self._size)
 
     def drop(self) -> None:
-        """Give it up."""
+        """Discard the data."""
         if self._file is not None:
             self._blobs.drop(*self._file)
             self._file = None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rondel.environment import WORK
 from rondel.environment.data_container import keep_plan
 from rondel.errors import DataError
-from rondel.operations.command_runner import CommandRunner
 from rondel.operations.dvc.commands import keep_failed
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rondel.data.undeclared import Undeclared
     from rondel.environment.output_stream import Sink
     from rondel.files.hashes import HashCache
+    from rondel.operations.runtime import StageRuntime
 
 EDITED = "edited while it ran"
 _SHOWN = 5
@@ -30,7 +30,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DvcRun:
+class PreparedStage:
     """Everything that is known about a DVC stage before anything is done for it."""
 
     project: DvcProject
@@ -57,12 +57,15 @@ class DvcRun:
         return stage_blocks(text).get(self.stage.name, "") if text else ""
 
 
-class Keeping(CommandRunner):
-    """The part of a stage's context that keeps results of stages of ``dvc.yaml``."""
+class ResultKeeper:
+    """Keeps what stages of ``dvc.yaml`` made in a stage's container."""
 
-    async def _keep(
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
+
+    async def keep(
         self,
-        prepared: DvcRun,
+        prepared: PreparedStage,
         executed: dagger.Container,
         lines: list[str],
         sink: Sink,
@@ -71,22 +74,24 @@ class Keeping(CommandRunner):
         """Take what the command made into DVC's cache, and keep it under the key that it was made under."""
         from anyio import to_thread
 
-        stage, data = prepared.stage, self._environment.data
+        stage, data = prepared.stage, self.runtime.environment.data
         plan = keep_plan(
             stage.address,
             [out.path for out in stage.outs],
-            push=self._environment.push,
+            push=self.runtime.environment.push,
             collect=[stage.lock_file, *stage.wanted],
         )
         moved = await data.result(data.planned(data.over(executed.directory(WORK)), plan), prepared.folder)
         seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
         if moved.code:
-            self._recorder.output(moved.said)
-            raise keep_failed(stage, moved, lines, self._environment.remote.shown)
+            self.runtime.recorder.output(moved.said)
+            raise keep_failed(stage, moved, lines, self.runtime.environment.remote.shown)
         assert moved.files is not None  # noqa: S101 - it did not fail
         return await to_thread.run_sync(self._remember, prepared, moved.files, sink)
 
-    def _remember(self, prepared: DvcRun, made: Path, sink: Sink) -> tuple[DvcCacheEntry, Mapping[str, Any]]:
+    def _remember(
+        self, prepared: PreparedStage, made: Path, sink: Sink
+    ) -> tuple[DvcCacheEntry, Mapping[str, Any]]:
         from rondel.cache import stands_on_host
         from rondel.cache.keep import keep_result
         from rondel.cache.lookup import key_of
@@ -103,9 +108,9 @@ class Keeping(CommandRunner):
         entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
         read = self._undeclared(stage, sink)
         undeclared, quiet = (read.read, read.quiet) if read else (None, ())
-        image = self._recorder.record.image
+        image = self.runtime.recorder.record.image
         inputs = prepared.link.inputs
-        if not self._behind_shell():
+        if not self.behind_shell():
             # Behind one the files may be its own: then those here count, with the command.
             inputs = as_locked(stage, inputs, entry)
         # Of a folder with several owners the lock tells no hash that could be compared.
@@ -121,21 +126,21 @@ class Keeping(CommandRunner):
             undeclared={path: self._hash_of(path, prepared.hashes) for path in (*(undeclared or ()), *quiet)},
         )
         cache_entry = keep_result(
-            self.run.root,
+            self.runtime.run.root,
             stage,
             made,
             key=key,
             entry=block,
-            run=self.run.id,
+            run=self.runtime.run.id,
             image=image,
             undeclared=undeclared,
             quiet=quiet,
-            pushed=self._environment.push,
+            pushed=self.runtime.environment.push,
             metrics=made_metrics(stage, made),
         )
         return cache_entry, entry
 
-    def _restored(self, prepared: DvcRun, cache_entry: DvcCacheEntry, made: Path) -> DvcCacheEntry:
+    def keep_restored(self, prepared: PreparedStage, cache_entry: DvcCacheEntry, made: Path) -> DvcCacheEntry:
         """A result that DVC brought, kept here from now on with the metrics in its files."""
         from dataclasses import replace
 
@@ -147,7 +152,7 @@ class Keeping(CommandRunner):
         if not (cache_entry.key.digest and text):
             return replace(cache_entry, metrics=metrics)
         return keep_result(
-            self.run.root,
+            self.runtime.run.root,
             stage,
             made,
             key=cache_entry.key,
@@ -160,20 +165,18 @@ class Keeping(CommandRunner):
             metrics=metrics,
         )
 
-    def _behind_shell(self) -> bool:
+    def behind_shell(self) -> bool:
         """Whether commands of this stage may have changed what a stage of ``dvc.yaml`` gets."""
-        from rondel.cache.conditions import SHELL
-
-        return any(use.kind in SHELL for use in self._recorder.record.uses)
+        return self.runtime.container_changed
 
     def _undeclared(self, stage: DvcStage, sink: Sink) -> Undeclared | None:
         """The files that the command read beside what it declares; None where that is not known."""
         from rondel.data.undeclared import links_of, undeclared
 
         if sink.opened is None or sink.untraced:
-            self._recorder.change(untraced=sink.untraced)
+            self.runtime.recorder.change(untraced=sink.untraced)
             return None
-        root = self.run.root
+        root = self.runtime.run.root
         empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
         sorted_out = undeclared(
             stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
@@ -185,8 +188,8 @@ class Keeping(CommandRunner):
             )
             those = "which is" if len(found) == 1 else "which are"
             said = f"{stage.address} read {shown}, {those} not among its deps"
-            self._recorder.output(said)
-            self._environment.observer.note(said)
+            self.runtime.recorder.output(said)
+            self.runtime.environment.observer.note(said)
         return sorted_out
 
     def _hash_of(self, path: str, hashes: HashCache) -> str:
@@ -199,7 +202,7 @@ class Keeping(CommandRunner):
     def _edited(self, path: str, hashes: HashCache) -> bool:
         """Whether a file of the working tree may be another one by now than what the container got."""
         try:
-            changed = (self.run.root / path).stat().st_ctime
+            changed = (self.runtime.run.root / path).stat().st_ctime
         except OSError:
             return False
-        return path not in hashes.over and changed >= self._environment.read_at
+        return path not in hashes.over and changed >= self.runtime.environment.read_at

@@ -21,7 +21,7 @@ from rondel.operations.dvc.commands import (
     never_made,
     shown_command,
 )
-from rondel.operations.dvc.keep import DvcRun, Keeping
+from rondel.operations.dvc.keep import PreparedStage, ResultKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,35 +33,24 @@ if TYPE_CHECKING:
     from rondel.cache.lookup import Served
     from rondel.data import DvcStage
     from rondel.environment.output_stream import Sink
+    from rondel.operations.runtime import StageRuntime
 
 
-class DvcStages(Keeping):
-    """The part of a stage's context that runs stages of ``dvc.yaml``."""
+class DvcRunner:
+    """Brings stages of ``dvc.yaml`` up to date in a stage's container."""
 
-    params: dict[str, Any]
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
+        self._keeper = ResultKeeper(runtime)
 
-    async def dvc(self, name: str, /, params: Mapping[str, Any] | None = None, **more: Any) -> DvcOutcome:
-        """Bring a stage of ``dvc.yaml`` up to date, and push what it made.
+    async def bring_up_to_date(self, name: str, params: Mapping[str, Any]) -> DvcOutcome:
+        """Bring the stage up to date, and before it those that no stage of the pipeline has for its own.
 
-        Its command runs in the stage's container, with the data that it depends
-        on in place; the image needs no DVC. It does not run where an earlier
-        result holds under the whole key. Stages that it depends on and that no
-        stage of the pipeline has for its own are brought up to date before it.
-
-        ``params`` are values for parameters of this call, by dotted key; they
-        change the container's copy of the parameter file, never the working
-        tree's. Metrics, plots, uncached outputs and the stage's entry in
-        ``dvc.lock`` come back when the stage has succeeded; not, if parameters
-        are others than the files say: then they stay in the run's folder.
-
-        Raises StageFailed if the command fails, DataError if data can't be
-        pulled or pushed, ConfigurationError for an unknown stage or parameter.
+        Raises StageFailed, DataError and ConfigurationError.
         """
         from anyio import to_thread
 
-        given = {**(params or {}), **more}
-        self._recorder.use("dvc", name, {"params": given} if given else {})
-        overrides, chain = await to_thread.run_sync(self._chain, name, given)
+        overrides, chain = await to_thread.run_sync(self._chain, name, params)
         done = DvcOutcome(state="unchanged")
         for address in chain:
             done = await self._up_to_date(address, overrides)
@@ -69,21 +58,20 @@ class DvcStages(Keeping):
 
     def _chain(self, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The parameters that are set for the stage, and the stages to bring up to date, in order."""
-        from rondel.data import find_stage, known_params, load_project
+        from rondel.data import find_stage, load_project
         from rondel.data.limits import check_project
-        from rondel.data.params import check_overrides, those_used
+        from rondel.data.params import check_overrides, used_params
 
-        root = self.run.root
+        root = self.runtime.run.root
         check_project(root)
         project = load_project(root)
-        stage = find_stage(project, name, place=str(self.stage.place))
+        stage = find_stage(project, name, place=str(self.runtime.stage.place))
         check_overrides(root, stage, given)
-        mine = those_used(self.params, known_params(root, stage)) if self.params else {}
-        overrides = {**mine, **given}
-        own = {find_stage(project, each).address for each in self.run.dvc_stages} - {stage.address}
+        overrides = {**used_params(root, stage, self.runtime.params), **given}
+        own = {find_stage(project, each).address for each in self.runtime.run.dvc_stages} - {stage.address}
         return overrides, project.chain(stage.address, own)
 
-    def _prepare(self, address: str, overrides: Mapping[str, Any]) -> DvcRun:
+    def _prepare(self, address: str, overrides: Mapping[str, Any]) -> PreparedStage:
         """Everything that is known of a DVC stage before anything is done for it."""
         from rondel.cache.lookup import look
         from rondel.data.params import leaves
@@ -92,22 +80,22 @@ class DvcStages(Keeping):
         from rondel.files.hashes import HashCache
         from rondel.git.repository import head_commit
 
-        root, settings = self.run.root, self.settings
-        project = self._view(overrides)
-        hashes = HashCache(root, tree_hashes(run_tree(self.run.folder)))
-        conditions = self._environment.conditions
-        if self.stage.git:
+        root, settings = self.runtime.run.root, self.runtime.settings
+        project = self.runtime.view(overrides)
+        hashes = HashCache(root, tree_hashes(run_tree(self.runtime.run.folder)))
+        conditions = self.runtime.environment.conditions
+        if self.runtime.stage.git:
             conditions = conditions.at_commit(head_commit(root))
-        behind = self._behind_shell()
+        behind = self._keeper.behind_shell()
         if behind:
-            conditions = conditions.within(self.run.id)
+            conditions = conditions.within(self.runtime.run.id)
         link = look(project, address, overrides, conditions, hashes)
         if behind:
             link = replace(link, served=None, held=None)
         hashes.save()
         stage, inputs = link.stage, link.inputs
-        self._recorder.inputs(inputs.paths)
-        self._recorder.parameters(
+        self.runtime.recorder.inputs(inputs.paths)
+        self.runtime.recorder.parameters(
             {
                 name: value
                 for key, group in inputs.params.items()
@@ -119,14 +107,14 @@ class DvcStages(Keeping):
         paths = [out.path for out in stage.outs if out.returns]
         if settings.apply and overrides:
             paths += [source.path for source in stage.params]
-        return DvcRun(
+        return PreparedStage(
             project=project,
             link=link,
             overrides=overrides,
             conditions=conditions,
             aside=lies_aside(project, [stage], differing),
             before=look_before(root, paths, {stage.lock_file: [stage.name]}),
-            folder=self._folder(address),
+            folder=self.runtime.results_folder(address),
             hashes=hashes,
         )
 
@@ -141,49 +129,49 @@ class DvcStages(Keeping):
                 return done
         return await self._run_stage(prepared)
 
-    async def _serving(self, prepared: DvcRun) -> Served | None:
+    async def _serving(self, prepared: PreparedStage) -> Served | None:
         """The result that holds, if one does: where dependencies lie outside, DVC is asked."""
         link = prepared.link
-        if not self.settings.cache or link.held is None:
-            return link.served if self.settings.cache else None
+        if not self.runtime.settings.cache or link.held is None:
+            return link.served if self.runtime.settings.cache else None
         plan = fetch_plan([], ask=link.stage.address)
-        moved = await self._moved(prepared, self._container, plan, "asked")
+        moved = await self._moved(prepared, self.runtime.container, plan, "asked")
         return None if moved.code or moved.changed else link.held
 
-    async def _serve(self, prepared: DvcRun, served: Served) -> DvcOutcome | None:
+    async def _serve(self, prepared: PreparedStage, served: Served) -> DvcOutcome | None:
         """Put a result in place that holds; None if it is nowhere to be had any more."""
         from anyio import to_thread
 
         stage, cache_entry = prepared.stage, served.cache_entry
         made = prepared.folder / "files"
         if served.place == "remote":
-            self._recorder.step(f"bringing the results of {stage.address}")
+            self.runtime.recorder.step(f"bringing the results of {stage.address}")
             plan = fetch_plan(prepared.project.data_of(stage.wanted), collect=stage.wanted)
-            moved = await self._moved(prepared, self._container, plan, "", locks={stage: served})
+            moved = await self._moved(prepared, self.runtime.container, plan, "", locks={stage: served})
             if moved.code:
-                self._recorder.output(moved.said)
-                self._recorder.output(
+                self.runtime.recorder.output(moved.said)
+                self.runtime.recorder.output(
                     f"the results of run {cache_entry.run} are nowhere any more: {stage.address} runs"
                 )
                 return None
-            cache_entry = await to_thread.run_sync(self._restored, prepared, cache_entry, made)
+            cache_entry = await to_thread.run_sync(self._keeper.keep_restored, prepared, cache_entry, made)
         elif served.place == "kept":
             from rondel.cache.objects import lay_out
 
-            await to_thread.run_sync(lay_out, self.run.root, cache_entry.files, made)
+            await to_thread.run_sync(lay_out, self.runtime.run.root, cache_entry.files, made)
         state: State = "unchanged" if served.place == "in place" else "restored"
-        self._recorder.command(
+        self.runtime.recorder.command(
             [shown_command(stage)], exit_code=0, seconds=0.0, outcome=state, made_by=cache_entry.run or None
         )
         by = f", made by run {cache_entry.run}" if cache_entry.run else ""
-        self._recorder.step(f"dvc stage {stage.address}: {state}{by}")
+        self.runtime.recorder.step(f"dvc stage {stage.address}: {state}{by}")
         await to_thread.run_sync(partial(self._take, prepared, cache_entry, served.entry, served=True))
-        self._container = self._with_results(prepared, made)
-        self._container = await to_thread.run_sync(self._with_ignores)
+        self.runtime.container = self._with_results(prepared, made)
+        self.runtime.container = await to_thread.run_sync(self._with_ignores)
         return DvcOutcome(state=state, made_by=cache_entry.run)
 
     def _take(
-        self, prepared: DvcRun, cache_entry: DvcCacheEntry, entry: Mapping[str, Any], *, served: bool
+        self, prepared: PreparedStage, cache_entry: DvcCacheEntry, entry: Mapping[str, Any], *, served: bool
     ) -> None:
         """A result is the stage's: record it, and have it wait for the working tree."""
         from rondel.cache.keep import provenance_of
@@ -194,8 +182,8 @@ class DvcStages(Keeping):
         from rondel.gates import made_metrics
 
         stage, made = prepared.stage, prepared.folder / "files"
-        self._recorder.outputs(entry_outs(stage, entry))
-        self._recorder.metrics(cache_entry.metrics or made_metrics(stage, made, self.run.root))
+        self.runtime.recorder.outputs(entry_outs(stage, entry))
+        self.runtime.recorder.metrics(cache_entry.metrics or made_metrics(stage, made, self.runtime.run.root))
         aside = prepared.aside or stands_aside(
             prepared.project, (*(cache_entry.undeclared or ()), *cache_entry.quiet)
         )
@@ -204,7 +192,7 @@ class DvcStages(Keeping):
             # What repeats a run looks for its results here, lock entries included.
             write_atomic(made / stage.lock_file, lock_of({stage.name: text}).encode())
             (prepared.folder / "result.json").touch()
-        self.pending.append(
+        self.runtime.pending.append(
             PendingResults(
                 files=made,
                 before=prepared.before,
@@ -217,28 +205,30 @@ class DvcStages(Keeping):
                 aside=aside,
             )
         )
-        before = [pending for pending in self.pending[:-1] if pending.made]
-        known = self._recorder.record.undeclared
+        before = [pending for pending in self.runtime.pending[:-1] if pending.made]
+        known = self.runtime.recorder.record.undeclared
         read = (
             None if cache_entry.undeclared is None or (before and known is None) else cache_entry.undeclared
         )
-        self._recorder.change(
+        self.runtime.recorder.change(
             undeclared=None if read is None else sorted({*(known or ()), *read}),
-            aside=self._recorder.record.aside or aside,
-            pushed=cache_entry.pushed and (self._recorder.record.pushed or not before),
+            aside=self.runtime.recorder.record.aside or aside,
+            pushed=cache_entry.pushed and (self.runtime.recorder.record.pushed or not before),
         )
 
-    def _with_results(self, prepared: DvcRun, made: Path) -> dagger.Container:
+    def _with_results(self, prepared: PreparedStage, made: Path) -> dagger.Container:
         """The stage's container with what the DVC stage made in place, once something looks for it."""
-        stage, container = prepared.stage, self._container
+        stage, container = prepared.stage, self.runtime.container
         if made.is_dir():
-            container = container.with_directory(WORK, self._environment.client.host().directory(str(made)))
+            container = container.with_directory(
+                WORK, self.runtime.environment.client.host().directory(str(made))
+            )
         data = prepared.project.data_of(out.path for out in stage.outs if out.cached)
         if not data:
             return container
-        files = self._environment.lock_texts(prepared.project, self._locks())
-        over = self._environment.data.over(self._container.directory(WORK), files)
-        fetched = self._environment.data.planned(over, fetch_plan(data), must=True)
+        files = self.runtime.environment.lock_texts(prepared.project, self.runtime.locks())
+        over = self.runtime.environment.data.over(self.runtime.container.directory(WORK), files)
+        fetched = self.runtime.environment.data.planned(over, fetch_plan(data), must=True)
         return with_paths(container, fetched.directory(WORK), data)
 
     def _with_ignores(self) -> dagger.Container:
@@ -248,57 +238,59 @@ class DvcStages(Keeping):
         """
         from rondel.data.gitignore import ignoring_texts
 
-        container = self._container
-        data = [path for pending in self.pending if not pending.aside for path in pending.data]
-        for file, text in ignoring_texts(self.run.root, data).items():
+        container = self.runtime.container
+        data = [path for pending in self.runtime.pending if not pending.aside for path in pending.data]
+        for file, text in ignoring_texts(self.runtime.run.root, data).items():
             container = container.with_new_file(f"{WORK}/{file}", text)
         return container
 
-    async def _run_stage(self, prepared: DvcRun) -> DvcOutcome:
+    async def _run_stage(self, prepared: PreparedStage) -> DvcOutcome:
         """Run the stage's command and keep what it made."""
         from anyio import to_thread
 
         stage = prepared.stage
         # What this very context made lies in its container, and is in no lock file here yet.
-        if not self.pending and (lacking := never_made(prepared.project, stage, prepared.link.inputs.paths)):
+        if not self.runtime.pending and (
+            lacking := never_made(prepared.project, stage, prepared.link.inputs.paths)
+        ):
             raise lacking
         seconds: dict[str, float] = {}
         container = await self._ready(prepared, seconds)
-        if wanted(self.settings, "before", self._commands):
-            await self._shell("before", of=container, command=shown_command(stage))
-        self._recorder.step(f"dvc stage {stage.address}: {shown_command(stage)}"[:160])
-        self._recorder.command([shown_command(stage)])
+        if wanted(self.runtime.settings, "before", self.runtime.commands):
+            await self.runtime.open_shell("before", of=container, command=shown_command(stage))
+        self.runtime.recorder.step(f"dvc stage {stage.address}: {shown_command(stage)}"[:160])
+        self.runtime.recorder.command([shown_command(stage)])
         began = time.monotonic()
         executed, code, lines, sink = await self._execute(prepared, container)
         seconds["command"] = round(time.monotonic() - began, 3)
-        self._recorder.command(
+        self.runtime.recorder.command(
             [shown_command(stage)],
             exit_code=code,
             seconds=seconds["command"],
             outcome="" if code else "ran",
-            made_by=None if code else self.run.id,
+            made_by=None if code else self.runtime.run.id,
         )
         if code or executed is None:
-            await self._shell("after")
+            await self.runtime.open_shell("after")
             raise command_failed(stage, code, lines)
-        await self._shell("after", of=executed)
-        self._commands += 1
-        self._container = executed
-        cache_entry, entry = await self._keep(prepared, executed, lines, sink, seconds)
+        await self.runtime.open_shell("after", of=executed)
+        self.runtime.commands += 1
+        self.runtime.container = executed
+        cache_entry, entry = await self._keeper.keep(prepared, executed, lines, sink, seconds)
         await to_thread.run_sync(partial(self._take, prepared, cache_entry, entry, served=False))
-        self._container = await to_thread.run_sync(self._with_ignores)
+        self.runtime.container = await to_thread.run_sync(self._with_ignores)
         took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
-        self._recorder.step(f"dvc stage {stage.address}: ran ({took})")
-        return DvcOutcome(state="ran", seconds=seconds, made_by=self.run.id)
+        self.runtime.recorder.step(f"dvc stage {stage.address}: ran ({took})")
+        return DvcOutcome(state="ran", seconds=seconds, made_by=self.runtime.run.id)
 
-    async def _ready(self, prepared: DvcRun, seconds: dict[str, float]) -> dagger.Container:
+    async def _ready(self, prepared: PreparedStage, seconds: dict[str, float]) -> dagger.Container:
         """The stage's container with everything in place that the command needs."""
         from rondel.data.params import changed_text
         from rondel.data.sources import hint_for_missing
 
-        stage, root = prepared.stage, self.run.root
-        container = self._container
-        for lock, text in self._environment.lock_texts(prepared.project, self._locks()).items():
+        stage, root = prepared.stage, self.runtime.run.root
+        container = self.runtime.container
+        for lock, text in self.runtime.environment.lock_texts(prepared.project, self.runtime.locks()).items():
             container = container.with_new_file(f"{WORK}/{lock}", text)
         for source in stage.params if prepared.overrides else ():
             text = (root / source.path).read_text(encoding="utf-8")
@@ -309,24 +301,24 @@ class DvcStages(Keeping):
         needs = prepared.project.data_of([*stage.deps, *persisted])
         if not needs:
             return container
-        self._recorder.step(f"getting what {stage.address} needs")
+        self.runtime.recorder.step(f"getting what {stage.address} needs")
         moved = await self._moved(prepared, container, fetch_plan(needs), "fetched")
         seconds.update(moved.seconds)
         if moved.code:
-            self._recorder.output(moved.said)
+            self.runtime.recorder.output(moved.said)
             hint = hint_for_missing(
                 prepared.project,
                 needs,
-                remote_defined=self._environment.remote_defined,
-                own_folder=self._environment.remote_own,
+                remote_defined=self.runtime.environment.remote_defined,
+                own_folder=self.runtime.environment.remote_own,
             )
-            raise fetch_failed(stage, moved, self._environment.remote.shown, hint)
+            raise fetch_failed(stage, moved, self.runtime.environment.remote.shown, hint)
         assert moved.container is not None  # noqa: S101 - it did not fail
         return with_paths(container, moved.container.directory(WORK), needs)
 
     async def _moved(
         self,
-        prepared: DvcRun,
+        prepared: PreparedStage,
         container: dagger.Container,
         plan: Mapping[str, Any],
         name: str,
@@ -334,24 +326,26 @@ class DvcStages(Keeping):
         locks: Mapping[DvcStage, Served] | None = None,
     ) -> TransferResult:
         """Have the data container carry out a plan over the workspace of ``container``."""
-        entries = self._locks()
+        entries = self.runtime.locks()
         for stage, served in (locks or {}).items():
             if served.cache_entry.entry:
                 from rondel.data.workspace_sync import lock_of
 
                 entries[stage.lock_file] = lock_of({stage.name: served.cache_entry.entry})
-        data = self._environment.data
-        over = data.over(container.directory(WORK), self._environment.lock_texts(prepared.project, entries))
+        data = self.runtime.environment.data
+        over = data.over(
+            container.directory(WORK), self.runtime.environment.lock_texts(prepared.project, entries)
+        )
         return await data.result(data.planned(over, plan), prepared.folder / name)
 
     async def _execute(
-        self, prepared: DvcRun, container: dagger.Container
+        self, prepared: PreparedStage, container: dagger.Container
     ) -> tuple[dagger.Container | None, int, list[str], Sink]:
         """Run the command: the container that it left, its exit code, its last lines."""
         import dagger
 
         stage = prepared.stage
-        sink, container = self._listened(container)
+        sink, container = self.runtime.listened(container)
         executed = (
             container.with_env_variable(TRACE, WORK)
             .with_env_variable("DVC_STAGE", stage.address)
@@ -359,11 +353,11 @@ class DvcStages(Keeping):
             .with_exec(["sh", "-c", command_script(stage)], expect=dagger_any())
         )
         try:
-            log = await self._environment.live.follow(sink, executed.stdout)
+            log = await self.runtime.environment.live.follow(sink, executed.stdout)
             code = await executed.exit_code()
         except dagger.ExecError as error:  # killed by a signal: nothing is left of it but output
             sink.log(stdout=error.stdout, stderr=error.stderr)
-            return None, error.exit_code, list(self._recorder.tail), sink
+            return None, error.exit_code, list(self.runtime.recorder.tail), sink
         sink.log(stdout=log)
-        self.left = executed
-        return executed, code, self._recorder.redact(log).splitlines()[-30:], sink
+        self.runtime.left = executed
+        return executed, code, self.runtime.recorder.redact(log).splitlines()[-30:], sink

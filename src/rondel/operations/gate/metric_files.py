@@ -7,70 +7,75 @@ from typing import TYPE_CHECKING, Any
 from rondel.data.runtree import run_tree
 from rondel.environment import WORK
 from rondel.environment.data_container import fetch_plan
-from rondel.operations.program import Programs
+from rondel.operations.program import ProgramRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rondel.gates import Metrics
     from rondel.operations.evaluation import Evaluation
+    from rondel.operations.runtime import StageRuntime
 
 
-class MetricFiles(Programs):
-    """The part of a stage's context that finds metrics, and what they were measured with."""
+class MetricFiles:
+    """Finds the metrics that a gate judges, and what they were measured with."""
 
-    _brought: dict[str, Metrics]
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
+        self._brought: dict[str, Metrics] = {}
 
-    async def _bring_metrics(self, metrics: str | Mapping[str, Any]) -> None:
+    async def bring(self, metrics: str | Mapping[str, Any]) -> None:
         """Have DVC bring a file of metrics that only it has: what lies in the working tree may be old."""
         from anyio import to_thread
 
         from rondel.gates import Metrics, read_metrics
 
-        if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
+        if not isinstance(metrics, str) or not (self.runtime.run.root / ".dvc").is_dir():
             return
-        if any((pending.files / metrics).is_file() for pending in self.pending):
+        if any((pending.files / metrics).is_file() for pending in self.runtime.pending):
             return
-        project = await to_thread.run_sync(self._view, {})
+        project = await to_thread.run_sync(self.runtime.view, {})
         if not project.data_of([metrics]) or project.returns(metrics):
             return
-        self._recorder.step(f"the gate: getting {metrics}")
-        texts = self._environment.lock_texts(project, self._locks())
-        data = self._environment.data
+        self.runtime.recorder.step(f"the gate: getting {metrics}")
+        texts = self.runtime.environment.lock_texts(project, self.runtime.locks())
+        data = self.runtime.environment.data
         moved = await data.result(
             data.planned(
-                data.over(self._container.directory(WORK), texts), fetch_plan([metrics], collect=[metrics])
+                data.over(self.runtime.container.directory(WORK), texts),
+                fetch_plan([metrics], collect=[metrics]),
             ),
-            self._program_folder("metrics"),
+            ProgramRunner(self.runtime).folder("metrics"),
         )
         if moved.code:
-            self._recorder.output(moved.said)
+            self.runtime.recorder.output(moved.said)
             said = [line for line in moved.said.splitlines() if line.strip()]
             problem = f"{metrics}: DVC can't bring it{f': {said[-1]}' if said else ''}"
             self._brought[metrics] = Metrics(source=metrics, problem=problem)
         elif moved.files is not None:
             self._brought[metrics] = read_metrics(moved.files / metrics, shown=metrics)
 
-    def _metrics(self, metrics: str | Mapping[str, Any]) -> Metrics:
+    def read(self, metrics: str | Mapping[str, Any]) -> Metrics:
+        """The metrics of a file as the stage sees it, or of a mapping."""
         from rondel.gates import metrics_from_mapping, read_metrics
 
         if not isinstance(metrics, str):
             return metrics_from_mapping(metrics, source="the stage")
         if metrics in self._brought:
             return self._brought[metrics]
-        for pending in reversed(self.pending):
+        for pending in reversed(self.runtime.pending):
             if (pending.files / metrics).is_file():
                 return read_metrics(pending.files / metrics, shown=metrics)
-        aside = run_tree(self.run.folder) / metrics
-        return read_metrics(aside if aside.is_file() else self.run.root / metrics, shown=metrics)
+        aside = run_tree(self.runtime.run.folder) / metrics
+        return read_metrics(aside if aside.is_file() else self.runtime.run.root / metrics, shown=metrics)
 
-    def _evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
+    def evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
         """The evaluation that made the file of metrics; None if it was no stage of ``dvc.yaml``."""
         from rondel.operations.evaluation import read_evaluation
 
-        if not isinstance(metrics, str) or not (self.run.root / ".dvc").is_dir():
+        if not isinstance(metrics, str) or not (self.runtime.run.root / ".dvc").is_dir():
             return None
-        project = self._view({})
+        project = self.runtime.view({})
         stage = project.keeper(metrics)
         entry = None if stage is None else project.lock.get(stage.address)
         if stage is None or entry is None:
@@ -81,7 +86,7 @@ class MetricFiles(Programs):
         """What the stages' image is made from; two machines never build the same digest."""
         from rondel.cache import stands_on_host
 
-        conditions = self._environment.conditions
-        image = self._recorder.record.image
+        conditions = self.runtime.environment.conditions
+        image = self.runtime.recorder.record.image
         on_host = stands_on_host(image.source if image else None)
         return {**conditions.image, **(conditions.host if on_host else {})}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 from rondel.operations.gate.metric_files import MetricFiles
-from rondel.operations.program import run_of_its_own
+from rondel.operations.program import ProgramRunner, run_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
     from rondel.operations.evaluation import Evaluation
     from rondel.operations.program import Done
+    from rondel.operations.runtime import StageRuntime
     from rondel.registry.champion import Champion
 
 CHAMPION_FOLDER = "champion"
@@ -24,55 +25,40 @@ CHAMPION_FOLDER = "champion"
 _NAMED = 3
 
 
-class Gating(MetricFiles):
-    """The part of a stage's context that judges a model."""
+class GateRunner:
+    """Judges a model by the rules of a gate, in a stage's container."""
 
-    async def gate(
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
+        self._files = MetricFiles(runtime)
+        self._programs = ProgramRunner(runtime)
+
+    async def judge(
         self,
-        *rules: str,
-        metrics: str | Mapping[str, Any] = "metrics.json",
-        model: str | None = None,
-        model_file: str | None = None,
-        measure: str | None = None,
+        rules: Sequence[str],
+        metrics: str | Mapping[str, Any],
+        *,
+        model: str | None,
+        model_file: str | None,
+        measure: str | None,
     ) -> Verdict:
-        """Let the stage pass only if every rule holds; the verdict is recorded either way.
-
-        ``metrics`` is a file that the stage made (or that lies in the working
-        tree), or a mapping. ``model`` is whose champion the rules compare
-        with. When the file is made by a stage of ``dvc.yaml``, and its data,
-        code, parameters or image are not those of the champion's own
-        evaluation, the champion is evaluated again by the same command;
-        ``model_file`` names the dependency of that stage that is the model
-        where this is not clear. ``measure`` is a command that prints a JSON
-        object of further metrics, such as latency: it runs in the container
-        and, where rules ask for it, with the champion's model in place, too.
-
-        Raises GateFailed with every rule that does not hold,
-        ConfigurationError for a rule that can't be read, StageFailed if
-        ``measure`` fails.
-        """
+        """The verdict, which is recorded. Raises GateFailed, ConfigurationError, StageFailed."""
         from anyio import to_thread
 
         from rondel.gates import evaluate, metrics_from_mapping, parse_rules
 
-        given = {"metrics": metrics, "model_file": model_file, "measure": measure}
-        details: dict[str, Any] = {
-            "rules": list(rules),
-            **{name: value for name, value in given.items() if isinstance(value, str)},
-        }
-        self._recorder.use("gate", model or "", details)
-        parsed = parse_rules(rules, place=str(self.stage.place))
-        await self._bring_metrics(metrics)
-        evaluation = await to_thread.run_sync(self._evaluation, metrics, model_file)
+        parsed = parse_rules(rules, place=str(self.runtime.stage.place))
+        await self._files.bring(metrics)
+        evaluation = await to_thread.run_sync(self._files.evaluation, metrics, model_file)
         extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.measured())
         if measure is not None:
             extra |= await self._measure(evaluation, measure)
-        found = self._metrics(metrics).merged(
+        found = self._files.read(metrics).merged(
             metrics_from_mapping(extra, source=measure or "the model's file")
         )
-        self._recorder.metrics({name: found.values[name] for name in extra if name in found.values})
+        self.runtime.recorder.metrics({name: found.values[name] for name in extra if name in found.values})
         champion = None
-        if model and self._environment.tracking is not None:
+        if model and self.runtime.environment.tracking is not None:
             champion = await self._champion(model, evaluation, found, parsed, measure)
         verdict = evaluate(parsed, found, champion, model=model)
         self._record(verdict, evaluation)
@@ -83,7 +69,7 @@ class Gating(MetricFiles):
     def _record(self, verdict: Verdict, evaluation: Evaluation | None) -> None:
         from rondel.record import VerdictRecord
 
-        self._recorder.verdict(
+        self.runtime.recorder.verdict(
             VerdictRecord(
                 passed=verdict.passed,
                 model=verdict.model,
@@ -98,8 +84,8 @@ class Gating(MetricFiles):
             )
         )
         if verdict.model:
-            self._recorder.output(verdict.champion())
-        self._recorder.output(verdict.summary())
+            self.runtime.recorder.output(verdict.champion())
+        self.runtime.recorder.output(verdict.summary())
 
     async def _champion(
         self,
@@ -115,9 +101,9 @@ class Gating(MetricFiles):
         from rondel.registry.lineage import Lineage
         from rondel.tracking import TrackingClient
 
-        assert self._environment.tracking is not None  # noqa: S101 - the caller looked
-        self._recorder.step(f"the gate: the champion of {model}")
-        async with TrackingClient(self._environment.tracking.endpoint) as client:
+        assert self.runtime.environment.tracking is not None  # noqa: S101 - the caller looked
+        self.runtime.recorder.step(f"the gate: the champion of {model}")
+        async with TrackingClient(self.runtime.environment.tracking.endpoint) as client:
             found = await fetch_champion(client, model)
         if found is None:
             return None
@@ -128,7 +114,7 @@ class Gating(MetricFiles):
         if evaluation.model_hash and lineage.outputs.get(evaluation.model or "") == evaluation.model_hash:
             return ChampionMetrics(version=found.version, metrics=challenger.values, measured="same")
         changed = evaluation.differs(lineage.evaluation) if lineage.evaluation else None
-        measured_now = bool(measure) and _asks_for(rules, challenger, self._metrics(challenger.source))
+        measured_now = bool(measure) and _asks_for(rules, challenger, self._files.read(challenger.source))
         if changed == [] and not measured_now:
             return recorded
         return await self._compared(
@@ -158,7 +144,7 @@ class Gating(MetricFiles):
         digest, problem = champion_model(outputs, evaluation)
         metrics: dict[str, float] = {}
         if digest is not None:
-            self._recorder.step(f"the gate: measuring version {found.version} of {model} again")
+            self.runtime.recorder.step(f"the gate: measuring version {found.version} of {model} again")
             try:
                 metrics = await self._again(
                     model, found, evaluation, digest, whole=changed != [], measure=measure
@@ -200,23 +186,27 @@ class Gating(MetricFiles):
         from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, measuring
         from rondel.tracking import TrackingClient
 
-        project = await to_thread.run_sync(self._view, {})
+        project = await to_thread.run_sync(self.runtime.view, {})
         wanted = tuple(dict.fromkeys([*evaluation.stage.wanted, evaluation.metrics])) if whole else ()
         program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
-        assert self._environment.tracking is not None  # noqa: S101 - there is a champion
+        assert self.runtime.environment.tracking is not None  # noqa: S101 - there is a champion
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(TrackingClient(self._environment.tracking.endpoint))
-            container, mine = self._container, self._recorder.record.mlflow
+            client = await stack.enter_async_context(
+                TrackingClient(self.runtime.environment.tracking.endpoint)
+            )
+            container, mine = self.runtime.container, self.runtime.recorder.record.mlflow
             if mine is not None:
                 experiment = (await client.get_run(mine.run_id)).handle.experiment_id
                 name = f"champion: {model} version {found.version}"
-                tags = {"rondel.run": self.run.id, "rondel.champion": found.version}
+                tags = {"rondel.run": self.runtime.run.id, "rondel.champion": found.version}
                 made = await stack.enter_async_context(
                     run_of_its_own(client, experiment, name=name, tags=tags, parent=mine.run_id)
                 )
                 container = container.with_env_variable("MLFLOW_RUN_ID", made.run_id)
-            folder, done = await self._program(
-                self._with_locks(container, project, evaluation), program, CHAMPION_FOLDER
+            folder, done = await self._programs.run(
+                self._programs.with_locks(container, project, evaluation.stage, evaluation.params),
+                program,
+                CHAMPION_FOLDER,
             )
             if done.code:
                 raise _failed(done, _version(found.version, model))
@@ -240,13 +230,15 @@ class Gating(MetricFiles):
                 "measure= needs a file of metrics that a stage of dvc.yaml makes",
                 why="its dependencies are what the command finds in the container",
                 hint="without DVC, run the command with ctx.sh and give ctx.gate the numbers",
-                place=str(self.stage.place),
+                place=str(self.runtime.stage.place),
             )
-        self._recorder.step(f"the gate: {command}")
-        project = await to_thread.run_sync(self._view, {})
+        self.runtime.recorder.step(f"the gate: {command}")
+        project = await to_thread.run_sync(self.runtime.view, {})
         program = measuring(evaluation, project, measure=command)
-        container = self._with_locks(self._container, project, evaluation)
-        _, done = await self._program(container, program, "measured")
+        container = self._programs.with_locks(
+            self.runtime.container, project, evaluation.stage, evaluation.params
+        )
+        _, done = await self._programs.run(container, program, "measured")
         if done.code:
             raise _failed(done, f"the model ({command})")
         return dict(done.metrics)

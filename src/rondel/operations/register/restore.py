@@ -11,23 +11,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rondel.operations.program import Programs, run_of_its_own
+from rondel.operations.program import ProgramRunner, run_of_its_own
 
 if TYPE_CHECKING:
-    import dagger
-
     from rondel.data import DvcProject
     from rondel.operations.register.restorable import Restorable
+    from rondel.operations.runtime import StageRuntime
     from rondel.record import StageRecord
     from rondel.tracking import RunHandle, TrackingClient
 
 
-class Restoring(Programs):
-    """The part of a stage's context that logs a model again."""
+class ModelRestorer:
+    """Logs a model again, from the file that DVC has."""
 
-    _container: dagger.Container
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
+        self._programs = ProgramRunner(runtime)
 
-    async def _log_again(
+    async def log_again(
         self,
         client: TrackingClient,
         records: list[StageRecord],
@@ -47,16 +48,16 @@ class Restoring(Programs):
         from rondel.tracking import StageFacts
         from rondel.tracking.runs import stage_tags
 
-        if experiment is None or not (self.run.root / ".dvc").is_dir():
+        if experiment is None or not (self.runtime.run.root / ".dvc").is_dir():
             return None
-        project = await to_thread.run_sync(self._view, {})
+        project = await to_thread.run_sync(self.runtime.view, {})
         model = found.restorable(project, records, model=name, model_file=model_file)
         if model is None:
             return None
         gitlab = client.endpoint.kind == "gitlab"
         # GitLab has no logged models: its versions are runs that name the file's hash.
         command = log if gitlab else found.logging_command(model, name, log)
-        record, mine = model.record, self._recorder.record.mlflow
+        record, mine = model.record, self.runtime.recorder.record.mlflow
         facts = StageFacts(
             name=record.name,
             image=(record.image.digest or record.image.reference) if record.image else "",
@@ -65,10 +66,10 @@ class Restoring(Programs):
         )
         tags = {
             **stage_tags(facts),
-            "rondel.run": self.run.id,
+            "rondel.run": self.runtime.run.id,
             found.RESTORED_TAG: f"{model.path} {model.digest}",
         }
-        self._recorder.step(f"logging {model.path} again: this server never saw it")
+        self.runtime.recorder.step(f"logging {model.path} again: this server never saw it")
         async with run_of_its_own(
             client,
             experiment,
@@ -84,7 +85,7 @@ class Restoring(Programs):
                 metrics={key: value for key, value in record.metrics.items() if key not in known.metrics},
                 params={key: value for key, value in record.parameters.items() if key not in known.params},
             )
-        self._recorder.output(
+        self.runtime.recorder.output(
             f"{model.path} ({model.digest}) was logged again, to {handle.url}: "
             f"stage {record.name} did not run, because DVC had its result"
         )
@@ -96,10 +97,10 @@ class Restoring(Programs):
         """Run the command that logs the model in the stage's container. Raises DataError or StageFailed."""
         from rondel.operations.register import restorable as found
 
-        container = self._container.with_env_variable("MLFLOW_RUN_ID", handle.run_id)
-        container = self._with_locks(container, project, model.made)
+        container = self.runtime.container.with_env_variable("MLFLOW_RUN_ID", handle.run_id)
+        container = self._programs.with_locks(container, project, model.made.stage, model.made.params)
         container = container.with_new_file(found.LOG_PROGRAM, found.logging_program())
         program = found.logging(project, model, command)
-        _, done = await self._program(container, program, "restored", does="logs")
+        _, done = await self._programs.run(container, program, "restored", does="logs")
         if done.code:
             raise found.logging_failure(model, done, command)

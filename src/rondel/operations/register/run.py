@@ -1,4 +1,4 @@
-"""``ctx.register`` and ``ctx.promote``: from what a run recorded to a version with lineage."""
+"""Registers a model: from what a run recorded to a version with lineage."""
 
 from __future__ import annotations
 
@@ -7,54 +7,38 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rondel.environment.image import PACKAGES
-from rondel.errors import ConfigurationError, RecordError
-from rondel.operations.register.restore import Restoring
+from rondel.errors import RecordError
+from rondel.operations.register.restore import ModelRestorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from rondel.environment.run_environment import RunEnvironment
+    from rondel.operations.runtime import StageRuntime
     from rondel.pipeline import Stage
     from rondel.record import Capsule, Run, StageRecord
     from rondel.registry.lineage import Lineage
-    from rondel.registry.promote import AliasChange
     from rondel.registry.register import ModelSource
     from rondel.registry.versions import ModelVersion
-    from rondel.settings import Settings
-    from rondel.tracking import RunHandle, Tracking, TrackingClient
+    from rondel.tracking import RunHandle, TrackingClient
 
 
-class Registering(Restoring):
-    """The part of a stage's context that speaks to the model registry."""
+class Registrar:
+    """Makes a version of a registered model from what the run's stages logged."""
 
-    settings: Settings
-    _environment: RunEnvironment
+    def __init__(self, runtime: StageRuntime) -> None:
+        self.runtime = runtime
 
     async def register(
         self,
-        name: str,
-        alias: str | None = "challenger",
+        model: str,
+        alias: str | None,
         *,
-        artifact: str | None = None,
-        log: str | None = None,
-        model_file: str | None = None,
+        artifact: str | None,
+        log: str | None,
+        model_file: str | None,
     ) -> ModelVersion:
-        """Make a version of the registered model ``name`` from what this run's stages logged.
-
-        The version carries the run's lineage and verdict; ``alias`` points at
-        it afterwards. Repeating a run after a crash registers nothing twice.
-        ``artifact`` names the logged model where a stage logged several.
-
-        A stage that DVC restored did not run and logged nothing. If no earlier
-        run on this server logged the model either, ``log`` does: a command that
-        logs the model's file, which it finds in place with what its stage
-        depends on. A folder in MLflow's format needs no command. ``model_file``
-        names that file where it is not clear.
-
-        Raises DataError when there is no model, StageFailed if ``log`` fails,
-        TrackingUnavailable when the server does not answer.
-        """
+        """The version. Raises DataError, StageFailed and TrackingUnavailable."""
         from anyio import to_thread
 
         from rondel.registry import attestations
@@ -64,84 +48,33 @@ class Registering(Restoring):
         from rondel.registry.verify import attach
         from rondel.tracking import TrackingClient
 
-        tracking = self._tracking("register")
-        self._recorder.step(f"registering {name}")
-        capsule = await to_thread.run_sync(_capsule, self.run.folder)
-        records = await to_thread.run_sync(originals, self.run.root, capsule, self.stage)
-        lineage = await to_thread.run_sync(lineage_of, self.run, capsule, records, name)
+        tracking = self.runtime.tracking("register")
+        self.runtime.recorder.step(f"registering {model}")
+        capsule = await to_thread.run_sync(_capsule, self.runtime.run.folder)
+        records = await to_thread.run_sync(originals, self.runtime.run.root, capsule, self.runtime.stage)
+        lineage = await to_thread.run_sync(lineage_of, self.runtime.run, capsule, records, model)
         packages = next((dict(each.image.packages) for each in records if each.image), {})
         async with TrackingClient(tracking.endpoint) as client:
             store = registry(client)
-            source = await self._model(client, records, name, artifact, log=log, model_file=model_file)
-            who = await to_thread.run_sync(whoami, self.run.root, self.run.started_by)
-            version = await register(store, name, source, lineage, who=who, alias=alias)
+            source = await self._model(client, records, model, artifact, log=log, model_file=model_file)
+            who = await to_thread.run_sync(whoami, self.runtime.run.root, self.runtime.run.started_by)
+            version = await register(store, model, source, lineage, who=who, alias=alias)
             kept = False
             if attestations.available():
                 packages = packages or await self._packages()
                 kept = await attach(store, version, lineage, packages=packages, environ=os.environ)
         known = f", {alias}" if alias else ""
-        first = version.tags.get("rondel.run", self.run.id)
-        again = "" if first == self.run.id else f": this model is registered already, by run {first}"
-        self._recorder.output(f"registered {name} version {version.version}{known}{again}")
+        first = version.tags.get("rondel.run", self.runtime.run.id)
+        again = "" if first == self.runtime.run.id else f": this model is registered already, by run {first}"
+        self.runtime.recorder.output(f"registered {model} version {version.version}{known}{again}")
         if not kept:
             why = (
                 "the server takes no files of runs"
                 if attestations.available()
                 else "install rondel[provenance]"
             )
-            self._recorder.output(f"SBOM and provenance were not stored: {why}")
+            self.runtime.recorder.output(f"SBOM and provenance were not stored: {why}")
         return version
-
-    async def promote(
-        self, reference: str, *, to: str = "champion", force: bool = False, reason: str = ""
-    ) -> AliasChange:
-        """Move ``to`` to the version that ``reference`` means; a bare name means its challenger.
-
-        Raises GateFailed with every condition that is not met; see ``rondel promote``.
-        """
-        from anyio import to_thread
-
-        from rondel.registry.lineage_sources import whoami
-        from rondel.registry.promote import promote
-        from rondel.registry.store import registry
-        from rondel.tracking import TrackingClient
-
-        tracking = self._tracking("promote")
-        self._recorder.step(f"promoting {reference} to {to}")
-        who = await to_thread.run_sync(whoami, self.run.root, self.run.started_by)
-        async with TrackingClient(tracking.endpoint) as client:
-            moved = await promote(
-                registry(client),
-                reference,
-                root=self.run.root,
-                environ=os.environ,
-                who=who,
-                to=to,
-                force=force,
-                reason=reason or self._why(),
-                remote=self.settings.remote,
-                run=self.run.id,
-            )
-        done = "is already" if moved.entry is None else "is now"
-        self._recorder.output(f"{moved.model}@{to} {done} version {moved.new}")
-        return moved
-
-    def _why(self) -> str:
-        """What the log says when nobody gave a reason: the run, and who approved it."""
-        approved = f", {self._recorder.record.reason}" if self.stage.approval else ""
-        return f"run {self.run.id}{approved}"
-
-    def _tracking(self, method: str) -> Tracking:
-        if self.stage.pure:
-            raise ConfigurationError(
-                f"stage {self.stage.name!r} calls ctx.{method}, but it is a pure stage",
-                hint="declare it with @pipeline.effect: what it does must not be skipped or repeated",
-                place=str(self.stage.place),
-            )
-        tracking = self._environment.tracking
-        if tracking is None:
-            raise ConfigurationError(f"ctx.{method} needs an MLflow server", place=str(self.stage.place))
-        return tracking
 
     async def _model(
         self,
@@ -173,7 +106,9 @@ class Registering(Restoring):
                     twins += [each for each in found if each.run_id not in mine]
                 with suppress(DataError):
                     return await find_model(client, twins, artifact=artifact)
-            again = await self._log_again(client, records, name, experiment, log=log, model_file=model_file)
+            again = await ModelRestorer(self.runtime).log_again(
+                client, records, name, experiment, log=log, model_file=model_file
+            )
             if again is None:
                 raise
             try:
@@ -192,7 +127,7 @@ class Registering(Restoring):
         """The experiment of this run on this server."""
         from rondel.tracking import RunHandle, TrackingRefused
 
-        mine = self._recorder.record.mlflow
+        mine = self.runtime.recorder.record.mlflow
         for handle in [*([RunHandle(run_id=mine.run_id, url="")] if mine else []), *handles]:
             try:
                 return (await client.get_run(handle.run_id)).handle.experiment_id
@@ -205,7 +140,7 @@ class Registering(Restoring):
         """The Python packages of the stage's image, asked in it."""
         import json
 
-        output = await self._container.with_exec(["python", "-c", PACKAGES]).stdout()
+        output = await self.runtime.container.with_exec(["python", "-c", PACKAGES]).stdout()
         found: dict[str, str] = json.loads(output)
         return found
 

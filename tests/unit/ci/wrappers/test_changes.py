@@ -177,6 +177,8 @@ def test_the_images_recipe_is_what_its_target_copies(root: Path) -> None:
     )
     assert recipe_patterns(root, "Containerfile", "runner")[-1] == "src/**/*"
     assert recipe_patterns(root, "missing", "stage") == ("missing",)
+    (root / "Containerfile").write_text("FROM a\nARG FILE=one\nCOPY $FILE /\n")
+    assert recipe_patterns(root, "Containerfile", "", [("FILE", "two.txt")]) == ("Containerfile", "two.txt")
 
 
 def test_modules_beside_the_pipeline_are_its_code(root: Path) -> None:

@@ -1,0 +1,92 @@
+"""Commands of a stage in its container: output while they run, shells on failure, outputs that come back."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+from rondel.environment import WORK
+from rondel.environment.pending import PendingResults
+from rondel.environment.shell import keeps_failures
+from rondel.errors import StageFailed
+
+if TYPE_CHECKING:
+    import dagger
+
+    from rondel.data.workspace_sync import Before
+    from rondel.operations.runtime import StageRuntime
+
+
+async def run_command(
+    runtime: StageRuntime, args: list[str], *, shown: list[str], outputs: tuple[str, ...] = ()
+) -> str:
+    """Run a command in the stage's container and return its standard output.
+
+    ``shown`` is the command as a person would type it. ``outputs`` come back to the working tree
+    when the stage has succeeded. Raises StageFailed if the command fails or does not make them.
+    """
+    import dagger
+    from anyio import to_thread
+
+    from rondel.data.workspace_sync import look_before
+
+    names = [name.rstrip("/") for name in outputs]
+    before = await to_thread.run_sync(look_before, runtime.run.root, names, {})
+    await runtime.open_shell("before", command=shlex.join(shown))
+    runtime.recorder.step(shlex.join(shown)[:120])
+    runtime.recorder.command(shown)
+    began = time.monotonic()
+    keep = keeps_failures(runtime.settings)
+    # Expecting success an engine drops what a failed command wrote.
+    expect = dagger.ReturnType.ANY if keep else dagger.ReturnType.SUCCESS
+    sink, container = runtime.listened(runtime.container)
+    executed = container.with_exec(args, expect=expect)
+    try:
+        stdout = await runtime.environment.live.follow(sink, executed.stdout)
+        stderr, code = await executed.stderr(), await executed.exit_code() if keep else 0
+        runtime.left = executed
+    except dagger.ExecError as error:
+        stdout, stderr, code = error.stdout, error.stderr, error.exit_code
+    seconds = round(time.monotonic() - began, 3)
+    sink.log(stdout=stdout, stderr=stderr)
+    runtime.recorder.command(shown, exit_code=code, seconds=seconds)
+    await runtime.open_shell("after", of=runtime.left)
+    if code:
+        tail = [f"│ {line}" for line in list(runtime.recorder.tail)[-20:]]
+        raise StageFailed(
+            f"the command ended with exit code {code}",
+            why="\n".join([f"command: {shlex.join(shown)}", *tail]),
+        )
+    runtime.commands += 1
+    runtime.container = executed
+    if outputs:
+        await _export(runtime, executed, outputs, before)
+    return stdout
+
+
+async def _export(
+    runtime: StageRuntime, container: dagger.Container, outputs: tuple[str, ...], before: Before
+) -> None:
+    import dagger
+    from anyio import to_thread
+
+    from rondel.files.hashes import HashCache
+
+    folder = runtime.results_folder(f"sh-{len(runtime.pending)}")
+    for name in outputs:
+        target = folder / name.rstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = f"{WORK}/{name.rstrip('/')}"
+        try:
+            if name.endswith("/"):
+                await container.directory(place).export(str(target))
+            else:
+                await container.file(place).export(str(target))
+        except dagger.QueryError as error:
+            raise StageFailed(f"the command did not make {name}", why=str(error)) from error
+    hashes = HashCache(folder)
+    made = {name.rstrip("/"): hashes.of(name.rstrip("/")) for name in outputs}
+    runtime.recorder.outputs({name: digest for name, digest in made.items() if digest})
+    aside = bool(runtime.given and not runtime.settings.apply) or await to_thread.run_sync(runtime.sees_aside)
+    runtime.pending.append(PendingResults(files=folder, before=before, aside=aside))

@@ -1,0 +1,1 @@
+"""Hand the stage's container to the plain Dagger API: ``ctx.container``."""

@@ -1,0 +1,1 @@
+"""Run an entry point of the ``MLproject`` file: ``ctx.mlflow``."""

@@ -1,0 +1,1 @@
+"""Move an alias to a model version that meets its conditions: ``ctx.promote``."""

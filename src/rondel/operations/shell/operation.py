@@ -1,0 +1,58 @@
+"""``ctx.sh``: a shell command in the workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from rondel.operations.operation import Call, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rondel.operations.runtime import StageRuntime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShellCommand(Operation[str]):
+    """A shell command, and the files that it makes for the working tree."""
+
+    kind = "sh"
+    reads_workspace = True
+    changes_container = True
+
+    command: str
+    made: tuple[str, ...] = ()
+
+    @classmethod
+    def call(cls, command: str, *, outputs: Iterable[str] = ()) -> Self:
+        """Run a shell command in the workspace and return its standard output.
+
+        ``outputs`` are files that it makes for the working tree (a folder ends
+        in ``/``); they come back when the stage has succeeded. A command that
+        fails fails the stage.
+        """
+        return cls(command=command, made=tuple(outputs))
+
+    @classmethod
+    def from_call(cls, call: Call) -> Self:
+        """The command of a call; its outputs as far as the source says them."""
+        made = call.details.get("outputs") or ()
+        return cls(command=call.name, made=tuple(made))
+
+    @property
+    def name(self) -> str:
+        """The command."""
+        return self.command
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Its outputs, if it has any."""
+        return {"outputs": list(self.made)} if self.made else {}
+
+    async def run(self, runtime: StageRuntime) -> str:
+        """Run the command. Raises StageFailed."""
+        from rondel.operations.commands import run_command
+
+        words = ["sh", "-c", self.command]
+        return await run_command(runtime, words, shown=words, outputs=self.made)

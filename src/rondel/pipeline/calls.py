@@ -1,0 +1,66 @@
+"""Which methods a stage's function calls on its context, read from its source.
+
+A bad rule or an unknown dvc stage is reported before anything starts, though
+the call is inside a function that has not run yet. So the source is searched
+for calls such as ``ctx.dvc("train")``, and what they pass as literals is checked.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from typing import Any
+
+from rondel.pipeline.stage import SourceLocation, StageBody, StageCall
+
+
+def find_calls(body: StageBody) -> tuple[StageCall, ...]:
+    """The calls of context methods in the source of ``body``, in the order of the source.
+
+    Empty where there is no source (a prompt, a compiled module).
+    """
+    try:
+        lines, first = inspect.getsourcelines(body)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+        file = inspect.getsourcefile(body) or "?"
+    except (OSError, TypeError, SyntaxError):
+        return ()
+    function = tree.body[0]
+    if not isinstance(function, ast.AsyncFunctionDef | ast.FunctionDef) or not function.args.args:
+        return ()
+    context = function.args.args[0].arg
+    calls = [
+        (node, node.func.attr)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == context
+    ]
+    calls.sort(key=lambda found: (found[0].lineno, found[0].col_offset))
+    return tuple(_call(node, kind, SourceLocation(file, first + node.lineno - 1)) for node, kind in calls)
+
+
+def _call(node: ast.Call, kind: str, place: SourceLocation) -> StageCall:
+    literal = True
+    args: list[Any] = []
+    details: dict[str, Any] = {}
+    for argument in node.args:
+        try:
+            args.append(ast.literal_eval(argument))
+        except ValueError:
+            literal = False
+    for keyword in node.keywords:
+        try:
+            value = ast.literal_eval(keyword.value)
+        except ValueError:
+            literal = False
+            continue
+        if keyword.arg is None:
+            literal = False
+        else:
+            details[keyword.arg] = value
+    first = node.args[0] if node.args else None
+    name = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+    return StageCall(kind=kind, name=name, args=tuple(args), details=details, place=place, literal=literal)

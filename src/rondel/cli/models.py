@@ -12,7 +12,7 @@ from rondel.settings import find_root, load_settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from rondel.registry.store import Registry
+    from rondel.registry.backends import Registry
 
 
 def main(argv: Sequence[str]) -> int:

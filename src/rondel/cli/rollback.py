@@ -14,7 +14,7 @@ from rondel.settings import find_root
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rondel.registry.store import Registry
+    from rondel.registry.backends import Registry
 
 
 def main(argv: Sequence[str]) -> int:

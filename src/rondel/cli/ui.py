@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     settings = load_settings(root, {}, os.environ)
     linger = 0 if detect(os.environ) else settings.linger
-    endpoint, lease = tracking.connect_now(root, os.environ, uri=settings.tracking_uri, linger=linger)
+    endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri, linger=linger)
     try:
         print(endpoint.uri)
         if not arguments.no_browser and sys.stdout.isatty() and _desktop():

@@ -30,7 +30,7 @@ def fetch_run(
     from rondel.ci.providers import detect
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import LOGIN_VARIABLES
-    from rondel.tracking.session import connect_now
+    from rondel.tracking.session import connect
 
     settings = load_settings(root, {}, environ)
     linger = 0 if detect(environ) else settings.linger
@@ -40,7 +40,7 @@ def fetch_run(
         uri = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         if not login_is_for(uri, own):
             environ = {name: value for name, value in environ.items() if name not in LOGIN_VARIABLES}
-    endpoint, lease = connect_now(root, environ, uri=uri, linger=linger)
+    endpoint, lease = connect(root, environ, uri=uri, linger=linger)
     try:
         data = anyio.run(_read, endpoint, run_id)
     finally:

@@ -240,7 +240,7 @@ def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -
     from rondel.ci.providers import detect
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import is_loopback
-    from rondel.tracking.session import connect_now
+    from rondel.tracking.session import connect
 
     recorded = capsule.environment.get("MLFLOW_TRACKING_URI", "")
     if not child.get("MLFLOW_TRACKING_URI") and recorded.startswith("http"):
@@ -253,7 +253,7 @@ def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -
         yield
         return
     # Not one of the worktree's own: champions and earlier runs are on the project's.
-    endpoint, lease = connect_now(root, child, linger=0 if detect(child) else settings.linger)
+    endpoint, lease = connect(root, child, linger=0 if detect(child) else settings.linger)
     child["MLFLOW_TRACKING_URI"] = endpoint.uri
     try:
         yield

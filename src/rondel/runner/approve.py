@@ -25,13 +25,13 @@ def approve(
     Raises WaitingForApproval when nobody gives it.
     """
     from rondel.record.folder import shown
-    from rondel.registry.approval import decide, terminal
-    from rondel.registry.lineage_sources import whoami
+    from rondel.registry.approval import decide, terminal_prompt
+    from rondel.registry.project_lineage import whoami
     from rondel.runner import repeat_commands
 
     ask = None
     if settings.approve_by is None and not settings.ci:
-        ask = terminal()
+        ask = terminal_prompt()
     if ask is not None:
         journal.pause()
     file, here = shown(settings.root / journal.capsule.file), settings.machine_arguments()
@@ -42,8 +42,8 @@ def approve(
         who=whoami(settings.root, started_by),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
-        again=repeat_commands.repeat(journal.capsule, file=file, here=here),
-        approving=repeat_commands.approve(journal.capsule, file=file, here=here),
+        retry_command=repeat_commands.repeat(journal.capsule, file=file, here=here),
+        approve_command=repeat_commands.approve(journal.capsule, file=file, here=here),
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rondel.runner.interfaces import Contexts, OpenServices
     from rondel.runner.journal import Journal
     from rondel.settings import Settings
-    from rondel.tracking import RunHandle, Tracking
+    from rondel.tracking import RunHandle, TrackingConnection
     from rondel.tracking.session import TrackingSession
 
     GateFiles = Callable[[StageRecord, Path], Mapping[str, bytes]]
@@ -49,7 +49,7 @@ class RunServices:
         journal: Journal,
         *,
         client: TrackingClient,
-        tracking: Tracking,
+        tracking: TrackingConnection,
         gate_files: GateFiles | None = None,
     ) -> None:
         self.contexts = contexts
@@ -187,7 +187,7 @@ def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> Op
     return open_services
 
 
-def _readable(session: TrackingSession, tracking: Tracking, settings: Settings) -> bool:
+def _readable(session: TrackingSession, tracking: TrackingConnection, settings: Settings) -> bool:
     """Whether the server's pages open for who reads this run's output: not another machine's loopback.
 
     A CI job's output is read elsewhere; a server that does not linger is gone by then.

@@ -47,8 +47,8 @@ def test_the_statement_names_product_materials_and_run() -> None:
 
 
 def test_an_unsigned_envelope_gives_its_statement_back() -> None:
-    document = attestations.envelope(statement(), {})
-    assert attestations.opened(document) == json.loads(json.dumps(statement()))
+    document = attestations.make_envelope(statement(), {})
+    assert attestations.open_envelope(document) == json.loads(json.dumps(statement()))
     assert not document["signatures"]
 
 
@@ -61,34 +61,34 @@ def test_a_signature_is_good_for_its_key_only_and_for_its_content_only(
     environ = {attestations.SIGNING_KEY: str(secret)}
     if password:
         environ[attestations.SIGNING_KEY_PASSWORD] = password
-    document = json.loads(json.dumps(attestations.envelope(statement(), environ)))
-    assert attestations.signers(document, [stranger, public]) == ["team.pub"]
-    assert attestations.signers(document, [stranger]) == []
-    other = attestations.envelope(
+    document = json.loads(json.dumps(attestations.make_envelope(statement(), environ)))
+    assert attestations.signers_of(document, [stranger, public]) == ["team.pub"]
+    assert attestations.signers_of(document, [stranger]) == []
+    other = attestations.make_envelope(
         attestations.provenance("m", artifacts={}, lineage=LINEAGE, version="4", rondel="0.1"), {}
     )
     forged = {**document, "payload": other["payload"]}
-    assert attestations.signers(forged, [public]) == []
+    assert attestations.signers_of(forged, [public]) == []
 
 
 def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no key")
     for path in (tmp_path / "bad.pem", tmp_path / "missing.pem"):
         with pytest.raises(ConfigurationError, match=path.name):
-            attestations.envelope(statement(), {attestations.SIGNING_KEY: str(path)})
+            attestations.make_envelope(statement(), {attestations.SIGNING_KEY: str(path)})
         with pytest.raises(ConfigurationError, match=path.name):
-            attestations.signers(attestations.envelope(statement(), {}), [path])
+            attestations.signers_of(attestations.make_envelope(statement(), {}), [path])
     secret, _ = keys(tmp_path, "locked", "secret")
     with pytest.raises(ConfigurationError, match=r"locked\.pem"):
-        attestations.envelope(statement(), {attestations.SIGNING_KEY: str(secret)})
+        attestations.make_envelope(statement(), {attestations.SIGNING_KEY: str(secret)})
 
 
 @pytest.mark.parametrize(
     "document", [{}, {"payload": "!", "payloadType": "x", "signatures": []}, {"payload": 3}]
 )
 def test_what_is_no_envelope_is_refused(document: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"no envelope|no in-toto"):
-        attestations.opened(document)
+    with pytest.raises(ValueError, match=r"not a DSSE envelope|not an in-toto statement"):
+        attestations.open_envelope(document)
 
 
 def test_the_sbom_lists_every_package_once() -> None:

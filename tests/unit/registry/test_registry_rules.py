@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondel.errors import ConfigurationError, DataError, WaitingForApproval
-from rondel.registry.alias_log import Entry
+from rondel.registry.alias_log import AliasLogEntry
 from rondel.registry.aliases import (
     champion_at,
     check_alias,
     parse_time,
-    past_champions,
+    rollback_stack,
     rollback_target,
     split_reference,
 )
 from rondel.registry.approval import decide
 from rondel.registry.lineage import Lineage, model_card, unmet_conditions
-from rondel.registry.lineage_sources import commit_known, data_lineage, whoami
+from rondel.registry.project_lineage import commit_known, data_lineage, whoami
 from rondel.registry.register import ModelSource, registration_key
 from rondel.registry.remote_data import missing_in_remote
 
@@ -59,9 +59,9 @@ def test_a_version_that_rondel_did_not_register_meets_no_condition() -> None:
     assert "it never went through a gate" in found
 
 
-def entries(*moves: tuple[str, str]) -> list[Entry]:
+def entries(*moves: tuple[str, str]) -> list[AliasLogEntry]:
     return [
-        Entry(number=number, at=f"2026-11-{number:02d}T00:00:00.000Z", who="ann", action=action,
+        AliasLogEntry(number=number, at=f"2026-11-{number:02d}T00:00:00.000Z", who="ann", action=action,
               alias="champion", old="", new=new)
         for number, (action, new) in enumerate(moves, start=1)
     ]  # fmt: skip
@@ -69,10 +69,10 @@ def entries(*moves: tuple[str, str]) -> list[Entry]:
 
 def test_rollback_goes_back_step_by_step_and_not_to_and_fro() -> None:
     log = entries(("promote", "1"), ("promote", "2"), ("promote", "3"), ("rollback", "2"))
-    assert past_champions(log, "champion") == ["1", "2"]
+    assert rollback_stack(log, "champion") == ["1", "2"]
     assert rollback_target(log, "champion", "2", 1, "m") == "1"
     log = entries(("promote", "1"), ("promote", "2"), ("rollback", "1"), ("promote", "3"))
-    assert past_champions(log, "champion") == ["1", "3"]
+    assert rollback_stack(log, "champion") == ["1", "3"]
     assert rollback_target(log, "champion", "3", 1, "m") == "1"
     with pytest.raises(ConfigurationError, match="2 steps"):
         rollback_target(log, "champion", "3", 2, "m")

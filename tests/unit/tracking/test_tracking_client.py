@@ -14,7 +14,7 @@ import pytest
 from rondel.errors import TrackingUnavailable
 from rondel.tracking import Endpoint, RunFacts, RunTree, StageFacts, TrackingClient, TrackingRefused
 from rondel.tracking.client import mlflow_name
-from rondel.tracking.problems import of_response
+from rondel.tracking.errors import response_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def with_answers(
     ],
 )
 def test_each_refusal_says_what_to_do(status: int, words: str) -> None:
-    problem = of_response(Endpoint(uri=URI), "runs/get", status, "<html>")
+    problem = response_error(Endpoint(uri=URI), "runs/get", status, "<html>")
     assert isinstance(problem, TrackingUnavailable)
     assert problem.exit_code == 22
     assert URI in problem.what
@@ -57,7 +57,7 @@ def test_each_refusal_says_what_to_do(status: int, words: str) -> None:
 
 def test_the_servers_own_words_are_passed_on() -> None:
     body = '{"error_code": "INVALID_PARAMETER_VALUE", "message": "No such thing"}'
-    problem = of_response(Endpoint(uri=URI), "runs/get", 400, body)
+    problem = response_error(Endpoint(uri=URI), "runs/get", 400, body)
     assert isinstance(problem, TrackingRefused)
     assert (problem.code, problem.missing) == ("INVALID_PARAMETER_VALUE", False)
     assert "No such thing" in problem.what

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from rondel.tracking.locks import FileLock, ProcessId, group_members
-from rondel.tracking.state import Folder, ServerState, read, write
+from rondel.tracking.server_state import ServerFolder, ServerState, read_state, write_state
 from rondel.tracking.supervisor import choose_port, server_environment
 
 
@@ -66,22 +66,22 @@ def test_only_marked_processes_of_a_group_are_ours() -> None:
 
 
 def test_the_state_survives_its_file_and_rubbish_is_no_state(tmp_path: Path) -> None:
-    folder = Folder.of(tmp_path)
+    folder = ServerFolder.of(tmp_path)
     folder.path.mkdir(parents=True)
-    assert read(folder) is None
+    assert read_state(folder) is None
     state = ServerState(status="ready", port=5000, supervisor=ProcessId(pid=1, started=2), version="3")
-    write(folder, state)
-    assert read(folder) == state
+    write_state(folder, state)
+    assert read_state(folder) == state
     folder.state.write_text('{"schema": 1')
-    assert read(folder) is None
+    assert read_state(folder) is None
     folder.state.write_text('{"schema": 99}')
-    assert read(folder) is None
+    assert read_state(folder) is None
 
 
 def test_the_port_of_last_time_is_taken_again_unless_it_is_busy(tmp_path: Path) -> None:
     import socket
 
-    folder = Folder.of(tmp_path)
+    folder = ServerFolder.of(tmp_path)
     folder.path.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
@@ -101,7 +101,7 @@ def test_the_server_starts_without_the_clients_settings_and_with_bytecode(tmp_pa
         "AWS_SECRET_ACCESS_KEY": "secret",
         "PYTHONPATH": "/src",
     }
-    found = server_environment(environ, Folder.of(tmp_path))
+    found = server_environment(environ, ServerFolder.of(tmp_path))
     assert found["PATH"] == "/bin"
     assert found["PYTHONPATH"] == "/src"
     assert "secret" not in found.values()

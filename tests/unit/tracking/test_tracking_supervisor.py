@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rondel.tracking import supervisor
-from rondel.tracking.state import Folder
+from rondel.tracking.server_state import ServerFolder
 
 ANSWERS_FIRST = """
 import signal, sys, time
@@ -33,7 +33,7 @@ def test_only_a_server_that_nobody_can_use_any_more_is_killed_early(tmp_path, mo
     assert process.stdout is not None
     with process.stdout:
         process.stdout.readline()
-    keeper = supervisor.Supervisor(Folder.of(tmp_path), linger=linger)
+    keeper = supervisor.Supervisor(ServerFolder.of(tmp_path), linger=linger)
     keeper._process = process
     keeper.stop_server()
     assert answer.exists() == answered

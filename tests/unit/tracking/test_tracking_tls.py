@@ -14,7 +14,7 @@ from tls import TlsProxy, certificate
 
 from rondel.errors import TrackingUnavailable
 from rondel.tracking import TrackingClient
-from rondel.tracking.endpoint import parse, tracking
+from rondel.tracking.endpoint import connection_to, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 def probe(uri: str, environ: dict[str, str]) -> None:
     async def main() -> None:
-        endpoint = parse(uri, {"MLFLOW_TRACKING_TOKEN": TOKEN, **environ})
+        endpoint = parse_endpoint(uri, {"MLFLOW_TRACKING_TOKEN": TOKEN, **environ})
         async with TrackingClient(endpoint) as client:
             await client.probe()
 
@@ -100,9 +100,9 @@ def test_the_usual_variables_for_a_ca_count_here_and_in_containers(
 ) -> None:
     uri, ca = server
     probe(uri, {variable: str(ca)})
-    found = tracking(parse(uri, {variable: str(ca)}), experiment="flights")
+    found = connection_to(parse_endpoint(uri, {variable: str(ca)}), experiment="flights")
     assert found.files[found.env["MLFLOW_TRACKING_SERVER_CERT_PATH"]] == ca
     # Without TLS, or where MLflow's own variable says otherwise, they do not.
-    assert parse(uri.replace("https", "http"), {variable: str(ca)}).ca_file is None
+    assert parse_endpoint(uri.replace("https", "http"), {variable: str(ca)}).ca_file is None
     both = {variable: "/nowhere.pem", "MLFLOW_TRACKING_SERVER_CERT_PATH": str(ca)}
-    assert parse(uri, both).ca_file == ca
+    assert parse_endpoint(uri, both).ca_file == ca

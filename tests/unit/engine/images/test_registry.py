@@ -217,7 +217,9 @@ async def test_a_registry_without_ranges_starts_again(
     assert (tmp_path / "b").read_bytes() == BLOB
 
 
-@pytest.mark.parametrize("content", [BLOB[:-1] + b"!", BLOB + b"more", BLOB[:10]])
+@pytest.mark.parametrize(
+    "content", [BLOB[:-1] + b"!", BLOB + b"more", BLOB[:10]], ids=["changed", "longer", "shorter"]
+)
 async def test_damaged_content_is_refused(
     registry: FakeRegistry, client: Client, tmp_path: Path, content: bytes
 ) -> None:

@@ -1,4 +1,4 @@
-"""The lineage of a model from what is on disk: DVC's files and git, as they are after the run's stages."""
+"""A model's lineage from the project: DVC's files and git, as they are after the run's stages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def data_lineage(
     root: Path, tree: Path | None = None
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
-    """Inputs, outputs and parameters by ``dvc.lock``: path to ``md5:…``, dotted name to value.
+    """Inputs and outputs (path to ``md5:…``) and parameters (dotted name to value) from ``dvc.lock``.
 
-    Inputs are files that were added to DVC; outputs what its stages made and
-    its cache keeps. Code and metrics are git's and are not listed. ``tree`` is
-    the run's own, whose entries come first.
+    Inputs are files that were added with ``dvc add``. Outputs are what stages made
+    and DVC caches. Git tracks code and metrics, so they are not listed. Entries of
+    ``tree``, the run's own files, come first.
     """
     project = with_run_tree(load_project(root), tree)
     inputs = {path: _prefixed(each.hash) for path, each in project.tracked.items() if each.hash}
@@ -48,7 +48,7 @@ def commit_known(root: Path, commit: str) -> bool | None:
 
 
 def whoami(root: Path, started_by: str | None = None) -> str:
-    """Who acts: the person who started the CI job, else git's user, else the login."""
+    """The acting person: the one who started the CI job, else git's user, else the login."""
     if started_by:
         return started_by
     if address := (_git(root, "config", "user.email") or "").strip():

@@ -1,4 +1,4 @@
-"""The local server's state file: one small JSON document, replaced atomically."""
+"""The files of the local MLflow server, among them its state: a small JSON file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Folder:
+class ServerFolder:
     """The paths of the local MLflow server under ``.rondel/mlflow``."""
 
     path: Path
 
     @classmethod
-    def of(cls, root: Path) -> Folder:
+    def of(cls, root: Path) -> ServerFolder:
         """The folder of the project at ``root``."""
         return cls(path=root.absolute() / ".rondel" / "mlflow")
 
@@ -44,38 +44,38 @@ class Folder:
 
     @property
     def previous(self) -> Path:
-        """The state that a supervisor left which did not end by itself."""
+        """The state that a killed supervisor left behind."""
         return self.path / "server.json.previous"
 
     @property
     def port(self) -> Path:
-        """The last port: taken again when it is free, so that addresses in records stay true."""
+        """The last port. The server reuses it if possible, so that addresses in records stay valid."""
         return self.path / "port"
 
     @property
     def log(self) -> Path:
-        """What the server printed."""
+        """The server's output."""
         return self.path / "server.log"
 
     @property
     def start_lock(self) -> Path:
-        """Held for the moment in which a server is looked for, started or stopped."""
+        """The lock of a process that looks for the server, starts it or stops it."""
         return self.path / "start.lock"
 
     @property
     def lease_lock(self) -> Path:
-        """Held together by all runs that use the server."""
+        """The lock that all runs share while they use the server."""
         return self.path / "lease.lock"
 
     @property
     def alive_lock(self) -> Path:
-        """Held by the supervisor as long as it lives."""
+        """The lock that the supervisor holds as long as it lives."""
         return self.path / "supervisor.lock"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerState:
-    """The supervisor, its server and how far they are. ``message`` says why a start failed."""
+    """The supervisor, its server and their status. ``message`` says why a start failed."""
 
     status: Literal["starting", "ready", "failed"]
     port: int
@@ -90,8 +90,8 @@ class ServerState:
         return f"http://127.0.0.1:{self.port}"
 
 
-def read(folder: Folder, *, previous: bool = False) -> ServerState | None:
-    """The state as it was last written, or None when there is none that can be understood."""
+def read_state(folder: ServerFolder, *, previous: bool = False) -> ServerState | None:
+    """The last written state; None if there is none, or if it can't be read."""
     path = folder.previous if previous else folder.state
     try:
         data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -110,13 +110,13 @@ def read(folder: Folder, *, previous: bool = False) -> ServerState | None:
         return None
 
 
-def write(folder: Folder, state: ServerState) -> None:
-    """Replace the state file in one step."""
+def write_state(folder: ServerFolder, state: ServerState) -> None:
+    """Replace the state file atomically."""
     write_text(folder.state, json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically; a reader sees the old text or the new, never a part."""
+    """Write a small file atomically: readers see the old text or the new one, never a part."""
     import tempfile
 
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,26 +1,26 @@
-"""The model registry as the commands need it, on MLflow and on GitLab's endpoint.
+"""The model registry of an MLflow server and of GitLab's endpoint, behind one interface.
 
-MLflow has aliases and tags that can be changed. GitLab has neither: versions
-get their tags when they are made, later ones go to the version's run, and an
-alias is what the log of moves says (:mod:`rondel.registry.alias_log`).
+MLflow has aliases, and tags that can change. GitLab has neither. There, a version
+gets its tags on creation, later tags go to the version's run, and the log
+(:mod:`rondel.registry.alias_log`) defines the aliases.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry.alias_log import (
-    LEDGER_EXPERIMENT,
-    TAG_PREFIX,
+    LOG_EXPERIMENT,
     AliasLog,
-    Entry,
-    aliases,
-    decode,
-    gitlab_alias_log,
+    AliasLogEntry,
+    aliases_after,
+    decode_log,
+    gitlab_log_run,
 )
 from rondel.registry.versions import ModelVersion, decode_model, decode_version, get_model, get_version
-from rondel.tracking.problems import TrackingRefused
+from rondel.tracking.errors import TrackingRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +31,11 @@ PAGE = 200
 
 
 class LostRace(TrackingUnavailable):
-    """Somebody else moved the alias at the same time, and theirs counts."""
+    """Someone else changed an alias of the model at the same time, and that change is the valid one."""
 
 
 class Registry(Protocol):
-    """What a registry can do for us. Methods raise TrackingUnavailable when the server does not."""
+    """The interface. Methods raise TrackingUnavailable if the server fails."""
 
     client: TrackingClient
 
@@ -43,34 +43,34 @@ class Registry(Protocol):
         """The registered models."""
 
     async def versions(self, model: str) -> list[ModelVersion]:
-        """All versions, newest first; none when there is no such model."""
+        """All versions, newest first; empty for an unknown model."""
 
     async def version(self, model: str, version: str) -> ModelVersion | None:
         """One version with all its tags, or None."""
 
     async def aliases(self, model: str) -> dict[str, str]:
-        """Which version each alias points at."""
+        """The version that each alias points at."""
 
     async def alias_log(self, model: str) -> AliasLog:
-        """The log of moves."""
+        """The log of alias changes."""
 
     async def create(
         self, model: str, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str], card: str
     ) -> ModelVersion:
-        """Make a version, and the model when it is the first."""
+        """Create a version, and the model if it does not exist."""
 
     async def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         """Add tags to a version."""
 
-    async def append(self, model: str, entry: Entry) -> None:
-        """Write an entry of the log. LostRace when another with its number counts."""
+    async def append(self, model: str, entry: AliasLogEntry) -> None:
+        """Add an entry to the log. Raises LostRace if another entry with its number is valid."""
 
-    async def point(self, model: str, alias: str, version: str) -> None:
-        """Make the alias point at the version; an empty version removes the alias."""
+    async def point_alias(self, model: str, alias: str, version: str) -> None:
+        """Point the alias at the version; an empty version removes the alias."""
 
 
-def registry(client: TrackingClient) -> Registry:
-    """The registry behind a client."""
+def registry_of(client: TrackingClient) -> Registry:
+    """The registry on the client's server."""
     return GitlabRegistry(client) if client.endpoint.kind == "gitlab" else MlflowRegistry(client)
 
 
@@ -96,19 +96,19 @@ class MlflowRegistry:
         return await get_version(self.client, model, version)
 
     async def aliases(self, model: str) -> dict[str, str]:
-        """Which version each alias points at."""
+        """The version that each alias points at."""
         found = await get_model(self.client, model)
         return dict(found.aliases) if found else {}
 
     async def alias_log(self, model: str) -> AliasLog:
-        """The log of moves, from the model's tags."""
+        """The log of alias changes, from the model's tags."""
         found = await get_model(self.client, model)
-        return decode(found.tags if found else {})
+        return decode_log(found.tags if found else {})
 
     async def create(
         self, model: str, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str], card: str
     ) -> ModelVersion:
-        """Make a version, and the model when it is the first."""
+        """Create a version, and the model if it does not exist."""
         await _ensure_model(self.client, model)
         body: dict[str, Any] = {
             "name": model,
@@ -128,16 +128,16 @@ class MlflowRegistry:
             body = {"name": version.model, "version": version.version, "key": key, "value": value}
             await self.client.call("POST", "model-versions/set-tag", body=body, repeatable=True)
 
-    async def append(self, model: str, entry: Entry) -> None:
-        """Write an entry and look whether it counts; see the alias_log's text for the rule."""
-        body = {"name": model, "key": entry.claim, "value": entry.encode()}
+    async def append(self, model: str, entry: AliasLogEntry) -> None:
+        """Add an entry, then check that it is valid; :mod:`rondel.registry.alias_log` has the rule."""
+        body = {"name": model, "key": entry.hashed_tag, "value": entry.encode()}
         await self.client.call("POST", "registered-models/set-tag", body=body, repeatable=True)
         log = await self.alias_log(model)
         if entry not in log.entries:
             raise lost_race(model, log, entry)
 
-    async def point(self, model: str, alias: str, version: str) -> None:
-        """Make the alias point at the version; an empty version removes the alias."""
+    async def point_alias(self, model: str, alias: str, version: str) -> None:
+        """Point the alias at the version; an empty version removes the alias."""
         if version:
             body = {"name": model, "alias": alias, "version": version}
             await self.client.call("POST", "registered-models/alias", body=body, repeatable=True)
@@ -169,9 +169,9 @@ class GitlabRegistry:
         return [decode_model(row).name for row in found.get("registered_models") or []]
 
     async def versions(self, model: str) -> list[ModelVersion]:
-        """The versions, newest first: those between 1.0.0 and the latest one.
+        """The versions from the latest one down to 1.0.0.
 
-        The endpoint cannot list versions; Rondel numbers them ``N.0.0``.
+        The endpoint can't list versions; Rondel numbers them ``N.0.0``.
         """
         try:
             body = {"name": model}
@@ -190,7 +190,7 @@ class GitlabRegistry:
         return versions
 
     async def version(self, model: str, version: str) -> ModelVersion | None:
-        """One version, or None; its tags are joined by those of its run, where later ones go."""
+        """One version, or None. Its tags include those that were added to its run later."""
         found = await get_version(self.client, model, version)
         if found is None or not found.run_id:
             return found
@@ -203,31 +203,21 @@ class GitlabRegistry:
         later = {
             key.removeprefix("model."): value for key, value in run.tags.items() if key.startswith("model.")
         }
-        return ModelVersion(
-            model=found.model,
-            version=found.version,
-            run_id=found.run_id,
-            source=found.source,
-            created_ms=found.created_ms,
-            description=found.description,
-            status=found.status,
-            tags={**found.tags, **later},
-            aliases=found.aliases,
-        )
+        return replace(found, tags={**found.tags, **later})
 
     async def aliases(self, model: str) -> dict[str, str]:
-        """Which version each alias points at, by the log."""
-        return aliases((await self.alias_log(model)).entries)
+        """The version that each alias points at, from the log."""
+        return aliases_after((await self.alias_log(model)).entries)
 
     async def alias_log(self, model: str) -> AliasLog:
-        """The log of moves, from the tags of its run."""
-        found = await gitlab_alias_log(self.client, model)
-        return decode(found[1] if found else {})
+        """The log of alias changes, from the tags of its run."""
+        found = await gitlab_log_run(self.client, model)
+        return decode_log(found[1] if found else {})
 
     async def create(
         self, model: str, *, source: str, run_id: str, model_id: str, tags: Mapping[str, str], card: str
     ) -> ModelVersion:
-        """Make a version with the next free number; its source and model id are told by tags alone."""
+        """Create a version with the next free number. Only tags hold its source and model ID."""
         del model_id, source
         await _ensure_model(self.client, model)
         newest = await self.versions(model)
@@ -243,30 +233,28 @@ class GitlabRegistry:
         return decode_version(found["model_version"])
 
     async def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
-        """Add tags to the version's run; one that is there already stays as it is."""
+        """Add tags to the version's run; existing tags stay as they are."""
         for key, value in tags.items():
             body = {"run_id": version.run_id, "key": f"model.{key}", "value": value}
             await self._set_run_tag(body)
 
-    async def append(self, model: str, entry: Entry) -> None:
-        """Write an entry: the server refuses a number that is there already, so one of two wins."""
-        found = await gitlab_alias_log(self.client, model)
+    async def append(self, model: str, entry: AliasLogEntry) -> None:
+        """Add an entry. The server refuses a number that exists, so one of two machines wins."""
+        found = await gitlab_log_run(self.client, model)
         if found is None:
-            experiment = await self.client.ensure_experiment(LEDGER_EXPERIMENT)
+            experiment = await self.client.ensure_experiment(LOG_EXPERIMENT)
             await self.client.create_run(experiment, name=model, tags={})
-            found = await gitlab_alias_log(self.client, model)
+            found = await gitlab_log_run(self.client, model)
             if found is None:
-                raise TrackingUnavailable(
-                    f"GitLab does not show the run that was made for the log of {model!r}"
-                )
+                raise TrackingUnavailable(f"GitLab does not show the new run for the log of {model!r}")
         body = {"run_id": found[0].run_id, "key": entry.tag, "value": entry.encode()}
         written = await self._set_run_tag(body)
         log = await self.alias_log(model)
         if not written and entry not in log.entries:
             raise lost_race(model, log, entry)
 
-    async def point(self, model: str, alias: str, version: str) -> None:
-        """Nothing to do: the log's entry is the alias."""
+    async def point_alias(self, model: str, alias: str, version: str) -> None:
+        """Do nothing: the entry in the log defines the alias."""
 
     async def _set_run_tag(self, body: Mapping[str, str]) -> bool:
         try:
@@ -278,13 +266,13 @@ class GitlabRegistry:
         return True
 
 
-def lost_race(model: str, log: AliasLog, entry: Entry) -> LostRace:
-    """The error for a move whose entry does not count."""
+def lost_race(model: str, log: AliasLog, entry: AliasLogEntry) -> LostRace:
+    """The error for a change whose entry is not valid."""
     winner = next((each for each in log.entries if each.number == entry.number), None)
-    by = f"{winner.who} moved {winner.alias} to version {winner.new}" if winner else "somebody else moved it"
+    by = f"{winner.who} set {winner.alias} to version {winner.new}" if winner else "someone else changed it"
     return LostRace(
-        f"another move of {model!r} came first",
-        why=f"{by} at the same time; yours did not take effect.",
+        f"another change of {model!r} came first",
+        why=f"{by} at the same time; your change was not applied.",
         hint=f"see `rondel models history {model}`, then decide again",
     )
 
@@ -304,6 +292,3 @@ def _major(version: str) -> int:
 
 def _quoted(text: str) -> str:
     return text.replace("'", "\\'")
-
-
-__all__ = ["TAG_PREFIX", "GitlabRegistry", "LostRace", "MlflowRegistry", "Registry", "lost_race", "registry"]

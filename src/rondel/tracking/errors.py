@@ -1,4 +1,4 @@
-"""What an MLflow server's answer, or its silence, means and what to do about it; pure."""
+"""Errors of an MLflow server, with what to do about them: bad answers, or none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint
 
 
 class TrackingRefused(TrackingUnavailable):
-    """The MLflow server understood a request and said no; ``code`` is its own error code."""
+    """The MLflow server understood a request but refused it; ``code`` is MLflow's error code."""
 
     def __init__(self, what: str, *, code: str, status: int, hint: str | None = None) -> None:
         super().__init__(what, hint=hint)
@@ -19,26 +19,26 @@ class TrackingRefused(TrackingUnavailable):
 
     @property
     def missing(self) -> bool:
-        """Whether what was asked for does not exist."""
+        """Whether the requested object does not exist."""
         return self.code == "RESOURCE_DOES_NOT_EXIST"
 
     @property
     def exists(self) -> bool:
-        """Whether what should have been made is there already."""
+        """Whether the object to create already exists."""
         return self.code == "RESOURCE_ALREADY_EXISTS"
 
 
-def of_response(endpoint: Endpoint, path: str, status: int, text: str) -> TrackingUnavailable | None:
-    """The error that an answer stands for, or None when it is a good one."""
+def response_error(endpoint: Endpoint, path: str, status: int, text: str) -> TrackingUnavailable | None:
+    """The error for an answer's status and text; None for a good answer."""
     if status < 300:
         return None
     where = f"the MLflow server at {endpoint.uri}"
     if status < 400:
         return TrackingUnavailable(
             f"{where} redirects elsewhere (HTTP {status})",
-            hint="a login page may stand before it; set MLFLOW_TRACKING_URI to the API's own address",
+            hint="it may be behind a login page; set MLFLOW_TRACKING_URI to the address of the API itself",
         )
-    code, message = _said(text)
+    code, message = _error_fields(text)
     if status == 401:
         return TrackingUnavailable(
             f"{where} does not accept the credentials (HTTP 401)",
@@ -57,7 +57,7 @@ def of_response(endpoint: Endpoint, path: str, status: int, text: str) -> Tracki
             hint="check the path in MLFLOW_TRACKING_URI; on GitLab it ends in /api/v4/projects/ID/ml/mlflow",
         )
     if status == 429:
-        return TrackingUnavailable(f"{where} asks for fewer requests (HTTP 429)", hint="wait and run again")
+        return TrackingUnavailable(f"{where} limits requests (HTTP 429)", hint="wait, then run again")
     if status < 500:
         return TrackingRefused(
             f"{where} refuses {path} (HTTP {status})", code=f"HTTP_{status}", status=status
@@ -67,12 +67,12 @@ def of_response(endpoint: Endpoint, path: str, status: int, text: str) -> Tracki
     )
 
 
-def of_transport(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
-    """The error for a request that got no answer; ``error`` is httpx's."""
+def transport_error(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
+    """The error for a request without an answer; ``error`` is httpx's."""
     import httpx
 
     if isinstance(error, httpx.TimeoutException):
-        return timed_out(endpoint, None)
+        return timeout_error(endpoint, None)
     text = f"{error}" or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
         return TrackingUnavailable(
@@ -83,40 +83,40 @@ def of_transport(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
     return TrackingUnavailable(
         f"the MLflow server at {endpoint.uri} does not answer",
         why=text,
-        hint="start it, or unset MLFLOW_TRACKING_URI to use a local one",
+        hint="start it, or unset MLFLOW_TRACKING_URI to use a local server",
     )
 
 
-def of_name(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
-    """The error for a server on this machine whose certificate is not good for containers' name of it."""
+def certificate_name_error(endpoint: Endpoint, error: Exception) -> TrackingUnavailable:
+    """The error for a loopback server whose certificate is not valid for the name that containers use."""
     return TrackingUnavailable(
         f"the certificate of the MLflow server at {endpoint.uri} cannot be verified "
         "under the name that containers use",
         why=f"containers reach a server on this machine as {CONTAINER_HOST}:{endpoint.port}: {error}",
-        hint=f"put DNS:{CONTAINER_HOST} among its subjectAltName, or name the server in MLFLOW_TRACKING_URI "
-        "as other machines do, not by loopback",
+        hint=f"add DNS:{CONTAINER_HOST} to its subjectAltName, or set MLFLOW_TRACKING_URI to the address "
+        "that other machines use",
     )
 
 
-def timed_out(endpoint: Endpoint, seconds: float | None) -> TrackingUnavailable:
-    """The error for a server that accepts a connection, or none, and says nothing."""
+def timeout_error(endpoint: Endpoint, seconds: float | None) -> TrackingUnavailable:
+    """The error for a server that does not answer in time."""
     after = f" within {seconds:g} s" if seconds else " in time"
     return TrackingUnavailable(
         f"the MLflow server at {endpoint.uri} does not answer{after}",
-        hint="check its address and your network, or unset MLFLOW_TRACKING_URI to use a local one",
+        hint="check its address and your network, or unset MLFLOW_TRACKING_URI to use a local server",
     )
 
 
-def document(endpoint: Endpoint, path: str, text: str) -> dict[str, Any]:
-    """The JSON object of a good answer. TrackingUnavailable for anything else, such as a login page."""
+def json_object(endpoint: Endpoint, path: str, text: str) -> dict[str, Any]:
+    """The JSON object in a good answer. Raises TrackingUnavailable for others, such as a login page."""
     try:
         found = json.loads(text) if text.strip() else {}
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise TrackingUnavailable(
-            f"what answers at {endpoint.uri} is not an MLflow server",
-            why=f"{path} gave no JSON object but: {text.strip()[:120]!r}",
+            f"the server at {endpoint.uri} is not an MLflow server",
+            why=f"{path} returned no JSON object: {text.strip()[:120]!r}",
             hint="check MLFLOW_TRACKING_URI",
         )
     return found
@@ -127,12 +127,12 @@ def _forbidden(endpoint: Endpoint, where: str, message: str) -> TrackingUnavaila
         return TrackingUnavailable(
             f"{where} refuses the host name that containers use for it (HTTP 403)",
             why=f"containers reach a server on this machine as {CONTAINER_HOST}:{endpoint.port}.",
-            hint=f"start it with --allowed-hosts 'localhost:*,127.0.0.1:*,{CONTAINER_HOST}:*'",
+            hint=f"start the server with --allowed-hosts 'localhost:*,127.0.0.1:*,{CONTAINER_HOST}:*'",
         )
     return TrackingUnavailable(
         f"{where} forbids this (HTTP 403)",
         why=message or _credentials(endpoint),
-        hint="ask for the permission to write to its experiments and models",
+        hint="request write permission for its experiments and models",
     )
 
 
@@ -142,8 +142,8 @@ def _credentials(endpoint: Endpoint) -> str:
     return "sent: a token." if endpoint.token else "sent: no credentials."
 
 
-def _said(text: str) -> tuple[str, str]:
-    """The server's error code and message; MLflow answers JSON, a proxy before it anything."""
+def _error_fields(text: str) -> tuple[str, str]:
+    """The server's error code and message. MLflow answers in JSON; a proxy in front of it may not."""
     try:
         found = json.loads(text)
     except ValueError:

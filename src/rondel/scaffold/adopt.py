@@ -45,7 +45,7 @@ class Found:
         return not self.dvc and not self.points
 
 
-KNOWN = (".gitignore", CONFIG, ".gitlab-ci.yml", "Jenkinsfile", "pyproject.toml")
+KNOWN = (".gitignore", CONFIG, "pyproject.toml")
 
 
 def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Found:

@@ -42,7 +42,7 @@ def with_answers(
         (401, "MLFLOW_TRACKING_TOKEN"),
         (403, "permission"),
         (404, "path in MLFLOW_TRACKING_URI"),
-        (429, "fewer requests"),
+        (429, "limits requests"),
         (500, "server's log"),
         (503, "server's log"),
     ],

@@ -47,10 +47,10 @@ def test_a_process_is_known_by_number_and_start() -> None:
     assert own is not None
     assert own.alive()
     assert not ProcessId(pid=own.pid, started=own.started + 1).alive()
-    with subprocess.Popen(["true"]) as process:
+    with subprocess.Popen(["sleep", "30"]) as process:
         identity = ProcessId.of(process.pid)
-        process.wait()
-    assert identity is not None  # until it was waited for, it was a zombie at least
+        process.kill()
+    assert identity is not None
     assert not identity.alive()
 
 

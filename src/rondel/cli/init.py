@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     project names. Files that are there are kept; .gitignore, .dvc/config and
     pyproject.toml may get lines added.
     """
-    from rondel.scaffold import added, adopt, apply, plan
+    from rondel.scaffold import added, new_files, scan_project, write_project
 
     parser = Parser(prog="rondel init", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER")
@@ -52,8 +52,8 @@ def main(argv: Sequence[str]) -> int:
             hint="use letters, digits, '-', '_' and '.'",
             place="--name",
         )
-    found = adopt(root, arguments.name, arguments.values)
-    wanted = plan(found)
+    found = scan_project(root, arguments.name, arguments.values)
+    wanted = new_files(found)
     clashes = [path for path in wanted if (root / path).exists()]
     if clashes:
         raise ConfigurationError(
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found)), *wrappers]))
         print("".join(f"note: {note}\n" for note in found.notes), end="")
         return 0
-    for line in apply(root, found, wanted):
+    for line in write_project(root, found, wanted):
         print(line)
     _wrappers(root)
     where = "" if root == Path.cwd() else f"cd {arguments.folder} && "

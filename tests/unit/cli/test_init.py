@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.scaffold.graph import variable
+from rondel.scaffold.graph import variable_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,8 +96,8 @@ def test_of_a_project_that_has_both_dvcs_stages_are_the_pipeline(tmp_path: Path)
     done = init(tmp_path)
     assert done.returncode == 0, done.stderr
     assert set(stages(tmp_path)) == {"features", "fit-model", "score"}
-    assert "MLproject's main, class: declare with pipeline.mlflow" in done.stdout
-    assert "the image's packages are those of requirements.txt\n" in done.stdout
+    assert "to add MLproject's main, class, use pipeline.mlflow" in done.stdout
+    assert "the image has the packages of requirements.txt\n" in done.stdout
     assert (tmp_path / "requirements.txt").read_text().startswith("DVC[s3]")
 
 
@@ -124,7 +124,7 @@ def test_a_dry_run_says_which_files_get_lines_added(tmp_path: Path) -> None:
     done = init(tmp_path, "--dry-run")
     assert ".gitignore: lines added" in done.stdout.splitlines()
     assert {".gitlab-ci.yml", "Jenkinsfile"} <= set(done.stdout.splitlines())
-    assert "note: no file names packages" in done.stdout
+    assert "note: no file lists packages" in done.stdout
     assert (tmp_path / ".gitignore").read_text() == "*.log"
 
 
@@ -156,7 +156,7 @@ def test_a_project_without_a_gitignore_gets_one_for_rondels_folder_alone(tmp_pat
 
 def test_a_project_without_a_remote_is_told_where_its_data_is_kept(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
-    note = "note: data is kept in .rondel/remote, a folder of this clone: `dvc push` brings there"
+    note = "note: the DVC remote is .rondel/remote, a folder of this clone; `dvc push` copies"
     assert note in init(tmp_path, "--dry-run").stdout
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text(
@@ -186,7 +186,7 @@ def test_a_teams_dockerfile_becomes_the_image_by_an_option(tmp_path: Path) -> No
         ({"dvc.yaml": "artifacts:\n  model: {path: m.pkl}\n"}, "dvc.yaml defines no stages"),
         ({".dvc/config": "", "data.csv.dvc": "outs: []\n"}, "there is no dvc.yaml"),
         ({"sub/.dvc/config": "", "sub/dvc.yaml": DVC}, "run `rondel init` in sub"),
-        ({"MLproject": "name: x\n"}, "no entry point that could become a stage"),
+        ({"MLproject": "name: x\n"}, "no entry point that can become a stage"),
         (
             {"MLproject": "entry_points: {a: {parameters: {b: path}, command: x}}\n"},
             "rondel init -P a.b=VALUE",
@@ -253,7 +253,7 @@ def test_values_for_an_entry_point_reach_its_stage(tmp_path: Path) -> None:
     [("fit-model", "fit_model"), ("class", "class_"), ("2nd", "_2nd"), ("pipeline", "pipeline_")],
 )
 def test_stages_get_names_that_python_takes(name: str, word: str) -> None:
-    assert variable(name) == word
+    assert variable_name(name) == word
 
 
 @pytest.mark.parametrize(

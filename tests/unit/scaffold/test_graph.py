@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondel.data.model import DvcProject, DvcStage, Out, ParamSource
-from rondel.scaffold.graph import graph, title, variables
+from rondel.scaffold.graph import stage_name, stage_needs, variable_names
 
 
 def project(**stages: dict[str, list[str]]) -> DvcProject:
@@ -37,17 +37,17 @@ def project(**stages: dict[str, list[str]]) -> DvcProject:
     ],
 )
 def test_an_edge_is_where_one_path_lies_in_the_other(dep, out):
-    found = graph(project(join={"deps": [dep]}, one={"outs": [out]}))
+    found = stage_needs(project(join={"deps": [dep]}, one={"outs": [out]}))
     assert found == {"one": (), "join": ("one",)}
 
 
 def test_a_name_that_only_begins_alike_is_no_edge():
-    found = graph(project(a={"outs": ["parts.txt"]}, b={"deps": ["parts"]}))
+    found = stage_needs(project(a={"outs": ["parts.txt"]}, b={"deps": ["parts"]}))
     assert found == {"a": (), "b": ()}
 
 
 def test_a_folder_that_several_stages_fill_needs_them_all_once():
-    found = graph(
+    found = stage_needs(
         project(
             one={"outs": ["parts/1.txt", "parts/1.log"]},
             two={"outs": ["parts/2.txt"]},
@@ -58,7 +58,7 @@ def test_a_folder_that_several_stages_fill_needs_them_all_once():
 
 
 def test_metrics_and_parameter_files_that_a_stage_makes_are_edges():
-    found = graph(
+    found = stage_needs(
         project(
             report={"deps": ["metrics.json"]},
             train={"params": ["tuned.yaml"], "metrics": ["metrics.json"]},
@@ -69,7 +69,7 @@ def test_metrics_and_parameter_files_that_a_stage_makes_are_edges():
 
 
 def test_stages_that_share_a_folder_make_no_circle():
-    found = graph(
+    found = stage_needs(
         project(
             first={"deps": ["data"], "outs": ["data/a"]},
             second={"deps": ["data/a"], "outs": ["data/b"]},
@@ -84,7 +84,7 @@ bodies = st.fixed_dictionaries({"deps": st.lists(paths, max_size=3), "outs": st.
 
 @given(st.lists(bodies, max_size=6))
 def test_no_paths_make_a_circle_and_needs_come_first(stages):
-    found = graph(project(**{f"s{number}": body for number, body in enumerate(stages)}))
+    found = stage_needs(project(**{f"s{number}": body for number, body in enumerate(stages)}))
     assert len(found) == len(stages)
     seen: set[str] = set()
     for name, needs in found.items():
@@ -95,7 +95,7 @@ def test_no_paths_make_a_circle_and_needs_come_first(stages):
 
 def test_a_long_chain_is_no_trouble():
     chain = {f"s{n}": {"deps": [f"f{n + 1}"], "outs": [f"f{n}"]} for n in range(1100)}
-    assert next(iter(graph(project(**chain)))) == "s1099"
+    assert next(iter(stage_needs(project(**chain)))) == "s1099"
 
 
 def test_upstream_knows_parameter_files_that_a_stage_makes():
@@ -104,7 +104,7 @@ def test_upstream_knows_parameter_files_that_a_stage_makes():
 
 
 def test_every_stage_gets_a_name_of_its_own():
-    names = variables(
+    names = variable_names(
         ["train-a", "train@a", "train_a", "nlp/dvc.yaml:train", "Pipeline", "pipeline", "class", "2nd"]
     )
     assert len(set(names.values())) == len(names)
@@ -113,5 +113,5 @@ def test_every_stage_gets_a_name_of_its_own():
 
 
 def test_a_stage_of_a_sub_folder_is_called_by_its_folder():
-    assert title("nlp/dvc.yaml:train@1") == "nlp/train@1"
-    assert title("train") == "train"
+    assert stage_name("nlp/dvc.yaml:train@1") == "nlp/train@1"
+    assert stage_name("train") == "train"

@@ -6,7 +6,7 @@ import pytest
 
 from rondel.containerfile import outline
 from rondel.data.mlproject import MLProject
-from rondel.scaffold.image import image_for
+from rondel.scaffold.image import plan_image
 
 TRAIN = "FROM python:3.10\nRUN pip install numpy\n"
 SERVES = (
@@ -21,7 +21,7 @@ STAGED = (
 
 
 def image(root, mlproject=None, *, mlflow=False):
-    return image_for(root, mlproject, mlflow_runs=mlflow)
+    return plan_image(root, mlproject, mlflow_runs=mlflow)
 
 
 def targets(text: str) -> set[str]:
@@ -96,7 +96,7 @@ def test_the_image_that_mlproject_names_is_the_base(folder):
         ({"renv.lock": '{"R": {"Version": "4.3.1"}}'}, ["FROM rocker/r-ver:4.3.1 AS stage", "renv::restore"]),
         ({"renv.lock": "[" * 9}, ["FROM rocker/r-ver:4 AS stage"]),
         ({"Project.toml": "", "Manifest.toml": 'julia_version = "1.10.2"\n'}, ["FROM julia:1.10 AS stage", "COPY Project.toml Manifest.toml"]),
-        ({"train.py": "import sklearn, json\nfrom PIL import Image\nimport helper\n", "helper.py": ""}, ["requirements.txt"]),
+        ({"train.py": "import sklearn, json\nfrom PIL import ImagePlan\nimport helper\n", "helper.py": ""}, ["requirements.txt"]),
         ({"run.sh": "echo"}, ["python3 -m venv /opt/venv"]),
     ],
 )  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_containerfile_is_written_from_what_is_there(folder, files, words):
 
 def test_code_alone_tells_its_packages(folder):
     files = {
-        "train.py": "import sklearn, json\nfrom PIL import Image\nfrom . import x\nimport helper\n",
+        "train.py": "import sklearn, json\nfrom PIL import ImagePlan\nfrom . import x\nimport helper\n",
         "helper.py": "import yaml\n",
         "broken.py": "import (\n",
         "tests/test_x.py": "import pytest\n",
@@ -141,4 +141,4 @@ def test_mlflow_is_added_where_it_starts_the_stages_and_is_not_named(folder, req
 
 def test_code_that_logs_without_mlflow_is_named(folder):
     found = image(folder({"requirements.txt": "numpy", "src/train.py": "import mlflow\n"}))
-    assert "src/train.py imports mlflow, which requirements.txt does not name" in found.notes
+    assert "src/train.py imports mlflow, which is not in requirements.txt" in found.notes

@@ -7,8 +7,8 @@ import pytest
 from rondel.data.mlproject import read_mlproject
 from rondel.errors import ConfigurationError
 from rondel.scaffold.packages import find_packages
-from rondel.scaffold.requirements import choose
-from rondel.scaffold.versions import best, python_for
+from rondel.scaffold.python_version import best_version, python_for
+from rondel.scaffold.requirements import choose_files
 
 PEP621 = '[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.12"\ndependencies = ["PyYAML>=6"]\n'
 POETRY = '[tool.poetry]\nname = "x"\n[tool.poetry.dependencies]\npython = ">=3.9,<3.11"\npyyaml = "^6"\n'
@@ -45,7 +45,7 @@ def test_each_place_is_found(folder, files, source, copied):
     assert found is not None
     assert found.source == source
     assert copied is None or found.copies == copied
-    assert f"the image's packages are those of {source}" in found.notes[0]
+    assert f"the image has the packages of {source}" in found.notes[0]
 
 
 def test_a_folder_without_any_has_none(folder):
@@ -77,7 +77,7 @@ def test_what_mlproject_names_comes_first(folder, key):
     assert found is not None
     assert (found.source, found.copies) == ("deep/env.yaml", ("requirements-rondel.txt",))
     assert found.written == {
-        "requirements-rondel.txt": "# Taken from deep/env.yaml by `rondel init`: the stages' image installs this.\na\n"
+        "requirements-rondel.txt": "# `rondel init` made this from deep/env.yaml. The stages' image installs it.\na\n"
     }
     assert "not used: requirements.txt" in found.notes[0]
 
@@ -93,7 +93,7 @@ def test_included_files_are_copied_and_the_project_itself_is_not_installed(folde
     assert found.copies == ("requirements.txt", "reqs/more.txt", "reqs/limits.txt")
     assert found.names == {"numpy", "mlflow"}
     assert found.install[0].startswith("sed -i")
-    assert any("present code through PYTHONPATH" in note for note in found.notes)
+    assert any("current code through PYTHONPATH" in note for note in found.notes)
 
 
 def test_packages_of_a_repository_need_git(folder):
@@ -137,7 +137,7 @@ def test_a_file_that_is_no_toml_is_an_error_with_its_place(folder):
     ],
 )  # fmt: skip
 def test_of_several_files_those_for_stages_are_taken(files, kept):
-    assert choose(files) == (kept, [file for file in files if file not in kept])
+    assert choose_files(files) == (kept, [file for file in files if file not in kept])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_of_several_files_those_for_stages_are_taken(files, kept):
     ],
 )  # fmt: skip
 def test_the_python_is_one_that_the_project_allows(written, version):
-    assert best(written) == version
+    assert best_version(written) == version
 
 
 def test_the_python_is_where_tools_write_it(folder):

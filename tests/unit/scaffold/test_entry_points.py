@@ -6,7 +6,7 @@ import pytest
 
 from rondel.data.mlproject import read_mlproject
 from rondel.errors import ConfigurationError
-from rondel.scaffold.points import choose_points
+from rondel.scaffold.entry_points import choose_entry_points
 
 HEAD = "name: x\nentry_points:\n"
 MAIN = "  main:\n    parameters: {n: {type: int, default: 3}}\n    command: python main.py {n}\n"
@@ -15,20 +15,20 @@ LOAD = "  load:\n    command: python load.py\n"
 
 
 def chosen(root, *values, dvc=False):
-    return choose_points(read_mlproject(root), values, dvc=dvc)
+    return choose_entry_points(read_mlproject(root), values, dvc=dvc)
 
 
 def test_main_is_the_pipeline_where_it_is_there(folder):
     points, notes = chosen(folder({"MLproject": HEAD + LOAD + ETL + MAIN}))
     assert points == {"main": {}}
-    assert notes == ["main is the pipeline; MLproject's load, etl: declare with pipeline.mlflow(…)"]
+    assert notes == ["main is the pipeline; to add MLproject's load, etl, use pipeline.mlflow(…)"]
 
 
 def test_without_main_those_that_can_run_are_it(folder):
     points, notes = chosen(folder({"MLproject": HEAD + LOAD + ETL}))
     assert points == {"load": {}}
     assert notes == [
-        'entry point etl is left out, as ratings has no default: declare it with pipeline.mlflow("etl", ratings=…)'
+        'entry point etl is left out because ratings has no default; to add it, use pipeline.mlflow("etl", ratings=…)'
     ]
 
 

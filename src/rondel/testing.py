@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import Conditions, DvcCacheEntry, StageCacheEntry
-from rondel.cache.entries import all_stages
-from rondel.cache.lookup import Served
+from rondel.cache import DvcCacheEntry, SharedParts, StageCacheEntry
+from rondel.cache.entries import load_all_entries
+from rondel.cache.lookup import CachedResult
 from rondel.context import StageContext
 from rondel.data import DvcStage
 from rondel.errors import ConfigurationError, DataError, did_you_mean
@@ -158,18 +158,22 @@ class FakeProject:
         overrides: Mapping[str, Any],
         *,
         git: bool = False,
-        within: str | None = None,  # noqa: ARG002 - what was made is found by its inputs here
+        shell_run: str | None = None,  # noqa: ARG002 - what was made is found by its inputs here
     ) -> DvcResults:
         """In place if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
         if name in self.lost:
             return DvcResults(reason=f"the outputs of {name} are not in place")
         (wanted,) = self.dvc_inputs(name, overrides)
         commit = self.commit() if git else None
-        if not any(self._made(cache_entry, wanted, commit) for cache_entry in all_stages(self.root)):
-            return DvcResults(reason="no earlier result of it is kept here")
+        if not any(self._made(cache_entry, wanted, commit) for cache_entry in load_all_entries(self.root)):
+            return DvcResults(reason="no earlier result of it is cached here")
         cache_entry = DvcCacheEntry(key=KeyRecord(digest=""), run="", address=name)
         return DvcResults(
-            served=(Served(stage=self.dvc_stage(name), cache_entry=cache_entry, entry={}, place="in place"),)
+            cached=(
+                CachedResult(
+                    stage=self.dvc_stage(name), cache_entry=cache_entry, entry={}, location="working tree"
+                ),
+            )
         )
 
     def _made(self, cache_entry: StageCacheEntry, wanted: DvcInputs, commit: str | None) -> bool:
@@ -215,9 +219,9 @@ class FakeProject:
         made = (each.outs[path] for each in self.dvc.values() if path in each.outs)
         return next(made, None) or self.files.get(path, "missing")
 
-    def conditions(self) -> Conditions:
+    def shared_parts(self) -> SharedParts:
         """The recipe, the machine, and the variables."""
-        return Conditions(image=self.recipe, host=self.machine, environment=self.variables)
+        return SharedParts(image=self.recipe, host=self.machine, environment=self.variables)
 
     def expect(self, results: Iterable[DvcResults]) -> None:
         """Results are always in place here."""

@@ -291,7 +291,7 @@ def test_what_dvc_made_before_is_made_once_more_and_why_is_said(
     assert agrees(plan, capsule), plan
     assert states(root) == dict.fromkeys(GET_STARTED.stages, "ran")
     assert {record.reason for record in capsule.stages} == {
-        "dvc.lock has a result, but no rondel.lock says what made it"
+        "dvc.lock has a result, but rondel.lock does not record what made it"
     }
     # The results are those that DVC had; from now on it is known what made them.
     assert changes(root) == {"rondel.lock"}

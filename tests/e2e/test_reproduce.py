@@ -102,9 +102,9 @@ def test_a_fix_is_tried_by_a_parameter_and_the_verdict_names_it(project: Path, f
     again = load(project)[1]
     assert again.stage("train").metrics == {"auc": 0.5, "n": 51}  # 101 lines, every second one: step is 2
     said = json.loads(rondel(project, "parity", failed, again.id, "--json", code=30).stdout)
-    assert said["first"]["what"] == "train.fail"
-    assert [each["what"] for each in said["inputs"]] == ["train.fail"]
-    assert "what" in rondel(project, "parity", failed, again.id, code=30).stdout
+    assert said["first"]["entry"] == "train.fail"
+    assert [each["entry"] for each in said["inputs"]] == ["train.fail"]
+    assert "entry" in rondel(project, "parity", failed, again.id, code=30).stdout
 
 
 def test_parity_of_a_run_with_its_reproduction(project: Path, failed: str) -> None:

@@ -1,15 +1,19 @@
-"""No circles between files. The layers that import-linter checks say nothing about files of one package."""
+"""The house is what ARCHITECTURE.md says, and no two files import each other in a circle.
+
+The layers that import-linter checks say nothing about files of one package.
+"""
 
 from __future__ import annotations
 
+import re
+import tomllib
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import grimp
-import pytest
 
-# The packages whose files form no circle. `rondel` covers everything once the SDK's circles are gone.
-PACKAGES = ["rondel.engine"]
+TOP = Path(__file__).resolve().parents[2]
 TEMPLATES = "rondel.scaffold.files"  # what `rondel init` writes: a beginner's project, not code of ours
 
 
@@ -29,12 +33,30 @@ def circle_of(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_files_of_a_package_form_no_circle(package: str):
-    inside = {name for name in imports() if f"{name}.".startswith(f"{package}.")}
-    assert len(inside) > 1
-    circle = circle_of({name: imports()[name] & inside for name in inside})
+def layers(container: str) -> list[str]:
+    """The layers of the import contract, from top to bottom."""
+    contracts = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return next(each["layers"] for each in contracts if each.get("containers") == [container])
+
+
+def test_no_files_import_each_other_in_a_circle():
+    circle = circle_of(imports())
     assert not circle, f"imports in a circle: {' -> '.join(circle)}"
+
+
+def test_the_table_of_packages_is_the_order_of_their_imports():
+    table = re.findall(r"^\| `rondel\.(\w+)` \|", (TOP / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    assert table == layers("rondel")
+    there = {path.stem for path in (TOP / "src/rondel").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert set(table) == there - {"__init__", "__pycache__"}
+
+
+def test_the_engines_layers_are_those_of_the_page():
+    line = next(
+        line for line in (TOP / "ARCHITECTURE.md").read_text().splitlines() if line.startswith("server →")
+    )
+    shown = [" | ".join(name.strip() for name in layer.split(",")) for layer in line.split("→")]
+    assert shown == layers("rondel.engine")
 
 
 def test_a_circle_is_found():

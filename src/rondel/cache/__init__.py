@@ -1,7 +1,6 @@
-"""Stage keys, and what is kept of each stage's successes. Pure apart from small files below ``.rondel``."""
+"""Stage keys and the stage cache. Pure except for small files below ``.rondel``."""
 
 from rondel.cache.code import code_parts
-from rondel.cache.conditions import Conditions, read_conditions, stands_on_host
 from rondel.cache.entries import (
     DvcCacheEntry,
     StageCacheEntry,
@@ -12,11 +11,12 @@ from rondel.cache.entries import (
 )
 from rondel.cache.key import Change, compare, describe, digest, make_key
 from rondel.cache.recipe import host_parts, read_build_context, read_recipe
+from rondel.cache.shared_parts import SharedParts, may_be_host_image, read_shared_parts
 
 __all__ = [
     "Change",
-    "Conditions",
     "DvcCacheEntry",
+    "SharedParts",
     "StageCacheEntry",
     "code_parts",
     "compare",
@@ -27,9 +27,9 @@ __all__ = [
     "load_entries",
     "load_entry",
     "make_key",
+    "may_be_host_image",
     "read_build_context",
-    "read_conditions",
     "read_recipe",
+    "read_shared_parts",
     "save_entry",
-    "stands_on_host",
 ]

@@ -1,13 +1,12 @@
-"""The code part of a key: a stage's function and what it refers to in the project.
+"""The code part of a key: a stage's function and everything in the project that it refers to.
 
-Hashing the whole of ``ci/main.py`` would make each edit of one stage re-run
-all. So the function's own source counts, with the functions, classes and
-constants of the project that it names, followed through their own names
-(see :mod:`rondel.cache.references`).
-What lies outside the project's folder is covered by the image, or is Rondel.
+If all of ``ci/main.py`` counted, editing one stage would rerun all of them. So
+only the function's own source counts, and recursively the project's functions,
+classes and constants that it names (see :mod:`rondel.cache.references`). Code
+outside of the project is covered by the image, or belongs to Rondel.
 
-What counts is what this process has loaded. ``rondel.pipeline.source`` keeps its
-text, so that a file that is edited meanwhile changes no key.
+What counts is the code that this process has loaded. ``rondel.pipeline.source``
+keeps its text, so editing a file meanwhile does not change the key.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache.references import PLAIN, TELLING, imported_files, within
+from rondel.cache.references import PRIMITIVES, REPR_TYPES, imported_files, referenced_values
 from rondel.pipeline.source import of_project
 
 if TYPE_CHECKING:
@@ -29,21 +28,21 @@ if TYPE_CHECKING:
 
 
 def code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
-    """Name to hash, for the function ``body`` and all that it refers to under ``root``.
+    """The hash of ``body`` and of each thing under ``root`` that it refers to, by name.
 
-    Names of other modules than the body's have the module's before them. Empty
-    for a body that Rondel made itself (``pipeline.dvc`` and the like): the
-    command part says what it does.
+    Names from other modules than the body's start with the module's name. Empty
+    for a body that Rondel made (``pipeline.dvc`` and the like): the command part
+    describes what it does.
     """
     return dict(_code_parts(body, root.resolve()))
 
 
 @functools.cache
 def _code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
-    # Once for each function: what it changes in objects of its own as it runs is no edit.
+    # Cached per function: objects that the function changes while it runs must not change its key.
     found: dict[str, str] = {}
     queue: list[tuple[str, Any]] = [(body.__qualname__, body)]
-    seen: dict[tuple[str, int], Any] = {}  # holds the values, so that no other one gets their identity
+    seen: dict[tuple[str, int], Any] = {}  # keeps the values alive, so that no other one gets their id()
     opened: set[int] = set()
     while queue:
         name, value = queue.pop()
@@ -56,15 +55,15 @@ def _code_parts(body: Callable[..., Any], root: Path) -> dict[str, str]:
             for function in _functions(value):
                 queue.extend(_references(function, home=body.__module__))
             found |= _modules(value, text, root, known=found)
-        told = text is not None and not inspect.isclass(value)
-        if not told and not isinstance(value, types.FunctionType) and id(value) not in opened:
+        complete = text is not None and not inspect.isclass(value)
+        if not complete and not isinstance(value, types.FunctionType) and id(value) not in opened:
             opened.add(id(value))
-            queue.extend(within(name, value, root))
+            queue.extend(referenced_values(name, value, root))
     return found
 
 
 def _modules(value: Any, text: str, root: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """The modules of the project that the text of a function, class or module imports, and those imports."""
+    """The project's modules that a function, class or module imports, directly or indirectly."""
     if not isinstance(value, types.FunctionType | types.ModuleType | type):
         return {}
     home = value if isinstance(value, types.ModuleType) else sys.modules.get(value.__module__)
@@ -83,7 +82,7 @@ def _modules(value: Any, text: str, root: Path, known: Mapping[str, str]) -> dic
 
 
 def _functions(value: Any) -> Iterator[types.FunctionType]:
-    """The function itself, or the methods of a class."""
+    """The function itself, or a class's methods."""
     if isinstance(value, types.FunctionType):
         yield value
     elif inspect.isclass(value):
@@ -94,8 +93,8 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
 
 
 def _text(value: Any, root: Path) -> str | None:
-    """What stands for ``value`` in the key; None for what does not count."""
-    if isinstance(value, PLAIN + TELLING):
+    """The text that represents ``value`` in the key; None if it does not count."""
+    if isinstance(value, PRIMITIVES + REPR_TYPES):
         return repr(value)
     if isinstance(value, list | tuple | dict | set | frozenset):
         return _literal(value)
@@ -109,35 +108,35 @@ def _text(value: Any, root: Path) -> str | None:
 
 
 def _file(value: types.FunctionType | type) -> str | None:
-    """The file of the module that a function or class was made in."""
+    """The file of the module that defines a function or class."""
     if isinstance(value, types.FunctionType):
         return value.__globals__.get("__file__") or value.__code__.co_filename
     return getattr(sys.modules.get(value.__module__), "__file__", None)
 
 
 def _source(value: types.FunctionType | type, file: str) -> str:
-    """The source of a function or class; where there is none, what its code does."""
+    """The source of a function or class; without source, a text made from its bytecode."""
     if file.endswith(".py"):
         try:
-            # Of the code: from a function, inspect would go on to the one that it wraps.
+            # Pass the code object: given a function, inspect would unwrap it.
             return inspect.getsource(value.__code__ if isinstance(value, types.FunctionType) else value)
         except (OSError, TypeError):
             pass
-    return "\n".join(_meaning(function.__code__) for function in _functions(value))
+    return "\n".join(_bytecode_text(function.__code__) for function in _functions(value))
 
 
-def _meaning(code: types.CodeType) -> str:
-    """Bytecode as a text that is the same in every process, which ``marshal`` does not give."""
+def _bytecode_text(code: types.CodeType) -> str:
+    """Bytecode as a text that is the same in every process; ``marshal`` output is not."""
     constants = [
-        _meaning(constant) if isinstance(constant, types.CodeType) else _literal(constant)
+        _bytecode_text(constant) if isinstance(constant, types.CodeType) else _literal(constant)
         for constant in code.co_consts
     ]
     return repr((code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars, code.co_flags))
 
 
 def _literal(value: Any) -> str | None:
-    """``repr`` where it is the same in every process: collections of plain values only."""
-    if isinstance(value, PLAIN):
+    """``repr`` if it is the same in every process: only for collections of primitive values."""
+    if isinstance(value, PRIMITIVES):
         return repr(value)
     if isinstance(value, dict):
         pairs = [(_literal(key), _literal(each)) for key, each in value.items()]
@@ -153,7 +152,7 @@ def _literal(value: Any) -> str | None:
 
 def _references(function: types.FunctionType, *, home: str) -> Iterator[tuple[str, Any]]:
     prefix = function.__qualname__
-    # Two modules may have one name for two things.
+    # Two modules may use one name for different things.
     where = function.__globals__.get("__name__", "")
     module = "" if where == home else f"{where}."
     names = sorted(_names(function.__code__))
@@ -175,7 +174,7 @@ def _references(function: types.FunctionType, *, home: str) -> Iterator[tuple[st
 
 
 def _submodules(package: types.ModuleType, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """The modules of a package that a function reaches through it: ``package.module.function()``."""
+    """The submodules that a function uses through their package: ``package.module.function()``."""
     for name in names:
         module = sys.modules.get(f"{package.__name__}.{name}")
         if module is not None:
@@ -192,7 +191,7 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _read(file: str, *, loaded: bool = True) -> str | None:
-    """A module's text as it was loaded; of one without source, its bytes."""
+    """A module's text as it was loaded; without source, its bytes."""
     if loaded and file.endswith(".py") and (lines := linecache.getlines(file)):
         return "".join(lines)
     try:

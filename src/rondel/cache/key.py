@@ -1,9 +1,9 @@
-"""A stage's key: the digest of everything that its result can depend on.
+"""A stage's key: the digest of everything that its result depends on.
 
-The parts stay apart in the record (image, host, environment, code, command,
-parameters, inputs, undeclared inputs, champion), each a flat mapping, so that
-two keys can be compared and the first difference named by file, parameter or
-package.
+A key has named parts (image, host, environment, code, command, parameters,
+inputs, undeclared, champion). Each part maps entries, such as a file, a
+parameter or a variable, to values. The record keeps the parts, so that two keys
+can be compared and the first changed entry can be named.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from rondel.record import KeyRecord
 KEY_VERSION = 2
 
 PARTS = ("image", "host", "environment", "code", "command", "parameters", "inputs", "undeclared", "champion")
-"""The parts in the order in which a difference is worth telling."""
+"""All parts, the most telling difference first."""
 
 
 def digest(value: Any) -> str:
     """``sha256:…`` of a JSON value in canonical form: sorted keys, no spaces, no NaN.
 
-    Raises ValueError or TypeError for what JSON cannot say.
+    Raises ValueError or TypeError if JSON can't represent the value.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def make_key(parts: Mapping[str, Mapping[str, Any]]) -> KeyRecord:
-    """The key of these parts; empty parts count like missing ones."""
-    kept = {name: plain(dict(part)) for name, part in parts.items() if part}
+    """Make a key from these parts. An empty part equals a missing one."""
+    kept = {name: as_json(dict(part)) for name, part in parts.items() if part}
     return KeyRecord(digest=digest({"version": KEY_VERSION, "parts": kept}), parts=kept)
 
 
-def plain(value: Any) -> Any:
-    """``value`` as JSON can say it: dates, tuples and other YAML values as lists and texts."""
+def as_json(value: Any) -> Any:
+    """``value`` as JSON types: tuples become lists; dates and other YAML values become strings."""
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [as_json(each) for each in value]
     if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -52,7 +52,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two keys: the part, the entry in it, and what happened to it."""
+    """One difference between two keys: which entry of which part was added, removed or changed."""
 
     part: str
     entry: str
@@ -62,9 +62,9 @@ class Change:
 
 
 def compare(before: KeyRecord, after: KeyRecord) -> tuple[Change, ...]:
-    """All differences from ``before`` to ``after``; none exactly when the digests are equal."""
+    """All differences from ``before`` to ``after``; empty if and only if the digests are equal."""
     changes: list[Change] = []
-    for part in sorted({*before.parts, *after.parts}, key=_rank):
+    for part in sorted({*before.parts, *after.parts}, key=part_rank):
         old, new = before.parts.get(part, {}), after.parts.get(part, {})
         for entry in sorted({*old, *new}):
             if entry not in new:
@@ -76,12 +76,18 @@ def compare(before: KeyRecord, after: KeyRecord) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _rank(part: str) -> tuple[int, str]:
+def part_digests(key: KeyRecord) -> dict[str, str]:
+    """The digest of each part of a key, as ``rondel.lock`` records them."""
+    return {name: digest(part) for name, part in key.parts.items()}
+
+
+def part_rank(part: str) -> tuple[int, str]:
+    """Sort key: parts in the order of :data:`PARTS`, then unknown ones by name."""
     return (PARTS.index(part) if part in PARTS else len(PARTS), part)
 
 
 def describe(changes: Iterable[Change]) -> str:
-    """A short sentence on why a stage has to run: the first change, and how many more there are."""
+    """Why a stage has to run, in a short sentence: the first change and the number of others."""
     found = list(changes)
     if not found:
         return "nothing changed"

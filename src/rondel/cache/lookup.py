@@ -1,20 +1,20 @@
-"""Which result of a stage of ``dvc.yaml`` holds under today's key, and where it is.
+"""Finds the result of a ``dvc.yaml`` stage that is valid under today's key, and where it is.
 
-DVC knows of commands, dependencies and parameters only. Here the whole key
-decides: with the image, the machine, variables, and files that the command is
-known to have read beside its dependencies.
+DVC compares only commands, dependencies and parameters. Rondel compares the
+whole key: also the image, the machine, variables, and undeclared files that
+the command is known to read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from rondel.cache.conditions import stands_on_host
 from rondel.cache.entries import DvcCacheEntry, load_dvc_entries
-from rondel.cache.key import PARTS, compare, describe, digest, make_key
-from rondel.cache.objects import whole
+from rondel.cache.key import compare, describe, make_key, part_digests, part_rank
+from rondel.cache.objects import is_intact
 from rondel.cache.provenance import entry_digest, read_provenance
+from rondel.cache.shared_parts import may_be_host_image
 from rondel.data.inputs import entry_outs, kept_by_remote, matches_lock, returned_wrong, stage_inputs
 from rondel.data.params import leaves, used_params
 from rondel.files.yaml_file import parse_yaml
@@ -24,186 +24,175 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rondel.cache import Change
-    from rondel.cache.conditions import Conditions
     from rondel.cache.provenance import Provenance
+    from rondel.cache.shared_parts import SharedParts
     from rondel.data import DvcProject, DvcStage, StageInputs
     from rondel.files.hashes import HashCache
 
-SourceLocation = Literal["in place", "kept", "remote"]
-"""Where a result is: in the working tree, among what Rondel keeps of it, or with DVC only."""
+ResultLocation = Literal["working tree", "stage cache", "dvc"]
+"""Where a result is. ``dvc``: only DVC's cache or remote has it, so restoring it needs a container."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Served:
-    """A result of ``stage`` that holds under today's key, and its entry for ``dvc.lock``.
+class CachedResult:
+    """A result of ``stage`` that is valid under today's key.
 
-    ``why`` says of a frozen stage that it is one.
+    ``entry`` is its ``dvc.lock`` entry. ``why`` says why a result is used
+    without a valid key: the stage is frozen.
     """
 
     stage: DvcStage
     cache_entry: DvcCacheEntry
     entry: Mapping[str, Any]
-    place: SourceLocation
+    location: ResultLocation
     why: str = ""
 
     @property
     def returns(self) -> tuple[str, ...]:
-        """The outputs that belong into the working tree."""
+        """The outputs that belong in the working tree."""
         return tuple(out.path for out in self.stage.outs if out.returns)
 
 
-def files_of(served: Served) -> dict[str, str]:
-    """The files of a result that belong into the working tree, by hash, as far as each is known."""
-    outs = entry_outs(served.stage, served.entry)
-    single = {path: outs[path] for path in served.returns if path in outs and not outs[path].endswith(".dir")}
-    return {**served.cache_entry.files, **single}
+def file_hashes(result: CachedResult) -> dict[str, str]:
+    """The hashes of a result's files in the working tree, as far as they are known."""
+    outs = entry_outs(result.stage, result.entry)
+    single = {path: outs[path] for path in result.returns if path in outs and not outs[path].endswith(".dir")}
+    return {**result.cache_entry.files, **single}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Link:
-    """One stage of ``dvc.yaml`` on the way to the one that is asked for: its inputs, and what serves it.
+class StageLookup:
+    """What a lookup of one ``dvc.yaml`` stage found.
 
-    ``reason`` says why nothing does. ``asks`` are dependencies outside of the
-    project: only DVC can tell whether they changed, so a result that would be
-    served is ``held`` until it has.
+    ``result`` is the valid result; without one, ``reason`` says why the stage
+    has to run. If the stage has dependencies outside of the project, only DVC
+    can tell whether they changed: the result is ``unconfirmed`` until DVC has
+    checked them.
     """
 
     stage: DvcStage
     inputs: StageInputs
-    served: Served | None = None
-    held: Served | None = None
+    result: CachedResult | None = None
+    unconfirmed: CachedResult | None = None
     reason: str = ""
 
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """The dependencies that only DVC can look at."""
-        return self.stage.external
 
-
-def follow(
+def look_up_stages(
     project: DvcProject,
     addresses: tuple[str, ...],
     overrides: Mapping[str, Any],
-    conditions: Conditions,
+    shared_parts: SharedParts,
     hashes: HashCache,
-) -> tuple[Link, ...]:
-    """What serves each of these stages, in order; each one sees the results that serve those before it.
+) -> tuple[StageLookup, ...]:
+    """Look up these stages in order. Each one sees the results that were found for those before it.
 
-    Raises what reading inputs raises: ConfigurationError, DataError.
+    Raises ConfigurationError or DataError if a stage's inputs can't be read.
     """
-    links: list[Link] = []
+    lookups: list[StageLookup] = []
     for address in addresses:
-        link = look(project, address, overrides, conditions, hashes)
-        links.append(link)
-        if link.served is not None and link.served.place != "in place":
-            project = project.with_entries({address: link.served.entry})
-    return tuple(links)
+        lookup = look_up_stage(project, address, overrides, shared_parts, hashes)
+        lookups.append(lookup)
+        if lookup.result is not None and lookup.result.location != "working tree":
+            project = project.with_entries({address: lookup.result.entry})
+    return tuple(lookups)
 
 
-def look(
+def look_up_stage(
     project: DvcProject,
     address: str,
     overrides: Mapping[str, Any],
-    conditions: Conditions,
+    shared_parts: SharedParts,
     hashes: HashCache,
-) -> Link:
-    """What serves one stage as things are now."""
+) -> StageLookup:
+    """Look up one stage in the project as it is now."""
     stage = project.stages[address]
-    inputs = inputs_of(project, address, overrides, hashes)
+    inputs = stage_inputs_of(project, address, overrides, hashes)
     if stage.frozen and address in project.lock:
-        return Link(stage=stage, inputs=inputs, served=_frozen(project, stage, inputs, hashes))
-    reason = _never(stage, inputs)
+        return StageLookup(stage=stage, inputs=inputs, result=_frozen_result(project, stage, inputs, hashes))
+    reason = _must_run(stage, inputs)
     if reason:
-        return Link(stage=stage, inputs=inputs, reason=reason)
-    apart: list[tuple[Change, ...]] = []
-    told = ""
-    for cache_entry in _candidates(project, stage, inputs, conditions, hashes):
+        return StageLookup(stage=stage, inputs=inputs, reason=reason)
+    differences: list[tuple[Change, ...]] = []
+    lock_reason = ""
+    for cache_entry in _candidates(project, stage, inputs, shared_parts, hashes):
         if isinstance(cache_entry, str):
-            told = cache_entry
+            lock_reason = cache_entry
             continue
-        now = dvc_key(stage, inputs, conditions, hashes, cache_entry)
+        now = dvc_key(stage, inputs, shared_parts, hashes, cache_entry)
         if now.digest != cache_entry.key.digest:
-            apart.append(compare(cache_entry.key, now))
+            differences.append(compare(cache_entry.key, now))
             continue
-        found = _placed(project, stage, cache_entry, hashes)
+        found = _locate(project, stage, cache_entry, hashes)
         if isinstance(found, str):
-            return Link(stage=stage, inputs=inputs, reason=found)
+            return StageLookup(stage=stage, inputs=inputs, reason=found)
         if stage.external:
             asked = f"only DVC can tell whether {', '.join(stage.external)} changed"
-            return Link(stage=stage, inputs=inputs, held=found, reason=asked)
-        return Link(stage=stage, inputs=inputs, served=found)
-    # The success that is least apart explains best; of several the newest, which comes first.
-    sizes = [len(changes) for changes in apart]
-    reason = describe(apart[sizes.index(min(sizes))]) if apart else told
+            return StageLookup(stage=stage, inputs=inputs, unconfirmed=found, reason=asked)
+        return StageLookup(stage=stage, inputs=inputs, result=found)
+    # The success with the fewest differences explains best; of several, the newest, which comes first.
+    sizes = [len(changes) for changes in differences]
+    reason = describe(differences[sizes.index(min(sizes))]) if differences else lock_reason
     if not reason and address in project.lock:
-        reason = "dvc.lock has a result, but no rondel.lock says what made it"
-    return Link(stage=stage, inputs=inputs, reason=reason or "no earlier result of it is kept here")
+        reason = "dvc.lock has a result, but rondel.lock does not record what made it"
+    return StageLookup(stage=stage, inputs=inputs, reason=reason or "no earlier result of it is cached here")
 
 
-def inputs_of(
+def stage_inputs_of(
     project: DvcProject, address: str, overrides: Mapping[str, Any], hashes: HashCache
 ) -> StageInputs:
-    """What the stage depends on; overrides of parameters that it does not use are left out."""
-    given = used_params(project.root, project.stages[address], overrides)
-    return stage_inputs(project, address, given, hashes=hashes)
+    """The stage's inputs, with those overrides whose parameters it uses."""
+    used = used_params(project.root, project.stages[address], overrides)
+    return stage_inputs(project, address, used, hashes=hashes)
 
 
 def dvc_key(
     stage: DvcStage,
     inputs: StageInputs,
-    conditions: Conditions,
+    shared_parts: SharedParts,
     hashes: HashCache,
     cache_entry: DvcCacheEntry,
 ) -> KeyRecord:
-    """Today's key of a DVC stage, with the image's origin and the read files of ``cache_entry``."""
+    """Today's key of a DVC stage, with the image origin and undeclared files of ``cache_entry``."""
     source = cache_entry.image.source if cache_entry.image else None
     return key_of(
         stage,
         inputs,
-        conditions,
-        on_host=stands_on_host(source),
-        undeclared={
-            path: hashes.of(path) or "missing"
-            for path in (*(cache_entry.undeclared or ()), *cache_entry.quiet)
-        },
+        shared_parts,
+        on_host=may_be_host_image(source),
+        undeclared={path: hashes.of(path) or "missing" for path in cache_entry.files_read},
     )
 
 
 def key_of(
     stage: DvcStage,
     inputs: StageInputs,
-    conditions: Conditions,
+    shared_parts: SharedParts,
     *,
     on_host: bool,
     undeclared: Mapping[str, str],
 ) -> KeyRecord:
-    """The key of a DVC stage, whatever stage of the pipeline runs it."""
+    """The key of a DVC stage. It does not depend on which pipeline stage runs it."""
     return make_key(
         {
-            **conditions.parts(on_host=on_host),
+            **shared_parts.parts(on_host=on_host),
             "command": {f"dvc {stage.address}": inputs.cmd},
-            "parameters": dotted(inputs.params),
+            "parameters": flatten_params(inputs.params),
             "inputs": inputs.paths,
             "undeclared": undeclared,
         }
     )
 
 
-def part_digests(key: KeyRecord) -> dict[str, str]:
-    """The digest of each part of a key, as ``rondel.lock`` has them."""
-    return {name: digest(part) for name, part in key.parts.items()}
-
-
 def _candidates(
     project: DvcProject,
     stage: DvcStage,
     inputs: StageInputs,
-    conditions: Conditions,
+    shared_parts: SharedParts,
     hashes: HashCache,
 ) -> list[DvcCacheEntry | str]:
-    """The results that may hold: those that are kept here, and the one that the lock files tell of.
+    """The results that may be valid: those in the stage cache, then the one in the lock files.
 
-    In place of the latter stands the reason why it does not hold, where it does not.
+    If the lock files' result is not valid, the last item is the reason.
     """
     found: list[DvcCacheEntry | str] = list(load_dvc_entries(project.root, stage.address))
     known = read_provenance(project.root).get(stage.address)
@@ -211,33 +200,31 @@ def _candidates(
     if known is None or entry is None or stage.address in project.ahead:
         return found
     if known.entry != entry_digest(entry):
-        return [*found, "dvc.lock was changed by something else than Rondel since"]
+        return [*found, "something other than Rondel has changed dvc.lock since"]
     if not matches_lock(project, stage, inputs):
         return found
-    cache_entry = _of_lock(stage, known)
-    now = dvc_key(stage, inputs, conditions, hashes, cache_entry)
+    cache_entry = _locked_entry(stage, known)
+    now = dvc_key(stage, inputs, shared_parts, hashes, cache_entry)
     digests = part_digests(now)
     changed = [name for name in {*digests, *known.parts} if digests.get(name) != known.parts.get(name)]
     if changed:
-        part = min(changed, key=lambda name: PARTS.index(name) if name in PARTS else len(PARTS))
-        return [*found, f"{_WORDS.get(part, part)} changed since run {known.run}"]
-    from dataclasses import replace
-
+        part = min(changed, key=part_rank)
+        return [*found, f"{_CHANGED.get(part, part)} changed since run {known.run}"]
     return [*found, replace(cache_entry, key=now)]
 
 
-_WORDS = {
+_CHANGED = {
     "image": "the image's recipe",
-    "host": "the machine that stands in for the image",
+    "host": "the machine that replaces the base image",
     "environment": "a variable",
     "command": "the command",
     "parameters": "a parameter",
     "inputs": "an input",
-    "undeclared": "a file that it read beside its dependencies",
+    "undeclared": "an undeclared file that it read",
 }
 
 
-def _of_lock(stage: DvcStage, known: Provenance) -> DvcCacheEntry:
+def _locked_entry(stage: DvcStage, known: Provenance) -> DvcCacheEntry:
     return DvcCacheEntry(
         key=KeyRecord(digest=""),
         run=known.run,
@@ -248,20 +235,20 @@ def _of_lock(stage: DvcStage, known: Provenance) -> DvcCacheEntry:
     )
 
 
-def _never(stage: DvcStage, inputs: StageInputs) -> str:
-    """Why a stage has to run whatever is known of it; an empty text if it has not."""
+def _must_run(stage: DvcStage, inputs: StageInputs) -> str:
+    """Why a stage has to run even with an unchanged key; empty if it does not have to."""
     if stage.always_changed:
         return "always_changed in dvc.yaml"
     if not (stage.deps or stage.params or stage.outs):
         return "it has neither dependencies nor outputs"
     missing = [path for path, value in inputs.paths.items() if value == "missing" and "://" not in path]
-    return f"{missing[0]} is not made yet" if missing else ""
+    return f"{missing[0]} does not exist yet" if missing else ""
 
 
-def _placed(
+def _locate(
     project: DvcProject, stage: DvcStage, cache_entry: DvcCacheEntry, hashes: HashCache
-) -> Served | str:
-    """Where the result is; in words, why it is nowhere any more."""
+) -> CachedResult | str:
+    """The result with its location; if it is gone, the reason as text."""
     current = project.lock.get(stage.address)
     if cache_entry.entry:
         entry: Mapping[str, Any] = (parse_yaml(cache_entry.entry, "dvc.lock") or {}).get(stage.name) or {}
@@ -271,34 +258,36 @@ def _placed(
         return "dvc.lock does not have it"
     outs = entry_outs(stage, entry)
     if set(outs) != {out.path for out in stage.outs}:
-        return "its outputs are others now"
+        return "it has different outputs now"
     if not kept_by_remote(project, stage, outs):
         return f"the data of run {cache_entry.run} is not in the DVC remote"
     wrong = returned_wrong(project, stage, outs, hashes)
     same = current is not None and entry_digest(current) == entry_digest(entry)
     reported = any(out.kind == "metric" and out.cached for out in stage.reported)
     if same and not wrong and reported and not (cache_entry.metrics or cache_entry.entry):
-        # Its metrics lie in a folder that only DVC has.
-        return Served(stage=stage, cache_entry=cache_entry, entry=entry, place="remote")
+        # Its metrics are in a folder that only DVC has.
+        return CachedResult(stage=stage, cache_entry=cache_entry, entry=entry, location="dvc")
     if same and not wrong:
-        return Served(stage=stage, cache_entry=cache_entry, entry=entry, place="in place")
-    if not wrong or all(_kept(project, cache_entry, out.path) for out in wrong):
-        return Served(stage=stage, cache_entry=cache_entry, entry=entry, place="kept")
+        return CachedResult(stage=stage, cache_entry=cache_entry, entry=entry, location="working tree")
+    if not wrong or all(_can_restore(project, cache_entry, out.path) for out in wrong):
+        return CachedResult(stage=stage, cache_entry=cache_entry, entry=entry, location="stage cache")
     if all(out.cached for out in wrong):
-        return Served(stage=stage, cache_entry=cache_entry, entry=entry, place="remote")
+        return CachedResult(stage=stage, cache_entry=cache_entry, entry=entry, location="dvc")
     lost = next(out.path for out in wrong if not out.cached)
     return f"output {lost} {'was changed' if hashes.of(lost) else 'is gone'}"
 
 
-def _kept(project: DvcProject, cache_entry: DvcCacheEntry, path: str) -> bool:
+def _can_restore(project: DvcProject, cache_entry: DvcCacheEntry, path: str) -> bool:
     files = [
         digest for name, digest in cache_entry.files.items() if name == path or name.startswith(f"{path}/")
     ]
-    return bool(files) and all(whole(project.root, digest) for digest in files)
+    return bool(files) and all(is_intact(project.root, digest) for digest in files)
 
 
-def _frozen(project: DvcProject, stage: DvcStage, inputs: StageInputs, hashes: HashCache) -> Served:
-    """The result of a frozen stage: what the lock has, whatever has changed since, as DVC has it."""
+def _frozen_result(
+    project: DvcProject, stage: DvcStage, inputs: StageInputs, hashes: HashCache
+) -> CachedResult:
+    """The result of a frozen stage: what the lock has, whatever has changed since. DVC does the same."""
     entry = project.lock[stage.address]
     known = read_provenance(project.root).get(stage.address)
     same = known is not None and known.entry == entry_digest(entry)
@@ -309,14 +298,16 @@ def _frozen(project: DvcProject, stage: DvcStage, inputs: StageInputs, hashes: H
         image=Image(reference="", digest=known.image, source=known.source) if known and same else None,
     )
     wrong = returned_wrong(project, stage, inputs.outs, hashes)
-    place: SourceLocation = "remote" if wrong else "in place"
-    return Served(stage=stage, cache_entry=cache_entry, entry=entry, place=place, why="frozen in dvc.yaml")
+    location: ResultLocation = "dvc" if wrong else "working tree"
+    return CachedResult(
+        stage=stage, cache_entry=cache_entry, entry=entry, location=location, why="frozen in dvc.yaml"
+    )
 
 
-def dotted(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters one by one: ``params.yaml:train`` with a mapping becomes ``train.max_iter`` and so on.
+def flatten_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Each parameter by itself: the group ``params.yaml:train`` becomes ``train.max_iter`` and so on.
 
-    A group as one value would be changed as a whole, and nobody could see what in it was.
+    So a change names the parameter, not the group.
     """
     found: dict[str, Any] = {}
     for name, value in params.items():

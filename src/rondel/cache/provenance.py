@@ -1,11 +1,10 @@
-"""``rondel.lock``: which key made each entry of ``dvc.lock``. It belongs into git beside that.
+"""``rondel.lock``: which key made each entry of ``dvc.lock``. Commit it with ``dvc.lock``.
 
-DVC's lock says what a result was made from as far as DVC knows: command,
-dependencies, parameters. This file says the rest, by digest: the image, the
-machine where it stood in for one, variables, and files that were read beside
-the declared ones. A clone that has both files knows whether an entry holds
-under its own key; an entry without such a record is nobody's result, and its
-stage runs.
+``dvc.lock`` records what a result was made from as far as DVC knows: command,
+dependencies, parameters. ``rondel.lock`` adds the digests of all key parts,
+which include the image, the machine if it replaced the base image, variables,
+and undeclared files. A clone with both files can tell whether an entry is
+still valid. If nothing records what made an entry, its stage runs.
 """
 
 from __future__ import annotations
@@ -14,12 +13,14 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache.key import digest
-from rondel.record.folder import write_atomically
+from rondel.cache.key import digest, part_digests
+from rondel.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from rondel.cache.entries import DvcCacheEntry
 
 FILE = "rondel.lock"
 _ABOUT = "Made by Rondel beside dvc.lock: what made each of its entries. Commit both."
@@ -29,10 +30,10 @@ _ABOUT = "Made by Rondel beside dvc.lock: what made each of its entries. Commit 
 class Provenance:
     """What made one entry of ``dvc.lock``.
 
-    ``entry`` is the digest of the entry, ``parts`` those of the parts of the
-    key that it was made under. ``undeclared`` are files that the command read
-    beside its dependencies, None where that is not known. ``source`` and
-    ``image`` are the origin and the digest of the image.
+    ``entry`` is the digest of the entry, ``parts`` are the digests of the key
+    parts. ``undeclared`` are the undeclared files that the command read; None if
+    unknown. ``quiet`` are more such files, which are not reported. ``source`` and
+    ``image`` are the image's origin and digest.
     """
 
     entry: str
@@ -43,14 +44,27 @@ class Provenance:
     source: str | None = None
     image: str | None = None
 
+    @classmethod
+    def of(cls, cache_entry: DvcCacheEntry, entry: Mapping[str, Any]) -> Provenance:
+        """The provenance of a cached result with this ``dvc.lock`` entry."""
+        return cls(
+            entry=entry_digest(entry),
+            run=cache_entry.run,
+            parts=part_digests(cache_entry.key),
+            undeclared=cache_entry.undeclared,
+            quiet=cache_entry.quiet,
+            source=cache_entry.image.source if cache_entry.image else None,
+            image=cache_entry.image.digest if cache_entry.image else None,
+        )
+
 
 def entry_digest(entry: Mapping[str, Any]) -> str:
-    """The digest of an entry of ``dvc.lock``, however it is laid out."""
+    """The digest of a ``dvc.lock`` entry, independent of its layout."""
     return digest(json.loads(json.dumps(entry, default=str)))
 
 
 def read_provenance(root: Path) -> dict[str, Provenance]:
-    """What the file says, by the stage's address. What can't be read says nothing: its stages run."""
+    """Read ``rondel.lock``, by stage address; empty if it is missing or damaged, so that all stages run."""
     try:
         stages = json.loads((root / FILE).read_bytes())["stages"]
         return {str(address): _read(value) for address, value in stages.items()}
@@ -72,7 +86,7 @@ def _read(value: Mapping[str, Any]) -> Provenance:
 
 
 def write_provenance(root: Path, found: Mapping[str, Provenance]) -> None:
-    """Put these records in; those of other stages stay. The caller holds the lock of the working tree."""
+    """Update the records of these stages. The caller holds the working tree's lock."""
     known = read_provenance(root)
     merged = {**known, **found}
     if merged == known and (root / FILE).exists():
@@ -90,4 +104,4 @@ def write_provenance(root: Path, found: Mapping[str, Provenance]) -> None:
         for address, each in sorted(merged.items())
     }
     text = json.dumps({"about": _ABOUT, "stages": stages}, indent=1, ensure_ascii=False)
-    write_atomically(root / FILE, text.encode() + b"\n")
+    write_atomic(root / FILE, text.encode() + b"\n")

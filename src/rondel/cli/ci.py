@@ -155,7 +155,7 @@ def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | Non
 
 
 def _generate(files: Sequence[_File]) -> int:
-    from rondel.record.folder import write_atomically
+    from rondel.files.atomic import write_atomic
     from rondel.wrappers import merge
 
     texts = [(file, merge(file.text(), file.regions, file.shown)) for file in files]
@@ -164,7 +164,7 @@ def _generate(files: Sequence[_File]) -> int:
     for file, text in texts:
         state = "unchanged" if file.text() == text else "written"
         if state == "written":
-            write_atomically(file.place, text.encode("utf-8", "surrogateescape"))
+            write_atomic(file.place, text.encode("utf-8", "surrogateescape"))
         print(f"{file.shown}: {state}")
         if file.folder and not file.wrapper.together and state == "written":
             path = file.wrapper.file(file.folder)

@@ -108,7 +108,7 @@ def _show(result: Reproduced) -> None:
         first = verdict.parity.first
         if first is not None:
             print(
-                f"  the first input that differs: {first.layer} {first.entry}: {first.a} then, {first.b} now"
+                f"  the first input that differs: {first.part} {first.entry}: {first.a} then, {first.b} now"
             )
         else:
             print("  no input differs that is recorded: the stage does not give the same every time")

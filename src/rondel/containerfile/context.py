@@ -70,7 +70,8 @@ class BuildContext:
 
     @property
     def _own(self) -> tuple[str, ...]:
-        return (self.outline.file, f"{self.outline.file}.dockerignore", ".dockerignore")
+        name = posixpath.normpath(self.outline.file)
+        return (name, f"{name}.dockerignore", ".dockerignore")
 
     def files(self) -> list[str]:
         """The files and links that the build copies or mounts, by their paths in the context, sorted.

@@ -13,7 +13,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from rondel.data.remote import dvc_config
-from rondel.files.yaml_file import write_atomic
+from rondel.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rondel.data.inputs import object_path
 from rondel.data.remote import dvc_config
-from rondel.files.placing import put
+from rondel.files.atomic import link_or_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ def hand_over(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> 
         if missing and all(object_path(cache, each).exists() for each in missing):
             try:
                 for each in reversed(missing):
-                    put(object_path(cache, each), object_path(remote, each))
+                    link_or_copy(object_path(cache, each), object_path(remote, each))
             except OSError:
                 break  # a remote that takes nothing is told by the stage that needs it
             handed.append(path)

@@ -15,7 +15,8 @@ from rondel.data.paramtext import assign, write_params
 from rondel.data.paramtypes import fits, misfit
 from rondel.data.pyparams import parse_python, python_line
 from rondel.errors import ConfigurationError, did_you_mean
-from rondel.files.yaml_file import check_conflict, line_of, parse_yaml, read_text, write_atomic
+from rondel.files.atomic import write_atomic
+from rondel.files.yaml_file import check_conflict, line_of, parse_yaml, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path

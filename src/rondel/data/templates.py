@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data.params import changed_text
 from rondel.errors import ConfigurationError
-from rondel.files.yaml_file import parse_yaml, write_atomic
+from rondel.files.atomic import write_atomic
+from rondel.files.yaml_file import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

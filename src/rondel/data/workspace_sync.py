@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from rondel.data.lock import merge_lock, stage_blocks
 from rondel.errors import DataError
+from rondel.files.atomic import write_atomic
 from rondel.files.hashes import HashCache
-from rondel.files.yaml_file import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

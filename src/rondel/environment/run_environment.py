@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import dagger
 
-    from rondel.cache import Conditions
+    from rondel.cache import SharedParts
     from rondel.data import DvcProject
     from rondel.data.remote import Remote
     from rondel.data.webdav import Server
@@ -107,7 +107,7 @@ class RunEnvironment:
         self._lock = anyio.Lock()
         self._base: dagger.Container | None = None
         self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
-        self._conditions: Conditions | None = None
+        self._shared_parts: SharedParts | None = None
         self.read_at = time.time()
         """What was changed in the workspace since this time may be another thing than what stages see."""
         self._workspace: dagger.Directory | None = None
@@ -142,10 +142,10 @@ class RunEnvironment:
         return self._data
 
     @property
-    def conditions(self) -> Conditions:
+    def shared_parts(self) -> SharedParts:
         """The recipe of the image as it was built, and the rest that all results of the run depend on."""
-        assert self._conditions is not None  # noqa: S101 - `context` made them
-        return self._conditions
+        assert self._shared_parts is not None  # noqa: S101 - `context` made them
+        return self._shared_parts
 
     @property
     def push(self) -> bool:
@@ -166,10 +166,10 @@ class RunEnvironment:
         async with self._lock:
             if self._base is None:
                 recorder.step("the image")
-                self._conditions = await to_thread.run_sync(self._read_conditions)
+                self._shared_parts = await to_thread.run_sync(self._read_shared_parts)
                 builder = ImageBuilder(self.run.root, self.settings, self.client, self.live, self.observer)
                 built, image = await builder.build(recorder)
-                self._image = replace(image, recipe=dict(self._conditions.image))
+                self._image = replace(image, recipe=dict(self._shared_parts.image))
                 await self._prepare()
                 self._base = built
                 self._data = await self._data_container(built, recorder)
@@ -187,13 +187,13 @@ class RunEnvironment:
             container = with_repository(container, self.client, repository)
         return container
 
-    def _read_conditions(self) -> Conditions:
-        from rondel.cache import read_conditions
-        from rondel.cache.conditions import hashed_below
+    def _read_shared_parts(self) -> SharedParts:
+        from rondel.cache import read_shared_parts
+        from rondel.cache.shared_parts import relative_hasher
         from rondel.files.hashes import HashCache
 
-        hashed = hashed_below(self.run.root, HashCache(self.run.root).of)
-        return read_conditions(self.settings, self.environ, hashed)
+        hashed = relative_hasher(self.run.root, HashCache(self.run.root).of)
+        return read_shared_parts(self.settings, self.environ, hashed)
 
     def lock_texts(self, project: DvcProject, own: Mapping[str, str]) -> dict[str, str]:
         """The project's lock files as a stage sees them: ``own`` has the entries that it made itself."""

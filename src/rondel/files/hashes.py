@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.files.yaml_file import write_atomic
+from rondel.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

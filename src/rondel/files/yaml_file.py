@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,6 +12,7 @@ from rondel.files.yaml12 import read_as_1_2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # libyaml where it is there: dvc.lock is read on the path that has half a second in all.
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -236,32 +233,3 @@ def line_of(text: str, *keys: str) -> int | None:
         else:
             return line
     return line
-
-
-def write_atomic(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Replace ``path`` by ``content`` so that no reader and no crash ever sees half of it.
-
-    Keeps the mode of a file that was there; a new one gets ``mode`` or the
-    usual one. Writes through a symbolic link instead of replacing it.
-    """
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if mode is None:
-        try:
-            mode = path.stat().st_mode & 0o7777
-        except OSError:
-            umask = os.umask(0)
-            os.umask(umask)
-            mode = 0o666 & ~umask
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -139,11 +139,11 @@ class Operation(ABC, Generic[ResultT_co]):
         stage: Stage,
         project: Project,
         given: Mapping[str, Any],
-        within: str | None,
+        shell_run: str | None,
     ) -> DvcResults | None:
         """The results of an earlier run that hold, or why none do; None if it keeps none.
 
-        ``within`` is the run whose results count after an operation that changed the container.
+        ``shell_run`` is the run whose results count after an operation that changed the container.
         """
         return None
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from rondel.cache import Conditions, StageCacheEntry
-    from rondel.cache.lookup import Served
+    from rondel.cache import SharedParts, StageCacheEntry
+    from rondel.cache.lookup import CachedResult
     from rondel.data import DvcStage
     from rondel.pipeline import Stage
     from rondel.record import Git, KeyRecord
@@ -40,14 +40,14 @@ class DvcResults:
     ``aside``: they are not for the working tree, whose parameters are others.
     """
 
-    served: tuple[Served, ...] = ()
+    cached: tuple[CachedResult, ...] = ()
     reason: str = ""
     aside: bool = False
 
     @property
     def undeclared(self) -> tuple[str, ...]:
         """The files that their commands are known to have read beside what they declare."""
-        return tuple(path for each in self.served for path in each.cache_entry.undeclared or ())
+        return tuple(path for each in self.cached for path in each.cache_entry.undeclared or ())
 
 
 class Project(Protocol):
@@ -84,12 +84,12 @@ class Project(Protocol):
         """The outputs of the dvc stage and of those that run with it."""
 
     def dvc_results(
-        self, name: str, overrides: Mapping[str, Any], *, git: bool = False, within: str | None = None
+        self, name: str, overrides: Mapping[str, Any], *, git: bool = False, shell_run: str | None = None
     ) -> DvcResults:
         """What serves the dvc stage as things are now, or why it has to run.
 
         With ``git`` its results depend on the commit, too. Behind shell commands only those count
-        that the run ``within`` made.
+        that the run ``shell_run`` made.
         """
 
     def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:
@@ -116,7 +116,7 @@ class Project(Protocol):
     def metrics_hash(self, path: str) -> str:
         """The hash of a file that a gate reads, as the run sees it; ``missing`` where there is none yet."""
 
-    def conditions(self) -> Conditions:
+    def shared_parts(self) -> SharedParts:
         """What all results depend on: the image's recipe, this machine, variables."""
 
     def expect(self, results: Iterable[DvcResults]) -> None:

@@ -1,8 +1,7 @@
-"""Why a stage ran, or why it did not: its key in one run against the one before."""
+"""Why a stage ran or was cached: compares its key with the one in an earlier run."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,15 @@ if TYPE_CHECKING:
 
     from rondel.record import Capsule, StageRecord
 
-_SINCE = re.compile(r"unchanged since run ([\w-]+)")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """The answer: in ``run`` the stage was ``state``, for ``reason``.
+    """Why the stage was in this ``state`` in ``run``: ``reason``.
 
-    ``since`` is the run that the key was compared with, ``changes`` what in it
-    changed; ``packages`` are the packages of the image that did. A stage that
-    did not run was ``served`` from the run of that ID. ``undeclared`` are files
-    that its commands read and that are not among their dependencies.
+    ``since`` is the earlier run whose key it was compared with, ``changes`` are the
+    differences, ``packages`` the image's packages that changed. ``reused_from`` is
+    the run whose result a cached stage reused. ``undeclared`` are files that its
+    commands read and that are not among their dependencies.
     """
 
     stage: str
@@ -34,7 +31,7 @@ class Why:
     since: str | None = None
     changes: tuple[Change, ...] = ()
     packages: tuple[Change, ...] = ()
-    served: str | None = None
+    reused_from: str | None = None
     undeclared: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -45,14 +42,14 @@ class Why:
             "state": self.state,
             "reason": self.reason,
             "since": self.since,
-            "served": self.served,
+            "served": self.reused_from,
             "undeclared": list(self.undeclared),
-            "changes": [_plain(change) for change in self.changes],
-            "packages": [_plain(change) for change in self.packages],
+            "changes": [_change_json(change) for change in self.changes],
+            "packages": [_change_json(change) for change in self.packages],
         }
 
 
-def _plain(change: Change) -> dict[str, Any]:
+def _change_json(change: Change) -> dict[str, Any]:
     return {
         "part": change.part,
         "entry": change.entry,
@@ -63,28 +60,26 @@ def _plain(change: Change) -> dict[str, Any]:
 
 
 def explain(stage: str, runs: Sequence[Capsule]) -> Why:
-    """Why ``stage`` was what it was in the first of ``runs``, which are the newest first.
+    """Why ``stage`` ran or was cached in the newest of ``runs`` that it took part in.
 
-    A run in which the stage took no part is passed over. Raises RecordError if
-    no run has the stage.
+    ``runs`` are ordered newest first. Raises RecordError if no run has the stage.
     """
-    part = [(run, record) for run in runs if (record := _took_part(run, stage)) is not None]
-    if not part:
+    took_part = [(run, record) for run in runs if (record := _took_part(run, stage)) is not None]
+    if not took_part:
         known = {record.name for run in runs for record in run.stages}
         raise RecordError(f"no run here has a stage {stage!r}", hint=did_you_mean(stage, known))
-    run, record = part[0]
-    served = _SINCE.search(record.reason) if record.state == "cached" else None
+    run, record = took_part[0]
     why = Why(
         stage=stage,
         run=run.id,
         state=record.state,
         reason=record.reason,
-        served=served[1] if served else None,
+        reused_from=record.reused_from,
         undeclared=tuple(record.undeclared or ()),
     )
     if record.state == "cached":
         return why
-    before = next(((old, each) for old, each in part[1:] if _comparable(each)), None)
+    before = next(((old, each) for old, each in took_part[1:] if _comparable(each)), None)
     if before is None or record.key is None or before[1].key is None:
         return why
     changes = compare(before[1].key, record.key)

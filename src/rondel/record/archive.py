@@ -21,9 +21,10 @@ import tarfile
 from typing import IO, TYPE_CHECKING, Any
 
 from rondel.errors import RecordError
+from rondel.files.atomic import write_atomic
 from rondel.record.check import check, inside
 from rondel.record.codec import LIMIT, decode, encode
-from rondel.record.folder import LOCK, RunFolder, write_atomically
+from rondel.record.folder import LOCK, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,7 +127,7 @@ def adopt(members: Iterable[tuple[str, bytes]], into: Path, place: str) -> RunFo
                 continue
             _check_name(name, place)
             digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogatepass") + content)
-            write_atomically(draft / name, content, sync=False)
+            write_atomic(draft / name, content, sync=False, follow_links=False)
         _check_capsule(draft, place)
         return _settle(draft, into / digest.hexdigest()[:24])
     except OSError as error:

@@ -191,7 +191,8 @@ class StageRecord:
     are not among its dependencies; None where that is not known, and
     ``untraced`` says why. ``aside`` says that its results were not brought to
     the working tree, because their parameters are not those of its files;
-    ``pushed`` that what it made was pushed to the DVC remote.
+    ``pushed`` that what it made was pushed to the DVC remote. ``approval`` says who approved it, and
+    ``awaits_approval`` for what it still has to be approved.
 
     ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``;
     ``log`` is the log's path relative to the run's folder.
@@ -221,9 +222,11 @@ class StageRecord:
     verdicts: list[VerdictRecord] = field(default_factory=list)
     mlflow: MlflowRun | None = None
     approval: Approval | None = None
+    awaits_approval: str | None = None
     exit_code: int | None = None
     error: str | None = None
     log: str | None = None
+    reused_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
+from rondel.files.atomic import write_atomic
 from rondel.record.codec import decode, encode
 
 if TYPE_CHECKING:
@@ -44,21 +45,6 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Put ``data`` at ``path`` so that at any moment either the old or the new content is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """One run's folder."""
@@ -81,7 +67,7 @@ class RunFolder:
 
     def save(self, capsule: Capsule, *, sync: bool = True) -> None:
         """Write the capsule; a crash leaves the last one whole."""
-        write_atomically(self.capsule, encode(capsule), sync=sync)
+        write_atomic(self.capsule, encode(capsule), sync=sync)
 
     def hold(self) -> IO[bytes]:
         """Lock the folder for the run that writes it; the kernel frees it however the process ends."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rondel.record.folder import write_atomically
+from rondel.files.atomic import write_atomic
 from rondel.record.redact import objection
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def keep_code(folder: RunFolder, root: Path, git: Git, values: Iterable[str]) ->
         changed[path] = hashlib.sha256(data).hexdigest()
     if kept:
         text = "".join(kept).encode("utf-8", "surrogateescape")
-        write_atomically(folder.path / DIFF, text, sync=False)
+        write_atomic(folder.path / DIFF, text, sync=False)
     untracked = _keep_untracked(folder, root, git.untracked, values, omitted)
     return replace(
         git,
@@ -97,7 +97,7 @@ def _keep_untracked(
         known[path] = digest
         target = folder.path / UNTRACKED / digest
         if not target.exists():
-            write_atomically(target, data, sync=False)
+            write_atomic(target, data, sync=False)
         if file.stat().st_mode & 0o100:
             target.chmod(0o755)
     return known

@@ -79,8 +79,8 @@ def web_address(url: str | None) -> str:
 
 def headline(capsule: Capsule) -> str:
     """The run in one line: its outcome, and the gate or the stage that decided it."""
-    if capsule.exit_code == 12:
-        waiting = [record for record in capsule.stages if record.reason.startswith("waiting for approval")]
+    if capsule.state == "waiting":
+        waiting = [record for record in capsule.stages if record.awaits_approval]
         return "; ".join(f"{record.name}: {record.reason}" for record in waiting) or "waiting for approval"
     failed = next((record for record in capsule.stages if record.state == "failed"), None)
     if failed is not None and any(not verdict.passed for verdict in failed.verdicts):

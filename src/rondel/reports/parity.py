@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.parity import LAYERS, Difference, Parity, Why
+from rondel.parity import PARTS, Difference, Parity, Why
 from rondel.parity.compare import CIRCUMSTANCES
 from rondel.reports.terminal import columns
 
@@ -20,28 +20,28 @@ _MAX_WIDTH = 44
 def parity_table(parity: Parity) -> list[str]:
     """Tables of the inputs and the results that differ, and a summary."""
     rows: list[tuple[str, ...]] = []
-    for layer in LAYERS:
-        found = [each for each in parity.inputs if each.layer == layer]
+    for part in PARTS:
+        found = [each for each in parity.inputs if each.part == part]
         if not found:
-            rows.append((layer, "not recorded" if layer in parity.unknown else "same", "", "", ""))
+            rows.append((part, "not recorded" if part in parity.unknown else "same", "", "", ""))
         for number, each in enumerate(found[:_MAX_ROWS]):
             word = "differs" if number == 0 else ""
-            rows.append((layer if number == 0 else "", word, each.entry, *_values(each)))
+            rows.append((part if number == 0 else "", word, each.entry, *_values(each)))
         if len(found) > _MAX_ROWS:
             rows.append(("", "", f"and {len(found) - _MAX_ROWS} more", "", ""))
-    lines = columns(("layer", "", "what", f"A {parity.a}", f"B {parity.b}"), rows)
+    lines = columns(("part", "", "entry", f"A {parity.a}", f"B {parity.b}"), rows)
     if parity.results:
         lines += ["", *_results(parity.results, parity)]
     lines += ["", _sentence(parity)]
-    if parity.alone:
-        lines.append(f"in only one of the runs, and not compared: {', '.join(parity.alone)}")
+    if parity.only_in_one:
+        lines.append(f"in only one of the runs, and not compared: {', '.join(parity.only_in_one)}")
     return lines
 
 
 def _results(results: Iterable[Difference], parity: Parity) -> list[str]:
-    rows = [(each.stage or "", each.layer, each.entry, *_values(each)) for each in results]
+    rows = [(each.stage or "", each.part, each.entry, *_values(each)) for each in results]
     more = [f"and {len(rows) - _MAX_ROWS * 2} more"] if len(rows) > _MAX_ROWS * 2 else []
-    head = ("stage", "result", "what", f"A {parity.a}", f"B {parity.b}")
+    head = ("stage", "result", "entry", f"A {parity.a}", f"B {parity.b}")
     return columns(head, rows[: _MAX_ROWS * 2]) + more
 
 
@@ -70,10 +70,10 @@ def _sentence(parity: Parity) -> str:
         followed = (
             f"; {len(parity.results)} results differ" if parity.results else "; the results are the same"
         )
-        return f"the first input that differs: {first.layer} {first.entry}{where}{followed}"
+        return f"the first input that differs: {first.part} {first.entry}{where}{followed}"
     if parity.results:
         return f"the inputs are the same, but {len(parity.results)} results differ"
-    other = sorted({each.layer for each in parity.inputs if each.layer in CIRCUMSTANCES})
+    other = sorted({each.part for each in parity.inputs if each.part in CIRCUMSTANCES})
     although = f", on another {' and '.join(other)}" if other else ""
     return f"the same: {', '.join(parity.compared) or 'no stage'}{although}"
 
@@ -89,12 +89,12 @@ def parity_json(parity: Parity) -> dict[str, Any]:
         "results": [_json(each) for each in parity.results],
         "unknown": list(parity.unknown),
         "compared": list(parity.compared),
-        "only_in_one": list(parity.alone),
+        "only_in_one": list(parity.only_in_one),
     }
 
 
 def _json(each: Difference) -> dict[str, Any]:
-    return {"layer": each.layer, "what": each.entry, "stage": each.stage, "a": each.a, "b": each.b}
+    return {"part": each.part, "entry": each.entry, "stage": each.stage, "a": each.a, "b": each.b}
 
 
 def why_lines(why: Why) -> list[str]:
@@ -109,15 +109,13 @@ def _undeclared(paths: tuple[str, ...]) -> str:
 
 def _why(why: Why) -> list[str]:
     head = f"{why.stage} {why.state} in run {why.run}"
-    if why.served is not None:
-        return [f"{head}: nothing it depends on has changed; its results are from run {why.served}"]
     lines = [f"{head}: {why.reason}" if why.reason else head]
     if why.since is None:
         return lines
     if not why.changes:
         return [*lines, f"its key is the same as in run {why.since}"]
     rows = [_change(change) for change in (*why.changes, *why.packages)]
-    return [*lines, "", *columns(("part", "what", f"in {why.since}", "now"), rows)]
+    return [*lines, "", *columns(("part", "entry", f"in {why.since}", "now"), rows)]
 
 
 def _change(change: Change) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from rondel.record.folder import write_atomically
+from rondel.files.atomic import write_atomic
 from rondel.reports.formatting import first_line, headline, number
 from rondel.reports.gate_tables import comparison, slices, verdicts_of_run, verdicts_of_stage
 from rondel.reports.junit import render_error, render_junit
@@ -36,7 +36,7 @@ def publish(capsule: Capsule, root: Path, folder: Path) -> Path:
     from rondel.reports.run_page import render_run_page
 
     page = render_run_page(capsule, folder)
-    write_atomically(folder / PAGE, _encoded(page), sync=False)
+    write_atomic(folder / PAGE, _encoded(page), sync=False)
     verdicts = verdicts_of_run(capsule)
     texts = {
         "junit.xml": render_junit(verdicts, capsule.stages),
@@ -88,7 +88,7 @@ def write_gate_reports(capsule: Capsule, folder: Path) -> list[Path]:
     reports = folder / "reports"
     reports.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        write_atomically(reports / name, _encoded(text))
+        write_atomic(reports / name, _encoded(text))
     return [reports / name for name in texts]
 
 
@@ -150,7 +150,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> bytes:
 def _write(root: Path, texts: dict[str, str]) -> Path:
     for name, text in texts.items():
         # Not synced: after a power loss the capsule matters, not its reports.
-        write_atomically(root / FOLDER / name, _encoded(text), sync=False)
+        write_atomic(root / FOLDER / name, _encoded(text), sync=False)
     return root / FOLDER
 
 

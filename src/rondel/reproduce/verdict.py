@@ -54,9 +54,9 @@ def judge(original: Capsule, again: Capsule, stage: str) -> Verdict:
         differs.append(f"it {outcome(one)}, and now it {outcome(other)}")
     elif one.state in DONE:
         differs += [
-            f"{each.layer} {each.entry}: {each.a} before, {each.b} now"
+            f"{each.part} {each.entry}: {each.a} before, {each.b} now"
             for each in parity.results
-            if each.layer in {"output", "metric"}
+            if each.part in {"output", "metric"}
         ]
     elif one.exit_code != other.exit_code:
         differs.append(f"exit code {one.exit_code} before, {other.exit_code} now")

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, RecordError
+from rondel.files.atomic import write_atomic
 from rondel.record.check import inside
-from rondel.record.folder import write_atomically
 from rondel.record.snapshot import DIFF, UNTRACKED
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _put(root: Path, path: str, source: Path, digest: str | None = None) -> None
         raise RecordError(f"the capsule does not hold {path}", why=str(error)) from None
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise RecordError(f"{path} was changed in the capsule", place=str(source))
-    write_atomically(place, data, sync=False)
+    write_atomic(place, data, sync=False, follow_links=False)
     place.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
@@ -280,7 +280,7 @@ def lay_results(root: Path, folder: RunFolder, records: Iterable[StageRecord]) -
                 new = stage_blocks(made)
                 merged = merge_lock(text, made, [stage for stage in new if before.get(stage) != new[stage]])
                 if merged != text:
-                    write_atomically(target, merged.encode(), sync=False)
+                    write_atomic(target, merged.encode(), sync=False, follow_links=False)
             else:
                 _put(root, name, file)
             laid.append(name)

@@ -46,7 +46,7 @@ def forecast(prepared: PreparedRun) -> dict[str, Decision]:
         if above and not decision.run:
             reason = f"after {above[0]}, if that changes its inputs"
             decision = replace(decision, action="run", reason=reason)
-        elif any(served.place != "in place" for found in decision.results for served in found.served):
+        elif any(result.location != "working tree" for found in decision.results for result in found.cached):
             project.expect(decision.results)
             expected = True
         found[planned.name] = decision

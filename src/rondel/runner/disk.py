@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import StageCacheEntry, code_parts, load_entries, read_conditions
-from rondel.cache.conditions import hashed_below
+from rondel.cache import StageCacheEntry, code_parts, load_entries, read_shared_parts
+from rondel.cache.shared_parts import relative_hasher
 from rondel.context.registry import operations_of
 from rondel.errors import ConfigurationError
 from rondel.operations.project import DvcInputs, DvcResults
@@ -19,8 +19,8 @@ from rondel.record import CallRecord, Git
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rondel.cache import Conditions
-    from rondel.cache.lookup import Link, Served
+    from rondel.cache import SharedParts
+    from rondel.cache.lookup import CachedResult, StageLookup
     from rondel.data import DvcProject, DvcStage
     from rondel.files.hashes import HashCache
     from rondel.pipeline import Stage
@@ -50,8 +50,8 @@ class DiskProject:
         self._hashes: HashCache | None = None
         self._overlaid = False
         self._expected: list[DvcResults] = []
-        self._links: dict[str, tuple[Link, ...]] = {}
-        self._conditions: Conditions | None = None
+        self._links: dict[str, tuple[StageLookup, ...]] = {}
+        self._shared_parts: SharedParts | None = None
         self._workspace: Mapping[str, str] | None = None
         self._champions: dict[str, str | None] = {}
 
@@ -67,7 +67,9 @@ class DiskProject:
         project = with_run_tree(load_project(self.root, overrides), self.tree)
         for results in self._expected:
             entries = {
-                each.cache_entry.address: each.entry for each in results.served if each.place != "in place"
+                each.cache_entry.address: each.entry
+                for each in results.cached
+                if each.location != "working tree"
             }
             project = project.with_entries(entries, aside=results.aside)
         return project
@@ -84,17 +86,17 @@ class DiskProject:
 
     def _seen(self) -> dict[str, str]:
         """The files that stages see in place of the working tree's: the run's own, and what is put back."""
-        from rondel.cache.lookup import files_of
+        from rondel.cache.lookup import file_hashes
         from rondel.data.runtree import lock_text, tree_hashes
         from rondel.data.workspace_sync import with_entry_texts
 
         seen = tree_hashes(self.tree)
         texts: dict[str, str] = {}
         for results in self._expected:
-            for each in results.served:
-                if each.place == "in place":
+            for each in results.cached:
+                if each.location == "working tree":
                     continue
-                seen |= files_of(each)
+                seen |= file_hashes(each)
                 lock = each.stage.lock_file
                 base = texts.get(lock) or lock_text(self.root, self.tree, lock)
                 texts[lock] = with_entry_texts(base, {each.stage.name: each.cache_entry.entry})
@@ -112,23 +114,23 @@ class DiskProject:
         name: str,
         overrides: Mapping[str, Any],
         commit: str | None = None,
-        within: str | None = None,
-    ) -> tuple[Link, ...]:
+        shell_run: str | None = None,
+    ) -> tuple[StageLookup, ...]:
         """What is known of the dvc stage and those that run with it; overrides for others are left out."""
-        from rondel.cache.lookup import follow
+        from rondel.cache.lookup import look_up_stages
         from rondel.data import find_stage
         from rondel.data.params import used_params
 
         # Values of a matrix may be of the stage's parameters, or of its function alone.
         overrides = used_params(self.root, find_stage(self._project(), name), overrides)
-        memo = f"{name} {sorted(overrides.items())!r} {commit} {within}"
+        memo = f"{name} {sorted(overrides.items())!r} {commit} {shell_run}"
         if memo not in self._links:
             # Templates see overridden values, too.
             project = self._load(overrides) if overrides else self._project()
             address = find_stage(project, name).address
             chain = project.chain(address, self._own_addresses(project) - {address})
-            conditions = self.conditions().at_commit(commit).within(within)
-            self._links[memo] = follow(project, chain, overrides, conditions, self._hash_cache())
+            shared_parts = self.shared_parts().with_commit(commit).after_shell(shell_run)
+            self._links[memo] = look_up_stages(project, chain, overrides, shared_parts, self._hash_cache())
         return self._links[memo]
 
     def _own_addresses(self, project: DvcProject) -> set[str]:
@@ -142,18 +144,18 @@ class DiskProject:
 
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
         """What a dvc stage depends on, after those that run with it."""
-        from rondel.cache.lookup import dotted
+        from rondel.cache.lookup import flatten_params
 
         with self._lock:
             return tuple(
                 DvcInputs(
-                    command=link.inputs.cmd,
-                    address=link.stage.address,
-                    files=link.inputs.paths,
-                    params=dotted(link.inputs.params),
-                    outs=link.inputs.outs,
+                    command=lookup.inputs.cmd,
+                    address=lookup.stage.address,
+                    files=lookup.inputs.paths,
+                    params=flatten_params(lookup.inputs.params),
+                    outs=lookup.inputs.outs,
                 )
-                for link in self._follow(name, overrides)
+                for lookup in self._follow(name, overrides)
             )
 
     def dvc_outputs(self, name: str) -> tuple[str, ...]:
@@ -167,30 +169,26 @@ class DiskProject:
             return tuple(out.path for each in chain for out in project.stages[each].outs)
 
     def dvc_results(
-        self, name: str, overrides: Mapping[str, Any], *, git: bool = False, within: str | None = None
+        self, name: str, overrides: Mapping[str, Any], *, git: bool = False, shell_run: str | None = None
     ) -> DvcResults:
         """What serves a dvc stage and those that run with it."""
         with self._lock:
-            links = self._follow(name, overrides, self.commit() if git else None, within)
-        for link in links:
-            if link.served is None:
-                shown = "" if link is links[-1] else f"{link.stage.address}: "
-                return DvcResults(reason=shown + link.reason)
-        served = tuple(link.served for link in links if link.served)
-        return DvcResults(served=served, aside=self._aside(links, overrides))
+            lookups = self._follow(name, overrides, self.commit() if git else None, shell_run)
+        for lookup in lookups:
+            if lookup.result is None:
+                shown = "" if lookup is lookups[-1] else f"{lookup.stage.address}: "
+                return DvcResults(reason=shown + lookup.reason)
+        cached = tuple(lookup.result for lookup in lookups if lookup.result)
+        return DvcResults(cached=cached, aside=self._aside(lookups, overrides))
 
-    def _aside(self, links: tuple[Link, ...], overrides: Mapping[str, Any]) -> bool:
+    def _aside(self, lookups: tuple[StageLookup, ...], overrides: Mapping[str, Any]) -> bool:
         from rondel.data.runtree import lies_aside
 
         applied = dict(self.settings.params) if self.settings.apply else {}
         given = {name: value for name, value in overrides.items() if name not in applied}
-        cache_entries = [link.served.cache_entry for link in links if link.served]
-        read = [
-            path
-            for cache_entry in cache_entries
-            for path in (*(cache_entry.undeclared or ()), *cache_entry.quiet)
-        ]
-        return lies_aside(self._project(), [link.stage for link in links], given, read)
+        cache_entries = [lookup.result.cache_entry for lookup in lookups if lookup.result]
+        read = [path for cache_entry in cache_entries for path in cache_entry.files_read]
+        return lies_aside(self._project(), [lookup.stage for lookup in lookups], given, read)
 
     def dvc_stage(self, name: str) -> DvcStage:
         """The dvc stage of that name."""
@@ -203,31 +201,31 @@ class DiskProject:
         """What is known of a stage's success by the results of its dvc stages."""
         from rondel.data.inputs import entry_outs
 
-        served = [each for found in results for each in found.served]
+        cached = [each for found in results for each in found.cached]
         project = self._project()
         made: dict[str, str] = {}
-        for each in served:
+        for each in cached:
             made |= entry_outs(project.stages[each.cache_entry.address], each.entry)
         return StageCacheEntry(
             key=key,
-            run=served[-1].cache_entry.run,
+            run=cached[-1].cache_entry.run,
             stage=stage.name,
             uses=tuple(
                 CallRecord(kind=use.kind, name=use.name, details=dict(use.details))
                 for use in operations_of(stage.calls)
             ),
-            image=served[-1].cache_entry.image,
+            image=cached[-1].cache_entry.image,
             made=made,
-            metrics={name: value for each in served for name, value in self._metrics(each).items()},
+            metrics={name: value for each in cached for name, value in self._metrics(each).items()},
         )
 
-    def _metrics(self, served: Served) -> Mapping[str, float]:
+    def _metrics(self, result: CachedResult) -> Mapping[str, float]:
         """A result's metrics: as they were kept, else as the files in the working tree say."""
         from rondel.gates import made_metrics
 
-        if served.cache_entry.metrics or served.place != "in place":
-            return served.cache_entry.metrics
-        stage = self._project().stages[served.cache_entry.address]
+        if result.cache_entry.metrics or result.location != "working tree":
+            return result.cache_entry.metrics
+        stage = self._project().stages[result.cache_entry.address]
         return made_metrics(stage, None, self.root)
 
     def expect(self, results: Iterable[DvcResults]) -> None:
@@ -247,7 +245,7 @@ class DiskProject:
         ``given`` are the call's own parameters, all of which have to be the stage's. Also raises
         DataError for tracked data that is not what its ``.dvc`` file says.
         """
-        from rondel.cache.lookup import inputs_of
+        from rondel.cache.lookup import stage_inputs_of
         from rondel.data import find_stage
         from rondel.data.limits import check_places, check_project
         from rondel.data.params import check_overrides
@@ -260,7 +258,7 @@ class DiskProject:
                 check_places(project, project.stages[each], self._environ)
             if not any(project.producer(source.path) for source in stage.params):
                 check_overrides(self.root, stage, given or {})
-                inputs_of(project, stage.address, {**overrides, **(given or {})}, self._hash_cache())
+                stage_inputs_of(project, stage.address, {**overrides, **(given or {})}, self._hash_cache())
 
     def dvc_parameters(self, name: str) -> Mapping[str, Any]:
         """The parameters that ``-P`` may set for a dvc stage, with the values that the files have."""
@@ -330,13 +328,13 @@ class DiskProject:
                 or "missing"
             )
 
-    def conditions(self) -> Conditions:
+    def shared_parts(self) -> SharedParts:
         """The recipe of the stages' image, the machine's part in it, and the stages' variables."""
         with self._lock:
-            if self._conditions is None:
-                hashed = hashed_below(self.root, self._hash_cache().of)
-                self._conditions = read_conditions(self.settings, self._environ, hashed)
-            return self._conditions
+            if self._shared_parts is None:
+                hashed = relative_hasher(self.root, self._hash_cache().of)
+                self._shared_parts = read_shared_parts(self.settings, self._environ, hashed)
+            return self._shared_parts
 
     def champion(self, model: str) -> str | None:
         """The champion's version, asked once a run."""
@@ -378,7 +376,7 @@ class DiskProject:
             self._expected.clear()
             self._links.clear()
             self._workspace = None
-            self._conditions = None
+            self._shared_parts = None
 
     def save(self) -> None:
         """Keep the hashes that were computed."""

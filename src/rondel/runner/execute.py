@@ -22,7 +22,7 @@ from rondel.runner.decide import decide_stage, key_before
 from rondel.runner.interactive import Intervention
 from rondel.runner.journal import now
 from rondel.runner.keys import Decision
-from rondel.runner.restore import serve
+from rondel.runner.restore import restore_results
 from rondel.runner.signals import run_interruptibly
 from rondel.runner.stage_locks import making
 from rondel.runner.success import (
@@ -131,7 +131,7 @@ class Execution:
                 )
                 if decision.idle:
                     put_back = partial(
-                        serve,
+                        restore_results,
                         stage,
                         decision,
                         project=self.project,
@@ -181,7 +181,9 @@ class Execution:
             # Nothing failed, so what does not depend on it goes on; the exit code tells.
             self.failures[name] = error
             reason = f"waiting for approval for {stage.approval}"
-            self.journal.checkpoint(name, state="skipped", reason=reason, error=error.render())
+            self.journal.checkpoint(
+                name, state="skipped", reason=reason, awaits_approval=stage.approval, error=error.render()
+            )
             return
         recorder = self.journal.recorder(name)
         reason = approval.sentence if approval else decision.reason
@@ -199,8 +201,15 @@ class Execution:
         cancelled = anyio.get_cancelled_exc_class()
         if raised is None:
             state, reason = outcome_of(recorder.record, decision)
+            reused_from = decision.cache_entry.run if state == "restored" and decision.cache_entry else None
             self.journal.checkpoint(
-                name, state=state, reason=reason, finished=now(), seconds=seconds, error=None
+                name,
+                state=state,
+                reason=reason,
+                reused_from=reused_from or None,
+                finished=now(),
+                seconds=seconds,
+                error=None,
             )
             await anyio.to_thread.run_sync(self.project.changed)
             save = partial(

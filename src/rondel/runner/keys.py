@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rondel.cache import StageCacheEntry, code_parts, compare, describe, make_key, stands_on_host
+from rondel.cache import StageCacheEntry, code_parts, compare, describe, make_key, may_be_host_image
 from rondel.context.registry import operations_of
 from rondel.operations.operation import KeyParts
 
@@ -44,12 +44,12 @@ def stage_key(
         parts.inputs["git commit"] = project.commit()
     if any(operation.reads_workspace for operation in operations):
         parts.inputs |= project.workspace()
-    conditions = project.conditions().parts(on_host=host_image) if operations else {}
-    if conditions and recipe:
-        conditions["image"] = recipe
+    shared_parts = project.shared_parts().parts(on_host=host_image) if operations else {}
+    if shared_parts and recipe:
+        shared_parts["image"] = recipe
     return make_key(
         {
-            **conditions,
+            **shared_parts,
             "code": code_parts(stage.body, project.root),
             "command": parts.command,
             "parameters": parts.parameters,
@@ -108,7 +108,7 @@ def decide(
             cache_entry.uses,
             project,
             overrides,
-            host_image=stands_on_host(cache_entry.image.source if cache_entry.image else None),
+            host_image=may_be_host_image(cache_entry.image.source if cache_entry.image else None),
             undeclared=cache_entry.key.parts.get("undeclared", {}),
         )
         if key.digest == cache_entry.key.digest:
@@ -120,7 +120,7 @@ def decide(
     if _is_plain(stage, project):
         # Nothing but stages of dvc.yaml: what is known of those is known of it.
         return _by_dvc(stage, project, overrides, explained)
-    return explained or Decision(reason="no earlier result of it is kept here")
+    return explained or Decision(reason="no earlier result of it is cached here")
 
 
 def _held(
@@ -131,7 +131,7 @@ def _held(
     lost = next((found.reason for found in results if found.reason), "") or _lost_output(cache_entry, project)
     if lost:
         return Decision(reason=lost, key=key)
-    return _served(cache_entry, key, results)
+    return _reuse(cache_entry, key, results)
 
 
 def _by_dvc(
@@ -141,19 +141,19 @@ def _by_dvc(
     reason = next((found.reason for found in results if found.reason), "")
     if reason:
         return explained or Decision(reason=reason)
-    last = results[-1].served[-1].cache_entry
-    on_host = stands_on_host(last.image.source if last.image else None)
+    last = results[-1].cached[-1].cache_entry
+    on_host = may_be_host_image(last.image.source if last.image else None)
     undeclared = sorted({path for found in results for path in found.undeclared})
     key = stage_key(stage, stage.calls, project, overrides, host_image=on_host, undeclared=undeclared)
-    return _served(project.entry_of(stage, results, key), key, results)
+    return _reuse(project.entry_of(stage, results, key), key, results)
 
 
-def _served(cache_entry: StageCacheEntry, key: KeyRecord, results: tuple[DvcResults, ...]) -> Decision:
-    frozen = next((served.why for found in results for served in found.served if served.why), "")
+def _reuse(cache_entry: StageCacheEntry, key: KeyRecord, results: tuple[DvcResults, ...]) -> Decision:
+    frozen = next((result.why for found in results for result in found.cached if result.why), "")
     made = f"run {cache_entry.run}" if cache_entry.run else "a run that is not known"
     reason = f"{frozen}: the result of {made}" if frozen else f"unchanged since {made}"
-    places = {served.place for found in results for served in found.served}
-    if "remote" in places:
+    locations = {result.location for found in results for result in found.cached}
+    if "dvc" in locations:
         return Decision(
             action="restore",
             reason=f"{reason}; DVC has its results",
@@ -161,7 +161,7 @@ def _served(cache_entry: StageCacheEntry, key: KeyRecord, results: tuple[DvcResu
             cache_entry=cache_entry,
             results=results,
         )
-    if "kept" in places:
+    if "stage cache" in locations:
         reason += "; its results are put back"
     return Decision(action="cached", reason=reason, key=key, cache_entry=cache_entry, results=results)
 
@@ -176,11 +176,11 @@ def _results(
 ) -> tuple[DvcResults, ...]:
     """What serves the stage's calls of ``ctx.dvc``; ``run`` made them, where shell commands precede them."""
     found: list[DvcResults] = []
-    within: str | None = None
+    shell_run: str | None = None
     for operation in operations_of(calls):
         if operation.changes_container:
-            within = run
-        elif (results := operation.results(stage, project, overrides, within)) is not None:
+            shell_run = run
+        elif (results := operation.results(stage, project, overrides, shell_run)) is not None:
             found.append(results)
     return tuple(found)
 

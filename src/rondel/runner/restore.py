@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache.keep import provenance_of
-from rondel.cache.objects import lay_out
-from rondel.cache.provenance import write_provenance
+from rondel.cache.objects import restore_files
+from rondel.cache.provenance import Provenance, write_provenance
 from rondel.context.registry import operations_of
 from rondel.data.gitignore import ignore_outputs
 from rondel.data.runtree import lock_text, run_tree
 from rondel.data.workspace_sync import lay_aside, lock_of, put_back, put_entries, turn
-from rondel.files.yaml_file import write_atomic
+from rondel.files.atomic import write_atomic
 from rondel.operations.dvc.operation import dvc_stage_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from rondel.cache.lookup import Served
+    from rondel.cache.lookup import CachedResult
     from rondel.operations.project import Project
     from rondel.pipeline import Stage
     from rondel.runner.keys import Decision
     from rondel.settings import Settings
 
 
-def serve(
+def restore_results(
     stage: Stage,
     decision: Decision,
     *,
@@ -46,23 +45,23 @@ def serve(
             apply_params(settings.root, project.dvc_stage(name), overrides)
     moved = False
     for number, results in enumerate(decision.results):
-        for served in results.served:
-            if served.place == "kept":
-                name = f"{served.cache_entry.address.replace('/', '_')}.{number}-1"
+        for result in results.cached:
+            if result.location == "stage cache":
+                name = f"{result.cache_entry.address.replace('/', '_')}.{number}-1"
                 step = folder / "results" / stage.name / name
-                _put(served, settings.root, step / "files", run_tree(folder), aside=results.aside)
+                _restore_result(result, settings.root, step / "files", run_tree(folder), aside=results.aside)
                 (step / "result.json").touch()
                 moved = True
     if moved or settings.apply:
         project.changed()
 
 
-def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> None:
-    cache_entry = served.cache_entry
+def _restore_result(result: CachedResult, root: Path, made: Path, tree: Path, *, aside: bool) -> None:
+    cache_entry = result.cache_entry
     made.mkdir(parents=True, exist_ok=True)
-    lay_out(root, cache_entry.files, made)
-    paths = served.returns
-    entry = {served.stage.lock_file: {served.stage.name: cache_entry.entry}}
+    restore_files(root, cache_entry.files, made)
+    paths = result.returns
+    entry = {result.stage.lock_file: {result.stage.name: cache_entry.entry}}
     # What repeats a run looks for its results here, lock entries included.
     for lock, entries in entry.items():
         write_atomic(made / lock, lock_of(entries).encode())
@@ -73,6 +72,6 @@ def _put(served: Served, root: Path, made: Path, tree: Path, *, aside: bool) -> 
         return
     put_back(root, made, paths, entry)
     with turn(root):
-        lay_aside(tree, root, ignore_outputs(root, [out.path for out in served.stage.outs if out.cached]))
+        lay_aside(tree, root, ignore_outputs(root, [out.path for out in result.stage.outs if out.cached]))
         if cache_entry.key.digest:
-            write_provenance(root, {cache_entry.address: provenance_of(cache_entry, served.entry)})
+            write_provenance(root, {cache_entry.address: Provenance.of(cache_entry, result.entry)})

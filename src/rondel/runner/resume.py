@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import compare, stands_on_host
+from rondel.cache import compare, may_be_host_image
 from rondel.errors import ConfigurationError, RecordError, RondelError
 from rondel.pipeline import Selection
 from rondel.record import Capsule, list_runs, load
@@ -172,7 +172,7 @@ def _changes(stage: Stage, record: StageRecord, project: Project, overrides: Map
     if record.key is None:
         return ["its key was not recorded"]
     on_host = bool(record.key.parts.get("host")) or (
-        record.image is not None and stands_on_host(record.image.source)
+        record.image is not None and may_be_host_image(record.image.source)
     )
     try:
         key = stage_key(

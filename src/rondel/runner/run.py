@@ -14,7 +14,7 @@ from rondel.record.snapshot import keep_code
 from rondel.runner.capsule_facts import allowed_environment, ci_job, host, recorded_options, secret_names
 from rondel.runner.decide import forecast
 from rondel.runner.journal import Journal, now
-from rondel.runner.restore import serve
+from rondel.runner.restore import restore_results
 from rondel.runner.success import note_cached, note_taken_over
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _nothing_to_do(
         if name in done:
             note_taken_over(journal, done[name], journal.capsule.resumes, save=False)
         else:
-            serve(
+            restore_results(
                 planned.stage,
                 decision,
                 project=prepared.project,
@@ -135,10 +135,10 @@ def _do(
 
 def _trim(settings: Settings, began: float) -> None:
     """Keep the records of the project to their size; the runs that stand for a stage's success stay."""
-    from rondel.cache.entries import kept_objects
-    from rondel.cache.objects import drop_unused
+    from rondel.cache.entries import referenced_objects
+    from rondel.cache.objects import remove_unused
 
-    drop_unused(settings.root, kept_objects(settings.root), before=began)
+    remove_unused(settings.root, referenced_objects(settings.root), before=began)
     if settings.runs_megabytes:
         from rondel.cache.entries import cached_runs
         from rondel.record.prune import choose, survey

@@ -1,4 +1,4 @@
-"""What is kept of a stage that succeeded, so that it need not run again, and how that is served."""
+"""What is kept of a stage that succeeded, so that it need not run again, and where its results are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.cache import Change, StageCacheEntry, compare, describe, save_entry, stands_on_host
+from rondel.cache import Change, StageCacheEntry, compare, describe, may_be_host_image, save_entry
 from rondel.context.registry import operations_of
 from rondel.data.model import overlap
 from rondel.record import MlflowRun
@@ -51,6 +51,7 @@ def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool =
         name,
         state="cached",
         reason=decision.reason,
+        reused_from=cache_entry.run or None,
         key=decision.key,
         image=cache_entry.image,
         parameters=dict(decision.key.parts.get("parameters", {})) if decision.key else {},
@@ -61,14 +62,14 @@ def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool =
         undeclared=_undeclared(decision),
         aside=any(found.aside for found in decision.results),
         pushed=bool(decision.results)
-        and all(served.cache_entry.pushed for found in decision.results for served in found.served),
+        and all(result.cache_entry.pushed for found in decision.results for result in found.cached),
         mlflow=MlflowRun(run_id=cache_entry.mlflow) if cache_entry.mlflow else None,
     )
 
 
 def _undeclared(decision: Decision) -> list[str] | None:
     """The files that are known to have been read beside the declared ones; None where that is not known."""
-    known = [served.cache_entry.undeclared for found in decision.results for served in found.served]
+    known = [result.cache_entry.undeclared for found in decision.results for result in found.cached]
     if not known or None in known:
         return None
     return sorted({path for paths in known for path in paths or ()})
@@ -81,6 +82,7 @@ def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, s
         record.name,
         state="cached",
         reason=f"succeeded in run {run}",
+        reused_from=run,
         key=record.key,
         image=record.image,
         parameters=dict(record.parameters),
@@ -193,7 +195,7 @@ def note_key(journal: Journal, project: Project, stage: Stage, overrides: Mappin
     """
     record = journal.record(stage.name)
     image = record.image
-    on_host = stands_on_host(image.source if image else None)
+    on_host = may_be_host_image(image.source if image else None)
     # The Containerfile may have been edited since the image was built.
     recipe = dict(image.recipe) if image else {}
     recipe = {name: value for name, value in recipe.items() if not name.startswith("host ")}
@@ -207,8 +209,8 @@ def note_key(journal: Journal, project: Project, stage: Stage, overrides: Mappin
         recipe=recipe,
     )
     if image is not None:
-        conditions = project.conditions()
-        machine = {f"host {name}": value for name, value in conditions.host.items()} if on_host else {}
-        image = replace(image, recipe={**(recipe or conditions.image), **machine})
+        shared_parts = project.shared_parts()
+        machine = {f"host {name}": value for name, value in shared_parts.host.items()} if on_host else {}
+        image = replace(image, recipe={**(recipe or shared_parts.image), **machine})
     journal.note_stage(stage.name, key=key, image=image)
     return key

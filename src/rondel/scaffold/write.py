@@ -7,7 +7,7 @@ import subprocess
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from rondel.files.yaml_file import write_atomic
+from rondel.files.atomic import write_atomic
 from rondel.scaffold.pipeline import pipeline_text
 from rondel.scaffold.scan import options_text
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.container
 
 CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text())
-SERVED = re.compile(r"unchanged since run ([\w-]+)")
 CHANGES: dict[str, Callable[[Project], None]] = {}
 UNTRUE = {
     "a stage is frozen and its input changed",  # by the user's own word
@@ -100,10 +99,7 @@ def test_plan_outcome_record_and_why_say_what_must_be(case: dict[str, Any], proj
             assert word == {"ran": "runs"}.get(state, state), f"{name} was planned as {word}"
             assert reasons[name].partition(",")[0] == reason.partition(",")[0]
         said = project.done("rondel", "why", name, "--run", capsule.id).stdout
-        served = SERVED.search(reasons[name])
-        assert (
-            f"its results are from run {served[1]}" if served and state == "cached" else reasons[name]
-        ) in said
+        assert reasons[name] in said
     if case["case"] not in UNTRUE:
         assert project.metrics() == project.truth()
     check_image(project, capsule)
@@ -117,12 +113,13 @@ def plan(project: Project) -> dict[str, tuple[str, str]]:
 
 
 def check_image(project: Project, capsule: Capsule) -> None:
-    """A result that was served is recorded with the image that it was made in."""
+    """A reused result is recorded with the image that made it."""
     for record in capsule.stages:
-        served = SERVED.search(record.reason)
-        if record.state == "cached" and served and record.name != "evaluate":
+        if record.state == "cached" and record.name != "evaluate":
             known = [
-                run for _, run in list_runs(project.root) if isinstance(run, Capsule) and run.id == served[1]
+                run
+                for _, run in list_runs(project.root)
+                if isinstance(run, Capsule) and run.id == record.reused_from
             ]
             for run in known:
                 first = run.stage(record.name).image

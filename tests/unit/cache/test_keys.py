@@ -17,7 +17,7 @@ from rondel.cache import (
     make_key,
     save_entry,
 )
-from rondel.cache.entries import KEPT, cached_runs
+from rondel.cache.entries import MAX_ENTRIES, cached_runs
 from rondel.record import CallRecord, Image, VerdictRecord
 
 if TYPE_CHECKING:
@@ -92,11 +92,13 @@ def test_a_memory_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_several_successes_are_kept_and_the_newest_comes_first(tmp_path: Path) -> None:
-    for number in range(KEPT + 3):
+    for number in range(MAX_ENTRIES + 3):
         save_entry(tmp_path, cache_entry(number))
     save_entry(tmp_path, cache_entry(7))  # made again: the newest now
     kept = load_entries(tmp_path, "train")
-    assert [each.run[-2:] for each in kept] == ["07", *(f"{n:02}" for n in range(14, 2, -1) if n != 7)][:KEPT]
+    assert [each.run[-2:] for each in kept] == ["07", *(f"{n:02}" for n in range(14, 2, -1) if n != 7)][
+        :MAX_ENTRIES
+    ]
     assert cached_runs(tmp_path) == {cache_entry(7).run}
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from rondel.cache import Conditions, DvcCacheEntry, load_dvc_entries
-from rondel.cache.keep import keep_result, provenance_of
-from rondel.cache.lookup import Link, follow, key_of, look
-from rondel.cache.objects import drop_unused, keep_files, lay_out, whole
-from rondel.cache.provenance import read_provenance, write_provenance
+from rondel.cache import DvcCacheEntry, SharedParts, load_dvc_entries
+from rondel.cache.entries import save_result
+from rondel.cache.lookup import StageLookup, key_of, look_up_stage, look_up_stages
+from rondel.cache.objects import is_intact, remove_unused, restore_files, store_files
+from rondel.cache.provenance import Provenance, read_provenance, write_provenance
 from rondel.data import load_project, stage_inputs
 from rondel.data.lock import stage_blocks
 from rondel.files.hashes import HashCache
@@ -34,7 +34,7 @@ stages:
     outs: [model.bin]
     metrics: [metrics.json: {cache: false}, scores.json]
 """
-CONDITIONS = Conditions(image={"containerfile": "1"}, host={"packages": "1"}, environment={"SEED": "1"})
+SHARED = SharedParts(image={"containerfile": "1"}, host={"packages": "1"}, environment={"SEED": "1"})
 REGISTRY = Image(reference="Containerfile:stage", digest="sha256:1", source="registry")
 
 
@@ -88,7 +88,7 @@ def keep(
     root: Path,
     address: str = "train",
     *,
-    conditions: Conditions = CONDITIONS,
+    shared_parts: SharedParts = SHARED,
     image: Image = REGISTRY,
     undeclared: tuple[str, ...] | None = ("helper.py",),
 ) -> DvcCacheEntry:
@@ -98,7 +98,7 @@ def keep(
     key = key_of(
         stage,
         stage_inputs(project, address),
-        conditions,
+        shared_parts,
         on_host=image.source == "host",
         undeclared={path: hashes.of(path) or "missing" for path in undeclared or ()},
     )
@@ -106,7 +106,7 @@ def keep(
     made = Path(mkdtemp(dir=root.parent))
     for name in ("metrics.json", "scores.json"):
         shutil.copy(root / name, made / name)
-    cache_entry = keep_result(
+    cache_entry = save_result(
         root,
         stage,
         made,
@@ -118,51 +118,53 @@ def keep(
         pushed=True,
         metrics={"auc": 1.0},
     )
-    write_provenance(root, {address: provenance_of(cache_entry, project.lock[address])})
+    write_provenance(root, {address: Provenance.of(cache_entry, project.lock[address])})
     return cache_entry
 
 
-def found(root: Path, conditions: Conditions = CONDITIONS, overrides: dict[str, Any] | None = None) -> Link:
-    return look(load_project(root), "train", overrides or {}, conditions, HashCache(root))
+def found(
+    root: Path, shared_parts: SharedParts = SHARED, overrides: dict[str, Any] | None = None
+) -> StageLookup:
+    return look_up_stage(load_project(root), "train", overrides or {}, shared_parts, HashCache(root))
 
 
 def test_a_result_in_place_holds(root: Path) -> None:
     cache_entry = keep(root)
-    link = found(root)
-    assert link.served is not None
-    assert link.served.place == "in place"
-    assert link.served.cache_entry.run == cache_entry.run
-    assert link.served.cache_entry.image == REGISTRY
+    lookup = found(root)
+    assert lookup.result is not None
+    assert lookup.result.location == "working tree"
+    assert lookup.result.cache_entry.run == cache_entry.run
+    assert lookup.result.cache_entry.image == REGISTRY
 
 
 def test_without_any_success_nothing_holds_though_dvc_would_be_content(root: Path) -> None:
-    link = found(root)
-    assert link.served is None
-    assert link.reason == "dvc.lock has a result, but no rondel.lock says what made it"
+    lookup = found(root)
+    assert lookup.result is None
+    assert lookup.reason == "dvc.lock has a result, but rondel.lock does not record what made it"
 
 
 @pytest.mark.parametrize(
-    ("conditions", "reason"),
+    ("shared_parts", "reason"),
     [
-        (replace(CONDITIONS, image={"containerfile": "2"}), "the image's containerfile changed"),
-        (replace(CONDITIONS, environment={"SEED": "2"}), "variable SEED changed"),
-        (replace(CONDITIONS, environment={}), "variable SEED was removed"),
-        (replace(CONDITIONS, environment={"SEED": "1", "secret T": "set"}), "variable secret T was added"),
-        (CONDITIONS.at_commit("abc"), "variable git commit was added"),
+        (replace(SHARED, image={"containerfile": "2"}), "the image's containerfile changed"),
+        (replace(SHARED, environment={"SEED": "2"}), "variable SEED changed"),
+        (replace(SHARED, environment={}), "variable SEED was removed"),
+        (replace(SHARED, environment={"SEED": "1", "secret T": "set"}), "variable secret T was added"),
+        (SHARED.with_commit("abc"), "variable git commit was added"),
     ],
 )
-def test_other_conditions_are_another_key(root: Path, conditions: Conditions, reason: str) -> None:
+def test_other_shared_parts_are_another_key(root: Path, shared_parts: SharedParts, reason: str) -> None:
     keep(root)
-    link = found(root, conditions)
-    assert (link.served, link.reason) == (None, reason)
+    lookup = found(root, shared_parts)
+    assert (lookup.result, lookup.reason) == (None, reason)
 
 
 def test_the_machine_counts_only_where_it_stands_for_the_image(root: Path) -> None:
-    other = replace(CONDITIONS, host={"packages": "2"})
+    other = replace(SHARED, host={"packages": "2"})
     keep(root)
-    assert found(root, other).served is not None
+    assert found(root, other).result is not None
     keep(root, image=replace(REGISTRY, source="host"))
-    assert found(root, other).served is not None, "the one from the registry still holds"
+    assert found(root, other).result is not None, "the one from the registry still holds"
     (root / ".rondel/stages").rename(root / ".rondel/gone")
     keep(root, image=replace(REGISTRY, source="host"))
     assert found(root, other).reason == "the machine's packages changed"
@@ -175,7 +177,7 @@ def test_the_machine_counts_only_where_it_stands_for_the_image(root: Path) -> No
         ("params.yaml", "rate: 2\n", "parameter rate changed from 1 to 2"),
         ("helper.py", "other", "undeclared input helper.py changed"),
         ("dvc.yaml", DVC.replace("cmd: fit", "cmd: fit2"), "command of dvc train changed"),
-        ("dvc.yaml", DVC.replace("[model.bin]", "[model.bin, more.bin]"), "its outputs are others now"),
+        ("dvc.yaml", DVC.replace("[model.bin]", "[model.bin, more.bin]"), "it has different outputs now"),
         (
             "dvc.yaml",
             DVC.replace("cmd: fit", "always_changed: true\n    cmd: fit"),
@@ -186,8 +188,8 @@ def test_the_machine_counts_only_where_it_stands_for_the_image(root: Path) -> No
 def test_a_change_of_what_it_depends_on_is_named(root: Path, file: str, text: str, reason: str) -> None:
     keep(root)
     (root / file).write_text(text)
-    link = found(root)
-    assert (link.served, link.reason) == (None, reason)
+    lookup = found(root)
+    assert (lookup.result, lookup.reason) == (None, reason)
 
 
 def test_an_undeclared_file_that_is_gone_is_a_change(root: Path) -> None:
@@ -199,7 +201,7 @@ def test_an_undeclared_file_that_is_gone_is_a_change(root: Path) -> None:
 def test_an_override_is_another_key(root: Path) -> None:
     keep(root)
     assert found(root, overrides={"rate": 2}).reason == "parameter rate changed from 1 to 2"
-    assert found(root, overrides={"rate": 1}).served is not None
+    assert found(root, overrides={"rate": 1}).result is not None
 
 
 def test_what_is_not_in_place_any_more_is_put_back_from_what_is_kept(root: Path, tmp_path: Path) -> None:
@@ -207,14 +209,14 @@ def test_what_is_not_in_place_any_more_is_put_back_from_what_is_kept(root: Path,
     (root / "metrics.json").write_text("edited")
     (root / "scores.json").unlink()
     (root / "dvc.lock").unlink()
-    link = found(root)
-    assert link.reason == "raw.csv is not made yet", "what it depends on is no longer known"
+    lookup = found(root)
+    assert lookup.reason == "raw.csv does not exist yet", "what it depends on is no longer known"
     lock(root)
-    link = found(root)
-    assert link.served is not None
-    assert link.served.place == "kept"
+    lookup = found(root)
+    assert lookup.result is not None
+    assert lookup.result.location == "stage cache"
     target = tmp_path / "made"
-    lay_out(root, cache_entry.files, target)
+    restore_files(root, cache_entry.files, target)
     assert (target / "metrics.json").read_text() == '{"auc": 1}'
     assert (target / "scores.json").read_text() == '{"f1": 1}'
 
@@ -225,22 +227,22 @@ def test_an_object_that_is_damaged_counts_as_gone(root: Path) -> None:
         file = root / ".rondel/stages/objects" / digest.partition(":")[2]
         file.unlink()
         file.write_text("other")
-        assert not whole(root, digest)
+        assert not is_intact(root, digest)
     (root / "metrics.json").write_text("edited")
-    link = found(root)
-    assert (link.served, link.reason) == (None, "output metrics.json was changed")
+    lookup = found(root)
+    assert (lookup.result, lookup.reason) == (None, "output metrics.json was changed")
     (root / "metrics.json").write_text('{"auc": 1}')
     keep(root)
-    assert all(whole(root, digest) for digest in cache_entry.files.values()), "made again, it is healed"
+    assert all(is_intact(root, digest) for digest in cache_entry.files.values()), "made again, it is healed"
 
 
 def test_what_only_dvc_keeps_has_to_be_brought(root: Path) -> None:
     keep(root)
     (root / ".rondel/stages").rename(root / ".rondel/gone")  # as in a fresh clone
     (root / "scores.json").unlink()
-    link = found(root)
-    assert link.served is not None
-    assert link.served.place == "remote"
+    lookup = found(root)
+    assert lookup.result is not None
+    assert lookup.result.location == "dvc"
     (root / "metrics.json").unlink()
     assert found(root).reason == "output metrics.json is gone"
 
@@ -248,11 +250,11 @@ def test_what_only_dvc_keeps_has_to_be_brought(root: Path) -> None:
 def test_a_clone_trusts_rondel_lock_only_for_the_entry_that_it_is_of(root: Path) -> None:
     keep(root)
     (root / ".rondel/stages").rename(root / ".rondel/gone")
-    assert found(root).served is not None
-    image = replace(CONDITIONS, image={"containerfile": "2"})
+    assert found(root).result is not None
+    image = replace(SHARED, image={"containerfile": "2"})
     assert found(root, image).reason == "the image's recipe changed since run r1"
     (root / "dvc.lock").write_text((root / "dvc.lock").read_text().replace(md5("model"), md5("other")))
-    assert found(root).reason == "dvc.lock was changed by something else than Rondel since"
+    assert found(root).reason == "something other than Rondel has changed dvc.lock since"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_a_damaged_rondel_lock_says_nothing(root: Path, text: str) -> None:
     keep(root)
     (root / ".rondel/stages").rename(root / ".rondel/gone")
     (root / "rondel.lock").write_text(text)
-    assert found(root).served is None
+    assert found(root).result is None
     keep(root, undeclared=None)
     assert read_provenance(root)["train"].undeclared is None
 
@@ -277,14 +279,14 @@ def test_a_frozen_stage_holds_whatever_changes_and_says_so(root: Path) -> None:
     keep(root)
     (root / "train.py").write_text("other")
     (root / "dvc.yaml").write_text(DVC.replace("cmd: fit", "frozen: true\n    cmd: fit"))
-    link = found(root)
-    assert link.served is not None
-    assert (link.served.why, link.served.cache_entry.run) == ("frozen in dvc.yaml", "r1")
+    lookup = found(root)
+    assert lookup.result is not None
+    assert (lookup.result.why, lookup.result.cache_entry.run) == ("frozen in dvc.yaml", "r1")
     (root / "rondel.lock").unlink()
-    link = found(root)
-    assert link.served is not None
-    assert link.served.cache_entry.run == "", "who made it is not known"
-    assert link.served.cache_entry.image is None
+    lookup = found(root)
+    assert lookup.result is not None
+    assert lookup.result.cache_entry.run == "", "who made it is not known"
+    assert lookup.result.cache_entry.image is None
 
 
 def test_a_dependency_outside_of_the_project_is_for_dvc_to_look_at(root: Path) -> None:
@@ -296,10 +298,10 @@ def test_a_dependency_outside_of_the_project_is_for_dvc_to_look_at(root: Path) -
         )
     )  # fmt: skip
     keep(root)
-    link = found(root)
-    assert link.served is None
-    assert link.held is not None
-    assert link.reason == "only DVC can tell whether s3://bucket/far.csv changed"
+    lookup = found(root)
+    assert lookup.result is None
+    assert lookup.unconfirmed is not None
+    assert lookup.reason == "only DVC can tell whether s3://bucket/far.csv changed"
 
 
 def test_a_stage_sees_the_results_that_serve_those_before_it(root: Path) -> None:
@@ -307,10 +309,10 @@ def test_a_stage_sees_the_results_that_serve_those_before_it(root: Path) -> None
     keep(root)
     text = (root / "dvc.lock").read_text()
     (root / "dvc.lock").write_text(text.replace(md5("raw"), md5("another branch's")))
-    first, second = follow(load_project(root), ("load", "train"), {}, CONDITIONS, HashCache(root))
-    assert first.served is not None
-    assert first.served.place == "kept"
-    assert second.served is not None, second.reason
+    first, second = look_up_stages(load_project(root), ("load", "train"), {}, SHARED, HashCache(root))
+    assert first.result is not None
+    assert first.result.location == "stage cache"
+    assert second.result is not None, second.reason
     assert second.inputs.paths["raw.csv"] == f"md5:{md5('raw')}"
 
 
@@ -319,13 +321,13 @@ def test_objects_that_nothing_needs_go_unless_they_are_young(root: Path, tmp_pat
     (made / "folder/sub").mkdir(parents=True)
     (made / "folder/sub/a.txt").write_text("a")
     (made / "b.txt").write_text("b")
-    files = keep_files(root, made, ["folder", "b.txt"])
+    files = store_files(root, made, ["folder", "b.txt"])
     assert set(files) == {"folder/sub/a.txt", "b.txt"}
-    drop_unused(root, [files["b.txt"]], before=0)
-    assert whole(root, files["folder/sub/a.txt"])
-    drop_unused(root, [files["b.txt"]], before=float("inf"))
-    assert not whole(root, files["folder/sub/a.txt"])
-    assert whole(root, files["b.txt"])
+    remove_unused(root, [files["b.txt"]], before=0)
+    assert is_intact(root, files["folder/sub/a.txt"])
+    remove_unused(root, [files["b.txt"]], before=float("inf"))
+    assert not is_intact(root, files["folder/sub/a.txt"])
+    assert is_intact(root, files["b.txt"])
 
 
 def test_several_results_are_kept_and_each_is_found(root: Path) -> None:
@@ -336,9 +338,9 @@ def test_several_results_are_kept_and_each_is_found(root: Path) -> None:
     keep(root)
     assert len(load_dvc_entries(root, "train")) == 2
     (root / "params.yaml").write_text("rate: 1\n")
-    link = found(root)
-    assert link.served is not None
-    assert link.served.place == "kept"
+    lookup = found(root)
+    assert lookup.result is not None
+    assert lookup.result.location == "stage cache"
 
 
 def test_the_success_that_is_least_apart_explains(root: Path) -> None:

@@ -92,7 +92,7 @@ def succeed(root: Path) -> None:
     stage = disk.dvc_stage("prepare")
     (found,) = disk.dvc_inputs("prepare", {})
     inputs = stage_inputs(load_project(root), "prepare")
-    made = key_of(stage, inputs, disk.conditions(), on_host=True, undeclared={})
+    made = key_of(stage, inputs, disk.shared_parts(), on_host=True, undeclared={})
     assert found.command == inputs.cmd
     save_entry(root, DvcCacheEntry(key=made, run="r1", address="prepare"))
     code = "import sys; sys.path.insert(0, 'ci'); import main; from rondel.cache import code_parts; import json, pathlib; "

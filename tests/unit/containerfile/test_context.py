@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.containerfile import BuildContext, ContainerfileError, SourceMissing, read_context
+from rondel.containerfile import (
+    BindUse,
+    BuildContext,
+    ContainerfileError,
+    ContextSource,
+    CopyStep,
+    RunStep,
+    SourceMissing,
+    StageSource,
+    read_context,
+)
 from rondel.engine.evaluate.filters import Filter, walk
+from rondel.engine.images.model import ImageConfig
+from rondel.engine.images.stage_plan import StagePlan, plan_stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,52 +69,52 @@ def uploaded(context: BuildContext, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize(
-    ("text", "files"),
-    [
-        # variables
-        ("FROM p\nARG SRC=src\nCOPY ${SRC} /app", ["src/m.md", "src/m.py"]),
-        ("ARG SRC=docs\nFROM p\nARG SRC\nCOPY $SRC /app", ["docs/d.md"]),
-        ("FROM p\nENV DIR=conf\nADD $DIR/*.toml /app/", ["conf/c.toml"]),
-        ("FROM p\nARG GIVEN=a.txt\nCOPY $GIVEN /", ["b.txt"]),
-        ("FROM p AS base\nENV DIR=conf\nFROM base\nCOPY $DIR /conf", ["conf/c.toml"]),
-        ("FROM p\nARG A=doc B=${A}s\nCOPY $B /", ["docs/d.md"]),
-        ("FROM scratch\nCOPY ${OF_NO_BASE:-docs} /", ["docs/d.md"]),
-        ("FROM p\nCOPY $OF_THE_BASE /", WHOLE),
-        ("FROM p\nENV DIR=$OF_THE_BASE/conf\nCOPY $DIR /", WHOLE),
-        ("FROM p\nRUN --mount=type=bind,source=$OF_THE_BASE,target=/m true", WHOLE),
-        ("FROM p\nARG KIND=b\nCOPY --chown=$OF_THE_BASE --chmod=$OF_THE_BASE ${KIND}.txt /", ["b.txt"]),
-        # documents
-        ("FROM p\nRUN <<EOF\nCOPY missing /\nEOF\nCOPY a.txt /", ["a.txt"]),
-        ("FROM p\nCOPY <<EOF /etc/motd\nADD missing /\nEOF", []),
-        ("FROM p\nCOPY <<EOF a.txt /etc/\ntext\nEOF", ["a.txt"]),
-        # syntax
-        ("FROM p\nCOPY a.txt \\\n# COPY missing /\n\n  b.txt /", ["a.txt", "b.txt"]),
-        ("# escape=`\nFROM p\nCOPY a.txt `\n  b.txt /", ["a.txt", "b.txt"]),
-        ('FROM p\nCOPY ["with space.txt", "a.txt", "/x/"]', ["a.txt", "with space.txt"]),
-        ('FROM p\ncopy "with space.txt" /', ["with space.txt"]),
-        # places
-        ("FROM q AS one\nFROM p\nCOPY --from=one /missing /\nCOPY --from=image /missing /", []),
-        ("FROM p\nADD https://example.com/x.tgz https://example.com/r.git#main:x git@host:r.git /x/", []),
-        ("FROM p\nRUN --mount=type=bind,src=conf,dst=/c --mount=type=cache,dst=/x true", ["conf/c.toml"]),
-        ("FROM p\nRUN --mount=target=/ctx,readwrite true", WHOLE),
-        ("FROM q AS one\nFROM p\nRUN --mount=type=bind,from=one,source=/missing,target=/m true", []),
-        ("FROM p\nRUN --mount=type=secret,id=missing,mode=$M true", []),
-        ("FROM p\nCOPY ../a.txt /./docs/ /x/", ["a.txt", "docs/d.md"]),
-        ("FROM p\nCOPY . /", WHOLE),
-        ("FROM p\nCOPY .git/HEAD /", [".git/HEAD"]),
-        # choices
-        ("FROM p\nCOPY ?.txt no* /x/", ["a.txt", "b.txt"]),
-        ("FROM p\nCOPY --parents deep/./*/y.txt /", ["deep/x/y.txt", "deep/z/y.txt"]),
-        ("FROM p\nCOPY --exclude=*.md src /src", ["src/m.py"]),
-        ("FROM p\nCOPY --parents --exclude=src/m.py src /", ["src/m.md"]),
-        # triggers
-        ("FROM p AS base\nONBUILD COPY a.txt /\nCOPY b.txt /\nFROM base", ["a.txt", "b.txt"]),
-        ("FROM p\nONBUILD COPY a.txt /\nCOPY b.txt /", ["b.txt"]),
-        # stages
-        ("FROM q AS unused\nCOPY missing /\nFROM p\nCOPY a.txt /", ["a.txt"]),
-    ],
-)
+BUILDS = [
+    # variables
+    ("FROM p\nARG SRC=src\nCOPY ${SRC} /app", ["src/m.md", "src/m.py"]),
+    ("ARG SRC=docs\nFROM p\nARG SRC\nCOPY $SRC /app", ["docs/d.md"]),
+    ("FROM p\nENV DIR=conf\nADD $DIR/*.toml /app/", ["conf/c.toml"]),
+    ("FROM p\nARG GIVEN=a.txt\nCOPY $GIVEN /", ["b.txt"]),
+    ("FROM p AS base\nENV DIR=conf\nFROM base\nCOPY $DIR /conf", ["conf/c.toml"]),
+    ("FROM p\nARG A=doc B=${A}s\nCOPY $B /", ["docs/d.md"]),
+    ("FROM scratch\nCOPY ${OF_NO_BASE:-docs} /", ["docs/d.md"]),
+    ("FROM p\nCOPY $OF_THE_BASE /", WHOLE),
+    ("FROM p\nENV DIR=$OF_THE_BASE/conf\nCOPY $DIR /", WHOLE),
+    ("FROM p\nRUN --mount=type=bind,source=$OF_THE_BASE,target=/m true", WHOLE),
+    ("FROM p\nARG KIND=b\nCOPY --chown=$OF_THE_BASE --chmod=$OF_THE_BASE ${KIND}.txt /", ["b.txt"]),
+    # documents
+    ("FROM p\nRUN <<EOF\nCOPY missing /\nEOF\nCOPY a.txt /", ["a.txt"]),
+    ("FROM p\nCOPY <<EOF /etc/motd\nADD missing /\nEOF", []),
+    ("FROM p\nCOPY <<EOF a.txt /etc/\ntext\nEOF", ["a.txt"]),
+    # syntax
+    ("FROM p\nCOPY a.txt \\\n# COPY missing /\n\n  b.txt /", ["a.txt", "b.txt"]),
+    ("# escape=`\nFROM p\nCOPY a.txt `\n  b.txt /", ["a.txt", "b.txt"]),
+    ('FROM p\nCOPY ["with space.txt", "a.txt", "/x/"]', ["a.txt", "with space.txt"]),
+    ('FROM p\ncopy "with space.txt" /', ["with space.txt"]),
+    # places
+    ("FROM q AS one\nFROM p\nCOPY --from=one /missing /\nCOPY --from=image /missing /", []),
+    ("FROM p\nADD https://example.com/x.tgz https://example.com/r.git#main:x git@host:r.git /x/", []),
+    ("FROM p\nRUN --mount=type=bind,src=conf,dst=/c --mount=type=cache,dst=/x true", ["conf/c.toml"]),
+    ("FROM p\nRUN --mount=target=/ctx,readwrite true", WHOLE),
+    ("FROM q AS one\nFROM p\nRUN --mount=type=bind,from=one,source=/missing,target=/m true", []),
+    ("FROM p\nRUN --mount=type=secret,id=missing,mode=$OF_THE_BASE true", []),
+    ("FROM p\nCOPY ../a.txt /./docs/ /x/", ["a.txt", "docs/d.md"]),
+    ("FROM p\nCOPY . /", WHOLE),
+    ("FROM p\nCOPY .git/HEAD /", [".git/HEAD"]),
+    # choices
+    ("FROM p\nCOPY ?.txt no* /x/", ["a.txt", "b.txt"]),
+    ("FROM p\nCOPY --parents deep/./*/y.txt /", ["deep/x/y.txt", "deep/z/y.txt"]),
+    ("FROM p\nCOPY --exclude=*.md src /src", ["src/m.py"]),
+    ("FROM p\nCOPY --parents --exclude=src/m.py src /", ["src/m.md"]),
+    # triggers
+    ("FROM p AS base\nONBUILD COPY a.txt /\nCOPY b.txt /\nFROM base", ["a.txt", "b.txt"]),
+    ("FROM p\nONBUILD COPY a.txt /\nCOPY b.txt /", ["b.txt"]),
+    # stages
+    ("FROM q AS unused\nCOPY missing /\nFROM p\nCOPY a.txt /", ["a.txt"]),
+]
+
+
+@pytest.mark.parametrize(("text", "files"), BUILDS)
 def test_a_build_reads_what_its_steps_copy(root: Path, tmp_path: Path, text: str, files: list[str]) -> None:
     context = read(root, text, GIVEN="b.txt")
     assert context.files() == files
@@ -110,6 +122,25 @@ def test_a_build_reads_what_its_steps_copy(root: Path, tmp_path: Path, text: str
         uploaded(context, tmp_path / "there"), "Containerfile", text, build_args=[("GIVEN", "b.txt")]
     )
     assert there.files() == files
+
+
+@pytest.mark.parametrize("text", [text for text, _ in BUILDS if "OF_THE_BASE" not in text])
+def test_a_build_copies_what_was_read_before_its_base_was_known(root: Path, text: str) -> None:
+    context = read(root, text, GIVEN="b.txt")
+    plans: dict[int, StagePlan] = {}
+    for stage in context.outline.needed:
+        under = plans.get(stage.base.index) if isinstance(stage.base, StageSource) else None
+        config, scope = (under.config, under.scope) if under else (ImageConfig(), None)
+        plans[stage.index] = plan_stage(context.outline, stage, config, scope)
+    steps = [step for plan in plans.values() for step in plan.steps]
+    copied = [step.sources for step in steps if isinstance(step, CopyStep) and step.origin == ContextSource()]
+    mounts = [use for step in steps if isinstance(step, RunStep) for use in step.uses]
+    bound = [
+        (use.subpath.lstrip("/") or ".",)
+        for use in mounts
+        if isinstance(use, BindUse) and use.source == ContextSource()
+    ]
+    assert sorted(copied + bound) == sorted(step.sources for step in context.copies)
 
 
 @pytest.mark.parametrize(

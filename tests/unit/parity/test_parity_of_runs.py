@@ -63,7 +63,7 @@ assert IMAGE is not None
 
 
 @pytest.mark.parametrize(
-    ("other", "layer", "entry"),
+    ("other", "part", "entry"),
     [
         (capsule(run=B, git=Git(commit="b" * 40, changed={"src/x.py": "1"})), "code", "commit"),
         (capsule(run=B, git=Git(commit="a" * 40, changed={"src/x.py": "2"})), "code", "src/x.py"),
@@ -79,9 +79,16 @@ assert IMAGE is not None
                 image=replace(IMAGE, digest="sha256:2", recipe={"containerfile": "2", "file uv.lock": "1"}),
             ),
             "image",
-            "recipe: containerfile",
+            "containerfile",
         ),
         (capsule(run=B, image=replace(IMAGE, digest="sha256:2", source="host")), "image", "source"),
+        (
+            capsule(
+                run=B, image=replace(IMAGE, digest="sha256:2", recipe={**IMAGE.recipe, "host packages": "1"})
+            ),
+            "host",
+            "packages",
+        ),
         (
             capsule(
                 run=B,
@@ -90,29 +97,29 @@ assert IMAGE is not None
             "packages",
             "numpy",
         ),
-        (capsule(stage(inputs={"data.csv": "md5:9", "train.py": "md5:2"}), run=B), "data", "data.csv"),
+        (capsule(stage(inputs={"data.csv": "md5:9", "train.py": "md5:2"}), run=B), "inputs", "data.csv"),
         (capsule(run=B, environment={"TZ": "CET"}), "environment", "TZ"),
         (capsule(run=B, secrets=["TOKEN"]), "environment", "secret TOKEN"),
     ],
 )
-def test_the_first_input_that_differs_is_named(other: Capsule, layer: str, entry: str) -> None:
+def test_the_first_input_that_differs_is_named(other: Capsule, part: str, entry: str) -> None:
     parity = compare_runs(capsule(), other)
     assert parity.verdict == "inputs differ"
     assert parity.first is not None
-    assert (parity.first.layer, parity.first.entry) == (layer, entry)
-    assert parity_json(parity)["first"]["what"] == entry
+    assert (parity.first.part, parity.first.entry) == (part, entry)
+    assert parity_json(parity)["first"]["entry"] == entry
     assert any(entry in line for line in parity_table(parity))
 
 
-def test_layers_are_told_in_order() -> None:
+def test_parts_are_in_order() -> None:
     other = capsule(
         stage(inputs={"data.csv": "md5:9"}, parameters={"train": {"rate": 0.2}}),
         run=B,
         git=Git(commit="b" * 40, changed={"src/x.py": "1"}),
         environment={},
     )
-    layers = [each.layer for each in compare_runs(capsule(), other).inputs]
-    assert layers == ["code", "parameters", "data", "data", "environment"]
+    parts = [each.part for each in compare_runs(capsule(), other).inputs]
+    assert parts == ["code", "parameters", "inputs", "inputs", "environment"]
 
 
 def test_engine_and_hardware_are_blamed_only_when_results_differ_or_when_asked() -> None:
@@ -126,14 +133,14 @@ def test_engine_and_hardware_are_blamed_only_when_results_differ_or_when_asked()
     parity = compare_runs(capsule(), odd)
     assert parity.verdict == "inputs differ"
     assert parity.first is not None
-    assert parity.first.layer == "engine"
+    assert parity.first.part == "engine"
 
 
 def test_equal_inputs_with_other_results_are_told_apart() -> None:
     odd = capsule(stage(outputs={"model.bin": "md5:4"}, metrics={"auc": 0.8}), run=B)
     parity = compare_runs(capsule(), odd)
     assert parity.verdict == "results differ"
-    assert [(each.layer, each.entry) for each in parity.results] == [
+    assert [(each.part, each.entry) for each in parity.results] == [
         ("output", "model.bin"),
         ("metric", "auc"),
     ]
@@ -142,9 +149,9 @@ def test_equal_inputs_with_other_results_are_told_apart() -> None:
 
 def test_another_state_or_exit_code_is_a_result() -> None:
     failed = capsule(stage(state="failed", exit_code=7, outputs={}, metrics={}), run=B)
-    assert [each.layer for each in compare_runs(capsule(), failed).results] == ["state"]
+    assert [each.part for each in compare_runs(capsule(), failed).results] == ["state"]
     other = capsule(stage(state="failed", exit_code=9, outputs={}, metrics={}), run=B)
-    assert [each.layer for each in compare_runs(failed, other).results] == ["exit code"]
+    assert [each.part for each in compare_runs(failed, other).results] == ["exit code"]
 
 
 def test_what_a_stage_that_failed_early_did_not_come_to_use_is_no_difference() -> None:
@@ -170,7 +177,7 @@ def test_of_a_gate_the_rules_that_differ_are_shown() -> None:
     assert [cell.strip() for cell in row.split("  roc_auc ")[1:]] == [">= 0.68", ">= 0.7; model_mb <= 5"]
 
 
-def test_a_stage_served_from_memory_is_compared_by_its_key() -> None:
+def test_a_cached_stage_is_compared_by_its_key() -> None:
     parts = {"inputs": {"data.csv": "md5:1"}, "parameters": {"train.rate": 0.1}, "code": {"f": "1"}}
     ran = capsule(stage(key=make_key(parts)))
     cached = capsule(stage(state="cached", key=make_key(parts), inputs={}, parameters={}), run=B, image=None)
@@ -182,14 +189,16 @@ def test_a_stage_served_from_memory_is_compared_by_its_key() -> None:
         ran, replace(cached, stages=[stage(state="cached", key=other, inputs={}, parameters={})])
     )
     assert changed.first is not None
-    assert (changed.first.layer, changed.first.entry, changed.first.b) == ("parameters", "train.rate", 0.3)
+    assert (changed.first.part, changed.first.entry, changed.first.b) == ("parameters", "train.rate", 0.3)
 
 
 def test_stages_that_only_one_has_are_named_and_not_compared() -> None:
     parity = compare_runs(capsule(stage(), stage("evaluate")), capsule(run=B))
-    assert parity.alone == ("evaluate",)
+    assert parity.only_in_one == ("evaluate",)
     assert parity.verdict == "same"
-    assert compare_runs(capsule(stage(), stage("evaluate")), capsule(run=B), stages=["train"]).alone == ()
+    assert (
+        compare_runs(capsule(stage(), stage("evaluate")), capsule(run=B), stages=["train"]).only_in_one == ()
+    )
 
 
 # -- why
@@ -232,11 +241,13 @@ def test_why_names_what_changed_since_which_run() -> None:
     assert why.as_json()["changes"][0]["entry"] == "file uv.lock"
 
 
-def test_why_says_from_where_a_stage_was_served() -> None:
-    served = keyed(B, state="cached", reason="unchanged since run 20261123-200000-aaaaaa")
-    why = explain("train", [served, keyed("20261123-200000-aaaaaa")])
-    assert why.served == "20261123-200000-aaaaaa"
-    assert "its results are from run 20261123-200000-aaaaaa" in why_lines(why)[0]
+def test_why_names_the_run_whose_result_was_reused() -> None:
+    earlier = "20261123-200000-aaaaaa"
+    run = keyed(B, state="cached", reason=f"unchanged since run {earlier}")
+    run = replace(run, stages=[replace(run.stages[0], reused_from=earlier)])
+    why = explain("train", [run, keyed(earlier)])
+    assert why.reused_from == why.as_json()["served"] == earlier
+    assert why_lines(why) == [f"train cached in run {B}: unchanged since run {earlier}"]
 
 
 def test_why_without_a_change_says_so() -> None:

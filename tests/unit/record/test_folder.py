@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from rondel.errors import RecordError
 from rondel.record import Capsule, RunFolder, StageRecord, StageRecorder, list_runs, load, new_id
 from rondel.record.codec import schema
-from rondel.record.folder import ID, write_atomically
+from rondel.record.folder import ID
 from rondel.testing import RecordingObserver
 
 if TYPE_CHECKING:
@@ -88,22 +87,6 @@ def test_a_capsule_of_another_version_says_so(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
     with pytest.raises(RecordError, match="has version 2, and this Rondel reads version 1"):
         load(tmp_path)
-
-
-def test_a_write_that_fails_leaves_the_old_content_and_no_draft(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "capsule.json"
-    write_atomically(file, b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(file, b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["capsule.json"]
-    assert file.read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("name", ["fit[a=1,b=x y]", "../../etc/passwd", "a/b", "ünï"])

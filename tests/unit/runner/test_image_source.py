@@ -6,7 +6,7 @@ import pytest
 
 from rondel.cli.show import image
 from rondel.record import Image
-from rondel.runner.keys import stands_on_host
+from rondel.runner.keys import may_be_host_image
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from rondel.runner.keys import stands_on_host
     [("host", True), ("in-place", True), (None, True), ("registry", False), ("fake", False)],
 )
 def test_the_machine_counts_where_its_system_stood_in_or_nobody_knows(source: str | None, own: bool) -> None:
-    assert stands_on_host(source) is own
+    assert may_be_host_image(source) is own
 
 
 def test_an_image_is_shown_with_its_digest_and_origin() -> None:

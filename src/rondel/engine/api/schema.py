@@ -41,11 +41,6 @@ class FieldDefinition:
     args: dict[str, ArgumentDefinition]
     deprecated: str | None = None
 
-    @property
-    def is_list(self) -> bool:
-        """Whether the field returns a list."""
-        return self.type.startswith("[")
-
 
 @dataclass(frozen=True, slots=True)
 class TypeDefinition:

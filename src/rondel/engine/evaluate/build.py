@@ -1,4 +1,4 @@
-"""Building a Containerfile: a plan's steps as nodes, stages that don't need each other at once.
+"""Builds a Containerfile: a plan's steps become nodes; independent stages are built concurrently.
 
 A step's key is made of the step before it and of the content that it copies, so
 an unchanged build runs nothing again, in this session or in another, and a file
@@ -69,9 +69,9 @@ if TYPE_CHECKING:
 
 
 async def build(session: Session, request: BuildRequest) -> Container:
-    """Build, to the last command, and answer the target as a container.
+    """Build up to the last command, and return the target as a container.
 
-    Raises ContainerfileError with the line for what cannot be done, ExecError for a RUN that fails.
+    Raises ContainerfileError with the line of an impossible step, ExecError for a RUN that fails.
     """
     builder = await _Builder.of(session, request)
     return await builder.run()
@@ -96,7 +96,7 @@ class _Builder:
         self._done = {stage.index: anyio.Event() for stage in file.needed}
         self._built: dict[int, _Built] = {}
         self._bases: list[Base] = []
-        self.confirmed = 0  # files that were compared with this machine's, in place
+        self.confirmed = 0  # files compared with this machine's, when commands run in place
         self.mounts = RunMounts(
             session, request.secrets, request.ssh, file.file, ignore, self._origin, self._content
         )
@@ -139,9 +139,11 @@ class _Builder:
             raise errors[0]
         done = self._built[self.outline.target]
         if runs_in_place(self.session) and not self.confirmed:
-            raise NeedsIsolation(f"{self.outline.file}, which copies nothing that tells this job's image,")
+            raise NeedsIsolation(
+                f"{self.outline.file}, which copies nothing by which to recognise this job's image,"
+            )
         config = from_image(done.plan.config)
-        if done.last is not None:  # a command has run somewhere, and there the container stays
+        if done.last is not None:  # after a command the working directory is set, as in the real engine
             config = replace(config, workdir=config.workdir or "/")
         return Container(
             platform=str(done.plan.config.platform), fs=done.fs or EMPTY, config=config, last_exec=done.last,
@@ -149,7 +151,7 @@ class _Builder:
         )  # fmt: skip
 
     def _origin_of(self, done: _Built) -> Pairs:
-        """Where the image came from: this machine, if it stood in for any of the images used."""
+        """Where the image came from: this machine, if it replaced any of the images."""
         config = done.plan.config.to_bytes().decode()
         digest = digest_of("image-build", done.fs.key if done.fs else "", config)
         own = [base for base in self._bases if base.source != "registry"]
@@ -218,7 +220,7 @@ class _Builder:
                 return await self._run(fs, step)
 
     async def _confirm(self, fs: Fs, step: Step) -> Fs:
-        """In place nothing is built: what a step of this Containerfile copies has to be here already."""
+        """Nothing is built in place: whatever a step of this Containerfile copies must already be here."""
         if isinstance(step, CopyStep) and isinstance(step.origin, ContextSource):
             before = await self.session.snapshot(fs)
             after = await self.session.snapshot(await self._copy(fs, step))
@@ -276,7 +278,7 @@ class _Builder:
         )
 
     async def _git(self, fs: Fs | None, step: GitStep) -> Fs:
-        """ADD of a git repository: what its reference means now is looked up once a build."""
+        """ADD of a git repository: its reference is resolved once per build."""
         tree = await repository_tree(self.session, step, self.request.ssh)
         copy = CopyStep(
             line=step.line, text=step.text, sources=(step.folder or ".",), destination=step.destination,
@@ -321,7 +323,7 @@ class _Builder:
             offline=step.network == "none", no_init=self.request.no_init,
         )  # fmt: skip
         made_fs = Fs(exec_node(command, key))
-        # Now, not when somebody asks: stages wait for each other's files, and a failure names its line.
+        # Run it now: other stages wait for its files, and a failure can name its line.
         await self.session.run(made_fs.node)
         return made_fs
 
@@ -331,7 +333,7 @@ def _absolute(name: str) -> str:
 
 
 def _text(view: View, root: str, name: str) -> str | None:
-    """A text file of the context; a path that leads above it stays inside."""
+    """A text file of the context; a path never leads above the context."""
     entry = view.lookup(posixpath.join(root, posixpath.normpath("/" + name).lstrip("/")))
     return view.read(entry.path).decode("utf-8", "replace") if entry is not None and entry.is_file else None
 
@@ -353,7 +355,7 @@ def _digest(items: Iterable[Item[TreeEntry]]) -> str:
         entry = item.entry
         head = f"{item.target}\0{entry.mode:o} {entry.uid} {entry.gid} {entry.link or ''}\0{item.explicit}\0"
         if item.explicit and not entry.is_dir:
-            head += entry.name  # a destination that turns out to be a directory takes this name
+            head += entry.name  # a destination that turns out to be a directory gets this name inside
         digest.update(head.encode("utf-8", "surrogateescape"))
         if entry.is_file:
             with entry.real.open("rb") as file:

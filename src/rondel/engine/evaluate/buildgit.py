@@ -1,4 +1,4 @@
-"""ADD of a git repository: the tree that its reference means now."""
+"""ADD of a git repository: the tree that its reference refers to now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ``--mount`` options of RUN become: mounts and variables of its container."""
+"""Turns the ``--mount`` options of RUN into mounts and variables of its container."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Content = Callable[[Fs | None, str, CopyStep, Patterns], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What ``dockerBuild`` was asked for."""
+    """The arguments of ``dockerBuild``."""
 
     context: Directory
     dockerfile: str = "Dockerfile"
@@ -73,7 +73,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class RunMounts:
-    """Makes the mounts of one build. ``origin`` and ``content`` are the builder's."""
+    """Makes the mounts of one build. The builder provides ``origin`` and ``content``."""
 
     session: Session
     secrets: Mapping[str, Secret]
@@ -104,7 +104,7 @@ class RunMounts:
             initial, root, _ = await self.origin(use.source)
             path = posixpath.join(root, use.subpath.lstrip("/"))
         owner = f"{use.uid}:{use.gid}" if use.uid or use.gid else ""
-        # The API's `cacheVolume` of that key is the same volume, as with a Dagger engine.
+        # The API's `cacheVolume` with this key is the same volume, as with a Dagger engine.
         key = f"/{use.id}" if use.mode == 0o755 else f"/{use.id} {use.mode:o}"
         volume = CacheVolume(key, use.sharing, owner)
         mount = CacheMount(

@@ -47,13 +47,6 @@ class Reference:
         return f"{self.registry}/{self.repository}"
 
     @property
-    def familiar_name(self) -> str:
-        """The name as people write it: without ``docker.io/`` and ``library/``."""
-        if self.registry != DEFAULT_REGISTRY:
-            return self.name
-        return self.repository.removeprefix(f"{_DEFAULT_NAMESPACE}/")
-
-    @property
     def locator(self) -> str:
         """What to request from a registry: the digest if there is one, else the tag."""
         return self.digest or self.tag or "latest"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import dagger
 
-    from rondel.cache import Conditions, DvcCacheEntry
-    from rondel.cache.lookup import Link
+    from rondel.cache import DvcCacheEntry, SharedParts
+    from rondel.cache.lookup import StageLookup
     from rondel.data import DvcProject, DvcStage
     from rondel.data.undeclared import Undeclared
     from rondel.environment.output_stream import Sink
@@ -34,9 +34,9 @@ class PreparedStage:
     """Everything that is known about a DVC stage before anything is done for it."""
 
     project: DvcProject
-    link: Link
+    lookup: StageLookup
     overrides: Mapping[str, Any]
-    conditions: Conditions
+    shared_parts: SharedParts
     aside: bool
     before: Any
     folder: Path
@@ -45,7 +45,7 @@ class PreparedStage:
     @property
     def stage(self) -> DvcStage:
         """The stage of ``dvc.yaml``."""
-        return self.link.stage
+        return self.lookup.stage
 
     @property
     def entry_text(self) -> str:
@@ -92,8 +92,8 @@ class ResultKeeper:
     def _remember(
         self, prepared: PreparedStage, made: Path, sink: Sink
     ) -> tuple[DvcCacheEntry, Mapping[str, Any]]:
-        from rondel.cache import stands_on_host
-        from rondel.cache.keep import keep_result
+        from rondel.cache import may_be_host_image
+        from rondel.cache.entries import save_result
         from rondel.cache.lookup import key_of
         from rondel.data.inputs import as_locked
         from rondel.data.lock import stage_blocks
@@ -109,7 +109,7 @@ class ResultKeeper:
         read = self._undeclared(stage, sink)
         undeclared, quiet = (read.read, read.quiet) if read else (None, ())
         image = self.runtime.recorder.record.image
-        inputs = prepared.link.inputs
+        inputs = prepared.lookup.inputs
         if not self.behind_shell():
             # Behind one the files may be its own: then those here count, with the command.
             inputs = as_locked(stage, inputs, entry)
@@ -121,11 +121,11 @@ class ResultKeeper:
         key = key_of(
             stage,
             replace(inputs, paths={**inputs.paths, **edited}),
-            prepared.conditions,
-            on_host=stands_on_host(image.source if image else None),
+            prepared.shared_parts,
+            on_host=may_be_host_image(image.source if image else None),
             undeclared={path: self._hash_of(path, prepared.hashes) for path in (*(undeclared or ()), *quiet)},
         )
-        cache_entry = keep_result(
+        cache_entry = save_result(
             self.runtime.run.root,
             stage,
             made,
@@ -144,14 +144,14 @@ class ResultKeeper:
         """A result that DVC brought, kept here from now on with the metrics in its files."""
         from dataclasses import replace
 
-        from rondel.cache.keep import keep_result
+        from rondel.cache.entries import save_result
         from rondel.gates import made_metrics
 
         stage, text = prepared.stage, cache_entry.entry or prepared.entry_text
         metrics = cache_entry.metrics or made_metrics(stage, made)
         if not (cache_entry.key.digest and text):
             return replace(cache_entry, metrics=metrics)
-        return keep_result(
+        return save_result(
             self.runtime.run.root,
             stage,
             made,

@@ -118,10 +118,10 @@ class DvcStageRun(Operation["DvcOutcome"]):
         return project.dvc_outputs(self.stage)
 
     def results(
-        self, stage: Stage, project: Project, given: Mapping[str, Any], within: str | None
+        self, stage: Stage, project: Project, given: Mapping[str, Any], shell_run: str | None
     ) -> DvcResults:
         """The results that hold under today's key."""
-        return project.dvc_results(self.stage, self.values(stage, given), git=stage.git, within=within)
+        return project.dvc_results(self.stage, self.values(stage, given), git=stage.git, shell_run=shell_run)
 
     def describe(self, project: Project, given: Mapping[str, Any]) -> Sequence[str]:
         """The commands that run."""

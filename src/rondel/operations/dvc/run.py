@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import dagger
 
     from rondel.cache import DvcCacheEntry
-    from rondel.cache.lookup import Served
+    from rondel.cache.lookup import CachedResult
     from rondel.data import DvcStage
     from rondel.environment.output_stream import Sink
     from rondel.operations.runtime import StageRuntime
@@ -73,7 +73,7 @@ class DvcRunner:
 
     def _prepare(self, address: str, overrides: Mapping[str, Any]) -> PreparedStage:
         """Everything that is known of a DVC stage before anything is done for it."""
-        from rondel.cache.lookup import look
+        from rondel.cache.lookup import look_up_stage
         from rondel.data.params import leaves
         from rondel.data.runtree import lies_aside, run_tree, tree_hashes
         from rondel.data.workspace_sync import look_before
@@ -83,17 +83,17 @@ class DvcRunner:
         root, settings = self.runtime.run.root, self.runtime.settings
         project = self.runtime.view(overrides)
         hashes = HashCache(root, tree_hashes(run_tree(self.runtime.run.folder)))
-        conditions = self.runtime.environment.conditions
+        shared_parts = self.runtime.environment.shared_parts
         if self.runtime.stage.git:
-            conditions = conditions.at_commit(head_commit(root))
+            shared_parts = shared_parts.with_commit(head_commit(root))
         behind = self._keeper.behind_shell()
         if behind:
-            conditions = conditions.within(self.runtime.run.id)
-        link = look(project, address, overrides, conditions, hashes)
+            shared_parts = shared_parts.after_shell(self.runtime.run.id)
+        lookup = look_up_stage(project, address, overrides, shared_parts, hashes)
         if behind:
-            link = replace(link, served=None, held=None)
+            lookup = replace(lookup, result=None, unconfirmed=None)
         hashes.save()
-        stage, inputs = link.stage, link.inputs
+        stage, inputs = lookup.stage, lookup.inputs
         self.runtime.recorder.inputs(inputs.paths)
         self.runtime.recorder.parameters(
             {
@@ -109,9 +109,9 @@ class DvcRunner:
             paths += [source.path for source in stage.params]
         return PreparedStage(
             project=project,
-            link=link,
+            lookup=lookup,
             overrides=overrides,
-            conditions=conditions,
+            shared_parts=shared_parts,
             aside=lies_aside(project, [stage], differing),
             before=look_before(root, paths, {stage.lock_file: [stage.name]}),
             folder=self.runtime.results_folder(address),
@@ -122,32 +122,32 @@ class DvcRunner:
         from anyio import to_thread
 
         prepared = await to_thread.run_sync(self._prepare, address, overrides)
-        served = await self._serving(prepared)
-        if served is not None:
-            done = await self._serve(prepared, served)
+        result = await self._reusable(prepared)
+        if result is not None:
+            done = await self._reuse(prepared, result)
             if done is not None:
                 return done
         return await self._run_stage(prepared)
 
-    async def _serving(self, prepared: PreparedStage) -> Served | None:
+    async def _reusable(self, prepared: PreparedStage) -> CachedResult | None:
         """The result that holds, if one does: where dependencies lie outside, DVC is asked."""
-        link = prepared.link
-        if not self.runtime.settings.cache or link.held is None:
-            return link.served if self.runtime.settings.cache else None
-        plan = fetch_plan([], ask=link.stage.address)
+        lookup = prepared.lookup
+        if not self.runtime.settings.cache or lookup.unconfirmed is None:
+            return lookup.result if self.runtime.settings.cache else None
+        plan = fetch_plan([], ask=lookup.stage.address)
         moved = await self._moved(prepared, self.runtime.container, plan, "asked")
-        return None if moved.code or moved.changed else link.held
+        return None if moved.code or moved.changed else lookup.unconfirmed
 
-    async def _serve(self, prepared: PreparedStage, served: Served) -> DvcOutcome | None:
+    async def _reuse(self, prepared: PreparedStage, result: CachedResult) -> DvcOutcome | None:
         """Put a result in place that holds; None if it is nowhere to be had any more."""
         from anyio import to_thread
 
-        stage, cache_entry = prepared.stage, served.cache_entry
+        stage, cache_entry = prepared.stage, result.cache_entry
         made = prepared.folder / "files"
-        if served.place == "remote":
+        if result.location == "dvc":
             self.runtime.recorder.step(f"bringing the results of {stage.address}")
             plan = fetch_plan(prepared.project.data_of(stage.wanted), collect=stage.wanted)
-            moved = await self._moved(prepared, self.runtime.container, plan, "", locks={stage: served})
+            moved = await self._moved(prepared, self.runtime.container, plan, "", locks={stage: result})
             if moved.code:
                 self.runtime.recorder.output(moved.said)
                 self.runtime.recorder.output(
@@ -155,40 +155,38 @@ class DvcRunner:
                 )
                 return None
             cache_entry = await to_thread.run_sync(self._keeper.keep_restored, prepared, cache_entry, made)
-        elif served.place == "kept":
-            from rondel.cache.objects import lay_out
+        elif result.location == "stage cache":
+            from rondel.cache.objects import restore_files
 
-            await to_thread.run_sync(lay_out, self.runtime.run.root, cache_entry.files, made)
-        state: State = "unchanged" if served.place == "in place" else "restored"
+            await to_thread.run_sync(restore_files, self.runtime.run.root, cache_entry.files, made)
+        state: State = "unchanged" if result.location == "working tree" else "restored"
         self.runtime.recorder.command(
             [shown_command(stage)], exit_code=0, seconds=0.0, outcome=state, made_by=cache_entry.run or None
         )
         by = f", made by run {cache_entry.run}" if cache_entry.run else ""
         self.runtime.recorder.step(f"dvc stage {stage.address}: {state}{by}")
-        await to_thread.run_sync(partial(self._take, prepared, cache_entry, served.entry, served=True))
+        await to_thread.run_sync(partial(self._take, prepared, cache_entry, result.entry, reused=True))
         self.runtime.container = self._with_results(prepared, made)
         self.runtime.container = await to_thread.run_sync(self._with_ignores)
         return DvcOutcome(state=state, made_by=cache_entry.run)
 
     def _take(
-        self, prepared: PreparedStage, cache_entry: DvcCacheEntry, entry: Mapping[str, Any], *, served: bool
+        self, prepared: PreparedStage, cache_entry: DvcCacheEntry, entry: Mapping[str, Any], *, reused: bool
     ) -> None:
         """A result is the stage's: record it, and have it wait for the working tree."""
-        from rondel.cache.keep import provenance_of
+        from rondel.cache.provenance import Provenance
         from rondel.data.inputs import entry_outs
         from rondel.data.runtree import stands_aside
         from rondel.data.workspace_sync import lock_of
-        from rondel.files.yaml_file import write_atomic
+        from rondel.files.atomic import write_atomic
         from rondel.gates import made_metrics
 
         stage, made = prepared.stage, prepared.folder / "files"
         self.runtime.recorder.outputs(entry_outs(stage, entry))
         self.runtime.recorder.metrics(cache_entry.metrics or made_metrics(stage, made, self.runtime.run.root))
-        aside = prepared.aside or stands_aside(
-            prepared.project, (*(cache_entry.undeclared or ()), *cache_entry.quiet)
-        )
+        aside = prepared.aside or stands_aside(prepared.project, cache_entry.files_read)
         text = cache_entry.entry or prepared.entry_text
-        if served and text:
+        if reused and text:
             # What repeats a run looks for its results here, lock entries included.
             write_atomic(made / stage.lock_file, lock_of({stage.name: text}).encode())
             (prepared.folder / "result.json").touch()
@@ -198,7 +196,7 @@ class DvcRunner:
                 before=prepared.before,
                 made={stage.address: entry},
                 entries={stage.lock_file: {stage.name: text}} if text else {},
-                provenance={stage.address: provenance_of(cache_entry, entry)}
+                provenance={stage.address: Provenance.of(cache_entry, entry)}
                 if cache_entry.key.digest
                 else {},
                 data=tuple(out.path for out in stage.outs if out.cached),
@@ -251,7 +249,7 @@ class DvcRunner:
         stage = prepared.stage
         # What this very context made lies in its container, and is in no lock file here yet.
         if not self.runtime.pending and (
-            lacking := never_made(prepared.project, stage, prepared.link.inputs.paths)
+            lacking := never_made(prepared.project, stage, prepared.lookup.inputs.paths)
         ):
             raise lacking
         seconds: dict[str, float] = {}
@@ -277,7 +275,7 @@ class DvcRunner:
         self.runtime.commands += 1
         self.runtime.container = executed
         cache_entry, entry = await self._keeper.keep(prepared, executed, lines, sink, seconds)
-        await to_thread.run_sync(partial(self._take, prepared, cache_entry, entry, served=False))
+        await to_thread.run_sync(partial(self._take, prepared, cache_entry, entry, reused=False))
         self.runtime.container = await to_thread.run_sync(self._with_ignores)
         took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
         self.runtime.recorder.step(f"dvc stage {stage.address}: ran ({took})")
@@ -323,15 +321,15 @@ class DvcRunner:
         plan: Mapping[str, Any],
         name: str,
         *,
-        locks: Mapping[DvcStage, Served] | None = None,
+        locks: Mapping[DvcStage, CachedResult] | None = None,
     ) -> TransferResult:
         """Have the data container carry out a plan over the workspace of ``container``."""
         entries = self.runtime.locks()
-        for stage, served in (locks or {}).items():
-            if served.cache_entry.entry:
+        for stage, result in (locks or {}).items():
+            if result.cache_entry.entry:
                 from rondel.data.workspace_sync import lock_of
 
-                entries[stage.lock_file] = lock_of({stage.name: served.cache_entry.entry})
+                entries[stage.lock_file] = lock_of({stage.name: result.cache_entry.entry})
         data = self.runtime.environment.data
         over = data.over(
             container.directory(WORK), self.runtime.environment.lock_texts(prepared.project, entries)

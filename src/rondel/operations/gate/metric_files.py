@@ -84,9 +84,9 @@ class MetricFiles:
 
     def _recipe(self) -> dict[str, str]:
         """What the stages' image is made from; two machines never build the same digest."""
-        from rondel.cache import stands_on_host
+        from rondel.cache import may_be_host_image
 
-        conditions = self.runtime.environment.conditions
+        shared_parts = self.runtime.environment.shared_parts
         image = self.runtime.recorder.record.image
-        on_host = stands_on_host(image.source if image else None)
-        return {**conditions.image, **(conditions.host if on_host else {})}
+        on_host = may_be_host_image(image.source if image else None)
+        return {**shared_parts.image, **(shared_parts.host if on_host else {})}

@@ -33,7 +33,6 @@ _MAX_MANIFEST = 16 << 20
 _CHUNK = 1 << 20
 _TRIES = 5
 _RANGE = re.compile(r"bytes (\d+)-")
-_OK = frozenset((200,))
 _PARTIAL = frozenset((200, 206, 416))
 
 

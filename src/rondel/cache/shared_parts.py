@@ -1,4 +1,4 @@
-"""What a result depends on beside the stage itself: the image's recipe, the machine, variables."""
+"""The key parts that all stages of a project share: image, host and environment."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Conditions:
-    """The parts of a key that all stages of a project share.
+class SharedParts:
+    """The values of the shared key parts.
 
-    ``host`` counts only where the image stands on this machine's own system.
-    ``environment`` holds the variables that reach the stages with their
-    values, and of secrets only that they are set.
+    ``host`` counts only if the image is built on this machine's own system.
+    ``environment`` has the values of the variables that the stages get; of
+    secrets it records only that they are set.
     """
 
     image: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def at_commit(self, commit: str | None) -> Conditions:
-        """The same for a stage that has the repository: its results depend on the commit, too."""
+    def with_commit(self, commit: str | None) -> SharedParts:
+        """Add the commit, for a stage with ``git=True``."""
         if commit is None:
             return self
         return replace(self, environment={**self.environment, "git commit": commit})
 
-    def within(self, run: str | None) -> Conditions:
-        """The same for what follows a shell command in one stage: nobody else has what that left behind."""
+    def after_shell(self, run: str | None) -> SharedParts:
+        """Add the run whose shell commands came first in this stage: no other run can reuse the result."""
         if run is None:
             return self
         return replace(self, environment={**self.environment, "commands before it": f"those of run {run}"})
 
     def parts(self, *, on_host: bool) -> dict[str, Mapping[str, str]]:
-        """The parts by name."""
+        """The parts by name; ``host`` is empty unless ``on_host``."""
         return {
             "image": self.image,
             "host": self.host if on_host else {},
@@ -49,10 +49,10 @@ class Conditions:
         }
 
 
-def read_conditions(
+def read_shared_parts(
     settings: Settings, environ: Mapping[str, str], hash_file: Callable[[Path], str]
-) -> Conditions:
-    """The conditions of the project as it is now.
+) -> SharedParts:
+    """Read the shared parts of the project as it is now.
 
     Raises ConfigurationError if the Containerfile or something that it copies does not exist.
     """
@@ -63,22 +63,22 @@ def read_conditions(
         build_args=settings.build_args,
         hash_file=hash_file,
     )
-    return Conditions(
+    return SharedParts(
         image=recipe, host=host_parts(hash_file), environment=environment_parts(settings, environ)
     )
 
 
 def environment_parts(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the settings hand to the stages: values, and of secrets that they are set.
+    """The variables that stages get, with their values; for a secret, ``set``.
 
-    A value that looks like a secret, by its name or by a login in it, counts as one.
+    A value that looks like a secret, because of its name or a login in it, counts as one.
     """
     from rondel.record.redact import secret_values
 
-    handed = {name: environ[name] for name in (*settings.environment, *settings.secrets) if name in environ}
-    hidden = set(secret_values(handed, settings.secrets))
+    given = {name: environ[name] for name in (*settings.environment, *settings.secrets) if name in environ}
+    hidden = set(secret_values(given, settings.secrets))
     parts: dict[str, str] = {}
-    for name, value in sorted(handed.items()):
+    for name, value in sorted(given.items()):
         if name in settings.secrets or any(each in value for each in hidden):
             parts[f"secret {name}"] = "set"
         else:
@@ -86,11 +86,11 @@ def environment_parts(settings: Settings, environ: Mapping[str, str]) -> dict[st
     return parts
 
 
-def hashed_below(root: Path, of: Callable[[str], str | None]) -> Callable[[Path], str]:
-    """``hash_file`` of :func:`read_conditions` by a cache that takes paths relative to ``root``."""
+def relative_hasher(root: Path, of: Callable[[str], str | None]) -> Callable[[Path], str]:
+    """Make a ``hash_file`` for :func:`read_shared_parts` from one that takes paths relative to ``root``."""
     return lambda path: of(os.path.relpath(path, root)) or "missing"
 
 
-def stands_on_host(image_source: str | None) -> bool:
-    """Whether the image was, or for all we know may have been, made on this machine's own system."""
+def may_be_host_image(image_source: str | None) -> bool:
+    """Whether the image was built on this machine's own system, or nothing says that it was not."""
     return image_source is None or image_source in {"host", "in-place"}

@@ -115,7 +115,7 @@ def _show(result: ReproductionResult) -> None:
     print(f"the new run: {shown(result.folder.path)}")
     print(f"compare: rondel parity {parity.a} {parity.b}")
     if result.worktree is not None:
-        print(f"worktree: {shown(result.worktree)}")
+        print(f"its worktree: {shown(result.worktree)}")
 
 
 class TerminalPrompter:

@@ -39,7 +39,7 @@ def test_files_that_are_not_declared_have_an_exit_code_of_their_own(
     assert caught.value.what.startswith("a read")
     said = capsys.readouterr().out
     assert "a in run r1:\n  src/helper.py\n" in said
-    assert "b: all that run r1 read is declared" in said
+    assert "b: all files that it read in run r1 are declared" in said
     assert main(["--inputs", "b"]) == 0
 
 
@@ -47,14 +47,14 @@ def test_what_is_not_known_is_said_and_is_no_fault(project: Path, capsys: pytest
     kept(project, "b", None)
     assert main(["--inputs"]) == 0
     said = capsys.readouterr().out
-    assert "a: not known, it has not run here" in said
+    assert "a: unknown, because it has not run here" in said
     assert "b: not known, run r1 could not tell" in said
 
 
 def test_a_stage_that_is_not_there_is_named(project: Path) -> None:
     with pytest.raises(ConfigurationError, match="no stage 'c'"):
         main(["--inputs", "c"])
-    with pytest.raises(ConfigurationError, match="nothing was asked for"):
+    with pytest.raises(ConfigurationError, match="nothing to check"):
         main([])
 
 
@@ -63,4 +63,4 @@ def test_a_project_without_dvc_stages_is_told_what_its_inputs_are(
 ) -> None:
     (project / "dvc.yaml").unlink()
     assert main(["--inputs"]) == 0
-    assert "there are no stages of dvc.yaml" in capsys.readouterr().out
+    assert "dvc.yaml has no stages" in capsys.readouterr().out

@@ -27,7 +27,7 @@ def test_an_unknown_command_gets_the_nearest_match(capsys: pytest.CaptureFixture
     assert main(["shwo"]) == ConfigurationError.exit_code
     assert "did you mean 'show'?\n" in capsys.readouterr().err
     assert main(["train"]) == ConfigurationError.exit_code
-    assert "stages are run by `dagger run python ci/main.py STAGE`" in capsys.readouterr().err
+    assert "to run a stage: `dagger run python ci/main.py STAGE`" in capsys.readouterr().err
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +148,7 @@ def save(root: Path, run: str, **fields: object) -> RunFolder:
 
 def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs"]) == 0
-    assert capsys.readouterr().out == "there is no run yet\n"
+    assert capsys.readouterr().out == "there are no runs yet\n"
     stage = StageRecord(name="train", kind="pure", state="failed", seconds=3, metrics={"auc": 0.71234})
     folder = save(
         project, "20261123-200000-aaaaaa", state="failed", targets=["train"], stages=[stage], error="broke"
@@ -163,7 +163,7 @@ def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[
     assert "auc=0.7123" in lines[2]
     assert len(lines) == 3
     assert main(["runs", "--number", "1"]) == 0
-    assert capsys.readouterr().out.endswith("\nand 1 older; --number 0 lists them all\n")
+    assert capsys.readouterr().out.endswith("\nand 1 older; --number 0 lists all\n")
     assert main(["runs", "--number", "-1"]) == 20
     assert "cannot be negative" in capsys.readouterr().err
     assert main(["show", "aaaaaa"]) == 0
@@ -265,7 +265,7 @@ def test_the_store_is_shown_with_its_budget_and_pruned_to_it(
         code = f"import sys; from rondel.cli.main import main; sys.exit(main({['engine', *words]!r}))"
         return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert "nothing there yet" not in engine("status")
+    assert "does not exist yet" not in engine("status")
     assert "budget   3.0 GiB for layers and blobs, 0 B used" in engine("status")
     assert engine("prune") == "freed 0 B\n"
     assert engine("prune", "--keep", "0") == "freed 0 B\n"
@@ -274,7 +274,7 @@ def test_the_store_is_shown_with_its_budget_and_pruned_to_it(
 @pytest.mark.parametrize("word", ["", "  ", "more"])
 def test_a_word_too_many_is_told(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "list", word]) == 20
-    assert f"there is no place for {word!r}" in capsys.readouterr().err
+    assert f"unexpected argument {word!r}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["show", "reproduce"])

@@ -218,7 +218,7 @@ def test_a_dry_run_of_nothing_to_do_asks_for_no_engine(project: Path, commands: 
         (["evaluate", "--nocache"], "did you mean '--no-cache'?"),
         (["evaluate", "-P", "m=1"], "no stage of this run has a parameter 'm'"),
         (["evaluate", "--engine", "podman"], "'podman' is none of auto, dagger, embedded"),
-        (["--resume", "evaluate"], "name the stage first: evaluate --resume"),
+        (["--resume", "evaluate"], "put the stage first: evaluate --resume"),
         ([], "no stage was named"),
     ],
 )

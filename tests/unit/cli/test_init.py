@@ -105,7 +105,7 @@ def test_nothing_is_overwritten_and_nothing_is_written_then(tmp_path: Path) -> N
     (tmp_path / "params.yaml").write_text("mine: 1\n")
     done = init(tmp_path)
     assert done.returncode == 20
-    assert "params.yaml is there already, and nothing was written" in done.stderr
+    assert "params.yaml already exists; nothing was written" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
     assert init(tmp_path, "new").returncode == 0
     again = init(tmp_path, "new")

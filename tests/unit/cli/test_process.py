@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.cli.entry_point import HINTS, failure, guarded
+from rondel.cli.process import HINTS, machine_error, run_guarded
 
 if TYPE_CHECKING:
     from rondel.errors import RondelError
@@ -68,7 +68,7 @@ def test_an_error_keeps_its_exit_code_when_nobody_reads_it(project: Path, redire
 
 
 def test_no_file_takes_the_place_of_a_closed_stream(project: Path) -> None:
-    code = "from rondel.cli.entry_point import open_streams; open_streams(); f = open('kept', 'w'); "
+    code = "from rondel.cli.process import repair_streams; repair_streams(); f = open('kept', 'w'); "
     code += "import os; os.write(1, b'lost'); os.write(2, b'lost'); f.write('whole')"
     assert shell(project, "<&- >&- 2>&-", sys.executable, "-c", code).returncode == 0
     assert (project / "kept").read_text() == "whole"
@@ -79,7 +79,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(project: Path) -> None:
 def test_a_full_disk_behind_the_output_is_a_sentence(project: Path, command: tuple[str, ...]) -> None:
     done = shell(project, ">/dev/full", sys.executable, *command)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == "the machine says: No space left on device"
+    assert done.stderr.splitlines()[0] == "the operating system reports: No space left on device"
 
 
 def test_a_terminal_without_the_characters_gets_others(project: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_folder_that_is_gone_is_a_sentence(project: Path) -> None:
     (project / "gone").mkdir()
     done = shell(project, "", "sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *RONDEL, "runs")
     assert done.returncode == 1
-    assert done.stderr.startswith("the current folder does not exist any more\n")
+    assert done.stderr.startswith("the current folder no longer exists\n")
 
 
 def test_a_project_that_cannot_be_written_is_a_sentence() -> None:
@@ -100,9 +100,9 @@ def test_a_project_that_cannot_be_written_is_a_sentence() -> None:
         raise OSError(errno.EROFS, "Read-only file system", "/p/.rondel")
 
     told: list[RondelError] = []
-    assert guarded(body, told.append) == 1
+    assert run_guarded(body, told.append) == 1
     assert told[0].render().splitlines() == [
-        "/p/.rondel: the machine says: Read-only file system",
+        "/p/.rondel: the operating system reports: Read-only file system",
         f"  → {HINTS[errno.EROFS]}",
     ]
 
@@ -111,6 +111,6 @@ def test_a_defect_keeps_its_traceback() -> None:
     def body() -> int:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
 
-    assert failure(FileNotFoundError(errno.ENOENT, "x")) is None
+    assert machine_error(FileNotFoundError(errno.ENOENT, "x")) is None
     with pytest.raises(FileNotFoundError):
-        guarded(body, pytest.fail)
+        run_guarded(body, pytest.fail)

@@ -175,7 +175,7 @@ def test_a_real_cli_does_not_take_over_where_the_embedded_engine_is_asked_for(tm
     named = {"_EXPERIMENTAL_DAGGER_RUNNER_HOST": "tcp://engine:1"}
     done = hand_over(tmp_path, RONDEL_ENGINE="embedded", **named)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "asked for by RONDEL_ENGINE" in done.stderr
+    assert "requested by RONDEL_ENGINE" in done.stderr
     session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"}
     done = hand_over(tmp_path, "session", **session, **named)
     assert "this is a session of it" in done.stderr
@@ -201,7 +201,7 @@ def test_a_real_cli_without_an_engine_does_not_take_over(tmp_path: Path) -> None
     script(tmp_path / "real", "true", "#!/bin/sh\nexit 0\n")
     done = hand_over(tmp_path)
     assert done.returncode == 0
-    assert "Rondel's stand-in" in done.stderr
+    assert "using Rondel's embedded engine" in done.stderr
 
 
 def test_a_runtime_that_hangs_is_not_waited_for(tmp_path: Path) -> None:

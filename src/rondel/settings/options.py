@@ -103,7 +103,7 @@ class Settings:
     )
     resume: str | None = _option(
         "text",
-        "go on where a run failed or waits (the newest one that did), with what succeeded before it",
+        "resume a failed or waiting run (default: the newest)",
         None,
         flags=("--resume",),
         metavar="RUN",
@@ -112,21 +112,21 @@ class Settings:
     )
     force: bool = _option(
         "flag",
-        "with --resume: also when inputs have changed since",
+        "with --resume, even if inputs have changed",
         False,
         flags=("--force",),
         concerns="command",
     )
     interactive: bool = _option(
         "flag",
-        "when a stage fails, open a shell in its container, and ask what next",
+        "if a stage fails, open a shell in its container and ask how to continue",
         False,
         flags=("--interactive", "-i"),
         concerns="command",
     )
     shell: Literal["before", "after"] | None = _option(
         "choice",
-        "open a shell in the stage's container before its command, or in what the command left",
+        "open a shell in the stage's container before or after its command",
         None,
         flags=("--shell",),
         env="RONDEL_SHELL",
@@ -135,21 +135,21 @@ class Settings:
     )
     shell_at: int = _option(
         "number",
-        "before or after which command of the stage, from 0",
+        "the index of the command that --shell applies to, from 0",
         0,
         env="RONDEL_SHELL_AT",
         concerns="command",
     )
     reproduces: str | None = _option(
         "text",
-        "the run that this one repeats; `rondel reproduce` sets it",
+        "the run that this run reproduces; `rondel reproduce` sets it",
         None,
         env="RONDEL_REPRODUCES",
         concerns="command",
     )
     base_image: str | None = _option(
         "text",
-        "build on this base image (NAME@DIGEST) where the Containerfile names it by tag; "
+        "use this base image (NAME@DIGEST) instead of its tag in the Containerfile; "
         "`rondel reproduce` sets it",
         None,
         env="RONDEL_BASE_IMAGE",
@@ -157,7 +157,7 @@ class Settings:
     )
     params: tuple[tuple[str, str], ...] = _option(
         "pairs",
-        "use another value for a parameter in this run (repeatable)",
+        "override a parameter in this run (repeatable)",
         (),
         flags=("-P", "--param"),
         metavar="STAGE.PARAM=VALUE",
@@ -165,7 +165,7 @@ class Settings:
     )
     apply: bool = _option(
         "flag",
-        "with -P: write the parameters and what was made with them to the working tree",
+        "with -P: write the parameters and the results to the working tree",
         False,
         flags=("--apply",),
         concerns="run",
@@ -181,7 +181,7 @@ class Settings:
     )
     keep_going: bool = _option(
         "flag",
-        "when a stage fails, let the stages that do not depend on it end",
+        "if a stage fails, still run the stages that don't depend on it",
         False,
         flags=("--keep-going", "-k"),
         env="RONDEL_KEEP_GOING",
@@ -209,7 +209,7 @@ class Settings:
     )
     commit: bool = _option(
         "flag",
-        "after success, commit dvc.lock, *.dvc and metrics to the branch, data pushed first",
+        "after success, push data, then commit dvc.lock, *.dvc and metrics to the branch",
         False,
         flags=("--commit",),
         env="RONDEL_COMMIT",
@@ -217,7 +217,7 @@ class Settings:
     )
     approve_by: str | None = _option(
         "text",
-        "approve the stages of this run that need it, in this name",
+        "approve the stages of this run that need approval, in this name",
         None,
         flags=("--approve-by",),
         metavar="NAME",
@@ -235,7 +235,7 @@ class Settings:
     )
     dry_run: bool = _option(
         "flag",
-        "print what would run, and why, and start nothing",
+        "show what would run and why, without starting anything",
         False,
         flags=("--dry-run", "-n"),
         concerns="command",
@@ -245,7 +245,7 @@ class Settings:
     )
     verbose: int = _option(
         "count",
-        "show the stages' output as it comes",
+        "show the stages' output while they run",
         0,
         flags=("-v", "--verbose"),
         env="RONDEL_VERBOSE",
@@ -257,7 +257,7 @@ class Settings:
 
     name: str = _option(
         "text",
-        "the project's name: the MLflow experiment, names of services",
+        "the project's name, also of the MLflow experiment and of services",
         "",
         env="RONDEL_NAME",
         key="name",
@@ -275,7 +275,7 @@ class Settings:
     )
     data_image: str | None = _option(
         "text",
-        "an image with DVC that moves data, where the stages' own has none (default: one is built)",
+        "an image with DVC to move data, if the stages' image has no DVC (default: build one)",
         None,
         env="RONDEL_DATA_IMAGE",
         key="data.image",
@@ -286,7 +286,7 @@ class Settings:
     )
     secrets: tuple[str, ...] = _option(
         "list",
-        "environment variables that reach the stages as secrets",
+        "environment variables to pass to stages as secrets",
         (),
         env="RONDEL_SECRETS",
         key="secrets",
@@ -294,14 +294,14 @@ class Settings:
     )
     environment: tuple[str, ...] = _option(
         "list",
-        "environment variables that reach the stages and the record",
+        "environment variables to pass to stages and to record",
         (),
         key="environment",
         concerns="result",
     )
     host_image: Literal["auto", "never"] = _option(
         "choice",
-        "whether this machine's own system may stand in where no registry answers",
+        "use this machine's system as base image if no registry answers",
         "auto",
         env="RONDEL_ENGINE_HOST_IMAGE",
         key="engine.host-image",
@@ -310,7 +310,7 @@ class Settings:
     )
     cache_size: str | None = _option(
         "text",
-        "how large the engine's store may grow (default: 20G, or a quarter of the disk if that is less)",
+        "the maximum size of the engine's store (default: 20G, or a quarter of the disk if that is less)",
         None,
         env="RONDEL_ENGINE_CACHE_SIZE",
         key="engine.cache-size",
@@ -319,7 +319,7 @@ class Settings:
     )
     tracking_uri: str | None = _option(
         "text",
-        "the MLflow server; without it a local one is started",
+        "the MLflow server (default: a local one)",
         None,
         env="MLFLOW_TRACKING_URI",
         key="tracking.uri",
@@ -335,7 +335,7 @@ class Settings:
     )
     linger: int = _option(
         "number",
-        "seconds that the local MLflow server stays after the last run",
+        "how many seconds the local MLflow server runs after its last use",
         600,
         env="RONDEL_TRACKING_LINGER",
         key="tracking.linger",
@@ -343,7 +343,7 @@ class Settings:
     )
     runs_megabytes: int = _option(
         "number",
-        "how much the records of runs may take before the oldest are removed (0: no limit)",
+        "the maximum size of the records of runs; the oldest are removed (0: no limit)",
         2000,
         env="RONDEL_RUNS_MEGABYTES",
         key="runs.megabytes",
@@ -351,7 +351,7 @@ class Settings:
     )
     remote: str | None = _option(
         "text",
-        "the DVC remote, instead of the project's own",
+        "the DVC remote, instead of the project's",
         None,
         env="DVC_REMOTE_URL",
         key="remote",
@@ -360,7 +360,7 @@ class Settings:
     ci: bool = _option("flag", "whether this is a CI job", False, env="CI", concerns="machine")
 
     def arguments(self) -> list[str]:
-        """The flags that ask for the same again, on any machine."""
+        """The flags that repeat these settings on any machine."""
         return [
             word
             for option in OPTIONS
@@ -369,7 +369,7 @@ class Settings:
         ]
 
     def machine_arguments(self) -> list[str]:
-        """The flags of this command line that are about this machine: for a command that is for here."""
+        """The flags of this command line that apply to this machine only."""
         return [
             word
             for option in OPTIONS
@@ -378,7 +378,7 @@ class Settings:
         ]
 
     def is_set(self, option: Option) -> bool:
-        """Whether an option is not at its default, or was put there on purpose."""
+        """Whether an option differs from its default, or was set to it explicitly."""
         value = getattr(self, option.name)
         source = self.sources.get(option.name, "")
         asked = value is not None and (source == COMMAND_LINE or source.startswith(RESUMED))

@@ -58,7 +58,7 @@ def inputs_of(root: Path, stage: DvcStage) -> tuple[list[str], bool]:
         return [f"{stage.address}: unknown, because it has not run here"], False
     undeclared = kept[0].undeclared
     if undeclared is None:
-        return [f"{stage.address}: not known, run {kept[0].run} could not tell"], False
+        return [f"{stage.address}: unknown, because run {kept[0].run} could not trace it"], False
     if not undeclared:
         return [f"{stage.address}: all files that it read in run {kept[0].run} are declared"], False
     return [f"{stage.address} in run {kept[0].run}:", *(f"  {path}" for path in undeclared)], True

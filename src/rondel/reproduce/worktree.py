@@ -295,7 +295,7 @@ def _result_files(folder: RunFolder, record: StageRecord) -> Iterator[tuple[str,
     for step in sorted(stage.iterdir()):
         if step.name.rpartition("-")[2].partition(".")[0] != str(record.attempts or 1):
             continue
-        # A DVC stage has them in a subfolder beside its report, `sh` has not.
+        # The results of a DVC stage are in a subfolder beside its report; those of `sh` are not.
         top = step / "files" if (step / "result.json").is_file() else step
         for parent, _, names in os.walk(top):
             for name in sorted(names):

@@ -89,6 +89,8 @@ class Settings:
 
     root: Path
     sources: Mapping[str, str] = field(default_factory=dict)
+    resumed: frozenset[str] = frozenset()
+    """The options whose values come from the run that is resumed."""
 
     only: bool = _option(
         "flag", "run the targets alone, without what they need", False, flags=("--only",), concerns="run"
@@ -380,9 +382,8 @@ class Settings:
     def is_set(self, option: Option) -> bool:
         """Whether an option differs from its default, or was set to it explicitly."""
         value = getattr(self, option.name)
-        source = self.sources.get(option.name, "")
-        asked = value is not None and (source == COMMAND_LINE or source.startswith(RESUMED))
-        return asked or value != option.default
+        explicit = self.sources.get(option.name) == COMMAND_LINE or option.name in self.resumed
+        return (value is not None and explicit) or value != option.default
 
 
 def flag_words(option: Option, value: Any) -> list[str]:

@@ -48,7 +48,7 @@ def test_what_is_not_known_is_said_and_is_no_fault(project: Path, capsys: pytest
     assert main(["--inputs"]) == 0
     said = capsys.readouterr().out
     assert "a: unknown, because it has not run here" in said
-    assert "b: not known, run r1 could not tell" in said
+    assert "b: unknown, because run r1 could not trace it" in said
 
 
 def test_a_stage_that_is_not_there_is_named(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""``rondel check --inputs`` on what is kept of earlier runs."""
+"""``rondel check --inputs`` with records of earlier runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def kept(root: Path, address: str, undeclared: tuple[str, ...] | None) -> None:
     save_entry(root, DvcCacheEntry(key=make_key({}), run="r1", address=address, undeclared=undeclared))
 
 
-def test_files_that_are_not_declared_have_an_exit_code_of_their_own(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_undeclared_files_have_their_own_exit_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept(project, "a", ("src/helper.py",))
     kept(project, "b", ())
     with pytest.raises(InputsUndeclared) as caught:
@@ -43,7 +41,9 @@ def test_files_that_are_not_declared_have_an_exit_code_of_their_own(
     assert main(["--inputs", "b"]) == 0
 
 
-def test_what_is_not_known_is_said_and_is_no_fault(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_inputs_are_reported_but_no_failure(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept(project, "b", None)
     assert main(["--inputs"]) == 0
     said = capsys.readouterr().out
@@ -51,14 +51,14 @@ def test_what_is_not_known_is_said_and_is_no_fault(project: Path, capsys: pytest
     assert "b: unknown, because run r1 could not trace it" in said
 
 
-def test_a_stage_that_is_not_there_is_named(project: Path) -> None:
+def test_an_unknown_stage_is_reported(project: Path) -> None:
     with pytest.raises(ConfigurationError, match="no stage 'c'"):
         main(["--inputs", "c"])
     with pytest.raises(ConfigurationError, match="nothing to check"):
         main([])
 
 
-def test_a_project_without_dvc_stages_is_told_what_its_inputs_are(
+def test_a_project_without_dvc_stages_gets_an_explanation(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "dvc.yaml").unlink()

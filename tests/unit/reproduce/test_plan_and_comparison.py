@@ -45,21 +45,21 @@ def test_the_failed_stage_is_chosen() -> None:
     assert choose_stage(capsule(record("a", state="ran"), record("b", state="ran")), None).name == "b"
 
 
-def test_a_parameter_of_another_stage_is_said_to_change_nothing() -> None:
+def test_a_parameter_of_another_stage_gets_a_warning() -> None:
     run = capsule(record("train", state="ran", parameters={"train.depth": 3}), record("evaluate"))
     (warning,) = make_plan(run, "evaluate", params=[("train.depth", "2"), ("unknown", "1")]).warnings
     assert warning.startswith("train.depth changes nothing for evaluate: it is a parameter of train")
     assert not make_plan(run, "train", params=[("train.depth", "2")]).warnings
 
 
-def test_a_gate_that_failed_is_no_exit_code() -> None:
+def test_a_failed_gate_has_no_exit_code() -> None:
     failed = record("evaluate", exit_code=0, verdicts=[VerdictRecord(passed=False)])
     assert outcome(failed) == "failed at its gate"
     assert outcome(record(exit_code=7)) == "failed with exit code 7"
     assert outcome(record(exit_code=None)) == "failed"
 
 
-def test_a_capsule_cannot_paint_over_what_is_shown_of_it() -> None:
+def test_a_capsule_cannot_hide_parts_of_the_plan() -> None:
     run = capsule(
         git=Git(commit="a" * 40, branch="main\x1b[8m\x1b[99A"),
         environment={"MODE": "x\r  runs      nothing\u202e", "OTHER": "caf\u00e9 \x9b2K\n"},
@@ -80,7 +80,7 @@ def test_effects_and_unknown_stages_are_refused() -> None:
         choose_stage(capsule(record(state="cached")), None)
 
 
-def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> None:
+def test_the_plan_repeats_parameters_and_safe_variables() -> None:
     run = capsule(
         overrides={"train.rate": "2", "train.n": "3"},
         environment={
@@ -112,7 +112,7 @@ def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> No
     assert "TRAIN_MODE=odd" in shown
 
 
-def test_settings_of_the_machine_that_a_capsule_holds_are_not_applied_here() -> None:
+def test_machine_settings_of_a_capsule_are_not_applied() -> None:
     # Capsules of earlier versions have the engine's options among the variables.
     machine = {
         "RONDEL_ENGINE": "dagger",
@@ -135,7 +135,7 @@ def test_settings_of_the_machine_that_a_capsule_holds_are_not_applied_here() -> 
     assert made.warnings == ("the run's variable HTTPS_PROXY is not set here",)
 
 
-def test_what_is_set_here_for_runs_of_ones_own_does_not_reach_a_reproduction() -> None:
+def test_variables_for_own_runs_do_not_reach_a_reproduction() -> None:
     here = {"RONDEL_COMMIT": "1", "RONDEL_PUSH": "1", "RONDEL_ENGINE_CACHE_SIZE": "5G", "RONDEL_VERBOSE": "1"}
     run = capsule(environment={"RONDEL_ENGINE_CACHE_SIZE": "1G"})
     child = child_environment(here, make_plan(run, "train"), {}, run, ReproduceOptions())
@@ -146,7 +146,7 @@ def test_what_is_set_here_for_runs_of_ones_own_does_not_reach_a_reproduction() -
     }
 
 
-def test_what_the_capsule_left_out_is_told() -> None:
+def test_omitted_files_get_a_warning() -> None:
     made = make_plan(capsule(git=Git(commit="a" * 40, omitted={".env": "it holds secrets"})), "train")
     assert made.warnings == ("the capsule does not contain .env: it holds secrets",)
 
@@ -159,7 +159,7 @@ ERROR = """the command of dvc stage 'train' ended with exit code 7
   log: /home/a/.rondel/runs/x/logs/train.log"""
 
 
-def test_what_differs_every_time_does_not_make_an_error_another_one() -> None:
+def test_changing_parts_do_not_make_errors_differ() -> None:
     there = record(error=ERROR)
     here = record(
         error=ERROR.replace("/home/a/", "/work/b/c/")
@@ -176,7 +176,7 @@ def test_what_differs_every_time_does_not_make_an_error_another_one() -> None:
     assert "KeyError" in comparison.differs[0]
 
 
-def test_verdicts() -> None:
+def test_outcomes_are_compared() -> None:
     assert compare_outcomes(capsule(), capsule(), "train").same
     assert compare_outcomes(capsule(), capsule(record(exit_code=9)), "train").differs == (
         "exit code 7 before, 9 now",
@@ -193,7 +193,7 @@ def test_verdicts() -> None:
     assert compare_outcomes(capsule(ran), capsule(changed), "train").parity.inputs
 
 
-def test_a_shell_belongs_to_the_command_that_failed() -> None:
+def test_a_shell_opens_at_the_failed_command() -> None:
     def of(*codes: int | None) -> StageRecord:
         return record(commands=[CommandRecord(args=["x"], exit_code=code) for code in codes])
 
@@ -205,7 +205,7 @@ def test_a_shell_belongs_to_the_command_that_failed() -> None:
     assert (shell_position(of(), "before"), shell_position(of(), "after")) == (0, 0)
 
 
-def test_the_base_image_of_a_registry_is_asked_for_by_its_digest() -> None:
+def test_the_base_image_from_a_registry_is_pinned_by_digest() -> None:
     base = f"ghcr.io/team/base:1@sha256:{'0' * 64}"
     image = Image(reference="Containerfile:stage", source="registry", base=base)
     assert base_image(capsule(record(image=image)), "train") == base
@@ -218,7 +218,7 @@ def test_the_base_image_of_a_registry_is_asked_for_by_its_digest() -> None:
         assert base_image(capsule(record(image=other)), "train") is None
 
 
-def test_each_difference_of_a_rebuilt_image_is_named() -> None:
+def test_each_difference_of_a_rebuilt_image_is_reported() -> None:
     image = Image(
         reference="C:stage",
         digest="d1",

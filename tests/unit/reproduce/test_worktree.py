@@ -71,7 +71,7 @@ def listing(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if ".git" not in path.parts}
 
 
-def test_what_the_diff_changes_is_shown_whatever_the_capsule_says_of_it(
+def test_changed_files_come_from_the_diff_not_from_the_capsule(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "a.txt").write_text("changed\n")
@@ -83,7 +83,7 @@ def test_what_the_diff_changes_is_shown_whatever_the_capsule_says_of_it(
     assert "  changed   a.txt\n" in capsys.readouterr().out
 
 
-def test_the_code_of_a_run_is_there_again(project: Path) -> None:
+def test_the_code_of_a_run_is_restored(project: Path) -> None:
     (project / "a.txt").write_text("changed\n")
     (project / "new.sh").write_text("#!/bin/sh\n")
     (project / "new.sh").chmod(0o755)
@@ -128,9 +128,7 @@ NEW = "diff --git a/{0} b/{0}\nnew file mode {1}\nindex 0000000..1111111\n--- /d
         NEW.format("link", "120000", "../../../..").rstrip("\n") + "\n\\ No newline at end of file\n",
     ],
 )
-def test_a_diff_that_leaves_the_tree_or_does_not_apply_is_refused_without_a_trace(
-    project: Path, diff: str
-) -> None:
+def test_a_bad_diff_is_refused_and_leaves_nothing_behind(project: Path, diff: str) -> None:
     folder, run = hostile(project, diff)
     before, above = listing(project), listing(project.parent)
     with pytest.raises(RecordError):
@@ -229,7 +227,7 @@ def result(folder: RunFolder, step: str, files: dict[str, str], *, dvc: bool) ->
         (place / name).write_text(text)
 
 
-def test_results_of_earlier_stages_are_laid_over_and_locks_are_merged(tmp_path: Path) -> None:
+def test_results_of_earlier_stages_are_restored_and_locks_merged(tmp_path: Path) -> None:
     folder, root = RunFolder(tmp_path / "run"), tmp_path / "tree"
     root.mkdir()
     (root / "dvc.lock").write_text(LOCK.format("old", "old"))
@@ -250,7 +248,7 @@ def test_results_of_earlier_stages_are_laid_over_and_locks_are_merged(tmp_path: 
     assert (root / "report/page.html").read_text() == "<p>"
 
 
-def test_only_what_had_ended_when_the_stage_began_counts() -> None:
+def test_only_results_of_stages_that_ended_before_are_restored() -> None:
     def stage(name: str, state: str, started: str, finished: str | None) -> StageRecord:
         return StageRecord(name=name, kind="pure", state=state, started=started, finished=finished)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Whatever lies in a folder, `rondel init` adopts it or says what is wrong with it."""
+"""`rondel init` adopts a folder with any contents, or says what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `rondel init` writes into projects as they are published, and that DVC works there before and after."""
+"""What `rondel init` writes into published projects, and that DVC works in them before and after."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_dvc_project_gets_its_stages_and_packages(tmp_path: Path, name: str, s
     ]
 
 
-def test_the_folder_of_one_model_gets_no_dvc_project_of_its_own(tmp_path: Path) -> None:
+def test_a_folder_of_a_dvc_project_gets_no_dvc_project(tmp_path: Path) -> None:
     root = copy_project("monorepo", tmp_path)
     done = run(root / "nlp", *INIT, code=20)
     assert f"nlp/ is part of the DVC project in {root}" in done.stderr
@@ -181,7 +181,7 @@ def test_data_can_be_added_and_pulled_in_a_new_project(tmp_path: Path) -> None:
     assert changed(clone) == set()
 
 
-def test_dvc_finds_what_a_new_project_makes_ignored_already(tmp_path: Path) -> None:
+def test_a_new_project_ignores_the_files_that_dvc_tracks(tmp_path: Path) -> None:
     run(tmp_path, *INIT, "shop")
     root = tmp_path / "shop"
     for name in ("data/train.csv", "data/test.csv", "models/model.pkl"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from rondel.cli.arguments import Parser
 from rondel.engines.session import engine_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from rondel.engine.store.store import Store
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,20 +51,13 @@ def shown(count: int) -> str:
 
 def _status() -> int:
     from rondel.engine.store.budget import budget_of
-    from rondel.engine.store.store import Store, default_root
 
-    root = default_root()
-    if not root.exists():
-        print(f"{root}: does not exist yet")
-        return 0
-    _enter()
-    store = Store.open(root)
-    try:
+    with _store() as store:
+        if store is None:
+            return 0
         usage = store.usage()
         budget = budget_of(store.root, usage.collectable_bytes, os.environ)
-    finally:
-        store.close()
-    print(f"store    {root}")
+        print(f"store    {store.root}")
     print(f"layers   {usage.layers}, {shown(usage.layer_bytes)}")
     print(f"blobs    {usage.blobs}, {shown(usage.blob_bytes)}")
     print(f"volumes  {usage.volumes}, {shown(usage.volume_bytes)}")
@@ -75,25 +71,31 @@ def _prune(keep: str | None) -> int:
     import anyio
 
     from rondel.engine.store.budget import budget_of
+
+    with _store() as store:
+        if store is None:
+            return 0
+        budget = size(keep) if keep is not None else budget_of(store.root, store.index.held(), os.environ)
+        freed = anyio.run(store.collect, budget)
+    print(f"freed {shown(freed)}")
+    return 0
+
+
+@contextmanager
+def _store() -> Iterator[Store | None]:
+    """The engine's store; None, with a message, if it does not exist."""
+    from rondel.engine.namespace import become_root
     from rondel.engine.store.store import Store, default_root
 
     root = default_root()
     if not root.exists():
         print(f"{root}: does not exist yet")
-        return 0
-    _enter()
+        yield None
+        return
+    # As the engine does: other users can't remove the files of its layers.
+    become_root()
     store = Store.open(root)
     try:
-        budget = size(keep) if keep is not None else budget_of(store.root, store.index.held(), os.environ)
-        freed = anyio.run(store.collect, budget)
+        yield store
     finally:
         store.close()
-    print(f"freed {shown(freed)}")
-    return 0
-
-
-def _enter() -> None:
-    """Become root of a user namespace, as the engine is: other users can't remove the files of its layers."""
-    from rondel.engine.namespace import become_root
-
-    become_root()

@@ -113,7 +113,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--keep cannot be negative")
     root = find_root(Path.cwd())
     runs = survey(root)
-    budget = size(arguments.size) if arguments.size else None
+    budget = size(arguments.size, place="--size") if arguments.size else None
     chosen = choose(runs, budget=budget, keep=arguments.keep, needed=cached_runs(root))
     sizes = {run.id: run.size for run in runs}
     for run in chosen:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rondel.ci.commit_results import TOKEN, default_author
 from rondel.ci.note import no_note
-from rondel.ci.trust import is_secret, restrict
+from rondel.ci.trust import restrict
 from rondel.data.remote import find_remote, pushes
 from rondel.errors import ConfigurationError
+from rondel.secrets.names import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from rondel.secrets.masker import Masker
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,7 +54,7 @@ def post_note(context: CiContext, environ: Mapping[str, str], report: str) -> st
     except ImportError:
         return "no note on the merge request: python-gitlab is not installed (pip install 'rondel[ci]')"
     except Exception as error:  # noqa: BLE001 - requests, urllib3 and python-gitlab raise what they like
-        reason = str(error).splitlines()[0].replace(token, "***") if str(error) else type(error).__name__
+        reason = Masker([token]).text(str(error).splitlines()[0]) if str(error) else type(error).__name__
         return f"no note on the merge request: {reason}"
 
 

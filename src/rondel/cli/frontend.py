@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rondel.errors import RondelError
     from rondel.reports.console import PlainConsole
     from rondel.runner.run import Result
+    from rondel.secrets.masker import Masker
     from rondel.settings import Settings
 
 CI_SIGNS = ("CI", "GITLAB_CI", "JENKINS_URL", "GITHUB_ACTIONS")
@@ -88,6 +89,7 @@ class CiFrontend(Frontend):
         self._context = context
         self._stack = ExitStack()
         self._budget: Budget | None = None
+        self._masker: Masker | None = None
         self._began = False
 
     @property
@@ -99,9 +101,11 @@ class CiFrontend(Frontend):
         """Guard the streams, and take from a fork what is not for it."""
         from rondel.ci import restrict
         from rondel.ci.stream import guarded
-        from rondel.ci.trust import secret_values
+        from rondel.secrets.masker import Masker
+        from rondel.secrets.values import secret_values
 
         hidden = secret_values(environ, settings.secrets)
+        self._masker = Masker(hidden)
         self._budget = self._stack.enter_context(guarded(hidden))
         self._environ = dict(environ)
         settings, gone = restrict(settings, self._context, environ)
@@ -141,7 +145,7 @@ class CiFrontend(Frontend):
         if self.root is not None:
             from rondel.reports.report_files import publish_error
 
-            publish_error(error, self.root)
+            publish_error(error, self.root, self._masker)
 
     def last_words(self, result: Result) -> None:
         """Where the report is to be seen, and the command that repeats this job on a laptop."""

@@ -17,6 +17,7 @@ from rondel.reproduce.fetched import said, temporary
 from rondel.reproduce.gitlab import JOB_PAGE, fetch_job
 from rondel.reproduce.jenkins import BUILD_PAGE, fetch_build
 from rondel.reproduce.mlflow import fetch_run
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,9 +86,7 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
         folder = fetch_run(root, page["run"] if page else name, environ, into, page=name if page else None)
     else:
         folder = _download(name, into)
-    return Found(
-        folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=_without_login(name)
-    )
+    return Found(folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name))
 
 
 def _run(root: Path, name: str) -> Found:
@@ -113,7 +112,7 @@ def _download(url: str, into: Path) -> RunFolder:
     """A capsule from an address, as long as it says nothing but files: no redirect leaves http(s)."""
     import httpx
 
-    shown = _without_login(url)
+    shown = without_login(url)
     with temporary(into) as file:
         try:
             with (
@@ -141,7 +140,3 @@ def _download(url: str, into: Path) -> RunFolder:
                 place=shown,
             ) from None
         return unpack(file, into)
-
-
-def _without_login(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", url)

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rondel.reports.terminal import discard_output
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,12 +59,12 @@ class GuardedStream:
     """A text stream that masks, shortens and counts what it prints, line by line."""
 
     def __init__(
-        self, stream: TextIO, budget: Budget, secrets: Iterable[str] = (), *, spared: int = 0
+        self, stream: TextIO, budget: Budget, masker: Masker | None = None, *, spared: int = 0
     ) -> None:
         self._stream = stream
         self._spared = spared
         self._budget = budget
-        self._secrets = tuple(secrets)
+        self._masker = masker or Masker()
         self._part = ""
 
     def write(self, text: str) -> int:
@@ -71,7 +72,8 @@ class GuardedStream:
         with self._budget.lock:
             *lines, self._part = (self._part + text).split("\n")
             if len(self._part) > 8 * LONGEST:
-                self._part = self._part[: 4 * LONGEST] + self._part[-2 * LONGEST :]
+                part = self._masker.text(self._part)  # before the cut, which may go through a secret
+                self._part = part if len(part) < 6 * LONGEST else part[: 4 * LONGEST] + part[-2 * LONGEST :]
             for line in lines:
                 self._line(f"{line}\n")
         return len(text)
@@ -97,7 +99,7 @@ class GuardedStream:
             discard_output(self._stream)
 
     def _line(self, line: str) -> None:
-        line = shorten(mask(line, self._secrets))
+        line = shorten(self._masker.text(line))
         if self._budget.take(len(line.encode("utf-8", "replace")), self._spared):
             self._stream.write(line)
         elif not self._budget.cut:
@@ -106,13 +108,6 @@ class GuardedStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """``text`` with ``***`` in place of each of ``secrets``."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def shorten(line: str, longest: int = LONGEST) -> str:
@@ -127,12 +122,12 @@ def shorten(line: str, longest: int = LONGEST) -> str:
 def guarded_streams(secrets: Iterable[str]) -> Iterator[Budget]:
     """Guard this process's standard streams within the block, also for programs that it starts."""
     budget = Budget()
-    hidden = tuple(secrets)
+    masker = Masker(secrets)
     before = sys.stdout, sys.stderr
     with ExitStack() as stack:
         # A program that a stage's function starts writes to the descriptor, not to our objects.
-        streams = [stack.enter_context(_guarded_descriptor(stream, budget, hidden)) for stream in before]
-        out, err = (GuardedStream(stream, budget, hidden) for stream in streams)
+        streams = [stack.enter_context(_guarded_descriptor(stream, budget, masker)) for stream in before]
+        out, err = (GuardedStream(stream, budget, masker) for stream in streams)
         sys.stdout, sys.stderr = out, err
         try:
             yield budget
@@ -144,7 +139,7 @@ def guarded_streams(secrets: Iterable[str]) -> Iterator[Budget]:
 
 
 @contextmanager
-def _guarded_descriptor(stream: TextIO, budget: Budget, secrets: tuple[str, ...]) -> Iterator[TextIO]:
+def _guarded_descriptor(stream: TextIO, budget: Budget, masker: Masker) -> Iterator[TextIO]:
     """Replace the stream's descriptor with a guarded pipe, and yield a stream to the original one.
 
     A stream without a descriptor stays as it is.
@@ -157,7 +152,7 @@ def _guarded_descriptor(stream: TextIO, budget: Budget, secrets: tuple[str, ...]
     stream.flush()
     source, sink = os.pipe()
     with os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace") as direct:
-        guard = GuardedStream(direct, budget, secrets, spared=RESERVE)  # programs can't use the reserve
+        guard = GuardedStream(direct, budget, masker, spared=RESERVE)  # programs can't use the reserve
         end = threading.Event()
         thread = threading.Thread(target=_pump, args=(source, guard, direct, end), daemon=True)
         os.dup2(sink, number, inheritable=True)

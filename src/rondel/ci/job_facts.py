@@ -9,9 +9,10 @@ from rondel.ci.commit.plan import author_of
 from rondel.ci.commit.push import TOKEN
 from rondel.ci.note import no_note
 from rondel.ci.providers import provider_of
-from rondel.ci.trust import is_secret, restrict
+from rondel.ci.trust import restrict
 from rondel.data.remote import find_remote, pushes
 from rondel.errors import ConfigurationError
+from rondel.secrets.names import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

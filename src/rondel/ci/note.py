@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rondel.ci.model import first
 from rondel.ci.providers import provider_of
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,5 +53,5 @@ def post_note(context: CiContext, environ: Mapping[str, str], report: str) -> st
     except ImportError as error:
         return f"no note on the merge request: {error.msg} (pip install 'rondel[ci]')"
     except Exception as error:  # noqa: BLE001 - the systems' clients raise whatever their libraries do
-        reason = str(error).splitlines()[0].replace(token, "***") if str(error) else type(error).__name__
+        reason = Masker([token]).text(str(error).splitlines()[0]) if str(error) else type(error).__name__
         return f"no note on the merge request: {reason}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rondel.errors import RondelError
     from rondel.reports.console import PlainConsole
     from rondel.runner.run import Result
+    from rondel.secrets.masker import Masker
     from rondel.settings import Settings
 
 
@@ -90,13 +91,17 @@ class CiFrontend(Frontend):
         self._provider: Provider = provider_of(context)
         self._stack = ExitStack()
         self._budget: Budget | None = None
+        self._masker: Masker | None = None
 
     def restrict(self, settings: Settings, environ: MutableMapping[str, str]) -> Settings:
         """Guard the streams, and withhold secrets from a fork."""
         from rondel.ci.guarded_streams import guarded_streams
-        from rondel.ci.trust import restrict, secret_values
+        from rondel.ci.trust import restrict
+        from rondel.secrets.masker import Masker
+        from rondel.secrets.values import secret_values
 
         hidden = secret_values(environ, settings.secrets)
+        self._masker = Masker(hidden)
         self._budget = self._stack.enter_context(guarded_streams(hidden))
         self._environ = dict(environ)
         settings, gone = restrict(settings, self.context, environ)
@@ -135,7 +140,7 @@ class CiFrontend(Frontend):
         if self.root is not None:
             from rondel.reports.report_files import publish_error
 
-            publish_error(error, self.root)
+            publish_error(error, self.root, self._masker)
 
     def last_lines(self, result: Result) -> None:
         """Print the report's address, and the command that reproduces a failed job elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,11 +95,16 @@ def _row(capsule: Capsule, *, killed: bool) -> tuple[str, ...]:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from rondel.record.archive import export
+    from rondel.record.archive import export, secret_results
+    from rondel.secrets.masker import Masker
+    from rondel.secrets.values import secret_values
 
     folder, capsule = load(find_root(Path.cwd()), arguments.run)
     target = Path(arguments.output or f"{capsule.id}.capsule")
-    print(f"{export(folder, target)}  {target}")
+    omitted = secret_results(folder, Masker(secret_values(os.environ, capsule.secrets)))
+    for name, reason in omitted.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    print(f"{export(folder, target, omitted=omitted)}  {target}")
     for path, reason in capsule.git.omitted.items():
         print(f"left out: {path} ({reason})")
     return 0

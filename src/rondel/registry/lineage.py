@@ -95,13 +95,12 @@ class Lineage:
         )
 
 
-def unmet_conditions(
-    lineage: Lineage, *, missing: Sequence[str], commit_known: bool | None = None
-) -> list[str]:
+def unmet_conditions(lineage: Lineage, *, missing: Sequence[str], commit_problem: str) -> list[str]:
     """Why this version must not become champion; none when it may.
 
-    ``missing`` are the data files that the remote does not hold; ``commit_known``
-    is whether the repository here has the commit, None where there is none.
+    A condition that can't be checked is not met. ``missing`` are the data files
+    that the remote does not hold; ``commit_problem`` says why the repository
+    here does not have the commit, or can't tell, and is empty where it has it.
     """
     found = []
     if lineage.gate != "passed":
@@ -113,8 +112,8 @@ def unmet_conditions(
         )
     if not lineage.git_commit:
         found.append("its git commit is not recorded")
-    elif commit_known is False:
-        found.append(f"its commit {lineage.git_commit[:12]} is not in this repository: fetch it first")
+    elif commit_problem:
+        found.append(commit_problem)
     if not lineage.inputs and not lineage.outputs:
         found.append("the hashes of its data are not recorded")
     if not lineage.image:

@@ -16,6 +16,7 @@ from rondel.record.archive import LARGEST, unpack
 from rondel.record.check import check
 from rondel.record.download import reason, temporary
 from rondel.reproduce.mlflow import fetch_run
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,9 +83,7 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
         folder = source.fetch(name, environ, into)
     else:
         folder = _download(name, into)
-    return Found(
-        folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=_without_login(name)
-    )
+    return Found(folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name))
 
 
 def _run(root: Path, name: str) -> Found:
@@ -110,7 +109,7 @@ def _download(url: str, into: Path) -> RunFolder:
     """A capsule from an http or https address."""
     import httpx
 
-    shown = _without_login(url)
+    shown = without_login(url)
     with temporary(into) as file:
         try:
             with (
@@ -138,7 +137,3 @@ def _download(url: str, into: Path) -> RunFolder:
                 place=shown,
             ) from None
         return unpack(file, into)
-
-
-def _without_login(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", url)

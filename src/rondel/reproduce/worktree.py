@@ -12,7 +12,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, RecordError
 from rondel.files.atomic import write_atomic
+from rondel.git import command
 from rondel.record.check import inside
 from rondel.record.snapshot import DIFF, UNTRACKED
 
@@ -112,18 +112,9 @@ def top_of(root: Path) -> Path:
 
 
 def run_git(folder: Path, *words: str) -> str:
-    """The output of a git command without hooks. Raises RecordError with what git says."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environ |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-    settings = [
-        "safe.directory=*",
-        "core.hooksPath=/dev/null",
-        "core.fsmonitor=false",
-        "core.quotePath=false",
-    ]
-    command = ["git", *(word for each in settings for word in ("-c", each)), *words]
+    """The output of a git command. Raises RecordError with what git says."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False, env=environ)
+        done = command.run_git(folder, *words)
     except OSError as error:
         raise RecordError("git cannot be run", why=str(error), hint="install git") from None
     if done.returncode:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from typing import TYPE_CHECKING, Any
 
 from rondel.record import Host
+from rondel.secrets.logins import without_login
+from rondel.secrets.names import is_secret
 from rondel.settings.options import OPTIONS
 from rondel.version import __version__
 
@@ -55,7 +56,8 @@ def allowed_environment(
     options = (each for each in OPTIONS if each.concerns in {"result", "run"})
     names = {*ALLOWED, *extra, *(option.env for option in options if option.env)}
     names -= {*secrets, *CREDENTIALS, "RONDEL_SECRETS"}
-    return {name: without_login(environ[name]) for name in sorted(names) if name in environ}
+    kept = (name for name in sorted(names) if name in environ and not is_secret(name))
+    return {name: without_login(environ[name]) for name in kept}
 
 
 def secret_names(environ: Mapping[str, str], named: Iterable[str]) -> list[str]:
@@ -79,11 +81,6 @@ def _json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_json(each) for each in value]
     return without_login(value) if isinstance(value, str) else value
-
-
-def without_login(text: str) -> str:
-    """``text`` without the user and password of a URL in it."""
-    return re.sub(r"(://)[^/@\s]*@", r"\1", text)
 
 
 def host() -> Host:

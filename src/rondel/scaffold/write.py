@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from rondel.files.atomic import write_atomic
+from rondel.git.command import run_git
 from rondel.scaffold.adopt import options_text
 from rondel.scaffold.pipeline import pipeline_text
 
@@ -68,7 +68,7 @@ def apply(root: Path, found: Found, wanted: Mapping[str, str]) -> Iterator[str]:
         write_atomic(root / path, text.encode("utf-8", "surrogateescape"))
         yield f"{path}: lines added"
     if not any((folder / ".git").exists() for folder in (root, *root.parents)) and shutil.which("git"):
-        subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
+        run_git(root, "init", "--quiet", ".").check_returncode()
         yield ".git: a new repository"
     yield from (f"note: {note}" for note in found.notes)
 

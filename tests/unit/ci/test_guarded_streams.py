@@ -13,6 +13,7 @@ import pytest
 from rondel.ci.guarded_streams import CUT, LIMIT, LONGEST, Budget, GuardedStream, guarded_streams, shorten
 from rondel.ci.providers.gitlab.console import SHOWN_LINES, GitLabConsole, section
 from rondel.record import StageRecord
+from rondel.secrets.masker import Masker
 
 TRAIN = StageRecord(name="train", kind="pure", state="running", log="logs/train.log")
 
@@ -65,12 +66,22 @@ def test_a_long_line_keeps_its_ends() -> None:
 
 def test_a_secret_is_masked_also_when_it_is_written_in_parts() -> None:
     out = io.StringIO()
-    stream = GuardedStream(out, Budget(), ["hunter2-hunter2"])
+    stream = GuardedStream(out, Budget(), Masker(["hunter2-hunter2"]))
     stream.write("it is hunter2")
     stream.flush()
     stream.write("-hunter2, don't tell\n")
     stream.finish()
     assert out.getvalue() == "it is ***, don't tell\n"
+
+
+def test_a_secret_is_masked_also_where_a_line_without_end_is_cut() -> None:
+    secret = "".join(f"{number:05}" for number in range(200))
+    for before in range(4 * LONGEST - 1500, 4 * LONGEST, 250):
+        out = io.StringIO()
+        stream = GuardedStream(out, Budget(), Masker([secret]))
+        stream.write("x" * before + secret + "y" * 8 * LONGEST)
+        assert secret[:100] not in stream._part
+        stream.finish()
 
 
 def test_standard_streams_are_guarded_and_given_back(capsys: pytest.CaptureFixture[str]) -> None:

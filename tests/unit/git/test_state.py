@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
-import pytest
-
-from rondel.git.state import read_git, without_credentials
+from rondel.git.state import read_git
 
 
 def test_a_clean_tree(project_root, git):
@@ -77,15 +75,3 @@ def test_a_project_in_a_subfolder_sees_its_own_files(project_root, git):
     (project_root / "sub" / "a.txt").write_text("a")
     (project_root / "elsewhere.txt").write_text("b")
     assert list(read_git(project_root / "sub").untracked) == ["a.txt"]
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://user:pw@host/x.git", "https://host/x.git"),
-        ("git@host:x.git", "git@host:x.git"),
-        ("https://host/x", "https://host/x"),
-    ],
-)
-def test_a_recorded_url_has_no_credentials(url, shown):
-    assert without_credentials(url) == shown

@@ -22,7 +22,7 @@ from rondel.registry.aliases import (
 )
 from rondel.registry.approval import decide
 from rondel.registry.lineage import Lineage, model_card, unmet_conditions
-from rondel.registry.project_lineage import commit_known, data_lineage, whoami
+from rondel.registry.project_lineage import commit_problem, data_lineage, whoami
 from rondel.registry.register import ModelSource, registration_key
 from rondel.registry.remote_data import missing_in_remote
 
@@ -54,7 +54,7 @@ def test_lineage_survives_tags_of_limited_length(lineage: Lineage) -> None:
 
 
 def test_a_version_that_rondel_did_not_register_meets_no_condition() -> None:
-    found = unmet_conditions(Lineage.from_tags({}), missing=())
+    found = unmet_conditions(Lineage.from_tags({}), missing=(), commit_problem="")
     assert len(found) == 6
     assert "it never went through a gate" in found
 
@@ -209,11 +209,14 @@ def test_a_registration_is_the_same_whatever_run_and_tree_it_comes_from() -> Non
     assert registration_key(source, one) != registration_key(source, other)
 
 
-def test_without_git_the_login_acts_and_no_commit_is_called_unknown(
+def test_without_git_the_login_acts_and_a_commit_cannot_be_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "ann")
     assert whoami(tmp_path) == "ann"
     assert whoami(tmp_path, "mira") == "mira"
-    assert commit_known(tmp_path, "a" * 40) is None
+    assert (
+        commit_problem(tmp_path, "a" * 40)
+        == "its commit aaaaaaaaaaaa can't be checked: git is not installed here"
+    )

@@ -15,6 +15,7 @@ from rondel.record import Capsule, Git, RunFolder, StageRecord
 from rondel.record.snapshot import keep_code
 from rondel.reproduce import worktree
 from rondel.reproduce.worktree import clean, lay_results, make, results_before
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def snapshot(root: Path) -> tuple[RunFolder, Capsule]:
     state = read_git(root)
     found = Git(commit=state.commit, diff=state.diff, dirty=state.dirty, untracked=dict(state.untracked))
     folder = RunFolder.of(root, ID)
-    return folder, capsule(keep_code(folder, root, found, ()))
+    return folder, capsule(keep_code(folder, root, found, Masker()))
 
 
 def hostile(root: Path, diff: str, **fields: object) -> tuple[RunFolder, Capsule]:

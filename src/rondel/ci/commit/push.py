@@ -12,6 +12,7 @@ can't be pushed to the branch, it goes to a new branch.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING
 
 from rondel.data.lock import stage_blocks
 from rondel.errors import DataError
+from rondel.git.command import run_git
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,24 +99,14 @@ class Git:
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         self.root = root
-        self.environ = {**environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-        self._options = ["-c", "safe.directory=*", "-c", "core.quotePath=false", "-c", "commit.gpgSign=false"]
-        self._options += ["-c", "core.hooksPath=/dev/null", "-c", "protocol.version=2"]
-        if environ.get(TOKEN):
-            self._options += ["-c", "credential.helper=", "-c", f"credential.helper={HELPER}"]
+        self.environ = dict(environ)
+        self._settings = ("credential.helper=", f"credential.helper={HELPER}") if environ.get(TOKEN) else ()
 
     def run(self, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run a command, which may fail."""
-        command = ["git", *self._options, *words]
-        return subprocess.run(
-            command,
-            cwd=self.root,
-            env={**self.environ, **extra},
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-        )
+        done = run_git(self.root, *words, environ=self.environ, variables=extra, settings=self._settings)
+        out, error = os.fsdecode(done.stdout), os.fsdecode(done.stderr)
+        return subprocess.CompletedProcess(done.args, done.returncode, out, error)
 
     def __call__(self, *words: str, **extra: str) -> str:
         """Run a command and return its output. Raises DataError if it fails."""
@@ -124,10 +117,8 @@ class Git:
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    from rondel.git.state import without_credentials
-
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return "\n".join(" ".join(without_credentials(word) for word in line.split(" ")) for line in lines[-8:])
+    return "\n".join(without_login(line) for line in lines[-8:])
 
 
 def changed_files(git: Git, folder: str, paths: Iterable[str]) -> list[str]:

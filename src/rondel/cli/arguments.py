@@ -1,4 +1,4 @@
-"""Command line flags, made from the declared options."""
+"""Builds command line flags from the declared options."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a command line says: targets, and only those options that it gives."""
+    """The targets and the options of a command line, without options that it does not set."""
 
     targets: tuple[str, ...]
     flags: dict[str, Any] = field(default_factory=dict)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are Rondel's."""
+    """An argument parser that raises ConfigurationError."""
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError instead of ending the process."""
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         if len(words) == 2:
             known = [flag for action in self._actions for flag in action.option_strings]
             if not words[1].lstrip().startswith("-"):
-                raise ConfigurationError(f"there is no place for {words[1]!r}", hint=hint)
+                raise ConfigurationError(f"unexpected argument {words[1]!r}", hint=hint)
             unknown = words[1].split()[0].partition("=")[0]
             raise ConfigurationError(f"there is no flag {unknown}", hint=did_you_mean(unknown, known))
         raise ConfigurationError(message, hint=hint)
@@ -102,6 +102,6 @@ def parse(argv: Sequence[str], *, program: str) -> Arguments:
 
 
 def show_error(error: RondelError) -> None:
-    """Print an error on stderr, the first line marked when that is a terminal."""
+    """Print an error on stderr; on a terminal, the first line is red."""
     first, newline, rest = error.render().partition("\n")
     print(f"{paint(first, '31;1', colour=coloured(sys.stderr))}{newline}{rest}", file=sys.stderr)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _place_store() -> None:
-    """Have the engine's store looked for where a run here would have it."""
+    """Set the location of the engine's store as for a run here."""
     from rondel.engines.session import engine_home
     from rondel.errors import ConfigurationError
     from rondel.settings import find_root
@@ -57,14 +57,14 @@ def _place_store() -> None:
     try:
         os.environ.update(engine_home(find_root(Path.cwd()), os.environ))
     except ConfigurationError:
-        return  # no project, no place in it
+        return  # outside a project, the default location applies
 
 
 def sdk_findings() -> Iterator[Finding]:
-    """The SDK's own needs."""
+    """What the SDK needs."""
     yield Finding("good", "rondel", f"{__version__}, Python {platform.python_version()}")
     git = shutil.which("git")
-    yield Finding("good", "git", git) if git else Finding("note", "git", "not found: records hold no commit")
+    yield Finding("good", "git", git) if git else Finding("note", "git", "not found: records have no commit")
     for module, need in (("mlflow", "a local MLflow server"), ("wsgidav", "the local DVC remote")):
         if importlib.util.find_spec(module):
             yield Finding("good", module, "installed")
@@ -89,9 +89,9 @@ def _dagger() -> Finding:
 
 
 def look() -> tuple[EngineCapabilities | None, list[Finding]]:
-    """The machine as the embedded engine sees it, and what follows."""
+    """The machine as the embedded engine sees it, with findings."""
     if sys.platform != "linux":
-        text = "the embedded engine runs on Linux; here a Dagger engine is needed"
+        text = "the embedded engine runs only on Linux; use a Dagger engine on this machine"
         return None, [Finding("bad", "engine", text)]
     from rondel.engine import doctor
     from rondel.errors import EngineUnavailable

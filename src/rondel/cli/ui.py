@@ -1,4 +1,4 @@
-"""``rondel ui``: the project's MLflow server."""
+"""``rondel ui``: opens or stops the project's MLflow server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Start the MLflow server if none runs, print its address and, on a desktop, open it; --stop ends it."""
+    """Start the MLflow server if needed, print its address and, on a desktop, open it."""
     parser = Parser(prog="rondel ui", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--stop", action="store_true", help="end the local server")
-    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument("--stop", action="store_true", help="stop the local server")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
     from rondel import tracking

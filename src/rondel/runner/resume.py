@@ -90,7 +90,7 @@ def as_asked(settings: Settings, capsule: Capsule, targets: tuple[str, ...]) -> 
     if capsule.overrides:
         found["params"] = tuple({**capsule.overrides, **dict(settings.params)}.items())
     sources = {**settings.sources, **dict.fromkeys(found, f"{RESUMED}{capsule.id}")}
-    settings = replace(settings, sources=sources, **found)
+    settings = replace(settings, sources=sources, resumed=frozenset(found), **found)
     chosen = targets if own else tuple(capsule.targets)
     return settings, Selection(targets=chosen, only=settings.only, from_=settings.from_)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rondel.settings.declare import COMMAND_LINE, RESUMED, declare, declared, flag_words
+from rondel.settings.declare import COMMAND_LINE, declare, declared, flag_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ class Settings:
 
     root: Path
     sources: Mapping[str, str] = field(default_factory=dict)
+    resumed: frozenset[str] = frozenset()
+    """The options whose values come from the run that is resumed."""
 
     only: bool = declare(
         "flag", "run the targets alone, without what they need", False, flags=("--only",), concerns="run"
@@ -41,7 +43,7 @@ class Settings:
     )
     resume: str | None = declare(
         "text",
-        "go on where a run failed or waits (the newest one that did), with what succeeded before it",
+        "resume a failed or waiting run (default: the newest)",
         None,
         flags=("--resume",),
         metavar="RUN",
@@ -50,21 +52,21 @@ class Settings:
     )
     force: bool = declare(
         "flag",
-        "with --resume: also when inputs have changed since",
+        "with --resume, even if inputs have changed",
         False,
         flags=("--force",),
         concerns="command",
     )
     interactive: bool = declare(
         "flag",
-        "when a stage fails, open a shell in its container, and ask what next",
+        "if a stage fails, open a shell in its container and ask how to continue",
         False,
         flags=("--interactive", "-i"),
         concerns="command",
     )
     shell: Literal["before", "after"] | None = declare(
         "choice",
-        "open a shell in the stage's container before its command, or in what the command left",
+        "open a shell in the stage's container before or after its command",
         None,
         flags=("--shell",),
         env="RONDEL_SHELL",
@@ -73,21 +75,21 @@ class Settings:
     )
     shell_at: int = declare(
         "number",
-        "before or after which command of the stage, from 0",
+        "the index of the command that --shell applies to, from 0",
         0,
         env="RONDEL_SHELL_AT",
         concerns="command",
     )
     reproduces: str | None = declare(
         "text",
-        "the run that this one repeats; `rondel reproduce` sets it",
+        "the run that this run reproduces; `rondel reproduce` sets it",
         None,
         env="RONDEL_REPRODUCES",
         concerns="command",
     )
     base_image: str | None = declare(
         "text",
-        "build on this base image (NAME@DIGEST) where the Containerfile names it by tag; "
+        "use this base image (NAME@DIGEST) instead of its tag in the Containerfile; "
         "`rondel reproduce` sets it",
         None,
         env="RONDEL_BASE_IMAGE",
@@ -95,7 +97,7 @@ class Settings:
     )
     params: tuple[tuple[str, str], ...] = declare(
         "pairs",
-        "use another value for a parameter in this run (repeatable)",
+        "override a parameter in this run (repeatable)",
         (),
         flags=("-P", "--param"),
         metavar="STAGE.PARAM=VALUE",
@@ -103,7 +105,7 @@ class Settings:
     )
     apply: bool = declare(
         "flag",
-        "with -P: write the parameters and what was made with them to the working tree",
+        "with -P: write the parameters and the results to the working tree",
         False,
         flags=("--apply",),
         concerns="run",
@@ -119,7 +121,7 @@ class Settings:
     )
     keep_going: bool = declare(
         "flag",
-        "when a stage fails, let the stages that do not depend on it end",
+        "if a stage fails, still run the stages that don't depend on it",
         False,
         flags=("--keep-going", "-k"),
         env="RONDEL_KEEP_GOING",
@@ -147,7 +149,7 @@ class Settings:
     )
     commit: bool = declare(
         "flag",
-        "after success, commit dvc.lock, *.dvc and metrics to the branch, data pushed first",
+        "after success, push data, then commit dvc.lock, *.dvc and metrics to the branch",
         False,
         flags=("--commit",),
         env="RONDEL_COMMIT",
@@ -155,7 +157,7 @@ class Settings:
     )
     approve_by: str | None = declare(
         "text",
-        "approve the stages of this run that need it, in this name",
+        "approve the stages of this run that need approval, in this name",
         None,
         flags=("--approve-by",),
         metavar="NAME",
@@ -173,7 +175,7 @@ class Settings:
     )
     dry_run: bool = declare(
         "flag",
-        "print what would run, and why, and start nothing",
+        "show what would run and why, without starting anything",
         False,
         flags=("--dry-run", "-n"),
         concerns="command",
@@ -183,7 +185,7 @@ class Settings:
     )
     verbose: int = declare(
         "count",
-        "show the stages' output as it comes",
+        "show the stages' output while they run",
         0,
         flags=("-v", "--verbose"),
         env="RONDEL_VERBOSE",
@@ -195,7 +197,7 @@ class Settings:
 
     name: str = declare(
         "text",
-        "the project's name: the MLflow experiment, names of services",
+        "the project's name, also of the MLflow experiment and of services",
         "",
         env="RONDEL_NAME",
         key="name",
@@ -213,7 +215,7 @@ class Settings:
     )
     data_image: str | None = declare(
         "text",
-        "an image with DVC that moves data, where the stages' own has none (default: one is built)",
+        "an image with DVC to move data, if the stages' image has no DVC (default: build one)",
         None,
         env="RONDEL_DATA_IMAGE",
         key="data.image",
@@ -224,7 +226,7 @@ class Settings:
     )
     secrets: tuple[str, ...] = declare(
         "list",
-        "environment variables that reach the stages as secrets",
+        "environment variables to pass to stages as secrets",
         (),
         env="RONDEL_SECRETS",
         key="secrets",
@@ -232,14 +234,14 @@ class Settings:
     )
     environment: tuple[str, ...] = declare(
         "list",
-        "environment variables that reach the stages and the record",
+        "environment variables to pass to stages and to record",
         (),
         key="environment",
         concerns="result",
     )
     host_image: Literal["auto", "never"] = declare(
         "choice",
-        "whether this machine's own system may stand in where no registry answers",
+        "use this machine's system as base image if no registry answers",
         "auto",
         env="RONDEL_ENGINE_HOST_IMAGE",
         key="engine.host-image",
@@ -248,7 +250,7 @@ class Settings:
     )
     cache_size: str | None = declare(
         "text",
-        "how large the engine's store may grow (default: 20G, or a quarter of the disk if that is less)",
+        "the maximum size of the engine's store (default: 20G, or a quarter of the disk if that is less)",
         None,
         env="RONDEL_ENGINE_CACHE_SIZE",
         key="engine.cache-size",
@@ -257,7 +259,7 @@ class Settings:
     )
     tracking_uri: str | None = declare(
         "text",
-        "the MLflow server; without it a local one is started",
+        "the MLflow server (default: a local one)",
         None,
         env="MLFLOW_TRACKING_URI",
         key="tracking.uri",
@@ -273,7 +275,7 @@ class Settings:
     )
     linger: int = declare(
         "number",
-        "seconds that the local MLflow server stays after the last run",
+        "how many seconds the local MLflow server runs after its last use",
         600,
         env="RONDEL_TRACKING_LINGER",
         key="tracking.linger",
@@ -281,7 +283,7 @@ class Settings:
     )
     runs_megabytes: int = declare(
         "number",
-        "how much the records of runs may take before the oldest are removed (0: no limit)",
+        "the maximum size of the records of runs; the oldest are removed (0: no limit)",
         2000,
         env="RONDEL_RUNS_MEGABYTES",
         key="runs.megabytes",
@@ -289,7 +291,7 @@ class Settings:
     )
     remote: str | None = declare(
         "text",
-        "the DVC remote, instead of the project's own",
+        "the DVC remote, instead of the project's",
         None,
         env="DVC_REMOTE_URL",
         key="remote",
@@ -300,7 +302,7 @@ class Settings:
     )
 
     def arguments(self) -> list[str]:
-        """The flags that ask for the same again, on any machine."""
+        """The flags that repeat these settings on any machine."""
         return [
             word
             for option in OPTIONS
@@ -309,7 +311,7 @@ class Settings:
         ]
 
     def machine_arguments(self) -> list[str]:
-        """The flags of this command line that are about this machine: for a command that is for here."""
+        """The flags of this command line that apply to this machine only."""
         return [
             word
             for option in OPTIONS
@@ -318,11 +320,10 @@ class Settings:
         ]
 
     def is_set(self, option: Option) -> bool:
-        """Whether an option is not at its default, or was put there on purpose."""
+        """Whether an option differs from its default, or was set to it explicitly."""
         value = getattr(self, option.name)
-        source = self.sources.get(option.name, "")
-        asked = value is not None and (source == COMMAND_LINE or source.startswith(RESUMED))
-        return asked or value != option.default
+        explicit = self.sources.get(option.name) == COMMAND_LINE or option.name in self.resumed
+        return (value is not None and explicit) or value != option.default
 
 
 OPTIONS = declared(Settings)

@@ -32,7 +32,7 @@ def test_the_projects_name_is_the_default_name(tmp_path: Path) -> None:
     assert load_settings(tmp_path).name == "delays"
 
 
-def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: Path) -> None:
     write(tmp_path, '[tool.rondel]\njobs = 1\n[tool.rondel.engine]\nkind = "dagger"\n')
     assert load_settings(tmp_path).jobs == 1
     environ = {"RONDEL_JOBS": "2", "RONDEL_ENGINE": "embedded"}
@@ -46,7 +46,7 @@ def test_a_key_of_the_file_is_its_source(tmp_path: Path) -> None:
     assert load_settings(tmp_path).sources == {"jobs": "pyproject.toml [tool.rondel] jobs"}
 
 
-def test_all_mistakes_are_told_with_their_places(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_with_their_places(tmp_path: Path) -> None:
     write(tmp_path, '[tool.rondel]\njobz = 1\ncache = "perhaps"\n')
     with pytest.raises(ConfigurationError) as caught:
         load_settings(tmp_path, {}, {"RONDEL_JOBS": "many", "RONDEL_ENGINE": "docker"})
@@ -66,7 +66,7 @@ def test_all_mistakes_are_told_with_their_places(tmp_path: Path) -> None:
         ("[tool]\nrondel = 4", "tool.rondel"),
     ],
 )
-def test_a_value_where_a_table_belongs_is_named(tmp_path: Path, text: str, place: str) -> None:
+def test_a_value_instead_of_a_table_is_reported(tmp_path: Path, text: str, place: str) -> None:
     write(tmp_path, text)
     with pytest.raises(ConfigurationError, match="is not a table") as caught:
         load_ci_options(tmp_path)
@@ -74,13 +74,13 @@ def test_a_value_where_a_table_belongs_is_named(tmp_path: Path, text: str, place
 
 
 @pytest.mark.parametrize("text", ["[tool.rondel\n", "[tool.rondel]\njobs = " + "[" * 5000])
-def test_broken_toml_names_the_file(tmp_path: Path, text: str) -> None:
+def test_invalid_toml_is_reported_with_the_file(tmp_path: Path, text: str) -> None:
     write(tmp_path, text)
     with pytest.raises(ConfigurationError, match="not valid TOML"):
         load_settings(tmp_path)
 
 
-def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     assert load_settings(tmp_path, {}, {"MLFLOW_TRACKING_URI": ""}).tracking_uri is None
 
 
@@ -169,10 +169,11 @@ def test_every_option_is_declared_once() -> None:
         assert len(flat) == len(set(flat)), each
 
 
-def test_every_field_but_two_is_an_option() -> None:
+def test_every_field_but_three_is_an_option() -> None:
     assert {each.name for each in fields(Settings)} - {option.name for option in OPTIONS} == {
         "root",
         "sources",
+        "resumed",
     }
 
 
@@ -201,14 +202,14 @@ def test_arguments_give_the_same_settings_again(
     assert replace(load_settings(root, flags), sources={}, name="") == settings
 
 
-def test_a_machines_settings_are_no_part_of_what_repeats_a_run_elsewhere(tmp_path: Path) -> None:
+def test_machine_settings_are_not_repeated_elsewhere(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, {"engine": "embedded", "keep_going": True}, {"RONDEL_JOBS": "3"})
     assert settings.arguments() == ["--keep-going"]
     # Nor are those of its environment words on a command line here: they are there already.
     assert settings.machine_arguments() == ["--engine", "embedded"]
 
 
-def test_a_flag_that_says_what_the_project_does_not_is_repeated_though_it_is_the_default(
+def test_a_flag_with_the_default_value_is_repeated_if_the_project_differs(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.rondel]\ncache = false\n")
@@ -216,6 +217,6 @@ def test_a_flag_that_says_what_the_project_does_not_is_repeated_though_it_is_the
     assert load_settings(tmp_path, {}).arguments() == ["--no-cache"]
 
 
-def test_an_option_that_is_not_given_is_no_argument(tmp_path: Path) -> None:
+def test_an_unset_option_is_no_argument(tmp_path: Path) -> None:
     settings = replace(load_settings(tmp_path, {"approve_by": "bob"}), approve_by=None)
     assert settings.arguments() == []

@@ -103,7 +103,7 @@ class Git:
         self._settings = ("credential.helper=", f"credential.helper={HELPER}") if environ.get(TOKEN) else ()
 
     def run(self, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        """Run a command, which may fail."""
+        """Run a command; its outcome, whatever it is."""
         done = run_git(self.root, *words, environ=self.environ, variables=extra, settings=self._settings)
         out, error = os.fsdecode(done.stdout), os.fsdecode(done.stderr)
         return subprocess.CompletedProcess(done.args, done.returncode, out, error)

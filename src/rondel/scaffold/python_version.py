@@ -1,4 +1,4 @@
-"""Which Python a project wants, where it says so."""
+"""Finds the Python version that a project declares."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
+from rondel.scaffold.lenient import text_of, value_at
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-USUAL = "3.11"
+DEFAULT_PYTHON = "3.11"
 _KNOWN = tuple(f"3.{minor}" for minor in range(7, 15))
 _CLAUSE = re.compile(r"(?P<sign>\^|~=|==|>=|<=|!=|>|<|~|)\s*(?P<version>\d+(?:\.\d+)*(?:\.\*)?)")
 
 
 def python_for(root: Path) -> str | None:
-    """``3.10`` and the like; None where nothing is said."""
+    """The version, such as ``3.10``; None if the project declares none."""
     for name in (".python-version", "runtime.txt"):
-        found = re.search(r"\b3\.\d+", _text(root / name))
+        found = re.search(r"\b3\.\d+", text_of(root / name))
         if found:
             return found[0]
     for name, keys in (
@@ -27,14 +29,14 @@ def python_for(root: Path) -> str | None:
         for path in keys:
             written = _at(root / name, path)
             if written:
-                return best(written)
+                return best_version(written)
     return None
 
 
-def best(written: str) -> str | None:
-    """The version that a range allows: the usual one, or else the nearest to it, a newer one first."""
+def best_version(written: str) -> str | None:
+    """The best version in a range: the default one, else the next newer one, else the next older one."""
     allowed = [version for version in _KNOWN if _allows(written, version)]
-    newer = [version for version in allowed if _KNOWN.index(version) >= _KNOWN.index(USUAL)]
+    newer = [version for version in allowed if _KNOWN.index(version) >= _KNOWN.index(DEFAULT_PYTHON)]
     return newer[0] if newer else allowed[-1] if allowed else None
 
 
@@ -47,10 +49,10 @@ def _allows(written: str, version: str) -> bool:
 
 
 def _holds(sign: str, version: str, minor: int) -> bool:
-    """Whether some patch of 3.``minor`` is within a clause."""
+    """Whether any patch version of 3.``minor`` fulfils a clause."""
     numbers = [int(part) for part in version.split(".") if part.isdigit()]
     if numbers[0] != 3 or len(numbers) == 1:
-        # Only `<4` and the like are written so; `>=3`, `^3` allow every 3.
+        # A clause such as `<4`, `>=3` or `^3`.
         return sign in {"<", "<="} if numbers[0] > 3 else sign not in {"<", "!="}
     bound, patch = numbers[1], numbers[2] if len(numbers) > 2 else 0
     if sign in {"==", "", "~"} or (sign == "~=" and len(numbers) > 2):
@@ -68,17 +70,7 @@ def _holds(sign: str, version: str, minor: int) -> bool:
 
 def _at(file: Path, keys: tuple[str, ...]) -> str:
     try:
-        value = tomllib.loads(_text(file))
+        found = value_at(tomllib.loads(text_of(file)), *keys)
     except (tomllib.TOMLDecodeError, RecursionError):
         return ""
-    found: object = value
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, str) else ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

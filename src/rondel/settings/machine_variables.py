@@ -1,4 +1,4 @@
-"""Which environment variables belong to one machine: no record sets them on another."""
+"""Environment variables that belong to one machine: no record sets them on another machine."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ _NAMES = frozenset(
 _TRAVEL = frozenset({"PYTHONHASHSEED"})
 
 
-def option_variable(name: str) -> bool:
-    """Whether a variable is an option of Rondel's that says where or how a run runs, not what it computes.
+def is_option_variable(name: str) -> bool:
+    """Whether a variable is an option of Rondel that does not affect results.
 
-    Any that begins with ``RONDEL_`` is one, whichever version of Rondel knew it, but those of results.
+    That includes all names that begin with ``RONDEL_``, except options that affect
+    results: another version of Rondel may have more options.
     """
     return name in _OPTIONS or (name.startswith("RONDEL_") and name not in _RESULT)
 
 
-def stays_here(name: str) -> bool:
-    """Whether a variable of a record is never set on another machine."""
+def is_machine_variable(name: str) -> bool:
+    """Whether a variable from a record is not set on other machines."""
     if name in _TRAVEL:
         return False
-    return option_variable(name) or name.upper() in _NAMES or name.upper().startswith(_PREFIXES)
+    return is_option_variable(name) or name.upper() in _NAMES or name.upper().startswith(_PREFIXES)

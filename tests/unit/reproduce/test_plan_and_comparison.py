@@ -7,9 +7,16 @@ import pytest
 
 from rondel.errors import RecordError
 from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord, VerdictRecord
-from rondel.reproduce.plan import base_image, choose_stage, describe, image_differences, plan, shell_at
+from rondel.reproduce.comparison import compare_outcomes, error_line, outcome
+from rondel.reproduce.plan import (
+    base_image,
+    choose_stage,
+    describe_plan,
+    image_differences,
+    make_plan,
+    shell_position,
+)
 from rondel.reproduce.run import ReproduceOptions, child_environment
-from rondel.reproduce.verdict import error_line, judge, outcome
 
 
 def record(name: str = "train", **fields: Any) -> StageRecord:
@@ -38,26 +45,26 @@ def test_the_failed_stage_is_chosen() -> None:
     assert choose_stage(capsule(record("a", state="ran"), record("b", state="ran")), None).name == "b"
 
 
-def test_a_parameter_of_another_stage_is_said_to_change_nothing() -> None:
+def test_a_parameter_of_another_stage_gets_a_warning() -> None:
     run = capsule(record("train", state="ran", parameters={"train.depth": 3}), record("evaluate"))
-    (warning,) = plan(run, "evaluate", params=[("train.depth", "2"), ("unknown", "1")]).warnings
+    (warning,) = make_plan(run, "evaluate", params=[("train.depth", "2"), ("unknown", "1")]).warnings
     assert warning.startswith("train.depth changes nothing for evaluate: it is a parameter of train")
-    assert not plan(run, "train", params=[("train.depth", "2")]).warnings
+    assert not make_plan(run, "train", params=[("train.depth", "2")]).warnings
 
 
-def test_a_gate_that_failed_is_no_exit_code() -> None:
+def test_a_failed_gate_has_no_exit_code() -> None:
     failed = record("evaluate", exit_code=0, verdicts=[VerdictRecord(passed=False)])
     assert outcome(failed) == "failed at its gate"
     assert outcome(record(exit_code=7)) == "failed with exit code 7"
     assert outcome(record(exit_code=None)) == "failed"
 
 
-def test_a_capsule_cannot_paint_over_what_is_shown_of_it() -> None:
+def test_a_capsule_cannot_hide_parts_of_the_plan() -> None:
     run = capsule(
         git=Git(commit="a" * 40, branch="main\x1b[8m\x1b[99A"),
         environment={"MODE": "x\r  runs      nothing\u202e", "OTHER": "caf\u00e9 \x9b2K\n"},
     )
-    shown = "\n".join(describe(run, plan(run, "train"), python="python", remote="", place="there"))
+    shown = "\n".join(describe_plan(run, make_plan(run, "train"), python="python", remote="", place="there"))
     assert all(each.isprintable() or each == "\n" for each in shown)
     assert r"of main\x1b[99A" in shown
     assert "caf\u00e9" in shown
@@ -69,11 +76,11 @@ def test_effects_and_unknown_stages_are_refused() -> None:
         choose_stage(capsule(record("deploy", kind="effect")), None)
     with pytest.raises(RecordError, match="has no stage 'trian'"):
         choose_stage(capsule(), "trian")
-    with pytest.raises(RecordError, match="no stage ran"):
+    with pytest.raises(RecordError, match="no stage of run"):
         choose_stage(capsule(record(state="cached")), None)
 
 
-def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> None:
+def test_the_plan_repeats_parameters_and_safe_variables() -> None:
     run = capsule(
         overrides={"train.rate": "2", "train.n": "3"},
         environment={
@@ -90,7 +97,7 @@ def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> No
         options={"environment": ["TRAIN_MODE", "OTHER"], "secrets": ["TOKEN"]},
         secrets=["AWS_ACCESS_KEY_ID", "TOKEN"],
     )
-    made = plan(run, "train", params=[("train.rate", "5")], engine="embedded")
+    made = make_plan(run, "train", params=[("train.rate", "5")], engine="embedded")
     assert made.arguments[:5] == ("ci/main.py", "train", "--only", "--no-cache", "--no-push")
     assert "train.rate=5" in made.arguments
     assert "train.n=3" in made.arguments
@@ -99,13 +106,13 @@ def test_the_plan_repeats_parameters_and_variables_and_nothing_dangerous() -> No
     assert "OTHER" in made.unset
     assert made.declared == ("TOKEN",)
     assert any("LD_PRELOAD" in text for text in made.warnings)
-    shown = "\n".join(describe(run, made, python="python", remote="s3://bucket", place="there"))
+    shown = "\n".join(describe_plan(run, made, python="python", remote="s3://bucket", place="there"))
     assert "python ci/main.py train --only" in shown
     assert "AWS_ACCESS_KEY_ID, TOKEN" in shown
     assert "TRAIN_MODE=odd" in shown
 
 
-def test_settings_of_the_machine_that_a_capsule_holds_are_not_applied_here() -> None:
+def test_machine_settings_of_a_capsule_are_not_applied() -> None:
     # Capsules of earlier versions have the engine's options among the variables.
     machine = {
         "RONDEL_ENGINE": "dagger",
@@ -121,17 +128,17 @@ def test_settings_of_the_machine_that_a_capsule_holds_are_not_applied_here() -> 
         arguments=["train", "--engine", "dagger", "--jobs", "1"],
         options={"engine": "dagger", "jobs": 1, "environment": ["HTTPS_PROXY"]},
     )
-    made = plan(run, "train")
+    made = make_plan(run, "train")
     assert made.environment == {"RONDEL_NAME": "flights"}
     assert "HTTPS_PROXY" not in made.unset
     assert not {"--engine", "--jobs"} & set(made.arguments)
-    assert made.warnings == ("not set here: the run's variable HTTPS_PROXY",)
+    assert made.warnings == ("the run's variable HTTPS_PROXY is not set here",)
 
 
-def test_what_is_set_here_for_runs_of_ones_own_does_not_reach_a_reproduction() -> None:
+def test_variables_for_own_runs_do_not_reach_a_reproduction() -> None:
     here = {"RONDEL_COMMIT": "1", "RONDEL_PUSH": "1", "RONDEL_ENGINE_CACHE_SIZE": "5G", "RONDEL_VERBOSE": "1"}
     run = capsule(environment={"RONDEL_ENGINE_CACHE_SIZE": "1G"})
-    child = child_environment(here, plan(run, "train"), {}, run, ReproduceOptions())
+    child = child_environment(here, make_plan(run, "train"), {}, run, ReproduceOptions())
     assert {name: value for name, value in child.items() if name.startswith("RONDEL_")} == {
         "RONDEL_ENGINE_CACHE_SIZE": "5G",
         "RONDEL_VERBOSE": "1",
@@ -139,9 +146,9 @@ def test_what_is_set_here_for_runs_of_ones_own_does_not_reach_a_reproduction() -
     }
 
 
-def test_what_the_capsule_left_out_is_told() -> None:
-    made = plan(capsule(git=Git(commit="a" * 40, omitted={".env": "it holds secrets"})), "train")
-    assert made.warnings == ("the capsule does not hold .env: it holds secrets",)
+def test_omitted_files_get_a_warning() -> None:
+    made = make_plan(capsule(git=Git(commit="a" * 40, omitted={".env": "it holds secrets"})), "train")
+    assert made.warnings == ("the capsule does not contain .env: it holds secrets",)
 
 
 ERROR = """the command of dvc stage 'train' ended with exit code 7
@@ -152,7 +159,7 @@ ERROR = """the command of dvc stage 'train' ended with exit code 7
   log: /home/a/.rondel/runs/x/logs/train.log"""
 
 
-def test_what_differs_every_time_does_not_make_an_error_another_one() -> None:
+def test_changing_parts_do_not_make_errors_differ() -> None:
     there = record(error=ERROR)
     here = record(
         error=ERROR.replace("/home/a/", "/work/b/c/")
@@ -162,41 +169,43 @@ def test_what_differs_every_time_does_not_make_an_error_another_one() -> None:
     )
     assert error_line(there) == error_line(here)
     assert "ValueError: no such file <path>/data.csv" in error_line(there)
-    assert judge(capsule(there), capsule(here), "train").same
+    assert compare_outcomes(capsule(there), capsule(here), "train").same
     other = record(error=ERROR.replace("ValueError", "KeyError"))
-    verdict = judge(capsule(there), capsule(other), "train")
-    assert not verdict.same
-    assert "KeyError" in verdict.differs[0]
+    comparison = compare_outcomes(capsule(there), capsule(other), "train")
+    assert not comparison.same
+    assert "KeyError" in comparison.differs[0]
 
 
-def test_verdicts() -> None:
-    assert judge(capsule(), capsule(), "train").same
-    assert judge(capsule(), capsule(record(exit_code=9)), "train").differs == ("exit code 7 before, 9 now",)
+def test_outcomes_are_compared() -> None:
+    assert compare_outcomes(capsule(), capsule(), "train").same
+    assert compare_outcomes(capsule(), capsule(record(exit_code=9)), "train").differs == (
+        "exit code 7 before, 9 now",
+    )
     ran = record(state="ran", exit_code=0, outputs={"m": "md5:1"}, metrics={"auc": 1.0})
-    assert judge(capsule(ran), capsule(ran), "train").same
-    assert not judge(capsule(), capsule(ran), "train").same
-    assert judge(capsule(), capsule(ran), "train").after == "succeeded"
+    assert compare_outcomes(capsule(ran), capsule(ran), "train").same
+    assert not compare_outcomes(capsule(), capsule(ran), "train").same
+    assert compare_outcomes(capsule(), capsule(ran), "train").after == "succeeded"
     other = replace(ran, outputs={"m": "md5:2"})
-    verdict = judge(capsule(ran), capsule(other), "train")
-    assert verdict.differs == ("output m: md5:1 before, md5:2 now",)
-    assert verdict.because == "nothing recorded"
+    comparison = compare_outcomes(capsule(ran), capsule(other), "train")
+    assert comparison.differs == ("output m: md5:1 before, md5:2 now",)
+    assert not comparison.parity.inputs
     changed = replace(other, parameters={"rate": 2})
-    assert judge(capsule(ran), capsule(changed), "train").because == "an input"
+    assert compare_outcomes(capsule(ran), capsule(changed), "train").parity.inputs
 
 
-def test_a_shell_belongs_to_the_command_that_failed() -> None:
+def test_a_shell_opens_at_the_failed_command() -> None:
     def of(*codes: int | None) -> StageRecord:
         return record(commands=[CommandRecord(args=["x"], exit_code=code) for code in codes])
 
     for when in ("before", "after"):
-        assert shell_at(of(0, 0, 3), when) == 2
-        assert shell_at(of(0, None), when) == 1
-        assert shell_at(of(1, 1, 0), when) == 0
-    assert (shell_at(of(0, 0), "before"), shell_at(of(0, 0), "after")) == (0, 1)
-    assert (shell_at(of(), "before"), shell_at(of(), "after")) == (0, 0)
+        assert shell_position(of(0, 0, 3), when) == 2
+        assert shell_position(of(0, None), when) == 1
+        assert shell_position(of(1, 1, 0), when) == 0
+    assert (shell_position(of(0, 0), "before"), shell_position(of(0, 0), "after")) == (0, 1)
+    assert (shell_position(of(), "before"), shell_position(of(), "after")) == (0, 0)
 
 
-def test_the_base_image_of_a_registry_is_asked_for_by_its_digest() -> None:
+def test_the_base_image_from_a_registry_is_pinned_by_digest() -> None:
     base = f"ghcr.io/team/base:1@sha256:{'0' * 64}"
     image = Image(reference="Containerfile:stage", source="registry", base=base)
     assert base_image(capsule(record(image=image)), "train") == base
@@ -209,7 +218,7 @@ def test_the_base_image_of_a_registry_is_asked_for_by_its_digest() -> None:
         assert base_image(capsule(record(image=other)), "train") is None
 
 
-def test_each_difference_of_a_rebuilt_image_is_named() -> None:
+def test_each_difference_of_a_rebuilt_image_is_reported() -> None:
     image = Image(
         reference="C:stage",
         digest="d1",

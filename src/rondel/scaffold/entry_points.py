@@ -1,4 +1,4 @@
-"""Which entry points of MLproject become stages."""
+"""Chooses the entry points of MLproject that become stages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 MAIN = "main"
 
 
-def choose_points(
+def choose_entry_points(
     mlproject: MLProject | None, values: Sequence[str], *, dvc: bool
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The entry points with the values that they get, and notes on those that are left out.
+    """The chosen entry points with their parameters, and notes on those that are left out.
 
-    ``main`` alone where there is one: it calls the others, or stands for the
-    whole. Otherwise all that can run with what they are given. None where DVC
-    stages are the pipeline. Raises ConfigurationError for values that are for
-    nothing, and where no entry point can run.
+    If there is a ``main``, it is the only one: it calls the others, or is the whole
+    program. Otherwise all entry points that have values for their required
+    parameters. None if DVC stages are the pipeline. Raises ConfigurationError for
+    values of unknown parameters, and if no entry point can run.
     """
     given = _given(mlproject, values)
     if mlproject is None or not mlproject.points:
@@ -30,37 +30,35 @@ def choose_points(
     names = list(mlproject.points)
     if dvc:
         return {}, [
-            f"DVC's stages are the pipeline; MLproject's {', '.join(names)}: declare with pipeline.mlflow(…)"
+            f"DVC's stages are the pipeline; to add MLproject's {', '.join(names)}, use pipeline.mlflow(…)"
         ]
     wanted = [name for name in names if name in given or (name == MAIN or MAIN not in names)]
-    lacking = {
+    missing = {
         name: [each for each in mlproject.points[name].required if each not in given.get(name, {})]
         for name in wanted
     }
-    ready = {name: given.get(name, {}) for name in wanted if not lacking[name]}
-    if not ready or lacking.get(MAIN):
-        raise _lacks(next(name for name in wanted if lacking[name]), lacking)
-    notes = [_left_out(name, needs) for name, needs in lacking.items() if needs]
-    beside = [name for name in names if name not in wanted]
-    if beside:
-        notes.append(
-            f"main is the pipeline; MLproject's {', '.join(beside)}: declare with pipeline.mlflow(…)"
-        )
+    ready = {name: given.get(name, {}) for name in wanted if not missing[name]}
+    if not ready or missing.get(MAIN):
+        raise _missing_parameters(next(name for name in wanted if missing[name]), missing)
+    notes = [_left_out(name, parameters) for name, parameters in missing.items() if parameters]
+    others = [name for name in names if name not in wanted]
+    if others:
+        notes.append(f"main is the pipeline; to add MLproject's {', '.join(others)}, use pipeline.mlflow(…)")
     return ready, notes
 
 
-def _left_out(name: str, needs: Sequence[str]) -> str:
-    values = "".join(f", {each}=…" for each in needs)
-    what = f"entry point {name} is left out, as {', '.join(needs)} has no default"
-    return f'{what}: declare it with pipeline.mlflow("{name}"{values})'
+def _left_out(name: str, parameters: Sequence[str]) -> str:
+    values = "".join(f", {each}=…" for each in parameters)
+    what = f"entry point {name} is left out because {', '.join(parameters)} has no default"
+    return f'{what}; to add it, use pipeline.mlflow("{name}"{values})'
 
 
-def _lacks(name: str, lacking: Mapping[str, Sequence[str]]) -> ConfigurationError:
-    values = " ".join(f"-P {name}.{each}=VALUE" for each in lacking[name])
+def _missing_parameters(name: str, missing: Mapping[str, Sequence[str]]) -> ConfigurationError:
+    values = " ".join(f"-P {name}.{each}=VALUE" for each in missing[name])
     return ConfigurationError(
-        f"entry point {name!r} needs {', '.join(lacking[name])}, which has no default",
+        f"entry point {name!r} needs {', '.join(missing[name])}, which has no default",
         why="every run of its stage would fail",
-        hint=f"rondel init {values}, or give a default in MLproject",
+        hint=f"run `rondel init {values}`, or add a default to MLproject",
         place="MLproject",
     )
 

@@ -1,4 +1,4 @@
-"""The environment's own `dagger`, the real CLI behind it, and how an engine is chosen."""
+"""Rondel's own `dagger`, the real CLI behind it, and the choice of an engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def real(folder: Path, text: str = 'echo "real: $*"; exit 7') -> Path:
     return script(folder, "dagger", f"#!/bin/sh\n{text}\n")
 
 
-def test_the_stand_in_says_what_it_is(
+def test_the_command_says_which_engine_it_uses(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -53,7 +53,7 @@ def test_the_stand_in_says_what_it_is(
     assert "Rondel's" in captured.err
 
 
-def test_the_stand_in_runs_past_the_real_clis_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_of_the_real_cli_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.delenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST", raising=False)
     assert dagger.main(["run", "--progress", "plain", "-s", "sh", "-c", "exit 4"]) == 4
@@ -68,16 +68,14 @@ def test_the_stand_in_runs_past_the_real_clis_flags(monkeypatch: pytest.MonkeyPa
         ["--progress", "plain", "run", "sh", "-c", "exit 4"],
     ],
 )
-def test_the_stand_in_knows_the_names_that_run_has_in_1_0(
-    words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_knows_the_name_of_run_in_1_0(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.delenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST", raising=False)
     assert dagger.main(words) == 4
 
 
 @pytest.mark.parametrize("words", [["call", "x"], ["init"], ["api", "query"], ["api"], []])
-def test_what_the_stand_in_does_not_serve_is_explained(
+def test_other_commands_are_explained(
     words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -98,7 +96,7 @@ def hand_over(tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedP
     )
 
 
-def test_a_real_cli_takes_over_when_an_engine_is_named(tmp_path: Path) -> None:
+def test_a_real_cli_takes_over_if_an_engine_is_configured(tmp_path: Path) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real")
     done = hand_over(tmp_path, _EXPERIMENTAL_DAGGER_RUNNER_HOST="kube-pod://engine")
@@ -137,7 +135,7 @@ echo "1.0: $*"
         (NEW, ("api", "query"), "1.0: api query"),
     ],
 )
-def test_a_real_cli_of_either_age_is_called_by_a_name_that_it_knows(
+def test_an_old_or_new_real_cli_is_called_with_a_name_that_it_knows(
     tmp_path: Path, cli: str, words: tuple[str, ...], called: str
 ) -> None:
     own(tmp_path / "own")
@@ -153,7 +151,7 @@ def test_a_real_cli_takes_over_when_a_container_runtime_answers(tmp_path: Path) 
     assert hand_over(tmp_path).stdout == "real: run true\n"
 
 
-def test_clients_start_the_real_cli_below_rondel_run_where_an_engine_is_named(
+def test_clients_in_rondel_run_start_the_real_cli_if_an_engine_is_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, out = real(tmp_path / "real"), tmp_path / "out"
@@ -168,23 +166,23 @@ def test_clients_start_the_real_cli_below_rondel_run_where_an_engine_is_named(
     assert out.read_text() == " port\n"
 
 
-def test_a_real_cli_does_not_take_over_where_the_embedded_engine_is_asked_for(tmp_path: Path) -> None:
+def test_a_real_cli_does_not_take_over_if_the_embedded_engine_is_requested(tmp_path: Path) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real")
     script(tmp_path / "real", "true", "#!/bin/sh\nexit 0\n")
     named = {"_EXPERIMENTAL_DAGGER_RUNNER_HOST": "tcp://engine:1"}
     done = hand_over(tmp_path, RONDEL_ENGINE="embedded", **named)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "asked for by RONDEL_ENGINE" in done.stderr
+    assert "requested by RONDEL_ENGINE" in done.stderr
     session = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"}
     done = hand_over(tmp_path, "session", **session, **named)
     assert "this is a session of it" in done.stderr
-    # What only the real one knows is the real one's, wherever stages run.
+    # Commands that only the real CLI knows go to it, wherever stages run.
     assert hand_over(tmp_path, "call", RONDEL_ENGINE="embedded", **named).stdout == "real: call\n"
 
 
 @pytest.mark.parametrize("own_session", ["", "1"])
-def test_a_session_that_is_there_serves_a_run_inside_of_it(tmp_path: Path, own_session: str) -> None:
+def test_a_run_in_a_session_uses_that_session(tmp_path: Path, own_session: str) -> None:
     own(tmp_path / "own")
     real(tmp_path / "real")
     script(tmp_path / "real", "show", '#!/bin/sh\necho "port $DAGGER_SESSION_PORT"\n')
@@ -201,7 +199,7 @@ def test_a_real_cli_without_an_engine_does_not_take_over(tmp_path: Path) -> None
     script(tmp_path / "real", "true", "#!/bin/sh\nexit 0\n")
     done = hand_over(tmp_path)
     assert done.returncode == 0
-    assert "Rondel's stand-in" in done.stderr
+    assert "using Rondel's embedded engine" in done.stderr
 
 
 def test_a_runtime_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
@@ -236,7 +234,7 @@ def test_the_engine_is_chosen_by_session_flag_and_reach(tmp_path: Path) -> None:
     assert choose_engine(settings, {**session, "RONDEL_SESSION": "1"}, None).kind == "embedded"
 
 
-def test_an_engine_that_cannot_be_had_is_explained(tmp_path: Path) -> None:
+def test_an_unavailable_engine_is_explained(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path, engine="dagger")
     with pytest.raises(EngineUnavailable, match="no Dagger CLI"):
         choose_engine(settings, {"PATH": "/nowhere"}, None)

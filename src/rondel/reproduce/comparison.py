@@ -1,10 +1,10 @@
-"""Whether a reproduction came out as the run did; pure."""
+"""Compares the outcome of a reproduction with that of the run."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rondel.parity import compare_runs
 from rondel.parity.compare import DONE
@@ -27,8 +27,8 @@ _OURS = ("log: ", "capsule: ", "at ", "→", "command: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """How the stage came out both times. ``same`` speaks of the outcome, ``parity`` of what led to it."""
+class OutcomeComparison:
+    """The outcomes of the stage in both runs. ``parity`` compares what the outcomes depend on."""
 
     stage: str
     same: bool
@@ -37,16 +37,9 @@ class Verdict:
     parity: Parity
     differs: tuple[str, ...] = ()
 
-    @property
-    def because(self) -> Literal["", "an input", "nothing recorded"]:
-        """What a different outcome can be put down to."""
-        if self.same:
-            return ""
-        return "an input" if self.parity.inputs else "nothing recorded"
 
-
-def judge(original: Capsule, again: Capsule, stage: str) -> Verdict:
-    """Compare the stage's outcome in both runs: exit code and error, or outputs and metrics."""
+def compare_outcomes(original: Capsule, again: Capsule, stage: str) -> OutcomeComparison:
+    """Compare the stage's outcomes: outputs and metrics, or exit code and error."""
     one, other = original.stage(stage), again.stage(stage)
     parity = compare_runs(original, again, stages=[stage])
     differs: list[str] = []
@@ -62,7 +55,7 @@ def judge(original: Capsule, again: Capsule, stage: str) -> Verdict:
         differs.append(f"exit code {one.exit_code} before, {other.exit_code} now")
     elif (before := error_line(one)) != (after := error_line(other)):
         differs.append(f"the error was {before!r} and is {after!r}")
-    return Verdict(
+    return OutcomeComparison(
         stage=stage,
         same=not differs,
         before=outcome(one),
@@ -84,15 +77,15 @@ def outcome(record: StageRecord) -> str:
 
 
 def error_line(record: StageRecord) -> str:
-    """The line that tells the error best: the last that the command printed, less what differs every time."""
+    """The most telling line of the error: the last one that the command printed, without changing parts."""
     lines = [line.strip() for line in (record.error or "").splitlines()]
     printed = [line.removeprefix("│").strip() for line in lines if line.startswith("│") and line != "│"]
     own = [line for line in lines if line and not line.startswith(("│", *_OURS))]
-    # DVC says at the end that the command failed, which the exit code has told.
-    said = [
+    # DVC's last line says that the command failed, which the exit code already says.
+    telling = [
         line for line in printed if line and not line.startswith(("ERROR: failed to reproduce", "Running"))
     ]
-    text = said[-1] if said else own[0] if own else ""
+    text = telling[-1] if telling else own[0] if own else ""
     for pattern, name in _CHANGING:
         text = pattern.sub(name, text)
     return text

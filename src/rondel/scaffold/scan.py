@@ -1,4 +1,4 @@
-"""What a folder has already, as far as a pipeline can be made from it."""
+"""Scans a folder for what a pipeline can be made from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError
 from rondel.files.yaml_file import read_text
-from rondel.scaffold.graph import graph
-from rondel.scaffold.image import Image, image_for
-from rondel.scaffold.points import choose_points
-from rondel.scaffold.remote import CONFIG, with_remote
+from rondel.scaffold.entry_points import choose_entry_points
+from rondel.scaffold.graph import stage_needs
+from rondel.scaffold.image import ImagePlan, plan_image
+from rondel.scaffold.remote import CONFIG, add_remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,63 +22,63 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """An existing project.
+class ScannedProject:
+    """A new project, or an existing one with what was found in it.
 
-    ``dvc`` maps its stages to those that they need, ``points`` the entry
-    points of MLproject that become stages to the values that they get.
-    ``present`` are files that are there, ``edits`` those of them that get lines
-    added, with their new text. ``notes`` say what was left out, and why.
+    ``dvc`` maps DVC stages to the stages that they need. ``entry_points`` maps the
+    entry points of MLproject that become stages to their parameters. ``present``
+    are existing files. ``edits`` maps existing files that get new lines to their new
+    text. ``notes`` say what was left out, and why.
     """
 
     name: str
     dvc: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    image: Image = field(default_factory=Image)
+    entry_points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    image: ImagePlan = field(default_factory=ImagePlan)
     present: frozenset[str] = frozenset()
     edits: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
-    def new(self) -> bool:
-        """Whether there is nothing to adopt."""
-        return not self.dvc and not self.points
+    def is_new(self) -> bool:
+        """Whether the folder has no stages and no entry points."""
+        return not self.dvc and not self.entry_points
 
 
 KNOWN = (".gitignore", CONFIG, "pyproject.toml")
 
 
-def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Found:
-    """Look at a folder. ``values`` are ``POINT.PARAMETER=VALUE`` for MLproject's entry points.
+def scan_project(root: Path, name: str | None = None, values: Sequence[str] = ()) -> ScannedProject:
+    """Scan a folder. ``values`` are ``POINT.PARAMETER=VALUE`` for MLproject's entry points.
 
     Raises ConfigurationError for files that can't be read, and for a project
-    that has nothing that could become a stage.
+    without anything that can become a stage.
     """
     from rondel.data import load_project
     from rondel.data.dvcfiles import dvc_files
     from rondel.data.limits import check_above
     from rondel.data.mlproject import read_mlproject
 
-    there = root.is_dir()
-    mlproject = read_mlproject(root) if there else None
-    project = load_project(root) if there else None
+    exists = root.is_dir()
+    mlproject = read_mlproject(root) if exists else None
+    project = load_project(root) if exists else None
     if project is not None and project.stages:
         check_above(root)
-    stages = graph(project) if project is not None else {}
-    ignored = dvc_files(root).ignored if there else {}
-    points, notes = choose_points(mlproject, values, dvc=bool(stages))
+    stages = stage_needs(project) if project is not None else {}
+    ignored = dvc_files(root).ignored if exists else {}
+    entry_points, notes = choose_entry_points(mlproject, values, dvc=bool(stages))
     if not stages and mlproject is None:
         _check_new(root, ignored)
-        return Found(name=name or _name(root.name))
-    if not stages and not points:
-        raise ConfigurationError("MLproject has no entry point that could become a stage", place="MLproject")
+        return ScannedProject(name=name or _name(root.name))
+    if not stages and not entry_points:
+        raise ConfigurationError("MLproject has no entry point that can become a stage", place="MLproject")
     notes += [f"{file} is not part of the pipeline, as {reason}" for file, reason in ignored.items()]
-    image = image_for(root, mlproject, mlflow_runs=bool(points))
+    image = plan_image(root, mlproject, mlflow_runs=bool(entry_points))
     edits, more = _edits(root, image, stages=bool(stages))
-    return Found(
+    return ScannedProject(
         name=name or _name(root.name),
         dvc=stages,
-        points=points,
+        entry_points=entry_points,
         image=image,
         present=frozenset(path for path in KNOWN if (root / path).exists()),
         edits=edits,
@@ -87,14 +87,14 @@ def adopt(root: Path, name: str | None = None, values: Sequence[str] = ()) -> Fo
 
 
 def _check_new(root: Path, ignored: Mapping[str, str]) -> None:
-    """Refuse a DVC project that has no stages: the files of a new one would stand beside it."""
+    """Refuse a DVC project without stages: the files of a new project don't belong in it."""
     from rondel.data.project import ADD_STAGE, no_stages
 
     nested = next((file for file in ignored if file.endswith("dvc.yaml")), None)
     if not (root / "dvc.yaml").exists() and not (root / ".dvc").exists() and nested is None:
         return
     raise ConfigurationError(
-        f"{no_stages(root)}, so there is nothing to make a pipeline of",
+        f"{no_stages(root)}, so there is nothing to make a pipeline from",
         why=f"{nested} is not part of this project, as {ignored[nested]}" if nested else None,
         hint=f"run `rondel init` in {nested.rpartition('/')[0]}"
         if nested
@@ -103,12 +103,12 @@ def _check_new(root: Path, ignored: Mapping[str, str]) -> None:
     )
 
 
-def _edits(root: Path, image: Image, *, stages: bool) -> tuple[dict[str, str], list[str]]:
-    """The new text of files that get lines added, and notes."""
+def _edits(root: Path, image: ImagePlan, *, stages: bool) -> tuple[dict[str, str], list[str]]:
+    """The new text of existing files that get new lines, and notes."""
     texts: dict[str, str | None] = {".gitignore": ignoring(root / ".gitignore")}
     notes = []
     if stages:
-        texts[CONFIG], note = with_remote(root, os.environ)
+        texts[CONFIG], note = add_remote(root, os.environ)
         notes = [note] if note else []
     if image.options and (root / "pyproject.toml").is_file():
         texts["pyproject.toml"] = with_options(
@@ -116,12 +116,12 @@ def _edits(root: Path, image: Image, *, stages: bool) -> tuple[dict[str, str], l
         )
         if texts["pyproject.toml"] is None:
             lines = ", ".join(options_text(image.options).splitlines()[1:])
-            notes.append(f"put into [tool.rondel] of pyproject.toml: {lines}")
+            notes.append(f"add to [tool.rondel] in pyproject.toml: {lines}")
     return {path: text for path, text in texts.items() if text is not None}, notes
 
 
 def with_options(text: str, options: Mapping[str, str]) -> str | None:
-    """A ``pyproject.toml`` with the table ``[tool.rondel]`` at its end; None where it has one already."""
+    """A ``pyproject.toml`` with the table ``[tool.rondel]`` at its end; None if it already has one."""
     added = f"{text.rstrip()}\n\n{options_text(options)}".lstrip("\n")
     try:
         tomllib.loads(added)
@@ -136,7 +136,7 @@ def options_text(options: Mapping[str, str]) -> str:
 
 
 def ignoring(path: Path) -> str | None:
-    """A ``.gitignore`` with ``.rondel/`` in it; None where it has that already."""
+    """A ``.gitignore`` with ``.rondel/`` in it; None if it already has that."""
     text = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
     if {line.strip().strip("/") for line in text.splitlines()} & {".rondel", ".rondel/*", ".rondel/**"}:
         return None

@@ -1,4 +1,4 @@
-"""Odd surroundings: streams that are closed or full, folders that are gone, encodings that lack characters."""
+"""Unusual environments: closed or full streams, missing folders, encodings that lack characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.cli.entry_point import HINTS, failure, guarded
+from rondel.cli.process import HINTS, machine_error, run_guarded
 
 if TYPE_CHECKING:
     from rondel.errors import RondelError
@@ -56,19 +56,19 @@ def shell(folder: Path, redirected: str, *command: str, **environ: str) -> subpr
 
 @pytest.mark.parametrize(("redirected", "code"), [(">&-", 0), ("<&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0)])
 @pytest.mark.parametrize("command", [("ci/main.py", "hello", "--dry-run"), RONDEL[1:]])
-def test_closed_streams_are_no_failure(
+def test_closed_streams_are_no_error(
     project: Path, redirected: str, code: int, command: tuple[str, ...]
 ) -> None:
     assert shell(project, redirected, sys.executable, *command).returncode == code
 
 
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", ">&- 2>&-"])
-def test_an_error_keeps_its_exit_code_when_nobody_reads_it(project: Path, redirected: str) -> None:
+def test_an_error_keeps_its_exit_code_if_the_stream_is_closed(project: Path, redirected: str) -> None:
     assert shell(project, redirected, sys.executable, "ci/main.py", "nope").returncode == 20
 
 
-def test_no_file_takes_the_place_of_a_closed_stream(project: Path) -> None:
-    code = "from rondel.cli.entry_point import open_streams; open_streams(); f = open('kept', 'w'); "
+def test_no_file_gets_the_number_of_a_closed_stream(project: Path) -> None:
+    code = "from rondel.cli.process import repair_streams; repair_streams(); f = open('kept', 'w'); "
     code += "import os; os.write(1, b'lost'); os.write(2, b'lost'); f.write('whole')"
     assert shell(project, "<&- >&- 2>&-", sys.executable, "-c", code).returncode == 0
     assert (project / "kept").read_text() == "whole"
@@ -76,33 +76,33 @@ def test_no_file_takes_the_place_of_a_closed_stream(project: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("command", [("ci/main.py", "hello", "--dry-run"), RONDEL[1:]])
-def test_a_full_disk_behind_the_output_is_a_sentence(project: Path, command: tuple[str, ...]) -> None:
+def test_a_full_disk_is_reported_in_a_sentence(project: Path, command: tuple[str, ...]) -> None:
     done = shell(project, ">/dev/full", sys.executable, *command)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == "the machine says: No space left on device"
+    assert done.stderr.splitlines()[0] == "the operating system reports: No space left on device"
 
 
-def test_a_terminal_without_the_characters_gets_others(project: Path) -> None:
+def test_characters_that_a_terminal_lacks_are_replaced(project: Path) -> None:
     done = shell(project, "", *RONDEL, "--help", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: rondel COMMAND ?")
 
 
-def test_a_folder_that_is_gone_is_a_sentence(project: Path) -> None:
+def test_a_missing_folder_is_reported_in_a_sentence(project: Path) -> None:
     (project / "gone").mkdir()
     done = shell(project, "", "sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *RONDEL, "runs")
     assert done.returncode == 1
-    assert done.stderr.startswith("the current folder does not exist any more\n")
+    assert done.stderr.startswith("the current folder no longer exists\n")
 
 
-def test_a_project_that_cannot_be_written_is_a_sentence() -> None:
+def test_a_read_only_project_is_reported_in_a_sentence() -> None:
     def body() -> int:
         raise OSError(errno.EROFS, "Read-only file system", "/p/.rondel")
 
     told: list[RondelError] = []
-    assert guarded(body, told.append) == 1
+    assert run_guarded(body, told.append) == 1
     assert told[0].render().splitlines() == [
-        "/p/.rondel: the machine says: Read-only file system",
+        "/p/.rondel: the operating system reports: Read-only file system",
         f"  → {HINTS[errno.EROFS]}",
     ]
 
@@ -111,6 +111,6 @@ def test_a_defect_keeps_its_traceback() -> None:
     def body() -> int:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
 
-    assert failure(FileNotFoundError(errno.ENOENT, "x")) is None
+    assert machine_error(FileNotFoundError(errno.ENOENT, "x")) is None
     with pytest.raises(FileNotFoundError):
-        guarded(body, pytest.fail)
+        run_guarded(body, pytest.fail)

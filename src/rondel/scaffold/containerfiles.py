@@ -7,8 +7,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from rondel.scaffold.lenient import text_of, value_at
 from rondel.scaffold.packages import PIP
-from rondel.scaffold.versions import USUAL
+from rondel.scaffold.python_version import DEFAULT_PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from rondel.scaffold.packages import Packages
 
 _HEAD = """\
-# The environment of every stage (target `stage`), on a laptop and in CI, and the
-# one of a CI job that starts pipelines (target `runner`).
+# Two targets: `stage` is the image that stages run in, on a laptop and in CI;
+# `runner` is the image of CI jobs that run the pipeline.
 """
 _WITH_INDEX = """\
 RUN --mount=type=secret,id=package-index \\
@@ -38,8 +39,8 @@ _RONDEL = '"rondel[mlops,ci]"'
 
 
 def python_image(packages: Packages, *, paths: str, mlflow: bool) -> str:
-    """An image with a virtual environment of the project's packages; ``paths`` are PYTHONPATH's."""
-    python = packages.python or USUAL
+    """An image with a virtual environment of the project's packages; ``paths`` is its PYTHONPATH."""
+    python = packages.python or DEFAULT_PYTHON
     commands = ["python3 -m venv /opt/venv", *packages.install]
     if mlflow:
         commands.append(f"{PIP} mlflow")
@@ -52,14 +53,12 @@ def python_image(packages: Packages, *, paths: str, mlflow: bool) -> str:
     if packages.git:
         lines.append(_GIT)
     lines += ["WORKDIR /opt/packages\n", *_copies(packages.copies)]
-    lines.append("# The secret may hold `export PIP_INDEX_URL=…`, so that credentials reach no layer.\n")
+    lines.append("# The secret may contain `export PIP_INDEX_URL=…`, to keep credentials out of layers.\n")
     if mlflow:
-        lines.append(
-            "# MLflow starts the entry points; the project's own version of it stays, if it has one.\n"
-        )
+        lines.append("# MLflow starts the entry points. A version from the packages stays.\n")
     lines += [_install(commands), "WORKDIR /work\n", "\n\n", _runner(python)]
     if packages.conda:
-        lines += ["\n\n", _offered(packages, paths)]
+        lines += ["\n\n", _conda_alternative(packages, paths)]
     return "".join(lines)
 
 
@@ -68,7 +67,7 @@ def _environment(prefix: str, paths: str) -> str:
 
 
 def _copies(files: Iterable[str]) -> list[str]:
-    """One COPY a folder, so that files that name each other by relative paths still find each other."""
+    """One COPY for each folder, so that relative paths between the files stay valid."""
     folders: dict[str, list[str]] = {}
     for file in files:
         folders.setdefault(file.rpartition("/")[0], []).append(file)
@@ -86,7 +85,7 @@ def _install(commands: list[str]) -> str:
 
 
 def _runner(python: str) -> str:
-    """The image of CI jobs: the stages' own if Rondel runs on its Python, for stages can run in it then."""
+    """The image of CI jobs: based on the stages' image if Rondel supports its Python version."""
     if int(python.split(".")[1]) < 11:
         return f"# Rondel needs Python 3.11.\n{_alone()}"
     return f"FROM stage AS runner\n{_GIT}{_install([f'{PIP} {_RONDEL}'])}"
@@ -94,27 +93,27 @@ def _runner(python: str) -> str:
 
 def _alone() -> str:
     return (
-        f"FROM python:{USUAL}-slim AS runner\nENV PATH=/opt/venv/bin:$PATH\n{_GIT}"
+        f"FROM python:{DEFAULT_PYTHON}-slim AS runner\nENV PATH=/opt/venv/bin:$PATH\n{_GIT}"
         + _install(["python3 -m venv /opt/venv", f"{PIP} {_RONDEL}"])
         + "WORKDIR /work\n"
     )
 
 
 def runner_alone() -> str:
-    """A Containerfile of the runner alone, beside a Dockerfile that is a team's own."""
-    head = "# The environment of a CI job that starts pipelines; stages run in an image of their own.\n"
+    """A Containerfile with only the runner, for projects with their own Dockerfile."""
+    head = "# The image of CI jobs that run the pipeline; stages run in a separate image.\n"
     return head + _alone()
 
 
-def _offered(packages: Packages, paths: str) -> str:
-    """The stage by micromamba, as comments."""
+def _conda_alternative(packages: Packages, paths: str) -> str:
+    """The target ``stage`` with micromamba, commented out."""
     stage = _conda_stage(str(packages.conda), packages.copies, paths, mlflow=False)
-    lead = f"# Instead of the stage above: {packages.conda} as it is, by conda.\n#\n"
+    lead = f"# An alternative for `stage` that installs {packages.conda} with conda:\n#\n"
     return lead + "".join(f"# {line}\n" if line else "#\n" for line in stage.rstrip("\n").split("\n"))
 
 
 def conda_image(file: str, copies: Iterable[str], *, paths: str, mlflow: bool) -> str:
-    """An image with the environment of conda as the file has it, and the runner beside it."""
+    """An image with the conda environment of a file, and the runner."""
     return f"{_HEAD}{_conda_stage(file, copies, paths, mlflow=mlflow)}\n\n{_alone()}"
 
 
@@ -140,13 +139,13 @@ def _conda_stage(file: str, copies: Iterable[str], paths: str, *, mlflow: bool) 
 
 
 def on_image(reference: str) -> str:
-    """A Containerfile that adds nothing to an image."""
+    """A Containerfile that uses an image unchanged."""
     return f"{_HEAD}FROM {reference} AS stage\nWORKDIR /work\n\n\n{_alone()}"
 
 
 def r_image(root: Path) -> tuple[str, str]:
-    """An image of R with renv's packages, and a note."""
-    version = _version(root / "renv.lock", ("R", "Version")) or "4"
+    """An R image with renv's packages, and a note."""
+    version = _version(root / "renv.lock", "R", "Version") or "4"
     stage = f"""\
 FROM rocker/r-ver:{version} AS stage
 ENV RENV_PATHS_LIBRARY=/opt/renv/library \\
@@ -158,14 +157,14 @@ RUN mkdir -p /opt/renv/library \\
         -e 'renv::restore(lockfile = "renv.lock", library = "/opt/renv/library", prompt = FALSE)'
 WORKDIR /work
 """
-    note = "the image is R's, with renv.lock's packages; system libraries that they need are yours to add"
+    note = "the image has R with renv.lock's packages; add the system libraries that they need"
     return f"{_HEAD}{stage}\n\n{_alone()}", note
 
 
 def julia_image(root: Path) -> tuple[str, str]:
-    """An image of Julia with the project's packages, and a note."""
+    """A Julia image with the project's packages, and a note."""
     manifest = root / "Manifest.toml"
-    found = re.search(r'^julia_version = "(\d+\.\d+)', _text(manifest), re.MULTILINE)
+    found = re.search(r'^julia_version = "(\d+\.\d+)', text_of(manifest), re.MULTILINE)
     files = "Project.toml Manifest.toml" if manifest.is_file() else "Project.toml"
     stage = f"""\
 FROM julia:{found[1] if found else "1"} AS stage
@@ -178,22 +177,13 @@ WORKDIR /work
 """
     return (
         f"{_HEAD}{stage}\n\n{_alone()}",
-        f"the image is Julia's, with the packages of {files.rpartition(' ')[2]}",
+        f"the image has Julia with the packages of {files.rpartition(' ')[2]}",
     )
 
 
-def _version(path: Path, keys: tuple[str, ...]) -> str | None:
+def _version(path: Path, *keys: str) -> str | None:
     try:
-        value = json.loads(_text(path))
+        value = value_at(json.loads(text_of(path)), *keys)
     except (ValueError, RecursionError):
         return None
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, str) and re.fullmatch(r"[\d.]+", value) else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -1,4 +1,4 @@
-"""Which of MLproject's entry points become stages."""
+"""Which entry points of MLproject become stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from rondel.data.mlproject import read_mlproject
 from rondel.errors import ConfigurationError
-from rondel.scaffold.points import choose_points
+from rondel.scaffold.entry_points import choose_entry_points
 
 HEAD = "name: x\nentry_points:\n"
 MAIN = "  main:\n    parameters: {n: {type: int, default: 3}}\n    command: python main.py {n}\n"
@@ -15,24 +15,24 @@ LOAD = "  load:\n    command: python load.py\n"
 
 
 def chosen(root, *values, dvc=False):
-    return choose_points(read_mlproject(root), values, dvc=dvc)
+    return choose_entry_points(read_mlproject(root), values, dvc=dvc)
 
 
-def test_main_is_the_pipeline_where_it_is_there(folder):
+def test_main_is_the_pipeline_if_it_exists(folder):
     points, notes = chosen(folder({"MLproject": HEAD + LOAD + ETL + MAIN}))
     assert points == {"main": {}}
-    assert notes == ["main is the pipeline; MLproject's load, etl: declare with pipeline.mlflow(…)"]
+    assert notes == ["main is the pipeline; to add MLproject's load, etl, use pipeline.mlflow(…)"]
 
 
-def test_without_main_those_that_can_run_are_it(folder):
+def test_without_main_all_entry_points_that_can_run_are_stages(folder):
     points, notes = chosen(folder({"MLproject": HEAD + LOAD + ETL}))
     assert points == {"load": {}}
     assert notes == [
-        'entry point etl is left out, as ratings has no default: declare it with pipeline.mlflow("etl", ratings=…)'
+        'entry point etl is left out because ratings has no default; to add it, use pipeline.mlflow("etl", ratings=…)'
     ]
 
 
-def test_a_value_that_is_given_makes_it_run(folder):
+def test_an_entry_point_with_a_value_can_run(folder):
     root = folder({"MLproject": HEAD + ETL})
     assert chosen(root, "etl.ratings=data/r.csv", "etl.rows=5") == (
         {"etl": {"ratings": "data/r.csv", "rows": 5}},
@@ -40,13 +40,13 @@ def test_a_value_that_is_given_makes_it_run(folder):
     )
 
 
-def test_an_entry_point_that_is_given_a_value_is_wanted_beside_main(folder):
+def test_an_entry_point_with_a_value_is_added_to_main(folder):
     points, _ = chosen(folder({"MLproject": HEAD + ETL + MAIN}), "etl.ratings=r.csv")
     assert points == {"main": {}, "etl": {"ratings": "r.csv"}}
 
 
 @pytest.mark.parametrize("text", [ETL, ETL.replace("etl", "main") + LOAD])
-def test_a_project_that_cannot_run_without_a_value_is_refused_with_what_to_type(folder, text):
+def test_a_project_that_needs_a_value_is_refused_with_the_command(folder, text):
     with pytest.raises(ConfigurationError) as caught:
         chosen(folder({"MLproject": HEAD + text}))
     assert "needs ratings, which has no default" in caught.value.what
@@ -57,13 +57,13 @@ def test_a_project_that_cannot_run_without_a_value_is_refused_with_what_to_type(
 @pytest.mark.parametrize(
     ("value", "said"), [("etl.rating=1", "no parameter 'etl.rating'"), ("x", "not POINT.PARAMETER=VALUE")]
 )
-def test_a_value_for_nothing_is_told(folder, value, said):
+def test_a_value_for_an_unknown_parameter_is_reported(folder, value, said):
     with pytest.raises(ConfigurationError) as caught:
         chosen(folder({"MLproject": HEAD + ETL}), value)
     assert said in caught.value.what
 
 
-def test_beside_dvc_stages_entry_points_are_none(folder):
+def test_with_dvc_stages_no_entry_points_are_chosen(folder):
     points, notes = chosen(folder({"MLproject": HEAD + LOAD}), dvc=True)
     assert points == {}
     assert "DVC's stages are the pipeline" in notes[0]
@@ -87,7 +87,7 @@ def test_beside_dvc_stages_entry_points_are_none(folder):
         ("<<<<<<< HEAD\nname: a\n=======\n>>>>>>> b\n", "merge conflict"),
     ],
 )  # fmt: skip
-def test_a_key_that_is_not_as_mlflow_wants_it_is_an_error(folder, text, said):
+def test_a_key_that_mlflow_would_refuse_is_an_error(folder, text, said):
     with pytest.raises(ConfigurationError) as caught:
         read_mlproject(folder({"MLproject": text}))
     assert said in caught.value.what
@@ -111,7 +111,7 @@ def test_all_keys_are_read(folder):
     assert main.required == ("a",)
 
 
-def test_files_beside_it_are_the_environment_as_for_mlflow(folder):
+def test_default_environment_files_are_found_as_in_mlflow(folder):
     root = folder({"MLproject": "name: x\n", "conda.yaml": "a: b\n"})
     assert read_mlproject(root).conda_env == "conda.yaml"
     (root / "python_env.yaml").touch()

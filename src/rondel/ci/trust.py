@@ -1,8 +1,7 @@
-"""What a fork's code does not get.
+"""What a fork's code may not do, and which variables it does not get.
 
-GitLab and Jenkins keep protected variables from forks by themselves. This is
-for the variables that somebody forgot to protect, and for a member who starts
-the pipeline of a fork in the project's own name.
+GitLab and Jenkins withhold protected variables from forks. This covers variables
+that nobody protected, and a member who starts a fork's pipeline in the project.
 """
 
 from __future__ import annotations
@@ -15,21 +14,22 @@ from rondel.secrets.names import withheld_from_forks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.ci.detect import CiContext
+    from rondel.ci.model import CiContext
     from rondel.settings import Settings
 
 
 def restrict(
     settings: Settings, context: CiContext | None, environ: Mapping[str, str]
 ) -> tuple[Settings, frozenset[str]]:
-    """The settings as this job may have them, and the variables that it must not see.
+    """The settings that this job may use, and the variables that it must not see.
 
-    A fork's run has no secrets, pushes nothing, commits nothing, and keeps its
-    MLflow runs to itself.
+    A fork's run gets no secrets, pushes nothing, commits nothing, and starts its
+    own MLflow server.
     """
     if context is None:
         return settings, frozenset()
-    settings = replace(settings, ci=True)
+    sources = {**settings.sources, "ci": f"a job of {context.provider}"}
+    settings = replace(settings, ci=True, sources=sources)
     if not context.fork:
         return settings, frozenset()
     gone = withheld_from_forks(environ, settings.secrets)

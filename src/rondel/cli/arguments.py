@@ -46,10 +46,31 @@ def make_parser(program: str) -> Parser:
     """The parser of a pipeline's command line."""
     parser = Parser(prog=program, description="Run stages of this pipeline.", allow_abbrev=False)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run these stages and what they need")
-    for option in OPTIONS:
+    add_options(parser, OPTIONS)
+    return parser
+
+
+def add_options(parser: Parser, options: Sequence[Option]) -> None:
+    """Add the flags of declared options."""
+    for option in options:
         if option.flags:
             _add(parser, option)
-    return parser
+
+
+def given_options(arguments: argparse.Namespace, options: Sequence[Option]) -> dict[str, Any]:
+    """The values of the options that the command line gave. Raises ConfigurationError for a wrong one."""
+    given: dict[str, Any] = {}
+    for option in options:
+        value = getattr(arguments, option.name, None)
+        if value is None or (option.kind == "count" and not value):
+            continue
+        try:
+            given[option.name] = convert(option, value)
+        except ValueError as error:
+            what, *hint = error.args
+            place = option.flags[-1]
+            raise ConfigurationError(what, hint=hint[0] if hint else None, place=place) from None
+    return given
 
 
 def _add(parser: Parser, option: Option) -> None:
@@ -76,19 +97,8 @@ def _add(parser: Parser, option: Option) -> None:
 
 def parse(argv: Sequence[str], *, program: str) -> Arguments:
     """Read a command line. Raises ConfigurationError with the nearest flag for an unknown one."""
-    found = vars(make_parser(program).parse_intermixed_args(list(argv)))
-    targets = tuple(found.pop("targets"))
-    by_name = {option.name: option for option in OPTIONS}
-    flags: dict[str, Any] = {}
-    for name, value in found.items():
-        option = by_name[name]
-        if option.kind == "count" and not value:
-            continue
-        try:
-            flags[name] = convert(option, value)
-        except ValueError as error:
-            raise ConfigurationError(str(error), place=option.flags[-1]) from None
-    return Arguments(targets, flags)
+    found = make_parser(program).parse_intermixed_args(list(argv))
+    return Arguments(tuple(found.targets), given_options(found, OPTIONS))
 
 
 def show_error(error: RondelError) -> None:

@@ -8,11 +8,12 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rondel.cli.arguments import Parser
+from rondel.cli.findings import Finding, show_findings
 from rondel.version import __version__
 
 if TYPE_CHECKING:
@@ -20,23 +21,12 @@ if TYPE_CHECKING:
 
     from rondel.engine.doctor import EngineCapabilities
 
-MARKS = {"good": "✓", "note": "·", "bad": "✗"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Literal["good", "note", "bad"]
-    subject: str
-    text: str
-
 
 def main(argv: Sequence[str]) -> int:
     """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing.
 
-    With --ci also: which CI job this is, which way its stages run and why,
-    what it would push, in whose name, and which secrets it has (names only).
+    With --ci also: which CI job this is, how its stages run and why, what it
+    would push, as whom, and which secrets it gets (names only).
     """
     parser = Parser(prog="rondel doctor", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("--ci", action="store_true", help="say what a run in this CI job would do")
@@ -54,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps({**document, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
-        _show(findings)
+        show_findings(findings)
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
@@ -68,15 +58,6 @@ def _place_store() -> None:
         os.environ.update(engine_home(find_root(Path.cwd()), os.environ))
     except ConfigurationError:
         return  # outside a project, the default location applies
-
-
-def _show(findings: Sequence[Finding]) -> None:
-    width = max(len(finding.subject) for finding in findings)
-    for finding in findings:
-        first, *others = finding.text.splitlines() or [""]
-        print(f"{MARKS[finding.level]} {finding.subject.ljust(width)}  {first}".rstrip())
-        for line in others:
-            print(f"{' ' * (width + 4)}{line}")
 
 
 def sdk_findings() -> Iterator[Finding]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-WRAPPERS = {"gitlab": ".gitlab-ci.yml", "jenkins": "Jenkinsfile"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -62,8 +61,10 @@ def main(argv: Sequence[str]) -> int:
             place=str(root),
         )
     if arguments.dry_run:
-        wrappers = [path for path in WRAPPERS.values() if path not in found.present]
-        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found)), *wrappers]))
+        from rondel.cli.ci import wrappers
+
+        files = [wrapper.path for wrapper in wrappers().values() if not (root / wrapper.path).exists()]
+        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found)), *files]))
         print("".join(f"note: {note}\n" for note in found.notes), end="")
         return 0
     for line in write_project(root, found, wanted):
@@ -76,10 +77,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _wrappers(root: Path) -> None:
     """The CI systems' files, where there are none."""
-    from rondel.cli.ci import is_taken, write_files
+    from rondel.cli.ci import is_taken, wrappers, write_files
 
-    for name, path in WRAPPERS.items():
-        if is_taken(root, name):
-            print(f"note: {path} is there already; `rondel ci generate {name}` says how the jobs get into it")
+    for name, wrapper in wrappers().items():
+        if is_taken(root, wrapper):
+            print(f"note: {wrapper.path} exists; `rondel ci generate {name}` tells how to add the jobs to it")
         else:
             write_files(root, [name])

@@ -52,9 +52,11 @@ def main(argv: Sequence[str]) -> int:
 
 def run(action: Callable[[Registry], Awaitable[list[str]]]) -> int:
     """Run ``action`` on the project's registry and print its lines."""
+    from rondel.ci.providers import detect
     from rondel.registry.commands import with_registry
 
     root = find_root(Path.cwd())
     settings = load_settings(root, {}, os.environ)
-    print("\n".join(with_registry(root, os.environ, settings.tracking_uri, action)))
+    linger = 0 if detect(os.environ) else settings.linger
+    print("\n".join(with_registry(root, os.environ, settings.tracking_uri, action, linger=linger)))
     return 0

@@ -79,6 +79,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         from rondel.runner.interactive import check_terminal
 
         check_terminal()
+    job = frontend.context
     prepared = prepare_run(
         pipeline,
         selection,
@@ -86,6 +87,9 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         os.environ,
         file=_relative(pipeline.place.file, settings.root),
         invocation=(Path(sys.argv[0]).name, *argv),
+        ci=job.recorded() if job is not None else None,
+        branch=job.ref if job is not None else None,
+        started_by=job.started_by if job is not None else None,
         resumed=resumed,
     )
     if settings.dry_run:
@@ -142,7 +146,7 @@ def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, prepared)
-    frontend.last_words(result)
+    frontend.last_lines(result)
     return result.exit_code
 
 

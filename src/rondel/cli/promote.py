@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rondel.ci.providers import detect
 from rondel.cli.arguments import Parser
 from rondel.cli.models import run
 from rondel.settings import find_root, load_settings
@@ -26,6 +27,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
     settings = load_settings(root, {}, os.environ)
+    job = detect(os.environ)
+    started_by = job.started_by if job is not None else None
 
     async def action(source: Registry) -> list[str]:
         from rondel.registry.commands import promote_model
@@ -39,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
             force=arguments.force,
             reason=arguments.reason,
             remote=settings.remote,
+            started_by=started_by,
         )
 
     return run(action)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rondel.ci.providers import detect
 from rondel.cli.arguments import Parser
 from rondel.cli.models import run
 from rondel.settings import find_root
@@ -24,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--alias", default="champion", metavar="ALIAS", help="the alias to set back")
     parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, for the log")
     arguments = parser.parse_args(list(argv))
+    job = detect(os.environ)
+    started_by = job.started_by if job is not None else None
 
     async def action(source: Registry) -> list[str]:
         from rondel.registry.commands import rollback_model
@@ -32,10 +35,10 @@ def main(argv: Sequence[str]) -> int:
             source,
             arguments.model,
             root=find_root(Path.cwd()),
-            environ=os.environ,
             steps=arguments.steps,
             reason=arguments.reason,
             alias=arguments.alias,
+            started_by=started_by,
         )
 
     return run(action)

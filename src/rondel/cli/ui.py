@@ -22,12 +22,14 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
     from rondel import tracking
+    from rondel.ci.providers import detect
 
     if arguments.stop:
         print("the MLflow server is stopped" if tracking.stop(root) else "no MLflow server runs here")
         return 0
     settings = load_settings(root, {}, os.environ)
-    endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri)
+    linger = 0 if detect(os.environ) else settings.linger
+    endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri, linger=linger)
     try:
         print(endpoint.uri)
         if not arguments.no_browser and sys.stdout.isatty() and _desktop():
@@ -35,9 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
             webbrowser.open(endpoint.uri)
         if lease is not None:
-            print(
-                f"it ends {settings.linger // 60} minutes after its last use; `rondel ui --stop` ends it now"
-            )
+            print(f"it ends {linger // 60} minutes after its last use; `rondel ui --stop` ends it now")
     finally:
         if lease is not None:
             lease.release()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +68,7 @@ def read_git(root: Path) -> GitState:
     top = Path((git_output(root, "rev-parse", "--show-toplevel") or str(root)).strip()) if untracked else root
     return GitState(
         commit=commit,
-        branch=branch or ci_branch(os.environ),
+        branch=branch,
         dirty=changed or bool(untracked),
         diff=_diff(root, commit) if changed else "",
         remote_url=_remote(root),
@@ -86,14 +85,6 @@ def folder_of(root: Path) -> str:
     """The project's folder in its repository, as git shows paths; empty at the top, and without one."""
     top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
     return "" if top == root else root.relative_to(top).as_posix()
-
-
-def ci_branch(environ: Mapping[str, str]) -> str | None:
-    """The branch that a CI job is about: CI systems check out a commit, not a branch."""
-    for name in ("CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "GIT_BRANCH", "GITHUB_REF_NAME"):
-        if environ.get(name):
-            return environ[name].removeprefix("origin/")
-    return None
 
 
 def _diff(root: Path, commit: str | None) -> str:

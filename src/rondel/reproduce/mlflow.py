@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from rondel.errors import RecordError
 from rondel.record.archive import ARTIFACT, unpack
-from rondel.reproduce.fetched import login_is_for, temporary
+from rondel.record.download import login_is_for, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,17 +27,20 @@ def fetch_run(
     """
     import anyio
 
+    from rondel.ci.providers import detect
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import LOGIN_VARIABLES
     from rondel.tracking.session import connect
 
-    own = uri = load_settings(root, {}, environ).tracking_uri
+    settings = load_settings(root, {}, environ)
+    linger = 0 if detect(environ) else settings.linger
+    own = uri = settings.tracking_uri
     if page is not None:
         parts = urlsplit(page)
         uri = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         if not login_is_for(uri, own):
             environ = {name: value for name, value in environ.items() if name not in LOGIN_VARIABLES}
-    endpoint, lease = connect(root, environ, uri=uri)
+    endpoint, lease = connect(root, environ, uri=uri, linger=linger)
     try:
         data = anyio.run(_read, endpoint, run_id)
     finally:

@@ -241,6 +241,7 @@ def _local_config(root: Path, tree: Path) -> None:
 @contextmanager
 def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -> Iterator[None]:
     """Lead the child to an MLflow server: the configured one, the run's, or this project's own."""
+    from rondel.ci.providers import detect
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import is_loopback
     from rondel.tracking.session import connect
@@ -251,11 +252,12 @@ def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -
 
         if not is_loopback(urlsplit(recorded).hostname or ""):
             child["MLFLOW_TRACKING_URI"] = recorded
-    if load_settings(tree, {}, child).tracking_uri:
+    settings = load_settings(tree, {}, child)
+    if settings.tracking_uri:
         yield
         return
     # Not one of the worktree's own: champions and earlier runs are on the project's.
-    endpoint, lease = connect(root, child)
+    endpoint, lease = connect(root, child, linger=0 if detect(child) else settings.linger)
     child["MLFLOW_TRACKING_URI"] = endpoint.uri
     try:
         yield

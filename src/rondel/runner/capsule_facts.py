@@ -1,4 +1,4 @@
-"""Facts about the machine, the CI job and the environment that a capsule holds."""
+"""Facts about the machine and the environment that a capsule holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-from rondel.record import CiJob, Host
+from rondel.record import Host
 from rondel.secrets.logins import without_login
 from rondel.secrets.names import is_secret
 from rondel.settings.options import OPTIONS
@@ -115,26 +115,3 @@ def _distribution() -> str:
     except OSError:
         return ""
     return release.get("PRETTY_NAME", release.get("ID", ""))
-
-
-def ci_job(environ: Mapping[str, str]) -> CiJob | None:
-    """The CI job that this process is part of; None on a laptop."""
-    if environ.get("GITLAB_CI"):
-        return CiJob(
-            provider="gitlab",
-            url=environ.get("CI_JOB_URL"),
-            id=environ.get("CI_JOB_ID"),
-            name=environ.get("CI_JOB_NAME"),
-        )
-    if environ.get("JENKINS_URL"):
-        return CiJob(
-            provider="jenkins",
-            url=environ.get("BUILD_URL"),
-            id=environ.get("BUILD_ID"),
-            name=environ.get("JOB_NAME"),
-        )
-    if environ.get("GITHUB_ACTIONS"):
-        return CiJob(provider="github", id=environ.get("GITHUB_RUN_ID"), name=environ.get("GITHUB_JOB"))
-    if environ.get("CI"):
-        return CiJob(provider="other")
-    return None

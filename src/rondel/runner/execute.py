@@ -266,7 +266,13 @@ class Execution:
         from rondel.runner.approve import approve
 
         return await anyio.to_thread.run_sync(
-            approve, stage, self.settings, self.journal, os.environ, abandon_on_cancel=True
+            approve,
+            stage,
+            self.settings,
+            self.journal,
+            os.environ,
+            self.run.started_by,
+            abandon_on_cancel=True,
         )
 
     def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:

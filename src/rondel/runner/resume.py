@@ -14,8 +14,9 @@ from rondel.runner.keys import stage_key
 from rondel.runner.prepared import Resumption
 from rondel.runner.repeat_commands import effect_alone
 from rondel.runner.success import SUCCEEDED
+from rondel.settings.declare import COMMAND_LINE, RESUMED
 from rondel.settings.load import convert
-from rondel.settings.options import COMMAND_LINE, OPTIONS, RESUMED
+from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

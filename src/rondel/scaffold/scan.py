@@ -45,7 +45,7 @@ class ScannedProject:
         return not self.dvc and not self.entry_points
 
 
-KNOWN = (".gitignore", CONFIG, ".gitlab-ci.yml", "Jenkinsfile", "pyproject.toml")
+KNOWN = (".gitignore", CONFIG, "pyproject.toml")
 
 
 def scan_project(root: Path, name: str | None = None, values: Sequence[str] = ()) -> ScannedProject:

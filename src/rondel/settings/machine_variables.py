@@ -5,7 +5,8 @@ from __future__ import annotations
 from rondel.settings.options import OPTIONS
 
 _RESULT = frozenset(option.env for option in OPTIONS if option.env and option.concerns == "result")
-_OPTIONS = frozenset(option.env for option in OPTIONS if option.env) - _RESULT
+# CI sets the option `ci` by way of detection.
+_OPTIONS = frozenset({"CI", *(option.env for option in OPTIONS if option.env)}) - _RESULT
 
 _PREFIXES = (
     *("LD_", "DYLD_", "BASH_", "GIT_", "SSH_", "PYTHON"),

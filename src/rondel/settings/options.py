@@ -1,90 +1,28 @@
-"""The settings of a run, each option declared where its field stands."""
+"""The settings of a run. Each option is declared with its field."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from rondel.settings.declare import COMMAND_LINE, declare, declared, flag_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from rondel.settings.declare import Option
+
 EngineChoice = Literal["auto", "dagger", "embedded"]
-Kind = Literal["flag", "switch", "text", "choice", "number", "list", "pairs", "count"]
-Concern = Literal["result", "run", "machine", "command"]
-"""What an option is about, and so how far it goes.
-
-``result``: what is computed. It is recorded, and repeated wherever the run is.
-``run``: what this run was asked to do. It is recorded; ``--resume`` goes on with it.
-``machine``: where and with what it runs. It is recorded as a fact, and applied nowhere else.
-``command``: this one command line alone. It is not recorded.
-"""
-
-
-COMMAND_LINE = "the command line"
-"""The source of a setting that was given as a flag."""
-
-RESUMED = "run "
-"""How the source begins of a setting that comes from the run that is resumed; its ID follows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option: how it is written in each place where it can be set.
-
-    ``flags`` are command line flags (none: it can't be given there); ``env``
-    is the environment variable; ``key`` the dotted key in ``[tool.rondel]``;
-    ``concerns`` says how far it goes. A *flag* is a plain yes; a *switch* has a ``--no-`` form, too.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    default: Any
-    flags: tuple[str, ...] = ()
-    env: str | None = None
-    key: str | None = None
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
-    concerns: Concern
-    bare: str | None = None
-    """What the flag means without a value; None if it has to have one."""
-
-
-def _option(
-    kind: Kind,
-    help_: str,
-    default: Any,
-    *,
-    concerns: Concern,
-    flags: tuple[str, ...] = (),
-    env: str | None = None,
-    key: str | None = None,
-    metavar: str | None = None,
-    choices: tuple[str, ...] = (),
-    bare: str | None = None,
-) -> Any:
-    declared = {
-        "kind": kind,
-        "help": help_,
-        "flags": flags,
-        "env": env,
-        "key": key,
-        "metavar": metavar,
-        "choices": choices,
-        "concerns": concerns,
-        "bare": bare,
-    }
-    return field(default=default, metadata={"option": declared})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of one run.
 
-    ``root`` is the project's folder (where ``pyproject.toml`` stands); paths
-    in other options are relative to it. ``sources`` says for each option that
-    is not at its default where its value came from.
+    ``root`` is the project's folder, which contains ``pyproject.toml``; paths in
+    other options are relative to it. ``sources`` maps each option that was set
+    to the place that set it.
     """
 
     root: Path
@@ -92,10 +30,10 @@ class Settings:
     resumed: frozenset[str] = frozenset()
     """The options whose values come from the run that is resumed."""
 
-    only: bool = _option(
+    only: bool = declare(
         "flag", "run the targets alone, without what they need", False, flags=("--only",), concerns="run"
     )
-    from_: str | None = _option(
+    from_: str | None = declare(
         "text",
         "run this stage and what depends on it",
         None,
@@ -103,7 +41,7 @@ class Settings:
         metavar="STAGE",
         concerns="run",
     )
-    resume: str | None = _option(
+    resume: str | None = declare(
         "text",
         "resume a failed or waiting run (default: the newest)",
         None,
@@ -112,21 +50,21 @@ class Settings:
         bare="latest",
         concerns="command",
     )
-    force: bool = _option(
+    force: bool = declare(
         "flag",
         "with --resume, even if inputs have changed",
         False,
         flags=("--force",),
         concerns="command",
     )
-    interactive: bool = _option(
+    interactive: bool = declare(
         "flag",
         "if a stage fails, open a shell in its container and ask how to continue",
         False,
         flags=("--interactive", "-i"),
         concerns="command",
     )
-    shell: Literal["before", "after"] | None = _option(
+    shell: Literal["before", "after"] | None = declare(
         "choice",
         "open a shell in the stage's container before or after its command",
         None,
@@ -135,21 +73,21 @@ class Settings:
         choices=("before", "after"),
         concerns="command",
     )
-    shell_at: int = _option(
+    shell_at: int = declare(
         "number",
         "the index of the command that --shell applies to, from 0",
         0,
         env="RONDEL_SHELL_AT",
         concerns="command",
     )
-    reproduces: str | None = _option(
+    reproduces: str | None = declare(
         "text",
         "the run that this run reproduces; `rondel reproduce` sets it",
         None,
         env="RONDEL_REPRODUCES",
         concerns="command",
     )
-    base_image: str | None = _option(
+    base_image: str | None = declare(
         "text",
         "use this base image (NAME@DIGEST) instead of its tag in the Containerfile; "
         "`rondel reproduce` sets it",
@@ -157,7 +95,7 @@ class Settings:
         env="RONDEL_BASE_IMAGE",
         concerns="command",
     )
-    params: tuple[tuple[str, str], ...] = _option(
+    params: tuple[tuple[str, str], ...] = declare(
         "pairs",
         "override a parameter in this run (repeatable)",
         (),
@@ -165,14 +103,14 @@ class Settings:
         metavar="STAGE.PARAM=VALUE",
         concerns="result",
     )
-    apply: bool = _option(
+    apply: bool = declare(
         "flag",
         "with -P: write the parameters and the results to the working tree",
         False,
         flags=("--apply",),
         concerns="run",
     )
-    cache: bool = _option(
+    cache: bool = declare(
         "switch",
         "skip stages whose inputs have not changed",
         True,
@@ -181,7 +119,7 @@ class Settings:
         key="cache",
         concerns="run",
     )
-    keep_going: bool = _option(
+    keep_going: bool = declare(
         "flag",
         "if a stage fails, still run the stages that don't depend on it",
         False,
@@ -190,7 +128,7 @@ class Settings:
         key="keep-going",
         concerns="run",
     )
-    engine: EngineChoice = _option(  # noqa: RUF009 - it makes a field, as field() does
+    engine: EngineChoice = declare(  # noqa: RUF009 - it makes a field, as field() does
         "choice",
         "what runs the containers: a Dagger engine, or Rondel's embedded one",
         "auto",
@@ -200,7 +138,7 @@ class Settings:
         choices=("auto", "dagger", "embedded"),
         concerns="machine",
     )
-    push: bool | None = _option(
+    push: bool | None = declare(
         "switch",
         "push results to the DVC remote (default: in CI, and to the local default remote)",
         None,
@@ -209,7 +147,7 @@ class Settings:
         key="push",
         concerns="run",
     )
-    commit: bool = _option(
+    commit: bool = declare(
         "flag",
         "after success, push data, then commit dvc.lock, *.dvc and metrics to the branch",
         False,
@@ -217,7 +155,7 @@ class Settings:
         env="RONDEL_COMMIT",
         concerns="run",
     )
-    approve_by: str | None = _option(
+    approve_by: str | None = declare(
         "text",
         "approve the stages of this run that need approval, in this name",
         None,
@@ -225,7 +163,7 @@ class Settings:
         metavar="NAME",
         concerns="run",
     )
-    jobs: int = _option(
+    jobs: int = declare(
         "number",
         "how many stages run at once (0: as many as the machine has processors)",
         0,
@@ -235,17 +173,17 @@ class Settings:
         metavar="N",
         concerns="machine",
     )
-    dry_run: bool = _option(
+    dry_run: bool = declare(
         "flag",
         "show what would run and why, without starting anything",
         False,
         flags=("--dry-run", "-n"),
         concerns="command",
     )
-    list_stages: bool = _option(
+    list_stages: bool = declare(
         "flag", "list the pipeline's stages", False, flags=("--list", "-l"), concerns="command"
     )
-    verbose: int = _option(
+    verbose: int = declare(
         "count",
         "show the stages' output while they run",
         0,
@@ -253,11 +191,11 @@ class Settings:
         env="RONDEL_VERBOSE",
         concerns="command",
     )
-    quiet: bool = _option(
+    quiet: bool = declare(
         "flag", "show only failures and the final table", False, flags=("-q", "--quiet"), concerns="command"
     )
 
-    name: str = _option(
+    name: str = declare(
         "text",
         "the project's name, also of the MLflow experiment and of services",
         "",
@@ -265,17 +203,17 @@ class Settings:
         key="name",
         concerns="result",
     )
-    containerfile: str = _option(
+    containerfile: str = declare(
         "text",
         "the Containerfile of the stages' image",
         "Containerfile",
         key="containerfile",
         concerns="result",
     )
-    target: str = _option(
+    target: str = declare(
         "text", "the Containerfile's target that stages run in", "stage", key="target", concerns="result"
     )
-    data_image: str | None = _option(
+    data_image: str | None = declare(
         "text",
         "an image with DVC to move data, if the stages' image has no DVC (default: build one)",
         None,
@@ -283,10 +221,10 @@ class Settings:
         key="data.image",
         concerns="machine",
     )
-    build_args: tuple[tuple[str, str], ...] = _option(
+    build_args: tuple[tuple[str, str], ...] = declare(
         "pairs", "build arguments of the Containerfile", (), key="build-args", concerns="result"
     )
-    secrets: tuple[str, ...] = _option(
+    secrets: tuple[str, ...] = declare(
         "list",
         "environment variables to pass to stages as secrets",
         (),
@@ -294,14 +232,14 @@ class Settings:
         key="secrets",
         concerns="run",
     )
-    environment: tuple[str, ...] = _option(
+    environment: tuple[str, ...] = declare(
         "list",
         "environment variables to pass to stages and to record",
         (),
         key="environment",
         concerns="result",
     )
-    host_image: Literal["auto", "never"] = _option(
+    host_image: Literal["auto", "never"] = declare(
         "choice",
         "use this machine's system as base image if no registry answers",
         "auto",
@@ -310,7 +248,7 @@ class Settings:
         choices=("auto", "never"),
         concerns="machine",
     )
-    cache_size: str | None = _option(
+    cache_size: str | None = declare(
         "text",
         "the maximum size of the engine's store (default: 20G, or a quarter of the disk if that is less)",
         None,
@@ -319,7 +257,7 @@ class Settings:
         metavar="SIZE",
         concerns="machine",
     )
-    tracking_uri: str | None = _option(
+    tracking_uri: str | None = declare(
         "text",
         "the MLflow server (default: a local one)",
         None,
@@ -327,7 +265,7 @@ class Settings:
         key="tracking.uri",
         concerns="run",
     )
-    experiment: str | None = _option(
+    experiment: str | None = declare(
         "text",
         "the MLflow experiment",
         None,
@@ -335,7 +273,7 @@ class Settings:
         key="tracking.experiment",
         concerns="result",
     )
-    linger: int = _option(
+    linger: int = declare(
         "number",
         "how many seconds the local MLflow server runs after its last use",
         600,
@@ -343,7 +281,7 @@ class Settings:
         key="tracking.linger",
         concerns="machine",
     )
-    runs_megabytes: int = _option(
+    runs_megabytes: int = declare(
         "number",
         "the maximum size of the records of runs; the oldest are removed (0: no limit)",
         2000,
@@ -351,7 +289,7 @@ class Settings:
         key="runs.megabytes",
         concerns="machine",
     )
-    remote: str | None = _option(
+    remote: str | None = declare(
         "text",
         "the DVC remote, instead of the project's",
         None,
@@ -359,7 +297,9 @@ class Settings:
         key="remote",
         concerns="run",
     )
-    ci: bool = _option("flag", "whether this is a CI job", False, env="CI", concerns="machine")
+    ci: bool = declare(
+        "flag", "whether this is a CI job; Rondel detects the CI system", False, concerns="machine"
+    )
 
     def arguments(self) -> list[str]:
         """The flags that repeat these settings on any machine."""
@@ -386,26 +326,5 @@ class Settings:
         return (value is not None and explicit) or value != option.default
 
 
-def flag_words(option: Option, value: Any) -> list[str]:
-    """The words on a command line that set ``option`` to ``value``."""
-    flag = next((flag for flag in option.flags if flag.startswith("--")), option.flags[0])
-    if option.kind == "flag":
-        return [flag] if value else []
-    if option.kind == "switch":
-        return [flag] if value else [f"--no-{flag.removeprefix('--')}"]
-    if option.kind == "count":
-        return [flag] * int(value)
-    if option.kind == "pairs":
-        return [word for key, text in value for word in (option.flags[0], f"{key}={text}")]
-    if option.kind == "list":
-        return [word for text in value for word in (flag, text)]
-    text = str(value)
-    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
-
-
-OPTIONS: tuple[Option, ...] = tuple(
-    Option(name=each.name, default=each.default, **each.metadata["option"])
-    for each in fields(Settings)
-    if "option" in each.metadata
-)
+OPTIONS = declared(Settings)
 """All options, in the order of their declaration."""

@@ -109,7 +109,7 @@ def succeed(root: Path) -> None:
 def run(
     root: Path, *words: str, importtime: bool = False, given: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    left_out = ("DAGGER", "_EXPERIMENTAL_DAGGER", "RONDEL", "MLFLOW", "CI")
+    left_out = ("DAGGER", "_EXPERIMENTAL_DAGGER", "RONDEL", "MLFLOW", "CI", "GITLAB", "JENKINS", "GITHUB")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     environ |= given or {}
     flags = ["-X", "importtime"] if importtime else []
@@ -136,6 +136,24 @@ def test_a_run_with_nothing_to_do_loads_nothing_heavy_and_starts_nothing(project
     found = {name for name in loaded for heavy in HEAVY if name == heavy or name.startswith(f"{heavy}.")}
     assert not found
     assert not (project / ".rondel" / "mlflow").exists()
+
+
+def loaded_of_ci(project: Path, **given: str) -> set[str]:
+    done = run(project, "evaluate", importtime=True, given=given)
+    assert done.returncode == 0, done.stderr
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    return {name for name in names if name.startswith("rondel.ci.") or name in {"gitlab", "api4jenkins"}}
+
+
+def test_outside_of_ci_no_ci_system_is_loaded(project: Path) -> None:
+    assert loaded_of_ci(project) == {"rondel.ci.providers"}
+    assert loaded_of_ci(project, JENKINS_URL="http://j/") >= {"rondel.ci.providers.jenkins"}
+
+
+def test_in_ci_only_this_system_is_loaded_and_nothing_heavy(project: Path) -> None:
+    loaded = loaded_of_ci(project, GITLAB_CI="true")
+    assert "rondel.ci.providers.gitlab" in loaded
+    assert not loaded & {"rondel.ci.providers.jenkins", "gitlab", "api4jenkins"}
 
 
 def test_a_run_with_nothing_to_do_writes_a_capsule(project: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_dvc_project_is_adopted_unchanged(tmp_path: Path) -> None:
     assert (tmp_path / "dvc.yaml").read_text() == DVC
     assert (tmp_path / "Containerfile").read_text() == "FROM python:3.11 AS stage\n"
     assert (tmp_path / ".gitlab-ci.yml").read_text() == "build:\n  script: make\n"
-    assert ".gitlab-ci.yml is there already" in done.stdout
+    assert ".gitlab-ci.yml exists; `rondel ci generate gitlab` tells how" in done.stdout
     assert not (tmp_path / "src").exists()
     assert 'score = pipeline.dvc("score", needs=[fit_model])' in (tmp_path / "ci" / "main.py").read_text()
     assert list(stages(tmp_path)) == ["features", "fit-model", "score"]

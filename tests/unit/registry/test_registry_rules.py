@@ -214,7 +214,8 @@ def test_without_git_the_login_acts_and_a_commit_cannot_be_checked(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "ann")
-    assert whoami(tmp_path, {}) == "ann"
+    assert whoami(tmp_path) == "ann"
+    assert whoami(tmp_path, "mira") == "mira"
     assert (
         commit_problem(tmp_path, "a" * 40)
         == "its commit aaaaaaaaaaaa can't be checked: git is not installed here"

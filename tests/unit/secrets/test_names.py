@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-
 from rondel.ci.detect import detect
+
 from rondel.ci.trust import restrict
 from rondel.secrets.names import SESSION_TOKEN, is_secret, is_secret_file
 from rondel.secrets.values import secret_values

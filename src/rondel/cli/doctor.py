@@ -1,4 +1,4 @@
-"""``rondel doctor``: what this machine can run, and what is missing; ``--ci``: what a job here does."""
+"""``rondel doctor``: shows what this machine can run; with ``--ci``, also what a CI job here would do."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing.
+    """Check Python, git, MLflow, DVC and the engines. The exit code is 1 if something required is missing.
 
     With --ci also: which CI job this is, how its stages run and why, what it
     would push, as whom, and which secrets it gets (names only).
     """
     parser = Parser(prog="rondel doctor", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--ci", action="store_true", help="say what a run in this CI job would do")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--ci", action="store_true", help="show what a run in this CI job would do")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(list(argv))
     _place_store()
     machine, found = look()

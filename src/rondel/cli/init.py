@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     become the pipeline, and the image gets the packages that the project lists.
     Existing files stay; .gitignore, .dvc/config and pyproject.toml may get new lines.
     """
-    from rondel.scaffold import added, new_files, scan_project, write_project
+    from rondel.scaffold import edited_files, new_files, scan_project, write_project
 
     parser = Parser(prog="rondel init", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER")
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         from rondel.cli.ci import wrappers
 
         files = [wrapper.path for wrapper in wrappers().values() if not (root / wrapper.path).exists()]
-        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found)), *files]))
+        print("\n".join([*wanted, *(f"{path}: lines added" for path in edited_files(found)), *files]))
         print("".join(f"note: {note}\n" for note in found.notes), end="")
         return 0
     for line in write_project(root, found, wanted):
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _wrappers(root: Path) -> None:
-    """The CI systems' files, where there are none."""
+    """Write the files of CI systems that do not exist yet."""
     from rondel.cli.ci import is_taken, wrappers, write_files
 
     for name, wrapper in wrappers().items():

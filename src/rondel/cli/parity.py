@@ -33,10 +33,10 @@ def main(argv: Sequence[str]) -> int:
     from rondel.parity import compare_runs
     from rondel.record.check import visible
     from rondel.reports.parity import parity_json, parity_table
-    from rondel.reproduce.source import find
+    from rondel.reproduce.capsule_source import find_capsule
 
     root = find_root(Path.cwd())
-    runs = [find(root, name).capsule for name in (arguments.a, arguments.b)]
+    runs = [find_capsule(root, name).capsule for name in (arguments.a, arguments.b)]
     known = {record.name for run in runs for record in run.stages}
     for stage in arguments.stage or ():
         if stage not in known:

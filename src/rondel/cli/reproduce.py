@@ -43,13 +43,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would run")
     arguments = parser.parse_args(list(argv))
+    from rondel.reproduce.capsule_source import find_capsule
     from rondel.reproduce.run import ReproduceOptions, reproduce
-    from rondel.reproduce.source import find
 
     root = find_root(Path.cwd())
     if arguments.shell and not sys.stdin.isatty():
         raise ConfigurationError("--shell needs a terminal", hint="run this in a terminal")
-    found = find(root, arguments.capsule)
+    found = find_capsule(root, arguments.capsule)
     if arguments.dry_run:
         from rondel.reproduce.plan import choose_stage, describe_plan, make_plan
         from rondel.reproduce.worktree import changed_files

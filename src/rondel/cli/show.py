@@ -40,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
 def _find(root: Path, name: str | None) -> tuple[RunFolder, Capsule]:
     if name is None:
         return load(root)
-    from rondel.reproduce.source import find, kind_of
+    from rondel.reproduce.capsule_source import find_capsule, source_kind
 
-    if kind_of(name) == "run":
+    if source_kind(name) == "run":
         return load(root, name)
-    found = find(root, name)
+    found = find_capsule(root, name)
     return found.folder, found.capsule
 
 

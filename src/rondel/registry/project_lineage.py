@@ -41,7 +41,7 @@ def data_lineage(
 
 
 def commit_problem(root: Path, commit: str) -> str:
-    """Why the repository at ``root`` does not have a commit, or can't tell; empty where it has it."""
+    """Why the repository at ``root`` does not have a commit, or can't tell; empty if it has the commit."""
     named = f"its commit {commit[:12]}"
     try:
         if run_git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0:

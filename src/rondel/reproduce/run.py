@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rondel.record import Capsule
+    from rondel.reproduce.capsule_source import FoundCapsule
     from rondel.reproduce.comparison import OutcomeComparison
     from rondel.reproduce.plan import ReproductionPlan
-    from rondel.reproduce.source import Found
     from rondel.reproduce.worktree import Worktree
 
 GRACE = 20.0
@@ -85,7 +85,7 @@ class ReproductionResult:
 
 
 def reproduce(
-    root: Path, found: Found, options: ReproduceOptions, environ: Mapping[str, str], prompter: Prompter
+    root: Path, found: FoundCapsule, options: ReproduceOptions, environ: Mapping[str, str], prompter: Prompter
 ) -> ReproductionResult:
     """Repeat the stage and compare. The working tree of the project at ``root`` stays as it is.
 
@@ -105,7 +105,11 @@ def reproduce(
         changed=worktrees.changed_files(root, found.folder, capsule),
     )
     prompter.show([f"reproducing {record.name} of run {capsule.id}", *lines])
-    if not found.own and not options.yes and not prompter.agree("this capsule comes from elsewhere; run it?"):
+    if (
+        not found.is_local
+        and not options.yes
+        and not prompter.agree("this capsule comes from elsewhere; run it?")
+    ):
         raise ConfigurationError("cancelled; nothing has run")
     secrets = _secrets(plan, environ, prompter)
     with ExitStack() as stack:

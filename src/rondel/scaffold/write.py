@@ -64,7 +64,7 @@ def write_project(root: Path, found: ScannedProject, wanted: Mapping[str, str]) 
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
         yield f"{path}: written"
-    for path, text in added(found).items():
+    for path, text in edited_files(found).items():
         write_atomic(root / path, text.encode("utf-8", "surrogateescape"))
         yield f"{path}: lines added"
     if not any((folder / ".git").exists() for folder in (root, *root.parents)) and shutil.which("git"):
@@ -73,6 +73,6 @@ def write_project(root: Path, found: ScannedProject, wanted: Mapping[str, str]) 
     yield from (f"note: {note}" for note in found.notes)
 
 
-def added(found: ScannedProject) -> dict[str, str]:
+def edited_files(found: ScannedProject) -> dict[str, str]:
     """The existing files that get new lines, with their new text."""
     return {path: text for path, text in found.edits.items() if path in found.present}

@@ -10,20 +10,17 @@ if TYPE_CHECKING:
 
 Kind = Literal["flag", "switch", "text", "choice", "number", "list", "pairs", "count"]
 Concern = Literal["result", "run", "machine", "command"]
-"""What an option is about, and so how far it goes.
+"""What an option concerns, which decides where it applies.
 
-``result``: what is computed. It is recorded, and repeated wherever the run is.
-``run``: what this run was asked to do. It is recorded; ``--resume`` goes on with it.
-``machine``: where and with what it runs. It is recorded as a fact, and applied nowhere else.
-``command``: this one command line alone. It is not recorded.
+``result``: what is computed. Recorded, and repeated with the run on any machine.
+``run``: what to run, and what to do with results. Recorded; ``--resume`` repeats it.
+``machine``: where and with what to run. Recorded for information, and not applied elsewhere.
+``command``: this command only. Not recorded.
 """
 
 
 COMMAND_LINE = "the command line"
 """The source of a setting from a flag."""
-
-RESUMED = "run "
-"""The source of a setting from a resumed run begins with this; the run's ID follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +29,9 @@ class Option:
 
     ``flags`` are command line flags; ``env`` is the environment variable; ``key``
     is the dotted key in ``[tool.rondel]``. Without one of them, the option can't
-    be set there. ``concerns`` says how far it goes. A *flag* is a plain yes; a
-    *switch* also has a ``--no-`` form. ``check`` raises ValueError for a value
-    that has the right type and is wrong all the same; its second argument is a
-    hint.
+    be set there. ``concerns`` says where it applies. A *flag* turns something on; a
+    *switch* also has a ``--no-`` form. ``check`` raises ValueError for a wrong value
+    of the right type; the second argument of the error is a hint.
     """
 
     name: str

@@ -23,7 +23,7 @@ NO = frozenset({"", "0", "false", "no", "off"})
 
 
 def find_root(start: Path) -> Path:
-    """The folder that holds the project: the nearest one upwards with a ``pyproject.toml`` or ``.git``.
+    """The project's folder: ``start`` or its closest parent with a ``pyproject.toml`` or ``.git``.
 
     Raises ConfigurationError if there is none.
     """
@@ -39,7 +39,7 @@ def find_root(start: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Setting:
     value: Any
     source: str
 
@@ -73,28 +73,27 @@ def _load(
     environ: Mapping[str, str] | None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Values and sources of a group's options by name; the options of all groups are checked."""
-    mistakes: list[tuple[str, str, str | None]] = []
+    mistakes: list[ConfigurationError] = []
     found = _from_table(table, mistakes) | _from_environment(environ or {}, mistakes)
     _raise(mistakes)
     given = {option.name: found[option] for option in group if option in found}
-    given |= {name: _Found(value, COMMAND_LINE) for name, value in (flags or {}).items()}
+    given |= {name: _Setting(value, COMMAND_LINE) for name, value in (flags or {}).items()}
     values = {name: each.value for name, each in given.items()}
     return values, {name: each.source for name, each in given.items()}
 
 
-def _raise(mistakes: list[tuple[str, str, str | None]]) -> None:
+def _raise(mistakes: list[ConfigurationError]) -> None:
     if len(mistakes) == 1:
-        place, what, hint = mistakes[0]
-        raise ConfigurationError(what, place=place, hint=hint)
+        raise mistakes[0]
     if mistakes:
-        lines = (f"{place}: {what}" + (f" ({hint})" if hint else "") for place, what, hint in mistakes)
+        lines = (f"{each.place}: {each.what}" + (f" ({each.hint})" if each.hint else "") for each in mistakes)
         raise ConfigurationError(f"{len(mistakes)} settings are wrong", why="\n".join(lines))
 
 
 def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
     """The name in ``[project]`` and the table ``[tool.rondel]`` of ``pyproject.toml``; empty without one.
 
-    Raises ConfigurationError for a file that can't be read, or in which these are no tables.
+    Raises ConfigurationError if the file can't be read, or if these are not tables.
     """
     import tomllib
 
@@ -103,10 +102,12 @@ def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, {}
-    except ValueError as error:  # bad TOML, bytes that are no text, a number too long for Python
+    except ValueError as error:  # invalid TOML, bytes that are not text, a number too long for Python
         raise ConfigurationError("this is not valid TOML", why=str(error), place=str(file)) from None
     except RecursionError:
-        raise ConfigurationError("this is not valid TOML", why="it nests too deep", place=str(file)) from None
+        raise ConfigurationError(
+            "this is not valid TOML", why="it is nested too deeply", place=str(file)
+        ) from None
     except OSError as error:
         raise ConfigurationError("the file can't be read", why=error.strerror, place=str(file)) from None
     name = _table_of(document, "project").get("name")
@@ -121,20 +122,19 @@ def _table_of(parent: Mapping[str, Any], key: str, *, place: str = "") -> Mappin
     return value
 
 
-def _from_table(
-    table: Mapping[str, Any], mistakes: list[tuple[str, str, str | None]]
-) -> dict[Option, _Found]:
+def _from_table(table: Mapping[str, Any], mistakes: list[ConfigurationError]) -> dict[Option, _Setting]:
     by_key = {option.key: option for option in _ALL if option.key}
-    found: dict[Option, _Found] = {}
+    found: dict[Option, _Setting] = {}
     for key, value in _flatten(table, frozenset(by_key)):
         place = f"pyproject.toml [tool.rondel] {key}"
         option = by_key.get(key)
         if option is not None:
             _convert(option, value, place, found, mistakes)
         elif any(known.startswith(f"{key}.") for known in by_key):
-            mistakes.append((place, f"{value!r} is not a table", None))
+            mistakes.append(ConfigurationError(f"{value!r} is not a table", place=place))
         else:
-            mistakes.append((place, "there is no such option", did_you_mean(key, by_key)))
+            hint = did_you_mean(key, by_key)
+            mistakes.append(ConfigurationError("there is no such option", hint=hint, place=place))
     return found
 
 
@@ -148,9 +148,9 @@ def _flatten(table: Mapping[str, Any], known: frozenset[str], prefix: str = "") 
 
 
 def _from_environment(
-    environ: Mapping[str, str], mistakes: list[tuple[str, str, str | None]]
-) -> dict[Option, _Found]:
-    found: dict[Option, _Found] = {}
+    environ: Mapping[str, str], mistakes: list[ConfigurationError]
+) -> dict[Option, _Setting]:
+    found: dict[Option, _Setting] = {}
     for option in _ALL:
         if option.env and (text := environ.get(option.env)):
             _convert(option, text, option.env, found, mistakes)
@@ -161,14 +161,14 @@ def _convert(
     option: Option,
     value: Any,
     place: str,
-    found: dict[Option, _Found],
-    mistakes: list[tuple[str, str, str | None]],
+    found: dict[Option, _Setting],
+    mistakes: list[ConfigurationError],
 ) -> None:
     try:
-        found[option] = _Found(convert(option, value), place)
+        found[option] = _Setting(convert(option, value), place)
     except ValueError as error:
         what, *hint = error.args
-        mistakes.append((place, what, hint[0] if hint else None))
+        mistakes.append(ConfigurationError(what, hint=hint[0] if hint else None, place=place))
 
 
 def convert(option: Option, value: Any) -> Any:
@@ -195,7 +195,7 @@ def _yes_no(_option: Option, value: Any) -> bool:
 
 def _text(_option: Option, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")  # noqa: TRY004 - collected with the other mistakes
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004 - collected with the other mistakes
     return value
 
 

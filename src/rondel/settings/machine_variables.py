@@ -5,7 +5,7 @@ from __future__ import annotations
 from rondel.settings.options import OPTIONS
 
 _RESULT = frozenset(option.env for option in OPTIONS if option.env and option.concerns == "result")
-# CI sets the option `ci` by way of detection.
+# Detection of the CI system reads CI and sets the option `ci`.
 _OPTIONS = frozenset({"CI", *(option.env for option in OPTIONS if option.env)}) - _RESULT
 
 _PREFIXES = (

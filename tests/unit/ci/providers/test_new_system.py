@@ -20,7 +20,7 @@ from rondel.errors import ConfigurationError, EngineUnavailable
 from rondel.pipeline import load_pipeline
 from rondel.record import Capsule, CiJob, Git, RunFolder, StageRecord, load
 from rondel.reports.console import PlainConsole
-from rondel.reproduce.source import find
+from rondel.reproduce.capsule_source import find_capsule
 from rondel.settings import CiOptions, load_settings
 
 if TYPE_CHECKING:
@@ -189,8 +189,8 @@ def test_a_run_is_shown_recorded_and_reported_there(
 
 
 def test_its_jobs_are_reproduced(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = find(project, "https://kettle.example/brew/7", {})
-    assert (found.kind, found.capsule.pipeline, found.own) == ("kettle", "p", False)
+    found = find_capsule(project, "https://kettle.example/brew/7", {})
+    assert (found.kind, found.capsule.pipeline, found.is_local) == ("kettle", "p", False)
     assert reproduce(["https://kettle.example/brew/7", "--dry-run"]) == 0
     assert "train" in capsys.readouterr().out
 

@@ -29,7 +29,7 @@ TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundCapsule:
     """A capsule, the folder with its files, and where it came from.
 
     ``kind`` is ``run``, ``file``, ``url``, ``mlflow``, or the name of a CI system.
@@ -41,12 +41,12 @@ class Found:
     shown: str
 
     @property
-    def own(self) -> bool:
-        """Whether the run was made in this very project."""
+    def is_local(self) -> bool:
+        """Whether this project made the run."""
         return self.kind == "run"
 
 
-def kind_of(name: str) -> str:
+def source_kind(name: str) -> str:
     """The kind of source that ``name`` refers to, from its form alone."""
     if re.match(r"^https?://", name):
         if _MLFLOW_PAGE.search(name):
@@ -62,7 +62,7 @@ def kind_of(name: str) -> str:
     return "file" if exists and not file.is_dir() and file.name != "capsule.json" else "run"
 
 
-def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None) -> Found:
+def find_capsule(root: Path, name: str | None, environ: Mapping[str, str] | None = None) -> FoundCapsule:
     """The capsule for ``name``, fetched and unpacked if it is not here yet.
 
     Raises RecordError if there is none, or if it is not safe to use.
@@ -70,7 +70,7 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
     environ = os.environ if environ is None else environ
     if name is None:
         return _newest_failed(root)
-    kind = kind_of(name)
+    kind = source_kind(name)
     into = root / ".rondel" / "capsules"
     if kind == "run":
         return _run(root, name)
@@ -83,26 +83,28 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
         folder = source.fetch(name, environ, into)
     else:
         folder = _download(name, into)
-    return Found(folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name))
+    return FoundCapsule(
+        folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name)
+    )
 
 
-def _run(root: Path, name: str) -> Found:
+def _run(root: Path, name: str) -> FoundCapsule:
     folder, capsule = load(root, name)
-    own = folder.path.resolve().parent == (root / ".rondel" / "runs").resolve()
+    local = folder.path.resolve().parent == (root / ".rondel" / "runs").resolve()
     check(capsule, str(folder.capsule))
-    return Found(folder=folder, capsule=capsule, kind="run" if own else "file", shown=name)
+    return FoundCapsule(folder=folder, capsule=capsule, kind="run" if local else "file", shown=name)
 
 
-def _newest_failed(root: Path) -> Found:
+def _newest_failed(root: Path) -> FoundCapsule:
     from rondel.record import Capsule, list_runs
 
     for folder, found in list_runs(root):
         if not isinstance(found, Capsule) or found.reproduces is not None:
             continue
-        going_on = found.state == "running" and not folder.abandoned
-        if not going_on and found.state not in {"succeeded", "waiting"}:
-            return Found(folder=folder, capsule=found, kind="run", shown=found.id)
-    raise RecordError("no run here has failed", hint="`rondel runs` lists the runs; name the one you mean")
+        running = found.state == "running" and not folder.abandoned
+        if not running and found.state not in {"succeeded", "waiting"}:
+            return FoundCapsule(folder=folder, capsule=found, kind="run", shown=found.id)
+    raise RecordError("no run here has failed", hint="pass the ID of a run; `rondel runs` lists them")
 
 
 def _download(url: str, into: Path) -> RunFolder:
@@ -127,7 +129,7 @@ def _download(url: str, into: Path) -> RunFolder:
                 for chunk in response.iter_bytes():
                     size += len(chunk)
                     if size > LARGEST:
-                        raise RecordError(f"it is larger than {LARGEST >> 30} GiB", place=shown)
+                        raise RecordError(f"the capsule is larger than {LARGEST >> 30} GiB", place=shown)
                     out.write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RecordError(

@@ -40,6 +40,7 @@ def test_every_row_about_dvc_has_its_test(row):
         assert re.search(rf"^def {name}\(", text, re.MULTILINE), f"{file} has no test {name}"
 
 
-def test_the_example_of_a_new_operation_is_the_one_that_the_tests_add():
-    example = (DOCS.parent / "tests/support/made_up/notify.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["notify.py", "kettle.py"])
+def test_the_examples_of_a_new_operation_and_ci_system_are_those_that_the_tests_add(name):
+    example = (DOCS.parent / "tests/support/made_up" / name).read_text(encoding="utf-8")
     assert f"```python\n{example}```" in (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")

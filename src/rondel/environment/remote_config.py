@@ -7,7 +7,7 @@ name that the engine binds to ``host.service``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -82,11 +82,6 @@ def remote_config(remote: Remote, served: Served | None, *, cache_type: str | No
         hosts=hosts,
         hidden=hidden,
     )
-
-
-def with_hosts(access: RemoteConfig, hosts: Mapping[str, int]) -> RemoteConfig:
-    """The same with further names of this machine's ports."""
-    return replace(access, hosts={**access.hosts, **hosts})
 
 
 def config_text(remote: Mapping[str, str], cache_type: str | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from rondel.data.model import overlap
@@ -127,11 +126,6 @@ def logging_command(model: Restorable, name: str, log: str | None) -> str:
             "again without training; or train anew with --no-cache",
         )
     return shlex.join(["python", LOG_PROGRAM, model.path, name])
-
-
-def logging_program() -> str:
-    """The source of the program that logs a folder in MLflow's format."""
-    return resources.files("rondel.container_scripts").joinpath("log_model.py").read_text(encoding="utf-8")
 
 
 def logging_failure(model: Restorable, done: Done, command: str) -> DataError | StageFailed:

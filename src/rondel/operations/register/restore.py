@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.container_scripts import script
 from rondel.operations.program import ProgramRunner, run_of_its_own
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class ModelRestorer:
 
         container = self.runtime.container.with_env_variable("MLFLOW_RUN_ID", handle.run_id)
         container = self._programs.with_locks(container, project, model.made.stage, model.made.params)
-        container = container.with_new_file(found.LOG_PROGRAM, found.logging_program())
+        container = container.with_new_file(found.LOG_PROGRAM, script("log_model"))
         program = found.logging(project, model, command)
         _, done = await self._programs.run(container, program, "restored", does="logs")
         if done.code:

@@ -37,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
         "-P", "--param", action="append", default=[], metavar="PARAM=VALUE", help="try another value"
     )
     parser.add_argument("--keep", action="store_true", help="keep the worktree")
-    parser.add_argument("--engine", choices=("auto", "dagger", "embedded"), help="what runs the containers")
+    parser.add_argument(
+        "--engine", choices=("auto", "dagger", "embedded"), help="the engine that runs containers"
+    )
     parser.add_argument(
         "-y", "--yes", action="store_true", help="don't ask before running a capsule from elsewhere"
     )

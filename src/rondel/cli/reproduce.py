@@ -92,7 +92,7 @@ def _params(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _show(result: Reproduced) -> None:
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
 
     verdict = result.verdict
     print()
@@ -112,10 +112,10 @@ def _show(result: Reproduced) -> None:
             )
         else:
             print("  no input differs that is recorded: the stage does not give the same every time")
-    print(f"the new run: {shown(result.folder.path)}")
+    print(f"the new run: {short_path(result.folder.path)}")
     print(f"compare: rondel parity {verdict.parity.a} {verdict.parity.b}")
     if result.place is not None:
-        print(f"its worktree: {shown(result.place)}")
+        print(f"its worktree: {short_path(result.place)}")
 
 
 class Terminal:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
-from rondel.record.check import visible
+from rondel.record.validation import printable
 from rondel.reproduce.verdict import outcome
 from rondel.settings.machine import option_variable, stays_here
 
@@ -154,7 +154,7 @@ def describe(
     }
     lines = [f"  {name:10}{text}" for name, text in facts.items() if text]
     lines += [f"  note: {text}" for text in reproduction.warnings]
-    return [visible(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def shell_at(record: StageRecord, when: str) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from rondel.errors import RecordError
 from rondel.record import RunFolder, load
 from rondel.record.archive import LARGEST, unpack
-from rondel.record.check import check
+from rondel.record.validation import validate
 from rondel.reproduce.fetched import said, temporary
 from rondel.reproduce.gitlab import JOB_PAGE, fetch_job
 from rondel.reproduce.jenkins import BUILD_PAGE, fetch_build
@@ -93,7 +93,7 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
 def _run(root: Path, name: str) -> Found:
     folder, capsule = load(root, name)
     own = folder.path.resolve().parent == (root / ".rondel" / "runs").resolve()
-    check(capsule, str(folder.capsule))
+    validate(capsule, str(folder.capsule))
     return Found(folder=folder, capsule=capsule, kind="run" if own else "file", shown=name)
 
 

@@ -22,7 +22,7 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
 
     Raises WaitingForApproval when nobody gives it.
     """
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
     from rondel.registry.approval import decide, terminal
     from rondel.registry.lineage_sources import whoami
     from rondel.runner import repeat_commands
@@ -32,7 +32,7 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         ask = terminal()
     if ask is not None:
         journal.pause()
-    file, here = shown(settings.root / journal.capsule.file), settings.machine_arguments()
+    file, here = short_path(settings.root / journal.capsule.file), settings.machine_arguments()
     return decide(
         stage.name,
         stage.approval or "",

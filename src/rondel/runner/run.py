@@ -97,7 +97,7 @@ def _do(
     from rondel.runner.signals import single
 
     began = time.time()
-    lock = journal.folder.hold()
+    lock = journal.folder.lock()
     journal.save()
     error: RondelError | None = None
     try:
@@ -141,10 +141,12 @@ def _trim(settings: Settings, began: float) -> None:
     remove_unused(settings.root, referenced_objects(settings.root), before=began)
     if settings.runs_megabytes:
         from rondel.cache.entries import cached_runs
-        from rondel.record.prune import choose, survey
+        from rondel.record.prune import runs_to_remove, runs_with_sizes
 
         budget = settings.runs_megabytes * 10**6
-        for run in choose(survey(settings.root), budget=budget, needed=cached_runs(settings.root)):
+        for run in runs_to_remove(
+            runs_with_sizes(settings.root), budget=budget, needed=cached_runs(settings.root)
+        ):
             RunFolder.of(settings.root, run).remove()
 
 

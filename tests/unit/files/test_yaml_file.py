@@ -9,7 +9,7 @@ import pytest
 from rondel.data.params import parse_params, read_params
 from rondel.data.project import load_project
 from rondel.errors import ConfigurationError
-from rondel.files.yaml_file import DEEPEST, parse_yaml, read_yaml
+from rondel.files.yaml_file import MAX_DEPTH, parse_yaml, read_yaml
 from rondel.gates.metrics import parse_metrics
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
         ("a:\n  - !!float x\n", "params.yaml:2", "could not convert string to float"),
         ("a: !!timestamp x", "params.yaml:1", "x: "),
         ("a: !foo b", "params.yaml:1", "could not determine a constructor"),
-        ("x: 1\na: 1\na: 2\n", "params.yaml:3", "the key 'a' is there twice"),
-        ("x: 1\na: '\x1b[31m'\n", "params.yaml:2", "U+001B may not stand in it"),
+        ("x: 1\na: 1\na: 2\n", "params.yaml:3", "the key 'a' appears twice"),
+        ("x: 1\na: '\x1b[31m'\n", "params.yaml:2", "U+001B is not allowed"),
         ("a: &a [*a]", "params.yaml", "such a value has no end"),
         ("&a\nb: {c: *a}", "params.yaml", "such a value has no end"),
         (LAUGHS, "params.yaml", "its aliases repeat one another"),
@@ -47,7 +47,7 @@ def test_what_cannot_be_worked_with_is_told_by_line(text: str, place: str, why: 
 
 
 def test_anchors_merge_keys_dates_and_deep_but_real_files_are_read() -> None:
-    deep = "[" * (DEEPEST - 1) + "]" * (DEEPEST - 1)
+    deep = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
     value = parse_yaml(f"base: &b {{x: 1}}\nc: {{<<: *b, x: 2}}\nd: *b\nday: 2024-02-29\ne: {deep}\n", "f")
     assert value["c"] == {"x": 2}
     assert value["d"] == {"x": 1}
@@ -56,7 +56,7 @@ def test_anchors_merge_keys_dates_and_deep_but_real_files_are_read() -> None:
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes("a: ü".encode("latin-1"))
-    with pytest.raises(ConfigurationError, match=r"byte 3 is no UTF-8") as caught:
+    with pytest.raises(ConfigurationError, match=r"byte 3 is not UTF-8") as caught:
         read_yaml(tmp_path / "f", "f")
     assert caught.value.hint == "save it as UTF-8"
     (tmp_path / "f").write_bytes("a: ü".encode("utf-8-sig"))

@@ -221,12 +221,12 @@ class DiskProject:
 
     def _metrics(self, result: CachedResult) -> Mapping[str, float]:
         """A result's metrics: as they were kept, else as the files in the working tree say."""
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         if result.cache_entry.metrics or result.location != "working tree":
             return result.cache_entry.metrics
         stage = self._project().stages[result.cache_entry.address]
-        return made_metrics(stage, None, self.root)
+        return stage_metrics(stage, None, self.root)
 
     def expect(self, results: Iterable[DvcResults]) -> None:
         """Take it that these results are put back, until :meth:`changed`."""

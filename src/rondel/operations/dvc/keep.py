@@ -98,7 +98,7 @@ class ResultKeeper:
         from rondel.data.inputs import as_locked
         from rondel.data.lock import stage_blocks
         from rondel.files.yaml_file import parse_yaml
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage = prepared.stage
         text = (made / stage.lock_file).read_text(encoding="utf-8")
@@ -136,7 +136,7 @@ class ResultKeeper:
             undeclared=undeclared,
             quiet=quiet,
             pushed=self.runtime.environment.push,
-            metrics=made_metrics(stage, made),
+            metrics=stage_metrics(stage, made),
         )
         return cache_entry, entry
 
@@ -145,10 +145,10 @@ class ResultKeeper:
         from dataclasses import replace
 
         from rondel.cache.entries import save_result
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage, text = prepared.stage, cache_entry.entry or prepared.entry_text
-        metrics = cache_entry.metrics or made_metrics(stage, made)
+        metrics = cache_entry.metrics or stage_metrics(stage, made)
         if not (cache_entry.key.digest and text):
             return replace(cache_entry, metrics=metrics)
         return save_result(

@@ -179,11 +179,13 @@ class DvcRunner:
         from rondel.data.runtree import stands_aside
         from rondel.data.workspace_sync import lock_of
         from rondel.files.atomic import write_atomic
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage, made = prepared.stage, prepared.folder / "files"
         self.runtime.recorder.outputs(entry_outs(stage, entry))
-        self.runtime.recorder.metrics(cache_entry.metrics or made_metrics(stage, made, self.runtime.run.root))
+        self.runtime.recorder.metrics(
+            cache_entry.metrics or stage_metrics(stage, made, self.runtime.run.root)
+        )
         aside = prepared.aside or stands_aside(prepared.project, cache_entry.files_read)
         text = cache_entry.entry or prepared.entry_text
         if reused and text:

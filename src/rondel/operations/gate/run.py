@@ -182,7 +182,7 @@ class GateRunner:
         """
         from anyio import to_thread
 
-        from rondel.gates import made_metrics, metrics_from_mapping, read_metrics
+        from rondel.gates import metrics_from_mapping, read_metrics, stage_metrics
         from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, measuring
         from rondel.tracking import TrackingClient
 
@@ -212,7 +212,7 @@ class GateRunner:
                 raise _failed(done, _version(found.version, model))
         values: dict[str, float] = {}
         if whole:
-            values |= made_metrics(evaluation.stage, folder / "files")
+            values |= stage_metrics(evaluation.stage, folder / "files")
             values |= read_metrics(folder / "files" / evaluation.metrics, shown=evaluation.metrics).values
         values |= metrics_from_mapping(done.metrics, source="measure").values
         if done.bytes is not None:

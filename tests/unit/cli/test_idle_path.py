@@ -219,7 +219,7 @@ def test_a_dry_run_of_nothing_to_do_asks_for_no_engine(project: Path, commands: 
         (["evaluate", "-P", "m=1"], "no stage of this run has a parameter 'm'"),
         (["evaluate", "--engine", "podman"], "'podman' is none of auto, dagger, embedded"),
         (["--resume", "evaluate"], "name the stage first: evaluate --resume"),
-        ([], "no stage was named"),
+        ([], "no stage to run"),
     ],
 )
 def test_a_wrong_command_line_starts_nothing(project: Path, words: list[str], message: str) -> None:

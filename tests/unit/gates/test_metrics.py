@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_not_an_exception(tmp_path: Path
     (tmp_path / "bad.json").write_text('{"a": 1,}')
     assert "line 1" in (read_metrics(tmp_path / "bad.json", shown="bad.json").problem or "")
     (tmp_path / "list.json").write_text("[1]")
-    assert "names and numbers" in (read_metrics(tmp_path / "list.json").problem or "")
+    assert "names to numbers" in (read_metrics(tmp_path / "list.json").problem or "")
     (tmp_path / "latin.yaml").write_bytes(b"a: \xff")
     assert read_metrics(tmp_path / "latin.yaml").problem
     (tmp_path / "empty.yaml").write_text("")

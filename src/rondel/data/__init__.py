@@ -4,7 +4,7 @@ Importing this package imports neither DVC nor a web server.
 """
 
 from rondel.data.inputs import stage_inputs
-from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, Tracked
+from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, TrackedFile
 from rondel.data.params import known_params
 from rondel.data.project import find_stage, load_project
 from rondel.data.workspace import workspace_excludes, workspace_files
@@ -15,7 +15,7 @@ __all__ = [
     "Out",
     "ParamSource",
     "StageInputs",
-    "Tracked",
+    "TrackedFile",
     "find_stage",
     "known_params",
     "load_project",

@@ -27,13 +27,13 @@ def ignore_outputs(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
     where there is no git, and in a project that is set to do without it. The
     caller holds the lock of the working tree.
     """
-    texts = ignoring_texts(root, paths)
+    texts = gitignore_updates(root, paths)
     for file, text in texts.items():
         write_atomic(root / file, text.encode(errors="surrogateescape"))
     return tuple(texts)
 
 
-def ignoring_texts(root: Path, paths: Iterable[str]) -> dict[str, str]:
+def gitignore_updates(root: Path, paths: Iterable[str]) -> dict[str, str]:
     """The ``.gitignore`` files that need an entry, with their texts as they will be."""
     open_to_git = _open_to_git(root, [path for path in paths if _inside(path)])
     if not open_to_git or _without_scm(root):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.model import DvcProject, DvcStage, Out, StageInputs, overlap
-from rondel.data.params import normal, stage_params
+from rondel.data.params import comparable, stage_params
 from rondel.data.project import find_stage, join, lock_hash
 from rondel.errors import ConfigurationError, DataError, did_you_mean
 from rondel.files.hashes import HashCache
@@ -64,23 +64,23 @@ def entry_outs(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def returned_wrong(
+def outdated_outputs(
     project: DvcProject, stage: DvcStage, outs: Mapping[str, str], hashes: HashCache
 ) -> tuple[Out, ...]:
     """The outputs that belong into the working tree and are not there as ``outs`` says.
 
     Those of a stage whose entry is a run's own lie in that run's folder, and are taken for right.
     """
-    if stage.address in project.ahead:
+    if stage.address in project.unwritten:
         return ()
     return tuple(
         out
         for out in stage.outs
-        if out.returns and (out.path not in outs or hashes.of(out.path) != outs[out.path])
+        if out.in_working_tree and (out.path not in outs or hashes.of(out.path) != outs[out.path])
     )
 
 
-def kept_by_remote(project: DvcProject, stage: DvcStage, outs: Mapping[str, str]) -> bool:
+def remote_has_data(project: DvcProject, stage: DvcStage, outs: Mapping[str, str]) -> bool:
     """Whether the stage's data is still where DVC keeps it, as far as that can be told from here.
 
     The local default remote is looked into; data in the cache volume or in a
@@ -111,7 +111,7 @@ def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> b
         return False
     if "missing" in inputs.paths.values():
         return False
-    return bool(normal(_locked_params(stage, entry)) == normal(inputs.params))
+    return bool(comparable(_locked_params(stage, entry)) == comparable(inputs.params))
 
 
 def as_locked(stage: DvcStage, inputs: StageInputs, entry: Mapping[str, Any]) -> StageInputs:
@@ -156,7 +156,7 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
     parts: dict[str, str] = {}
     for other in project.stages.values():
         for out in other.outs:
-            if (out.cached or other.address in project.ahead) and overlap(dep, out.path):
+            if (out.cached or other.address in project.unwritten) and overlap(dep, out.path):
                 parts[out.path] = locked_outs(project, other).get(out.path, "missing")
     for tracked in project.tracked.values():
         if tracked.cached and overlap(dep, tracked.path):
@@ -215,7 +215,7 @@ def _no_such_dep(project: DvcProject, stage: DvcStage, dep: str) -> Configuratio
         line = None
     return ConfigurationError(
         f"stage {stage.name!r} depends on {dep!r}, which does not exist",
-        hint=did_you_mean(dep, [*_beside(root, dep), *project.owned()]),
+        hint=did_you_mean(dep, [*_beside(root, dep), *project.data_paths()]),
         place=f"{stage.file}:{line}" if line else stage.file,
     )
 

@@ -25,7 +25,7 @@ SCRIPTS = (".py", ".sh", ".R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class DeclaredParameter:
     """A parameter of an entry point. A ``default`` of None means that a value has to be given."""
 
     name: str
@@ -39,12 +39,12 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPoint:
+class DeclaredEntryPoint:
     """A command of the project, with its parameters."""
 
     name: str
     command: str = ""
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, DeclaredParameter] = field(default_factory=dict)
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class EntryPoint:
 class MLProject:
     """The project. At most one of the three environments is set: files below the root, or an image."""
 
-    points: Mapping[str, EntryPoint] = field(default_factory=dict)
+    points: Mapping[str, DeclaredEntryPoint] = field(default_factory=dict)
     name: str | None = None
     python_env: str | None = None
     conda_env: str | None = None
@@ -126,17 +126,17 @@ def read_mlproject(root: Path) -> MLProject | None:
     )
 
 
-def _point(name: str, body: Any) -> EntryPoint:
+def _point(name: str, body: Any) -> DeclaredEntryPoint:
     if body is not None and not isinstance(body, dict):
         raise ConfigurationError(f"entry point {name!r} has to be a mapping with a `command`", place=FILE)
     declared = (body or {}).get("parameters") or {}
     if not isinstance(declared, dict):
         raise ConfigurationError(f"`parameters` of entry point {name!r} have to be a mapping", place=FILE)
     found = {str(key): _parameter(name, str(key), value) for key, value in declared.items()}
-    return EntryPoint(name=name, command=str((body or {}).get("command") or ""), parameters=found)
+    return DeclaredEntryPoint(name=name, command=str((body or {}).get("command") or ""), parameters=found)
 
 
-def _parameter(point: str, name: str, value: Any) -> Parameter:
+def _parameter(point: str, name: str, value: Any) -> DeclaredParameter:
     """``alpha: float`` or ``alpha: {type: float, default: 0.1}``; types unknown to MLflow are text."""
     if not isinstance(value, dict | str):
         raise ConfigurationError(
@@ -147,15 +147,15 @@ def _parameter(point: str, name: str, value: Any) -> Parameter:
     return parameters({name: value})[0]
 
 
-def parameters(declared: Mapping[str, Any]) -> tuple[Parameter, ...]:
+def parameters(declared: Mapping[str, Any]) -> tuple[DeclaredParameter, ...]:
     """The parameters of an entry point, from either form: ``alpha: float``, or with type and default."""
     found = []
     for name, body in declared.items():
         if isinstance(body, Mapping):
             kind = str(body.get("type") or "string")
-            found.append(Parameter(name=str(name), type=kind, default=body.get("default")))
+            found.append(DeclaredParameter(name=str(name), type=kind, default=body.get("default")))
         else:
-            found.append(Parameter(name=str(name), type=str(body or "string")))
+            found.append(DeclaredParameter(name=str(name), type=str(body or "string")))
     return tuple(found)
 
 
@@ -214,7 +214,7 @@ def is_script(root: Path, name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InContainer:
+class ContainerMlproject:
     """``MLproject`` as a stage's container gets it where it names a Docker image.
 
     The stage's own image stands for that one: there is no Docker in a container. ``environment``
@@ -229,7 +229,7 @@ class InContainer:
     ignores_volumes: bool
 
 
-def in_container(root: Path) -> InContainer | None:
+def mlproject_for_container(root: Path) -> ContainerMlproject | None:
     """What the container's copy has to say; None if the file can stay as it is."""
     path = find_mlproject(root)
     document = read_document(root)
@@ -239,7 +239,7 @@ def in_container(root: Path) -> InContainer | None:
     entries = docker.get("environment") or []
     pairs = [each for each in entries if isinstance(each, list) and len(each) == 2]
     rest = {key: value for key, value in document.items() if key != DOCKER}
-    return InContainer(
+    return ContainerMlproject(
         name=path.name,
         # JSON is YAML, and says dates and other scalars as the texts that MLflow makes of them.
         text=json.dumps(rest, default=str, indent=1) + "\n",

@@ -29,7 +29,7 @@ class Out:
     remote: str | None = None
 
     @property
-    def returns(self) -> bool:
+    def in_working_tree(self) -> bool:
         """Whether the file comes back to the working tree after the stage succeeded."""
         return not self.cached or self.kind != "out"
 
@@ -77,9 +77,9 @@ class DvcStage:
         return (*self.deps, *(source.path for source in self.params))
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def files_to_fetch(self) -> tuple[str, ...]:
         """What comes here from the container: for the working tree, or for the record of the run."""
-        back = [out.path for out in self.outs if out.returns]
+        back = [out.path for out in self.outs if out.in_working_tree]
         inside = [out.path for out in self.reported if not _lies_in(out.path, back)]
         return (*back, *inside)
 
@@ -90,7 +90,7 @@ class DvcStage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ImportSource:
     """Where DVC took data from: ``git`` (``dvc import``), ``url`` (``import-url``) or ``db`` (``import-db``).
 
     ``address`` is free of credentials; ``path`` lies in the git repository, at
@@ -104,7 +104,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class TrackedFile:
     """A file or folder that a ``.dvc`` file tracks.
 
     ``source`` is set for what was imported; data that was added here has none.
@@ -117,33 +117,33 @@ class Tracked:
     cached: bool = True
     push: bool = True
     remote: str | None = None
-    source: Source | None = None
+    source: ImportSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcProject:
     """A DVC project as its files describe it; ``lock`` maps addresses to entries of ``dvc.lock``.
 
-    Those of the stages in ``ahead`` are not in the working tree yet; those in ``aside`` never will
+    Those of the stages in ``unwritten`` are not in the working tree yet; those in ``run_only`` never will
     be: they are a run's own.
     """
 
     root: Path
     stages: Mapping[str, DvcStage]
-    tracked: Mapping[str, Tracked] = field(default_factory=dict)
+    tracked: Mapping[str, TrackedFile] = field(default_factory=dict)
     lock: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    ahead: frozenset[str] = frozenset()
-    aside: frozenset[str] = frozenset()
+    unwritten: frozenset[str] = frozenset()
+    run_only: frozenset[str] = frozenset()
 
-    def with_entries(self, entries: Mapping[str, Mapping[str, Any]], *, aside: bool = False) -> DvcProject:
+    def with_entries(self, entries: Mapping[str, Mapping[str, Any]], *, run_only: bool = False) -> DvcProject:
         """The project with these entries in place of those of the lock files."""
         if not entries:
             return self
         return replace(
             self,
             lock={**self.lock, **entries},
-            ahead=self.ahead | set(entries),
-            aside=self.aside | set(entries) if aside else self.aside - set(entries),
+            unwritten=self.unwritten | set(entries),
+            run_only=self.run_only | set(entries) if run_only else self.run_only - set(entries),
         )
 
     def producer(self, path: str) -> DvcStage | None:
@@ -153,35 +153,36 @@ class DvcProject:
                 return stage
         return None
 
-    def keeper(self, path: str) -> DvcStage | None:
+    def owner_of(self, path: str) -> DvcStage | None:
         """The stage that makes ``path``, or a folder that it lies in."""
         for stage in self.stages.values():
             if any(path == out.path or path.startswith(f"{out.path}/") for out in stage.outs):
                 return stage
         return None
 
-    def returns(self, path: str) -> bool:
+    def in_working_tree(self, path: str) -> bool:
         """Whether ``path`` is, or lies in, an output that comes back to the working tree."""
-        stage = self.keeper(path)
+        stage = self.owner_of(path)
         return stage is not None and any(
-            out.returns and (path == out.path or path.startswith(f"{out.path}/")) for out in stage.outs
+            out.in_working_tree and (path == out.path or path.startswith(f"{out.path}/"))
+            for out in stage.outs
         )
 
-    def data_of(self, paths: Iterable[str]) -> tuple[str, ...]:
+    def data_needed_for(self, paths: Iterable[str]) -> tuple[str, ...]:
         """What DVC has to bring so that ``paths`` are whole: data that it keeps at, in or around them."""
         found: dict[str, None] = {}
         for path in paths:
-            for owned in self.owned():
-                if overlap(path, owned):
-                    found[path if path.startswith(f"{owned}/") else owned] = None
+            for data_paths in self.data_paths():
+                if overlap(path, data_paths):
+                    found[path if path.startswith(f"{data_paths}/") else data_paths] = None
         return tuple(found)
 
-    def uncached(self) -> tuple[str, ...]:
+    def uncached_outputs(self) -> tuple[str, ...]:
         """The outputs of stages that DVC does not keep: ordinary files of the working tree."""
         outs = {out.path for stage in self.stages.values() for out in stage.outs if not out.cached}
         return tuple(sorted(outs))
 
-    def owned(self) -> tuple[str, ...]:
+    def data_paths(self) -> tuple[str, ...]:
         """The paths whose content DVC keeps: cached outputs of stages, and tracked files."""
         outs = {out.path for stage in self.stages.values() for out in stage.outs if out.cached}
         return tuple(sorted(outs | {each.path for each in self.tracked.values() if each.cached}))

@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.paramtext import assign, write_params
-from rondel.data.paramtypes import fits, misfit
-from rondel.data.pyparams import parse_python, python_line
+from rondel.data.param_text import assign, write_params
+from rondel.data.param_types import fits, misfit
+from rondel.data.python_params import parse_python, python_line
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.files.atomic import write_atomic
 from rondel.files.yaml_file import check_conflict, line_of, parse_yaml, read_text
@@ -54,7 +54,7 @@ def read_params(root: Path, path: str) -> Any:
     return values or {}
 
 
-def lookup(values: Any, key: str) -> Any:
+def get_dotted(values: Any, key: str) -> Any:
     """The value of a dotted key; KeyError if there is none. Digits reach into lists."""
     for part in key.split("."):
         if isinstance(values, Mapping) and part in values:
@@ -87,7 +87,7 @@ def stage_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> d
         values = with_overrides(read_params(root, source.path), overrides)
         for key in source.keys:
             try:
-                found[f"{source.path}:{key}"] = lookup(values, key)
+                found[f"{source.path}:{key}"] = get_dotted(values, key)
             except KeyError:
                 raise ConfigurationError(
                     f"there is no parameter {key!r}, which stage {stage.name!r} uses",
@@ -147,7 +147,7 @@ def check_overrides(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -
         values = read_params(root, path)
         for key, value in overrides.items():
             with contextlib.suppress(KeyError):
-                if not fits(value, old := lookup(values, key)):
+                if not fits(value, old := get_dotted(values, key)):
                     raise ConfigurationError(
                         f"stage {stage.name!r}: a value of the wrong kind for the parameter {key!r}",
                         why=misfit(value, old, path),
@@ -182,7 +182,7 @@ def changed_text(path: str, text: str, overrides: Mapping[str, Any]) -> str:
     if changed == values:
         return text
     written = write_params(path, text, {key: value for key, value in overrides.items() if _has(values, key)})
-    if normal(parse_params(path, written)) != normal(changed):
+    if comparable(parse_params(path, written)) != comparable(changed):
         keys = ", ".join(overrides)
         raise ConfigurationError(
             f"{keys} can't be written into this file", why="it would be read as something else", place=path
@@ -212,20 +212,20 @@ def apply_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> t
     return tuple(written)
 
 
-def normal(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """A value so that equal ones compare equal, wherever they were read: tuples, sets, not-a-numbers."""
     if isinstance(value, Mapping):
-        return {str(key): normal(each) for key, each in value.items()}
+        return {str(key): comparable(each) for key, each in value.items()}
     if isinstance(value, set):
-        return sorted(map(normal, value), key=repr)
+        return sorted(map(comparable, value), key=repr)
     if isinstance(value, list | tuple):
-        return [normal(each) for each in value]
+        return [comparable(each) for each in value]
     return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _has(values: Any, key: str) -> bool:
     try:
-        lookup(values, key)
+        get_dotted(values, key)
     except KeyError:
         return False
     return True

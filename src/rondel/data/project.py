@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data import templates
-from rondel.data.dvcfiles import dvc_files
-from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
-from rondel.data.outputs import check_graph
-from rondel.data.reported_outputs import Named, named_paths, reporting
-from rondel.data.sources import source_of
+from rondel.data.dvc_files import dvc_files
+from rondel.data.import_sources import import_source_of
+from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, TrackedFile
+from rondel.data.stage_graph import check_graph
+from rondel.data.top_level_outputs import Named, named_paths, reporting
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.files.yaml_file import line_of, parse_yaml, read_text, read_yaml
 
@@ -36,7 +36,7 @@ def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcP
     ConfigurationError with ``file:line`` for files that are not as DVC wants them.
     """
     stages: dict[str, DvcStage] = {}
-    tracked: dict[str, Tracked] = {}
+    tracked: dict[str, TrackedFile] = {}
     lock: dict[str, Mapping[str, Any]] = {}
     made: set[str] = set()
     named: list[Named] = []
@@ -135,8 +135,8 @@ def _read_file(root: Path, file: str, overrides: Mapping[str, Any]) -> tuple[lis
     if not isinstance(value, dict) or not isinstance(value.get("stages") or {}, dict):
         raise ConfigurationError("`stages` has to be a mapping of names to stages", place=file)
     raw: dict[str, Any] = value.get("stages") or {}
-    if templates.needed(text, value):
-        value = templates.resolve(root, file, text, overrides)
+    if templates.uses_templates(text, value):
+        value = templates.resolve_templates(root, file, text, overrides)
         raw = value.get("stages") or {}
     folder = posixpath.dirname(file)
     try:
@@ -246,16 +246,16 @@ def join(wdir: str, path: str) -> str:
     return path if "://" in path else posixpath.normpath(posixpath.join(wdir, path))
 
 
-def _tracked(root: Path, file: str) -> Iterator[Tracked]:
+def _tracked(root: Path, file: str) -> Iterator[TrackedFile]:
     value = read_yaml(root / file, file)
     outs = (value.get("outs") or []) if isinstance(value, dict) else None
     if not isinstance(outs, list):
         raise ConfigurationError("this is no `.dvc` file of DVC", place=file)
     folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(value.get("wdir") or ".")))
-    source = source_of(value)
+    source = import_source_of(value)
     for out in outs:
         if isinstance(out, dict) and "path" in out:
-            yield Tracked(
+            yield TrackedFile(
                 path=join(folder, str(out["path"])),
                 file=file,
                 hash=lock_hash(out),

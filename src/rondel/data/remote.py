@@ -163,10 +163,10 @@ def _remote(
     named = url.partition("://")[0]
     scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "sftp": "ssh"}.get(named, named)
     if scheme == "ssh":
-        from rondel.data.ssh import resolved
+        from rondel.data.ssh import resolve_ssh_address
 
         try:
-            url, options = resolved(url, options, environ)
+            url, options = resolve_ssh_address(url, options, environ)
         except ValueError as error:
             raise ConfigurationError(
                 "this is no address of an SSH remote", why=str(error), place=origin

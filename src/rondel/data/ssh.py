@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 SECONDS = 5
 
 
-def resolved(url: str, options: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def resolve_ssh_address(
+    url: str, options: Mapping[str, str], environ: Mapping[str, str]
+) -> tuple[str, dict[str, str]]:
     """The address and options with host, port, user and key as OpenSSH's configuration has them.
 
     What the address or DVC's own options say wins. The key is left out where

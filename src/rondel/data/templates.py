@@ -51,14 +51,14 @@ except Exception as error:
 """
 
 
-def needed(text: str, value: Mapping[str, Any]) -> bool:
+def uses_templates(text: str, value: Mapping[str, Any]) -> bool:
     """Whether the file uses templates anywhere in its stages."""
     stages = value.get("stages") or {}
     loops = any(isinstance(body, dict) and ({"foreach", "matrix"} & body.keys()) for body in stages.values())
     return loops or "${" in text
 
 
-def resolve(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_templates(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The content of ``file`` with all templates resolved: stages, and what it names at top level.
 
     ``overrides`` (dotted keys of the parameter files) are seen by templates, too.

@@ -43,14 +43,14 @@ _UPLOAD = ".rondel-upload-"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class WebdavEndpoint:
     """A folder that is being served: the port on 127.0.0.1, and the token to show as password."""
 
     port: int
     token: str = field(repr=False)
 
 
-class Server:
+class WebdavServer:
     """The child process that serves ``folder``; it starts at once, and :meth:`ready` waits for it."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Server:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"the DVC remote {folder} can't be made", why=str(error)) from None
-        self._served = Served(0, secrets.token_urlsafe(24))
+        self._served = WebdavEndpoint(0, secrets.token_urlsafe(24))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rondel.data.webdav"],
             stdin=subprocess.PIPE,
@@ -72,7 +72,7 @@ class Server:
             self._process.stdin.write(json.dumps(options).encode() + b"\n")
             self._process.stdin.flush()
 
-    def ready(self) -> Served:
+    def ready(self) -> WebdavEndpoint:
         """Wait for the port; blocks. Raises DataError if the server does not start."""
         if self._served.port:
             return self._served
@@ -81,7 +81,7 @@ class Server:
         if select.select([self._process.stdout], [], [], _START_SECONDS)[0]:
             line = self._process.stdout.readline()
         try:
-            self._served = Served(int(json.loads(line)["port"]), self._served.token)
+            self._served = WebdavEndpoint(int(json.loads(line)["port"]), self._served.token)
         except (ValueError, KeyError, TypeError):
             self._process.kill()
             stderr = self._process.stderr
@@ -107,9 +107,9 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Served]:
+def serve_folder(folder: Path) -> Iterator[WebdavEndpoint]:
     """Serve ``folder`` while the block lasts. Raises DataError if the server does not start."""
-    server = Server(folder)
+    server = WebdavServer(folder)
     try:
         yield server.ready()
     finally:
@@ -154,7 +154,7 @@ class Upload:
         self._temporary.unlink(missing_ok=True)
 
 
-def clean(folder: Path, now: float) -> None:
+def remove_stale_uploads(folder: Path, now: float) -> None:
     """Remove what uploads of killed runs left behind: temporary files older than a day."""
     for path in folder.glob(f"files/md5/*/{_UPLOAD}*"):
         with contextlib.suppress(OSError):
@@ -264,11 +264,11 @@ def main(source: IO[bytes] | None = None) -> None:
     server = wsgi.Server(("127.0.0.1", 0), make_app(folder, options["token"]), numthreads=8, server_name=USER)
     server.prepare()
     print(json.dumps({"port": server.bind_addr[1]}), flush=True)
-    threading.Thread(target=clean, args=(folder, time.time()), daemon=True).start()
+    threading.Thread(target=remove_stale_uploads, args=(folder, time.time()), daemon=True).start()
     threading.Thread(target=server.serve, daemon=True).start()
     while source.read(4096):
         pass
-    os._exit(0)  # uploads that were not finished leave a temporary file, which `clean` removes
+    os._exit(0)  # uploads that were not finished leave a temporary file, which `remove_stale_uploads` removes
 
 
 if __name__ == "__main__":

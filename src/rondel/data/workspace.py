@@ -40,11 +40,11 @@ def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
 
     Outputs that DVC does not keep belong to it whatever git says: nobody else could bring them.
     """
-    owned = [_escape(path) for path in project.owned()]
+    data_paths = [_escape(path) for path in project.data_paths()]
     ignored = _git_ignored(project.root)
     rest = _WITHOUT_GIT + _gitignore_lines(project.root) if ignored is None else _collapse(ignored)
-    kept = [f"!{_escape(path)}" for path in project.uncached()]
-    return tuple(dict.fromkeys([*owned, *rest, *kept, *ALWAYS, *_modules_without_source(project.root)]))
+    kept = [f"!{_escape(path)}" for path in project.uncached_outputs()]
+    return tuple(dict.fromkeys([*data_paths, *rest, *kept, *ALWAYS, *_modules_without_source(project.root)]))
 
 
 def _git_ignored(root: Path) -> list[str] | None:
@@ -108,7 +108,7 @@ def workspace_files(project: DvcProject) -> tuple[str, ...]:
     import pathspec
 
     spec = pathspec.PathSpec.from_lines("gitignore", [_anchored(p) for p in workspace_excludes(project)])
-    kept = project.uncached()
+    kept = project.uncached_outputs()
     found = []
     for folder, folders, files in os.walk(project.root):
         relative = Path(folder).relative_to(project.root).as_posix()

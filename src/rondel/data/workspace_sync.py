@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.data.lock import merge_lock, stage_blocks
+from rondel.data.dvc_lock import merge_lock, stage_blocks
 from rondel.errors import DataError
 from rondel.files.atomic import write_atomic
 from rondel.files.hashes import HashCache
@@ -35,7 +35,7 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
+class WorkspaceSnapshot:
     """The working tree when a stage started: hashes of what may come back, and its lock entries' text."""
 
     hashes: Mapping[str, str | None] = field(default_factory=dict)
@@ -43,14 +43,14 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Returned:
+class WriteReport:
     """What came back: paths that were written, and conflicts."""
 
     written: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 
 
-def look_before(root: Path, paths: Iterable[str], locks: Mapping[str, Iterable[str]]) -> Before:
+def take_snapshot(root: Path, paths: Iterable[str], locks: Mapping[str, Iterable[str]]) -> WorkspaceSnapshot:
     """Note the state of ``paths``, and of the entries of stages (by lock file) that a run will make."""
     cache = HashCache(root)
     hashes = {path: cache.of(path) for path in paths}
@@ -58,21 +58,26 @@ def look_before(root: Path, paths: Iterable[str], locks: Mapping[str, Iterable[s
     for lock, stages in locks.items():
         blocks = stage_blocks(text) if (text := _text(root / lock)) else {}
         entries.update(((lock, stage), blocks.get(stage)) for stage in stages)
-    return Before(hashes=hashes, entries=entries)
+    return WorkspaceSnapshot(hashes=hashes, entries=entries)
 
 
-def bring_back(
-    root: Path, made: Path, before: Before, *, aside: Path, new_locks: Mapping[str, str] | None = None
-) -> Returned:
+def write_results(
+    root: Path,
+    made: Path,
+    before: WorkspaceSnapshot,
+    *,
+    conflict_folder: Path,
+    new_locks: Mapping[str, str] | None = None,
+) -> WriteReport:
     """Copy the files in ``made`` that ``before`` knows into the working tree at ``root``.
 
     ``new_locks`` maps lock files to their text as the container wrote it.
-    Results whose place was changed meanwhile go to ``aside``. Every write is
+    Results whose place was changed meanwhile go to ``conflict_folder``. Every write is
     atomic, and two runs at once take turns.
     """
     written: list[str] = []
     conflicts: list[Conflict] = []
-    with turn(root):
+    with workspace_lock(root):
         now, new = HashCache(root), HashCache(made)
         for path, former in before.hashes.items():
             _check_inside(root, path)
@@ -80,7 +85,7 @@ def bring_back(
             if result is None or result == current:
                 continue
             if current != former:
-                conflicts.append(_keep(made / path, aside / path, path))
+                conflicts.append(_keep(made / path, conflict_folder / path, path))
                 continue
             _replace(made / path, root / path)
             written.append(path)
@@ -88,48 +93,50 @@ def bring_back(
             mine = {stage: entry for (file, stage), entry in before.entries.items() if file == lock}
             clash = _merge(root / lock, text, mine)
             if clash:
-                write_atomic(aside / lock, text.encode())
-                conflicts.append(Conflict(path=f"{lock} ({', '.join(clash)})", kept=aside / lock))
+                write_atomic(conflict_folder / lock, text.encode())
+                conflicts.append(Conflict(path=f"{lock} ({', '.join(clash)})", kept=conflict_folder / lock))
             else:
                 written.append(lock)
-    return Returned(written=tuple(written), conflicts=tuple(conflicts))
+    return WriteReport(written=tuple(written), conflicts=tuple(conflicts))
 
 
-def put_back(root: Path, made: Path, paths: Iterable[str], locks: Mapping[str, Mapping[str, str]]) -> None:
+def restore_working_tree(
+    root: Path, made: Path, paths: Iterable[str], locks: Mapping[str, Mapping[str, str]]
+) -> None:
     """Make the working tree what an earlier success left: files of ``made``, and entries of lock files.
 
     ``locks`` maps lock files to the texts of entries by stage.
     """
-    with turn(root):
+    with workspace_lock(root):
         new, now = HashCache(made), HashCache(root)
         for path in paths:
             _check_inside(root, path)
             if new.of(path) not in {None, now.of(path)}:
                 _replace(made / path, root / path)
         for lock, entries in locks.items():
-            put_entries(root / lock, _text(root / lock), entries)
+            write_entries(root / lock, _text(root / lock), entries)
 
 
-def lay_aside(tree: Path, made: Path, paths: Iterable[str]) -> None:
+def copy_files(tree: Path, made: Path, paths: Iterable[str]) -> None:
     """Put files of ``made`` into a run's own tree, in place of what lay there."""
     for path in paths:
         if (made / path).exists():
             _replace(made / path, tree / path)
 
 
-def put_entries(file: Path, base: str | None, entries: Mapping[str, str]) -> None:
+def write_entries(file: Path, base: str | None, entries: Mapping[str, str]) -> None:
     """Write ``base``, the text of a lock file, with these entries to ``file``."""
-    merged = with_entry_texts(base, entries)
+    merged = merge_entries(base, entries)
     if merged != base:
         write_atomic(file, merged.encode())
 
 
-def with_entry_texts(base: str | None, entries: Mapping[str, str]) -> str:
+def merge_entries(base: str | None, entries: Mapping[str, str]) -> str:
     """``base``, the text of a lock file, with these entries."""
-    return merge_lock(base, lock_of(entries), entries)
+    return merge_lock(base, format_lock(entries), entries)
 
 
-def lock_of(entries: Mapping[str, str]) -> str:
+def format_lock(entries: Mapping[str, str]) -> str:
     """A lock file with these texts of entries."""
     return "schema: '2.0'\nstages:\n" + "".join(
         text if text.endswith("\n") else f"{text}\n" for text in entries.values()
@@ -209,7 +216,7 @@ def _check_inside(root: Path, path: str) -> None:
 
 
 @contextmanager
-def turn(root: Path) -> Iterator[None]:
+def workspace_lock(root: Path) -> Iterator[None]:
     """The working tree is written by one process at a time."""
     file = root / ".rondel" / "locks" / "workspace"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -222,7 +222,7 @@ def stage_metrics(stage: DvcStage, made: Path | None, tree: Path | None = None) 
     for out in (*stage.outs, *stage.reported):
         if out.kind != "metric":
             continue
-        in_tree = out.returns if out in stage.outs else not out.cached
+        in_tree = out.in_working_tree if out in stage.outs else not out.cached
         for folder in (made, tree if in_tree else None):
             if folder is not None and (folder / out.path).exists():
                 for path in _files(folder, out.path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data import load_project
 from rondel.data.inputs import entry_outs
-from rondel.data.runtree import with_run_tree
+from rondel.data.run_tree import with_run_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

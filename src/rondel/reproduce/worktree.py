@@ -264,7 +264,7 @@ def lay_results(root: Path, folder: RunFolder, records: Iterable[StageRecord]) -
     Metrics, plots and the like are copied; of each lock file those entries are
     taken that a stage changed. Raises RecordError for what leaves the project.
     """
-    from rondel.data.lock import merge_lock, stage_blocks
+    from rondel.data.dvc_lock import merge_lock, stage_blocks
 
     laid: list[str] = []
     base: dict[str, dict[str, str]] = {}

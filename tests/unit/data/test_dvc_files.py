@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rondel.data import find_stage, load_project
-from rondel.data.dvcfiles import dvc_files
+from rondel.data.dvc_files import dvc_files
 from rondel.errors import ConfigurationError
 
 STAGE = "stages:\n  {0}:\n    cmd: echo {0}\n    outs: [{0}.txt]\n"

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from rondel.data import load_project
-from rondel.data.limits import check_places, check_project
+from rondel.data.stage_checks import check_dvc_project, check_paths
 from rondel.errors import ConfigurationError
 
 
@@ -91,7 +91,7 @@ def test_what_a_container_would_miss_or_lose_is_refused(project_root, body, said
     (project_root / ".dvc/config").write_text("['remote \"other\"']\n    url = /far/away\n")
     project = load_project(written(project_root, f"stages:\n  a:\n    cmd: x\n    {body}\n"))
     with pytest.raises(ConfigurationError) as caught:
-        check_places(project, project.stages["a"], os.environ)
+        check_paths(project, project.stages["a"], os.environ)
     assert said in str(caught.value)
     assert caught.value.place == line
 
@@ -100,21 +100,21 @@ def test_addresses_and_what_lies_in_the_project_pass(project_root):
     (project_root / ".dvc/config").write_text("['remote \"other\"']\n    url = s3://far/away\n")
     text = "stages:\n  a:\n    cmd: x\n    deps: [s3://b/x, sub/../src]\n    outs: [..name, x: {remote: other}]\n"
     project = load_project(written(project_root, text))
-    check_places(project, project.stages["a"], os.environ)
+    check_paths(project, project.stages["a"], os.environ)
 
 
 def test_a_folder_of_a_larger_project_is_told_where_the_pipeline_belongs(project_root):
     folder = project_root / "models/churn"
     folder.mkdir(parents=True)
     with pytest.raises(ConfigurationError, match="models/churn/ is part of the DVC project in") as caught:
-        check_project(folder)
+        check_dvc_project(folder)
     assert "dvc init" not in str(caught.value)
     assert f"`rondel init` in {project_root}" in str(caught.value.hint)
     assert "ctx.dvc calls them models/churn:NAME" in str(caught.value.hint)
-    check_project(project_root)
+    check_dvc_project(project_root)
 
 
 def test_a_folder_of_no_project_is_told_to_become_one(tmp_path):
     with pytest.raises(ConfigurationError, match="this is no DVC project") as caught:
-        check_project(tmp_path)
+        check_dvc_project(tmp_path)
     assert caught.value.hint == "dvc init"

@@ -187,7 +187,7 @@ class GateRunner:
         from rondel.tracking import TrackingClient
 
         project = await to_thread.run_sync(self.runtime.view, {})
-        wanted = tuple(dict.fromkeys([*evaluation.stage.wanted, evaluation.metrics])) if whole else ()
+        wanted = tuple(dict.fromkeys([*evaluation.stage.files_to_fetch, evaluation.metrics])) if whole else ()
         program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
         assert self.runtime.environment.tracking is not None  # noqa: S101 - there is a champion
         async with AsyncExitStack() as stack:

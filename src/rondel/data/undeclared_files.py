@@ -44,7 +44,7 @@ _BYTECODE = re.compile(r"(.*?)\.[^.]+-[0-9]+(\.opt-[0-9])?\.pyc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undeclared:
+class OpenedFiles:
     """What a stage opened and does not declare, each sorted; paths are relative to the project's root.
 
     ``read``: worth a warning. ``written``: opened for writing every time, as by what appends to a log
@@ -63,7 +63,7 @@ class Undeclared:
         return tuple(sorted({*self.written, *self.settings, *self.empty}))
 
 
-def undeclared(
+def find_undeclared(
     stage: DvcStage,
     opened: Iterable[str],
     *,
@@ -71,7 +71,7 @@ def undeclared(
     empty: Collection[str] = (),
     links: Mapping[str, str] | None = None,
     also: Iterable[str] = (),
-) -> Undeclared:
+) -> OpenedFiles:
     """Sort the files that ``stage`` opened; all paths are relative to the project's root.
 
     ``written`` are those that were only opened for writing, ``empty`` those without content, ``links``
@@ -85,7 +85,7 @@ def undeclared(
         if _is_own(name) or _covered(name, declared):
             continue
         found[_kind(name, written=path in written, empty=empty)].add(name)
-    return Undeclared(**{kind: tuple(sorted(names)) for kind, names in found.items()})
+    return OpenedFiles(**{kind: tuple(sorted(names)) for kind, names in found.items()})
 
 
 def _kind(name: str, *, written: bool, empty: Collection[str]) -> str:
@@ -146,6 +146,3 @@ def _is_setting(path: str) -> bool:
 
 def _says_nothing(path: str, empty: Collection[str]) -> bool:
     return posixpath.basename(path) == "__init__.py" and path in empty
-
-
-__all__ = ["Undeclared", "links_of", "undeclared"]

@@ -39,7 +39,8 @@ def with_run_tree(project: DvcProject, tree: Path | None) -> DvcProject:
             if stage.lock_file == lock and stage.name in entries:
                 own[stage.address] = entries[stage.name]
     return project.with_entries(
-        {address: entry for address, entry in own.items() if entry != project.lock.get(address)}, aside=True
+        {address: entry for address, entry in own.items() if entry != project.lock.get(address)},
+        run_only=True,
     )
 
 
@@ -53,7 +54,7 @@ def tree_hashes(tree: Path | None) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest}
 
 
-def lies_aside(
+def is_run_only(
     project: DvcProject,
     stages: Iterable[DvcStage],
     overrides: Mapping[str, Any],
@@ -64,8 +65,8 @@ def lies_aside(
     So are results that were made from such results; ``read`` are files that are known to have been
     read beside the dependencies.
     """
-    return stands_aside(project, read) or any(
-        _differs(project.root, stage, overrides) or stands_aside(project, stage.deps) for stage in stages
+    return reads_run_only(project, read) or any(
+        _differs(project.root, stage, overrides) or reads_run_only(project, stage.deps) for stage in stages
     )
 
 
@@ -74,9 +75,9 @@ def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
     return bool(given) and stage_params(root, stage, given) != stage_params(root, stage, {})
 
 
-def stands_aside(project: DvcProject, paths: Iterable[str]) -> bool:
+def reads_run_only(project: DvcProject, paths: Iterable[str]) -> bool:
     """Whether one of these paths is a result that the working tree never gets."""
-    makers = [project.stages[address] for address in project.aside if address in project.stages]
+    makers = [project.stages[address] for address in project.run_only if address in project.stages]
     outs = [out.path for maker in makers for out in maker.outs]
     return any(overlap(path, out) for path in paths for out in outs)
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def missing(declared: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
+def missing_parameters(declared: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
     """The parameters without default for which no value is given."""
     return tuple(each.name for each in parameters(declared) if each.required and each.name not in given)
 
 
-def problem(declared: Mapping[str, Any], name: str, value: Any) -> str | None:
+def value_problem(declared: Mapping[str, Any], name: str, value: Any) -> str | None:
     """Why ``value`` is none for that parameter, by its declared type; None if it is one.
 
     MLflow checks ``path`` and ``uri`` itself, in the container; ``float`` it only documents.

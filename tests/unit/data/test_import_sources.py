@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rondel.data import load_project
-from rondel.data.sources import hint_for_missing
+from rondel.data.import_sources import hint_for_missing
 
 FILES = {
     "data/added.txt.dvc": "outs:\n- {md5: aa, hash: md5, path: added.txt}\n",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rondel.data.pyparams import replace_python
+from rondel.data.python_params import replace_python
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:

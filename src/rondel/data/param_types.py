@@ -42,10 +42,10 @@ def fits(new: Any, old: Any) -> bool:
 
 def misfit(new: Any, old: Any, place: str) -> str:
     """Why ``new`` does not fit, for a message; ``place`` is where ``old`` stands."""
-    return f"{shown(new)} is {kind(new)}; {place} has {shown(old)}, {kind(old)}"
+    return f"{as_yaml(new)} is {kind(new)}; {place} has {as_yaml(old)}, {kind(old)}"
 
 
-def shown(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """A value as YAML would say it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

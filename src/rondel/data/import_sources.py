@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.model import Source, overlap
+from rondel.data.model import ImportSource, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rondel.data.model import DvcProject, Tracked
+    from rondel.data.model import DvcProject, TrackedFile
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _QUERY = re.compile(r"\?.*$", re.DOTALL)
@@ -18,7 +18,7 @@ _FROM_ANOTHER = "from another one it takes a remote that both reach: `dvc remote
 _NO_REMOTE = "no remote is defined: `dvc remote add --default NAME URL`, then"
 
 
-def source_of(document: Mapping[str, Any]) -> Source | None:
+def import_source_of(document: Mapping[str, Any]) -> ImportSource | None:
     """The source that a ``.dvc`` file names; None for data that was added."""
     deps = document.get("deps")
     first = deps[0] if isinstance(deps, list) and deps else None
@@ -28,13 +28,13 @@ def source_of(document: Mapping[str, Any]) -> Source | None:
     repo, database = first.get("repo"), first.get("db")
     if isinstance(repo, dict):
         rev = repo.get("rev") or repo.get("rev_lock")
-        return Source(
+        return ImportSource(
             kind="git", address=_shown(str(repo.get("url"))), path=path, rev=str(rev) if rev else None
         )
     if isinstance(database, dict):
         name = database.get("connection") or database.get("profile")
-        return Source(kind="db", address=str(name or "a database"))
-    return Source(kind="url", address=_shown(path)) if path else None
+        return ImportSource(kind="db", address=str(name or "a database"))
+    return ImportSource(kind="url", address=_shown(path)) if path else None
 
 
 def _shown(url: str) -> str:
@@ -42,7 +42,7 @@ def _shown(url: str) -> str:
     return _QUERY.sub("", _CREDENTIALS.sub("", url)) if "://" in url else url
 
 
-def describe_source(source: Source) -> str:
+def describe_source(source: ImportSource) -> str:
     """A source in words."""
     if source.kind == "git":
         rev = f" at {source.rev[:12]}" if source.rev else ""
@@ -74,12 +74,12 @@ def hint_for_missing(
     return "\n".join(hints) or None
 
 
-def _only_at_source(tracked: Tracked) -> bool:
+def _only_at_source(tracked: TrackedFile) -> bool:
     """Whether `dvc push` leaves it out: what comes of another repository stays there alone."""
     return tracked.source is not None and tracked.source.kind == "git"
 
 
-def _of_its_own(tracked: Tracked) -> str | None:
+def _of_its_own(tracked: TrackedFile) -> str | None:
     """What one ``.dvc`` file says of where its data is to be had."""
     source = tracked.source
     if source is not None and source.kind == "git":

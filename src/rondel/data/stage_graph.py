@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from rondel.data.model import DvcStage, Tracked
+    from rondel.data.model import DvcStage, TrackedFile
 
 
-def check_graph(root: Path, stages: Mapping[str, DvcStage], tracked: Iterable[Tracked]) -> None:
+def check_graph(root: Path, stages: Mapping[str, DvcStage], tracked: Iterable[TrackedFile]) -> None:
     """Raise ConfigurationError for what DVC calls overlapping outputs, or a cycle, with its place."""
     made = sorted(
         [(f"{out.path}/", address) for address, stage in stages.items() for out in stage.outs]
@@ -33,7 +33,7 @@ def check_graph(root: Path, stages: Mapping[str, DvcStage], tracked: Iterable[Tr
         raise ConfigurationError(
             f"{what}: {shown}",
             why="no order of them exists, and DVC refuses it, too",
-            place=place_of(root, first, "deps"),
+            place=location_of(root, first, "deps"),
         )
 
 
@@ -50,7 +50,7 @@ def _check_overlaps(root: Path, stages: Mapping[str, DvcStage], made: list[tuple
             hint="metrics in a folder of results are named at the top level of dvc.yaml: metrics: [PATH]"
             if maker == second and one != other
             else None,
-            place=place_of(root, stage, "outs") if stage else None,
+            place=location_of(root, stage, "outs") if stage else None,
         )
 
 
@@ -92,7 +92,7 @@ def _circle(needs: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def place_of(root: Path, stage: DvcStage, key: str) -> str:
+def location_of(root: Path, stage: DvcStage, key: str) -> str:
     """Where a stage says something: ``dvc.yaml:LINE`` of one of its keys, else of itself."""
     try:
         text = (root / stage.file).read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rondel.data.model import DvcProject
 
 
-def hand_over(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+def push_tracked_data(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Put the tracked data that the remote lacks and the clone's cache has into it; the paths.
 
     Data that was imported from another repository is left to its source, as `dvc push` does.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from rondel.data.outputs import place_of
 from rondel.data.remote import dvc_config
+from rondel.data.stage_graph import location_of
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rondel.data.model import DvcProject, DvcStage
 
 
-def check_project(root: Path) -> None:
+def check_dvc_project(root: Path) -> None:
     """Raise ConfigurationError where stages of ``dvc.yaml`` can't run: without ``.dvc``, or with it above."""
-    check_above(root)
+    check_not_nested(root)
     if not (root / ".dvc").is_dir():
         raise ConfigurationError("this is no DVC project", why=f"{root} has no .dvc", hint="dvc init")
 
 
-def check_above(root: Path) -> None:
+def check_not_nested(root: Path) -> None:
     """Raise ConfigurationError for a folder that belongs to a DVC project above it."""
     if (root / ".dvc").is_dir():
         return
@@ -40,7 +40,7 @@ def check_above(root: Path) -> None:
     )
 
 
-def check_places(project: DvcProject, stage: DvcStage, environ: Mapping[str, str]) -> None:
+def check_paths(project: DvcProject, stage: DvcStage, environ: Mapping[str, str]) -> None:
     """Raise ConfigurationError, with its place, for what would be missing in the container or lost in it."""
     root = project.root
     for path in stage.reads:
@@ -51,7 +51,7 @@ def check_places(project: DvcProject, stage: DvcStage, environ: Mapping[str, str
                 why=f"the project is {root}, and its stages see nothing else",
                 hint="bring it in: `dvc import-url` (data), a copy (code); or have the DVC project in the "
                 "folder that holds both",
-                place=place_of(root, stage, key),
+                place=location_of(root, stage, key),
             )
     for out in stage.outs:
         if _outside(out.path) or "://" in out.path:
@@ -59,14 +59,14 @@ def check_places(project: DvcProject, stage: DvcStage, environ: Mapping[str, str
                 f"stage {stage.address!r} makes {out.path!r}, which lies outside of the project",
                 why="nothing but the project's own folder comes back from a stage's container",
                 hint="make it in the project; what is written elsewhere is the business of an effect stage",
-                place=place_of(root, stage, "outs"),
+                place=location_of(root, stage, "outs"),
             )
         if out.remote and _is_folder(project, out.remote, environ):
             raise ConfigurationError(
                 f"output {out.path!r} goes to the remote {out.remote!r}, a folder that no container sees",
                 why="Rondel serves a folder to containers only as the project's default remote",
                 hint=f"take `remote: {out.remote}` away, or give that remote an address",
-                place=place_of(root, stage, "outs"),
+                place=location_of(root, stage, "outs"),
             )
 
 

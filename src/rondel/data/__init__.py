@@ -1,4 +1,4 @@
-"""The project's data: what DVC's and git's files say, the remote, and what comes back from a stage.
+"""DVC projects, parameters, remotes, the workspace, and writing results to the working tree.
 
 Importing this package imports neither DVC nor a web server.
 """

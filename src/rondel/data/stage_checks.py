@@ -1,4 +1,4 @@
-"""Refuses what a stage can't have where it runs: files outside of the project, and remotes of one's own."""
+"""Rejects what can't work in a stage's container: files outside of the project, and local extra remotes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 def check_dvc_project(root: Path) -> None:
-    """Raise ConfigurationError where stages of ``dvc.yaml`` can't run: without ``.dvc``, or with it above."""
+    """Raise ConfigurationError if ``.dvc`` is missing or in a folder above."""
     check_not_nested(root)
     if not (root / ".dvc").is_dir():
-        raise ConfigurationError("this is no DVC project", why=f"{root} has no .dvc", hint="dvc init")
+        raise ConfigurationError(
+            "this is not a DVC project", why=f"{root} has no .dvc", hint="run `dvc init`"
+        )
 
 
 def check_not_nested(root: Path) -> None:
-    """Raise ConfigurationError for a folder that belongs to a DVC project above it."""
+    """Raise ConfigurationError if the folder belongs to a DVC project above it."""
     if (root / ".dvc").is_dir():
         return
     above = next((folder for folder in root.resolve().parents if (folder / ".dvc").is_dir()), None)
@@ -32,40 +34,40 @@ def check_not_nested(root: Path) -> None:
         return
     folder = root.resolve().relative_to(above).as_posix()
     raise ConfigurationError(
-        f"{folder}/ is part of the DVC project in {above}, and a pipeline is one for the whole project",
-        why="its data, cache and remote belong to that folder, and stages here may depend on files there",
-        hint=f"declare the pipeline there: `rondel init` in {above} takes over the stages of {folder}/, too; "
+        f"{folder}/ is part of the DVC project in {above}, and a pipeline belongs to the whole project",
+        why="data, cache and remote belong to that folder, and stages here may depend on files there",
+        hint=f"declare the pipeline there: `rondel init` in {above} includes the stages of {folder}/; "
         f"ctx.dvc calls them {folder}:NAME",
         place=str(root),
     )
 
 
 def check_paths(project: DvcProject, stage: DvcStage, environ: Mapping[str, str]) -> None:
-    """Raise ConfigurationError, with its place, for what would be missing in the container or lost in it."""
+    """Raise ConfigurationError for paths that the container would not have, or that would be lost in it."""
     root = project.root
     for path in stage.reads:
         if _outside(path):
             key = "deps" if path in stage.deps else "params"
             raise ConfigurationError(
-                f"stage {stage.address!r} depends on {path!r}, which lies outside of the project",
-                why=f"the project is {root}, and its stages see nothing else",
-                hint="bring it in: `dvc import-url` (data), a copy (code); or have the DVC project in the "
-                "folder that holds both",
+                f"stage {stage.address!r} depends on {path!r}, which is outside of the project",
+                why=f"stages see only the project, {root}",
+                hint="import it with `dvc import-url` (data) or copy it (code), or make a folder with both "
+                "the DVC project",
                 place=location_of(root, stage, key),
             )
     for out in stage.outs:
         if _outside(out.path) or "://" in out.path:
             raise ConfigurationError(
-                f"stage {stage.address!r} makes {out.path!r}, which lies outside of the project",
-                why="nothing but the project's own folder comes back from a stage's container",
-                hint="make it in the project; what is written elsewhere is the business of an effect stage",
+                f"stage {stage.address!r} makes {out.path!r}, which is outside of the project",
+                why="only files in the project are copied from a stage's container",
+                hint="write it in the project; use an effect stage to write elsewhere",
                 place=location_of(root, stage, "outs"),
             )
         if out.remote and _is_folder(project, out.remote, environ):
             raise ConfigurationError(
-                f"output {out.path!r} goes to the remote {out.remote!r}, a folder that no container sees",
-                why="Rondel serves a folder to containers only as the project's default remote",
-                hint=f"take `remote: {out.remote}` away, or give that remote an address",
+                f"output {out.path!r} goes to the remote {out.remote!r}, which containers can't reach",
+                why="it is a local folder, and Rondel serves only the default remote to containers",
+                hint=f"remove `remote: {out.remote}`, or use a remote with a URL",
                 place=location_of(root, stage, "outs"),
             )
 

@@ -85,7 +85,7 @@ def test_a_stage_of_what_is_left_out_is_told_why(layout):
     project = load_project(layout(LAYOUTS["a project below"]))
     with pytest.raises(ConfigurationError) as caught:
         find_stage(project, "sub/dvc.yaml:b")
-    assert caught.value.why == "sub/dvc.yaml is not part of this project, as sub/ is a DVC project of its own"
+    assert caught.value.why == "sub/dvc.yaml is not part of this project: sub/ is a DVC project of its own"
 
 
 def test_nested_projects_are_left_out_without_git_too(tmp_path, monkeypatch):

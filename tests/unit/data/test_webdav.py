@@ -133,8 +133,8 @@ def test_the_token_stands_in_no_command_line(tmp_path):
 
 def test_it_ends_with_its_parent_however_that_ends(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from rondel.data.webdav import Server\n"
-        f"server = Server(Path({str(tmp_path)!r})); print(server.ready().port, server._process.pid, flush=True)\n"
+        "import sys, time; from pathlib import Path; from rondel.data.webdav import WebdavServer\n"
+        f"server = WebdavServer(Path({str(tmp_path)!r})); print(server.ready().port, server._process.pid, flush=True)\n"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

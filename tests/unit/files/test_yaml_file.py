@@ -86,9 +86,9 @@ def test_metrics_that_contain_themselves_are_a_problem() -> None:
     [
         ("{cmd: x, deps: abc}", "`deps` has to be a list, not 'abc'"),
         ("{cmd: x, deps: 3}", "`deps` has to be a list, not 3"),
-        ("{cmd: x, deps: [{a: b}]}", "`deps` has to hold paths, not a mapping"),
-        ('{cmd: x, deps: ["a\\0b"]}', "which no file can be called"),
-        (f"{{cmd: x, outs: [d/{'a' * 256}]}}", "which no file can be called"),
+        ("{cmd: x, deps: [{a: b}]}", "`deps` has to be a list of paths, not a mapping"),
+        ('{cmd: x, deps: ["a\\0b"]}', "which is not a valid path"),
+        (f"{{cmd: x, outs: [d/{'a' * 256}]}}", "which is not a valid path"),
         ("{cmd: x, outs: [{m: 3}]}", "options of 'm' in `outs` have to be a mapping, not 3"),
         ("{cmd: x, params: [{p.yaml: rate}]}", "`params` of 'p.yaml' has to be a list of names"),
         ("{cmd: {a: b}}", "`cmd` has to be a command"),
@@ -97,7 +97,7 @@ def test_metrics_that_contain_themselves_are_a_problem() -> None:
 )
 def test_a_stage_that_dvc_would_not_take_is_told_by_line(tmp_path: Path, body: str, why: str) -> None:
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  train: {body}\n")
-    with pytest.raises(ConfigurationError, match="stage 'train' is not as DVC wants it") as caught:
+    with pytest.raises(ConfigurationError, match="DVC would not accept stage 'train'") as caught:
         load_project(tmp_path)
     assert caught.value.place == "dvc.yaml:2"
     assert why in (caught.value.why or "")
@@ -110,12 +110,12 @@ def test_a_stage_that_dvc_would_not_take_is_told_by_line(tmp_path: Path, body: s
 def test_an_entry_that_dvc_never_wrote_is_told(tmp_path: Path, entry: str) -> None:
     (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}}\n")
     (tmp_path / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{train: {entry}}}\n")
-    with pytest.raises(ConfigurationError, match="entry of 'train' is none that DVC writes"):
+    with pytest.raises(ConfigurationError, match="entry of 'train' is not one that DVC writes"):
         load_project(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["outs: 3", "[1]", "a"])
 def test_a_dvc_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "data.csv.dvc").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"no `\.dvc` file"):
+    with pytest.raises(ConfigurationError, match=r"not a `\.dvc` file"):
         load_project(tmp_path)

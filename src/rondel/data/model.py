@@ -91,7 +91,7 @@ class DvcStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSource:
-    """Where data was imported from: ``git`` (``dvc import``), ``url`` (``import-url``) or ``db`` (a database).
+    """Where data was imported from: ``git`` (``dvc import``), ``url`` (``import-url``) or ``db`` (database).
 
     ``address`` has no credentials. ``path`` is the path in the git repository at
     ``rev``: the requested branch or tag, else the commit.

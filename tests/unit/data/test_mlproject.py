@@ -59,7 +59,7 @@ def test_what_is_no_mapping_is_told(tmp_path: Path, text: str) -> None:
         (f"{MAIN}python_env: gone.yaml\n", "`python_env` names gone.yaml"),
         (f"{MAIN}conda_env: gone.yaml\n", "`conda_env` names gone.yaml"),
         (f"{MAIN}docker_env: {{}}\n", "names no `image`"),
-        (f"{MAIN}docker_env: {{image: x}}\nconda_env: c.yaml\n", "more than one environment"),
+        (f"{MAIN}docker_env: {{image: x}}\nconda_env: c.yaml\n", "can have only one environment"),
         ("entry_points: {main: {parameters: {}}}\n", "no `command`"),
         ("entry_points: {main: }\n", None),
         ('entry_points: {main: {command: "x {b}"}}\n', "uses {b}"),

@@ -48,7 +48,7 @@ def test_openssh_is_asked_only_when_the_remote_is_used(
 
 
 def test_an_address_that_is_none_is_told(environ: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no address of an SSH remote") as caught:
+    with pytest.raises(ConfigurationError, match="not the address of an SSH remote") as caught:
         find_remote(tmp_path, environ, "ssh://data:port/srv")
     assert caught.value.place == "DVC_REMOTE_URL"
 

@@ -67,7 +67,7 @@ def test_parameters_in_json_may_not_nest_without_end(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="it nests too deep"):
         parse_params("params.json", "[" * 100_000)
     (tmp_path / "params.yaml").write_text("- 1\n")
-    with pytest.raises(ConfigurationError, match="has to hold names and values"):
+    with pytest.raises(ConfigurationError, match="has to be a mapping of names to values"):
         read_params(tmp_path, "params.yaml")
 
 

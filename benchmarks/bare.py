@@ -31,10 +31,10 @@ async def measure() -> dict[str, float]:
         spec = ExecSpec(root=image.snapshot, args=("sh", "-c", "echo 1 > /f1"), env={})
         spent = []
         for _ in range(TIMES):
-            prepared = await prepare(store, sandbox._machine, spec)  # noqa: SLF001 - the engine's own mounts
+            prepared = await prepare(store, sandbox.shared, spec)
             assert not isinstance(prepared, NotStarted)
             given: list[int] = []
-            command = sandbox.command(spec, prepared, given)
+            command = sandbox.shared.command(spec, prepared, given)
             started = time.perf_counter()
             subprocess.run(command, check=True, pass_fds=given, stdin=subprocess.DEVNULL)  # noqa: ASYNC221
             spent.append(time.perf_counter() - started)

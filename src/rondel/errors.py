@@ -1,9 +1,9 @@
-"""Every error that Rondel raises on purpose: one base, one exit code a class.
+"""All errors that Rondel raises on purpose. They share a base class; each class has an exit code.
 
-An error says what happened, why, and what to do next. Foreign exceptions are
-translated where they enter; the command line prints :meth:`RondelError.render`
-and exits with :attr:`RondelError.exit_code`. The codes are listed in
-``docs/reference/exit-codes.md``.
+An error says what happened, why, and what to do next. Rondel translates foreign
+exceptions where it calls the foreign code. The command line prints
+:meth:`RondelError.render` and exits with :attr:`RondelError.exit_code`;
+``docs/reference/exit-codes.md`` lists the codes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class RondelError(Exception):
-    """The base of all errors that Rondel raises on purpose.
+    """The base class.
 
-    ``what`` happened is one sentence; ``why`` and ``hint`` (what to do next)
-    are optional; ``place`` names the file and line, flag or field it is about.
+    ``what`` is one sentence that says what happened. ``why`` and ``hint`` (what
+    to do next) are optional. ``place`` is the file and line, the flag or the
+    field that the error is about.
     """
 
     exit_code: ClassVar[int] = 1
@@ -37,7 +38,7 @@ class RondelError(Exception):
         return self.render()
 
     def render(self) -> str:
-        """The message as people read it: place and what, then why, then what to do."""
+        """The message for people: place and ``what``, then ``why``, then the hint."""
         lines = [f"{self.place}: {self.what}" if self.place else self.what]
         lines += [f"  {line}" for line in (self.why or "").splitlines()]
         if self.hint:
@@ -46,31 +47,31 @@ class RondelError(Exception):
 
 
 class StageFailed(RondelError):
-    """A stage's command ended with a failure."""
+    """A stage's command failed."""
 
     exit_code = 10
 
 
 class GateFailed(RondelError):
-    """A gate's rules were evaluated and at least one does not hold."""
+    """At least one rule of a gate does not hold."""
 
     exit_code = 11
 
 
 class WaitingForApproval(RondelError):
-    """A stage needs somebody's approval, and nobody is there to give it."""
+    """A stage needs approval, and there is no terminal to ask."""
 
     exit_code = 12
 
 
 class ConfigurationError(RondelError):
-    """A pipeline, flag, option or file is wrong; nothing was started."""
+    """A pipeline, flag, option or file is wrong; nothing has started."""
 
     exit_code = 20
 
 
 class EngineUnavailable(RondelError):
-    """No engine can run here, or the one that was asked for is out of reach."""
+    """No engine can run here, or the requested one is not reachable."""
 
     exit_code = 21
 
@@ -82,15 +83,21 @@ class TrackingUnavailable(RondelError):
 
 
 class DataError(RondelError):
-    """Data cannot be fetched, verified, pushed or brought back."""
+    """Data cannot be fetched, verified, pushed or restored."""
 
     exit_code = 23
 
 
 class RecordError(RondelError):
-    """A capsule is missing, damaged, hostile or of a version that cannot be read."""
+    """A capsule is missing, damaged or unsafe, or this Rondel cannot read its version."""
 
     exit_code = 24
+
+
+class InputsUndeclared(RondelError):
+    """A stage reads files that are not among its dependencies."""
+
+    exit_code = 26
 
 
 class InputsDiffer(RondelError):
@@ -100,44 +107,38 @@ class InputsDiffer(RondelError):
 
 
 class ResultsDiffer(RondelError):
-    """Two runs, or a run and its reproduction, have equal inputs and different results."""
+    """Two runs, or a run and its reproduction, have equal inputs but different results."""
 
     exit_code = 31
 
 
 class Interrupted(RondelError):
-    """The run was interrupted by a signal; its capsule says how far it came."""
+    """A signal interrupted the run; its capsule records how far it got."""
 
     exit_code = 130
 
 
 class EngineError(RondelError):
-    """An error of the embedded engine, answered to its client as a GraphQL error."""
+    """An error of the embedded engine, sent to its client as a GraphQL error."""
 
     exit_code = 25
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like ``word``, or None when none is close."""
+    """The candidate closest to ``word``, or None if none is close."""
     found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 MOST_KNOWN = 30
-"""Names that a hint lists; nobody reads more."""
+"""The most names that a hint lists."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest match, or what there is."""
+    """A hint for an unknown name: the closest known name, or else all known names."""
     known = sorted(set(candidates))
     match = nearest(word, known)
     if match:
         return f"did you mean {match!r}?"
     more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
     return f"known: {', '.join(known[:MOST_KNOWN])}{more}" if known else "there are none"
-
-
-class InputsUndeclared(RondelError):
-    """A stage reads files that are not among its dependencies."""
-
-    exit_code = 26

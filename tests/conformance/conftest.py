@@ -15,7 +15,7 @@ import pytest
 import yaml
 from replaying import DEPARTURES, SINGLE_ID, Door, free_port, is_embedded
 
-from rondel.engine.server.launcher import Session
+from rondel.engine.server.launcher import EmbeddedSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
         return
     home = os.environ.get("RONDEL_ENGINE_HOME")
     store = Path(home) if home else tmp_path_factory.mktemp("store")
-    with Session.open(store=store) as one, Session.open(store=store) as two:
+    with EmbeddedSession.open(store=store) as one, EmbeddedSession.open(store=store) as two:
         started = [Door(session.port, session.token) for session in (one, two)]
         yield started
         for door in started:

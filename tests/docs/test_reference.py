@@ -38,3 +38,8 @@ def test_every_row_about_dvc_has_its_test(row):
         assert name in [case["case"] for case in yaml.safe_load(text)]
     else:
         assert re.search(rf"^def {name}\(", text, re.MULTILINE), f"{file} has no test {name}"
+
+
+def test_the_example_of_a_new_operation_is_the_one_that_the_tests_add():
+    example = (DOCS.parent / "tests/support/made_up/notify.py").read_text(encoding="utf-8")
+    assert f"```python\n{example}```" in (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")

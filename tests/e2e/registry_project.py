@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from rondel.registry.backends import Registry, registry_of
 from rondel.registry.lineage import Lineage
 from rondel.registry.promote import promote
 from rondel.registry.register import ModelSource, register
-from rondel.registry.store import Registry, registry
 from rondel.tracking import Endpoint, TrackingClient
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def git(root: Path, *words: str) -> str:
 @asynccontextmanager
 async def opened(endpoint: Endpoint) -> AsyncIterator[Registry]:
     async with TrackingClient(endpoint) as client:
-        yield registry(client)
+        yield registry_of(client)
 
 
 def on(endpoint: Endpoint, action: Callable[[Registry], Any]) -> Any:

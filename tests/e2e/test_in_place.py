@@ -127,9 +127,11 @@ def test_a_pipeline_runs_in_place_and_its_record_says_so(project: Path, tmp_path
     assert {name: stage["state"] for name, stage in stages.items()} == {
         "train": "ran", "check": "ran", "served": "failed", "other": "failed",
     }  # fmt: skip
-    # What needs a container of its own says so, and what to do; the rest ran.
+    # What needs an isolated container fails and says what to do; the rest ran.
     for name, what in (("served", "a service"), ("other", "the image alpine:3.20")):
-        assert f"{what} needs a container of its own, which cannot be had here" in stages[name]["error"]
+        assert (
+            f"{what} needs an isolated container, which this machine does not allow" in stages[name]["error"]
+        )
         assert "use a Dagger engine (--engine dagger)" in stages[name]["error"]
     assert stages["train"]["image"]["source"] == "in-place"
     assert stages["train"]["mlflow"]

@@ -150,7 +150,7 @@ def test_a_failing_entry_point_fails_its_stage_with_what_it_said(project: Path) 
 def test_a_wrong_parameter_is_told_before_anything_starts(project: Path) -> None:
     done = run(project, "python", "ci/main.py", "train", "-P", "train.alhpa=1")
     assert done.returncode == 20
-    assert "did you mean 'alpha'?" in done.stderr or "alpha" in done.stderr
+    assert "did you mean 'train.alpha'?" in done.stderr
 
 
 def test_the_same_entry_point_runs_on_the_host(project: Path, tmp_path: Path) -> None:

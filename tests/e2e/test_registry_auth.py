@@ -16,13 +16,13 @@ import pytest
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry.aliases import set_alias
+from rondel.registry.backends import registry_of
 from rondel.registry.champion import champion_version, fetch_champion
 from rondel.registry.lineage import Lineage
 from rondel.registry.register import ModelSource, register
-from rondel.registry.store import registry
 from rondel.tracking import TrackingClient
-from rondel.tracking.endpoint import parse, tracking
-from rondel.tracking.state import Folder
+from rondel.tracking.endpoint import connection_to, parse_endpoint
+from rondel.tracking.server_state import ServerFolder
 from rondel.tracking.supervisor import server_environment
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts"),
     ]  # fmt: skip
     environment = {
-        **server_environment(os.environ, Folder.of(root)),
+        **server_environment(os.environ, ServerFolder.of(root)),
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key of this test",
     }
@@ -100,9 +100,9 @@ def test_a_version_is_registered_and_promoted_as_a_user(uri: str, tmp_path: Path
     environ = {"MLFLOW_TRACKING_URI": uri, **credentials(USER, PASSWORD)}
 
     async def main() -> None:
-        async with TrackingClient(parse(uri, environ)) as client:
+        async with TrackingClient(parse_endpoint(uri, environ)) as client:
             await client.probe()
-            store = registry(client)
+            store = registry_of(client)
             experiment = await client.ensure_experiment("flights")
             run = await client.create_run(experiment, name="train", tags={})
             assert await client.log_artifact(run, "gate/verdict.json", b"{}")
@@ -134,7 +134,7 @@ def test_without_the_right_password_nothing_is_read_and_it_says_what_to_set(
 
 
 def test_containers_get_the_password_as_a_secret_only(uri: str) -> None:
-    found = tracking(parse(uri, credentials(USER, PASSWORD)), experiment="flights")
+    found = connection_to(parse_endpoint(uri, credentials(USER, PASSWORD)), experiment="flights")
     assert found.secrets["MLFLOW_TRACKING_PASSWORD"] == PASSWORD
     assert PASSWORD not in str(found.env)
     assert PASSWORD not in repr(found)

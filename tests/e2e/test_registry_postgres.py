@@ -17,14 +17,14 @@ import anyio
 import pytest
 
 from rondel.registry.aliases import load_alias_log, set_alias
+from rondel.registry.backends import registry_of
 from rondel.registry.champion import champion_version
 from rondel.registry.lineage import Lineage
 from rondel.registry.promote import rollback
 from rondel.registry.register import ModelSource, register
-from rondel.registry.store import registry
 from rondel.tracking import Endpoint, TrackingClient
-from rondel.tracking.problems import TrackingUnavailable
-from rondel.tracking.state import Folder
+from rondel.tracking.errors import TrackingUnavailable
+from rondel.tracking.server_state import ServerFolder
 from rondel.tracking.supervisor import ask_version, server_environment
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def endpoint(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env=server_environment(os.environ, Folder.of(root)),
+            env=server_environment(os.environ, ServerFolder.of(root)),
             stdout=log,
             stderr=log,
             cwd=root,
@@ -102,7 +102,7 @@ def test_registration_promotion_and_rollback_work_on_postgresql(endpoint: Endpoi
     async def main() -> None:
         async with TrackingClient(endpoint) as client:
             await client.probe()
-            source = registry(client)
+            source = registry_of(client)
             experiment = await client.ensure_experiment("flights")
             versions = []
             for run in ("r1", "r2"):
@@ -136,7 +136,7 @@ def test_four_promotions_at_once_leave_one_truth(endpoint: Endpoint) -> None:
 
     async def main() -> None:
         async with TrackingClient(endpoint) as client:
-            source = registry(client)
+            source = registry_of(client)
             await client.call("POST", "registered-models/create", body={"name": "busy"})
             experiment = await client.ensure_experiment("flights")
             for _ in range(4):

@@ -58,7 +58,7 @@ def test_a_release_goes_through_a_server_whose_certificate_only_the_team_signs(
     assert load(project)[1].stage("train").state == "ran"
     for words, said in (
         (("models", "show", "toy@champion"), "toy version 1"),
-        (("models", "verify", "toy@champion"), "is as it was stored"),
+        (("models", "verify", "toy@champion"), "is unchanged"),
         (("promote", "toy/1", "--to", "canary"), "version 1"),
         (("models", "history", "toy"), "approved for production by ann"),
     ):

@@ -22,7 +22,7 @@ from rondel.registry.champion import champion_version, fetch_champion
 from rondel.registry.versions import get_model, version_by_alias
 from rondel.tracking import Endpoint, RunFacts, RunTree, StageFacts, TrackingClient, ensure_server, server
 from rondel.tracking.locks import group_members
-from rondel.tracking.state import Folder, read
+from rondel.tracking.server_state import ServerFolder, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +39,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def members(root: Path) -> list[int]:
-    folder = Folder.of(root)
-    state = read(folder)
+    folder = ServerFolder.of(root)
+    state = read_state(folder)
     if state is None or state.server is None:
         return []
     return group_members(state.server.pid, f"RONDEL_TRACKING_FOLDER={folder.path}")
@@ -151,12 +151,14 @@ def test_a_killed_run_keeps_nothing_and_a_killed_server_comes_back_at_its_addres
         assert run.stdout is not None
         run.stdout.readline()
         assert server.status(project).in_use
-        state = read(Folder.of(project))
+        state = read_state(ServerFolder.of(project))
         assert state is not None
         for pid in members(project):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: (now := read(Folder.of(project))) and now.status == "ready" and now != state)
-        again = read(Folder.of(project))
+        wait_until(
+            lambda: (now := read_state(ServerFolder.of(project))) and now.status == "ready" and now != state
+        )
+        again = read_state(ServerFolder.of(project))
         assert again is not None
         assert again.uri == state.uri
         run.kill()
@@ -197,9 +199,8 @@ def test_a_server_whose_supervisor_and_command_were_killed_at_once_is_ended_by_t
     again.release()
 
 
-def test_in_ci_the_server_ends_with_the_last_run(project: Path) -> None:
-    environ = {**ENVIRON, "CI": "true"}
-    first, second = server.acquire(project, environ), server.acquire(project, environ)
+def test_a_server_that_does_not_linger_ends_with_the_last_run(project: Path) -> None:
+    first, second = (server.acquire(project, ENVIRON, linger=0) for _ in range(2))
     first.ready_now()
     processes = members(project)
     first.release()
@@ -220,11 +221,11 @@ def test_a_server_that_nobody_uses_ends_after_its_time(project: Path) -> None:
     lease.release()
     wait_until(lambda: not server.status(project).running)
     assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in processes)
-    assert read(Folder.of(project)) is None
+    assert read_state(ServerFolder.of(project)) is None
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    folder = Folder.of(tmp_path)
+    folder = ServerFolder.of(tmp_path)
     folder.path.mkdir(parents=True)
     folder.database.write_bytes(b"not a database" * 1000)
     lease = server.acquire(tmp_path, ENVIRON)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from rondel.engine.server.launcher import Session
+from rondel.engine.server.launcher import EmbeddedSession
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 class Queries:
     """Sends queries to a session and answers their data."""
 
-    session: Session
+    session: EmbeddedSession
 
     def raw(self, query: str) -> dict[str, Any]:
         reply = httpx.post(
@@ -60,12 +60,12 @@ Start = Callable[..., Queries]
 @pytest.fixture
 def start(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a session; ``store`` names another than the shared one, ``environ`` adds variables."""
-    opened: list[Session] = []
+    opened: list[EmbeddedSession] = []
 
     def make(store: Path | None = None, workdir: Path | None = None, **environ: str) -> Queries:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        session = Session.open(store=store or home, workdir=workdir)
+        session = EmbeddedSession.open(store=store or home, workdir=workdir)
         opened.append(session)
         return Queries(session)
 

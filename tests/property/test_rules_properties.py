@@ -41,9 +41,12 @@ def test_a_bound_is_factor_times_champion_plus_offset(
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_rule_or_a_mistake_within_it(text: str) -> None:
-    for mistake in check_rules([text]):
+    mistakes = check_rules([text])
+    for mistake in mistakes:
         assert 0 <= mistake.column <= len(text)
         assert mistake.what
+    if not mistakes:
+        assert parse_rule(text)
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "slices", "b[x=y]"]), anything), st.floats())

@@ -10,13 +10,12 @@ from rondel.cache.entries import (
     save_entry,
 )
 from rondel.cache.key import Change, compare, describe, digest, make_key
-from rondel.cache.recipe import Recipe, host_parts, read_recipe
+from rondel.cache.recipe import host_parts, read_build_context, read_recipe
 from rondel.cache.shared_parts import SharedParts, may_be_host_image, read_shared_parts
 
 __all__ = [
     "Change",
     "DvcCacheEntry",
-    "Recipe",
     "SharedParts",
     "StageCacheEntry",
     "code_parts",
@@ -29,6 +28,7 @@ __all__ = [
     "load_entry",
     "make_key",
     "may_be_host_image",
+    "read_build_context",
     "read_recipe",
     "read_shared_parts",
     "save_entry",

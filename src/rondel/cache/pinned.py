@@ -5,56 +5,51 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from rondel.containerfile import ContainerfileError, ImageSource, StageSource, read_outline
 
-_FROM = re.compile(
-    r"^(?P<head>[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*)(?P<image>\S+)(?=(?:[ \t]+AS[ \t]+(?P<name>\S+))?)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<name>\w+)(?:=(?P<value>\S*))?[ \t]*$", re.IGNORECASE | re.MULTILINE)
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\}|(?P<plain>\w+))")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rondel.containerfile import Stage
 
 
 def pinned_text(text: str, base: str, build_args: Iterable[tuple[str, str]] = ()) -> str:
     """The Containerfile with ``base``, a reference with digest, wherever it names that image by tag.
 
-    Without such a place it is the text as it was: then the image stands on another base.
+    The text is unchanged where no stage is based on that image.
     """
     name = base.partition("@")[0]
-    expanded = _expansion(text, build_args)
-
-    def pinned(match: re.Match[str]) -> str:
-        return match["head"] + (base if _same(expanded(match["image"]), name) else match["image"])
-
-    return _FROM.sub(pinned, text)
+    lines = text.split("\n")
+    for stage in read_outline(text, build_args=build_args).stages:
+        if isinstance(stage.base, ImageSource) and _same(stage.base.reference, name):
+            _put(lines, stage, base)
+    return "\n".join(lines)
 
 
 def base_reference(text: str, target: str, build_args: Iterable[tuple[str, str]] = ()) -> str | None:
-    """The image that ``target`` stands on, as it is written; None where no image is named."""
-    expanded = _expansion(text, build_args)
-    stages = [(expanded(match["image"]), (match["name"] or "").lower()) for match in _FROM.finditer(text)]
-    wanted: str | None = target.lower()
-    image = None
-    for base, name in reversed(stages):
-        if name == wanted:
-            image, wanted = base, base.lower()
-    return None if image in {None, "", "scratch"} else image
+    """The base image of ``target``; None where the file names none."""
+    try:
+        file = read_outline(text, target=target, build_args=build_args)
+    except ContainerfileError:
+        return None
+    source = file.stages[file.target].base
+    while isinstance(source, StageSource):
+        source = file.stages[source.index].base
+    return source.reference if isinstance(source, ImageSource) else None
 
 
-def _expansion(text: str, build_args: Iterable[tuple[str, str]]) -> Callable[[str], str]:
-    """What puts the values of the arguments before the first FROM into the name of an image."""
-    first = _FROM.search(text)
-    given = dict(build_args)
-    values = {
-        match["name"]: given.get(match["name"], (match["value"] or "").strip("\"'"))
-        for match in _ARG.finditer(text, 0, first.start() if first else len(text))
-    }
-
-    def value(match: re.Match[str]) -> str:
-        return values.get(match["braced"] or match["plain"]) or match["default"] or ""
-
-    return lambda image: _VARIABLE.sub(value, image)
+def _put(lines: list[str], stage: Stage, base: str) -> None:
+    """Write another image into the lines of a stage's FROM."""
+    at = stage.at
+    word = re.compile(rf"(?<!\S){re.escape(at.args[0])}(?!\S)")
+    for number in range(at.line - 1, at.end):
+        if lines[number].lstrip().startswith("#"):
+            continue
+        start = len("FROM") + len(lines[number]) - len(lines[number].lstrip()) if number == at.line - 1 else 0
+        found = word.search(lines[number], start)
+        if found:
+            lines[number] = lines[number][: found.start()] + base + lines[number][found.end() :]
+            return
 
 
 def _same(written: str, name: str) -> bool:

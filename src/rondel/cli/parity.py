@@ -1,4 +1,4 @@
-"""``rondel parity A B``: what differs between two runs."""
+"""``rondel parity A B``: shows what differs between two runs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ CODES = {"same": 0, "inputs differ": InputsDiffer.exit_code, "results differ": R
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compare two runs: the first input that differs, then which results do.
+    """Compare two runs: show the first input that differs, and the results that differ.
 
-    A and B are what `rondel reproduce` takes: an ID, a file, an address. The
-    exit code is 0 if they are the same, 30 if an input differs, 31 if results
-    differ although the inputs are equal.
+    A and B are IDs, files or addresses, as for `rondel reproduce`. The exit code is 0
+    if the runs are the same, 30 if an input differs, and 31 if results differ although
+    the inputs are equal.
     """
     parser = Parser(prog="rondel parity", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
-    parser.add_argument("--stage", action="append", metavar="STAGE", help="compare only this (repeatable)")
-    parser.add_argument("--strict", action="store_true", help="engine and hardware count, too")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--stage", action="append", metavar="STAGE", help="only this stage (repeatable)")
+    parser.add_argument("--strict", action="store_true", help="also compare engine and hardware")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(list(argv))
     from rondel.parity import compare_runs
     from rondel.record.validation import printable

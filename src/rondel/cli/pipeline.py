@@ -1,18 +1,15 @@
-"""``python ci/main.py …``: a pipeline's own command line."""
+"""``python ci/main.py …``: the command line of a pipeline."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
-from rondel.cli.entry_point import guarded, open_streams
 from rondel.cli.frontend import Frontend, open_frontend
-from rondel.cli.run import engine_environment
+from rondel.cli.process import repair_streams, run_guarded
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection
 from rondel.pipeline.source import can_restart, check_sources
@@ -20,9 +17,8 @@ from rondel.runner.prepare import prepare_run
 from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rondel.engines.choice import EngineChoice
     from rondel.errors import RondelError
     from rondel.pipeline import Pipeline
     from rondel.record import Capsule, StageRecord
@@ -33,27 +29,27 @@ if TYPE_CHECKING:
 
 
 def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
-    """Run ``pipeline`` as ``argv`` says; the exit code of the process."""
-    open_streams()
+    """Run ``pipeline`` with these arguments; return the exit code."""
+    repair_streams()
     frontend = Frontend()
 
     def body() -> int:
         nonlocal frontend
         root = _root(pipeline)
-        # Only a program that was started for this run may be started again.
+        # Restart only a program that was started for this run.
         check_sources(root, restart=list(argv) == sys.argv[1:] and can_restart(root))
         frontend = open_frontend(root, os.environ)
         return _main(pipeline, argv, frontend)
 
-    def told(error: RondelError) -> None:
+    def show(error: RondelError) -> None:
         try:
             frontend.refused(error)
-        except OSError as unwritten:
-            print(f"no reports: {unwritten}", file=sys.stderr)
+        except OSError as failure:
+            print(f"no reports: {failure}", file=sys.stderr)
         show_error(error)
 
     try:
-        return guarded(body, told)
+        return run_guarded(body, show)
     finally:
         frontend.close()
 
@@ -72,7 +68,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
 
         resumed = _resumed(settings, pipeline)
         settings, selection = as_asked(settings, resumed, arguments.targets)
-    # After that: what a fork may not do, it may not by way of a record either.
+    # After resuming, so that the restrictions of a fork also apply to a record's settings.
     settings = frontend.restrict(settings, os.environ)
     if settings.list_stages:
         from rondel.reports.plan import show_stages
@@ -83,6 +79,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         from rondel.runner.interactive import check_terminal
 
         check_terminal()
+    job = frontend.context
     prepared = prepare_run(
         pipeline,
         selection,
@@ -90,6 +87,9 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         os.environ,
         file=_relative(pipeline.place.file, settings.root),
         invocation=(Path(sys.argv[0]).name, *argv),
+        ci=job.recorded() if job is not None else None,
+        branch=job.ref if job is not None else None,
+        started_by=job.started_by if job is not None else None,
         resumed=resumed,
     )
     if settings.dry_run:
@@ -103,7 +103,7 @@ def _resumed(settings: Settings, pipeline: Pipeline) -> Capsule:
     name = settings.resume or ""
     if name in {each for stage in pipeline.stages() for each in (stage.name, stage.base)}:
         raise ConfigurationError(
-            f"--resume takes a run, and {name!r} is a stage", hint=f"name the stage first: {name} --resume"
+            f"--resume takes a run, but {name!r} is a stage", hint=f"put the stage first: {name} --resume"
         )
     return run_to_resume(settings.root, name)
 
@@ -129,7 +129,7 @@ def _show_plan(prepared: PreparedRun) -> int:
 
 def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     from rondel.record.folder import short_path
-    from rondel.reports.published import PAGE
+    from rondel.reports.report_files import PAGE
     from rondel.runner.run import run_plan
 
     settings = prepared.settings
@@ -139,19 +139,19 @@ def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     finally:
         console.stop()
     if _judged(result, settings):
-        from rondel.reports.verdicts import write_reports
+        from rondel.reports.report_files import write_gate_reports
 
-        write_reports(result.capsule, result.folder.path)
+        write_gate_reports(result.capsule, result.folder.path)
     result = frontend.finish(result, settings)
     console.finish(result.capsule, short_path(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, prepared)
-    frontend.last_words(result)
+    frontend.last_lines(result)
     return result.exit_code
 
 
 def _judged(result: Result, settings: Settings) -> bool:
-    """Whether there are verdicts to report: new ones, or in CI, where reports are collected, any."""
+    """Whether there are verdicts to report: new ones, or any in CI, which collects reports."""
     return any(
         record.verdicts and (settings.ci or record.state != "cached") for record in result.capsule.stages
     )
@@ -184,49 +184,10 @@ def _services(settings: Settings) -> tuple[str, OpenServices]:
     from rondel.runner.services import services_on
 
     choice = choose_engine(settings, os.environ, rondel_executable())
-    return choice.engine, services_on(choice, partial(_open_engine, settings.root), _gate_files)
+    return choice.engine, services_on(choice, _gate_files)
 
 
 def _gate_files(record: StageRecord, folder: Path) -> Mapping[str, bytes]:
-    from rondel.reports.page import gate_files
+    from rondel.reports.report_files import gate_files
 
     return gate_files(record, folder)
-
-
-@contextmanager
-def _open_engine(root: Path, choice: EngineChoice) -> Iterator[None]:
-    """Make the chosen engine reachable through this process's environment."""
-    before = dict(os.environ)
-    try:
-        if choice.kind == "embedded" and "DAGGER_SESSION_PORT" not in os.environ:
-            from rondel.engine.server.launcher import Session
-
-            os.environ.update(engine_environment(root, os.environ))
-            # The same session that `rondel session` serves, without a process of its own for it.
-            with Session.open() as session:
-                os.environ.update(session.environment)
-                _wake(session.port)
-                yield
-        else:
-            os.environ.update(choice.environment)
-            if port := os.environ.get("DAGGER_SESSION_PORT"):
-                _wake(int(port))
-            yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _wake(port: int) -> None:
-    """Knock once, so that an engine that starts at the first connection starts now.
-
-    Importing the Dagger client takes longer than the engine needs to start.
-    """
-    import socket
-
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            pass
-    except OSError:
-        return

@@ -1,4 +1,4 @@
-"""``rondel run CMD…``: a command inside a session of the engine that a pipeline here would choose."""
+"""``rondel run CMD…``: runs a command in a session of the engine that a pipeline here would choose."""
 
 from __future__ import annotations
 
@@ -21,25 +21,21 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 GRACE = 10.0
-"""Seconds between the signal that is passed on and the kill."""
-
-HOST_IMAGE = "RONDEL_ENGINE_HOST_IMAGE"
-CACHE_SIZE = "RONDEL_ENGINE_CACHE_SIZE"
-HOME = "RONDEL_ENGINE_HOME"
+"""Seconds between passing a signal on and killing the child."""
 
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
-Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that any
-Dagger client in it uses the embedded engine. The engine loads beside it,
-starts when the client connects, and ends with COMMAND, whose exit code is passed on.
+Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that all its
+Dagger clients use the embedded engine. The engine starts when a client connects
+and ends with COMMAND. The exit code is that of COMMAND.
 
-Where a Dagger CLI is on the PATH and an engine in its reach, clients in COMMAND
-start that CLI instead; RONDEL_ENGINE=embedded, or engine.kind in [tool.rondel],
-forbids it."""
+If the PATH has a Dagger CLI that can reach an engine, clients in COMMAND start that
+CLI instead. To prevent this, set RONDEL_ENGINE=embedded, or engine.kind in
+[tool.rondel]."""
 
 
 def main(argv: Sequence[str], *, embedded: bool = False) -> int:
-    """Run the command; its exit code, or 128 + N if signal N ended it. ``embedded``: on no other engine."""
+    """Run the command; return its exit code, or 128 + N after signal N. ``embedded``: only that engine."""
     words = list(argv)
     if not words or words[0] in {"-h", "--help"}:
         print(USAGE)
@@ -49,9 +45,9 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
     if words and words[0].startswith("-"):
         raise ConfigurationError(f"`rondel run` has no flag {words[0]}", hint="rondel run -- COMMAND")
     if not words:
-        raise ConfigurationError("which command?", hint="rondel run python ci/main.py train")
+        raise ConfigurationError("a command is missing", hint="rondel run python ci/main.py train")
     if os.environ.get("DAGGER_SESSION_PORT"):
-        # A session inside of a session is the same session, as with `dagger run`.
+        # As with `dagger run`, a session in a session is the same one.
         return run_child(words, os.environ)
     if not embedded:
         from rondel.engines.choice import choose_engine, rondel_executable
@@ -59,15 +55,16 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
         choice = choose_engine(settings_here(), os.environ, rondel_executable())
         if choice.kind == "dagger":
             return run_child(words, {**os.environ, **choice.environment})
-    from rondel.engine.server.launcher import Session
+    from rondel.engine.server.launcher import EmbeddedSession
+    from rondel.engines.session import engine_environment
 
     os.environ.update(engine_environment(Path.cwd(), os.environ))
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         return run_child(words, {**os.environ, **session.environment})
 
 
 def settings_here() -> Settings:
-    """The settings of the project that this folder is in; outside of any, those of the environment.
+    """The settings of the project in this folder; outside a project, those of the environment.
 
     Raises ConfigurationError for wrong options.
     """
@@ -77,52 +74,12 @@ def settings_here() -> Settings:
     return load_settings(here, {}, os.environ)
 
 
-def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the project's options reach the engine, which reads no project's files.
-
-    Outside of a project there are none. Raises ConfigurationError for wrong options.
-    """
-    try:
-        root = find_root(folder)
-    except ConfigurationError:
-        return {}
-    settings = load_settings(root, {}, environ)
-    if settings.cache_size is not None:
-        from rondel.engine.store.budget import parse_size
-
-        parse_size(settings.cache_size, place=settings.sources.get("cache_size", CACHE_SIZE))
-    given = {"host_image": HOST_IMAGE, "cache_size": CACHE_SIZE}
-    found = {
-        variable: str(getattr(settings, name))
-        for name, variable in given.items()
-        if settings.sources.get(name, variable) != variable
-    }
-    return found | engine_home(root, environ)
-
-
-def engine_home(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variable that puts the engine's store into the project, where the user has no cache to write to.
-
-    Jenkins runs a job's container in the name of its own user, who has no home
-    in there: the workspace is all that is theirs, and it stays.
-    """
-    if environ.get(HOME):
-        return {}
-    try:
-        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
-        return {HOME: str(root / ".rondel" / "engine")}
-    existing = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
-    writable = os.access(existing, os.W_OK | os.X_OK)
-    return {} if writable else {HOME: str(root / ".rondel" / "engine")}
-
-
 def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a command, pass SIGINT and SIGTERM on to it, and kill it when it does not end in time.
+    """Run a command, pass SIGINT and SIGTERM on to it, and kill it if it does not end in time.
 
-    Raises ConfigurationError if it cannot be started.
+    Raises ConfigurationError if it can't be started.
     """
-    # Handlers first: a signal between the start of the child and them would end us alone.
+    # Handlers come first: a signal after the start of the child would otherwise end only this process.
     pending: list[int] = []
     child: subprocess.Popen[bytes] | None = None
 
@@ -158,7 +115,7 @@ def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _from_terminal() -> bool:
-    """Whether a SIGINT most likely is a ^C, which the terminal has sent to the child as well."""
+    """Whether a SIGINT is probably a ^C, which the terminal also sends to the child."""
     try:
         return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
     except (OSError, ValueError, AttributeError):

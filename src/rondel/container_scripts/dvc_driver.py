@@ -1,13 +1,13 @@
-"""Moves data between DVC's cache, its remote and a workspace.
+"""Drives DVC: moves data between its cache, its remote and a workspace.
 
-This file is copied into the data container (see ``rondel.environment.data_container``) and
-run there by the interpreter that has DVC; the stage's own image needs neither.
-It reads its plan from the file named by its first argument and writes what
-happened, and copies of the files that are asked for, into the plan's ``out``.
+``rondel.environment.data_container`` copies this file into the data container, where the
+interpreter that has DVC runs it. The stage's own image needs neither. The first argument
+names the file with the plan. The driver writes the result, and copies of the requested
+files, to the plan's ``out``.
 
-To *fetch* is to put data in place: from the cache, else from the remote. To
-*keep* is to take what a command made into the cache and the lock file, and to
-push it. DVC's own run cache takes no part: it knows nothing of images.
+*fetch* puts data in place, from the cache or else from the remote. *keep* adds what a
+command made to the cache and the lock file, and pushes it. None of the DVC calls here
+reads or writes DVC's run cache, which knows nothing of images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Mover:
+class Driver:
     """One plan, and what became of it."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
@@ -39,12 +39,9 @@ class Mover:
     def run(self) -> int:
         """All steps in order; the first that fails ends it."""
         try:
-            import dvc.stage.cache
             from dvc.cli import main
 
             self._dvc = main
-            # Nothing is taken from the run cache, and nothing put into it.
-            dvc.stage.cache.StageCache.save = lambda *_args, **_kwargs: None
             self._took("import")
             self.result["code"] = 0 if getattr(self, f"_{self.plan['do']}")() else self.result["code"] or 1
         finally:
@@ -196,7 +193,7 @@ def main() -> None:
     """Read the plan and carry it out. The exit code stays below 128, which means a signal to the engine."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     Path(plan["out"], "files").mkdir(parents=True, exist_ok=True)
-    code = Mover(plan).run()
+    code = Driver(plan).run()
     sys.exit(min(int(code), 100))
 
 

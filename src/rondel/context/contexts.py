@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from rondel.pipeline import Stage
     from rondel.record import MlflowRun, Run, StageRecorder
     from rondel.settings import Settings
-    from rondel.tracking import Tracking
+    from rondel.tracking import TrackingConnection
 
 
 @asynccontextmanager
 async def open_contexts(
-    *, run: Run, settings: Settings, client: Any, tracking: Tracking | None, observer: Any
+    *, run: Run, settings: Settings, client: Any, tracking: TrackingConnection | None, observer: Any
 ) -> AsyncIterator[StageContexts]:
     """The contexts of one run, in an environment that lives as long as the block.
 

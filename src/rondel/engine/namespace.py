@@ -1,8 +1,8 @@
-"""Become root of namespaces of our own, so that all code below is the same with and without root.
+"""Becomes root of new namespaces, so that all other code works the same with and without root.
 
 Real root gets a mount namespace. An ordinary user gets a user namespace as well:
-with the IDs that /etc/subuid and /etc/subgid give him where ``newuidmap`` is
-installed (subordinate mode), else with a single one, his own, shown as 0.
+with the IDs that /etc/subuid and /etc/subgid grant if ``newuidmap`` is
+installed (subordinate mode), else with a single ID, the user's own, shown as 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_REMOUNT, _MS_BIND = 0x20, 0x1000
-# What a mount of somebody else's has and must keep: as statvfs says it, and as mount takes it.
+# The flags of a mount that the kernel locks in a user namespace: statvfs's names, and mount's.
 _LOCKED_FLAGS = ((2, 2), (4, 4), (8, 8), (1024, 0x400), (2048, 0x800), (4096, 0x200000))
 _MNT_DETACH = 2
 _ALL_IDS = 2**32 - 1
@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mode(enum.Enum):
-    """How the engine came to be root."""
+    """How the engine became root."""
 
     ROOT = "root"
     SUBORDINATE = "subordinate"
@@ -44,8 +44,8 @@ class Mode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the engine is: its mode, and the number of IDs it can give to files."""
+class EngineIdentity:
+    """The engine's mode, and the number of IDs that it can give to files."""
 
     mode: Mode
     ids: int
@@ -59,21 +59,21 @@ class Range:
     count: int
 
 
-_entered: Identity | None = None
+_entered: EngineIdentity | None = None
 
 
-def identity() -> Identity | None:
-    """Who the engine is, once :func:`become_root` was called in this process."""
+def identity() -> EngineIdentity | None:
+    """The engine's identity, once :func:`become_root` was called in this process."""
     return _entered
 
 
-def become_root(*, subordinate: bool = True) -> Identity:
-    """Enter new namespaces as their root; call it before any thread starts. Once only.
+def become_root(*, subordinate: bool = True) -> EngineIdentity:
+    """Enter new namespaces as their root, once; call it before any thread starts.
 
-    Without ``subordinate`` the granted ID ranges are left alone. Raises
-    EngineUnavailable with the reason where user namespaces are forbidden.
+    Without ``subordinate`` the granted ID ranges are not used. Raises EngineUnavailable with the
+    reason if the machine forbids user namespaces.
     """
-    global _entered  # noqa: PLW0603 — namespaces are the process's own state, too
+    global _entered  # noqa: PLW0603 — namespaces are state of the process, too
     if _entered is not None:
         return _entered
     death_signal = ctypes.c_int(0)
@@ -85,32 +85,33 @@ def become_root(*, subordinate: bool = True) -> Identity:
     _mount(None, "/", None, _MS_REC | _MS_SLAVE, None)
     with contextlib.suppress(OSError):
         os.setgroups([])
-    # Changed credentials make the kernel forget whose death should end this process.
+    # The kernel resets PR_SET_PDEATHSIG when the credentials change.
     _libc.prctl(_PR_SET_PDEATHSIG, death_signal.value, 0, 0, 0)
     _entered = found
     return found
 
 
 def mount_tmpfs(path: Path, *, size: int) -> None:
-    """Mount a file system in memory that only this process's namespace sees, and that ends with it."""
+    """Mount a file system in memory that only this process's namespace sees; it ends with the process."""
     _mount("rondel", str(path), "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=0700")
 
 
-def protected(program: str, place: Path) -> str:
-    """A path by which a program can be executed but not written to; its own where that cannot be had.
+def protected(program: str, copy: Path) -> str:
+    """A path at which a program can be executed but not overwritten; the original path if that is impossible.
 
-    A container's processes find what started them under /proc/1/exe: user 0 might write into it.
-    The mount at ``place`` is this process's alone. It has to lie where no overlay is made of.
+    A container's processes find the program that started them under /proc/1/exe, and user 0 could
+    write to it. So it is bind-mounted read-only at ``copy``, for this process alone. ``copy`` must
+    not be in a directory that an overlay uses.
     """
     locked = sum(mount for status, mount in _LOCKED_FLAGS if os.statvfs(program).f_flag & status)
-    place.touch()
+    copy.touch()
     try:
-        _mount(program, str(place), None, _MS_BIND, None)
-        _mount(None, str(place), None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked, None)
+        _mount(program, str(copy), None, _MS_BIND, None)
+        _mount(None, str(copy), None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked, None)
     except OSError:
-        unmount(place)
+        unmount(copy)
         return program
-    return str(place)
+    return str(copy)
 
 
 def unmount(path: Path) -> None:
@@ -129,7 +130,7 @@ def granted(text: str, user: str, uid: int) -> Range | None:
     return max(ranges, key=lambda found: found.count, default=None)
 
 
-def _enter_user_namespace(*, subordinate: bool) -> Identity:
+def _enter_user_namespace(*, subordinate: bool) -> EngineIdentity:
     uid, gid = os.geteuid(), os.getegid()
     commands = _mapping_commands(uid, gid) if subordinate else None
     if commands is not None:
@@ -138,7 +139,7 @@ def _enter_user_namespace(*, subordinate: bool) -> Identity:
             helper.finish()
             raise _forbidden(ctypes.get_errno())
         if helper.finish():
-            return Identity(Mode.SUBORDINATE, count)
+            return EngineIdentity(Mode.SUBORDINATE, count)
     elif not _unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
         raise _forbidden(ctypes.get_errno())
     try:
@@ -147,11 +148,11 @@ def _enter_user_namespace(*, subordinate: bool) -> Identity:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
         raise _forbidden(error.errno or 0) from error
-    return Identity(Mode.SINGLE, 1)
+    return EngineIdentity(Mode.SINGLE, 1)
 
 
 def _mapping_commands(uid: int, gid: int) -> tuple[int, list[str], list[str]] | None:
-    """How many IDs can be had, and the commands that map them (the PID goes second); None without."""
+    """How many IDs are available, and the commands that map them (the PID goes second); None without."""
     tools = shutil.which("newuidmap"), shutil.which("newgidmap")
     if tools[0] is None or tools[1] is None:
         return None
@@ -178,13 +179,13 @@ def _mapping_commands(uid: int, gid: int) -> tuple[int, list[str], list[str]] | 
 
 @dataclass(slots=True)
 class _Helper:
-    """A child that stays in the outer namespace, since only from there IDs can be mapped."""
+    """A child that stays in the outer namespace: only from there can IDs be mapped."""
 
     pid: int
     go: int
 
     def finish(self) -> bool:
-        """Let it map the IDs of this process and end; whether it did."""
+        """Let it map the IDs of this process and exit; returns whether it succeeded."""
         os.write(self.go, b"1")
         os.close(self.go)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) == 0
@@ -223,11 +224,11 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, data: 
         raise OSError(number, os.strerror(number), target)
 
 
-def _as_found(ids: int) -> Identity:
-    """Who root is: of the machine, or of a user namespace that somebody else made."""
+def _as_found(ids: int) -> EngineIdentity:
+    """Whose root this is: the machine's, or that of a user namespace made by another program."""
     if ids == 1:
-        return Identity(Mode.SINGLE, ids)
-    return Identity(Mode.ROOT if ids >= _ALL_IDS else Mode.SUBORDINATE, ids)
+        return EngineIdentity(Mode.SINGLE, ids)
+    return EngineIdentity(Mode.ROOT if ids >= _ALL_IDS else Mode.SUBORDINATE, ids)
 
 
 def _mapped_ids() -> int:
@@ -248,5 +249,5 @@ def _forbidden(number: int) -> EngineUnavailable:
 
 
 def _why(number: int) -> str:
-    """What the kernel means: its words for the limit of namespaces are those for a full disk."""
+    """The kernel's reason in words: it reports the limit of namespaces as ENOSPC, like a full disk."""
     return "user.max_user_namespaces is reached" if number == errno.ENOSPC else os.strerror(number)

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.tracking import Tracking
+    from rondel.tracking import TrackingConnection
 
 Rule = tuple[re.Pattern[str], str]
 
 _REST = r"[^\s'\"<>)\]]*"
 
 
-def rules(tracking: Tracking | None, hosts: Mapping[str, int], folder: str | None) -> tuple[Rule, ...]:
+def rules(
+    tracking: TrackingConnection | None, hosts: Mapping[str, int], folder: str | None
+) -> tuple[Rule, ...]:
     """What is replaced in a stage's log.
 
     ``hosts`` are the names by which a container reaches ports of this machine,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import dagger
 
-PROGRAM = "/rondel/mover.py"
+PROGRAM = "/rondel/dvc_driver.py"
 PLAN = "/rondel/plan.json"
 OUT = "/rondel/out"
 _SHOWN = 5
@@ -37,7 +37,7 @@ exec "$python" {PROGRAM} {PLAN}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
-    """What the mover did. ``phase`` is the last one that it began; ``files`` has what was asked for."""
+    """What the DVC driver did. ``phase`` is the last one that it began; ``files`` has what was asked for."""
 
     phase: str
     code: int
@@ -128,7 +128,7 @@ class DataContainer:
     def planned(
         self, container: dagger.Container, plan: Mapping[str, Any], *, must: bool = False
     ) -> dagger.Container:
-        """The container in which the mover carried out a plan, lazily. With ``must`` it may not fail."""
+        """The container in which the driver carried out a plan, lazily. With ``must`` it has to succeed."""
         import dagger
 
         expect = dagger.ReturnType.SUCCESS if must else dagger.ReturnType.ANY
@@ -139,7 +139,7 @@ class DataContainer:
         )
 
     async def result(self, moved: dagger.Container, folder: Path) -> TransferResult:
-        """What the mover did in that container; what it was asked for is put into ``folder``.
+        """What the driver did in that container; the collected files go to ``folder``.
 
         Raises StageFailed if it did not come to its end.
         """

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.environment.host_environment import build_script
-from rondel.errors import ConfigurationError, StageFailed
+from rondel.errors import StageFailed
 from rondel.record import Image
 
 if TYPE_CHECKING:
@@ -64,25 +64,14 @@ class ImageBuilder:
     async def _build(self, recorder: StageRecorder) -> dagger.Container:
         import dagger
 
-        from rondel.cache.recipe import copied_sources, needed_text
+        from rondel.cache import read_build_context
 
         settings, root = self.settings, self.root
-        file = root / settings.containerfile
-        try:
-            text = file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                f"there is no {settings.containerfile}", why=str(error), place=settings.containerfile
-            ) from None
-        include = [
-            settings.containerfile,
-            ".dockerignore",
-            *copied_sources(needed_text(text, settings.target)),
-        ]
-        context = self.client.host().directory(
-            str(root), include=include, exclude=[".git", ".rondel", ".venv", "**/__pycache__"]
+        read = read_build_context(
+            root, settings.containerfile, target=settings.target, build_args=settings.build_args
         )
-        self._containerfile = text
+        context = self.client.host().directory(str(root), include=read.include, exclude=read.exclude)
+        text = self._containerfile = read.outline.text
         secret = self.client.set_secret("package-index", build_script(os.environ))
 
         def build(context: dagger.Directory) -> dagger.Container:

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from rondel.pipeline import Stage
     from rondel.record import MlflowRun, Run, StageRecorder
     from rondel.settings import Settings
-    from rondel.tracking import Tracking
+    from rondel.tracking import TrackingConnection
 
 CACHE_VOLUME = "rondel-dvc-cache"
 
 
 @asynccontextmanager
 async def open_environment(
-    *, run: Run, settings: Settings, client: Any, tracking: Tracking | None, observer: Any
+    *, run: Run, settings: Settings, client: Any, tracking: TrackingConnection | None, observer: Any
 ) -> AsyncIterator[RunEnvironment]:
     """The environment of one run; the local remote's server lives as long as the block.
 
@@ -90,7 +90,7 @@ class RunEnvironment:
         run: Run,
         settings: Settings,
         client: dagger.Client,
-        tracking: Tracking | None,
+        tracking: TrackingConnection | None,
         *,
         observer: Any,
         remote: Remote,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecorder
     from rondel.settings import Settings
-    from rondel.tracking import Tracking
+    from rondel.tracking import TrackingConnection
 
 
 class StageRuntime:
@@ -81,7 +81,7 @@ class StageRuntime:
         """Whether results are in sight that are not the working tree's."""
         return bool(self.view({}).run_only)
 
-    def tracking(self, method: str) -> Tracking:
+    def tracking(self, method: str) -> TrackingConnection:
         """The MLflow server that the operation ``method`` needs. Raises ConfigurationError without one."""
         tracking = self.environment.tracking
         if tracking is None:

@@ -42,7 +42,7 @@ class Why:
             "state": self.state,
             "reason": self.reason,
             "since": self.since,
-            "reused_from": self.reused_from,
+            "served": self.reused_from,
             "undeclared": list(self.undeclared),
             "changes": [_change_json(change) for change in self.changes],
             "packages": [_change_json(change) for change in self.packages],

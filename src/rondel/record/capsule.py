@@ -92,7 +92,7 @@ class Host:
 class CiJob:
     """The CI job that executed the run."""
 
-    provider: Literal["gitlab", "jenkins", "github", "other"]
+    provider: str
     url: str | None = None
     id: str | None = None
     name: str | None = None
@@ -195,6 +195,8 @@ class StageRecord:
     says why. ``aside``: its results were not written to the working tree, because
     its parameters differ from the files there. ``pushed``: its results were pushed
     to the DVC remote.
+    ``approval`` says who approved the stage, ``awaits_approval`` what it still has to
+    be approved for.
 
     ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``.
     ``log`` is the log's path relative to the run's folder.
@@ -224,6 +226,7 @@ class StageRecord:
     verdicts: list[VerdictRecord] = field(default_factory=list)
     mlflow: MlflowRun | None = None
     approval: Approval | None = None
+    awaits_approval: str | None = None
     exit_code: int | None = None
     error: str | None = None
     log: str | None = None

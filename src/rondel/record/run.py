@@ -16,6 +16,7 @@ class Run:
 
     ``dvc_stages`` are the stages of ``dvc.yaml`` that some pipeline stage runs,
     even if it is not part of this run. Other pipeline stages don't run them.
+    ``started_by`` is the person who started the CI job, if there is one.
     """
 
     id: str
@@ -30,4 +31,5 @@ class Run:
     git_remote: str | None = None
     engine: str = "embedded"
     ci: bool = False
+    started_by: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

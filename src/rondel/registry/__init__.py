@@ -1,1 +1,1 @@
-"""The model registry: registration with lineage, promotion, rollback, and the log of who did it."""
+"""The model registry: registration with lineage, promotion, rollback, and the log of alias changes."""

@@ -1,18 +1,19 @@
-"""The log of alias moves: append-only, hash-chained, kept as tags beside the models it is about.
+"""The log of alias changes: append-only, hash-chained, stored as tags on the model registry.
 
 On an MLflow server the entries are tags of the registered model. GitLab's
-endpoint cannot change a model's tags, but it takes tags on runs, and refuses
-one that is there already: there the entries are tags of one run a model, and
-what an alias points at is what the newest entry says.
+endpoint can't change a model's tags, but it accepts tags on runs and refuses to
+overwrite one. There, each model has one run whose tags are the log, and the
+newest entry defines what an alias points at.
 
-Entry N is the tag ``rondel.log.N.HASH`` (six digits, and the first eight of the
-entry's hash); the hash is the SHA-256 of the entry's canonical JSON, which
-holds the hash of the entry before. An MLflow server overwrites a tag without a
-word, so the hash in the name keeps two machines from destroying each other's
-entry: of two entries with one number the one that the next entry follows counts,
-before there is a next one that with the smaller hash, and the other is told
-that it lost. On GitLab the tag is ``rondel.log.N``, which the
-server lets only one of them write.
+The tag of entry N is ``rondel.log.N.HASH``, with six digits for N and the first
+eight characters of the entry's hash. The hash is the SHA-256 of the entry's
+canonical JSON, which contains the hash of the previous entry. An MLflow server
+overwrites tags silently; the hash in the name keeps two machines from
+overwriting each other's entry. If two entries have the same number, the one
+that the next entry follows is valid. Without a next entry, the one with the
+smaller hash is valid. The other one lost the race, and its writer gets an error.
+On GitLab the tag is ``rondel.log.N``, which the server lets only one machine
+write.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from rondel.tracking.client import RunHandle, TrackingClient
 
 TAG_PREFIX = "rondel.log."
-LEDGER_EXPERIMENT = "rondel-registry"
+LOG_EXPERIMENT = "rondel-registry"
 NO_HASH = "0" * 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One move of an alias. ``at`` is ISO 8601 in UTC; ``old`` or ``new`` is empty where there was none."""
+class AliasLogEntry:
+    """One change of an alias. ``at`` is ISO 8601 in UTC; ``old`` and ``new`` are empty for no version."""
 
     number: int
     at: str
@@ -51,19 +52,19 @@ class Entry:
     previous: str = NO_HASH
     hash: str = ""
 
-    def sealed(self, previous: str) -> Entry:
-        """The entry as it follows the one with the hash ``previous``."""
+    def chained_to(self, previous: str) -> AliasLogEntry:
+        """The entry with its own hash, following the entry whose hash is ``previous``."""
         fields = {**asdict(self), "previous": previous}
-        return Entry(**{**fields, "hash": digest(fields)})
+        return AliasLogEntry(**{**fields, "hash": digest(fields)})
 
     @property
     def tag(self) -> str:
-        """The name of the tag that holds it, where tags are refused that are there already."""
+        """The name of the entry's tag on a server that refuses to overwrite tags."""
         return f"{TAG_PREFIX}{self.number:06d}"
 
     @property
-    def claim(self) -> str:
-        """The name of the tag that holds it, where tags would be overwritten."""
+    def hashed_tag(self) -> str:
+        """The name of the entry's tag on a server that overwrites tags."""
         return f"{self.tag}.{self.hash[:8]}"
 
     def encode(self) -> str:
@@ -80,65 +81,65 @@ def digest(fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AliasLog:
-    """A log as it was read: the entries that count, those that lost a race, and what is wrong with it."""
+    """A model's log: the valid entries, those that lost a race, and the problems of the chain."""
 
-    entries: tuple[Entry, ...] = ()
-    lost: tuple[Entry, ...] = ()
-    wrong: tuple[str, ...] = ()
+    entries: tuple[AliasLogEntry, ...] = ()
+    lost: tuple[AliasLogEntry, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
-        """The hash that the next entry follows."""
+        """The hash of the last entry."""
         return self.entries[-1].hash if self.entries else NO_HASH
 
-    def next(self, **fields: Any) -> Entry:
-        """The entry after the last one, sealed."""
-        return Entry(number=len(self.entries) + 1, **fields).sealed(self.head)
+    def next(self, **fields: Any) -> AliasLogEntry:
+        """A new entry that follows the last one."""
+        return AliasLogEntry(number=len(self.entries) + 1, **fields).chained_to(self.head)
 
 
-def decode(tags: Mapping[str, str]) -> AliasLog:
-    """The log in these tags; pure."""
-    claims: dict[int, list[Entry]] = {}
-    wrong: list[str] = []
+def decode_log(tags: Mapping[str, str]) -> AliasLog:
+    """The log in these tags."""
+    candidates: dict[int, list[AliasLogEntry]] = {}
+    problems: list[str] = []
     for tag in sorted(name for name in tags if name.startswith(TAG_PREFIX)):
         try:
-            entry = Entry(**json.loads(tags[tag]))
+            entry = AliasLogEntry(**json.loads(tags[tag]))
         except (ValueError, TypeError):
-            wrong.append(f"{tag} cannot be read")
+            problems.append(f"{tag} cannot be read")
             continue
-        if tag not in {entry.tag, entry.claim}:
-            wrong.append(f"{tag} holds entry {entry.number}")
-        claims.setdefault(entry.number, []).append(entry)
-    counted: list[Entry] = []
-    lost: list[Entry] = []
-    wanted = ""  # the hash that the entry after this one follows
-    for number in sorted(claims, reverse=True):
-        ranked = sorted(claims[number], key=lambda entry: (entry.hash != wanted, entry.hash))
-        counted.insert(0, ranked[0])
-        lost += ranked[1:]
-        wanted = ranked[0].previous
-    entries = tuple(counted)
-    return AliasLog(entries=entries, lost=tuple(lost), wrong=(*wrong, *broken(entries)))
+        if tag not in {entry.tag, entry.hashed_tag}:
+            problems.append(f"{tag} contains entry {entry.number}")
+        candidates.setdefault(entry.number, []).append(entry)
+    valid: list[AliasLogEntry] = []
+    lost: list[AliasLogEntry] = []
+    followed = ""  # the hash that the next entry follows
+    for number in sorted(candidates, reverse=True):
+        winner, *others = sorted(candidates[number], key=lambda entry: (entry.hash != followed, entry.hash))
+        valid.insert(0, winner)
+        lost += others
+        followed = winner.previous
+    entries = tuple(valid)
+    return AliasLog(entries=entries, lost=tuple(lost), problems=(*problems, *chain_problems(entries)))
 
 
-def broken(entries: Sequence[Entry]) -> list[str]:
-    """Where a chain of entries does not hold: a gap, a changed entry, one that follows another's hash."""
-    wrong = []
+def chain_problems(entries: Sequence[AliasLogEntry]) -> list[str]:
+    """What breaks the chain: a missing entry, a changed one, or one that follows another hash."""
+    problems = []
     previous = NO_HASH
     for position, entry in enumerate(entries, start=1):
         if entry.number != position:
-            wrong.append(f"entry {position} is missing")
+            problems.append(f"entry {position} is missing")
             break
         if entry.hash != digest(asdict(entry)):
-            wrong.append(f"entry {entry.number} was changed after it was written")
+            problems.append(f"entry {entry.number} was changed after it was written")
         if entry.previous != previous:
-            wrong.append(f"entry {entry.number} does not follow entry {entry.number - 1} as it is now")
+            problems.append(f"entry {entry.number} does not follow the present entry {entry.number - 1}")
         previous = entry.hash
-    return wrong
+    return problems
 
 
-def aliases(entries: Iterable[Entry]) -> dict[str, str]:
-    """What each alias points at after these moves."""
+def aliases_after(entries: Iterable[AliasLogEntry]) -> dict[str, str]:
+    """What each alias points at after these changes."""
     found: dict[str, str] = {}
     for entry in entries:
         if entry.new:
@@ -148,12 +149,12 @@ def aliases(entries: Iterable[Entry]) -> dict[str, str]:
     return found
 
 
-async def gitlab_alias_log(client: TrackingClient, model: str) -> tuple[RunHandle, dict[str, str]] | None:
+async def gitlab_log_run(client: TrackingClient, model: str) -> tuple[RunHandle, dict[str, str]] | None:
     """The run that holds a model's log on GitLab, with its tags; None before the first entry.
 
-    Two runs may have been made at once by two machines: the older one counts.
+    Two machines may have created a run at the same time: the older one is valid.
     """
-    experiment = await client.get_experiment(LEDGER_EXPERIMENT)
+    experiment = await client.get_experiment(LOG_EXPERIMENT)
     if experiment is None:
         return None
     found = [run for run in await client.search_runs(experiment, limit=1000) if run.name == model]
@@ -164,18 +165,18 @@ async def gitlab_alias_log(client: TrackingClient, model: str) -> tuple[RunHandl
 
 
 async def gitlab_aliases(client: TrackingClient, model: str) -> dict[str, str]:
-    """The aliases of a model on GitLab's endpoint, by its log.
+    """The aliases of a model on GitLab's endpoint, from its log.
 
-    Raises TrackingUnavailable when the chain does not hold: then no version can be trusted.
+    Raises TrackingUnavailable for a broken chain: its aliases can't be trusted.
     """
-    alias_log = await gitlab_alias_log(client, model)
-    if alias_log is None:
+    found = await gitlab_log_run(client, model)
+    if found is None:
         return {}
-    log = decode(alias_log[1])
-    if log.wrong:
+    log = decode_log(found[1])
+    if log.problems:
         raise TrackingUnavailable(
             f"the log of model {model!r} on {client.endpoint.uri} is damaged",
-            why="\n".join(log.wrong),
-            hint="see `rondel models history`; somebody changed the tags of its run",
+            why="\n".join(log.problems),
+            hint="someone edited the tags of its run; see `rondel models history`",
         )
-    return aliases(log.entries)
+    return aliases_after(log.entries)

@@ -1,4 +1,4 @@
-"""Approval of a stage: asked on a terminal, given on the command line, or waited for."""
+"""Approval of a stage: given on the command line or on a terminal, or still missing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def decide(
     who: str,
     changes: Sequence[str] = (),
     ask: Callable[[str], str] | None = None,
-    again: str = "python ci/main.py",
-    approving: str = "python ci/main.py --approve-by NAME",
+    retry_command: str = "python ci/main.py",
+    approve_command: str = "python ci/main.py --approve-by NAME",
 ) -> Approval:
-    """The approval for a stage, or WaitingForApproval when nobody gives it.
+    """The approval of a stage. Raises WaitingForApproval if there is none.
 
-    ``approve_by`` is the name given with ``--approve-by``; ``ask`` puts a
-    question to a person and is None where there is none. ``changes`` say what
-    the stage would change; ``again`` is the command that asks for the same run
-    once more, ``approving`` the same with an approval, for hints.
+    ``approve_by`` is the name given with ``--approve-by``. ``ask`` asks a person
+    a question; it is None without a terminal. ``changes`` say what the stage would
+    change. The hints show ``retry_command``, which repeats the run, or
+    ``approve_command``, which also approves.
     """
     if approve_by is not None and approve_by.strip():
         return Approval(environment=environment, by=approve_by.strip(), how="flag")
@@ -39,17 +39,17 @@ def decide(
             return Approval(environment=environment, by=who, how="terminal")
         raise WaitingForApproval(
             f"stage {stage!r} was not approved for {environment}",
-            hint=f"run it again when it is time: {again}",
+            hint=f"to be asked again: {retry_command}",
         )
     raise WaitingForApproval(
         f"stage {stage!r} waits for approval for {environment}",
         why="\n".join(changes) or None,
-        hint=f"approve with: {approving}",
+        hint=f"approve with: {approve_command}",
     )
 
 
-def terminal() -> Callable[[str], str] | None:
-    """How to ask the person at the terminal, or None when nobody is there."""
+def terminal_prompt() -> Callable[[str], str] | None:
+    """A function that asks a question on the terminal; None without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 

@@ -1,10 +1,10 @@
-"""What belongs to a version besides the model: an SBOM, a provenance statement, and its signature.
+"""The attestations of a model version: an SBOM, a provenance statement, and its signature.
 
 - SBOM: CycloneDX 1.6 JSON of the packages in the image that made the model.
 - Provenance: an in-toto statement (https://in-toto.io/Statement/v1) with the
   SLSA provenance predicate (https://slsa.dev/provenance/v1).
-- Signature: a DSSE envelope around the statement, made offline with a private
-  key in a PEM file (``RONDEL_SIGNING_KEY``), checked with public ones.
+- Signature: a DSSE envelope around the statement. A private key in a PEM file
+  (``RONDEL_SIGNING_KEY``) signs it offline; public keys verify it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SIGNING_KEY = "RONDEL_SIGNING_KEY"
 SIGNING_KEY_PASSWORD = "RONDEL_SIGNING_KEY_PASSWORD"  # noqa: S105 (the variable's name)
 
 
-def available() -> bool:
+def libraries_installed() -> bool:
     """Whether the libraries for SBOM and signature are installed."""
     return all(find_spec(name) is not None for name in ("cyclonedx", "securesystemslib"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attestation:
-    """A file that belongs to a version, and the tag that holds its digest."""
+    """A file that belongs to a version. A tag of the version holds its digest."""
 
     name: str
     content: bytes
@@ -51,7 +51,7 @@ class Attestation:
 
 
 def sbom(model: str, packages: Mapping[str, str], *, image: str) -> bytes:
-    """The CycloneDX document of these Python packages (name to version), components in order."""
+    """The CycloneDX document of these Python packages (name to version), sorted by name."""
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6
@@ -79,15 +79,15 @@ def sbom(model: str, packages: Mapping[str, str], *, image: str) -> bytes:
 def provenance(
     model: str, *, artifacts: Mapping[str, str], lineage: Lineage, version: str, rondel: str
 ) -> dict[str, Any]:
-    """The statement: what was made (``artifacts``: name to ``algorithm:digest``), from what, by which run."""
+    """The statement: which run made which artifacts (name to ``algorithm:digest``) from which materials."""
     subjects = [{"name": name, "digest": _digest(digest)} for name, digest in sorted(artifacts.items())]
     materials: list[dict[str, Any]] = [
         {"uri": f"file:{path}", "digest": _digest(digest)} for path, digest in sorted(lineage.inputs.items())
     ]
     if lineage.git_commit:
-        where = lineage.git_remote or "local"
+        repository = lineage.git_remote or "local"
         materials.insert(
-            0, {"uri": f"git+{where}@{lineage.git_commit}", "digest": {"gitCommit": lineage.git_commit}}
+            0, {"uri": f"git+{repository}@{lineage.git_commit}", "digest": {"gitCommit": lineage.git_commit}}
         )
     if lineage.image:
         materials.append({"uri": "image", "digest": _digest(lineage.image)})
@@ -118,10 +118,10 @@ def provenance(
     }
 
 
-def envelope(statement: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The statement in a DSSE envelope, signed when a key is configured.
+def make_envelope(statement: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The statement in a DSSE envelope, signed if a key is configured.
 
-    ConfigurationError for a key that cannot be read.
+    Raises ConfigurationError for a key that can't be read.
     """
     from securesystemslib.dsse import Envelope
 
@@ -130,41 +130,41 @@ def envelope(statement: Mapping[str, Any], environ: Mapping[str, str]) -> dict[s
     path = environ.get(SIGNING_KEY, "").strip()
     if path:
         signed.sign(_signer(Path(path), environ.get(SIGNING_KEY_PASSWORD)))
-    found: dict[str, Any] = signed.to_dict()
-    return found
+    document: dict[str, Any] = signed.to_dict()
+    return document
 
 
-def opened(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The statement in an envelope. ValueError when there is none."""
+def open_envelope(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The statement in an envelope. Raises ValueError if there is none."""
     from securesystemslib.dsse import Envelope
 
     try:
-        found = json.loads(Envelope.from_dict(deepcopy(dict(document))).payload)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # as a damaged document runs into
-        raise ValueError(f"no envelope: {type(error).__name__} {error}") from None
-    if not isinstance(found, dict) or found.get("_type") != STATEMENT_TYPE:
-        raise ValueError("what it holds is no in-toto statement")
-    return found
+        statement = json.loads(Envelope.from_dict(deepcopy(dict(document))).payload)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # all of these, for damaged documents
+        raise ValueError(f"the file is not a DSSE envelope: {type(error).__name__} {error}") from None
+    if not isinstance(statement, dict) or statement.get("_type") != STATEMENT_TYPE:
+        raise ValueError("the file is not an in-toto statement")
+    return statement
 
 
-def signers(document: Mapping[str, Any], keys: Sequence[Path]) -> list[str]:
-    """The keys whose signature on the envelope is good, by file name.
+def signers_of(document: Mapping[str, Any], keys: Sequence[Path]) -> list[str]:
+    """The file names of the keys that have a valid signature on the envelope.
 
-    ConfigurationError for a key file that cannot be read.
+    Raises ConfigurationError for a key file that can't be read.
     """
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import VerificationError
 
-    good = []
+    valid = []
     for path in keys:
         key = _public_key(path)
         try:
-            # The library changes the document that it reads.
+            # The library changes the document it reads.
             Envelope.from_dict(deepcopy(dict(document))).verify([key], 1)
         except VerificationError:
             continue
-        good.append(path.name)
-    return good
+        valid.append(path.name)
+    return valid
 
 
 def _signer(path: Path, password: str | None) -> Any:
@@ -178,7 +178,7 @@ def _signer(path: Path, password: str | None) -> Any:
         raise ConfigurationError(
             f"the signing key {path} cannot be used",
             why=str(error),
-            hint=f"make one with: openssl genpkey -algorithm ed25519 -out KEY.pem; with a password, set"
+            hint="make a key with: openssl genpkey -algorithm ed25519 -out KEY.pem; if it has a password, set"
             f" {SIGNING_KEY_PASSWORD}",
             place=SIGNING_KEY,
         ) from None
@@ -194,11 +194,11 @@ def _public_key(path: Path) -> Any:
         raise ConfigurationError(
             f"the public key {path} cannot be read",
             why=str(error),
-            hint="openssl pkey -in KEY.pem -pubout -out KEY.pub",
+            hint="make one with: openssl pkey -in KEY.pem -pubout -out KEY.pub",
         ) from None
 
 
 def _digest(text: str) -> dict[str, str]:
     algorithm, colon, digest = text.partition(":")
-    # A folder's hash in DVC is that of its list of files.
+    # DVC's hash of a folder is that of its list of files, with the suffix .dir.
     return {algorithm: digest.removesuffix(".dir")} if colon else {"sha256": text}

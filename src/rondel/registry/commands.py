@@ -1,22 +1,21 @@
-"""What ``rondel models``, ``promote`` and ``rollback`` do; each returns the lines to print."""
+"""The commands ``rondel models``, ``promote`` and ``rollback``; each function returns the lines to print."""
 
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError
-from rondel.registry import lineage_sources, promote
-from rondel.registry.alias_log import aliases as logged_aliases
+from rondel.registry import project_lineage, promote
+from rondel.registry.alias_log import aliases_after
 from rondel.registry.aliases import champion_at, find, load_alias_log, parse_time, split_reference
+from rondel.registry.backends import Registry, registry_of
 from rondel.registry.lineage import Lineage, slice_table
-from rondel.registry.store import Registry, registry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from rondel.registry.versions import ModelVersion
@@ -29,35 +28,28 @@ def with_registry(
     environ: Mapping[str, str],
     uri: str | None,
     action: Callable[[Registry], Awaitable[list[str]]],
+    *,
+    linger: float,
 ) -> list[str]:
-    """Run ``action`` on the registry of the configured server, or of the project's own."""
+    """Run ``action`` on the registry of the configured MLflow server, or of the project's own.
+
+    The project's own stays for ``linger`` seconds after its last use.
+    """
     import anyio
 
-    from rondel.tracking import TrackingClient, connect_now
+    from rondel.tracking import TrackingClient, connect
 
-    endpoint, lease = connect_now(root, environ, uri=uri)
+    endpoint, lease = connect(root, environ, uri=uri, linger=linger)
 
     async def main() -> list[str]:
         async with TrackingClient(endpoint) as client:
-            return await action(registry(client))
+            return await action(registry_of(client))
 
     try:
         return anyio.run(main)
     finally:
         if lease is not None:
             lease.release()
-
-
-@asynccontextmanager
-async def opened(root: Path, environ: Mapping[str, str], uri: str | None) -> AsyncIterator[Registry]:
-    """The registry for callers inside an event loop."""
-    from rondel.tracking import TrackingClient, ensure_server
-
-    async with (
-        ensure_server(root, environ, experiment="Default", uri=uri) as session,
-        TrackingClient((await session.ready()).endpoint) as client,
-    ):
-        yield registry(client)
 
 
 async def list_models(source: Registry, model: str | None, *, as_json: bool = False) -> list[str]:
@@ -68,7 +60,7 @@ async def list_models(source: Registry, model: str | None, *, as_json: bool = Fa
         aliases = await source.aliases(name)
         versions = await source.versions(name)
         if model and not versions:
-            await find(source, name)  # says that there is no such model, and which there are
+            await find(source, name)  # raises the error that lists the known models
         rows += [_row(version, aliases) for version in versions]
     if as_json:
         return json.dumps(rows, indent=2).splitlines()
@@ -85,7 +77,7 @@ async def list_models(source: Registry, model: str | None, *, as_json: bool = Fa
 
 
 async def show(source: Registry, reference: str, *, as_json: bool = False) -> list[str]:
-    """One version with its lineage down to data files and commit."""
+    """One version with its lineage, down to data files and commit."""
     version = await find(source, reference)
     aliases = await source.aliases(version.model)
     lineage = Lineage.from_tags(version.tags)
@@ -123,8 +115,8 @@ async def show(source: Registry, reference: str, *, as_json: bool = False) -> li
                 if " " in name and not name.startswith("parameter ")
             },
         ),
-        ("data that it was made from", lineage.inputs),
-        ("data that its stages made", lineage.outputs),
+        ("input data", lineage.inputs),
+        ("data from its stages", lineage.outputs),
     ):
         if values:
             width = max(map(len, values))
@@ -135,16 +127,16 @@ async def show(source: Registry, reference: str, *, as_json: bool = False) -> li
 async def history(
     source: Registry, model: str, *, at: str | None = None, alias: str = "champion"
 ) -> list[str]:
-    """Who moved what, when and why; or with ``at`` which version the alias pointed at then."""
+    """Who changed which alias, when and why; with ``at``, which version the alias pointed at then."""
     name, wanted, _ = split_reference(model)
     log = await load_alias_log(source, name)
     if at is not None:
         moment = parse_time(at)
         version = champion_at(log.entries, wanted or alias, moment)
-        return [version or f"none: {name}@{wanted or alias} pointed at nothing at {moment}"]
+        return [version or f"none: {name}@{wanted or alias} was not set at {moment}"]
     if not log.entries:
         await find(source, name)
-        return [f"no alias of {name} has been moved yet"]
+        return [f"no alias of {name} has been set yet"]
     rows = [
         (
             entry.at, entry.who, entry.action + (" (forced)" if entry.forced else ""), entry.alias,
@@ -156,12 +148,12 @@ async def history(
     lines = _columns([("WHEN", "WHO", "WHAT", "ALIAS", "FROM → TO", "WHY"), *rows])
     lines += [f"lost a race: {entry.at} {entry.who} {entry.alias} → {entry.new}" for entry in log.lost]
     now = await source.aliases(name)
-    for key in sorted({*now, *logged_aliases(log.entries)}):
+    for key in sorted({*now, *aliases_after(log.entries)}):
         version, logged = now.get(key, ""), champion_at(log.entries, key, "9999") or ""
         if logged != version:
             lines.append(
                 f"note: {key} points at {version or 'nothing'}, the log says {logged or 'nothing'}: "
-                "it was moved outside of Rondel, or a move was cut off"
+                "it was set without Rondel, or a change was interrupted"
             )
     return lines
 
@@ -176,10 +168,11 @@ async def promote_model(
     force: bool = False,
     reason: str = "",
     remote: str | None = None,
+    started_by: str | None = None,
 ) -> list[str]:
     """``rondel promote``; raises what :func:`rondel.registry.promote.promote` raises."""
-    who = lineage_sources.whoami(root, environ)
-    moved = await promote.promote(
+    who = project_lineage.whoami(root, started_by)
+    change = await promote.promote(
         source,
         reference,
         root=root,
@@ -190,7 +183,7 @@ async def promote_model(
         reason=reason,
         remote=remote,
     )
-    return [*(f"overridden: {each}" for each in moved.overridden), _sentence(moved)]
+    return [*(f"overridden: {each}" for each in change.overridden), _sentence(change)]
 
 
 async def rollback_model(
@@ -198,32 +191,32 @@ async def rollback_model(
     model: str,
     *,
     root: Path,
-    environ: Mapping[str, str],
     steps: int = 1,
     reason: str = "",
     alias: str = "champion",
+    started_by: str | None = None,
 ) -> list[str]:
     """``rondel rollback``; raises what :func:`rondel.registry.promote.rollback` raises."""
-    who = lineage_sources.whoami(root, environ)
+    who = project_lineage.whoami(root, started_by)
     name, wanted, version = split_reference(model)
     if version or wanted.isdigit():
         raise ConfigurationError(
-            f"{model!r} names a version, and a rollback is of an alias",
-            hint=f"to go to a version: rondel promote {name}/{version or wanted}",
+            f"{model!r} names a version, but rollback takes an alias",
+            hint=f"to set a version: rondel promote {name}/{version or wanted}",
         )
-    moved = await promote.rollback(source, name, who=who, alias=wanted or alias, steps=steps, reason=reason)
-    return [_sentence(moved)]
+    change = await promote.rollback(source, name, who=who, alias=wanted or alias, steps=steps, reason=reason)
+    return [_sentence(change)]
 
 
 def _parameter(name: str, value: Any, lineage: Lineage) -> str:
     return f"{value}  (given with -P)" if name in lineage.overrides else str(value)
 
 
-def _sentence(moved: promote.AliasChange) -> str:
-    if moved.entry is None:
-        return f"{moved.model}@{moved.alias} is version {moved.new} already"
-    before = f"; before it was version {moved.old}" if moved.old else ""
-    return f"{moved.model}@{moved.alias} is now version {moved.new}{before}"
+def _sentence(change: promote.AliasChange) -> str:
+    if change.entry is None:
+        return f"{change.model}@{change.alias} is already version {change.new}"
+    before = f"; it was version {change.old}" if change.old else ""
+    return f"{change.model}@{change.alias} is now version {change.new}{before}"
 
 
 def _row(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
@@ -231,7 +224,7 @@ def _row(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
     plain = [(name, value) for name, value in lineage.metrics.items() if "[" not in name and "." not in name]
     known = dict(plain)
     words = [word for rule in lineage.gate_rules for word in rule.split()]
-    judged = [(name, known[name]) for name in dict.fromkeys(words) if name in known]  # as the rules name them
+    judged = [(name, known[name]) for name in dict.fromkeys(words) if name in known]  # in the rules' order
     shown = [f"{name}={value:.4g}" for name, value in (judged or plain)[:_SHOWN_METRICS]]
     return {
         "model": version.model,

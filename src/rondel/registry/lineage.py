@@ -1,4 +1,4 @@
-"""Where a model version came from: its tags, its card, and whether that is enough to trust it; pure."""
+"""The lineage of a model version: its tags, its model card, and the conditions of promotion."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CARD_LIMIT = 4900
 
 REGISTRATION = "rondel.registration"
 SOURCE = "rondel.source"
-"""The tag with the address of the logged model; GitLab's versions have no other place for it."""
+"""The tag with the address of the logged model; GitLab's versions have no field for it."""
 GATE = "rondel.gate"
 METRICS = "rondel.metrics"
 EVALUATION = "rondel.evaluation"
-"""The tag with what the metrics were measured with; a later gate compares its own with it."""
-_LIMITS = """It was measured on the data above and on nothing else: other places, times or
-populations are not covered. Slices that are not listed were not looked at."""
+"""The tag with what the metrics were measured with. A later gate compares it with its own."""
+_LIMITS = """The metrics hold for the data above only, not for other places, times or
+populations. Slices that are not listed were not evaluated."""
 _TEXTS = {
     "git_commit": "rondel.git.commit",
     "git_remote": "rondel.git.remote",
@@ -42,13 +42,12 @@ _DOCUMENTS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lineage:
-    """What a version was made from and how it was judged.
+    """What a version was made from, and how it was evaluated.
 
     ``inputs`` and ``outputs`` map paths to DVC hashes. ``gate`` is ``passed``,
-    ``failed`` or ``none``; ``gate_rules`` says each rule's fate in words.
-    ``overrides`` are parameters that the run was given by ``-P``: with them the
-    commit alone does not say what was trained. ``evaluation`` is what the
-    metrics were measured with.
+    ``failed`` or ``none``; ``gate_rules`` describes the result of each rule.
+    ``overrides`` are parameters from ``-P``: with them, the commit alone does not
+    say what was trained. ``evaluation`` is what the metrics were measured with.
     """
 
     run: str = ""
@@ -69,7 +68,7 @@ class Lineage:
     gate_rules: Sequence[str] = ()
 
     def tags(self) -> dict[str, str]:
-        """The tags of a version. What is too long for one goes to further ones, ``NAME.1`` and so on."""
+        """The tags of a version. A value that is too long for one tag continues in ``NAME.1`` and so on."""
         tags = {tag: str(getattr(self, name)) for name, tag in _TEXTS.items() if getattr(self, name)}
         tags["rondel.git.dirty"] = "true" if self.git_dirty else "false"
         tags[GATE] = self.gate
@@ -83,10 +82,10 @@ class Lineage:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Self:
-        """The lineage that :meth:`tags` wrote, as far as the tags hold it."""
+        """The lineage from tags that :meth:`tags` wrote; missing tags leave fields empty."""
         fields: dict[str, Any] = {name: tags.get(tag, "") for name, tag in _TEXTS.items()}
         for name, tag in _DOCUMENTS.items():
-            fields[name] = _document(_joined(tags, tag))
+            fields[name] = tagged_document(tags, tag)
         rules = sorted(key for key in tags if key.startswith(f"{GATE}.rule."))
         return cls(
             **fields,
@@ -96,13 +95,12 @@ class Lineage:
         )
 
 
-def unmet_conditions(
-    lineage: Lineage, *, missing: Sequence[str], commit_known: bool | None = None
-) -> list[str]:
+def unmet_conditions(lineage: Lineage, *, missing: Sequence[str], commit_problem: str) -> list[str]:
     """Why this version must not become champion; none when it may.
 
-    ``missing`` are the data files that the remote does not hold; ``commit_known``
-    is whether the repository here has the commit, None where there is none.
+    A condition that can't be checked is not met. ``missing`` are the data files
+    that the remote does not hold; ``commit_problem`` says why the repository
+    here does not have the commit, or can't tell, and is empty where it has it.
     """
     found = []
     if lineage.gate != "passed":
@@ -114,8 +112,8 @@ def unmet_conditions(
         )
     if not lineage.git_commit:
         found.append("its git commit is not recorded")
-    elif commit_known is False:
-        found.append(f"its commit {lineage.git_commit[:12]} is not in this repository: fetch it first")
+    elif commit_problem:
+        found.append(commit_problem)
     if not lineage.inputs and not lineage.outputs:
         found.append("the hashes of its data are not recorded")
     if not lineage.image:
@@ -162,7 +160,7 @@ def _table(head: str, values: Mapping[str, float]) -> str:
 
 
 def slice_table(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """Metrics of slices as rows, one for each slice; the first row is the head. Empty without slices."""
+    """The metrics of slices as rows, one for each slice, after a header row. Empty without slices."""
     found: dict[str, dict[str, str]] = {}
     for name, value in metrics.items():
         metric, bracket, part = name.partition("[")
@@ -192,15 +190,12 @@ def _split(tag: str, text: str) -> dict[str, str]:
     return {tag if number == 0 else f"{tag}.{number}": part for number, part in enumerate(parts)}
 
 
-def _joined(tags: Mapping[str, str], tag: str) -> str:
+def tagged_document(tags: Mapping[str, str], tag: str) -> dict[str, Any]:
+    """The JSON object in a tag and those that continue it; empty if there is none."""
     text, number = tags.get(tag, ""), 1
     while f"{tag}.{number}" in tags:
         text += tags[f"{tag}.{number}"]
         number += 1
-    return text
-
-
-def _document(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if text else {}
     except ValueError:

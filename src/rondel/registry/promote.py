@@ -1,4 +1,4 @@
-"""Promotion and rollback with their conditions."""
+"""Promotion, with its conditions, and rollback."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from rondel.registry.aliases import (
     split_reference,
 )
 from rondel.registry.lineage import Lineage, unmet_conditions
-from rondel.registry.lineage_sources import commit_known
+from rondel.registry.project_lineage import commit_problem
 from rondel.registry.remote_data import missing_in_remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from rondel.registry.alias_log import Entry
-    from rondel.registry.store import Registry
+    from rondel.registry.alias_log import AliasLogEntry
+    from rondel.registry.backends import Registry
     from rondel.registry.versions import ModelVersion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AliasChange:
-    """What a promotion or a rollback did; ``entry`` is None when the alias pointed there already."""
+    """What a promotion or a rollback changed; ``entry`` is None if the alias already pointed there."""
 
     model: str
     alias: str
     old: str
     new: str
-    entry: Entry | None
+    entry: AliasLogEntry | None
     overridden: tuple[str, ...] = ()
 
 
@@ -52,25 +52,25 @@ async def promote(
     remote: str | None = None,
     run: str = "",
 ) -> AliasChange:
-    """Move ``to`` to the version that ``reference`` means (a bare name: its challenger).
+    """Point the alias ``to`` at the version of ``reference`` (a bare name means its challenger).
 
-    Raises GateFailed with every condition that is not met; ``force`` overrides
-    them and needs a reason, and both go into the log.
+    Raises GateFailed with every condition that is not met. ``force`` overrides
+    them and needs a reason; the log records both.
     """
-    check_force(force=force, reason=reason)
+    check_override(force=force, reason=reason)
     check_alias(to)
     name, alias, version = split_reference(reference)
     wanted = reference if alias or version else f"{name}@challenger"
     found = await find(registry, wanted)
-    against = conditions(found, root=root, environ=environ, remote=remote)
-    if against and not force:
+    unmet = conditions_of(found, root=root, environ=environ, remote=remote)
+    if unmet and not force:
         raise GateFailed(
             f"version {found.version} of {name!r} must not become {to}",
-            why="\n".join(f"- {each}" for each in against),
-            hint="make the version anew with these met, or override with --force --reason TEXT",
+            why="\n".join(f"- {each}" for each in unmet),
+            hint="register a version that meets these conditions, or override with --force --reason TEXT",
         )
     old = (await registry.aliases(name)).get(to, "")
-    note = reason if not against else f"{reason} [overridden: {'; '.join(against)}]"
+    note = reason if not unmet else f"{reason} [overridden: {'; '.join(unmet)}]"
     entry = await set_alias(
         registry,
         name,
@@ -79,36 +79,34 @@ async def promote(
         who=who,
         action="promote",
         reason=note,
-        forced=bool(against),
+        forced=bool(unmet),
         run=run or found.tags.get("rondel.run", ""),
     )
-    return AliasChange(
-        model=name, alias=to, old=old, new=found.version, entry=entry, overridden=tuple(against)
-    )
+    return AliasChange(model=name, alias=to, old=old, new=found.version, entry=entry, overridden=tuple(unmet))
 
 
-def check_force(*, force: bool, reason: str) -> None:
+def check_override(*, force: bool, reason: str) -> None:
     """Raise ConfigurationError if conditions are overridden without a reason."""
     if force and not reason.strip():
-        raise ConfigurationError("--force needs a reason", hint="add --reason 'why it has to be'")
+        raise ConfigurationError("--force needs a reason", hint="add --reason 'WHY'")
 
 
 async def rollback(
     registry: Registry, model: str, *, who: str, alias: str = "champion", steps: int = 1, reason: str = ""
 ) -> AliasChange:
-    """Return the alias to what it pointed at ``steps`` promotions ago.
+    """Point the alias at the version it had ``steps`` promotions ago.
 
-    A version that was champion once needs no gate again: taking back must work
-    when nothing else does.
+    A former champion needs no conditions: rollback must work when nothing else
+    does.
     """
     log = await load_alias_log(registry, model)
     old = (await registry.aliases(model)).get(alias, "")
     if not old and not log.entries:
-        await find(registry, model)  # says so when there is no such model, and which there are
+        await find(registry, model)  # raises the error that lists the known models
     target = rollback_target(log.entries, alias, old, steps, model)
     if await registry.version(model, target) is None:
         raise ConfigurationError(
-            f"version {target} of {model!r} is gone from the registry",
+            f"version {target} of {model!r} is no longer in the registry",
             hint=f"go further back: rondel rollback {model} --steps {steps + 1}",
         )
     entry = await set_alias(
@@ -117,11 +115,11 @@ async def rollback(
     return AliasChange(model=model, alias=alias, old=old, new=target, entry=entry)
 
 
-def conditions(
+def conditions_of(
     version: ModelVersion, *, root: Path, environ: Mapping[str, str], remote: str | None = None
 ) -> list[str]:
-    """What speaks against promoting a version; the remote is asked for its data."""
+    """The unmet conditions of promoting a version. Checks that the DVC remote has its data."""
     lineage = Lineage.from_tags(version.tags)
     missing = missing_in_remote(root, {**lineage.inputs, **lineage.outputs}, environ, url=remote)
-    known = commit_known(root, lineage.git_commit) if lineage.git_commit else None
-    return unmet_conditions(lineage, missing=missing, commit_known=known)
+    problem = commit_problem(root, lineage.git_commit) if lineage.git_commit else ""
+    return unmet_conditions(lineage, missing=missing, commit_problem=problem)

@@ -1,4 +1,4 @@
-"""Registration: a new version with its lineage, once for each run however often it is tried."""
+"""Registration: creates a version with its lineage, once for each run even if it is retried."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rondel.tracking.runs import tag_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rondel.registry.store import Registry
+    from rondel.registry.backends import Registry
     from rondel.registry.versions import ModelVersion
     from rondel.tracking import RunHandle, TrackingClient
 
@@ -26,7 +26,7 @@ _UNFINISHED = {"LOGGED_MODEL_UPLOAD_FAILED", "LOGGED_MODEL_PENDING"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSource:
-    """A model that a run logged: its address, the run, and MLflow's id of the logged model if it has one."""
+    """A model that a run logged: its address, the run, and the ID of the logged model, if it has one."""
 
     uri: str
     run_id: str
@@ -36,10 +36,10 @@ class ModelSource:
 async def find_model(
     client: TrackingClient, runs: Iterable[RunHandle], *, artifact: str | None = None
 ) -> ModelSource:
-    """The model that one of these runs logged, the last run that has one; DataError when none has.
+    """The model of the last of these runs that logged one. Raises DataError if none did.
 
-    ``artifact`` names it where a run logged several. A run that this server
-    does not know, because it was made with another one, has none.
+    ``artifact`` is its name if a run logged several. Runs that this server does not
+    know, because they used another one, are skipped.
     """
     for given in reversed(list(runs)):
         run = given if given.experiment_id else await _known(client, given)
@@ -51,10 +51,10 @@ async def find_model(
         try:
             found = await client.call("POST", "logged-models/search", body=body, repeatable=True)
         except TrackingRefused as refusal:
-            if refusal.code == "ENDPOINT_NOT_FOUND":  # before MLflow 3 models were artifacts of runs
+            if refusal.code == "ENDPOINT_NOT_FOUND":  # before MLflow 3, models are artifacts of runs
                 return ModelSource(uri=f"runs:/{run.run_id}/{artifact or 'model'}", run_id=run.run_id)
             raise
-        # What a process began to log and did not finish is no model.
+        # Skip models that a process began to log and did not finish.
         models = [
             row["info"] for row in found.get("models") or [] if row["info"].get("status") not in _UNFINISHED
         ]
@@ -82,8 +82,8 @@ async def twin_runs(
 ) -> list[RunHandle]:
     """Earlier runs of the same stage that made the same outputs, the newest last.
 
-    When DVC restores a result it has made before, the stage's command does not
-    run and logs nothing: the model was logged by the run that first made it.
+    If DVC restores an earlier result, the stage's command does not run and logs
+    nothing: the run that first made the result logged the model.
     """
     if not outputs or client.endpoint.kind == "gitlab":
         return []
@@ -104,14 +104,13 @@ async def register(
     who: str,
     alias: str | None = "challenger",
 ) -> ModelVersion:
-    """Make a version and set the alias.
+    """Create a version and set the alias.
 
-    A version of the same model, from the same commit and data and with the same
-    verdict, is taken up instead: an attempt that crashed, and the run that
-    repeats it, register once.
+    If a version of the same model, commit, data and verdict exists, it is used
+    instead: a crashed attempt and the run that repeats it register once.
     """
     if alias:
-        check_alias(alias)  # before there is a version that nothing points at
+        check_alias(alias)  # before creating a version that nothing points at
     key = registration_key(source, lineage)
     version = None
     for known in await registry.versions(model):
@@ -144,10 +143,10 @@ async def register(
 
 
 def registration_key(source: ModelSource, lineage: Lineage) -> str:
-    """What makes a version the same one, as a digest.
+    """A digest of what identifies a version.
 
-    Neither the run nor the state of the tree are part of it: a repeated run is
-    another run, and the first one's results lie uncommitted in the tree.
+    The run and the state of the tree are not part of it: a repeated run has
+    another ID, and the first run's results are uncommitted changes in the tree.
     """
     same = {
         "model": source.model_id or source.run_id,
@@ -163,8 +162,8 @@ def registration_key(source: ModelSource, lineage: Lineage) -> str:
 def _no_model(client: TrackingClient) -> DataError:
     return DataError(
         "there is no model to register",
-        why=f"none of the stages before it logged one to {client.endpoint.uri}; "
-        "a stage that was restored from DVC's cache did not run, and logged nothing.",
-        hint="was it trained with another server? run it here: --no-cache. Does training log none? "
+        why=f"no earlier stage logged a model to {client.endpoint.uri}; "
+        "a stage that was restored from the cache did not run, so it logged nothing.",
+        hint="if another server has the model, run again with --no-cache; if training logs no model, add "
         "mlflow.sklearn.log_model(model, name='model')",
     )

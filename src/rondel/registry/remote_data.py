@@ -1,4 +1,4 @@
-"""Whether the DVC remote holds the data that a version was made from; asked there, not in the cache."""
+"""Checks whether the DVC remote has a version's data. Looks in the remote, not in the local cache."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 def missing_in_remote(
     root: Path, hashes: Mapping[str, str], environ: Mapping[str, str], *, url: str | None = None
 ) -> list[str]:
-    """The paths whose content the remote does not hold; of a folder also single files.
+    """The paths that the remote does not have, including single files of folders.
 
-    Raises DataError when the remote cannot be asked.
+    Raises DataError if the remote can't be checked.
     """
-    wanted = {path: digest.removeprefix("md5:") for path, digest in hashes.items() if _of_dvc(digest)}
+    wanted = {path: digest.removeprefix("md5:") for path, digest in hashes.items() if _is_dvc_hash(digest)}
     if not wanted:
         return []
     remote = find_remote(root, environ, url or environ.get("DVC_REMOTE_URL"))
     if remote.folder is not None:
         return _missing_in_folder(remote.folder, wanted)
-    return _missing_elsewhere(root, remote, wanted)
+    return _missing_by_dvc(root, remote, wanted)
 
 
-def _of_dvc(digest: str) -> bool:
+def _is_dvc_hash(digest: str) -> bool:
     return digest.startswith("md5:") or ":" not in digest
 
 
@@ -49,8 +49,8 @@ def _missing_in_folder(folder: Path, wanted: Mapping[str, str]) -> list[str]:
     return missing
 
 
-def _missing_elsewhere(root: Path, remote: Remote, wanted: Mapping[str, str]) -> list[str]:
-    """Ask a remote of any kind through DVC's own object store."""
+def _missing_by_dvc(root: Path, remote: Remote, wanted: Mapping[str, str]) -> list[str]:
+    """Look in a remote of any kind with DVC's own object store."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -58,33 +58,33 @@ def _missing_elsewhere(root: Path, remote: Remote, wanted: Mapping[str, str]) ->
     try:
         with Repo(str(root), config=config) as repo:
             store = repo.cloud.get_remote_odb("rondel")
-            there = set(store.oids_exist(list(wanted.values())))
-            missing = [path for path, digest in wanted.items() if digest not in there]
+            stored = set(store.oids_exist(list(wanted.values())))
+            missing = [path for path, digest in wanted.items() if digest not in stored]
             for path, digest in wanted.items():
-                if digest in there and digest.endswith(".dir"):
+                if digest in stored and digest.endswith(".dir"):
                     content = store.fs.cat_file(store.oid_to_path(digest))
                     parts = manifest(content, path)
-                    held = set(store.oids_exist(list(parts.values())))
-                    missing += [name for name, part in parts.items() if part not in held]
+                    stored_parts = set(store.oids_exist(list(parts.values())))
+                    missing += [name for name, part in parts.items() if part not in stored_parts]
             return missing
     except (DvcException, OSError, RuntimeError, ValueError) as error:
         raise DataError(
-            f"the DVC remote {remote.shown} cannot be asked for the data",
+            f"the DVC remote {remote.shown} can't be checked for the data",
             why=str(error),
             hint="check the credentials in the environment, or see `dvc push -v`",
         ) from error
     except Exception as error:
-        # Each kind of remote has exceptions of its own library (botocore, azure, paramiko).
+        # Each kind of remote raises the exceptions of its library (botocore, azure, paramiko).
         raise DataError(
             f"the DVC remote {remote.shown} does not answer", why=f"{type(error).__name__}: {error}"
         ) from error
 
 
 def manifest(content: bytes, path: str) -> dict[str, str]:
-    """The files of a folder in DVC's cache: path to hash. DataError for a damaged manifest."""
+    """The files of a folder in DVC's cache, path to hash. Raises DataError for a damaged list."""
     try:
         return {f"{path}/{row['relpath']}": str(row["md5"]) for row in json.loads(content)}
     except (ValueError, TypeError, KeyError):
         raise DataError(
-            f"the list of files of {path} in the remote is damaged", hint="push the data again"
+            f"the file list of {path} in the remote is damaged", hint="push the data again"
         ) from None

@@ -1,4 +1,4 @@
-"""Storing a version's SBOM and provenance, and checking them later."""
+"""Stores a version's SBOM and provenance, and verifies them later."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from rondel.registry.store import Registry
+    from rondel.registry.backends import Registry
     from rondel.registry.versions import ModelVersion
 
 DIGEST_TAG = "rondel.attestation"
 SBOM, PROVENANCE = "sbom.cdx.json", "provenance.json"
 
 
-async def attach(
+async def store_files(
     registry: Registry,
     version: ModelVersion,
     lineage: Lineage,
@@ -30,10 +30,10 @@ async def attach(
     packages: Mapping[str, str],
     environ: Mapping[str, str],
 ) -> bool:
-    """Store both with the version's run and their digests as its tags; idempotent.
+    """Store both files with the version's run, and their digests as tags of the version; idempotent.
 
-    False where the server does not take files: GitLab's runs and MLflow's
-    proxied artifacts do, an artifact store beside the server does not.
+    Returns False if the server does not accept files: GitLab and an MLflow server
+    that proxies artifacts do, a separate artifact store does not.
     """
     if f"{DIGEST_TAG}.{PROVENANCE}" in version.tags or not version.run_id:
         return True
@@ -51,47 +51,52 @@ async def attach(
         ),
         attestations.Attestation(
             name=PROVENANCE,
-            content=json.dumps(attestations.envelope(statement, environ), indent=1, sort_keys=True).encode(),
+            content=json.dumps(
+                attestations.make_envelope(statement, environ), indent=1, sort_keys=True
+            ).encode(),
         ),
     ]
     for each in made:
-        if not await registry.client.log_artifact(run, place(version, each.name), each.content):
+        if not await registry.client.log_artifact(run, artifact_path(version, each.name), each.content):
             return False
     await registry.tag(version, {f"{DIGEST_TAG}.{each.name}": each.digest for each in made})
     return True
 
 
-def place(version: ModelVersion, name: str) -> str:
-    """Where a version's file lies among its run's artifacts: a run may have several versions."""
+def artifact_path(version: ModelVersion, name: str) -> str:
+    """The path of a version's file among its run's artifacts; a run may have several versions."""
     return f"rondel/{version.model}/{version.version}/{name}"
 
 
 async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> list[str]:
-    """Check a version: its log, its files against their digests, the statement against the tags, signatures.
+    """Check the log, the files' digests, the provenance against the version's tags, and signatures.
 
-    The lines say what was checked. RecordError names everything that is wrong.
+    Returns lines that say what was checked. Raises RecordError with everything that is wrong.
     """
-    if not attestations.available():
-        raise ConfigurationError("verifying needs more libraries", hint="install rondel[provenance]")
+    if not attestations.libraries_installed():
+        raise ConfigurationError(
+            "the libraries for verification are not installed", hint="install rondel[provenance]"
+        )
     version = await find(registry, reference)
     lineage = Lineage.from_tags(version.tags)
     log = await load_alias_log(registry, version.model)
-    checked = [f"the log of {version.model} is whole: {len(log.entries)} entries"]
+    checked = [f"the log of {version.model} is intact: {len(log.entries)} entries"]
     wrong: list[str] = []
     contents: dict[str, bytes] = {}
     run = (await registry.client.get_run(version.run_id)).handle if version.run_id else None
     for name in (SBOM, PROVENANCE):
         digest = version.tags.get(f"{DIGEST_TAG}.{name}")
-        content = await registry.client.read_artifact(run, place(version, name)) if run and digest else None
+        path = artifact_path(version, name)
+        content = await registry.client.read_artifact(run, path) if run and digest else None
         if digest is None:
             wrong.append(f"{name} was never stored")
         elif content is None:
-            wrong.append(f"{name} is gone from the server")
+            wrong.append(f"{name} is no longer on the server")
         elif attestations.Attestation(name=name, content=content).digest != digest:
-            wrong.append(f"{name} was changed: its digest is not the one in the version's tags")
+            wrong.append(f"{name} was changed: its digest differs from the one in the version's tags")
         else:
             contents[name] = content
-            checked.append(f"{name} is as it was stored (sha256:{digest[:12]}…)")
+            checked.append(f"{name} is unchanged (sha256:{digest[:12]}…)")
     if PROVENANCE in contents:
         _statement(contents[PROVENANCE], version, lineage, keys=keys, checked=checked, wrong=wrong)
     if wrong:
@@ -112,33 +117,36 @@ def _statement(
 ) -> None:
     try:
         document = json.loads(content)
-        statement = attestations.opened(document)
+        statement = attestations.open_envelope(document)
         definition = statement["predicate"]["buildDefinition"]
-        told = definition["externalParameters"]
+        stated = definition["externalParameters"]
         commits = [each["digest"].get("gitCommit") for each in definition["resolvedDependencies"]]
         invocation = statement["predicate"]["runDetails"]["metadata"]["invocationId"]
         subjects = {each["name"]: next(iter(each["digest"].values())) for each in statement["subject"]}
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         wrong.append(f"{PROVENANCE} cannot be read: {error}")
         return
-    mine = {name: text.partition(":")[2].removesuffix(".dir") for name, text in lineage.outputs.items()}
+    outputs = {name: text.partition(":")[2].removesuffix(".dir") for name, text in lineage.outputs.items()}
     for name, same in (
-        ("model and version", (told["model"], told["version"]) == (version.model, version.version)),
-        ("git commit", not lineage.git_commit or lineage.git_commit in commits),
+        (
+            "model and version",
+            (stated["model"], stated["version"]) == (version.model, version.version),
+        ),
+        ("git commit", lineage.git_commit in commits if lineage.git_commit else not any(commits)),
         ("run", invocation == lineage.run),
-        ("data", subjects == mine),
+        ("data", subjects == outputs),
     ):
         if not same:
-            wrong.append(f"{name}: {PROVENANCE} and the version's tags tell different things")
+            wrong.append(f"{name}: {PROVENANCE} and the version's tags disagree")
     if not wrong:
         checked.append(f"{PROVENANCE} and the version's tags agree")
     if keys:
-        good = attestations.signers(document, keys)
-        if good:
-            checked.append(f"signed by {', '.join(good)}")
+        signers = attestations.signers_of(document, keys)
+        if signers:
+            checked.append(f"signed by {', '.join(signers)}")
         else:
-            wrong.append("none of the given keys signed it")
+            wrong.append(f"none of the given keys signed {PROVENANCE}")
     elif document.get("signatures"):
-        checked.append("it is signed, but no key was given to check that: --key PUBLIC.pem")
+        checked.append(f"{PROVENANCE} is signed; to verify the signature, add --key PUBLIC.pem")
     else:
-        checked.append("it is not signed")
+        checked.append(f"{PROVENANCE} is not signed")

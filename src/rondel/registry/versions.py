@@ -1,11 +1,11 @@
-"""Registered models and their versions over the REST API, on MLflow and on GitLab."""
+"""Registered models and their versions, read over the REST API of MLflow and GitLab."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.tracking.problems import TrackingRefused
+from rondel.tracking.errors import TrackingRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVersion:
-    """A version of a registered model as the server tells it."""
+    """A version of a registered model, as the server describes it."""
 
     model: str
     version: str
@@ -30,7 +30,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegisteredModel:
-    """A registered model: its tags and which version each alias points at."""
+    """A registered model: its tags, and the version that each alias points at."""
 
     name: str
     description: str = ""
@@ -87,15 +87,13 @@ async def get_version(client: TrackingClient, name: str, version: str) -> ModelV
 
 
 async def version_by_alias(client: TrackingClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that an alias points at, or None when the model or the alias is not there.
-
-    One request. MLflow answers an unknown alias with INVALID_PARAMETER_VALUE.
-    """
+    """The version that an alias points at, from one request; None for an unknown model or alias."""
     query = {"name": name, "alias": alias}
     try:
         found = await client.call("GET", "registered-models/alias", query=query, repeatable=True)
     except TrackingRefused as refusal:
-        if refusal.missing or (refusal.code == "INVALID_PARAMETER_VALUE" and "alias" in refusal.what.lower()):
+        # MLflow answers INVALID_PARAMETER_VALUE for an unknown alias.
+        if refusal.missing or refusal.code == "INVALID_PARAMETER_VALUE":
             return None
         raise
     return decode_version(found["model_version"])

@@ -1,1 +1,1 @@
-"""What people and machines read of a run: console, and the reports of verdicts."""
+"""Reports of a run for people and machines: console output, HTML, Markdown, JUnit and OpenMetrics."""

@@ -1,45 +1,32 @@
-"""What a run shows while it runs: short plain lines, or live stages on a terminal."""
+"""Progress of a run on the console: plain lines for pipes and CI, live stages on a terminal."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from rondel.reports.silence import silence
-from rondel.reports.table import COLOURS, TIMED, coloured, duration, paint, summary, width_of
+from rondel.reports.formatting import STAGE_MARKS, TIMED_STATES, duration
+from rondel.reports.terminal import COLOURS, as_seen, coloured, discard_output, paint, summary, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
+    from rich.live import Live
 
     from rondel.record import Capsule, StageRecord
-
-MARKS = {
-    "running": "▸",
-    "ran": "✓",
-    "restored": "✓",
-    "cached": "=",
-    "failed": "✗",
-    "skipped": "-",
-    "cancelled": "-",
-}
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 WIDEST_TIME = len("59 min 59 s")
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
-"""Colours, movements of the cursor and titles."""
-
 RUN_COLOURS = {"succeeded": "32", "waiting": "33"}
-"""Of a run's state; all others are bad news."""
+"""Colours of a run's state; any other state is red."""
 
 
 class PlainConsole:
-    """An observer that prints a line when a stage begins, takes a step, and ends: for pipes and CI."""
+    """Prints a line when a stage starts, at each of its steps, and when it ends."""
 
     def __init__(
         self, out: TextIO | None = None, *, verbose: int = 0, quiet: bool = False, colour: bool = False
@@ -51,10 +38,10 @@ class PlainConsole:
         self._states: dict[str, str] = {}
 
     def stop(self) -> None:
-        """The run is over; nothing more is drawn."""
+        """Stop drawing: the run has ended."""
 
     def stage_changed(self, record: StageRecord) -> None:
-        """Print a line when the stage's state is a new one."""
+        """Print a line if the stage's state is new."""
         if self._states.get(record.name) == record.state or record.state == "pending":
             return
         self._states[record.name] = record.state
@@ -68,7 +55,7 @@ class PlainConsole:
             self.write(f"  {paint(stage, '2', colour=self.colour)}: {text}")
 
     def line(self, stage: str, text: str) -> None:
-        """Print a line of a stage's output, if that is wanted."""
+        """Print a line of a stage's output with --verbose."""
         if self.verbose:
             self.write(f"  {paint(stage, '2', colour=self.colour)} │ {text}")
 
@@ -77,14 +64,14 @@ class PlainConsole:
         self.write(text)
 
     def write(self, text: str) -> None:
-        """Print a line at once; a reader that went away, or a full disk, is no reason to fail a run."""
+        """Print a line at once. A closed pipe or a full disk must not fail the run."""
         try:
             print(text, file=self.out, flush=True)
         except OSError:
-            silence(self.out)
+            discard_output(self.out)
 
     def finish(self, capsule: Capsule, page: str) -> None:
-        """Print the table and the last line, which names the run's page."""
+        """Print the table of stages and a line with the run's outcome and the path of its report."""
         if len(capsule.stages) > 1 or not self.quiet:
             self.write("")
         for line in summary(capsule, colour=self.colour, width=width_of(self.out)):
@@ -93,57 +80,56 @@ class PlainConsole:
         joint = "in" if capsule.state == "succeeded" else "after"
         self.write(f"run {capsule.id} {word} {joint} {duration(capsule.seconds)} · {page}")
         if any(record.aside for record in capsule.stages):
-            self.write(results_aside(capsule))
+            self.write(results_elsewhere(capsule))
         if capsule.mlflow and capsule.mlflow.url:
             self.write(f"MLflow: {capsule.mlflow.url}")
 
 
-def results_aside(capsule: Capsule) -> str:
-    """Where the results of other parameters than the working tree's are, and how they get into it."""
+def results_elsewhere(capsule: Capsule) -> str:
+    """Where results are that were made with other parameters than the working tree has."""
     where = f"results with other parameters: .rondel/runs/{capsule.id}/tree"
-    return f"{where} (with --apply: in the working tree)" if capsule.overrides else where
+    return f"{where} (--apply puts them in the working tree)" if capsule.overrides else where
 
 
 def state_line(record: StageRecord, *, colour: bool) -> str:
-    """``✓ train ran in 12 s``, and why where that is worth telling."""
-    mark = paint(MARKS.get(record.state, " "), COLOURS.get(record.state, ""), colour=colour)
+    """``✓ train ran in 12 s``, or the reason in place of the time: ``= train cached: unchanged``."""
+    mark = paint(STAGE_MARKS.get(record.state, " "), COLOURS.get(record.state, ""), colour=colour)
     if record.state == "running":
         return f"{mark} {record.name}: {record.reason}" if record.reason else f"{mark} {record.name}"
     text = f"{mark} {record.name} {record.state}"
-    if record.state in TIMED:
+    if record.state in TIMED_STATES:
         done = record.state in {"ran", "restored"}
         return f"{text} {'in' if done else 'after'} {duration(record.seconds)}"
     return f"{text}: {record.reason}" if record.reason else text
 
 
 class LiveConsole(PlainConsole):
-    """An observer that draws the stages that run, with times and current steps, below what is done."""
+    """Draws the running stages with their times and current steps, below the lines of finished ones."""
 
     def __init__(self, out: TextIO, *, verbose: int = 0, quiet: bool = False, colour: bool = True) -> None:
         super().__init__(out, verbose=verbose, quiet=quiet, colour=colour)
         self._running: dict[str, tuple[float, str]] = {}
-        self._live: object | None = None
+        self._live: Live | None = None
 
     def _start(self) -> None:
-        # With the first stage that runs, not before: a run without any does not load rich.
+        # Only when the first stage runs, so that a run with nothing to do never imports rich.
         from rich.console import Console
         from rich.live import Live
 
         self._console = Console(file=self.out, highlight=False, no_color=not self.colour)
-        live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
-        live.start()
-        self._live = live
+        self._live = Live(
+            console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True
+        )
+        self._live.start()
 
     def stop(self) -> None:
-        """Take the drawing away; what was printed above it stays."""
-        from rich.live import Live
-
+        """Remove the drawing. The lines above it stay."""
         live, self._live = self._live, None
-        if isinstance(live, Live):
+        if live is not None:
             live.stop()
 
     def stage_changed(self, record: StageRecord) -> None:
-        """Draw the stage while it runs; print its line when it has ended."""
+        """Draw the stage while it runs, and print its line when it ends."""
         if record.state == "running":
             if self._live is None:
                 self._start()
@@ -156,10 +142,8 @@ class LiveConsole(PlainConsole):
         super().stage_changed(record)
 
     def _draw(self) -> None:
-        """Draw now: what is printed next would have the former state drawn again below it."""
-        from rich.live import Live
-
-        if isinstance(self._live, Live):
+        """Draw now. Otherwise rich repeats the old drawing below the next line that is printed."""
+        if self._live is not None:
             self._live.refresh()
 
     def step(self, stage: str, text: str) -> None:
@@ -169,7 +153,7 @@ class LiveConsole(PlainConsole):
             self._running[stage] = (self._running[stage][0], text)
 
     def line(self, stage: str, text: str) -> None:
-        """Print the line if output is wanted; else show it beside its stage."""
+        """Print the line with --verbose; otherwise show it beside its stage."""
         if self.verbose:
             super().line(stage, text)
         else:
@@ -200,7 +184,7 @@ class LiveConsole(PlainConsole):
             row.append(f"{frame} ", style="blue")
             row.append(shown.ljust(names), style="bold")
             row.append(f"  {duration(now - began).rjust(WIDEST_TIME)}  ")
-            # Name and time stand still; a long step is cut at the edge.
+            # Name and time keep their columns; a long step is cut at the edge.
             row.append(step, style="dim")
             row.truncate(wide, overflow="ellipsis")
             rows.append(row)
@@ -208,14 +192,8 @@ class LiveConsole(PlainConsole):
 
 
 def one_line(text: str) -> str:
-    """A line of a tool's output as it can stand beside a stage."""
+    """A line of a tool's output, ready to show beside a stage."""
     return as_seen(text.replace("\t", " ")).strip()
-
-
-def as_seen(line: str) -> str:
-    """A line of a tool's output as a terminal shows it in the end: rewritten, and without colours."""
-    text = _ESCAPES.sub("", line).rstrip("\r\n").rpartition("\r")[2].expandtabs()
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def make_console(
@@ -226,7 +204,7 @@ def make_console(
     out: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> PlainConsole:
-    """The console that fits where the output goes; NO_COLOR and dumb terminals are honoured."""
+    """A live console on a terminal, a plain one everywhere else."""
     out = out or sys.stdout
     environ = os.environ if environ is None else environ
     terminal = out.isatty() and environ.get("TERM", "dumb") != "dumb"

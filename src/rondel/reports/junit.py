@@ -1,10 +1,12 @@
-"""Stages and verdicts as JUnit XML, which GitLab and Jenkins show as tests: a case a stage, a case a rule."""
+"""Stages and verdicts as JUnit XML. GitLab and Jenkins show each stage and each rule as a test."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
+
+from rondel.reports.formatting import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +18,9 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 def render_junit(verdicts: Mapping[str, Verdict], stages: Sequence[StageRecord] = ()) -> str:
-    """The report for these verdicts, by stage. A gate without rules is one failed case if it failed.
+    """The report for these verdicts, by stage. A gate that failed without rules is one failed case.
 
-    With ``stages``, a suite of what became of each stage stands before them.
+    ``stages`` puts a suite with their outcomes before them.
     """
     root = ET.Element("testsuites", name="rondel")
     if stages:
@@ -30,13 +32,12 @@ def render_junit(verdicts: Mapping[str, Verdict], stages: Sequence[StageRecord] 
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
 
 
-def render_error(what: str) -> str:
-    """The report of a run that could not start: one test that has an error."""
+def render_error(text: str) -> str:
+    """The report of a run that could not start: one test with an error."""
     root = ET.Element("testsuites", name="rondel")
     suite = ET.SubElement(root, "testsuite", name="run", tests="1", failures="0", errors="1", skipped="0")
     case = ET.SubElement(suite, "testcase", classname="run", name="start", time="0")
-    first, *_ = what.splitlines() or [""]
-    ET.SubElement(case, "error", message=_clean(first)).text = _clean(what)
+    ET.SubElement(case, "error", message=_clean(first_line(text))).text = _clean(text)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
@@ -58,8 +59,7 @@ def _stages(root: ET.Element, stages: Sequence[StageRecord]) -> None:
         text = _clean(record.error or record.reason or record.state)
         match record.state:
             case "failed":
-                first, *_ = text.splitlines() or [""]
-                ET.SubElement(case, "failure", message=first, type="StageFailed").text = text
+                ET.SubElement(case, "failure", message=first_line(text), type="StageFailed").text = text
             case "cancelled":
                 ET.SubElement(case, "error", message="cancelled").text = text
             case "skipped":
@@ -102,5 +102,5 @@ def _case(suite: ET.Element, stage: str, verdict: Verdict, result: RuleResult) -
 
 
 def _clean(text: str) -> str:
-    """The text without the characters that XML 1.0 cannot hold."""
+    """The text with � for each character that XML 1.0 does not allow."""
     return _NOT_IN_XML.sub("\ufffd", text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rondel.reports.table import TIMED
+from rondel.reports.formatting import TIMED_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from rondel.record import StageRecord
 
 _FAMILIES = (
-    ("rondel_gate_passed", "Whether the gate is passed (1) or not (0)."),
-    ("rondel_gate_rule_passed", "Whether a rule of the gate holds (1) or not (0)."),
-    ("rondel_metric", "A metric of the model that the gate saw."),
+    ("rondel_gate_passed", "1 if the gate passed, else 0."),
+    ("rondel_gate_rule_passed", "1 if the rule of the gate holds, else 0."),
+    ("rondel_metric", "A metric of the model that the gate checked."),
     ("rondel_champion_metric", "The same metric of the champion."),
 )
 
 
 def render_openmetrics(verdicts: Mapping[str, Verdict], stages: Sequence[StageRecord] = ()) -> str:
-    """The exposition of these verdicts, by stage; ends with ``# EOF`` as the format wants it.
+    """These verdicts by stage, ending with ``# EOF`` as the format requires.
 
-    With ``stages``, their times and metrics are in it, too.
+    ``stages`` adds their times and metrics.
     """
     lines = _stages(stages) if stages else []
     for family, help_ in _FAMILIES:
@@ -44,12 +44,12 @@ def _stages(stages: Sequence[StageRecord]) -> list[str]:
     lines = [
         "# TYPE rondel_stage_seconds gauge",
         "# UNIT rondel_stage_seconds seconds",
-        "# HELP rondel_stage_seconds What the stage took, in wall time.",
+        "# HELP rondel_stage_seconds Wall time of the stage.",
     ]
     lines += [
         f"rondel_stage_seconds{_labels({'stage': record.name})} {record.seconds:.17g}"
         for record in stages
-        if record.state in TIMED
+        if record.state in TIMED_STATES
     ]
     lines += [
         "# TYPE rondel_stage_metric gauge",
@@ -69,7 +69,7 @@ def _samples(family: str, verdict: Verdict) -> Iterator[tuple[dict[str, str], fl
         case "rondel_gate_rule_passed":
             seen: set[str] = set()
             for result in verdict.results:
-                if result.rule not in seen:  # a sample's labels have to be unique
+                if result.rule not in seen:  # the labels of a sample have to be unique
                     seen.add(result.rule)
                     yield {"rule": result.rule}, float(result.passed)
         case "rondel_metric":

@@ -1,4 +1,4 @@
-"""Parity and its table, and the answer to why a stage ran, as people and programs read them."""
+"""Text and JSON for ``rondel parity``, and text for ``rondel why``."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.parity import PARTS, Difference, Parity, Why
 from rondel.parity.compare import CIRCUMSTANCES
-from rondel.reports.table import columns
+from rondel.reports.terminal import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rondel.cache import Change
 
-SHOWN = 12
-_WIDTH = 44
+_MAX_ROWS = 12
+_MAX_WIDTH = 44
 
 
 def parity_table(parity: Parity) -> list[str]:
-    """Each part with what differs in it, then the first input, then what followed."""
+    """Tables of the inputs and the results that differ, and a summary."""
     rows: list[tuple[str, ...]] = []
     for part in PARTS:
         found = [each for each in parity.inputs if each.part == part]
         if not found:
             rows.append((part, "not recorded" if part in parity.unknown else "same", "", "", ""))
-        for number, each in enumerate(found[:SHOWN]):
+        for number, each in enumerate(found[:_MAX_ROWS]):
             word = "differs" if number == 0 else ""
             rows.append((part if number == 0 else "", word, each.entry, *_values(each)))
-        if len(found) > SHOWN:
-            rows.append(("", "", f"and {len(found) - SHOWN} more", "", ""))
+        if len(found) > _MAX_ROWS:
+            rows.append(("", "", f"and {len(found) - _MAX_ROWS} more", "", ""))
     lines = columns(("part", "", "entry", f"A {parity.a}", f"B {parity.b}"), rows)
     if parity.results:
         lines += ["", *_results(parity.results, parity)]
     lines += ["", _sentence(parity)]
     if parity.only_in_one:
-        lines.append(f"only in one of the two, and not compared: {', '.join(parity.only_in_one)}")
+        lines.append(f"in only one of the runs, and not compared: {', '.join(parity.only_in_one)}")
     return lines
 
 
 def _results(results: Iterable[Difference], parity: Parity) -> list[str]:
     rows = [(each.stage or "", each.part, each.entry, *_values(each)) for each in results]
-    more = [f"and {len(rows) - SHOWN * 2} more"] if len(rows) > SHOWN * 2 else []
+    more = [f"and {len(rows) - _MAX_ROWS * 2} more"] if len(rows) > _MAX_ROWS * 2 else []
     head = ("stage", "result", "entry", f"A {parity.a}", f"B {parity.b}")
-    return columns(head, rows[: SHOWN * 2]) + more
+    return columns(head, rows[: _MAX_ROWS * 2]) + more
 
 
 def _values(each: Difference) -> tuple[str, str]:
@@ -50,17 +50,17 @@ def _values(each: Difference) -> tuple[str, str]:
 
 
 def _shown_apart(a: Any, b: Any) -> tuple[str, str]:
-    """Two values as texts; of two lists, such as the rules of a gate, what only one of them has."""
+    """Two values as texts. Of two lists, such as the rules of a gate, only the items that differ."""
     if isinstance(a, list) and isinstance(b, list):
         only_a, only_b = [each for each in a if each not in b], [each for each in b if each not in a]
-        if only_a or only_b:  # else only their order differs
+        if only_a or only_b:  # otherwise only their order differs
             return _shown("; ".join(map(str, only_a)) or None), _shown("; ".join(map(str, only_b)) or None)
     return _shown(a), _shown(b)
 
 
 def _shown(value: Any) -> str:
     text = "-" if value is None else str(value).replace("\n", " ⏎ ")
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+    return text if len(text) <= _MAX_WIDTH else text[: _MAX_WIDTH - 1] + "…"
 
 
 def _sentence(parity: Parity) -> str:
@@ -72,7 +72,7 @@ def _sentence(parity: Parity) -> str:
         )
         return f"the first input that differs: {first.part} {first.entry}{where}{followed}"
     if parity.results:
-        return f"the inputs are the same, and yet {len(parity.results)} results differ"
+        return f"the inputs are the same, but {len(parity.results)} results differ"
     other = sorted({each.part for each in parity.inputs if each.part in CIRCUMSTANCES})
     although = f", on another {' and '.join(other)}" if other else ""
     return f"the same: {', '.join(parity.compared) or 'no stage'}{although}"
@@ -98,13 +98,13 @@ def _json(each: Difference) -> dict[str, Any]:
 
 
 def why_lines(why: Why) -> list[str]:
-    """The answer in a sentence, what changed as a table, and what its commands read without declaring it."""
+    """The reason in a sentence, a table of what changed, and the inputs that the stage does not declare."""
     return [*_why(why), *(["", _undeclared(why.undeclared)] if why.undeclared else [])]
 
 
 def _undeclared(paths: tuple[str, ...]) -> str:
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return f"read and not declared in dvc.yaml: {', '.join(paths[:SHOWN])}{more}"
+    more = f" and {len(paths) - _MAX_ROWS} more" if len(paths) > _MAX_ROWS else ""
+    return f"read but not declared in dvc.yaml: {', '.join(paths[:_MAX_ROWS])}{more}"
 
 
 def _why(why: Why) -> list[str]:

@@ -1,11 +1,11 @@
-"""A plan and a pipeline as text, for ``--dry-run`` and ``--list``."""
+"""A pipeline's stages and a plan as text, for ``--list`` and ``--dry-run``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from rondel.context.registry import operations_of
-from rondel.reports.table import columns
+from rondel.reports.terminal import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_stages(stages: Sequence[Stage]) -> list[str]:
-    """One line a stage: name, kind, needs, what it says of itself."""
+    """One line for each stage: name, kind, needs, and its docstring or what it calls."""
     rows = [
         (stage.name, stage.kind, ", ".join(stage.needs), stage.doc or _summary(stage)) for stage in stages
     ]
@@ -29,11 +29,11 @@ def _summary(stage: Stage) -> str:
 
 
 def show_plan(prepared: PreparedRun, decisions: Mapping[str, Decision], *, engine: str) -> list[str]:
-    """What would run, in which order, why, and with what. Equal input gives equal text."""
+    """What would run, in which order, why and with what. The same input gives the same text."""
     plan, settings = prepared.plan, prepared.settings
     lines = [f"image: {settings.containerfile}, target {settings.target}", f"engine: {engine}", ""]
     for number, wave in enumerate(plan.waves(), start=1):
-        lines.append(f"{number}. {'at once: ' if len(wave) > 1 else ''}{', '.join(wave)}")
+        lines.append(f"{number}. {'in parallel: ' if len(wave) > 1 else ''}{', '.join(wave)}")
         for name in wave:
             lines += _stage(plan, name, decisions[name], prepared.project, prepared.overrides.get(name, {}))
     return lines

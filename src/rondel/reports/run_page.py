@@ -1,23 +1,29 @@
-"""A run as one HTML page: what became of it and when, its stages with their inputs and logs, its gates.
+"""A run as one HTML page: its outcome, a timeline, its stages with inputs and logs, its gates.
 
-The page is one file without scripts. It stands beside the capsule, and where
-CI systems collect reports; all that it says is in the capsule, the logs and
-what the evaluation brought back.
+Everything on the page is in the capsule, in the logs, or in the files that the
+evaluation made.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from html import escape
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rondel.reports.console import MARKS, as_seen
-from rondel.reports.html import code, page, table
-from rondel.reports.page import render_gates
-from rondel.reports.published import WORDS, verdict_line
-from rondel.reports.table import TIMED, duration, key_metrics, metric
-from rondel.reports.timeline import STYLE, timeline
+from rondel.reports.formatting import (
+    RUN_WORDS,
+    STAGE_MARKS,
+    duration,
+    headline,
+    key_metrics,
+    metric,
+    stage_time,
+    web_address,
+)
+from rondel.reports.html import Column, Table, render
+from rondel.reports.terminal import as_seen
+from rondel.reports.timeline import timeline
 from rondel.runner import repeat_commands
 
 if TYPE_CHECKING:
@@ -25,16 +31,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.record import Capsule, Image, StageRecord
+    from rondel.reports.gate_page import StageGates
+    from rondel.reports.timeline import Timeline
 
 _TAIL_LINES = 60
 _TAIL_BYTES = 1 << 15
-_MOST_ROWS = 60
+_MAX_ROWS = 60
+_MAX_CHANGED = 20
+_UNFOLDED_ROWS = 5
 
-LOOKS = {
+_LOOKS = {
+    "pending": "soft",
     "ran": "good",
     "restored": "good",
     "cached": "soft",
-    "failed": "bad",
     "skipped": "soft",
     "cancelled": "wait",
     "succeeded": "good",
@@ -42,209 +52,203 @@ LOOKS = {
     "interrupted": "wait",
     "running": "wait",
 }
-"""The style's class of a stage's or a run's state."""
-
-_STYLE = (
-    STYLE
-    + """
-.facts td { border: 0; padding-top: .1rem; padding-bottom: .1rem }
-.facts td:first-child { color: var(--soft); white-space: nowrap } .facts a { overflow-wrap: anywhere }
-.said { border-left: 4px solid; padding: .1rem .8rem; margin: .8rem 0 } .said span { color: var(--ink) }
-@media print { details { break-inside: avoid } pre { max-height: none } }
-"""
-)
+"""The CSS class of a stage's or a run's state; any other state is ``bad``."""
 
 
-def render_run(capsule: Capsule, folder: Path) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """Named values of a stage or a run; ``total`` counts those, too, that the table leaves out."""
+
+    name: str
+    table: Table
+    total: int
+
+    @property
+    def folded(self) -> bool:
+        """Whether there are too many to show at once."""
+        return self.total > _UNFOLDED_ROWS
+
+    @property
+    def left_out(self) -> int:
+        """How many are only in the capsule."""
+        return self.total - len(self.table.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageView:
+    """A stage as the page shows it: ``record``, and what has to be worked out from it."""
+
+    record: StageRecord
+    state: str
+    look: str
+    time: str
+    metrics: str
+    commands: Table
+    values: tuple[Values, ...]
+    undeclared: tuple[str, ...]
+    untraced: str
+    log: str
+    log_is_whole: bool
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run as the page shows it: ``capsule``, and what has to be worked out from it."""
+
+    capsule: Capsule
+    word: str
+    look: str
+    created: str
+    time: str
+    headline: str
+    error: str
+    resume: str
+    reproduce: str
+    timeline: Timeline | None
+    stages: tuple[StageView, ...]
+    gates: tuple[StageGates, ...]
+    changed: tuple[str, ...]
+    more_changed: bool
+    command: str
+    elsewhere: tuple[str, ...]
+    image: str
+    job_url: str
+    mlflow_url: str
+    environment: Values
+
+
+def render_run_page(capsule: Capsule, folder: Path) -> str:
     """The page of a run that has ended; ``folder`` is the run's."""
-    word = WORDS.get(capsule.state, capsule.state)
-    look = LOOKS.get(capsule.state, "bad")
-    facts = (code(capsule.id), escape(_when(capsule.created)), escape(duration(capsule.seconds)))
-    parts = [
-        f'<h1>{escape(capsule.pipeline)} <span class="{look}">{escape(word)}</span></h1>',
-        f'<p class="soft">run {" · ".join(facts)}</p>',
-        f'<div class="said {look}"><span>{escape(verdict_line(capsule))}</span></div>',
-        _failure(capsule),
-        _again(capsule),
-        "<h2>Stages</h2>",
-        timeline(capsule),
-        *(_stage(record, folder) for record in capsule.stages),
-        *(render_gates(record, folder, head="h2") for record in capsule.stages if record.verdicts),
-        _made_from(capsule),
-    ]
-    return page(f"{capsule.pipeline} {word}", "".join(parts), style=_STYLE)
+    return render("run.html", run=_run(capsule, folder))
 
 
-def _when(iso: str) -> str:
-    match = re.match(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)", iso)
-    return f"{match[1]} {match[2]} UTC" if match else iso
+def render_error_page(title: str, text: str) -> str:
+    """The page of a run that could not start."""
+    return render("error.html", title=title, text=text)
 
 
-def _failure(capsule: Capsule) -> str:
+def _run(capsule: Capsule, folder: Path) -> RunView:
+    changed = sorted({*capsule.git.changed, *capsule.git.untracked})
     failed = next((record for record in capsule.stages if record.error), None)
-    text = (failed.error if failed else None) or capsule.error
-    return f"<pre>{escape(_plain(text))}</pre>" if text else ""
+    ended_well = capsule.state == "succeeded"
+    return RunView(
+        capsule=capsule,
+        word=RUN_WORDS.get(capsule.state, capsule.state),
+        look=_LOOKS.get(capsule.state, "bad"),
+        created=_time(capsule.created),
+        time=duration(capsule.seconds),
+        headline=headline(capsule),
+        error=_plain((failed.error if failed else None) or capsule.error or ""),
+        resume="" if ended_well else repeat_commands.resume(capsule),
+        reproduce=repeat_commands.reproduce(capsule, anywhere=True)
+        if not ended_well and repeat_commands.can_be_reproduced(capsule)
+        else "",
+        timeline=timeline(capsule),
+        stages=tuple(_stage(record, folder) for record in capsule.stages),
+        gates=_gates(capsule, folder),
+        changed=tuple(changed[:_MAX_CHANGED]),
+        more_changed=len(changed) > _MAX_CHANGED,
+        command=repeat_commands.repeat(capsule),
+        elsewhere=tuple(record.name for record in capsule.stages if record.aside),
+        image=_image(capsule.image),
+        job_url=web_address(capsule.ci.url if capsule.ci else None),
+        mlflow_url=web_address(capsule.mlflow.url if capsule.mlflow else None),
+        environment=_values("variable", capsule.environment),
+    )
 
 
-def _stage(record: StageRecord, folder: Path) -> str:
-    took = f" · {duration(record.seconds)}" if record.state in TIMED else ""
-    shown = key_metrics(record)
-    state = f"{MARKS.get(record.state, '·')} {record.state}"
-    look = LOOKS.get(record.state, "soft")
-    head = f'<b>{escape(record.name)}</b> <span class="{look}">{escape(state)}</span>{took}'
-    head += f' · <span class="soft">{escape(shown)}</span>' if shown else ""
-    head += f' · <span class="wait">{_counted(record.undeclared)}</span>' if record.undeclared else ""
-    commands = [
+def _gates(capsule: Capsule, folder: Path) -> tuple[StageGates, ...]:
+    judged = [record for record in capsule.stages if record.verdicts]
+    if not judged:
+        return ()
+    from rondel.reports.gate_page import gates_of
+
+    return tuple(gates_of(record, folder) for record in judged)
+
+
+def _stage(record: StageRecord, folder: Path) -> StageView:
+    log, whole = _log(record, folder)
+    return StageView(
+        record=record,
+        state=f"{STAGE_MARKS.get(record.state, '·')} {record.state}",
+        look=_LOOKS.get(record.state, "bad"),
+        time=stage_time(record),
+        metrics=key_metrics(record),
+        commands=_commands(record),
+        values=(
+            _values("metric", {name: metric(value) for name, value in record.metrics.items()}),
+            _values("parameter", record.parameters),
+            _values("input", record.inputs),
+            _values("output", record.outputs),
+        ),
+        undeclared=tuple((record.undeclared or ())[:_MAX_ROWS]),
+        untraced=record.untraced if any(use.kind == "dvc" for use in record.uses) else "",
+        log=log,
+        log_is_whole=whole,
+        image=_image(record.image),
+    )
+
+
+def _commands(record: StageRecord) -> Table:
+    columns = (
+        Column(head="command", kind="code"),
+        Column(head="exit code", kind="number"),
+        Column(head="time", kind="number"),
+        Column(head="DVC"),
+    )
+    rows = [
         (
-            code(_typed(each.args)),
-            "" if each.exit_code is None else str(each.exit_code),
-            "" if each.seconds is None else escape(duration(each.seconds)),
-            escape(each.outcome),
+            _typed(command.args),
+            "" if command.exit_code is None else str(command.exit_code),
+            "" if command.seconds is None else duration(command.seconds),
+            command.outcome,
         )
-        for each in record.commands
+        for command in record.commands
     ]
-    parts = [f"<p>{escape(record.reason)}</p>" if record.reason else ""]
-    if commands:
-        parts.append(table(("command", "exit code", "time", "DVC"), commands, numbers=(1, 2)))
-    parts += [
-        _pairs("metric", {name: metric(value) for name, value in record.metrics.items()}),
-        _pairs("parameter", record.parameters),
-        _pairs("input", record.inputs),
-        _undeclared(record),
-        _pairs("output", record.outputs),
-        _log(record, folder),
-    ]
-    facts = {
-        "kind": record.kind,
-        "attempts": str(record.attempts) if record.attempts > 1 else "",
-        "key": record.key.digest if record.key else "",
-        "image": _image(record.image),
-        "MLflow run": record.mlflow.run_id if record.mlflow else "",
-    }
-    parts.append(_facts({name: code(text) for name, text in facts.items() if text}))
-    opened = " open" if record.state == "failed" else ""
-    return f"<details{opened}><summary>{head}</summary>{''.join(parts)}</details>"
-
-
-def _counted(undeclared: Sequence[str]) -> str:
-    return f"{len(undeclared)} undeclared input{'s' if len(undeclared) > 1 else ''}"
-
-
-def _undeclared(record: StageRecord) -> str:
-    """What the commands read beside what they declare, or that nobody knows."""
-    if record.undeclared:
-        names = ", ".join(code(path) for path in record.undeclared[:_MOST_ROWS])
-        return f"<p>Read and not declared in <code>dvc.yaml</code>: {names}</p>"
-    if record.untraced and any(use.kind == "dvc" for use in record.uses):
-        return f'<p class="soft">What else it read is not known: {escape(record.untraced)}</p>'
-    return ""
+    return Table(columns, tuple(rows)).without_empty_columns()
 
 
 def _typed(args: Sequence[str]) -> str:
-    """A command as one types it; ``&&`` between two of them is not quoted, nor is a shell line."""
+    """A command as one types it. A shell line is not quoted, nor is ``&&`` between two commands."""
     if len(args) == 1:
         return args[0]
     return " ".join(word if word == "&&" else shlex.quote(word) for word in args)
 
 
-def _pairs(name: str, values: Mapping[str, Any]) -> str:
-    if not values:
-        return ""
-    rows = [(code(key), code(_value(value))) for key, value in list(values.items())[:_MOST_ROWS]]
-    more = len(values) - len(rows)
-    rest = f'<p class="soft">and {more} more, in the capsule</p>' if more > 0 else ""
-    heads = (f"{name}s", "")
-    if len(values) <= 5 or more > 0:
-        return table(heads, rows) + rest
-    label = f"{len(values)} {name}s"
-    return f"<details><summary>{label}</summary>{table(('', ''), rows)}</details>"
+def _values(name: str, values: Mapping[str, Any]) -> Values:
+    rows = [(key, _shortened(str(value))) for key, value in list(values.items())[:_MAX_ROWS]]
+    columns = (Column(head=f"{name}s", kind="code"), Column(kind="code"))
+    return Values(name=name, table=Table(columns, tuple(rows)), total=len(values))
 
 
-def _value(value: Any) -> str:
-    text = str(value)
+def _shortened(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _log(record: StageRecord, folder: Path) -> str:
+def _log(record: StageRecord, folder: Path) -> tuple[str, bool]:
+    """The last lines of a stage's log, and whether they are all of it."""
     if not record.log:
-        return ""
-    lines, whole = _tail(folder / record.log)
-    if not lines:
-        return ""
-    told = "its output" if whole else f"the last lines of its output; all of it: {code(record.log)}"
-    return f'<p class="soft">{told}</p><pre>{escape(chr(10).join(lines))}</pre>'
-
-
-def _tail(path: Path) -> tuple[Sequence[str], bool]:
-    """The last lines of a log, and whether that is all of it."""
+        return "", True
     try:
-        with path.open("rb") as file:
+        with (folder / record.log).open("rb") as file:
             size = file.seek(0, 2)
             start = file.seek(max(0, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
-        return [], True
+        return "", True
     lines = _plain(text).splitlines()[1 if start else 0 :]
-    return lines[-_TAIL_LINES:], not start and len(lines) <= _TAIL_LINES
+    return "\n".join(lines[-_TAIL_LINES:]), not start and len(lines) <= _TAIL_LINES
 
 
 def _plain(text: str) -> str:
     return "\n".join(map(as_seen, text.split("\n")))
 
 
-def _aside(capsule: Capsule) -> str:
-    """Where the results are that are not the working tree's, and of which stages."""
-    names = [record.name for record in capsule.stages if record.aside]
-    if not names:
-        return ""
-    stages = ", ".join(map(escape, names))
-    return f"of {stages}: {code(f'.rondel/runs/{capsule.id}/tree')}, not in the working tree"
-
-
-def _made_from(capsule: Capsule) -> str:
-    git, host, engine = capsule.git, capsule.host, capsule.engine
-    commit = code(git.commit[:12]) if git.commit else "no commit"
-    commit += f" on {escape(git.branch)}" if git.branch else ""
-    changed = sorted({*git.changed, *git.untracked})
-    facts = {
-        "code": commit + (", with uncommitted changes" if git.dirty else ""),
-        "changed files": ", ".join(code(path) for path in changed[:20]) + (" …" if len(changed) > 20 else ""),
-        "command": code(repeat_commands.repeat(capsule)),
-        "parameters given": ", ".join(code(f"{name}={value}") for name, value in capsule.overrides.items()),
-        "results": _aside(capsule),
-        "image": code(_image(capsule.image)) if capsule.image else "",
-        "engine": escape(f"{engine.kind} {engine.version}") if engine else "not needed",
-        "machine": escape(f"{host.distribution}, Python {host.python}, {host.cpus} CPUs"),
-        "Rondel": escape(host.rondel),
-        "CI job": _link(capsule.ci.url, capsule.ci.name or capsule.ci.url or "") if capsule.ci else "",
-        "MLflow": _link(capsule.mlflow.url, capsule.mlflow.run_id) if capsule.mlflow else "",
-        "secrets": ", ".join(map(code, capsule.secrets)),
-        "goes on from": code(capsule.resumes) if capsule.resumes else "",
-        "reproduces": code(capsule.reproduces) if capsule.reproduces else "",
-    }
-    return f"<h2>Made from</h2>{_facts(facts)}{_pairs('variable', capsule.environment)}"
+def _time(iso: str) -> str:
+    match = re.match(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)", iso)
+    return f"{match[1]} {match[2]} UTC" if match else iso
 
 
 def _image(image: Image | None) -> str:
     return ", ".join(filter(None, (image.reference, image.digest, image.source))) if image else ""
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    rows = [(escape(name), markup) for name, markup in facts.items() if markup]
-    return table(("", ""), rows).replace("<table>", '<table class="facts">') if rows else ""
-
-
-def _link(url: str | None, text: str) -> str:
-    if url and re.match(r"https?://", url):
-        return f'<a href="{escape(url)}">{escape(text)}</a>'
-    return code(text)
-
-
-def _again(capsule: Capsule) -> str:
-    """The commands that go on from a failure, and that look into it."""
-    if capsule.state == "succeeded":
-        return ""
-    rows = [("go on from there", code(repeat_commands.resume(capsule)))]
-    if repeat_commands.can_be_reproduced(capsule):
-        rows.append(("look into it, anywhere", code(repeat_commands.reproduce(capsule, anywhere=True))))
-    return _facts(dict(rows))

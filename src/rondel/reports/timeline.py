@@ -1,86 +1,105 @@
-"""When the stages of a run ran, as rows with a bar each; pure.
+"""A timeline of a run's stages, as places in percent of its width.
 
-Bars are SVG with places in percent, so that they need no styles and fit any width.
+SVG needs no styles for these and fits any width: Jenkins serves artifacts under
+a policy that forbids styles.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from typing import TYPE_CHECKING
 
-from rondel.reports.table import TIMED, duration
+from rondel.reports.formatting import TIMED_STATES, duration, stage_time
 
 if TYPE_CHECKING:
     from rondel.record import Capsule, StageRecord
 
-COLOURS = {"ran": "#2f8f4e", "restored": "#3d8fb5", "failed": "#c62a35", "cancelled": "#b98018"}
-_OTHER = "#8a939d"
+_COLOURS = {"ran": "#2f8f4e", "restored": "#3d8fb5", "failed": "#c62a35", "cancelled": "#b98018"}
 _NARROWEST = 0.6
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
-STYLE = """
-table.timeline { width: 100% }
-.timeline td { border: 0; padding: .12rem .8rem .12rem 0; vertical-align: middle; white-space: nowrap }
-.timeline td:first-child { max-width: min(16rem, 34vw); overflow: hidden; text-overflow: ellipsis }
-.timeline td.bar { width: 100%; padding: 0; border-left: 1px solid var(--line) }
-.timeline svg { display: block; width: 100% }
-@media (max-width: 40rem) { .timeline td.n, .timeline text:nth-child(even) { display: none } }
-.timeline text { fill: var(--soft); font: 11px system-ui, sans-serif }
-"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """When a stage ran."""
+
+    left: str
+    width: str
+    colour: str
+    label: str
 
 
-def timeline(capsule: Capsule) -> str:
-    """The stages below one another on one axis of time; empty when none has times."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A stage with its time, or its state in place of it; ``bar`` is None if it did no work."""
+
+    stage: str
+    time: str
+    bar: Bar | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A line of the grid; ``label`` is empty at the right edge, where there is no room for it."""
+
+    at: str
+    label: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """The stages below one another on one axis of time."""
+
+    rows: tuple[Row, ...]
+    ticks: tuple[Tick, ...]
+
+
+def timeline(capsule: Capsule) -> Timeline | None:
+    """The timeline of a run; None if no stage has times."""
     begin = _time(capsule.created)
-    timed = [record for record in capsule.stages if record.state in TIMED and _time(record.started)]
+    timed = [record for record in capsule.stages if record.state in TIMED_STATES and _time(record.started)]
     if begin is None or not timed:
-        return ""
+        return None
     starts = {record.name: _offset(record.started, begin) for record in timed}
-    ends = {record.name: starts[record.name] + record.seconds for record in timed}
-    whole = max(capsule.seconds, *ends.values(), 0.001)
-    rows = [
-        f"<tr><td>{escape(record.name)}</td><td class='n'>{escape(_took(record))}</td>"
-        f"<td class='bar'>{_bar(record, starts.get(record.name), whole)}</td></tr>"
-        for record in capsule.stages
-    ]
-    rows.append(f"<tr><td></td><td class='n'></td><td class='bar'>{_axis(whole)}</td></tr>")
-    return f"<table class='timeline'>{''.join(rows)}</table>"
+    whole = max(capsule.seconds, *(starts[record.name] + record.seconds for record in timed), 0.001)
+    return Timeline(
+        rows=tuple(
+            Row(
+                stage=record.name,
+                time=stage_time(record) or record.state,
+                bar=_bar(record, starts[record.name], whole) if record.name in starts else None,
+            )
+            for record in capsule.stages
+        ),
+        ticks=tuple(_tick(at, whole) for at in _ticks(whole)),
+    )
 
 
-def _took(record: StageRecord) -> str:
-    return duration(record.seconds) if record.state in TIMED else record.state
-
-
-def _bar(record: StageRecord, start: float | None, whole: float) -> str:
-    look = f'y1="0" y2="22" stroke="{_OTHER}" stroke-opacity=".25"'
-    places = [f"{at / whole:.2%}" for at in _ticks(whole)]
-    lines = "".join(f'<line x1="{place}" x2="{place}" {look}/>' for place in places)
-    if start is None:
-        return f'<svg width="100%" height="22">{lines}</svg>'
+def _bar(record: StageRecord, start: float, whole: float) -> Bar:
     wide = max(record.seconds / whole * 100, _NARROWEST)
     left = min(start / whole * 100, 100 - wide)
-    told = f"{record.name} {record.state}: from {duration(start)} to {duration(start + record.seconds)}"
-    return (
-        f'<svg width="100%" height="22" role="img" aria-label="{escape(told)}">'
-        f"<title>{escape(told)}</title>{lines}"
-        f'<rect x="{left:.2f}%" y="4" width="{wide:.2f}%" height="14" rx="3" '
-        f'fill="{COLOURS.get(record.state, _OTHER)}"/></svg>'
+    times = f"from {duration(start)} to {duration(start + record.seconds)}"
+    return Bar(
+        left=f"{left:.2f}%",
+        width=f"{wide:.2f}%",
+        colour=_COLOURS[record.state],
+        label=f"{record.name} {record.state}: {times}",
     )
 
 
-def _axis(whole: float) -> str:
-    labels = "".join(
-        f'<text x="{at / whole:.2%}" y="13" text-anchor="{"start" if at / whole < 0.03 else "middle"}">'
-        f"{escape(_round(at))}</text>"
-        for at in _ticks(whole)
-        if at / whole < 0.97
+def _tick(at: float, whole: float) -> Tick:
+    place = at / whole
+    return Tick(
+        at=f"{place:.2%}",
+        label=_short(at) if place < 0.97 else "",
+        anchor="start" if place < 0.03 else "middle",
     )
-    return f'<svg width="100%" height="18" aria-hidden="true">{labels}</svg>'
 
 
-def _round(seconds: float) -> str:
-    """A round time in one unit where that says it."""
+def _short(seconds: float) -> str:
+    """A time in one unit if it is a round number of them."""
     for unit, word in ((3600, "h"), (60, "min")):
         if seconds and seconds % unit == 0:
             return f"{seconds / unit:.0f} {word}"
@@ -88,7 +107,7 @@ def _round(seconds: float) -> str:
 
 
 def _ticks(whole: float) -> list[float]:
-    """Two to five round times between the start and the end."""
+    """Round times, two to five of them between start and end."""
     step = next((each for each in _STEPS if whole / each <= 5), whole / 4)
     return [step * number for number in range(int(whole / step) + 1)]
 
@@ -101,9 +120,9 @@ def _time(iso: str | None) -> datetime | None:
 
 
 def _offset(iso: str | None, begin: datetime) -> float:
-    """Seconds from the run's begin; a clock that was set back meanwhile makes none of them negative."""
+    """Seconds since the run began; 0 if the clock was set back in between."""
     found = _time(iso)
     try:
         return max((found - begin).total_seconds(), 0.0) if found else 0.0
-    except TypeError:  # one of the two has no time zone
+    except TypeError:  # only one of the two has a time zone
         return 0.0

@@ -1,4 +1,4 @@
-"""Finds the capsule that a text means: a run here, a file, an address, a CI job, an MLflow run."""
+"""Finds the capsule for a name: a run here, a file, an address, the page of a CI job, or an MLflow run."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rondel.ci.providers import REGISTRY, providers
 from rondel.errors import RecordError
 from rondel.record import RunFolder, load
 from rondel.record.archive import LARGEST, unpack
+from rondel.record.download import reason, temporary
 from rondel.record.validation import validate
-from rondel.reproduce.fetched import said, temporary
-from rondel.reproduce.gitlab import JOB_PAGE, fetch_job
-from rondel.reproduce.jenkins import BUILD_PAGE, fetch_build
 from rondel.reproduce.mlflow import fetch_run
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rondel.record import Capsule
-
-Kind = Literal["run", "file", "url", "gitlab", "jenkins", "mlflow"]
 
 _MLFLOW = re.compile(r"[0-9a-f]{32}")
 _MLFLOW_PAGE = re.compile(r"#/experiments/\d+/runs/(?P<run>[0-9a-f]{32})")
@@ -32,11 +30,14 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A capsule, the folder with its files, and where it came from."""
+    """A capsule, the folder with its files, and where it came from.
+
+    ``kind`` is ``run``, ``file``, ``url``, ``mlflow``, or the name of a CI system.
+    """
 
     folder: RunFolder
     capsule: Capsule
-    kind: Kind
+    kind: str
     shown: str
 
     @property
@@ -45,27 +46,26 @@ class Found:
         return self.kind == "run"
 
 
-def kind_of(name: str) -> Kind:
-    """What sort of thing ``name`` names, judged by its form alone."""
+def kind_of(name: str) -> str:
+    """The kind of source that ``name`` refers to, from its form alone."""
     if re.match(r"^https?://", name):
-        parts = urlsplit(name)
         if _MLFLOW_PAGE.search(name):
             return "mlflow"
-        if JOB_PAGE.match(parts.path):
-            return "gitlab"
-        return "jenkins" if BUILD_PAGE.match(parts.path) else "url"
+        path = urlsplit(name).path
+        pages = {provider.name: provider.capsules.page for provider in providers() if provider.capsules}
+        return next((kind for kind, page in pages.items() if re.match(page, path)), "url")
     if _MLFLOW.fullmatch(name):
         return "mlflow"
-    path = Path(name)
-    # os.path says no to a name that is too long for one; pathlib raises before Python 3.14.
-    there = os.path.exists(name)  # noqa: PTH110
-    return "file" if there and not path.is_dir() and path.name != "capsule.json" else "run"
+    # os.path returns False for a name that is too long; pathlib raises before Python 3.14.
+    exists = os.path.exists(name)  # noqa: PTH110
+    file = Path(name)
+    return "file" if exists and not file.is_dir() and file.name != "capsule.json" else "run"
 
 
 def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None) -> Found:
-    """The capsule that ``name`` means, fetched and unpacked if it is not here yet.
+    """The capsule for ``name``, fetched and unpacked if it is not here yet.
 
-    Raises RecordError if there is none, or if it must not be used.
+    Raises RecordError if there is none, or if it is not safe to use.
     """
     environ = os.environ if environ is None else environ
     if name is None:
@@ -76,18 +76,14 @@ def find(root: Path, name: str | None, environ: Mapping[str, str] | None = None)
         return _run(root, name)
     if kind == "file":
         folder = unpack(Path(name), into)
-    elif kind == "gitlab":
-        folder = fetch_job(name, environ, into)
-    elif kind == "jenkins":
-        folder = fetch_build(name, environ, into)
     elif kind == "mlflow":
         page = _MLFLOW_PAGE.search(name)
         folder = fetch_run(root, page["run"] if page else name, environ, into, page=name if page else None)
+    elif kind in REGISTRY and (source := REGISTRY[kind].load().capsules) is not None:
+        folder = source.fetch(name, environ, into)
     else:
         folder = _download(name, into)
-    return Found(
-        folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=_without_login(name)
-    )
+    return Found(folder=folder, capsule=load(root, str(folder.path))[1], kind=kind, shown=without_login(name))
 
 
 def _run(root: Path, name: str) -> Found:
@@ -110,10 +106,10 @@ def _newest_failed(root: Path) -> Found:
 
 
 def _download(url: str, into: Path) -> RunFolder:
-    """A capsule from an address, as long as it says nothing but files: no redirect leaves http(s)."""
+    """A capsule from an http or https address."""
     import httpx
 
-    shown = _without_login(url)
+    shown = without_login(url)
     with temporary(into) as file:
         try:
             with (
@@ -124,7 +120,7 @@ def _download(url: str, into: Path) -> RunFolder:
                 if response.status_code != 200:
                     raise RecordError(
                         f"the server answers {response.status_code}",
-                        hint="an address that needs a login: download the file, and name that",
+                        hint="if the address needs a login, download the file and pass its path",
                         place=shown,
                     )
                 size = 0
@@ -136,12 +132,8 @@ def _download(url: str, into: Path) -> RunFolder:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RecordError(
                 "the capsule cannot be fetched",
-                why=said(error),
-                hint="if another machine reaches that address, download the file there, and name that",
+                why=reason(error),
+                hint="if another machine reaches the address, download the file there and pass its path",
                 place=shown,
             ) from None
         return unpack(file, into)
-
-
-def _without_login(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", url)

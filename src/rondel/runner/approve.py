@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 
-def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping[str, str]) -> Approval:
+def approve(
+    stage: Stage, settings: Settings, journal: Journal, environ: Mapping[str, str], started_by: str | None
+) -> Approval:
     """The approval of a stage that declares one; blocks while a person at the terminal decides.
 
     Raises WaitingForApproval when nobody gives it.
     """
     from rondel.record.folder import short_path
-    from rondel.registry.approval import decide, terminal
-    from rondel.registry.lineage_sources import whoami
+    from rondel.registry.approval import decide, terminal_prompt
+    from rondel.registry.project_lineage import whoami
     from rondel.runner import repeat_commands
 
     ask = None
     if settings.approve_by is None and not settings.ci:
-        ask = terminal()
+        ask = terminal_prompt()
     if ask is not None:
         journal.pause()
     file, here = short_path(settings.root / journal.capsule.file), settings.machine_arguments()
@@ -37,11 +39,11 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         stage.name,
         stage.approval or "",
         approve_by=settings.approve_by,
-        who=whoami(settings.root, environ),
+        who=whoami(settings.root, started_by),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
-        again=repeat_commands.repeat(journal.capsule, file=file, here=here),
-        approving=repeat_commands.approve(journal.capsule, file=file, here=here),
+        retry_command=repeat_commands.repeat(journal.capsule, file=file, here=here),
+        approve_command=repeat_commands.approve(journal.capsule, file=file, here=here),
     )
 
 

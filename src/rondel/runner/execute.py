@@ -14,7 +14,6 @@ import anyio
 
 from rondel.errors import DataError, Interrupted, RondelError, WaitingForApproval
 from rondel.record.folder import short_path
-from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage, stage_error
 from rondel.runner.capsule_facts import processors
@@ -33,6 +32,8 @@ from rondel.runner.success import (
     outcome_of,
     save_success,
 )
+from rondel.secrets.masker import Masker
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -181,7 +182,9 @@ class Execution:
             # Nothing failed, so what does not depend on it goes on; the exit code tells.
             self.failures[name] = error
             reason = f"waiting for approval for {stage.approval}"
-            self.journal.checkpoint(name, state="skipped", reason=reason, error=error.render())
+            self.journal.checkpoint(
+                name, state="skipped", reason=reason, awaits_approval=stage.approval, error=error.render()
+            )
             return
         recorder = self.journal.recorder(name)
         reason = approval.sentence if approval else decision.reason
@@ -252,7 +255,8 @@ class Execution:
         self.project.changed()
         self.began = time.time()
         root, folder = self.settings.root, self.journal.folder
-        git = keep_code(folder, root, self.project.git(), secret_values(os.environ, self.settings.secrets))
+        masker = Masker(secret_values(os.environ, self.settings.secrets))
+        git = keep_code(folder, root, self.project.git(), masker)
         self.journal.change(git=git)
 
     async def _approval(self, stage: Stage) -> Approval | None:
@@ -262,7 +266,13 @@ class Execution:
         from rondel.runner.approve import approve
 
         return await anyio.to_thread.run_sync(
-            approve, stage, self.settings, self.journal, os.environ, abandon_on_cancel=True
+            approve,
+            stage,
+            self.settings,
+            self.journal,
+            os.environ,
+            self.run.started_by,
+            abandon_on_cancel=True,
         )
 
     def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:

@@ -14,8 +14,9 @@ from rondel.runner.keys import stage_key
 from rondel.runner.prepared import Resumption
 from rondel.runner.repeat_commands import effect_alone
 from rondel.runner.success import SUCCEEDED
+from rondel.settings.declare import COMMAND_LINE, RESUMED
 from rondel.settings.load import convert
-from rondel.settings.options import COMMAND_LINE, OPTIONS, RESUMED
+from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +90,7 @@ def as_asked(settings: Settings, capsule: Capsule, targets: tuple[str, ...]) -> 
     if capsule.overrides:
         found["params"] = tuple({**capsule.overrides, **dict(settings.params)}.items())
     sources = {**settings.sources, **dict.fromkeys(found, f"{RESUMED}{capsule.id}")}
-    settings = replace(settings, sources=sources, **found)
+    settings = replace(settings, sources=sources, resumed=frozenset(found), **found)
     chosen = targets if own else tuple(capsule.targets)
     return settings, Selection(targets=chosen, only=settings.only, from_=settings.from_)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engines.discovery import running_engine
+from rondel.engines.session import open_session
 from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
@@ -17,7 +18,6 @@ from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensur
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rondel.engines.choice import EngineChoice
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rondel.runner.interfaces import Contexts, OpenServices
     from rondel.runner.journal import Journal
     from rondel.settings import Settings
-    from rondel.tracking import RunHandle, Tracking
+    from rondel.tracking import RunHandle, TrackingConnection
     from rondel.tracking.session import TrackingSession
 
     GateFiles = Callable[[StageRecord, Path], Mapping[str, bytes]]
@@ -49,7 +49,7 @@ class RunServices:
         journal: Journal,
         *,
         client: TrackingClient,
-        tracking: Tracking,
+        tracking: TrackingConnection,
         gate_files: GateFiles | None = None,
     ) -> None:
         self.contexts = contexts
@@ -128,16 +128,10 @@ def _stage_facts(record: StageRecord) -> StageFacts:
     return StageFacts(name=record.name, image=image, inputs=record.inputs, outputs=record.outputs)
 
 
-def services_on(
-    choice: EngineChoice,
-    open_engine: Callable[[EngineChoice], AbstractContextManager[None]],
-    gate_files: GateFiles | None = None,
-) -> OpenServices:
+def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> OpenServices:
     """An opener of services on the chosen engine.
 
-    ``open_engine`` makes the engine reachable for a Dagger client in this
-    process, by the environment variables that every engine has. ``gate_files``
-    renders what MLflow keeps of a stage's gates, besides the verdict itself.
+    ``gate_files`` renders what MLflow keeps of a stage's gates, besides the verdict itself.
     """
 
     @asynccontextmanager
@@ -155,7 +149,8 @@ def services_on(
                     linger=0 if settings.ci else settings.linger,
                 )
             )
-            stack.enter_context(open_engine(choice))
+            engine_session = stack.enter_context(open_session(choice, run.root, os.environ))
+            stack.enter_context(engine_session.applied())
             if choice.kind == "dagger":
                 await to_thread.run_sync(_warn_of_silence, journal)
             client = await stack.enter_async_context(_client())
@@ -192,7 +187,7 @@ def services_on(
     return open_services
 
 
-def _readable(session: TrackingSession, tracking: Tracking, settings: Settings) -> bool:
+def _readable(session: TrackingSession, tracking: TrackingConnection, settings: Settings) -> bool:
     """Whether the server's pages open for who reads this run's output: not another machine's loopback.
 
     A CI job's output is read elsewhere; a server that does not linger is gone by then.
@@ -220,11 +215,15 @@ async def _keep_capsule(tree: RunTree, journal: Journal, state: str) -> None:
 
     from anyio import to_thread
 
-    from rondel.record.archive import ARTIFACT, pack
+    from rondel.record.archive import ARTIFACT, pack, secret_results
 
     def packed() -> bytes:
         out = io.BytesIO()
-        pack(journal.folder, out, journal.redacted(state=state, finished=now()))
+        capsule = journal.redacted(state=state, finished=now())
+        omitted = secret_results(journal.folder, journal.masker)
+        for name, reason in omitted.items():
+            journal.note(f"{name} is left out of the capsule in MLflow: {reason}")
+        pack(journal.folder, out, capsule, omitted=omitted)
         return out.getvalue()
 
     if tree.parent is None:

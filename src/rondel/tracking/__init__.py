@@ -1,7 +1,6 @@
-"""MLflow: the project's own server, a small REST client, the runs of a pipeline run.
+"""MLflow: the project's own server, a small REST client, and the MLflow runs of a pipeline run.
 
-A run with nothing to do needs little of this package, so each name is loaded from
-its module when it is first used.
+Each name loads its module on first use, because a run with nothing to do needs little of this package.
 """
 
 from importlib import import_module
@@ -9,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rondel.tracking.client import RunData, RunHandle, TrackingClient, mlflow_name
-    from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint, Tracking
-    from rondel.tracking.problems import TrackingRefused
+    from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint, TrackingConnection
+    from rondel.tracking.errors import TrackingRefused
     from rondel.tracking.runs import RunFacts, RunTree, StageFacts
     from rondel.tracking.server import ServerStatus, status, stop
-    from rondel.tracking.session import TrackingSession, begin, connect_now, ensure_server
+    from rondel.tracking.session import TrackingSession, connect, ensure_server
 
-_HOMES = {
+_MODULES = {
     "client": ("RunData", "RunHandle", "TrackingClient", "mlflow_name"),
-    "endpoint": ("CONTAINER_HOST", "Endpoint", "Tracking"),
-    "problems": ("TrackingRefused",),
+    "endpoint": ("CONTAINER_HOST", "Endpoint", "TrackingConnection"),
+    "errors": ("TrackingRefused",),
     "runs": ("RunFacts", "RunTree", "StageFacts"),
     "server": ("ServerStatus", "status", "stop"),
-    "session": ("TrackingSession", "begin", "connect_now", "ensure_server"),
+    "session": ("TrackingSession", "connect", "ensure_server"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "CONTAINER_HOST",
@@ -34,12 +33,11 @@ __all__ = [
     "RunTree",
     "ServerStatus",
     "StageFacts",
-    "Tracking",
     "TrackingClient",
+    "TrackingConnection",
     "TrackingRefused",
     "TrackingSession",
-    "begin",
-    "connect_now",
+    "connect",
     "ensure_server",
     "mlflow_name",
     "status",
@@ -48,6 +46,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,7 +1,7 @@
 """A small client of MLflow's documented REST API (version 2.0).
 
-MLflow's own package costs over a second and 150 MB to import; what a run
-needs of it is a dozen calls. One client serves all stages of a run.
+Importing MLflow's own package takes over a second and 150 MB, and a run needs
+only a dozen calls. All stages of a run share one client.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from rondel.errors import TrackingUnavailable
-from rondel.tracking import problems
+from rondel.tracking import errors
 from rondel.tracking.endpoint import CONTAINER_HOST, Endpoint
-from rondel.tracking.problems import TrackingRefused
+from rondel.tracking.errors import TrackingRefused
 
 if TYPE_CHECKING:
     import ssl
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 TIMEOUT_SECONDS = 4.5
-"""Of one request. The promise is an answer to the user within 5 s."""
+"""For one request, so that users get an answer within 5 s."""
 
 BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS = 1000, 100, 100
 """The server's limits for one ``log-batch`` request."""
@@ -38,7 +38,7 @@ _RETRY_PAUSES = (0.2, 0.8)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunHandle:
-    """A run on the server: its id and the page that shows it. ``artifact_uri`` is where its files go."""
+    """A run on the server: its ID, its page, and the address of its artifacts."""
 
     run_id: str
     url: str
@@ -48,7 +48,7 @@ class RunHandle:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunData:
-    """What the server knows of a run."""
+    """All data of a run on the server."""
 
     handle: RunHandle
     name: str = ""
@@ -60,11 +60,11 @@ class RunData:
 
 
 class TrackingClient:
-    """Talks to one MLflow server; use as an async context manager.
+    """A client of one MLflow server. Use it as an async context manager.
 
-    Every method raises TrackingUnavailable when the server does not answer in
-    time, refuses the credentials or fails, and its subclass TrackingRefused
-    when the server understood and said no.
+    Every method raises TrackingUnavailable if the server does not answer in time,
+    refuses the credentials or fails, and its subclass TrackingRefused if the
+    server understands a request but refuses it.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TrackingClient:
             timeout=self._timeout,
             verify=tls_context(self.endpoint),
             transport=self._transport,
-            # A proxy for the outside world does not know this machine's loopback.
+            # A proxy can't reach this machine's loopback.
             trust_env=not self.endpoint.loopback,
         )
         return self
@@ -119,10 +119,10 @@ class TrackingClient:
         repeatable: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """One call of the API; ``path`` is what follows ``/api/2.0/mlflow/``.
+        """Call the API; ``path`` follows ``/api/2.0/mlflow/``.
 
-        ``repeatable`` calls (reads, and writes that change nothing the second
-        time) are tried again after a failure on the server's side.
+        ``repeatable`` calls (reads, and writes that change nothing the second time)
+        are retried after a failure of the server.
         """
         import anyio
         import httpx
@@ -133,29 +133,29 @@ class TrackingClient:
         while True:
             try:
                 response = await self._client().request(method, url, params=query, json=body, headers=headers)
-                problem = problems.of_response(self.endpoint, path, response.status_code, response.text)
+                problem = errors.response_error(self.endpoint, path, response.status_code, response.text)
                 if problem is None:
-                    return problems.document(self.endpoint, path, response.text)
+                    return errors.json_object(self.endpoint, path, response.text)
                 if response.status_code < 500:
                     raise problem
             except httpx.HTTPError as error:
-                problem = problems.of_transport(self.endpoint, error)
+                problem = errors.transport_error(self.endpoint, error)
             if not pauses or time.monotonic() > deadline:
                 raise problem
             await anyio.sleep(pauses.pop(0))
 
     async def probe(self, *, from_containers: bool = True) -> None:
-        """Make sure that the server answers and lets us in, within five seconds.
+        """Check within five seconds that the server answers and accepts the credentials.
 
-        On a loopback server it is asked under the name that containers use, too:
-        MLflow refuses strange names, though its health check does not.
+        Also checks a loopback server under the name that containers use: MLflow
+        refuses unknown host names, although its health check accepts them.
         """
         import anyio
 
         body = {"max_results": 1}
         try:
             with anyio.fail_after(self._timeout):
-                # GitLab has no experiments/search with a body; an unknown name is answered by both.
+                # GitLab has no experiments/search with a body, but answers for an unknown name.
                 if self.endpoint.kind == "gitlab":
                     await self.get_experiment("rondel-probe")
                     return
@@ -164,12 +164,12 @@ class TrackingClient:
                     host = {"Host": f"{CONTAINER_HOST}:{self.endpoint.port}"}
                     await self.call("POST", "experiments/search", body=body, headers=host)
                     if self.endpoint.uri.startswith("https:") and self.endpoint.verify:
-                        await self._trusted_in_containers()
+                        await self._check_container_certificate()
         except TimeoutError:
-            raise problems.timed_out(self.endpoint, self._timeout) from None
+            raise errors.timeout_error(self.endpoint, self._timeout) from None
 
-    async def _trusted_in_containers(self) -> None:
-        """Raise unless the certificate of a server on loopback is good for the name that containers use."""
+    async def _check_container_certificate(self) -> None:
+        """Raise if a loopback server's certificate is not valid for the name that containers use."""
         import anyio
 
         try:
@@ -182,10 +182,10 @@ class TrackingClient:
             )
             await stream.aclose()
         except OSError as error:
-            raise problems.of_name(self.endpoint, error) from error
+            raise errors.certificate_name_error(self.endpoint, error) from error
 
     async def get_experiment(self, name: str) -> str | None:
-        """The id of the experiment of that name, or None."""
+        """The ID of the experiment with this name, or None."""
         try:
             found = await self.call(
                 "GET", "experiments/get-by-name", query={"experiment_name": name}, repeatable=True
@@ -197,7 +197,7 @@ class TrackingClient:
         return str(found["experiment"]["experiment_id"])
 
     async def ensure_experiment(self, name: str) -> str:
-        """The id of the experiment of that name, made if there is none; safe when two runs do it at once."""
+        """The ID of the experiment with this name, created if needed; safe if two runs do it at once."""
         found = await self.get_experiment(name)
         if found is not None:
             return found
@@ -215,7 +215,7 @@ class TrackingClient:
     async def create_run(
         self, experiment_id: str, *, name: str, tags: Mapping[str, str], parent: str | None = None
     ) -> RunHandle:
-        """Start a run; ``parent`` makes it a nested one."""
+        """Start a run; with ``parent``, a nested one."""
         all_tags = {**tags, "mlflow.runName": name}
         if parent:
             all_tags["mlflow.parentRunId"] = parent
@@ -229,7 +229,7 @@ class TrackingClient:
         return self._run(found["run"]).handle
 
     async def get_run(self, run_id: str) -> RunData:
-        """All that the server knows of a run."""
+        """All data of a run."""
         found = await self.call("GET", "runs/get", query={"run_id": run_id}, repeatable=True)
         return self._run(found["run"])
 
@@ -242,7 +242,7 @@ class TrackingClient:
         return [self._run(each) for each in found.get("runs", [])]
 
     async def end_run(self, run_id: str, status: RunStatus) -> None:
-        """Set a run's final status and its end."""
+        """Set a run's final status and its end time."""
         body = {"run_id": run_id, "status": status, "end_time": now_ms()}
         await self.call("POST", "runs/update", body=body, repeatable=True)
 
@@ -257,8 +257,8 @@ class TrackingClient:
     ) -> None:
         """Log metrics, parameters and tags, in as few requests as the server's limits allow.
 
-        Names that MLflow does not take are changed by :func:`mlflow_name`; NaN and
-        infinite metrics are left out, since the API cannot carry them.
+        :func:`mlflow_name` changes names that MLflow refuses. NaN and infinite
+        metrics are left out, because the API can't transmit them.
         """
         stamp = now_ms()
         metric_rows = [
@@ -282,7 +282,7 @@ class TrackingClient:
             await self.call("POST", "runs/log-batch", body=body, repeatable=True)
 
     async def log_artifact(self, run: RunHandle, name: str, content: bytes) -> bool:
-        """Store a file with a run; False where the run's artifacts do not go through the server."""
+        """Store a file with a run. Return False if the server does not proxy the run's artifacts."""
         import httpx
 
         target = self._artifact_url(run, name)
@@ -291,14 +291,14 @@ class TrackingClient:
         try:
             response = await self._client().put(target, content=content, timeout=60.0)
         except httpx.HTTPError as error:
-            raise problems.of_transport(self.endpoint, error) from None
-        problem = problems.of_response(self.endpoint, "artifacts", response.status_code, response.text)
+            raise errors.transport_error(self.endpoint, error) from None
+        problem = errors.response_error(self.endpoint, "artifacts", response.status_code, response.text)
         if problem is not None:
             raise problem
         return True
 
     async def read_artifact(self, run: RunHandle, name: str) -> bytes | None:
-        """A file of a run; None when it is not there or its artifacts do not go through the server."""
+        """A file of a run; None if it does not exist, or if the server does not proxy artifacts."""
         import httpx
 
         target = self._artifact_url(run, name)
@@ -307,10 +307,10 @@ class TrackingClient:
         try:
             response = await self._client().get(target, timeout=60.0)
         except httpx.HTTPError as error:
-            raise problems.of_transport(self.endpoint, error) from None
+            raise errors.transport_error(self.endpoint, error) from None
         if response.status_code == 404:
             return None
-        problem = problems.of_response(self.endpoint, "artifacts", response.status_code, "")
+        problem = errors.response_error(self.endpoint, "artifacts", response.status_code, "")
         if problem is not None:
             raise problem
         return response.content
@@ -330,7 +330,7 @@ class TrackingClient:
         own = urlsplit(self.endpoint.uri)
         if parts.scheme in {"http", "https"} and (parts.scheme, parts.netloc) == (own.scheme, own.netloc):
             return f"{run.artifact_uri.rstrip('/')}/{path}"
-        return None  # credentials are for this server only
+        return None  # only this server may see the credentials
 
     def _run(self, run: Mapping[str, Any]) -> RunData:
         info, data = run["info"], run.get("data", {})
@@ -357,7 +357,7 @@ class TrackingClient:
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext | bool:
-    """How to check the server's certificate: its own CA, the system's, or not at all."""
+    """How httpx verifies the server's certificate: with its own CA, with the system's, or not at all."""
     if not endpoint.uri.startswith("https:"):
         return False
     return _context(endpoint)
@@ -378,16 +378,16 @@ def _context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def mlflow_name(name: str) -> str:
-    """A metric's or parameter's name in the characters that MLflow takes.
+    """The name of a metric or parameter, in the characters that MLflow accepts.
 
-    A slice such as ``roc_auc[origin=JFK]`` becomes ``roc_auc/origin/JFK``.
+    ``roc_auc[origin=JFK]`` becomes ``roc_auc/origin/JFK``.
     """
     name = name.replace("[", "/").replace("]", "").replace("=", "/").replace(",", "/")
     return "".join(sign if sign.isalnum() or sign in "_-. /:" else "_" for sign in name)[:250]
 
 
 def now_ms() -> int:
-    """The time as MLflow counts it: milliseconds since 1970."""
+    """The time in MLflow's unit: milliseconds since 1970."""
     return int(time.time() * 1000)
 
 

@@ -1,8 +1,8 @@
-"""Where the MLflow server is and how to be let in: read from MLflow's own variables.
+"""The MLflow server's address and credentials, from the environment variables of MLflow's own client.
 
-The variables are those of MLflow's client: ``MLFLOW_TRACKING_URI``, ``_TOKEN``,
-``_USERNAME``, ``_PASSWORD``, ``_SERVER_CERT_PATH``, ``_CLIENT_CERT_PATH`` and
-``_INSECURE_TLS``. User and password win over a token, as in MLflow.
+These are ``MLFLOW_TRACKING_URI``, ``_TOKEN``, ``_USERNAME``, ``_PASSWORD``,
+``_SERVER_CERT_PATH``, ``_CLIENT_CERT_PATH`` and ``_INSECURE_TLS``. As in MLflow,
+user and password take precedence over a token.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLIENT_CERT_VARIABLE = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 INSECURE_VARIABLE = "MLFLOW_TRACKING_INSECURE_TLS"
 
 CONTAINER_HOST = "mlflow"
-"""The name by which containers reach a server on this machine's loopback."""
+"""The host name that containers use for a server on this machine's loopback."""
 
 _CONTAINER_CERTS = "/etc/rondel/mlflow"
 _GITLAB_PATH = re.compile(r"/api/v4/projects/[^/]+/ml/mlflow/?$")
@@ -38,7 +38,7 @@ _GITLAB_PATH = re.compile(r"/api/v4/projects/[^/]+/ml/mlflow/?$")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """An MLflow server's address and the credentials for it; secrets are not in its repr."""
+    """An MLflow server's address and credentials; its repr contains no secrets."""
 
     uri: str
     token: str | None = field(default=None, repr=False)
@@ -55,13 +55,13 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """The port, the scheme's own when none is written."""
+        """The port; without one in the address, the scheme's default."""
         parts = urlsplit(self.uri)
         return parts.port or (443 if parts.scheme == "https" else 80)
 
     @property
     def loopback(self) -> bool:
-        """Whether the server listens on this machine only, so that containers need a way to it."""
+        """Whether the server listens on this machine only, so that containers need a tunnel to it."""
         return is_loopback(self.host)
 
     @property
@@ -71,15 +71,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tracking:
+class TrackingConnection:
     """What a run needs to log to MLflow, on the host and in containers.
 
-    ``env`` is for containers and holds nothing secret; ``secrets`` maps the
-    names of variables to values that may only travel as Dagger secrets;
-    ``files`` maps paths in the container to certificate files on the host.
-    When ``needs_host_service``, the container reaches the server as host
-    :data:`CONTAINER_HOST` through ``host.service`` on ``port``. ``readable``
-    tells whether the server's pages open for who reads the run's output.
+    ``env`` is for containers and contains no secrets. ``secrets`` maps variable
+    names to values that must be passed as Dagger secrets. ``files`` maps paths in
+    the container to certificate files on the host. With ``needs_host_service``, the
+    container reaches the server as host :data:`CONTAINER_HOST`, through
+    ``host.service`` on ``port``. ``readable`` says whether people who read the
+    run's output can open the server's pages.
     """
 
     uri: str
@@ -94,7 +94,7 @@ class Tracking:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is a loopback address or ``localhost``; other names are not looked up."""
+    """Whether ``host`` is a loopback address or ``localhost``; does not resolve other names."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -103,34 +103,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def from_environment(environ: Mapping[str, str]) -> Endpoint | None:
-    """The server that the environment names, or None when it names none.
-
-    Raises ConfigurationError for an address that is not an HTTP server and for a
-    certificate file that is not there.
-    """
-    uri = environ.get(URI_VARIABLE, "").strip()
-    if not uri:
-        return None
-    return parse(uri, environ)
-
-
 def endpoint_for(environ: Mapping[str, str], uri: str | None = None) -> Endpoint | None:
-    """The remote server that ``uri`` or the environment names, or None: then a local one is used.
+    """The server at ``uri`` or in the environment; None if there is neither, for a local server.
 
-    Raises ConfigurationError for an address that containers could not reach.
+    Raises ConfigurationError for an address that is not an HTTP server, and for a
+    missing certificate file.
     """
-    return parse(uri, environ) if uri else from_environment(environ)
+    address = uri or environ.get(URI_VARIABLE, "").strip()
+    return parse_endpoint(address, environ) if address else None
 
 
-def parse(uri: str, environ: Mapping[str, str]) -> Endpoint:
-    """The endpoint for ``uri``; credentials written in the address win over the variables."""
+def parse_endpoint(uri: str, environ: Mapping[str, str]) -> Endpoint:
+    """The endpoint for ``uri``; credentials in the address take precedence over the variables."""
     parts = urlsplit(uri)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(
             f"{uri!r} is not the address of an MLflow server",
-            why="containers reach MLflow over HTTP only, so a folder or a database does not do.",
-            hint="give an http:// or https:// address, or unset it: Rondel then starts a server of its own",
+            why="containers use HTTP to reach MLflow, so a folder or a database does not work.",
+            hint="set it to an http:// or https:// address, or unset it to use a local server",
             place=URI_VARIABLE,
         )
     try:
@@ -152,8 +142,8 @@ def parse(uri: str, environ: Mapping[str, str]) -> Endpoint:
     )
 
 
-def tracking(endpoint: Endpoint, *, experiment: str) -> Tracking:
-    """What containers get to log to ``endpoint`` under ``experiment``; pure."""
+def connection_to(endpoint: Endpoint, *, experiment: str) -> TrackingConnection:
+    """The connection of containers to ``endpoint``, logging to ``experiment``."""
     container_uri = endpoint.uri
     if endpoint.loopback:
         parts = urlsplit(endpoint.uri)
@@ -161,7 +151,7 @@ def tracking(endpoint: Endpoint, *, experiment: str) -> Tracking:
     env = {
         URI_VARIABLE: container_uri,
         "MLFLOW_EXPERIMENT_NAME": experiment,
-        # MLflow's own default keeps retrying for minutes when the server is gone.
+        # By default, MLflow retries for minutes if the server is gone.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -182,7 +172,7 @@ def tracking(endpoint: Endpoint, *, experiment: str) -> Tracking:
             env[variable] = f"{_CONTAINER_CERTS}/{name}"
     if not endpoint.verify:
         env[INSECURE_VARIABLE] = "true"
-    return Tracking(
+    return TrackingConnection(
         uri=endpoint.uri,
         container_uri=container_uri,
         needs_host_service=endpoint.loopback,
@@ -195,9 +185,9 @@ def tracking(endpoint: Endpoint, *, experiment: str) -> Tracking:
 
 
 def _common_ca(scheme: str, environ: Mapping[str, str]) -> Path | None:
-    """The CA of the variables that other tools know, so that SDK and containers trust the same servers.
+    """The CA from variables of other tools, so that SDK and containers trust the same servers.
 
-    Python's TLS heeds the one, MLflow's HTTP library the other.
+    Python's ``ssl`` module reads one variable, MLflow's HTTP library the other.
     """
     paths = [Path(environ[name]) for name in _CA_VARIABLES if environ.get(name)] if scheme == "https" else []
     return next((path.absolute() for path in paths if path.is_file()), None)

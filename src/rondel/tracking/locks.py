@@ -1,7 +1,7 @@
-"""File locks and process identities: who uses the local MLflow server, and who is still alive.
+"""File locks and process identities: which runs use the local MLflow server, and which processes live.
 
-The kernel drops a ``flock`` when its last holder dies, however it dies; a
-process is itself only as long as its start time is the same.
+The kernel drops a ``flock`` when its last holder dies, for any reason. Process
+numbers are reused, so a process is identified by its number and its start time.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_START_TIME_FIELD = 19  # field 22 of /proc/PID/stat, counted from behind the command's bracket
+_START_TIME_FIELD = 19  # field 22 of /proc/PID/stat, counted from the field after the command
 _GROUP_FIELD = 2
 _STATE_FIELD = 0
 
 
 class FileLock:
-    """One open file with a ``flock`` on it. Not inherited over exec unless its number is passed on."""
+    """An open file with a ``flock``. A new program inherits it only if its descriptor is passed on."""
 
     def __init__(self, path: Path, *, descriptor: int | None = None) -> None:
         self.path = path
@@ -27,21 +27,21 @@ class FileLock:
 
     @property
     def descriptor(self) -> int:
-        """The number of the open file. ValueError when it is closed."""
+        """The number of the open file. Raises ValueError if it is closed."""
         if self._descriptor is None:
             raise ValueError(f"{self.path} is not open")
         return self._descriptor
 
     def try_exclusive(self) -> bool:
-        """Take the lock alone, at once; False when somebody holds it."""
+        """Take an exclusive lock without waiting; return False if another process holds the lock."""
         return self._try(fcntl.LOCK_EX)
 
     def try_shared(self) -> bool:
-        """Take the lock together with others, at once; False when somebody holds it alone."""
+        """Take a shared lock without waiting; return False if another process has an exclusive lock."""
         return self._try(fcntl.LOCK_SH)
 
     def wait_exclusive(self, seconds: float) -> bool:
-        """Take the lock alone, waiting up to ``seconds``."""
+        """Take an exclusive lock, waiting up to ``seconds``."""
         deadline = time.monotonic() + seconds
         while not self.try_exclusive():
             if time.monotonic() > deadline:
@@ -50,12 +50,12 @@ class FileLock:
         return True
 
     def unlock(self) -> None:
-        """Give the lock back, for every process that shares this open file."""
+        """Release the lock, for every process that shares this open file."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the file; the lock goes when no other process shares it."""
+        """Close the file; this releases the lock unless another process shares the file."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             with suppress(OSError):
@@ -73,28 +73,28 @@ class FileLock:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessId:
-    """A process beyond doubt: its number, and when it started (clock ticks since boot)."""
+    """A process: its number, and its start time in clock ticks since boot."""
 
     pid: int
     started: int
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
-        """The identity of the process with this number, or None when there is none (or a zombie)."""
+        """The process with this number; None if there is none, or if it is a zombie."""
         fields = _stat(pid)
         if fields is None or fields[_STATE_FIELD] in {"Z", "X"}:
             return None
         return cls(pid=pid, started=int(fields[_START_TIME_FIELD]))
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether this process still runs."""
         return ProcessId.of(self.pid) == self
 
 
 def group_members(group: int, marker: str) -> list[int]:
-    """The live processes of a process group whose environment holds ``marker``.
+    """The live processes of a process group whose environment contains ``marker``.
 
-    The marker keeps a group number that was used again from being taken for ours.
+    The marker distinguishes our group from another one that reuses its number.
     """
     found = []
     for entry in os.scandir("/proc"):

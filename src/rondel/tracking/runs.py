@@ -1,4 +1,4 @@
-"""A pipeline run on the MLflow server: one parent run, a nested one for each stage that ran."""
+"""A pipeline run on the MLflow server: a parent run, with a nested run for each stage that ran."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNS = frozenset("_-. /:")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFacts:
-    """What a pipeline run is tagged with. ``capsule`` is the path of its record, relative to the project."""
+    """Tags of a pipeline run. ``capsule`` is the path of its record, relative to the project."""
 
     run_id: str
     pipeline: str
@@ -35,7 +35,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageFacts:
-    """What a stage's run is tagged with; hashes are those of DVC, by path."""
+    """Tags of a stage's run. ``inputs`` and ``outputs`` map paths to DVC's hashes."""
 
     name: str
     image: str = ""
@@ -44,7 +44,7 @@ class StageFacts:
 
 
 def run_tags(facts: RunFacts) -> dict[str, str]:
-    """The tags of the parent run, and of every nested one; MLflow's own names where it has them."""
+    """The tags of the parent run and of every nested run, with MLflow's own names where they exist."""
     tags = {
         "mlflow.source.name": facts.pipeline,
         "mlflow.source.type": "PROJECT",
@@ -61,13 +61,13 @@ def run_tags(facts: RunFacts) -> dict[str, str]:
     }
     tags |= {f"rondel.ci.{name}": value for name, value in facts.ci.items()}
     if facts.ci.get("provider") == "gitlab" and facts.ci.get("id"):
-        tags["gitlab.CI_JOB_ID"] = facts.ci["id"]  # GitLab links the run to its job by this tag
+        tags["gitlab.CI_JOB_ID"] = facts.ci["id"]  # with this tag, GitLab links the run to its job
     tags |= facts.extra
     return {name: value for name, value in tags.items() if value}
 
 
 def stage_tags(facts: StageFacts) -> dict[str, str]:
-    """The tags that a stage's run has besides those of the pipeline run."""
+    """The tags that a stage's run has in addition to those of the pipeline run."""
     tags = {"rondel.stage": facts.name}
     if facts.image:
         tags["rondel.image"] = facts.image
@@ -77,15 +77,16 @@ def stage_tags(facts: StageFacts) -> dict[str, str]:
 
 
 def tag_name(prefix: str, path: str) -> str:
-    """A tag's name for a path, in the characters and the length that MLflow takes."""
+    """The name of a tag for a path, in the characters and the length that MLflow accepts."""
     clean = "".join(sign if sign.isalnum() or sign in _SIGNS else "_" for sign in path)
     return f"{prefix}.{clean}"[:250]
 
 
 class RunTree:
-    """The parent run and its nested ones; the parent is made when the first stage begins.
+    """The parent run and its nested runs.
 
-    So a pipeline run in which nothing runs leaves nothing on the server.
+    The first stage that begins creates the parent run, so a pipeline run in which
+    nothing runs creates nothing on the server.
     """
 
     def __init__(self, client: TrackingClient, *, experiment: str, facts: RunFacts) -> None:
@@ -98,11 +99,11 @@ class RunTree:
 
     @property
     def parent(self) -> RunHandle | None:
-        """The parent run, once a stage has begun."""
+        """The parent run; None before a stage has begun."""
         return self._parent
 
     async def ensure_parent(self) -> RunHandle:
-        """The parent run, made on the first call, once however many stages begin at a time."""
+        """The parent run. The first call creates it, also if several stages begin at once."""
         import anyio
 
         if self._lock is None:
@@ -135,9 +136,9 @@ class RunTree:
         tags: Mapping[str, str] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
-        """End a stage's run; metrics and ``tags`` go to the parent as well, where runs are compared.
+        """End a stage's run. The parent also gets the metrics and ``tags``, because people compare parents.
 
-        ``files`` are kept with the stage's run where the server takes files.
+        ``files`` are stored with the stage's run if the server accepts files.
         """
         mine = {**(stage_tags(facts) if facts is not None else {}), **(tags or {})}
         if mine:
@@ -150,7 +151,7 @@ class RunTree:
         self._open.pop(run.run_id, None)
 
     async def close(self, status: RunStatus, *, tags: Mapping[str, str] | None = None) -> None:
-        """End the parent run; stage runs that are still open were stopped and end as KILLED."""
+        """End the parent run. Stage runs that are still open were stopped, so they end as KILLED."""
         if self._parent is None:
             return
         for run in list(self._open.values()):

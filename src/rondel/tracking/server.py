@@ -1,9 +1,9 @@
-"""The local MLflow server as a run sees it: lease it, wait for it, release it, stop it.
+"""The local MLflow server from the view of a run: lease it, wait for it, release it, stop it.
 
-One server a project, shared by all runs at the same time. A run holds a lease
-(a shared file lock that the kernel drops however the run ends); the supervisor
-(:mod:`rondel.tracking.supervisor`) ends the server some time after the last
-lease is gone.
+Each project has one server, which its runs share. A run holds a lease: a shared
+file lock, which the kernel drops when the run ends for any reason. Some time
+after the last lease ends, the supervisor (:mod:`rondel.tracking.supervisor`)
+stops the server.
 """
 
 from __future__ import annotations
@@ -20,32 +20,33 @@ from typing import TYPE_CHECKING
 
 from rondel.errors import TrackingUnavailable
 from rondel.tracking.locks import FileLock, ProcessId
-from rondel.tracking.state import Folder, ServerState, read
+from rondel.tracking.server_state import ServerFolder, ServerState, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 LINGER_SECONDS = 600.0
+"""How long a server outlives its last run."""
 LOCK_SECONDS = 15.0
 READY_SECONDS = 130.0
 STOP_SECONDS = 20.0
 
 
 class _Supervisor(subprocess.Popen[bytes]):
-    """A child that outlives this process on purpose, so that nobody has to be warned of it."""
+    """A child process that outlives this process on purpose."""
 
     def __del__(self) -> None:
-        """Do not warn."""
+        """Do not warn about a child that still runs."""
 
 
 _STARTED: list[_Supervisor] = []
-"""Supervisors that this process started: they outlive it, but while it lives it has to reap them."""
+"""Supervisors that this process started. They outlive it, but while it lives, it must reap them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerStatus:
-    """What ``rondel ui`` and ``rondel doctor`` tell about the local server."""
+    """The state of the local server, as commands show it."""
 
     running: bool
     uri: str = ""
@@ -54,35 +55,30 @@ class ServerStatus:
     in_use: bool = False
 
 
-def linger_seconds(environ: Mapping[str, str]) -> float:
-    """How long a server outlives its last run: ten minutes, and no time at all in CI."""
-    return 0.0 if environ.get("CI", "").lower() not in {"", "0", "false"} else LINGER_SECONDS
-
-
 class Lease:
-    """A run's claim on the local server; as long as it is held, the server is kept."""
+    """A run's lease of the local server. The server runs as long as there is a lease."""
 
-    def __init__(self, folder: Folder, lock: FileLock, *, linger: float) -> None:
+    def __init__(self, folder: ServerFolder, lock: FileLock, *, linger: float) -> None:
         self._folder = folder
         self._lock = lock
         self._linger = linger
 
     def state(self) -> ServerState | None:
-        """How far the server is; None in the first moments.
+        """The state of the server; None until the supervisor has written it.
 
-        Raises TrackingUnavailable when it cannot start.
+        Raises TrackingUnavailable if the server can't start.
         """
-        state = read(self._folder)
+        state = read_state(self._folder)
         if state is not None and state.status == "failed":
             raise TrackingUnavailable(
                 "the local MLflow server does not start",
                 why=state.message,
-                hint=f"see {self._folder.log}, or set MLFLOW_TRACKING_URI to a server of your own",
+                hint=f"see {self._folder.log}, or set MLFLOW_TRACKING_URI to another server",
             )
         return state
 
     async def ready(self, seconds: float = READY_SECONDS) -> ServerState:
-        """Wait until the server answers. Raises TrackingUnavailable when it cannot or does not."""
+        """Wait until the server answers. Raises TrackingUnavailable if it fails or takes too long."""
         import anyio
 
         deadline = time.monotonic() + seconds
@@ -93,7 +89,7 @@ class Lease:
             await anyio.sleep(0.03)
 
     def ready_now(self, seconds: float = READY_SECONDS) -> ServerState:
-        """As :meth:`ready`, for callers outside an event loop."""
+        """Like :meth:`ready`, for callers outside an event loop."""
         deadline = time.monotonic() + seconds
         while True:
             state = self._ready_state(deadline)
@@ -102,7 +98,7 @@ class Lease:
             time.sleep(0.03)
 
     def release(self) -> None:
-        """Give the lease back; where nothing lingers (CI) the last one ends the server."""
+        """Release the lease. If the server does not linger, as in CI, the last release stops it."""
         self._lock.close()
         if self._linger <= 0:
             with contextlib.suppress(TrackingUnavailable):
@@ -112,48 +108,47 @@ class Lease:
         state = self.state()
         if state is not None and state.status == "ready":
             return state
-        if not _supervised(self._folder) and read(self._folder) == state:
+        if not _supervised(self._folder) and read_state(self._folder) == state:
             raise TrackingUnavailable(
                 "the local MLflow server's supervisor ended while the server was starting",
-                hint=f"run again; if it stays, see {self._folder.log}",
+                hint=f"run again; if that fails, see {self._folder.log}",
             )
         if time.monotonic() > deadline:
             raise TrackingUnavailable(
-                "the local MLflow server is not ready in time", hint=f"see {self._folder.log}"
+                "the local MLflow server takes too long to start", hint=f"see {self._folder.log}"
             )
         return None
 
 
-def acquire(root: Path, environ: Mapping[str, str], *, linger: float | None = None) -> Lease:
-    """Lease the project's server, starting one when none runs; returns at once.
+def acquire(root: Path, environ: Mapping[str, str], *, linger: float = LINGER_SECONDS) -> Lease:
+    """Lease the project's server; start one if none runs, without waiting for it.
 
-    Raises TrackingUnavailable when MLflow is not installed or the folder cannot
-    be written to.
+    Raises TrackingUnavailable if MLflow is not installed, or if the folder is not
+    writable.
     """
-    folder = Folder.of(root)
-    seconds = linger_seconds(environ) if linger is None else linger
+    folder = ServerFolder.of(root)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
-        return _acquire(folder, root, environ, seconds)
+        return _acquire(folder, root, environ, linger)
     except PermissionError as error:
         raise TrackingUnavailable(
             f"cannot write to {error.filename}",
-            why="the local MLflow server keeps its database and its lock files there.",
-            hint="give yourself the folder (it may belong to root), or set MLFLOW_TRACKING_URI",
+            why="the local MLflow server stores its database and lock files there.",
+            hint="make the folder writable (it may belong to root), or set MLFLOW_TRACKING_URI",
         ) from None
 
 
-def _acquire(folder: Folder, root: Path, environ: Mapping[str, str], linger: float) -> Lease:
+def _acquire(folder: ServerFolder, root: Path, environ: Mapping[str, str], linger: float) -> Lease:
     start = FileLock(folder.start_lock)
     if not start.wait_exclusive(LOCK_SECONDS):
         start.close()
         raise TrackingUnavailable(
-            "another process has been starting or stopping the local MLflow server for a while",
+            "another process is taking too long to start or stop the local MLflow server",
             hint=f"see {folder.log}; the lock is {folder.start_lock}",
         )
     lease = FileLock(folder.lease_lock)
     try:
-        while not lease.try_shared():  # the supervisor looks in for microseconds
+        while not lease.try_shared():  # the supervisor holds it for microseconds while it checks
             time.sleep(0.001)
         alive = FileLock(folder.alive_lock)
         try:
@@ -170,11 +165,11 @@ def _acquire(folder: Folder, root: Path, environ: Mapping[str, str], linger: flo
 
 
 def status(root: Path) -> ServerStatus:
-    """Whether the project's server runs, and where; starts nothing, writes nothing."""
-    folder = Folder.of(root)
+    """Whether the project's server runs, and where. Starts nothing and writes nothing."""
+    folder = ServerFolder.of(root)
     if not folder.alive_lock.exists() or not _supervised(folder):
         return ServerStatus(running=False)
-    state = read(folder)
+    state = read_state(folder)
     in_use = _leased(folder)
     if state is None:
         return ServerStatus(running=True, status="starting", in_use=in_use)
@@ -184,22 +179,22 @@ def status(root: Path) -> ServerStatus:
 
 
 def stop(root: Path, *, only_unused: bool = False) -> bool:
-    """End the project's server; whether there was one. Waits until it is gone.
+    """Stop the project's server and wait until it has ended; return whether there was one.
 
-    Raises TrackingUnavailable when it does not end. With ``only_unused`` a
-    server that a run uses is left alone.
+    With ``only_unused``, a server that a run uses keeps running. Raises
+    TrackingUnavailable if the server does not end.
     """
-    return stop_folder(Folder.of(root), only_unused=only_unused)
+    return stop_folder(ServerFolder.of(root), only_unused=only_unused)
 
 
-def stop_folder(folder: Folder, *, only_unused: bool) -> bool:
-    """As :func:`stop`, for a folder that is already known."""
+def stop_folder(folder: ServerFolder, *, only_unused: bool) -> bool:
+    """Like :func:`stop`, for the server's folder."""
     if not folder.alive_lock.exists():
         return False
     start = FileLock(folder.start_lock)
     if not start.wait_exclusive(LOCK_SECONDS):
         start.close()
-        raise TrackingUnavailable("the local MLflow server is being started or stopped by another process")
+        raise TrackingUnavailable("another process is starting or stopping the local MLflow server")
     try:
         if only_unused and _leased(folder):
             return False
@@ -207,9 +202,9 @@ def stop_folder(folder: Folder, *, only_unused: bool) -> bool:
             return False
         deadline = time.monotonic() + STOP_SECONDS
         asked: ProcessId | None = None
-        # The lock is let go shortly before the process is gone.
+        # The supervisor releases the lock shortly before it ends.
         while _supervised(folder) or (asked is not None and asked.alive()):
-            state = read(folder)
+            state = read_state(folder)
             if asked is None and state is not None and state.supervisor.alive():
                 os.kill(state.supervisor.pid, signal.SIGTERM)
                 asked = state.supervisor
@@ -229,14 +224,14 @@ def stop_folder(folder: Folder, *, only_unused: bool) -> bool:
 def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: float) -> None:
     if find_spec("mlflow") is None:
         raise TrackingUnavailable(
-            "MLflow is not installed here, so no local server can be started",
-            hint="install rondel[mlops], or set MLFLOW_TRACKING_URI to a server that runs",
+            "MLflow is not installed, so Rondel can't start a local server",
+            hint="install rondel[mlops], or set MLFLOW_TRACKING_URI to a running server",
         )
     from rondel.tracking.supervisor import plain_environment
 
-    folder = Folder.of(root)
+    folder = ServerFolder.of(root)
     with contextlib.suppress(FileNotFoundError):
-        folder.state.replace(folder.previous)  # the new supervisor ends what it names
+        folder.state.replace(folder.previous)  # the new supervisor ends the processes in it
     command = [
         sys.executable, "-m", "rondel.tracking.supervisor", str(root.absolute()),
         "--linger", str(linger), "--lock", str(alive.descriptor),
@@ -260,9 +255,9 @@ def _reap() -> None:
 
 
 def _take(alive: FileLock) -> bool:
-    """Take the supervisor's lock; False when a supervisor has it.
+    """Take the supervisor's lock; return False if a supervisor holds it.
 
-    Those who only look hold it shared for a moment, and must not pass for one.
+    Processes that only check the lock hold it shared for a moment: they are not supervisors.
     """
     while not alive.try_exclusive():
         if not alive.try_shared():
@@ -271,7 +266,7 @@ def _take(alive: FileLock) -> bool:
     return True
 
 
-def _supervised(folder: Folder) -> bool:
+def _supervised(folder: ServerFolder) -> bool:
     lock = FileLock(folder.alive_lock)
     try:
         return not lock.try_shared()
@@ -279,7 +274,7 @@ def _supervised(folder: Folder) -> bool:
         lock.close()
 
 
-def _leased(folder: Folder) -> bool:
+def _leased(folder: ServerFolder) -> bool:
     lock = FileLock(folder.lease_lock)
     try:
         return not lock.try_exclusive()

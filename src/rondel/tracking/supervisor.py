@@ -1,9 +1,9 @@
-"""The detached process that keeps one MLflow server: starts it, watches it, ends it.
+"""A detached process that starts, watches and ends one MLflow server.
 
-Started by :mod:`rondel.tracking.server` with the supervisor lock already held
-and passed on as an open file, so that two runs can never start two. It counts a
-run as a user while that run holds the shared lease lock; when nobody has held
-it for the lingering time, it ends the server's whole process group and itself.
+:mod:`rondel.tracking.server` starts it, and passes the locked supervisor lock on
+as an open file, so that two runs can't start two supervisors. A run uses the
+server while it holds the shared lease lock. If no run has held the lock for the
+lingering time, the supervisor ends the server's process group and itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from rondel.tracking.endpoint import CONTAINER_HOST
 from rondel.tracking.locks import FileLock, ProcessId, group_members
-from rondel.tracking.state import Folder, ServerState, read, write, write_text
+from rondel.tracking.server_state import ServerFolder, ServerState, read_state, write_state, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +35,12 @@ POLL_SECONDS = 0.5
 STARTING_POLL_SECONDS = 0.05
 START_SECONDS = 120.0
 STOP_SECONDS = 8.0
-"""How long a server may take to end: it answers what it was asked first, be it a large upload."""
+"""How long a server may take to end. It first answers pending requests, such as large uploads."""
 
 QUICK_STOP_SECONDS = 1.5
-"""The same for a server that ends with its run, as in CI, where a cancelled job has five seconds in all.
+"""The same for a server that ends with its run, as in CI: a cancelled job has five seconds in total.
 
-Whoever used it is gone then; what it has answered, SQLite and renamed files keep also over a kill.
+At that time it has no users, and SQLite and renamed files survive a kill.
 """
 
 RESTARTS = 3
@@ -53,7 +53,7 @@ _PLAIN = frozenset(
 
 
 class _Stop(Exception):
-    """Somebody asked the supervisor to end."""
+    """A signal asked the supervisor to end."""
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--linger", type=float, required=True)
     parser.add_argument("--lock", type=int, required=True)
     arguments = parser.parse_args()
-    folder = Folder.of(arguments.root)
+    folder = ServerFolder.of(arguments.root)
     os.set_inheritable(arguments.lock, False)
     lock = FileLock(folder.alive_lock, descriptor=arguments.lock)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -84,40 +84,40 @@ def _on_signal(_number: int, _frame: FrameType | None) -> None:
 
 
 class Supervisor:
-    """Runs one server after another on one folder until nobody needs it."""
+    """Runs the server of a folder, and restarts it if it dies, until no run needs it."""
 
-    def __init__(self, folder: Folder, *, linger: float) -> None:
+    def __init__(self, folder: ServerFolder, *, linger: float) -> None:
         self._folder = folder
         self._linger = linger
         self._process: subprocess.Popen[bytes] | None = None
         identity = ProcessId.of(os.getpid())
         if identity is None:
-            raise RuntimeError("/proc is not there")
+            raise RuntimeError("/proc is not mounted")
         self._identity = identity
 
     def run(self) -> int:
-        """Start the server and keep it until it is no longer used; the exit code."""
+        """Run the server until it is no longer used; return the exit code."""
         end_leftovers(self._folder)
         restarts = 0
         while True:
             failure = self._start()
             if failure is not None:
-                write(self._folder, replace(self._state("failed"), message=failure))
+                write_state(self._folder, replace(self._state("failed"), message=failure))
                 self.stop_server()
                 return 1
             if self._watch():
                 return 0
-            # The server died under its users (memory, a kill): clients retry for a while, so
-            # the same address answering again a few seconds later saves their runs.
+            # The server died while runs used it (out of memory, a kill). Clients retry for a while,
+            # so a server on the same address a few seconds later saves their runs.
             restarts += 1
             self.stop_server()
             if restarts > RESTARTS:
                 message = f"the server ended {restarts} times; the last lines:\n{tail(self._folder.log)}"
-                write(self._folder, replace(self._state("failed"), message=message))
+                write_state(self._folder, replace(self._state("failed"), message=message))
                 return 1
 
     def stop_server(self) -> None:
-        """End the server's process group: ask, wait, then kill."""
+        """End the server's process group: terminate, wait, then kill."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -128,7 +128,7 @@ class Supervisor:
         process.wait()
 
     def _start(self) -> str | None:
-        """Start the server and wait until it answers; the reason when it does not."""
+        """Start the server and wait until it answers; return the reason if it does not."""
         self._port = choose_port(self._folder)
         environment = server_environment(os.environ, self._folder)
         with self._folder.log.open("wb") as log:
@@ -142,7 +142,7 @@ class Supervisor:
                 process_group=0,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509
             )
-        write(self._folder, self._state("starting"))
+        write_state(self._folder, self._state("starting"))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -151,13 +151,13 @@ class Supervisor:
             version = ask_version(self._port)
             if version is not None:
                 write_text(self._folder.port, f"{self._port}\n")
-                write(self._folder, replace(self._state("ready"), version=version))
+                write_state(self._folder, replace(self._state("ready"), version=version))
                 return None
             time.sleep(STARTING_POLL_SECONDS)
         return f"it did not answer within {START_SECONDS:.0f} s; the last lines:\n{tail(self._folder.log)}"
 
     def _watch(self) -> bool:
-        """Wait until the server is unused, and stop it; False when it died before."""
+        """Wait until the server is unused, then stop it; return False if it died before."""
         lease = FileLock(self._folder.lease_lock)
         used = time.monotonic()
         try:
@@ -177,7 +177,7 @@ class Supervisor:
             lease.close()
 
     def _end_unused(self, lease: FileLock) -> bool:
-        """Stop the server unless a run is about to use it; under the start lock, so that none can."""
+        """Stop the server under the start lock, so that no run can lease it; return whether it stopped."""
         start = FileLock(self._folder.start_lock)
         try:
             if not start.try_exclusive() or not lease.try_exclusive():
@@ -198,8 +198,8 @@ class Supervisor:
         )
 
 
-def server_command(folder: Folder, port: int) -> list[str]:
-    """The command line of the lean server: one worker, SQLite, artifacts through the server."""
+def server_command(folder: ServerFolder, port: int) -> list[str]:
+    """The command line of a small server: one worker, SQLite, and proxied artifacts."""
     return [
         sys.executable, "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
@@ -208,13 +208,13 @@ def server_command(folder: Folder, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def server_environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:
-    """The server's environment: the plain part of ours, and bytecode kept.
+def server_environment(environ: Mapping[str, str], folder: ServerFolder) -> dict[str, str]:
+    """The server's environment: the harmless variables of ours, with bytecode caching on.
 
-    A process that outlives the run must not hold the run's secrets, nor the
-    client's MLflow settings. Without bytecode the server takes three times as
-    long to start, so the switch that forbids it is dropped, and it goes to a
-    cache folder when the packages' own folder cannot be written to.
+    A process that outlives the run must not have the run's secrets, or the client's
+    MLflow settings. Without bytecode, the server takes three times as long to
+    start. So PYTHONDONTWRITEBYTECODE is dropped, and if the packages' folder is not
+    writable, bytecode goes to a cache folder.
     """
     kept = plain_environment(environ)
     spec = find_spec("mlflow")
@@ -224,7 +224,7 @@ def server_environment(environ: Mapping[str, str], folder: Folder) -> dict[str, 
     names = ("localhost", "127.0.0.1", "[[]::1[]]", CONTAINER_HOST)
     return kept | {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # The default refuses the name that containers use, with a 403 that no health check shows.
+        # By default, MLflow answers 403 to the host name that containers use; its health check does not.
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:*" for name in names),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         _MARKER: str(folder.path),
@@ -232,7 +232,7 @@ def server_environment(environ: Mapping[str, str], folder: Folder) -> dict[str, 
 
 
 def plain_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a Python program needs of an environment, and nothing that could be a secret."""
+    """The variables that a Python program needs, without any that could be a secret."""
     return {
         name: value
         for name, value in environ.items()
@@ -241,8 +241,8 @@ def plain_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def choose_port(folder: Folder) -> int:
-    """The port of last time when it is free, so that recorded addresses stay true, else a free one."""
+def choose_port(folder: ServerFolder) -> int:
+    """The last port if it is free, so that recorded addresses stay valid; else any free port."""
     with contextlib.suppress(OSError, ValueError):
         last = int(folder.port.read_text(encoding="ascii"))
         if 1024 <= last <= 65535 and _free(last):
@@ -252,9 +252,9 @@ def choose_port(folder: Folder) -> int:
         return int(probe.getsockname()[1])
 
 
-def end_leftovers(folder: Folder) -> None:
-    """End what a killed supervisor left running on this folder: two servers must not share it."""
-    state = read(folder, previous=True)
+def end_leftovers(folder: ServerFolder) -> None:
+    """End the server that a killed supervisor left running: two servers must not share a folder."""
+    state = read_state(folder, previous=True)
     if state is None or state.server is None:
         return
     marker = f"{_MARKER}={folder.path}"
@@ -271,7 +271,7 @@ def end_leftovers(folder: Folder) -> None:
 
 
 def ask_version(port: int) -> str | None:
-    """The version that the server on this port tells, or None while it does not answer."""
+    """The version of the server on this port; None while it does not answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/version")
@@ -304,8 +304,8 @@ def _free(port: int) -> bool:
 
 
 def _end_with_parent() -> None:
-    # Runs between fork and exec, which is safe here: the supervisor has one thread.
-    # MLflow's command passes SIGTERM on to its worker, so a killed supervisor leaves no server.
+    # Runs between fork and exec, which is safe here because the supervisor has one thread.
+    # MLflow's command passes SIGTERM on to its worker, so a killed supervisor leaves no server behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

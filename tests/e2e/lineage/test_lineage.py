@@ -160,6 +160,23 @@ def copied_file(project: Project) -> None:
     project.edit("requirements.txt", "none", "still none")
 
 
+@change("a file that the image copies by an argument changed")
+def file_by_argument(project: Project) -> None:
+    copies = "ARG FILE=requirements.txt\nCOPY ${FILE} /opt/\nCOPY <<EOF /opt/note\nCOPY is no instruction here\nEOF"
+    project.edit("Containerfile", "COPY requirements.txt /opt/", copies)
+    project.run()
+    project.edit("requirements.txt", "none", "still none")
+
+
+@change("a file that .dockerignore leaves out changed")
+def ignored_file(project: Project) -> None:
+    project.edit("Containerfile", "COPY requirements.txt /opt/", "COPY . /opt/")
+    (project.root / ".dockerignore").write_text("*\n!requirements.txt\n")
+    (project.root / "notes.txt").write_text("1\n")
+    project.run()
+    (project.root / "notes.txt").write_text("2\n")
+
+
 @change("another target of the Containerfile changed")
 def other_target(project: Project) -> None:
     project.edit("Containerfile", "ENV OTHER=1", "ENV OTHER=2")

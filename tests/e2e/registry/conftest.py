@@ -15,7 +15,7 @@ from registry_project import ENVIRON, git
 from tls import TlsProxy, certificate
 
 from rondel.tracking import Endpoint, server
-from rondel.tracking.endpoint import parse
+from rondel.tracking.endpoint import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     lease = server.acquire(root, ENVIRON)
     pem = certificate(root)
     proxy = TlsProxy(pem, Endpoint(uri=lease.ready_now().uri).port)
-    yield parse(proxy.uri, {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(pem)})
+    yield parse_endpoint(proxy.uri, {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(pem)})
     proxy.close()
     lease.release()
     server.stop(root)
@@ -70,5 +70,5 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
         yield request.getfixturevalue(request.param)
         return
     stub = GitlabStub()
-    yield parse(stub.uri, {"MLFLOW_TRACKING_TOKEN": TOKEN})
+    yield parse_endpoint(stub.uri, {"MLFLOW_TRACKING_TOKEN": TOKEN})
     stub.close()

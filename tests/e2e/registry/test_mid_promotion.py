@@ -11,9 +11,9 @@ from registry_project import new_version, on, promoted
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry.aliases import load_alias_log, set_alias
+from rondel.registry.backends import LostRace, Registry, registry_of
 from rondel.registry.commands import history
 from rondel.registry.promote import rollback
-from rondel.registry.store import LostRace, Registry, registry
 from rondel.tracking import Endpoint, TrackingClient
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def test_a_server_that_dies_in_mid_promotion_loses_nothing(project: Path, mlflow
                 return httpx.Response(answer.status_code, content=answer.content)
 
         async with TrackingClient(mlflow, transport=httpx.MockTransport(handler)) as broken:
-            with pytest.raises(TrackingUnavailable, match="in the log but may not have taken effect"):
-                await promoted(registry(broken), project, "dies")
+            with pytest.raises(TrackingUnavailable, match="is logged but may not be applied"):
+                await promoted(registry_of(broken), project, "dies")
         assert (await source.aliases("dies"))["champion"] == first
         assert any(line.startswith("note: champion") for line in await history(source, "dies"))
         moved = await promoted(source, project, "dies")
@@ -176,7 +176,7 @@ def test_whatever_a_server_answers_in_mid_promotion_nothing_is_lost_and_the_same
         before = (await load_alias_log(source, model)).entries
         async with TrackingClient(mlflow, transport=httpx.MockTransport(handler)) as broken:
             with pytest.raises(TrackingUnavailable) as caught:
-                await promoted(registry(broken), project, model)
+                await promoted(registry_of(broken), project, model)
         assert caught.value.exit_code == 22
         assert caught.value.hint, caught.value.render()
         assert mlflow.uri in caught.value.render()

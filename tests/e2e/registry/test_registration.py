@@ -19,7 +19,7 @@ from rondel.tracking.runs import stage_tags
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rondel.registry.store import Registry
+    from rondel.registry.backends import Registry
 
 
 def test_a_version_is_registered_with_its_lineage_once_a_run(project: Path, endpoint: Endpoint) -> None:

@@ -32,13 +32,13 @@ from rondel.registry.aliases import find
 from rondel.registry.lineage import Lineage
 from rondel.registry.verify import verify
 from rondel.settings import Settings
-from rondel.tracking.endpoint import tracking
+from rondel.tracking.endpoint import connection_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rondel.registry.store import Registry
+    from rondel.registry.backends import Registry
     from rondel.tracking import (
         Endpoint,
     )
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 def context_of(project: Path, endpoint: Endpoint, stage: Stage, run: Run) -> StageContext:
     """A stage's context without an engine: what registration needs of one."""
     environment: Any = SimpleNamespace(
-        tracking=tracking(endpoint, experiment="flights"), run=run, settings=Settings(root=project)
+        tracking=connection_to(endpoint, experiment="flights"), run=run, settings=Settings(root=project)
     )
     recorder = StageRecorder(StageRecord(name=stage.name, kind=stage.kind), None, Silent())
     container: Any = None
@@ -137,7 +137,7 @@ def test_a_stage_registers_what_its_run_made_and_the_version_can_be_verified(
         assert any("signed by team.pub" in line for line in lines)
         with pytest.raises(RecordError, match="cannot be trusted") as caught:
             await verify(source, "made@champion", [stranger])
-        assert "none of the given keys signed it" in (caught.value.why or "")
+        assert "none of the given keys signed" in (caught.value.why or "")
         body = {"name": "made", "version": version.version, "key": "rondel.run", "value": "another"}
         await client.call("POST", "model-versions/set-tag", body=body)
         with pytest.raises(RecordError) as caught:

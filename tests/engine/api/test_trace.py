@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rondel.engine.evaluate import live as engine_live
+from rondel.engine.evaluate import live_output as engine_live
 from rondel.engine.server.launcher import LIVE_OUTPUT
 from rondel.environment.output_stream import NOTHING_CAME, TAG, TRACE, Live, Sink
 

@@ -11,7 +11,7 @@ import pytest
 
 from rondel.engine.api.calls import Calls
 from rondel.engine.api.execution import execute
-from rondel.engine.api.served import load_resolvers
+from rondel.engine.api.resolvers import load_resolvers
 from rondel.engine.evaluate import Session
 from rondel.engine.store import Store
 

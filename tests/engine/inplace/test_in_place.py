@@ -22,8 +22,8 @@ LAUNCHER = """
 import json
 import sys
 from pathlib import Path
-from rondel.engine.server.launcher import LIVE_OUTPUT, Session
-with Session.open(workdir=Path(sys.argv[1]), store=Path(sys.argv[2])) as session:
+from rondel.engine.server.launcher import LIVE_OUTPUT, EmbeddedSession
+with EmbeddedSession.open(workdir=Path(sys.argv[1]), store=Path(sys.argv[2])) as session:
     connection = json.loads(session.connection_line)
     print(json.dumps(connection | {"output": session.environment[LIVE_OUTPUT]}), flush=True)
     sys.stdin.read()
@@ -224,7 +224,7 @@ def test_failure_is_an_exec_error_and_leaves_nothing(job, place):
 )
 def test_what_needs_isolation_says_so_with_the_way_out(job, rest):
     message = job().query(in_container(rest))["errors"][0]["message"]
-    assert "needs a container of its own" in message or "network namespace" in message
+    assert "needs an isolated container" in message or "network namespace" in message
     assert "--engine dagger" in message
 
 
@@ -276,9 +276,9 @@ def test_killed_session_is_cleared_up_by_the_next(job, tmp_path, place):
     journal = tmp_path / "store" / "single" / "in-place.json"
     journal = journal if journal.exists() else tmp_path / "store" / "in-place.json"
     assert (place / "f").exists()
-    from rondel.engine.inplace.placing import clear_up, this_place
+    from rondel.engine.inplace.placement import clear_up, this_container
 
-    document = json.loads(journal.read_text()) | {"place": this_place()}
+    document = json.loads(journal.read_text()) | {"place": this_container()}
     journal.write_text(json.dumps(document))
     clear_up(journal)
     assert not journal.exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rondel.engine.sandbox.network import Destination, NetworkError, Place, Relay, join_command
+from rondel.engine.sandbox.network import Destination, NetworkError, Relay, SocketAddress, join_command
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ async def published(relay, namespace, port, **options):
     """Forward a free port of an own address of the host to ``port`` in the namespace."""
     address = await relay.claim()
     forward = await relay.forward(
-        Place(None, address, 0), Destination(namespace, ("127.0.0.1", "::1"), port), **options
+        SocketAddress(None, address, 0), Destination(namespace, ("127.0.0.1", "::1"), port), **options
     )
     return address, forward
 
@@ -49,7 +49,7 @@ async def test_low_ports_open_to_any_user_inside_a_namespace(relay, server_in, e
 async def test_namespace_reaches_another_by_a_listener_inside(relay, server_in):
     client, server = await relay.namespace(), await relay.namespace()
     server_in(server, "name", 80, "inner")
-    await relay.forward(Place(client, "127.66.1.1", 80), Destination(server, ("127.0.0.1",), 80))
+    await relay.forward(SocketAddress(client, "127.66.1.1", 80), Destination(server, ("127.0.0.1",), 80))
     script = "import socket; s = socket.create_connection(('127.66.1.1', 80)); s.shutdown(1); print(s.recv(99).decode())"
     command = [*join_command(client.path), sys.executable, "-c", script]
     shown = await asyncio.to_thread(subprocess.check_output, command, text=True)
@@ -140,7 +140,7 @@ async def test_taken_port_is_told_apart(relay):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(NetworkError) as caught:
-            await relay.forward(Place(None, "127.0.0.1", port), Destination(None, ("127.0.0.1",), 1))
+            await relay.forward(SocketAddress(None, "127.0.0.1", port), Destination(None, ("127.0.0.1",), 1))
     assert caught.value.taken
 
 
@@ -207,7 +207,7 @@ async def test_relay_and_namespaces_end_with_the_engine():
 async def test_proxy_gives_a_namespace_a_way_out_but_not_to_the_hosts_loopback(relay, server_in):
     namespace = await relay.namespace()
     server_in(None, "name", 18765, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", host="0.0.0.0")
-    await relay.proxy(Place(namespace, "127.66.0.1", 3128))
+    await relay.proxy(SocketAddress(namespace, "127.66.0.1", 3128))
     outside = next(
         (info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)), "127.0.0.1"
     )
@@ -247,7 +247,7 @@ async def test_hub_listens_for_all_namespaces_and_dials_the_host(relay, server_i
         pytest.skip("this kernel has no veth")
     server_in(None, "name", 18766, "host")
     address = await relay.hub_address()
-    await relay.forward(Place(relay.hub, address, 80), Destination(None, ("127.0.0.1",), 18766))
+    await relay.forward(SocketAddress(relay.hub, address, 80), Destination(None, ("127.0.0.1",), 18766))
     shown = await asyncio.to_thread(
         subprocess.check_output, [*join_command(namespace.path), *ask(address, 80)]
     )
@@ -282,10 +282,10 @@ def outside():
         return probe.getsockname()[0]
 
 
-async def led_outward(relay):
+async def with_egress(relay):
     namespace = await relay.namespace()
     try:
-        await relay.outward(namespace)
+        await relay.allow_egress(namespace)
     except NetworkError as error:
         pytest.skip(f"this kernel cannot redirect: {error}")
     return namespace
@@ -296,27 +296,27 @@ async def talk(namespace, *args):
     return (await asyncio.to_thread(subprocess.check_output, command, text=True)).strip()
 
 
-async def test_a_namespace_led_outward_reaches_any_port_by_tcp_and_udp(relay, server_in, outside):
+async def test_a_namespace_with_egress_reaches_any_port_by_tcp_and_udp(relay, server_in, outside):
     server_in(None, "echo", 7701, host=outside)
     server_in(None, "udp", 7702, host=outside)
-    one, two = await led_outward(relay), await led_outward(relay)
+    one, two = await with_egress(relay), await with_egress(relay)
     for namespace in (one, two):
         assert await talk(namespace, "tcp", outside, 7701) == "hello"
         assert await talk(namespace, "udp", outside, 7702) == "udp:hello"
 
 
-async def test_a_namespace_led_outward_learns_that_nobody_listens(relay, outside):
-    assert await talk(await led_outward(relay), "tcp", outside, 7703) == "ConnectionResetError"
+async def test_a_namespace_with_egress_learns_that_nobody_listens(relay, outside):
+    assert await talk(await with_egress(relay), "tcp", outside, 7703) == "ConnectionResetError"
 
 
-async def test_a_namespace_led_outward_does_not_reach_the_loopback_of_the_host(relay, server_in):
+async def test_a_namespace_with_egress_does_not_reach_the_loopback_of_the_host(relay, server_in):
     server_in(None, "echo", 7704)
-    namespace = await led_outward(relay)
+    namespace = await with_egress(relay)
     assert await talk(namespace, "tcp", "127.0.0.1", 7704) == "ConnectionRefusedError"
 
 
-async def test_namespaces_led_outward_still_reach_each_other(relay, server_in):
-    client, server = await led_outward(relay), await led_outward(relay)
+async def test_namespaces_with_egress_still_reach_each_other(relay, server_in):
+    client, server = await with_egress(relay), await with_egress(relay)
     server_in(server, "echo", 7705, host=server.address)
     assert await talk(client, "tcp", server.address, 7705) == "hello"
     assert await talk(client, "tcp", server.address, 7706) == "ConnectionRefusedError"

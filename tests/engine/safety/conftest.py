@@ -17,8 +17,8 @@ import pytest
 LAUNCHER = """
 import sys
 from pathlib import Path
-from rondel.engine.server.launcher import Session
-with Session.open(workdir=Path(sys.argv[1]), store=Path(sys.argv[2])) as session:
+from rondel.engine.server.launcher import EmbeddedSession
+with EmbeddedSession.open(workdir=Path(sys.argv[1]), store=Path(sys.argv[2])) as session:
     print(session.connection_line, flush=True)
     sys.stdin.read()
 """

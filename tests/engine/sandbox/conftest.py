@@ -25,12 +25,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def identity() -> namespace.Identity:
+def identity() -> namespace.EngineIdentity:
     return namespace.become_root()
 
 
 @pytest.fixture(scope="session")
-def store(identity: namespace.Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(identity: namespace.EngineIdentity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     opened = Store.open(tmp_path_factory.mktemp("e"))
     yield opened
     opened.close()

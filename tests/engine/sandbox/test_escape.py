@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rondel.engine.sandbox import ExecRefused, ExecSpec, Sandbox, VolumeMount
-from rondel.engine.sandbox.settle import make_beneath
+from rondel.engine.store.files import make_beneath
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
 
@@ -51,16 +51,16 @@ async def test_no_further_namespaces(run, flags):
     assert (await run("unshare", flags, "true")).exit_code != 0
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by the numbers of x86_64")
 async def test_clone_with_a_user_namespace_is_refused(run):
     script = """
-import ctypes, os
+import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
-for number, arguments in ((56, (0x10000000 | 17, 0, 0, 0, 0)), (435, (0, 0))) if os.uname().machine == "x86_64" else ():
+for number, arguments in ((56, (0x10000000 | 17, 0, 0, 0, 0)), (435, (0, 0))):
     print(libc.syscall(number, *arguments), ctypes.get_errno())
 """
     done = await run(*python(script))
-    if os.uname().machine == "x86_64":
-        assert done.stdout.data == b"-1 1\n-1 38\n"
+    assert done.stdout.data == b"-1 1\n-1 38\n"
 
 
 @pytest.mark.parametrize(
@@ -240,6 +240,7 @@ async def test_the_host_image_shows_nothing_beside_the_interpreter(image, store)
         if here.startswith(("/root", "/home")):
             assert names == [part]
         here = f"{here.rstrip('/')}/{part}"
+    assert "bin" in [entry.name for entry in view.scandir(here)]
 
 
 @pytest.mark.parametrize("name", ["id_rsa", "id_ed25519", "authorized_keys", ".netrc", "credentials", ".pypirc",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rondel.engine.sandbox import ExecSpec, Sandbox, SecretMount
+from rondel.engine.sandbox import ExecSpec, Sandbox, SecretFileMount
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
 
@@ -31,7 +31,7 @@ async def test_it_has_the_environment_and_its_output_is_scrubbed(sandbox: Sandbo
         env={"WORD": "it is hush-4711"},
         cwd="/etc",
         secrets=(b"hush-4711",),
-        mounts=(SecretMount(path="/run/word", value=b"hush-4711"),),
+        mounts=(SecretFileMount(path="/run/word", value=b"hush-4711"),),
     )
     process = await sandbox.start(spec)
     try:

@@ -4,11 +4,11 @@ import pytest
 
 from rondel.engine import namespace
 from rondel.engine.sandbox import (
-    FileMount,
     Network,
     OverlayMount,
     SandboxError,
-    SecretMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
     VolumeMount,
 )
@@ -68,7 +68,7 @@ async def test_mounts_within_mounts_are_made_parents_first(run, store, tree):
 
 
 async def test_a_mounted_file_is_writable_and_keeps_its_mode(run, store, tree):
-    mount = FileMount(path="/etc/thing", snapshot=tree, subpath="/d/f", mode=0o600)
+    mount = SnapshotFileMount(path="/etc/thing", snapshot=tree, subpath="/d/f", mode=0o600)
     done = await run(*sh("stat -c %a /etc/thing; echo more >> /etc/thing"), mounts=(mount,))
     assert done.stdout.data == b"600\n"
     assert store.view(done.mounts["/etc/thing"]).read("/d/f") == b"orig\nmore\n"
@@ -76,13 +76,13 @@ async def test_a_mounted_file_is_writable_and_keeps_its_mode(run, store, tree):
 
 
 async def test_a_mounted_file_that_nobody_wrote_stays_what_it_was(run, tree):
-    mount = FileMount(path="/deep/er/f", snapshot=tree, subpath="/d/f")
+    mount = SnapshotFileMount(path="/deep/er/f", snapshot=tree, subpath="/d/f")
     done = await run("cat", "/deep/er/f", mounts=(mount,))
     assert done.mounts == {"/deep/er/f": tree}
 
 
 async def test_the_owner_of_a_mounted_file(run, tree, identity):
-    mount = FileMount(path="/f", snapshot=tree, subpath="/d/f", owner=(65534, 65534))
+    mount = SnapshotFileMount(path="/f", snapshot=tree, subpath="/d/f", owner=(65534, 65534))
     done = await run("stat", "-c", "%u:%g", "/f", mounts=(mount,))
     expected = b"0:0\n" if identity.mode is namespace.Mode.SINGLE else b"65534:65534\n"
     assert done.stdout.data == expected
@@ -118,8 +118,8 @@ async def test_temporary_mounts_have_a_size_and_leave_nothing(run, base):
 async def test_a_secret_is_a_file_in_memory_with_mode_and_owner(run, store, base, identity):
     value = b"hush-4711-hush"
     mounts = (
-        SecretMount(path="/run/s/tok", value=value),
-        SecretMount(path="/tok", value=value, mode=0o444, uid=65534, gid=65534),
+        SecretFileMount(path="/run/s/tok", value=value),
+        SecretFileMount(path="/tok", value=value, mode=0o444, uid=65534, gid=65534),
     )
     script = "stat -c '%a %u:%g %s' /run/s/tok /tok; stat -f -c %T /tok; wc -c < /run/s/tok"
     done = await run(*sh(script), mounts=mounts, secrets=(value,))

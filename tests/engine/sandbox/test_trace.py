@@ -12,17 +12,17 @@ import pytest
 
 from rondel.engine.sandbox import (
     ExecRefused,
-    FileMount,
     Opened,
     OverlayMount,
-    SecretMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
     VolumeMount,
+    folder_watch,
     tracing,
-    watch,
 )
+from rondel.engine.sandbox.folder_watch import FolderWatch
 from rondel.engine.sandbox.inotify import Inotify
-from rondel.engine.sandbox.watch import Watch
 from rondel.engine.store import Snapshot
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
@@ -197,7 +197,7 @@ async def test_mounted_directories_of_the_store_count(trace, store):
 
 
 async def test_secrets_and_temporary_folders_are_no_files_of_the_folder(trace):
-    mounts = (SecretMount(path="/work/key", value=b"hush"), TmpfsMount(path="/work/tmp"))
+    mounts = (SecretFileMount(path="/work/key", value=b"hush"), TmpfsMount(path="/work/tmp"))
     assert await trace("cat key a/0; echo x > tmp/f; cat tmp/f", mounts=mounts) == names("a/0")
 
 
@@ -208,7 +208,7 @@ async def test_what_other_commands_may_open_too_makes_it_unknown(trace, store, k
     folder.mkdir()
     mount = {
         "volume": VolumeMount(path="/work/m", source=folder),
-        "file": FileMount(path="/work/m", snapshot=other, subpath="/d/f", readonly=True),
+        "file": SnapshotFileMount(path="/work/m", snapshot=other, subpath="/d/f", readonly=True),
         "one layer, read-only": OverlayMount(path="/work/m", snapshot=other, readonly=True),
     }[kind]
     opened = await trace("cat a/0; ls m", mounts=(mount,))
@@ -234,7 +234,7 @@ async def test_a_folder_that_is_not_there_is_unknown(trace):
 
 
 async def test_files_opened_faster_than_they_are_told_are_unknown(run, work, monkeypatch):
-    class Late(Watch):
+    class Late(FolderWatch):
         """Reads nothing before the command has ended, as an engine would that has no time."""
 
         def read(self) -> int:
@@ -244,7 +244,7 @@ async def test_files_opened_faster_than_they_are_told_are_unknown(run, work, mon
             super().read()
             return super().end()
 
-    monkeypatch.setattr(tracing, "Watch", Late)
+    monkeypatch.setattr(tracing, "FolderWatch", Late)
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     done = await run("python3", "-c", OVERFLOWING % most, root=work, trace="/work")
     assert done.exit_code == 0
@@ -255,7 +255,7 @@ async def test_files_opened_faster_than_they_are_told_are_unknown(run, work, mon
 
 @pytest.mark.parametrize("limit", ["folders", "files"])
 async def test_a_folder_that_holds_too_much_is_unknown(trace, monkeypatch, limit):
-    monkeypatch.setattr(tracing, "Watch", partial(Watch, **{limit: 3}))
+    monkeypatch.setattr(tracing, "FolderWatch", partial(FolderWatch, **{limit: 3}))
     assert f"holds more than 3 {limit}" in (await trace("cat a/0")).unknown
 
 
@@ -298,7 +298,7 @@ async def until_there_are(number: int) -> None:
 
 async def test_the_watch_ends_with_the_command(trace):
     before = queues()
-    await trace("cat a/0")
+    assert await trace("cat a/0") == names("a/0")
     await until_there_are(before)
 
 
@@ -317,10 +317,10 @@ async def test_a_traced_command_that_is_cancelled_leaves_nothing(run, work, stor
 
 async def test_a_container_that_cannot_be_set_up_is_told_of_as_ever(run, work, monkeypatch):
     # bwrap ends before it has made a mount: nobody waits for the folder to be watched.
-    from rondel.engine.sandbox import SandboxError, started
+    from rondel.engine.sandbox import SandboxError, process
 
-    spawn = started.spawn
-    monkeypatch.setattr(started, "spawn", lambda argv, **more: spawn([argv[0], "--nonsense"], **more))
+    spawn = process.spawn
+    monkeypatch.setattr(process, "spawn", lambda argv, **more: spawn([argv[0], "--nonsense"], **more))
     with anyio.fail_after(20):
         with pytest.raises(SandboxError, match="could not be set up"):
             await run("true", root=work, trace="/work")
@@ -328,4 +328,4 @@ async def test_a_container_that_cannot_be_set_up_is_told_of_as_ever(run, work, m
 
 def test_what_is_skipped_is_documented():
     text = Path(__file__).parents[3].joinpath("docs/explanation/engine.md").read_text()
-    assert all(f"`{name}`" in text for name in watch.SKIPPED)
+    assert all(f"`{name}`" in text for name in folder_watch.SKIPPED)

@@ -13,12 +13,12 @@ import pytest
 
 from rondel.engine import namespace
 from rondel.engine.evaluate import Session
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.services import SessionServices
 from rondel.engine.sandbox import JoinNetwork, Outcome
 from rondel.engine.sandbox.network import join_command
 from rondel.engine.store import Output, Snapshot, Store
 from rondel.engine.values import Container, Port
-from rondel.engine.values.container import ImageConfig
+from rondel.engine.values.container import ContainerConfig
 from rondel.engine.values.node import digest_of
 from rondel.engine.values.service import ContainerService
 
@@ -100,7 +100,7 @@ async def session(tmp_path):
 
 @pytest.fixture
 def services(session):
-    return session.part(Services)
+    return session.part(SessionServices)
 
 
 SERVER = """
@@ -122,7 +122,7 @@ def web():
         args = args or (sys.executable, "-c", SERVER, str(port), text)
         container = Container(
             platform="linux/amd64",
-            config=ImageConfig(ports=tuple(exposed), env=(("PATH", os.environ["PATH"]),)),
+            config=ContainerConfig(ports=tuple(exposed), env=(("PATH", os.environ["PATH"]),)),
             services=tuple(bound),
         )
         key = digest_of(list(args), [str(p) for p in exposed], text)

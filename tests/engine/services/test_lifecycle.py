@@ -1,9 +1,12 @@
 """Services of a session: started once, shared, counted, stopped, and told apart when they fail."""
 
 import asyncio
+import contextlib
 import signal
 import socket
+import socketserver
 import sys
+import threading
 import time
 import urllib.request
 
@@ -21,8 +24,8 @@ from rondel.engine.values.service import HostService, PortForward, Tunnel, hostn
 pytestmark = pytest.mark.anyio
 
 
-def address_of(joined, name):
-    return next(address for address, known in joined.hosts if known == name)
+def address_of(attachment, name):
+    return next(address for address, known in attachment.hosts if known == name)
 
 
 async def get(address, port):
@@ -31,29 +34,38 @@ async def get(address, port):
     return await asyncio.to_thread(lambda: opener.open(url, timeout=10).read().decode())
 
 
+async def get_by(attachment, name, port):
+    """What a command with this attachment gets from a service: in the host's network or in its own."""
+    address = address_of(attachment, name)
+    if attachment.network is Network.HOST:
+        return await get(address, port)
+    script = (
+        f"import urllib.request as u; print(u.urlopen('http://{address}:{port}/').read().decode(), end='')"
+    )
+    command = [*join_command(attachment.network.path), sys.executable, "-c", script]
+    return (await anyio.run_process(command)).stdout.decode()
+
+
 async def test_bound_service_answers_by_its_alias_and_its_hostname(services, web):
     service = web(8000, "one")
-    async with services.bound([("web", service)]) as joined:
-        assert joined.network is Network.HOST
-        assert await get(address_of(joined, "web"), 8000) == "one"
-        assert address_of(joined, hostname_of(service)) == address_of(joined, "web")
+    async with services.bound([("web", service)]) as attachment:
+        assert attachment.network is Network.HOST
+        assert await get(address_of(attachment, "web"), 8000) == "one"
+        assert address_of(attachment, hostname_of(service)) == address_of(attachment, "web")
 
 
 async def test_two_services_on_one_low_port_coexist(services, web):
-    async with services.bound([("a", web(80, "A")), ("b", web(80, "B"))]) as joined:
-        if joined.network is Network.HOST:
-            assert await get(address_of(joined, "a"), 80) == "A"
-            assert await get(address_of(joined, "b"), 80) == "B"
-        else:
-            assert isinstance(joined.network, JoinNetwork)
+    async with services.bound([("a", web(80, "A")), ("b", web(80, "B"))]) as attachment:
+        for name in "ab":
+            assert await get_by(attachment, name, 80) == name.upper()
 
 
 async def test_identical_services_asked_for_at_once_start_once(session, services, web):
     service = web(8000, "x")
 
     async def use():
-        async with services.bound([("web", service)]) as joined:
-            return await get(address_of(joined, "web"), 8000)
+        async with services.bound([("web", service)]) as attachment:
+            return await get(address_of(attachment, "web"), 8000)
 
     assert await asyncio.gather(*(use() for _ in range(5))) == ["x"] * 5
     assert len(session.sandbox.started) == 1
@@ -62,11 +74,11 @@ async def test_identical_services_asked_for_at_once_start_once(session, services
 async def test_started_service_is_known_by_its_hostname_without_a_binding(services, web):
     service = web(8000, "known")
     await services.start(service)
-    async with services.bound([]) as joined:
-        assert await get(address_of(joined, hostname_of(service)), 8000) == "known"
+    async with services.bound([]) as attachment:
+        assert await get(address_of(attachment, hostname_of(service)), 8000) == "known"
     await services.stop(service)
-    async with services.bound([]) as joined:
-        assert joined.hosts == ()
+    async with services.bound([]) as attachment:
+        assert attachment.hosts == ()
 
 
 async def test_start_and_stop_may_be_repeated(session, services, web):
@@ -97,8 +109,8 @@ async def test_service_used_again_within_its_grace_goes_on(session, services, we
     monkeypatch.setattr(services_module, "DETACH_SECONDS", 0.3)
     service = web(8000, "x")
     for _ in range(4):
-        async with services.bound([("web", service)]) as joined:
-            assert await get(address_of(joined, "web"), 8000) == "x"
+        async with services.bound([("web", service)]) as attachment:
+            assert await get(address_of(attachment, "web"), 8000) == "x"
         await anyio.sleep(0.1)
     assert len(session.sandbox.started) == 1
 
@@ -116,8 +128,8 @@ async def test_explicitly_started_service_outlives_its_users(session, services, 
 async def test_command_waits_until_the_port_is_open(services, web):
     late = "import time, http.server; time.sleep(0.5); http.server.test(port=8000, bind='127.0.0.1')"
     service = web(8000, "late", args=(sys.executable, "-c", late))
-    async with services.bound([("web", service)]) as joined:
-        with socket.create_connection((address_of(joined, "web"), 8000), timeout=5):
+    async with services.bound([("web", service)]) as attachment:
+        with socket.create_connection((address_of(attachment, "web"), 8000), timeout=5):
             pass
 
 
@@ -209,9 +221,9 @@ async def test_service_reaches_the_service_bound_to_it(session, services, web):
     address = running.namespace.address or "127.66.0.2"
     own = (sys.executable, "-c", script.replace("URL", f"'http://{address}/'"))
     front = web(80, "front", args=own, bound=[("back", back)])
-    async with services.bound([("front", front)]) as joined:
-        if joined.network is Network.HOST:
-            assert await get(address_of(joined, "front"), 80) == "got from behind"
+    async with services.bound([("front", front)]) as attachment:
+        if attachment.network is Network.HOST:
+            assert await get(address_of(attachment, "front"), 80) == "got from behind"
     spec = session.sandbox.started[-1].spec
     assert (address, "back") in spec.hosts
     assert hostname_of(front) in [name for _, name in spec.hosts]
@@ -221,27 +233,55 @@ async def test_port_taken_on_the_host_gives_the_command_a_network_of_its_own(ser
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         service = web(port, "inside")
-        async with services.bound([("web", service)]) as joined:
-            assert isinstance(joined.network, JoinNetwork)
-            address = address_of(joined, "web")
+        async with services.bound([("web", service)]) as attachment:
+            assert isinstance(attachment.network, JoinNetwork)
+            address = address_of(attachment, "web")
             script = (
                 f"import urllib.request as u; print(u.urlopen('http://{address}:{port}/').read().decode())"
             )
-            command = [*join_command(joined.network.path), sys.executable, "-c", script]
+            command = [*join_command(attachment.network.path), sys.executable, "-c", script]
             shown = await anyio.run_process(command)
             assert shown.stdout == b"inside\n"
-            assert "web" in joined.env.get("no_proxy", "web")
+            assert "web" in attachment.env.get("no_proxy", "web")
+
+
+class Greeter(socketserver.BaseRequestHandler):
+    """Greets every connection, also those by which the engine finds out whether a port is in use."""
+
+    def handle(self):
+        with contextlib.suppress(OSError):
+            self.request.sendall(b"up")
+
+
+@contextlib.contextmanager
+def greeter(port=0):
+    """A server on the host's loopback; its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def greeting(address, port):
+    """What a client at an address and port receives."""
+
+    def received():
+        with socket.create_connection((address, port), timeout=5) as client:
+            return client.recv(10)
+
+    return await asyncio.to_thread(received)
 
 
 async def test_host_port_is_reached_as_a_service(services):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    with greeter() as port:
         for forward in (PortForward(backend=port), PortForward(backend=port, frontend=port + 1)):
             service = HostService(key=f"{forward.front:040x}", host="localhost", forwards=(forward,))
-            async with services.bound([("up", service)]) as joined:
-                with socket.create_connection((address_of(joined, "up"), forward.front), timeout=5):
-                    connection, _ = await asyncio.to_thread(server.accept)
-                    connection.close()
+            async with services.bound([("up", service)]) as attachment:
+                assert await greeting(address_of(attachment, "up"), forward.front) == b"up"
 
 
 async def test_host_service_need_not_be_up_when_it_is_bound(services):
@@ -249,11 +289,9 @@ async def test_host_service_need_not_be_up_when_it_is_bound(services):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     service = HostService(key="a" * 40, host="localhost", forwards=(PortForward(backend=port),))
-    async with services.bound([("up", service)]) as joined:
-        with socket.create_server(("127.0.0.1", port)) as server:
-            with socket.create_connection((address_of(joined, "up"), port), timeout=5):
-                connection, _ = await asyncio.to_thread(server.accept)
-                connection.close()
+    async with services.bound([("up", service)]) as attachment:
+        with greeter(port):
+            assert await greeting(address_of(attachment, "up"), port) == b"up"
 
 
 async def test_tunnel_brings_a_service_onto_the_host(services, web):
@@ -296,7 +334,7 @@ async def test_everything_ends_with_the_session(session, services, web):
     await services.start(web(8001, "y"))
     await services.aclose()
     assert all(process.popen.poll() is not None for process in session.sandbox.started)
-    assert not services.reach.relay.running
+    assert not services.routes.relay.running
 
 
 async def test_service_that_ends_is_started_again_by_the_next_user(session, services, web):
@@ -306,6 +344,6 @@ async def test_service_that_ends_is_started_again_by_the_next_user(session, serv
     with anyio.fail_after(10):
         while service.key in services._running:
             await anyio.sleep(0.01)
-    async with services.bound([("web", service)]) as joined:
-        assert await get(address_of(joined, "web"), 8000) == "x"
+    async with services.bound([("web", service)]) as attachment:
+        assert await get(address_of(attachment, "web"), 8000) == "x"
     assert len(session.sandbox.started) == 2

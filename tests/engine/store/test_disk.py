@@ -8,7 +8,7 @@ import os
 import pytest
 
 from rondel.engine import namespace
-from rondel.engine.store import Result, Snapshot, Store, StoreFull, StoreReadOnly
+from rondel.engine.store import OperationResult, Snapshot, Store, StoreFull, StoreReadOnly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.container]
 
@@ -33,7 +33,7 @@ async def test_a_full_disk_is_named_and_what_was_good_stays_good(disk):
     async with store.draft(Snapshot()) as draft:
         draft.write("/good", b"g" * 1000)
         good = await draft.commit()
-    store.record("good", Result(snapshot=good))
+    store.record("good", OperationResult(snapshot=good))
     with pytest.raises(StoreFull, match="no space left"):  # noqa: PT012 - both may fill the disk
         async with store.draft(Snapshot()) as draft:
             draft.write("/big", b"x" * (4 << 20))
@@ -41,11 +41,11 @@ async def test_a_full_disk_is_named_and_what_was_good_stays_good(disk):
     with pytest.raises(StoreFull, match="no space left"):
         store.blobs.put(b"y" * (4 << 20))
     assert store.view(good).read("/good") == b"g" * 1000
-    assert store.result("good") == Result(snapshot=good)
+    assert store.result("good") == OperationResult(snapshot=good)
     assert os.listdir(store.scratch) == []
     store.close()
     again = Store.open(disk / "s")
-    assert again.result("good") == Result(snapshot=good)
+    assert again.result("good") == OperationResult(snapshot=good)
     assert await again.collect(0) == 0  # it is in use
     again.close()
     last = Store.open(disk / "s")

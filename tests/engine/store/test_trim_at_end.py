@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from rondel.engine.server.launcher import Session
+from rondel.engine.server.launcher import EmbeddedSession
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def use(store: Path, name: str) -> None:
     """A session that makes one directory of a megabyte."""
     text = name * 1_000_000
     query = f'{{directory{{withNewFile(path:"f",contents:"{text}"){{entries}}}}}}'
-    with Session.open(store=store) as session:
+    with EmbeddedSession.open(store=store) as session:
         reply = httpx.post(
             f"http://127.0.0.1:{session.port}/query",
             json={"query": query}, auth=(session.token, ""), timeout=60, trust_env=False,

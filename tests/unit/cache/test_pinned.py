@@ -50,6 +50,28 @@ def test_names_are_those_that_people_write(written: str, name: str) -> None:
     assert pinned_text(text, f"{name}@{DIGEST}").splitlines()[2] == f"FROM {name}@{DIGEST}"
 
 
+def test_only_the_image_of_a_from_is_replaced() -> None:
+    text = """\
+# escape=`
+FROM `
+# python is next
+  --platform=linux/amd64 `
+  python `
+  AS one
+FROM python AS python
+RUN <<EOF
+FROM python
+EOF
+FROM python AS of-the-stage
+"""
+    lines = pinned_text(text, f"docker.io/library/python:latest@{DIGEST}").splitlines()
+    name = f"docker.io/library/python:latest@{DIGEST}"
+    assert {number: line for number, line in enumerate(lines) if line != text.splitlines()[number]} == {
+        4: f"  {name} `",
+        6: f"FROM {name} AS python",
+    }
+
+
 def test_another_image_is_left_alone() -> None:
     assert pinned_text(TEXT, f"ghcr.io/team/python:3.11-slim@{DIGEST}") == TEXT
 
@@ -60,3 +82,4 @@ def test_a_stage_stands_on_the_first_image_below_it() -> None:
     assert base_reference("FROM scratch AS stage\n", "stage") is None
     assert base_reference("FROM $NAMELESS AS stage\n", "stage") is None
     assert base_reference(TEXT, "other") is None
+    assert base_reference("FROM a\nFROM python\n", "") == "python"

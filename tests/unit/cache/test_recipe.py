@@ -5,52 +5,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.cache import Recipe, host_parts, read_recipe
-from rondel.cache.recipe import copied_sources, needed_text
+from rondel.cache import host_parts, read_recipe
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_sources_of_copy_add_and_bind_mounts_are_found() -> None:
-    text = """\
-    # COPY commented.txt /
-    FROM python AS one
-    COPY pyproject.toml uv.lock ./
-    copy --chown=1:1 "with space.txt" \\
-         src/ /src/
-    COPY --from=one /a /b
-    COPY ["json form.txt", "/x"]
-    ADD https://example.com/a.tar.gz /a
-    ADD local.tar.gz /a
-    RUN --mount=type=cache,target=/c --mount=type=bind,source=conf,target=/conf true
-    RUN --mount=type=bind,from=one,source=/x,target=/y true
-    """
-    assert copied_sources(text) == (
-        "pyproject.toml",
-        "uv.lock",
-        "with space.txt",
-        "src",
-        "json form.txt",
-        "local.tar.gz",
-        "conf",
-    )
-
-
-def test_what_a_variable_names_may_be_anything_in_the_context(root: Path) -> None:
-    (root / "Containerfile").write_text("FROM python\nARG WHAT=src\nCOPY ${WHAT} ./\n")
-    assert copied_sources("COPY ${WHAT} $MORE/x ./") == (".",)
-    before = recipe(root)
-    (root / "other").write_text("changed")
-    assert recipe(root).parts["file other"] != before.parts["file other"]
-
-
 def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def recipe(root: Path, **more: str) -> Recipe:
+def recipe(root: Path, **more: str) -> dict[str, str]:
     return read_recipe(
         root, "Containerfile", target="stage", build_args=tuple(more.items()), hash_file=hash_file
     )
@@ -58,7 +24,7 @@ def recipe(root: Path, **more: str) -> Recipe:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "Containerfile").write_text("FROM python\nCOPY lock src ./\n")
+    (tmp_path / "Containerfile").write_text("FROM python AS stage\nCOPY lock src ./\n")
     (tmp_path / "lock").write_text("1")
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.py").write_text("a")
@@ -72,7 +38,7 @@ def test_only_what_the_image_is_made_from_counts(root: Path) -> None:
     (root / "src" / "__pycache__").mkdir()
     (root / "src" / "__pycache__" / "a.pyc").write_text("x")
     assert recipe(root) == before
-    assert {name for name in before.parts if name.startswith("file ")} == {"file lock", "file src/a.py"}
+    assert {name for name in before if name.startswith("file ")} == {"file lock", "file src/a.py"}
 
 
 @pytest.mark.parametrize(
@@ -80,14 +46,14 @@ def test_only_what_the_image_is_made_from_counts(root: Path) -> None:
     [("lock", "file lock"), ("src/a.py", "file src/a.py"), ("Containerfile", "containerfile")],
 )
 def test_a_change_of_an_ingredient_shows(root: Path, path: str, entry: str) -> None:
-    before = recipe(root).parts
+    before = recipe(root)
     (root / path).write_text((root / path).read_text() + "\n#")
-    after = recipe(root).parts
+    after = recipe(root)
     assert {name for name in after if after[name] != before[name]} == {entry}
 
 
 def test_build_arguments_count(root: Path) -> None:
-    assert recipe(root, PYTHON="3.12").parts["arg PYTHON"] == "3.12"
+    assert recipe(root, PYTHON="3.12")["arg PYTHON"] == "3.12"
 
 
 def test_a_missing_containerfile_says_what_to_do(tmp_path: Path) -> None:
@@ -107,26 +73,56 @@ def test_the_machine_is_known_by_distribution_and_interpreter() -> None:
     assert {"python", "prefix", "libc"} <= set(parts)
 
 
-def test_only_the_targets_own_stages_count() -> None:
-    text = """\
-ARG PYTHON=3.11
-FROM python:${PYTHON} AS base
-COPY base.txt .
-FROM base AS Tool
-COPY tool.txt .
-FROM debian AS unused
-COPY unused.txt .
-FROM base AS stage
-COPY --from=tool /x /x
-RUN --mount=type=bind,from=mounted,target=/m true
-COPY stage.txt .
-FROM scratch AS mounted
-COPY mounted.txt .
-FROM stage AS runner
-COPY runner.txt .
-"""
-    needed = needed_text(text, "stage")
-    assert copied_sources(needed) == ("base.txt", "tool.txt", "stage.txt", "mounted.txt")
-    assert needed.startswith("ARG PYTHON=3.11\nFROM python")
-    assert needed_text(text, "runner").endswith("COPY runner.txt .\n")
-    assert needed_text(text, "no-such-target") == text
+def test_the_text_of_the_targets_own_stages_counts(root: Path) -> None:
+    stages = {
+        "": "# syntax=docker/dockerfile:1\nARG BASE=python\n",
+        "one": "\nFROM ${BASE} AS one\nCOPY lock /\n# about two\n",
+        "two": "\n \nFROM debian AS two\nCOPY other /\n",
+        "stage": "\nFROM two AS stage\nCOPY --from=0 /lock /\n",
+    }
+    (root / "Containerfile").write_text("".join(stages.values()))
+
+    def keyed(target: str) -> str:
+        found = read_recipe(root, "Containerfile", target=target, build_args=(), hash_file=hash_file)
+        return found["containerfile"]
+
+    def text(*names: str) -> str:
+        return hashlib.sha256("".join(stages[name] for name in names).encode()).hexdigest()
+
+    assert keyed("stage") == text("", "one", "two", "stage")
+    assert keyed("TWO") == text("", "two")
+    assert keyed("one") == text("", "one")
+    assert keyed("") == keyed("stage")
+
+
+def test_a_link_counts_by_what_it_leads_to(root: Path) -> None:
+    (root / "src" / "file").symlink_to("../other")
+    (root / "src" / "folder").symlink_to("..")
+    found = recipe(root)
+    assert found["file src/file"] == hash_file(root / "other")
+    assert found["file src/folder"] == "link to .."
+
+
+def test_a_source_that_is_ignored_is_named(root: Path) -> None:
+    (root / ".dockerignore").write_text("lock\n")
+    with pytest.raises(ConfigurationError, match=r"lock is left out by \.dockerignore"):
+        recipe(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored", "place", "what"),
+    [
+        ("FROM python AS stage\nCOPPY a b\n", "", "Containerfile:2", "unknown instruction: COPPY"),
+        ("FROM python AS other\n", "", "Containerfile", "target stage"),
+        ("FROM python AS stage\n", "a\n[\n", ".dockerignore:2", "syntax error in pattern"),
+        ("FROM python AS stage\nCOPY --exclude=[ src /\n", "", "Containerfile", "syntax error in pattern"),
+    ],
+)
+def test_what_cannot_be_built_is_named_before_anything_starts(
+    root: Path, text: str, ignored: str, place: str, what: str
+) -> None:
+    (root / "Containerfile").write_text(text)
+    (root / ".dockerignore").write_text(ignored)
+    with pytest.raises(ConfigurationError, match=what) as caught:
+        recipe(root)
+    assert str(caught.value.place).removeprefix(f"{root}/") == place

@@ -109,6 +109,8 @@ def test_the_place_of_a_refused_value_is_its_line(project_root):
 def test_numbers_stand_for_numbers_and_null_for_anything(project_root, value):
     _, stage = project_with(project_root, "params.yaml")
     check_overrides(project_root, stage, {"train.depth": value})
+    with pytest.raises(ConfigurationError):
+        check_overrides(project_root, stage, {"train.depth": [value]})
 
 
 @pytest.mark.parametrize("value", [1, "a", True, [1], {"a": 1}])
@@ -116,6 +118,8 @@ def test_where_the_file_has_null_every_value_fits(project_root, value):
     _, stage = project_with(project_root, "params.yaml")
     (project_root / "params.yaml").write_text("train: {depth: null}\n")
     check_overrides(project_root, stage, {"train.depth": value})
+    with pytest.raises(ConfigurationError):
+        check_overrides(project_root, stage, {"train.width": value})
 
 
 def test_nothing_is_written_when_one_of_several_values_is_refused(project_root):

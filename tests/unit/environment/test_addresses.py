@@ -12,7 +12,7 @@ from rondel.record import StageRecord, StageRecorder
 from rondel.runner.services import _readable
 from rondel.settings import Settings
 from rondel.testing import RecordingObserver
-from rondel.tracking.endpoint import Endpoint, tracking
+from rondel.tracking.endpoint import Endpoint, connection_to
 from rondel.tracking.session import TrackingSession
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def said(
     hosts: Mapping[str, int] | None = None,
     folder: str | None = None,
 ) -> str:
-    found = replace(tracking(Endpoint(uri=uri), experiment="e"), readable=readable)
+    found = replace(connection_to(Endpoint(uri=uri), experiment="e"), readable=readable)
     observer = RecordingObserver()
     recorder = StageRecorder(StageRecord(name="train", kind="pure"), None, observer)
     recorder.rewrite(rules(found, hosts or {}, folder))
@@ -102,5 +102,5 @@ def test_pages_open_where_the_server_outlives_the_run_and_is_within_reach(
 ) -> None:
     remote = Endpoint(uri=uri) if uri else None
     session = TrackingSession(remote, None, experiment="e")
-    found = tracking(remote or Endpoint(uri="http://127.0.0.1:5001"), experiment="e")
+    found = connection_to(remote or Endpoint(uri="http://127.0.0.1:5001"), experiment="e")
     assert _readable(session, found, Settings(root=tmp_path, ci=ci, linger=linger)) is readable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from rondel.engine.evaluate.live import LiveOutput
+from rondel.engine.evaluate.live_output import LiveOutput
 from rondel.engine.sandbox import Opened
 from rondel.environment.output_stream import NO_ROOM, NOT_TOLD, NOTHING_CAME, Live, Sink
 

@@ -144,7 +144,7 @@ def test_equal_inputs_with_other_results_are_told_apart() -> None:
         ("output", "model.bin"),
         ("metric", "auc"),
     ]
-    assert "the inputs are the same, and yet 2 results differ" in parity_table(parity)[-1]
+    assert "the inputs are the same, but 2 results differ" in parity_table(parity)[-1]
 
 
 def test_another_state_or_exit_code_is_a_result() -> None:
@@ -246,7 +246,7 @@ def test_why_names_the_run_whose_result_was_reused() -> None:
     run = keyed(B, state="cached", reason=f"unchanged since run {earlier}")
     run = replace(run, stages=[replace(run.stages[0], reused_from=earlier)])
     why = explain("train", [run, keyed(earlier)])
-    assert why.reused_from == why.as_json()["reused_from"] == earlier
+    assert why.reused_from == why.as_json()["served"] == earlier
     assert why_lines(why) == [f"train cached in run {B}: unchanged since run {earlier}"]
 
 

@@ -1,4 +1,4 @@
-"""SBOM, provenance and signatures, with keys made on the spot."""
+"""SBOM, provenance and signatures, with generated keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def statement() -> dict[str, object]:
     return attestations.provenance("m", artifacts=LINEAGE.outputs, lineage=LINEAGE, version="3", rondel="0.1")
 
 
-def test_the_statement_names_product_materials_and_run() -> None:
+def test_the_statement_lists_product_materials_and_run() -> None:
     found = json.loads(json.dumps(statement()))
     assert found["_type"] == attestations.STATEMENT_TYPE
     assert found["predicateType"] == "https://slsa.dev/provenance/v1"
@@ -46,49 +46,47 @@ def test_the_statement_names_product_materials_and_run() -> None:
     assert found["predicate"]["runDetails"]["metadata"]["invocationId"] == LINEAGE.run
 
 
-def test_an_unsigned_envelope_gives_its_statement_back() -> None:
-    document = attestations.envelope(statement(), {})
-    assert attestations.opened(document) == json.loads(json.dumps(statement()))
+def test_an_unsigned_envelope_contains_its_statement() -> None:
+    document = attestations.make_envelope(statement(), {})
+    assert attestations.open_envelope(document) == json.loads(json.dumps(statement()))
     assert not document["signatures"]
 
 
 @pytest.mark.parametrize("password", [None, "open sesame"])
-def test_a_signature_is_good_for_its_key_only_and_for_its_content_only(
-    tmp_path: Path, password: str | None
-) -> None:
+def test_a_signature_is_valid_only_for_its_key_and_its_content(tmp_path: Path, password: str | None) -> None:
     secret, public = keys(tmp_path, "team", password)
     _, stranger = keys(tmp_path, "stranger")
     environ = {attestations.SIGNING_KEY: str(secret)}
     if password:
         environ[attestations.SIGNING_KEY_PASSWORD] = password
-    document = json.loads(json.dumps(attestations.envelope(statement(), environ)))
-    assert attestations.signers(document, [stranger, public]) == ["team.pub"]
-    assert attestations.signers(document, [stranger]) == []
-    other = attestations.envelope(
+    document = json.loads(json.dumps(attestations.make_envelope(statement(), environ)))
+    assert attestations.signers_of(document, [stranger, public]) == ["team.pub"]
+    assert attestations.signers_of(document, [stranger]) == []
+    other = attestations.make_envelope(
         attestations.provenance("m", artifacts={}, lineage=LINEAGE, version="4", rondel="0.1"), {}
     )
     forged = {**document, "payload": other["payload"]}
-    assert attestations.signers(forged, [public]) == []
+    assert attestations.signers_of(forged, [public]) == []
 
 
-def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_an_unusable_key_is_reported_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no key")
     for path in (tmp_path / "bad.pem", tmp_path / "missing.pem"):
         with pytest.raises(ConfigurationError, match=path.name):
-            attestations.envelope(statement(), {attestations.SIGNING_KEY: str(path)})
+            attestations.make_envelope(statement(), {attestations.SIGNING_KEY: str(path)})
         with pytest.raises(ConfigurationError, match=path.name):
-            attestations.signers(attestations.envelope(statement(), {}), [path])
+            attestations.signers_of(attestations.make_envelope(statement(), {}), [path])
     secret, _ = keys(tmp_path, "locked", "secret")
     with pytest.raises(ConfigurationError, match=r"locked\.pem"):
-        attestations.envelope(statement(), {attestations.SIGNING_KEY: str(secret)})
+        attestations.make_envelope(statement(), {attestations.SIGNING_KEY: str(secret)})
 
 
 @pytest.mark.parametrize(
     "document", [{}, {"payload": "!", "payloadType": "x", "signatures": []}, {"payload": 3}]
 )
-def test_what_is_no_envelope_is_refused(document: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"no envelope|no in-toto"):
-        attestations.opened(document)
+def test_a_file_that_is_not_an_envelope_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"not a DSSE envelope|not an in-toto statement"):
+        attestations.open_envelope(document)
 
 
 def test_the_sbom_lists_every_package_once() -> None:
@@ -96,10 +94,7 @@ def test_the_sbom_lists_every_package_once() -> None:
     assert found["bomFormat"] == "CycloneDX"
     assert found["specVersion"] == "1.6"
     assert found["metadata"]["component"]["type"] == "machine-learning-model"
-    assert [each["purl"] for each in found["components"]] == [
-        "pkg:pypi/scikit-learn@1.9.1",
+    assert sorted(each["purl"] for each in found["components"]) == [
         "pkg:pypi/numpy@2.4.6",
-    ] or {each["purl"] for each in found["components"]} == {
         "pkg:pypi/scikit-learn@1.9.1",
-        "pkg:pypi/numpy@2.4.6",
-    }
+    ]

@@ -1,4 +1,4 @@
-"""The champion's version: from the database file, by one request, by GitLab's log."""
+"""The champion's version: from the database file, from one request, from GitLab's log."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gitlab_stub import TOKEN, GitlabStub
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry import champion
-from rondel.registry.alias_log import LEDGER_EXPERIMENT, Entry
+from rondel.registry.alias_log import LOG_EXPERIMENT, AliasLogEntry
 from rondel.registry.champion import champion_version, fetch_champion
 from rondel.tracking.client import TrackingClient
-from rondel.tracking.endpoint import parse
-from rondel.tracking.state import Folder
+from rondel.tracking.endpoint import parse_endpoint
+from rondel.tracking.server_state import ServerFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """A database with the one table of MLflow's that is read."""
-    path = Folder.of(tmp_path).database
+    """A database with the only table of MLflow that Rondel reads."""
+    path = ServerFolder.of(tmp_path).database
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE registered_model_aliases (alias TEXT, version INTEGER, name TEXT)")
@@ -73,13 +73,13 @@ def test_a_changed_file_is_read_again_also_right_after_a_change(tmp_path: Path, 
 
 
 def test_a_database_without_tables_has_no_champion(tmp_path: Path) -> None:
-    path = Folder.of(tmp_path).database
+    path = ServerFolder.of(tmp_path).database
     path.parent.mkdir(parents=True)
     sqlite3.connect(path).close()
     assert champion_version(tmp_path, {}, "m") is None
 
 
-def test_a_damaged_database_is_named(tmp_path: Path, database: Path) -> None:
+def test_a_damaged_database_is_reported_with_its_path(tmp_path: Path, database: Path) -> None:
     database.write_bytes(b"not a database" * 100)
     with pytest.raises(TrackingUnavailable, match=r"cannot read .*mlflow\.db"):
         champion_version(tmp_path, {}, "m")
@@ -93,8 +93,8 @@ def test_gitlab_without_a_log_has_no_champion(tmp_path: Path, gitlab: GitlabStub
     assert champion_version(tmp_path, gitlab_environ(gitlab), "m") is None
 
 
-def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStub) -> None:
-    entry = Entry(
+def test_the_log_defines_gitlabs_champion(tmp_path: Path, gitlab: GitlabStub) -> None:
+    entry = AliasLogEntry(
         number=1,
         at="2026-11-23T20:00:00Z",
         who="ann",
@@ -102,8 +102,8 @@ def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStu
         alias="champion",
         old="",
         new="1.0.0",
-    ).sealed("0" * 64)
-    gitlab.experiments[LEDGER_EXPERIMENT] = "1"
+    ).chained_to("0" * 64)
+    gitlab.experiments[LOG_EXPERIMENT] = "1"
     gitlab.POST_runs_create(
         {"experiment_id": "1", "run_name": "m", "tags": [{"key": entry.tag, "value": entry.encode()}]}
     )
@@ -113,14 +113,16 @@ def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStu
             "name": "m",
             "tags": [
                 {"key": "gitlab.version", "value": "1.0.0"},
-                {"key": "rondel.metrics", "value": '{"roc_auc": 0.7, "x": "y"}'},
+                # A long document continues in further tags.
+                {"key": "rondel.metrics", "value": '{"roc_auc": 0.7, '},
+                {"key": "rondel.metrics.1", "value": '"x": "y"}'},
             ],
         }
     )
     assert champion_version(tmp_path, gitlab_environ(gitlab), "m") == "1.0.0"
 
     async def main() -> None:
-        async with TrackingClient(parse(gitlab.uri, gitlab_environ(gitlab))) as client:
+        async with TrackingClient(parse_endpoint(gitlab.uri, gitlab_environ(gitlab))) as client:
             found = await fetch_champion(client, "m")
             assert found is not None
             assert (found.version, found.metrics) == ("1.0.0", {"roc_auc": 0.7})
@@ -129,8 +131,10 @@ def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStu
 
 
 def test_a_forged_log_is_not_trusted(tmp_path: Path, gitlab: GitlabStub) -> None:
-    entry = Entry(number=1, at="", who="", action="", alias="champion", old="", new="9", hash="0" * 64)
-    gitlab.experiments[LEDGER_EXPERIMENT] = "1"
+    entry = AliasLogEntry(
+        number=1, at="", who="", action="", alias="champion", old="", new="9", hash="0" * 64
+    )
+    gitlab.experiments[LOG_EXPERIMENT] = "1"
     gitlab.POST_runs_create(
         {"experiment_id": "1", "run_name": "m", "tags": [{"key": entry.tag, "value": entry.encode()}]}
     )

@@ -5,6 +5,8 @@ import io
 import os
 import pty
 import re
+import subprocess
+import sys
 import termios
 import time
 from dataclasses import replace
@@ -12,9 +14,10 @@ from dataclasses import replace
 import pytest
 
 from rondel.record import Capsule, MlflowRun, StageRecord, VerdictRecord
-from rondel.reports.console import LiveConsole, PlainConsole, as_seen, make_console
-from rondel.reports.published import render_report
-from rondel.reports.table import coloured, columns, duration, key_metrics, summary, width_of
+from rondel.reports.console import LiveConsole, PlainConsole, make_console
+from rondel.reports.formatting import duration, key_metrics
+from rondel.reports.markdown import render_run
+from rondel.reports.terminal import as_seen, coloured, columns, summary, width_of
 
 TRAIN = StageRecord(name="train", kind="pure", state="running", reason="input a.csv changed")
 
@@ -95,7 +98,7 @@ def test_the_table_shows_what_a_gate_judged_first() -> None:
 
 
 def test_the_note_has_one_title_and_the_gates_below_it() -> None:
-    heads = [line for line in render_report(capsule()).splitlines() if line.startswith("#")]
+    heads = [line for line in render_run(capsule()).splitlines() if line.startswith("#")]
     assert heads[0] == "## `p` succeeded"
     assert heads[1].startswith("### Gate in evaluate")
     assert {line.split()[0] for line in heads[2:]} <= {"###", "####"}
@@ -124,7 +127,7 @@ def test_results_of_other_parameters_are_said_to_lie_elsewhere() -> None:
     last = f"results with other parameters: .rondel/runs/{made.id}/tree"
     assert out.getvalue().splitlines()[-1] == last
     console.finish(replace(aside, overrides={"train.rate": 2}), "report.html")
-    assert out.getvalue().splitlines()[-1] == f"{last} (with --apply: in the working tree)"
+    assert out.getvalue().splitlines()[-1] == f"{last} (--apply puts them in the working tree)"
 
 
 def test_colour_does_not_change_the_text() -> None:
@@ -181,6 +184,8 @@ def test_a_reader_that_went_away_does_not_fail_the_run() -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as out:
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"x")
         console = PlainConsole(out)
         console.note("nobody hears this")
         console.note("nor this")
@@ -269,3 +274,13 @@ def test_a_long_step_leaves_name_and_time_where_they_are(columns: int) -> None:
 def test_what_a_tool_draws_does_not_draw_over_the_stages() -> None:
     (line,) = drawn(60, ("train", "\x1b[2J\x1b[32m10%\x1b[0m\r\x1b]0;title\x0720%\t\x07 of \x9b data\r\n"))
     assert line.endswith("20%   of   data")
+
+
+def test_a_terminal_without_running_stages_never_loads_rich() -> None:
+    code = (
+        "import io, sys; from rondel.record import StageRecord; from rondel.reports.console import LiveConsole; "
+        "console = LiveConsole(io.StringIO()); "
+        "console.stage_changed(StageRecord(name='a', kind='pure', state='cached')); console.stop(); "
+        "sys.exit('rich' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from rondel.gates import ChampionMetrics, Metrics, Verdict, evaluate, metrics_from_mapping, parse_rules
 from rondel.reports.junit import render_junit
-from rondel.reports.markdown import cell, comparison, render_markdown
+from rondel.reports.markdown import cell, render_comparison, render_gates
 from rondel.reports.openmetrics import render_openmetrics
 
 METRICS = metrics_from_mapping({"roc_auc": 0.7, "f1[o=a|b]": 0.5}, source="metrics.json")
@@ -55,10 +55,11 @@ def test_openmetrics_is_well_formed() -> None:
 
 
 def test_markdown_compares_with_the_champion_and_escapes_cells() -> None:
-    text = render_markdown(verdicts())
+    text = render_gates(verdicts())
     assert "## Gate in evaluate of flight-delay: not passed" in text
     assert "| roc\\_auc | 0.7 | 0.68 | +0.02 |" in text
     rows = [line for line in text.splitlines() if line.startswith("| ") and "o=a" in line]
+    assert rows
     assert all(r"a\|b" in row for row in rows)
 
 
@@ -68,6 +69,6 @@ def test_text_in_markdown_is_neither_markup_nor_a_mention() -> None:
 
 
 def test_markdown_says_when_there_is_no_champion() -> None:
-    text = render_markdown(verdicts(champion=None))
+    text = render_gates(verdicts(champion=None))
     assert "There is no champion yet." in text
-    assert comparison(verdicts(champion=None)["evaluate"]).startswith("| metric | challenger |\n")
+    assert render_comparison(verdicts(champion=None)["evaluate"]).startswith("| metric | challenger |\n")

@@ -16,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from recording_server import Recording, recording_server
 
+from rondel.ci.providers.gitlab import capsules as gitlab
+from rondel.ci.providers.jenkins import capsules as jenkins
 from rondel.errors import RecordError, RondelError
 from rondel.record import Capsule, RunFolder, StageRecord
 from rondel.record.archive import export
-from rondel.reproduce import gitlab, jenkins
 from rondel.reproduce.source import find, kind_of
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_a_login_goes_to_no_other_server(
         (404, b'{"message": "404 Not Found"}', "artifacts cannot be fetched"),
         (500, b"broken", "artifacts cannot be fetched"),
         (200, b"no zip at all", "cannot be read"),
-        (200, zipped({"public/index.html": b"x"}), "left no capsule"),
+        (200, zipped({"public/index.html": b"x"}), "contain no capsule"),
         (200, zipped({f".rondel/runs/{ID}/capsule.json": b"{}"}), "capsule"),
         (200, zipped({f".rondel/runs/{ID}/../../../evil": b"x"}), "capsule"),
     ],
@@ -212,7 +213,7 @@ def test_a_jenkins_build(root: Path, tmp_path: Path, server: Recording) -> None:
 
 
 def test_what_jenkins_cannot_give_is_explained(root: Path, server: Recording) -> None:
-    with pytest.raises(RecordError, match="not there"):
+    with pytest.raises(RecordError, match="does not exist, or has no artifacts"):
         find(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
     server.answers[BUILD] = (403, b"no")
     with pytest.raises(RecordError, match="refuses the login"):
@@ -228,20 +229,19 @@ def test_an_exported_file_among_the_artifacts_is_taken(root: Path, tmp_path: Pat
     assert find(root, f"{server.url}/team/project/-/jobs/7", {}).capsule.id == ID
 
 
-def test_addresses_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CI_SERVER_URL", raising=False)
-    monkeypatch.delenv("GITLAB_URL", raising=False)
-    assert gitlab.split("https://g.org/a/b/c/-/jobs/5") == ("https://g.org", "a/b/c", 5)
-    monkeypatch.setenv("GITLAB_URL", "https://g.org/gitlab/")
-    assert gitlab.split("https://g.org/gitlab/a/b/-/jobs/5") == ("https://g.org/gitlab", "a/b", 5)
+def test_addresses_are_taken_apart() -> None:
+    assert gitlab.split("https://g.org/a/b/c/-/jobs/5", {}) == ("https://g.org", "a/b/c", 5)
+    below = {"GITLAB_URL": "https://g.org/gitlab/"}
+    assert gitlab.split("https://g.org/gitlab/a/b/-/jobs/5", below) == ("https://g.org/gitlab", "a/b", 5)
     assert jenkins.split("https://j.org/ci/job/a/job/b%20c/7/console") == (
         "https://j.org/ci",
         "/job/a/job/b%20c",
         7,
     )
-    for module, url in ((gitlab, "https://g.org/a/b"), (jenkins, "https://j.org/a/b")):
-        with pytest.raises(RecordError, match="no address"):
-            module.split(url)
+    with pytest.raises(RecordError, match="not the address of a GitLab job"):
+        gitlab.split("https://g.org/a/b", {})
+    with pytest.raises(RecordError, match="not the address of a Jenkins build"):
+        jenkins.split("https://j.org/a/b")
 
 
 def test_a_run_that_the_mlflow_server_does_not_have_is_said_with_where_to_look(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def nothing_deployed() -> None:
 def test_without_anybody_the_stage_waits_and_the_run_says_so(
     project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approval, "terminal", lambda: None)
+    monkeypatch.setattr(approval, "terminal_prompt", lambda: None)
     result = run_with_fakes(pipeline(), "announce", project=project)
     assert result.exit_code == 12
     states = {record.name: (record.state, record.reason) for record in result.capsule.stages}
@@ -59,7 +59,7 @@ def test_without_anybody_the_stage_waits_and_the_run_says_so(
 def test_what_cannot_be_asked_is_not_called_absent(
     project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approval, "terminal", lambda: None)
+    monkeypatch.setattr(approval, "terminal_prompt", lambda: None)
     settings = Settings(root=project.root, tracking_uri="http://127.0.0.1:9")
     result = run_with_fakes(pipeline(), "deploy", project=project, settings=settings)
     assert result.error is not None
@@ -86,7 +86,7 @@ def test_a_person_at_the_terminal_decides(
         questions.append(question)
         return answer
 
-    monkeypatch.setattr(approval, "terminal", lambda: ask)
+    monkeypatch.setattr(approval, "terminal_prompt", lambda: ask)
     result = run_with_fakes(pipeline(), "deploy", project=project)
     assert result.exit_code == code
     assert bool(DEPLOYED) == (code == 0)
@@ -94,7 +94,7 @@ def test_a_person_at_the_terminal_decides(
 
 
 def test_in_ci_nobody_is_asked(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approval, "terminal", lambda: pytest.fail("somebody was asked"))
+    monkeypatch.setattr(approval, "terminal_prompt", lambda: pytest.fail("somebody was asked"))
     result = run_with_fakes(
         pipeline(), "deploy", project=project, settings=Settings(root=project.root, ci=True)
     )

@@ -149,6 +149,8 @@ def test_a_stage_that_is_done_or_not_part_of_the_run_needs_no_value(disk: DiskPr
     pipeline.mlflow("plain")
     check_inputs(plan_of(pipeline, "plain"), disk, {})
     check_inputs(plan_of(pipeline, "main"), disk, {}, done=("main",))
+    with pytest.raises(ConfigurationError, match="no value for 'alpha'"):
+        check_inputs(plan_of(pipeline, "main"), disk, {})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from rondel.cli.arguments import parse
 from rondel.pipeline import Pipeline
 from rondel.record import SCHEMA_VERSION, Capsule, CiJob, StageRecord
-from rondel.reports.run_page import render_run
+from rondel.reports.run_page import render_run_page
 from rondel.runner.prepared import PreparedRun
 from rondel.runner.repeat_commands import follow_ups, reproduce
 from rondel.settings import load_settings
@@ -149,7 +149,7 @@ def test_elsewhere_a_run_is_known_by_its_job(root: Path) -> None:
 def test_the_report_page_has_the_same_commands_and_nothing_of_the_machine(root: Path) -> None:
     flags = {"approve_by": "Bob O'Hara", "engine": "embedded", "params": (("train.name", "a b"),)}
     asked = request(root, flags)
-    page = render_run(run_of(asked, failed()), root)
+    page = render_run_page(run_of(asked, failed()), root)
     assert "--approve-by" in page
     assert "train.name=a b" in page
     assert f"python ci/main.py --resume {RUN}" in page

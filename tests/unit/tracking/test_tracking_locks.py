@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from rondel.tracking.locks import FileLock, ProcessId, group_members
-from rondel.tracking.state import Folder, ServerState, read, write
+from rondel.tracking.server_state import ServerFolder, ServerState, read_state, write_state
 from rondel.tracking.supervisor import choose_port, server_environment
 
 
@@ -23,7 +23,7 @@ def test_shared_locks_share_and_exclusive_ones_do_not(tmp_path: Path) -> None:
     third.close()
 
 
-def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
         "import fcntl,os,sys;fd=os.open(sys.argv[1],os.O_RDWR|os.O_CREAT);"
@@ -42,18 +42,19 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
         lock.close()
 
 
-def test_a_process_is_known_by_number_and_start() -> None:
+def test_a_process_is_identified_by_number_and_start_time() -> None:
     own = ProcessId.of(os.getpid())
     assert own is not None
     assert own.alive()
     assert not ProcessId(pid=own.pid, started=own.started + 1).alive()
-    with subprocess.Popen(["true"]) as process:
+    with subprocess.Popen(["sleep", "30"]) as process:
         identity = ProcessId.of(process.pid)
-        process.wait()
-    assert identity is None or not identity.alive()
+        process.kill()
+    assert identity is not None
+    assert not identity.alive()
 
 
-def test_only_marked_processes_of_a_group_are_ours() -> None:
+def test_only_marked_processes_of_a_group_are_found() -> None:
     with subprocess.Popen(["sleep", "30"], process_group=0, env={"MARK": "yes"}) as process:
         try:
             while not Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"):
@@ -64,23 +65,23 @@ def test_only_marked_processes_of_a_group_are_ours() -> None:
             process.kill()
 
 
-def test_the_state_survives_its_file_and_rubbish_is_no_state(tmp_path: Path) -> None:
-    folder = Folder.of(tmp_path)
+def test_the_state_survives_a_round_trip_and_damaged_files_have_none(tmp_path: Path) -> None:
+    folder = ServerFolder.of(tmp_path)
     folder.path.mkdir(parents=True)
-    assert read(folder) is None
+    assert read_state(folder) is None
     state = ServerState(status="ready", port=5000, supervisor=ProcessId(pid=1, started=2), version="3")
-    write(folder, state)
-    assert read(folder) == state
+    write_state(folder, state)
+    assert read_state(folder) == state
     folder.state.write_text('{"schema": 1')
-    assert read(folder) is None
+    assert read_state(folder) is None
     folder.state.write_text('{"schema": 99}')
-    assert read(folder) is None
+    assert read_state(folder) is None
 
 
-def test_the_port_of_last_time_is_taken_again_unless_it_is_busy(tmp_path: Path) -> None:
+def test_the_last_port_is_reused_unless_it_is_busy(tmp_path: Path) -> None:
     import socket
 
-    folder = Folder.of(tmp_path)
+    folder = ServerFolder.of(tmp_path)
     folder.path.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
@@ -100,7 +101,7 @@ def test_the_server_starts_without_the_clients_settings_and_with_bytecode(tmp_pa
         "AWS_SECRET_ACCESS_KEY": "secret",
         "PYTHONPATH": "/src",
     }
-    found = server_environment(environ, Folder.of(tmp_path))
+    found = server_environment(environ, ServerFolder.of(tmp_path))
     assert found["PATH"] == "/bin"
     assert found["PYTHONPATH"] == "/src"
     assert "secret" not in found.values()

@@ -1,4 +1,4 @@
-"""How the supervisor ends a server, with a program in the server's place."""
+"""How the supervisor ends a server, with a fake server."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rondel.tracking import supervisor
-from rondel.tracking.state import Folder
+from rondel.tracking.server_state import ServerFolder
 
 ANSWERS_FIRST = """
 import signal, sys, time
@@ -24,7 +24,7 @@ time.sleep(60)
     ("linger", "answered"),
     [pytest.param(600.0, True, id="lingering"), pytest.param(0.0, False, id="ends with the run")],
 )
-def test_only_a_server_that_nobody_can_use_any_more_is_killed_early(tmp_path, monkeypatch, linger, answered):
+def test_only_a_server_without_users_is_killed_early(tmp_path, monkeypatch, linger, answered):
     monkeypatch.setattr(supervisor, "QUICK_STOP_SECONDS", 0.05)
     answer = tmp_path / "answer"
     process = subprocess.Popen(
@@ -33,7 +33,7 @@ def test_only_a_server_that_nobody_can_use_any_more_is_killed_early(tmp_path, mo
     assert process.stdout is not None
     with process.stdout:
         process.stdout.readline()
-    keeper = supervisor.Supervisor(Folder.of(tmp_path), linger=linger)
+    keeper = supervisor.Supervisor(ServerFolder.of(tmp_path), linger=linger)
     keeper._process = process
     keeper.stop_server()
     assert answer.exists() == answered

@@ -32,6 +32,7 @@ def test_mlproject_offers_every_model_parameter():
 
 def test_dvc_stages_run_the_modules_they_depend_on():
     stages = yaml.safe_load((TOP / "dvc.yaml").read_text())["stages"]
+    assert stages
     for name, stage in stages.items():
         assert stage["cmd"] == f"python -m workload.{name}"
         assert f"workload/{name}.py" in stage["deps"]

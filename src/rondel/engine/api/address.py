@@ -1,4 +1,4 @@
-"""Addresses: texts that stand for objects."""
+"""Addresses: texts that refer to objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Address:
 
     @property
     def local_path(self) -> str:
-        """The address as a path of the client's machine."""
+        """The address as a path on the client's machine."""
         return self.value.removeprefix("file://")
 
 
@@ -31,7 +31,7 @@ register_type(Address, "Address")
 
 @field("Query", "address")
 async def address(ctx: Context, self: None, *, value: str) -> Address:
-    """An address. Raises EngineError for an empty one."""
+    """Create an address. Raises EngineError for an empty one."""
     if not value:
         raise EngineError("resource cannot have empty address")
     return Address(value)
@@ -50,7 +50,7 @@ async def value(ctx: Context, self: Address) -> str:
 async def directory(
     ctx: Context, self: Address, *, exclude: list[str], include: list[str], gitignore: bool, no_cache: bool
 ) -> Obj:
-    """The directory: of a repository, or of the host."""
+    """The directory at the address: of a repository, or of the host."""
     found: Obj
     if is_remote(self.value):
         found, path = await _tree(ctx, self.value)
@@ -75,7 +75,7 @@ async def directory(
 async def file(
     ctx: Context, self: Address, *, exclude: list[str], include: list[str], gitignore: bool, no_cache: bool
 ) -> Obj:
-    """The file: of a repository (``URL#REF:PATH``), or of the host."""
+    """The file at the address: of a repository (``URL#REF:PATH``), or of the host."""
     found: Obj
     if is_remote(self.value):
         if not split_fragment(self.value)[2]:
@@ -97,7 +97,7 @@ async def _tree(ctx: Context, text: str) -> tuple[Obj, str]:
 
 
 async def _reference(ctx: Context, repository: Obj, name: str) -> Obj:
-    """The reference of a name, the head without one."""
+    """The reference with a name, or the head."""
     found: Obj
     found = await (ctx.call(repository, "ref", name=name) if name else ctx.call(repository, "head"))
     return found
@@ -111,7 +111,7 @@ async def _local_repository(ctx: Context, path: str) -> Obj:
 
 @field("Address", "gitRepository")
 async def git_repository(ctx: Context, self: Address) -> Obj:
-    """The repository of a URL, or in a directory of the host."""
+    """The repository with a URL, or in a directory of the host."""
     if not is_remote(self.value):
         return await _local_repository(ctx, self.local_path)
     url, name, path = split_fragment(self.value)
@@ -125,7 +125,7 @@ async def git_repository(ctx: Context, self: Address) -> Obj:
 
 @field("Address", "gitRef")
 async def git_ref(ctx: Context, self: Address) -> Obj:
-    """The reference of ``URL#REF``, or ``PATH#REF`` on the host; without one the repository's head."""
+    """The reference of ``URL#REF``, or ``PATH#REF`` on the host; the repository's head without one."""
     if not is_remote(self.value):
         path, _, name = self.local_path.partition("#")
         return await _reference(ctx, await _local_repository(ctx, path), name)
@@ -142,7 +142,7 @@ async def git_ref(ctx: Context, self: Address) -> Obj:
 async def secret(ctx: Context, self: Address) -> Obj:
     """The secret of a provider's URI; a bare word is a variable's name, as in ``env://NAME``.
 
-    ``?cacheKey=`` at its end is the secret's cache key, and no part of the URI.
+    ``?cacheKey=`` at its end is the secret's cache key and not part of the URI.
     """
     uri = self.value if ":" in self.value else f"env://{self.value}"
     scheme, _, rest = uri.partition(":")
@@ -176,7 +176,7 @@ async def socket(ctx: Context, self: Address) -> Obj:
 
 @field("Address", "service")
 async def service(ctx: Context, self: Address) -> Obj:
-    """The service of ``tcp://HOST:PORT`` on the host's side."""
+    """The service of ``tcp://HOST:PORT`` on the host."""
     parts = urlsplit(self.value)
     try:
         port = parts.port

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rondel.containerfile import NotUnderstood
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate import ExecError
-from rondel.engine.evaluate.build import BuildRequest, build
+from rondel.engine.evaluate.build import build
+from rondel.engine.evaluate.buildmounts import BuildRequest
 from rondel.engine.evaluate.imageconfig import to_image
-from rondel.engine.images.containerfile import NotUnderstood
 from rondel.engine.values import Directory, Secret, Socket, digest_of
 from rondel.errors import EngineError
 
@@ -26,7 +27,7 @@ async def docker_build(
     no_init: bool,
     ssh: Socket | None = None,
 ) -> Keyed:
-    """Build a Containerfile, now: what is answered is the finished container."""
+    """Build a Containerfile now; the result is the finished container."""
     request = BuildRequest(
         context=self,
         dockerfile=dockerfile or "Dockerfile",

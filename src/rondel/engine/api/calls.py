@@ -1,4 +1,4 @@
-"""Calls fields: arguments in, object or scalar out; each object-making call once a session."""
+"""Calls fields with their arguments; a call that makes an object runs once per session."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api import coercion
-from rondel.engine.api.objects import ROOT, Call, Obj, element
+from rondel.engine.api.objects import ROOT, FieldCall, Obj, element
 from rondel.engine.api.registry import FIELDS, TYPES, Context, Field, Keyed, snake
+from rondel.engine.api.resolvers import load_resolvers
 from rondel.engine.api.schema import FieldDefinition, Schema, load
-from rondel.engine.api.served import load_resolvers
-from rondel.engine.evaluate import Flights, NotServed, Session
+from rondel.engine.evaluate import NotServed, Session, SingleFlight
 from rondel.engine.values import digest_of
 from rondel.errors import EngineError
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONG_TEXT = 4096
-_FORGOTTEN = "unknown ID: the value it stands for is not in this store (any more)"
+_FORGOTTEN = "unknown ID: its object is not in this store (any more)"
 
 
 class Calls:
-    """The objects of one session and how they are made."""
+    """The objects of one session, and the calls that make them."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.schema: Schema = load()
-        self.flights = Flights(session.tasks)
+        self.single_flight = SingleFlight(session.tasks)
         self.objects: dict[str, Any] = {ROOT.call.digest: ROOT}
         self._kept: set[str] = {ROOT.call.digest}
 
@@ -43,9 +43,9 @@ class Calls:
         return await self.invoke(obj, definition, values)
 
     async def invoke(self, obj: Obj, definition: FieldDefinition, values: Mapping[str, Any]) -> Any:
-        """Call a field with coerced arguments; IDs in them are loaded here.
+        """Call a field with coerced arguments; loads the objects of IDs in them.
 
-        Answers an Obj, a list of Obj, or plain data.
+        Returns an Obj, a list of Obj, or plain data.
         """
         served = FIELDS.get((obj.type, definition.name))
         if served is None:
@@ -72,21 +72,21 @@ class Calls:
         async def make() -> Any:
             answer = await self._run(obj, served, self._key(obj, definition, own), given)
             parents = tuple(o.call for value in given.values() for o in _objects_in(value))
-            call = Call(obj.call, definition.name, shown, digest, None, parents)
+            call = FieldCall(obj.call, definition.name, shown, digest, None, parents)
             made = self._wrap(answer, definition, call, self._key(obj, definition, own))
             if served.memo and not (isinstance(answer, Keyed) and answer.fresh):
                 self.objects[digest] = made
             return made
 
-        return await (self.flights.do(digest, make) if served.memo else make())
+        return await (self.single_flight.do(digest, make) if served.memo else make())
 
     @staticmethod
     def _key(obj: Obj, definition: FieldDefinition, own: Mapping[str, Any]) -> str:
         return digest_of(obj.key, definition.name, {name: _for_key(value) for name, value in own.items()})
 
     async def _run(self, obj: Obj, served: Field, key: str, given: Mapping[str, Any]) -> Any:
-        if served.settle:
-            await self.session.settle(obj.value)
+        if served.run_pending:
+            await self.session.run_pending(obj.value)
         context = Context(self.session, obj, key, self)
         raw = _whole if served.as_is else _raw
         return await served.resolver(context, obj.value, **{snake(n): raw(v) for n, v in given.items()})
@@ -97,7 +97,7 @@ class Calls:
         return list(answer) if isinstance(answer, tuple) else answer
 
     def _attribute(self, obj: Obj, definition: FieldDefinition) -> Any:
-        """A field without a resolver: an attribute of the value, if it has one of that name."""
+        """The value of a field without a resolver: an attribute of the same name, if there is one."""
         name = snake(definition.name)
         missing = object()
         value = getattr(obj.value, name, missing) if obj.value is not None else missing
@@ -105,12 +105,12 @@ class Calls:
             raise NotServed(f"{obj.type}.{definition.name}")
         base = self.schema.types.get(definition.base)
         if base is not None and base.composite:
-            call = Call(obj.call, definition.name, {}, digest_of(obj.call.digest, definition.name, {}))
+            call = FieldCall(obj.call, definition.name, {}, digest_of(obj.call.digest, definition.name, {}))
             return self._wrap(value, definition, call, digest_of(obj.key, definition.name, {}))
         return list(value) if isinstance(value, tuple) else value
 
-    def _wrap(self, answer: Any, definition: FieldDefinition, call: Call, key: str) -> Any:
-        """What a resolver answered, as an object or a list of them."""
+    def _wrap(self, answer: Any, definition: FieldDefinition, call: FieldCall, key: str) -> Any:
+        """A resolver's result as an object or a list of objects."""
         if answer is None or isinstance(answer, Obj):
             return answer
         if isinstance(answer, Keyed):
@@ -136,7 +136,7 @@ class Calls:
     # -- IDs
 
     def hand_out(self, obj: Obj) -> str:
-        """The object's ID; from now on the object can be had by it, in other sessions as well."""
+        """The object's ID; from now on, other sessions can load the object by it, too."""
         self.objects.setdefault(obj.call.digest, obj)
         if obj.call.digest not in self._kept:
             documents = self._documents(obj.call)
@@ -146,8 +146,8 @@ class Calls:
             self._kept |= documents.keys()
         return obj.id
 
-    def _documents(self, last: Call) -> dict[str, dict[str, Any]]:
-        """A chain of calls to be written down, as far as it is not yet; long texts become blobs."""
+    def _documents(self, last: FieldCall) -> dict[str, dict[str, Any]]:
+        """The parts of a chain of calls that are not stored yet; long texts become blobs."""
         found: dict[str, dict[str, Any]] = {}
         waiting = [last]
         while waiting:
@@ -163,7 +163,7 @@ class Calls:
         return found
 
     def _put_away(self, value: Any) -> Any:
-        """An argument as it is written down."""
+        """An argument in its stored form."""
         if isinstance(value, list):
             return [self._put_away(item) for item in value]
         if not isinstance(value, str) or len(value) < _LONG_TEXT:
@@ -173,7 +173,7 @@ class Calls:
     async def load(self, identifier: str) -> Obj:
         """The object of an ID, of this session or another one of the same store.
 
-        Raises BadArgument for a text that is no ID, and EngineError for one that stands for nothing.
+        Raises BadArgument for an invalid ID, and EngineError for an unknown one.
         """
         if not identifier:
             raise coercion.BadArgument("cannot decode empty string as ID")
@@ -184,7 +184,7 @@ class Calls:
         if found is None:
             found = await self._replay(digest)
         if not isinstance(found, Obj):
-            raise EngineError("invalid ID: it stands for no object")
+            raise EngineError("invalid ID: it refers to no object")
         return found
 
     async def _replay(self, digest: str) -> Obj:
@@ -269,7 +269,7 @@ def _whole(value: Any) -> Any:
 
 
 def _raw(value: Any) -> Any:
-    """What the resolver gets: values for objects, snake_case members of input objects."""
+    """An argument for the resolver: values for objects, snake_case members for input objects."""
     if isinstance(value, Obj):
         return value.value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What differs between two directories."""
+"""Changesets: the differences between two directories."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import anyio.to_thread
 
 from rondel.engine.api.directory import copy_options
 from rondel.engine.api.exports import client_path, export_to
-from rondel.engine.api.places import directory_entry
+from rondel.engine.api.paths import directory_entry
 from rondel.engine.api.registry import Context, field, register_type
-from rondel.engine.api.values import DiffStat
+from rondel.engine.api.results import DiffStat
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.merging import MODIFIED_REMOVED, conflicts_between
 from rondel.engine.evaluate.patches import diff_text, line_counts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changeset:
-    """The way from one directory to another."""
+    """The changes from one directory to another."""
 
     before: Directory
     after: Directory
@@ -55,19 +55,19 @@ async def changeset(ctx: Context, self: None) -> Changeset:
 
 @field("Directory", "changes", from_=Directory)
 async def changes(ctx: Context, self: Directory, *, from_: Directory) -> Changeset:
-    """The way from another directory to this one."""
+    """The changes from another directory to this one."""
     return Changeset(from_, self)
 
 
 @field("Directory", "diff", other=Directory)
 async def diff(ctx: Context, self: Directory, *, other: Directory) -> Directory:
-    """What another directory has that this one has not, or has otherwise."""
+    """What another directory adds or changes compared to this one."""
     return await _layer(ctx, Changeset(self, other))
 
 
 @field("Directory", "withChanges", changes=Changeset)
 async def with_changes(ctx: Context, self: Directory, *, changes: Changeset) -> Directory:
-    """The directory with changes made to it."""
+    """The directory with a changeset applied."""
     found = await _changes(ctx, changes)
     if found.empty:
         return self
@@ -85,19 +85,19 @@ async def with_changes(ctx: Context, self: Directory, *, changes: Changeset) -> 
 
 @field("Changeset", "addedPaths")
 async def added_paths(ctx: Context, self: Changeset) -> list[str]:
-    """What is new, directories with a slash."""
+    """The added paths, directories with a slash."""
     return list((await _changes(ctx, self)).added)
 
 
 @field("Changeset", "modifiedPaths")
 async def modified_paths(ctx: Context, self: Changeset) -> list[str]:
-    """What was changed."""
+    """The modified paths."""
     return list((await _changes(ctx, self)).modified)
 
 
 @field("Changeset", "removedPaths")
 async def removed_paths(ctx: Context, self: Changeset) -> list[str]:
-    """What is gone; of directories only the topmost."""
+    """The removed paths; of directories only the topmost."""
     return list((await _changes(ctx, self)).removed)
 
 
@@ -138,14 +138,14 @@ async def _patch(ctx: Context, self: Changeset) -> str:
 
 @field("Changeset", "asPatch")
 async def as_patch(ctx: Context, self: Changeset) -> File:
-    """The changes as a patch that git understands."""
+    """The changes as a patch in git's format."""
     text = await _patch(ctx, self)
     return File(edited("file.write", None, "/diff.patch", text, 0o644, ""), "/diff.patch")
 
 
 @field("Changeset", "diffStats")
 async def diff_stats(ctx: Context, self: Changeset) -> list[DiffStat]:
-    """How many lines each change adds and removes."""
+    """How many lines of each file change."""
     found = await _changes(ctx, self)
     old_view, old = await directory_entry(ctx, self.before)
     new_view, new = await directory_entry(ctx, self.after)
@@ -162,12 +162,12 @@ async def diff_stats(ctx: Context, self: Changeset) -> list[DiffStat]:
 
 @field("Changeset", "export")
 async def export(ctx: Context, self: Changeset, *, path: str) -> str:
-    """Make the changes in a directory of the host."""
+    """Apply the changes to a directory of the host."""
     found = await _changes(ctx, self)
     dest = client_path(ctx.session, path)
     layer = await _layer(ctx, self)
     view, top = await directory_entry(ctx, layer)
-    # First what goes: there may be something else in its place.
+    # Removals first: something else may replace the removed path.
     await anyio.to_thread.run_sync(_remove, dest, found.removed)
     await export_to(ctx.session, view, top.path, dest)
     return str(dest)
@@ -212,7 +212,7 @@ async def _pair(ctx: Context, self: Changeset, changes: Changeset, on_conflict: 
 async def with_changesets(
     ctx: Context, self: Changeset, *, changes: list[Changeset], on_conflict: str
 ) -> Changeset:
-    """These changes and several others, merged by git at once."""
+    """These changes and several others, merged by git in one step."""
     if not changes:
         return self
     if len(changes) == 1:
@@ -239,5 +239,5 @@ async def _merged(
             before = Directory(edit, before.path)
     patches = [await _patch(ctx, each) for each in changesets]
     after = edited("changes.merge", before.fs, before.path, patches, on_conflict, disputed)
-    await ctx.view(after)  # a conflict is this field's error
+    await ctx.view(after)  # a conflict is reported as this field's error
     return Changeset(before, Directory(after, before.path))

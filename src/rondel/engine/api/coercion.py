@@ -1,7 +1,7 @@
-"""Turns the arguments of a query into values of the schema's types.
+"""Converts the arguments of a query to the schema's types.
 
-Messages name the argument and what was expected, never the value when it is a free text:
-a secret's plaintext is an argument like any other.
+Messages contain the argument's name and the expected type, but never a free text: the
+plaintext of a secret is an argument, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.engine.api.schema import Argument, Schema
+    from rondel.engine.api.schema import ArgumentDefinition, Schema
 
 _INT = 2**63
 _OS = re.compile(r"[A-Za-z0-9_-]+(?:\([A-Za-z0-9_.-]*\))?")
@@ -24,22 +24,22 @@ _PART = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class BadArgument(EngineError):
-    """An argument is not of its type; answered without a path, like a bad query."""
+    """An argument has the wrong type; reported without a path, like an invalid query."""
 
 
 class IdText(str):
-    """The text of an ID, to be loaded before the resolver sees it."""
+    """The text of an ID; its object is loaded before the resolver runs."""
 
     __slots__ = ()
 
 
 def arguments(
     schema: Schema,
-    definitions: Mapping[str, Argument],
+    definitions: Mapping[str, ArgumentDefinition],
     given: Mapping[str, Any],
     variables: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Every argument of a field by its schema name: as given, or its default, or None."""
+    """Every argument of a field by its schema name: the given value, the default, or None."""
     values: dict[str, Any] = {}
     for name, definition in definitions.items():
         value = given.get(name)
@@ -59,16 +59,16 @@ def arguments(
 
 
 def plain(default: Any) -> Any:
-    """A schema default as resolvers get it."""
+    """A schema default in the form that resolvers receive."""
     return str(default) if isinstance(default, EnumValue) else default
 
 
 def coerce(schema: Schema, type_text: str, value: Any, variables: Mapping[str, Any], name: str) -> Any:
-    """One value as a type such as ``[String!]!``. Raises BadArgument."""
+    """Convert one value to a type such as ``[String!]!``. Raises BadArgument."""
     if isinstance(value, Variable):
         value = variables.get(value.name)
     if type_text == "ID" and value == "":
-        return None  # an empty ID is none
+        return None  # an empty ID counts as missing
     if value is None:
         if type_text.endswith("!"):
             raise BadArgument(f'argument "{name}" of type "{type_text}" must not be null')
@@ -147,7 +147,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm
 
 
 def _whole_platform(word: str) -> list[str]:
-    """The platform that a system or an architecture alone stands for. Raises BadArgument."""
+    """The platform for an operating system or an architecture alone. Raises BadArgument."""
     if word in _SYSTEMS:
         return [word, default_platform().architecture]
     if _ARCHITECTURES.get(word, word) in _KNOWN_ARCHITECTURES:

@@ -20,7 +20,7 @@ from rondel.errors import EngineError
 async def with_env_variable(
     ctx: Context, self: Container, *, name: str, value: str, expand: bool
 ) -> Container:
-    """Set a variable. The first equals sign ends its name, as in an image, which holds ``name=value``."""
+    """Set a variable. The first equals sign ends its name, as in an image, which stores ``name=value``."""
     text = expanded(self, value) if expand else value
     name, _, text = f"{name}={text}".partition("=")
     return self.with_config(replace(self.config, env=with_pair(self.config.env, name, text)))
@@ -43,7 +43,7 @@ async def with_env_file_variables(ctx: Context, self: Container, *, source: EnvF
 
 @field("Container", "withVolatileVariable")
 async def with_volatile_variable(ctx: Context, self: Container, *, name: str, value: str) -> Keyed:
-    """Set a variable that commands see and whose value makes no difference to what is remembered."""
+    """Set a variable that commands see but whose value does not affect cached results."""
     changed = replace(self, volatile_env=with_pair(self.volatile_env, name, value), image_ref=None)
     return Keyed(changed, digest_of(ctx.obj.key, "volatile", name))
 
@@ -54,13 +54,13 @@ async def without_volatile_variable(ctx: Context, self: Container, *, name: str)
     return replace(self, volatile_env=without_pair(self.volatile_env, name), image_ref=None)
 
 
-@field("Container", "envVariables", settle=True)
+@field("Container", "envVariables", run_pending=True)
 async def env_variables(ctx: Context, self: Container) -> list[EnvVariable]:
     """The plain variables."""
     return [EnvVariable(name, value) for name, value in self.config.env]
 
 
-@field("Container", "envVariable", settle=True)
+@field("Container", "envVariable", run_pending=True)
 async def env_variable(ctx: Context, self: Container, *, name: str) -> str | None:
     """One plain variable's value."""
     return self.config.env_value(name)
@@ -68,7 +68,7 @@ async def env_variable(ctx: Context, self: Container, *, name: str) -> str | Non
 
 @field("Container", "withSecretVariable", secret=Secret)
 async def with_secret_variable(ctx: Context, self: Container, *, name: str, secret: Secret) -> Container:
-    """Set a variable to a secret's text; it wins over a plain one of the name."""
+    """Set a variable to a secret's text; it overrides a plain one of the same name."""
     others = tuple(pair for pair in self.secret_env if pair[0] != name)
     return replace(self, secret_env=(*others, (name, secret)), image_ref=None)
 
@@ -83,17 +83,17 @@ async def without_secret_variable(ctx: Context, self: Container, *, name: str) -
 # -- working directory and user
 
 
-@field("Container", "workdir", settle=True)
+@field("Container", "workdir", run_pending=True)
 async def workdir(ctx: Context, self: Container) -> str:
-    """The working directory; empty when none is set."""
+    """The working directory; empty if none is set."""
     return self.config.workdir
 
 
 @field("Container", "withWorkdir")
 async def with_workdir(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
-    """Set the working directory; a relative one refers to the present one."""
+    """Set the working directory; a relative one starts at the current one."""
     path = expand_path(self, path, expand)
-    if not path.startswith("/"):  # an absolute one stays as it was written
+    if not path.startswith("/"):  # an absolute one stays as written
         path = "/" + posixpath.normpath(posixpath.join("/", self.config.workdir, path)).lstrip("/")
     return self.with_config(replace(self.config, workdir=path))
 
@@ -104,9 +104,9 @@ async def without_workdir(ctx: Context, self: Container) -> Container:
     return self.with_config(replace(self.config, workdir=""))
 
 
-@field("Container", "user", settle=True)
+@field("Container", "user", run_pending=True)
 async def user(ctx: Context, self: Container) -> str:
-    """The user; empty when none is set."""
+    """The user; empty if none is set."""
     return self.config.user
 
 
@@ -125,7 +125,7 @@ async def without_user(ctx: Context, self: Container) -> Container:
 # -- entrypoint and default arguments
 
 
-@field("Container", "entrypoint", settle=True)
+@field("Container", "entrypoint", run_pending=True)
 async def entrypoint(ctx: Context, self: Container) -> list[str]:
     """The entrypoint."""
     return list(self.config.entrypoint)
@@ -135,7 +135,7 @@ async def entrypoint(ctx: Context, self: Container) -> list[str]:
 async def with_entrypoint(
     ctx: Context, self: Container, *, args: list[str], keep_default_args: bool
 ) -> Container:
-    """Set the entrypoint; default arguments, which belong to the old one, go."""
+    """Set the entrypoint; removes the default arguments, which belong to the old one."""
     cmd = self.config.cmd if keep_default_args else ()
     changed = self.with_config(replace(self.config, entrypoint=tuple(args), cmd=cmd))
     return replace(changed, default_args_set=self.default_args_set and keep_default_args)
@@ -149,7 +149,7 @@ async def without_entrypoint(ctx: Context, self: Container, *, keep_default_args
     return replace(changed, default_args_set=self.default_args_set and keep_default_args)
 
 
-@field("Container", "defaultArgs", settle=True)
+@field("Container", "defaultArgs", run_pending=True)
 async def default_args(ctx: Context, self: Container) -> list[str]:
     """The default arguments."""
     return list(self.config.cmd)
@@ -176,22 +176,22 @@ async def with_default_terminal_cmd(
     experimental_privileged_nesting: bool,
     insecure_root_capabilities: bool,
 ) -> Container:
-    """Set what a terminal runs."""
+    """Set the command of a terminal."""
     return replace(self, terminal_cmd=tuple(args), image_ref=None)
 
 
 # -- labels, annotations, ports, health
 
 
-@field("Container", "labels", settle=True)
+@field("Container", "labels", run_pending=True)
 async def labels(ctx: Context, self: Container) -> list[Label]:
     """The labels."""
     return [Label(name, value) for name, value in self.config.labels]
 
 
-@field("Container", "label", settle=True)
+@field("Container", "label", run_pending=True)
 async def label(ctx: Context, self: Container, *, name: str) -> str | None:
-    """One label's value; ``dev.rondel.image.*`` say where the image came from (docs/reference/images.md)."""
+    """One label's value; ``dev.rondel.image.*`` describe the image's origin (docs/reference/images.md)."""
     return dict((*self.origin, *self.config.labels)).get(name)
 
 
@@ -219,7 +219,7 @@ async def without_annotation(ctx: Context, self: Container, *, name: str) -> Con
     return replace(self, annotations=without_pair(self.annotations, name), image_ref=None)
 
 
-@field("Container", "exposedPorts", settle=True)
+@field("Container", "exposedPorts", run_pending=True)
 async def exposed_ports(ctx: Context, self: Container) -> list[Port]:
     """The ports that a service of this container listens on."""
     return list(self.config.ports)
@@ -235,7 +235,7 @@ async def with_exposed_port(
     description: str | None,
     experimental_skip_healthcheck: bool,
 ) -> Container:
-    """Expose a port; the same port and protocol again replaces it."""
+    """Expose a port; the same port and protocol replaces an existing one."""
     new = Port(port, protocol, description, experimental_skip_healthcheck)
     ports = {(old.port, old.protocol): old for old in self.config.ports} | {(port, protocol): new}
     return self.with_config(replace(self.config, ports=tuple(ports.values())))
@@ -243,19 +243,19 @@ async def with_exposed_port(
 
 @field("Container", "withoutExposedPort")
 async def without_exposed_port(ctx: Context, self: Container, *, port: int, protocol: str) -> Container:
-    """Expose a port no more."""
+    """Stop exposing a port."""
     ports = tuple(old for old in self.config.ports if (old.port, old.protocol) != (port, protocol))
     return self.with_config(replace(self.config, ports=ports))
 
 
-@field("Container", "dockerHealthcheck", settle=True)
+@field("Container", "dockerHealthcheck", run_pending=True)
 async def docker_healthcheck(ctx: Context, self: Container) -> Healthcheck | None:
-    """The image's health check, by which a service of it is ready."""
+    """The image's health check, which decides when a service is ready."""
     return self.config.active_healthcheck
 
 
 def _normal(text: str | None) -> str:
-    """A duration as it is shown, whatever units it was given in."""
+    """A duration in Go's normal form."""
     return "0s" if text is None else duration(nanoseconds(text))
 
 
@@ -295,10 +295,10 @@ async def without_docker_healthcheck(ctx: Context, self: Container) -> Container
     return self.with_config(replace(self.config, healthcheck=None))
 
 
-# -- the rest
+# -- other settings
 
 
-@field("Container", "platform", settle=True)
+@field("Container", "platform", run_pending=True)
 async def platform(ctx: Context, self: Container) -> str:
     """The platform."""
     return self.platform
@@ -306,7 +306,7 @@ async def platform(ctx: Context, self: Container) -> str:
 
 @field("Container", "imageRef")
 async def image_ref(ctx: Context, self: Container) -> str:
-    """The reference, with digest, of the image that the container was just made from."""
+    """The reference, with digest, of the image that the container was just created from."""
     if self.image_ref is None:
         raise EngineError(
             "Image reference can only be retrieved immediately after the 'Container.From' call. "
@@ -318,7 +318,7 @@ async def image_ref(ctx: Context, self: Container) -> str:
 @field("Container", "withError")
 @field("Directory", "withError")
 async def with_error(ctx: Context, self: object, *, err: str) -> object:
-    """Fail with a text of the caller's; an empty one fails nothing."""
+    """Fail with the given text; an empty one does nothing."""
     if err:
         raise EngineError(err)
     return ctx.obj
@@ -328,25 +328,25 @@ async def with_error(ctx: Context, self: object, *, err: str) -> object:
 async def with_registry_auth(
     ctx: Context, self: Container, *, address: str, username: str, secret: Secret
 ) -> Keyed:
-    """Log in to a registry for what is pulled and published; it makes no difference to what is remembered."""
+    """Log in to a registry for pulls and pushes; does not affect cached results."""
     others = tuple(entry for entry in self.registry_auth if entry[0] != address)
     return Keyed(replace(self, registry_auth=(*others, (address, username, secret))), ctx.obj.key)
 
 
 @field("Container", "withoutRegistryAuth")
 async def without_registry_auth(ctx: Context, self: Container, *, address: str) -> Keyed:
-    """Forget a registry's login."""
+    """Remove a registry's login."""
     kept = tuple(entry for entry in self.registry_auth if entry[0] != address)
     return Keyed(replace(self, registry_auth=kept), ctx.obj.key)
 
 
 @field("Container", "experimentalWithGPU")
 async def experimental_with_gpu(ctx: Context, self: Container, *, devices: list[str]) -> Container:
-    """Ask for devices; commands share the machine's anyway, so nothing changes."""
+    """Request devices; commands share the machine's anyway, so nothing changes."""
     return self
 
 
 @field("Container", "experimentalWithAllGPUs")
 async def experimental_with_all_gpus(ctx: Context, self: Container) -> Container:
-    """Ask for all devices."""
+    """Request all devices; nothing changes, either."""
     return self

@@ -1,4 +1,4 @@
-"""Commands and what they wrote."""
+"""Commands and their results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rondel.engine.api.expansion import expand_path
-from rondel.engine.api.places import require_directory, require_file
+from rondel.engine.api.paths import require_directory, require_file
 from rondel.engine.api.registry import NO_NESTING, Context, field
 from rondel.engine.evaluate.execs import Command, absolute, after, decode, exec_node
 from rondel.engine.values import DirectoryMount, FileMount
@@ -14,16 +14,16 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj
-    from rondel.engine.store import Output, Result
+    from rondel.engine.store import OperationResult, Output
     from rondel.engine.values import Container
 
 
 def command_line(
     container: Container, args: list[str], *, use_entrypoint: bool = False, expand: bool = False
 ) -> tuple[str, ...]:
-    """The whole command for some arguments; empty when there is nothing to run.
+    """The whole command for some arguments; empty if there is nothing to run.
 
-    Only arguments are expanded: the container's own words stay as they were set.
+    Only the given arguments are expanded: the container's own stay as they were set.
     """
     words = tuple(expand_path(container, word, expand) for word in args) or container.config.cmd
     if use_entrypoint:
@@ -48,13 +48,13 @@ async def with_exec(
     expand: bool,
     no_init: bool,
 ) -> Container:
-    """Record a command; it runs when somebody asks for what it leaves."""
+    """Add a command; it runs when its result is requested."""
     if stdin and redirect_stdin:
         raise EngineError("cannot set both stdin and redirectStdin")
     if experimental_privileged_nesting:
         raise EngineError(NO_NESTING)
 
-    def place(path: str) -> str:
+    def container_path(path: str) -> str:
         return absolute(self, expand_path(self, path, expand)) if path else ""
 
     command = Command(
@@ -69,18 +69,18 @@ async def with_exec(
         command = replace(
             command,
             args=command_line(self, args, use_entrypoint=use_entrypoint, expand=expand),
-            redirect_stdin=place(redirect_stdin),
-            redirect_stdout=place(redirect_stdout),
-            redirect_stderr=place(redirect_stderr),
+            redirect_stdin=container_path(redirect_stdin),
+            redirect_stdout=container_path(redirect_stdout),
+            redirect_stderr=container_path(redirect_stderr),
         )
-    except EngineError as error:  # told by whoever asks for what the command leaves, as all failures are
+    except EngineError as error:  # raised when the result is requested, like all failures of a command
         command = replace(command, refusal=error)
     return after(command, exec_node(command, ctx.key))
 
 
-async def last_result(ctx: Context, container: Container) -> Result:
-    """The result of the latest command. Raises EngineError when there was none."""
-    await ctx.session.settle(container)
+async def last_result(ctx: Context, container: Container) -> OperationResult:
+    """The result of the latest command. Raises EngineError if there is none."""
+    await ctx.session.run_pending(container)
     if container.last_exec is None:
         raise EngineError("no command has been set")
     return await ctx.session.run(container.last_exec)
@@ -92,19 +92,19 @@ def _text(ctx: Context, output: Output) -> str:
 
 @field("Container", "stdout")
 async def stdout(ctx: Context, self: Container) -> str:
-    """What the latest command wrote to its standard output."""
+    """The latest command's standard output."""
     return _text(ctx, (await last_result(ctx, self)).stdout)
 
 
 @field("Container", "stderr")
 async def stderr(ctx: Context, self: Container) -> str:
-    """What the latest command wrote to its standard error."""
+    """The latest command's standard error."""
     return _text(ctx, (await last_result(ctx, self)).stderr)
 
 
 @field("Container", "combinedOutput")
 async def combined_output(ctx: Context, self: Container) -> str:
-    """What the latest command wrote to both, in order."""
+    """The latest command's output on both streams, in order."""
     return _text(ctx, (await last_result(ctx, self)).combined)
 
 
@@ -116,8 +116,8 @@ async def exit_code(ctx: Context, self: Container) -> int:
 
 @field("Container", "sync")
 async def sync(ctx: Context, self: Container) -> Obj:
-    """Evaluate the container, commands and file changes alike."""
-    await ctx.session.settle(self)
+    """Evaluate the container, both commands and file changes."""
+    await ctx.session.run_pending(self)
     await ctx.snapshot(self.fs)
     for mount in self.mounts:
         if isinstance(mount, DirectoryMount):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.directory import copy_options, existence, mode_of, stat_of
 from rondel.engine.api.expansion import expand_path
-from rondel.engine.api.places import change, locate, mount_at, part, part_file
+from rondel.engine.api.paths import change, locate, mount_at, part, part_file
 from rondel.engine.api.registry import Context, field
 from rondel.engine.evaluate import edited
 from rondel.engine.evaluate.execs import absolute
@@ -16,20 +16,20 @@ from rondel.engine.evaluate.owners import has_names, owner_in
 from rondel.engine.values import Container, Directory, File, Fs
 
 if TYPE_CHECKING:
-    from rondel.engine.api.values import Stat
+    from rondel.engine.api.results import Stat
 
 Edit = Callable[[Fs | None, str], Fs]
 
 
 @field("Container", "rootfs")
 async def rootfs(ctx: Context, self: Container) -> Directory:
-    """The root file system, without what is mounted."""
+    """The root file system, without mounts."""
     return Directory(self.fs)
 
 
 @field("Container", "withRootfs", directory=Directory)
 async def with_rootfs(ctx: Context, self: Container, *, directory: Directory) -> Container:
-    """Replace the root file system; an empty directory, too, is one."""
+    """Replace the root file system, also by an empty directory."""
     if directory.path == "/":
         return self.with_fs(directory.fs or EMPTY)
     return self.with_fs(_copied(None, "/", directory))
@@ -62,7 +62,7 @@ async def file(ctx: Context, self: Container, *, path: str, expand: bool) -> Fil
     return part_file(fs, inner, path)
 
 
-@field("Container", "exists", settle=True)
+@field("Container", "exists", run_pending=True)
 async def exists(
     ctx: Context,
     self: Container,
@@ -72,15 +72,15 @@ async def exists(
     do_not_follow_symlinks: bool,
     expand: bool,
 ) -> bool:
-    """Whether something is at a path."""
+    """Whether a path exists."""
     path = expand_path(self, path, expand)
     fs, inner = locate(self, path, failed=f"failed to locate path {path}: ")
     return existence(await ctx.view(fs), inner, expected_type, follow=not do_not_follow_symlinks)
 
 
-@field("Container", "stat", settle=True)
+@field("Container", "stat", run_pending=True)
 async def stat(ctx: Context, self: Container, *, path: str, do_not_follow_symlinks: bool) -> Stat:
-    """What is at a path."""
+    """Metadata of a path."""
     fs, inner = locate(self, path, failed=f"failed to locate path {path}: ")
     return stat_of(await ctx.view(fs), inner, path, follow=not do_not_follow_symlinks)
 
@@ -96,7 +96,7 @@ async def with_new_file(
     owner: str,
     expand: bool,
 ) -> Container:
-    """Put a new file."""
+    """Create a file."""
     path = expand_path(self, path, expand)
     mode = mode_of(permissions)
     owner = await _owner(ctx, self, path, owner)
@@ -110,7 +110,7 @@ async def with_new_file(
 
 
 async def _owner(ctx: Context, container: Container, path: str, owner: str) -> str:
-    """The owner as the file system at a path understands it: a mount has no names of its own."""
+    """The owner for the file system at a path; a mounted one has no user names, so they become numbers."""
     if not has_names(owner) or mount_at(container, absolute(container, path)) is None:
         return owner
     uid, gid = owner_in(await ctx.view(container.fs), owner)
@@ -211,7 +211,7 @@ def _without(fs: Fs | None, inner: str) -> Fs:
 
 @field("Container", "withoutFile", "withoutDirectory")
 async def without(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
-    """Remove what is at a path, or what matches it."""
+    """Remove a path, or what matches it."""
     return change(self, expand_path(self, path, expand), _without, removal=True)
 
 

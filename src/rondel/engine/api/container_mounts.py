@@ -1,4 +1,4 @@
-"""What is mounted in a container."""
+"""A container's mounts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from rondel.engine.values import (
 )
 
 
-def _place(container: Container, path: str, expand: bool) -> str:
+def _container_path(container: Container, path: str, expand: bool) -> str:
     return absolute(container, expand_path(container, path, expand))
 
 
 def _owned(container: Container, fs: Fs | None, path: str, owner: str) -> Fs | None:
-    """The file system with all below a path given to an owner of the container.
+    """The file system with everything below a path owned by an owner of the container.
 
-    A name is looked up before anything else of the container is told: there may be no such owner.
+    The name is looked up before anything else of the container is evaluated, so that an unknown
+    owner fails first.
     """
     if not owner:
         return fs
@@ -43,16 +44,16 @@ def _owned(container: Container, fs: Fs | None, path: str, owner: str) -> Fs | N
 
 
 async def _numbers(ctx: Context, container: Container, owner: str, *, failed: str = "") -> str:
-    """An owner in numbers, as the container's own files say. Raises EngineError for unknown names."""
+    """An owner as numbers, by the container's passwd and group files. Raises EngineError."""
     if all(part.isdecimal() for part in owner.split(":")) or not owner:
         return owner
     uid, gid = owner_in(await ctx.view(container.fs), owner, failed=failed)
     return f"{uid}:{gid}"
 
 
-@field("Container", "mounts", settle=True)
+@field("Container", "mounts", run_pending=True)
 async def mounts(ctx: Context, self: Container) -> list[str]:
-    """The paths of what is mounted; secrets and sockets are not told."""
+    """The paths of the mounts, without secrets and sockets."""
     return [m.path for m in self.mounts if not isinstance(m, SecretMount | SocketMount)]
 
 
@@ -62,7 +63,7 @@ async def with_mounted_directory(
 ) -> Container:
     """Mount a directory."""
     mount = DirectoryMount(
-        path=_place(self, path, expand),
+        path=_container_path(self, path, expand),
         source=_owned(self, source.fs, source.path, owner),
         subpath=source.path,
         readonly=read_only,
@@ -76,7 +77,7 @@ async def with_mounted_file(
 ) -> Container:
     """Mount a file."""
     fs = _owned(self, source.fs, source.path, owner)
-    return self.with_mount(FileMount(path=_place(self, path, expand), source=fs, file=source.path))
+    return self.with_mount(FileMount(path=_container_path(self, path, expand), source=fs, file=source.path))
 
 
 @field("Container", "withMountedCache", cache=CacheVolume, source=Directory)
@@ -91,7 +92,7 @@ async def with_mounted_cache(
     owner: str,
     expand: bool,
 ) -> Container:
-    """Mount a cache volume; what is said here besides makes it another volume."""
+    """Mount a cache volume; its settings are part of the volume's identity."""
     volume = replace(
         cache,
         sharing=cache.sharing if sharing == "SHARED" else sharing,
@@ -101,7 +102,7 @@ async def with_mounted_cache(
     initial = volume.source
     return self.with_mount(
         CacheMount(
-            path=_place(self, path, expand),
+            path=_container_path(self, path, expand),
             volume=volume,
             initial=initial.fs if initial else None,
             initial_path=initial.path if initial else "/",
@@ -114,7 +115,7 @@ async def with_mounted_temp(
     ctx: Context, self: Container, *, path: str, size: int | None, expand: bool
 ) -> Container:
     """Mount an empty file system in memory."""
-    return self.with_mount(TempMount(path=_place(self, path, expand), size=size))
+    return self.with_mount(TempMount(path=_container_path(self, path, expand), size=size))
 
 
 @field("Container", "withMountedSecret", source=Secret)
@@ -125,7 +126,7 @@ async def with_mounted_secret(
     bits = 0o400 if mode is None else mode & 0o777
     owner = await _numbers(ctx, self, owner)
     return self.with_mount(
-        SecretMount(path=_place(self, path, expand), secret=source, mode=bits, owner=owner)
+        SecretMount(path=_container_path(self, path, expand), secret=source, mode=bits, owner=owner)
     )
 
 
@@ -135,17 +136,17 @@ async def with_unix_socket(
 ) -> Container:
     """Mount a Unix socket."""
     owner = await _numbers(ctx, self, owner)
-    return self.with_mount(SocketMount(path=_place(self, path, expand), socket=source, owner=owner))
+    return self.with_mount(SocketMount(path=_container_path(self, path, expand), socket=source, owner=owner))
 
 
 @field("Container", "withoutMount")
 async def without_mount(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
-    """Remove what is mounted at a path, if anything is."""
-    return self.without_mount(_place(self, path, expand))
+    """Remove the mount at a path, if there is one."""
+    return self.without_mount(_container_path(self, path, expand))
 
 
 @field("Container", "withoutUnixSocket")
 async def without_unix_socket(ctx: Context, self: Container, *, path: str, expand: bool) -> Container:
     """Remove a Unix socket."""
-    place = _place(self, path, expand)
-    return self.with_mounts(m for m in self.mounts if not (isinstance(m, SocketMount) and m.path == place))
+    target = _container_path(self, path, expand)
+    return self.with_mounts(m for m in self.mounts if not (isinstance(m, SocketMount) and m.path == target))

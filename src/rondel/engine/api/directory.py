@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from rondel.engine.api.exports import client_path, export_to
-from rondel.engine.api.places import beside, directory_entry, part, require_file
+from rondel.engine.api.paths import beside, directory_entry, part, require_file
 from rondel.engine.api.registry import Context, Keyed, field
+from rondel.engine.api.results import SearchResult, Stat
 from rondel.engine.api.searching import search_tree
-from rondel.engine.api.values import SearchResult, Stat
 from rondel.engine.evaluate import edited
-from rondel.engine.evaluate.patterns import compile_glob
 from rondel.engine.evaluate.trees import file_digest, tree_digest
-from rondel.engine.store import Entry, PathError, View
+from rondel.engine.store import PathError, TreeEntry, View
 from rondel.engine.values import Directory, File, Fs, digest_of
 from rondel.errors import EngineError
+from rondel.files.patterns import compile_glob
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # -- reading
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: TreeEntry) -> str:
     return entry.name + ("/" if entry.is_dir else "")
 
 
@@ -60,7 +60,7 @@ async def glob(ctx: Context, self: Directory, *, pattern: str) -> list[str]:
 
 @field("Directory", "name")
 async def name(ctx: Context, self: Directory) -> str:
-    """The directory's name, with a slash; it has to be there."""
+    """The directory's name with a slash; the directory must exist."""
     await directory_entry(ctx, self)
     return posixpath.basename(self.path.rstrip("/")) + "/"
 
@@ -80,7 +80,7 @@ async def sync(ctx: Context, self: Directory) -> Obj:
 
 
 def existence(view: View, path: str, expected: str | None, *, follow: bool) -> bool:
-    """Whether something of an expected type is at a path. Raises PathError beyond a file."""
+    """Whether an entry of the expected type exists at a path. Raises PathError below a file."""
     if not path:
         return False
     entry = view.find(path, follow=follow and expected not in {"SYMLINK", "SYMLINK_TYPE"})
@@ -94,21 +94,21 @@ def existence(view: View, path: str, expected: str | None, *, follow: bool) -> b
 async def exists(
     ctx: Context, self: Directory, *, path: str, expected_type: str | None, do_not_follow_symlinks: bool
 ) -> bool:
-    """Whether something is at a path; nothing is in a directory that is not there itself."""
+    """Whether a path exists; false if the directory itself does not exist."""
     try:
         view, top = await directory_entry(ctx, self)
     except PathError as error:
         if error.code == errno.ENOENT:
             return False
         raise
-    place = beside(top.path, path) if path else ""
-    return existence(view, place, expected_type, follow=not do_not_follow_symlinks)
+    full = beside(top.path, path) if path else ""
+    return existence(view, full, expected_type, follow=not do_not_follow_symlinks)
 
 
 def stat_of(view: View, path: str, shown: str, *, follow: bool = True) -> Stat:
-    """What is at a path; a link that is followed has its target's name.
+    """Metadata of a path; a followed link reports its target's name.
 
-    Raises EngineError when it is nothing.
+    Raises EngineError if the path does not exist.
     """
     if not shown:
         raise EngineError("stat : no such file or directory")
@@ -123,14 +123,14 @@ def stat_of(view: View, path: str, shown: str, *, follow: bool = True) -> Stat:
 
 @field("Directory", "stat")
 async def stat(ctx: Context, self: Directory, *, path: str, do_not_follow_symlinks: bool) -> Stat:
-    """What is at a path."""
+    """Metadata of a path."""
     view, top = await directory_entry(ctx, self)
     return stat_of(view, beside(top.path, path), path, follow=not do_not_follow_symlinks)
 
 
 @field("Directory", "findUp")
 async def find_up(ctx: Context, self: Directory, *, name: str, start: str) -> str | None:
-    """The nearest path of a name, from a directory upwards."""
+    """The nearest path with a name, from a directory upwards."""
     if not name:
         raise EngineError("name cannot be empty")
     here = posixpath.normpath(start or ".")
@@ -157,7 +157,7 @@ async def search(
 
 @field("Directory", "export")
 async def export(ctx: Context, self: Directory, *, path: str, wipe: bool) -> str:
-    """Write the directory to the host; the absolute path it went to."""
+    """Write the directory to the host; returns the absolute path."""
     view, top = await directory_entry(ctx, self)
     dest = client_path(ctx.session, path)
     await export_to(ctx.session, view, top.path, dest, wipe=wipe)
@@ -175,7 +175,7 @@ async def directory(ctx: Context, self: Directory, *, path: str) -> Directory:
 
 @field("Directory", "file")
 async def file(ctx: Context, self: Directory, *, path: str) -> Keyed:
-    """A file below this directory; it has to be there. Equal files are one, however they were made."""
+    """A file below this directory; it must exist. Equal files have equal keys, however they were made."""
     view, _ = await directory_entry(ctx, self)
     target = beside(self.path, path)
     entry = require_file(view, target, path)
@@ -187,13 +187,13 @@ async def file(ctx: Context, self: Directory, *, path: str) -> Keyed:
 
 
 def check_name(path: str) -> None:
-    """Raise EngineError for a file name that no file system takes."""
+    """Raise EngineError for a file name that is too long for any file system."""
     if len(posixpath.basename(path.rstrip("/")).encode()) > 255:
         raise EngineError("File name length exceeds the maximum supported 255 characters")
 
 
 def mode_of(permissions: int | None) -> int | None:
-    """Permission bits as a file gets them: without setuid, setgid and sticky."""
+    """The permission bits of a new file: without setuid, setgid and sticky."""
     return None if permissions is None else permissions & 0o777
 
 
@@ -206,7 +206,7 @@ def changed(directory: Directory, fs: Fs) -> Directory:
 async def with_new_file(
     ctx: Context, self: Directory, *, path: str, contents: str, permissions: int | None
 ) -> Directory:
-    """Put a new file."""
+    """Create a file."""
     check_name(path)
     mode = mode_of(permissions)
     fs = edited("file.write", self.fs, beside(self.path, path), contents, 0o644 if mode is None else mode, "")
@@ -217,7 +217,7 @@ async def with_new_file(
 async def with_new_directory(
     ctx: Context, self: Directory, *, path: str, permissions: int | None
 ) -> Directory:
-    """Make a directory, with its parents."""
+    """Create a directory, with its parents."""
     clean = posixpath.normpath(path)
     if clean.startswith("../"):
         return changed(self, edited("fail", self.fs, f"cannot create directory outside parent: {clean}"))
@@ -268,7 +268,7 @@ async def with_directory(
     """Copy a directory's content, merging."""
     whole = self == Directory() and source.path == beside("/", path) == "/"
     if whole and not owner and permissions is None and (include or exclude or gitignore):
-        # Nothing to merge with: remove what is not chosen, rather than copy what is.
+        # The directory is empty: remove what is not selected, instead of copying what is.
         return Directory(edited("dir.filter", source.fs, "/", include, exclude, gitignore))
     options = copy_options(
         beside(self.path, path),
@@ -314,7 +314,7 @@ async def with_files(
 async def filter_(
     ctx: Context, self: Directory, *, exclude: list[str], include: list[str], gitignore: bool
 ) -> Obj:
-    """Only what patterns and .gitignore files leave."""
+    """Only what patterns and .gitignore files keep."""
     choice = {"include": include, "exclude": exclude, "gitignore": gitignore}
     empty = await ctx.root("directory")
     found: Obj = await ctx.call(empty, "withDirectory", path="/", source=ctx.obj, **choice)
@@ -323,7 +323,7 @@ async def filter_(
 
 @field("Directory", "withoutFile", "withoutDirectory")
 async def without(ctx: Context, self: Directory, *, path: str) -> Directory:
-    """Remove what is at a path, or what matches it."""
+    """Remove a path, or what matches it."""
     return changed(self, edited("path.remove", self.fs, [beside(self.path, path)]))
 
 

@@ -1,8 +1,8 @@
-"""Reads GraphQL queries (October 2021 specification, section 2; executable documents only).
+"""Parses GraphQL queries (October 2021 specification, section 2; executable documents only).
 
-Written by hand for two reasons: selections may be nested more than a thousand deep, where
-recursive parsers stop, and the library that could do it costs more at start than a whole
-connection may. Nesting is kept on a stack of our own.
+Written by hand for two reasons: selections may be nested more than a thousand levels deep,
+where recursive parsers fail, and the one library that could do it takes longer to import than a
+whole connection may. This parser keeps the nesting on an explicit stack.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WIDE_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u\{([0-9A-Fa-f]{1,6})\}")
 
 
 class SyntaxFailure(EngineError):
-    """A query that is not GraphQL; ``offset`` says where."""
+    """A query that is not GraphQL; ``offset`` is the position of the error."""
 
     def __init__(self, message: str, offset: int = 0) -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ class Directive:
 
 @dataclass(slots=True, eq=False)
 class FieldNode:
-    """A field of a selection; ``selections`` None where it has none."""
+    """A field of a selection; ``selections`` is None if it has none."""
 
     name: str
     key: str
@@ -108,8 +108,8 @@ class VariableDefinition:
 
 
 @dataclass(slots=True, eq=False)
-class Operation:
-    """A query (or what claims to be something else)."""
+class OperationDefinition:
+    """A query (or another operation, which is refused later)."""
 
     kind: str
     name: str | None
@@ -131,15 +131,15 @@ class Fragment:
 
 @dataclass(slots=True)
 class Document:
-    """All operations and fragments of a request; ``duplicates`` says which names were given twice where."""
+    """All operations and fragments of a request; ``duplicates`` lists names that were defined twice."""
 
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[OperationDefinition] = field(default_factory=list)
     fragments: dict[str, Fragment] = field(default_factory=dict)
     duplicates: list[tuple[str, int]] = field(default_factory=list)
 
 
 def parse(text: str) -> Document:
-    """The document of a query text. Raises SyntaxFailure."""
+    """Parse a query. Raises SyntaxFailure."""
     return _Parser(text).document()
 
 
@@ -159,7 +159,7 @@ class _Parser:
     # -- tokens
 
     def peek(self) -> str:
-        """The next token's text, where it can be punctuation or a name; quoted texts stay quoted."""
+        """The next token's text if it may be punctuation or a name; strings keep their quotes."""
         return self.tokens[self.at][1]
 
     def fail(self, expected: str = "") -> NoReturn:
@@ -167,7 +167,7 @@ class _Parser:
         shown = text if kind in {None, "punct"} else f'{str(kind).capitalize()} "{text}"'
         if kind == "bad":
             shown = "<Invalid>"
-        # The text may be a secret's: only punctuation and names are repeated.
+        # A string may be a secret: the message repeats only punctuation and names.
         shown = shown if kind in {None, "punct", "name", "bad"} else str(kind).capitalize()
         message = f"Expected {expected}, found {shown}" if expected else f"Unexpected {shown}"
         raise SyntaxFailure(message, offset)
@@ -199,7 +199,9 @@ class _Parser:
         while self.tokens[self.at][0] is not None:
             offset = self.tokens[self.at][2]
             if self.peek() == "{":
-                document.operations.append(Operation("query", None, [], [], self.selections(), offset))
+                document.operations.append(
+                    OperationDefinition("query", None, [], [], self.selections(), offset)
+                )
                 continue
             word = self.peek()
             if self.tokens[self.at][0] != "name" or word not in _DEFINITIONS:
@@ -215,20 +217,20 @@ class _Parser:
         return document
 
     def twice(self, what: str, name: str, offset: int) -> None:
-        """Note a name that may be there only once."""
+        """Record a name that may occur only once."""
         self.duplicates.append((f'There can be only one {what} named "{name}".', offset))
 
-    def operation(self, kind: str, offset: int) -> Operation:
+    def operation(self, kind: str, offset: int) -> OperationDefinition:
         name = self.name() if self.tokens[self.at][0] == "name" else None
         variables: list[VariableDefinition] = []
         if self.take("("):
             while not variables or not self.take(")"):
                 self.not_empty(")")
                 variables.append(self.variable_definition())
-        return Operation(kind, name, variables, self.directives(), self.selections(), offset)
+        return OperationDefinition(kind, name, variables, self.directives(), self.selections(), offset)
 
     def not_empty(self, closing: str) -> None:
-        """Fail when the end comes where something has to be."""
+        """Fail if the end comes where the grammar requires an item."""
         if self.peek() == closing:
             raise SyntaxFailure(f"expected at least one definition, found {closing}", self.tokens[self.at][2])
 
@@ -288,7 +290,7 @@ class _Parser:
         return top
 
     def selection(self, into: list[Selection]) -> list[Selection] | None:
-        """Read one selection; the list to go on with if it opens a nested one."""
+        """Parse one selection; returns the list to continue with if it opens a nested one."""
         offset = self.tokens[self.at][2]
         if self.take("..."):
             return self.spread(into, self.tokens[self.at][2])
@@ -395,7 +397,7 @@ def _string(text: str, offset: int) -> str:
 
 
 def whole(text: str) -> str:
-    """The text with pairs of surrogates joined, and single ones replaced."""
+    """The text with surrogate pairs joined and single surrogates replaced."""
     if _SURROGATE.search(text):
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text

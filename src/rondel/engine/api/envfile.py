@@ -52,13 +52,13 @@ async def variables(ctx: Context, self: EnvFile, *, raw: bool | None) -> list[En
 
 @field("EnvFile", "get")
 async def get(ctx: Context, self: EnvFile, *, name: str, raw: bool | None) -> str:
-    """One variable's value; empty when it is not there."""
+    """One variable's value; empty if it does not exist."""
     return dict(self.raw).get(name, "") if raw else self.value(name, ctx.session.environ)
 
 
 @field("EnvFile", "exists")
 async def exists(ctx: Context, self: EnvFile, *, name: str) -> bool:
-    """Whether a variable is there."""
+    """Whether a variable exists."""
     return name in dict(self.raw)
 
 

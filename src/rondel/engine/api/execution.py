@@ -1,8 +1,8 @@
 """Executes a request: parse, validate, then walk the selections with one task per branch.
 
 A straight chain of any length is walked in a loop; nothing here recurses with the query's
-depth. A failing field ends its own branch only: what stands beside it is done all the same, as
-in Dagger. Then ``data`` is null, and ``errors`` has the first error below each field of the root.
+depth. A failing field ends only its own branch; sibling branches continue, as in Dagger. Then
+``data`` is null, and ``errors`` contains the first error below each root field.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rondel.engine.api.document import (
     Document,
     FieldNode,
     Inline,
-    Operation,
+    OperationDefinition,
     Spread,
     SyntaxFailure,
     Variable,
@@ -45,18 +45,18 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _CALLERS = frozenset((errno.ENAMETOOLONG, errno.EFBIG, errno.EMLINK, errno.ELOOP))
-"""What a file system refuses for what the caller asks of it; the path is the store's, and no answer."""
+"""Errors that the caller's arguments cause in the file system. Messages must not show the store's path."""
 
 
 _ALONE = ""
-"""Stands among the fields of the root for the request itself."""
+"""Represents the request itself among the root fields."""
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
-"""May be met anywhere: everything that the engine writes lies in its store."""
+"""Errors that may occur anywhere, because everything that the engine writes is in its store."""
 
 
 class Refused(Exception):
-    """The request is not executed; ``errors`` says why. Answered with status 422."""
+    """The request cannot be executed; ``errors`` says why. The response has status 422."""
 
     def __init__(self, errors: list[Json]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Refused(Exception):
 
 
 class _Failed(Exception):
-    """A field's error; one that is ``alone`` says that the whole request makes no sense."""
+    """A field's error; if ``alone``, the whole request is invalid."""
 
     def __init__(self, error: Json, *, alone: bool = False) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _Failed(Exception):
 async def execute(
     calls: Calls, text: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
 ) -> Json:
-    """The GraphQL answer to a request: ``data``, or ``errors`` and null data. Raises Refused."""
+    """The GraphQL response to a request: ``data``, or ``errors`` and null data. Raises Refused."""
     try:
         document = parse(text)
     except SyntaxFailure as failure:
@@ -98,7 +98,7 @@ def _refusal(text: str, message: str, offset: int, code: str) -> Json:
     return {"message": message, "locations": [location(text, offset)], "extensions": {"code": code}}
 
 
-def _choose(document: Document, name: str | None) -> Operation:
+def _choose(document: Document, name: str | None) -> OperationDefinition:
     operations = document.operations
     if not operations:
         raise Refused(
@@ -112,7 +112,7 @@ def _choose(document: Document, name: str | None) -> Operation:
 
 
 def _known(error: BaseException, store: Path) -> EngineError | None:
-    """The engine's own error, alone or in a group that a task group raised; None for a defect."""
+    """The engine's own error, alone or in a task group's exception group; None for a bug."""
     if isinstance(error, OSError) and error.errno in _CALLERS:
         return EngineError((error.strerror or str(error)).lower())
     if isinstance(error, ValueError) and "embedded null" in str(error):
@@ -126,7 +126,7 @@ def _known(error: BaseException, store: Path) -> EngineError | None:
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """Which field of the root an answer belongs to, and the tasks that work on it."""
+    """The root field that a result belongs to, and the tasks that work on it."""
 
     root: str
     tasks: TaskGroup
@@ -140,7 +140,7 @@ class _Execution:
         self.text = text
         self.errors: dict[str, Json] = {}
 
-    async def run(self, operation: Operation) -> Json:
+    async def run(self, operation: OperationDefinition) -> Json:
         data: Json = {}
         async with anyio.create_task_group() as tasks:
             try:
@@ -168,7 +168,7 @@ class _Execution:
     async def _object(
         self, branch: _Branch, obj: Obj, selections: list[Any], out: Json
     ) -> tuple[Obj, list[Any], Json] | None:
-        """Fill in an object's fields. In a straight chain, goes on until it branches or ends."""
+        """Fill in an object's fields. Continues along a straight chain until it branches or ends."""
         while True:
             fields = self.flatten(selections, obj.type)
             if not fields:
@@ -185,7 +185,7 @@ class _Execution:
     async def _field(
         self, branch: _Branch, obj: Obj, key: str, nodes: list[FieldNode], out: Json
     ) -> tuple[Obj, list[Any], Json] | None:
-        """Answer one field; what to go on with if it is an object."""
+        """Evaluate one field; returns what to continue with if it is an object."""
         node = nodes[0]
         value = await self._answer(obj, key, nodes)
         selections = [s for n in nodes for s in n.selections or ()]
@@ -222,7 +222,7 @@ class _Execution:
             values = coercion.arguments(self.calls.schema, definition.args, node.arguments, self.variables)
             return await self.calls.invoke(obj, definition, values)
         except _Failed:
-            raise  # told already: introspection merges its selections itself
+            raise  # checked already: introspection merges its selections itself
         except coercion.BadArgument as error:
             raise _Failed({"message": f'parse field "{node.name}": {error.what}'}, alone=True) from None
         except EngineError as error:
@@ -254,7 +254,7 @@ class _Execution:
     # -- selections
 
     def flatten(self, selections: list[Any], type_name: str) -> dict[str, list[FieldNode]]:
-        """The fields that count for a type, by their key in the answer; fragments are spread."""
+        """The fields that apply to a type, by their key in the response; fragments are spread."""
         fields: dict[str, list[FieldNode]] = {}
         stack = list(reversed(selections))
         while stack:

@@ -1,8 +1,8 @@
 """``expand``: variables of the container in arguments and paths.
 
-The rules are those of Go's ``os.Expand``, as the recorded engine applies them: ``$NAME``,
-``${NAME}``, one-character names such as ``$$``; an unknown name is empty, what is no name is
-dropped with its dollar.
+The rules are those of Go's ``os.Expand``, as in the recorded engine: ``$NAME``, ``${NAME}``,
+one-character names such as ``$$``. An unknown name is empty; an invalid name is removed
+together with its dollar.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SPECIAL = "*#$@!?-0123456789"
 
 
 def expanded(container: Container, text: str) -> str:
-    """The text with the container's plain variables put in. Raises EngineError for others."""
+    """The text with the container's plain variables expanded. Raises EngineError for other variables."""
     secret = {name for name, _ in container.secret_env}
     volatile = {name for name, _ in container.volatile_env}
     values = dict(container.config.env)
@@ -38,25 +38,25 @@ def expanded(container: Container, text: str) -> str:
         if name:
             parts.append(value(name))
         elif not width:
-            parts.append("$")  # a dollar before what cannot be a name stays
+            parts.append("$")  # a dollar stays if no name can follow
         at = dollar + 1 + width
     parts.append(text[at:])
     return "".join(parts)
 
 
 def expand_path(container: Container, path: str, expand: bool = True) -> str:
-    """A path argument, expanded if the caller asked for it."""
+    """A path argument, expanded if the caller requested it."""
     return expanded(container, path) if expand else path
 
 
 def _name(text: str) -> tuple[str, int]:
-    """The name at the beginning of a text that follows a dollar, and how many characters it takes."""
+    """The name at the beginning of a text that follows a dollar, and its length with braces."""
     if text[0] == "{":
         if len(text) > 2 and text[1] in _SPECIAL and text[2] == "}":
             return text[1], 3
         end = text.find("}", 1)
         if end < 0:
-            return "", 1  # an open brace is dropped
+            return "", 1  # an open brace is removed
         return ("", 2) if end == 1 else (text[1:end], end + 1)
     if text[0] in _SPECIAL:
         return text[0], 1

@@ -1,4 +1,4 @@
-"""Writing to the host, with the errors that the client knows."""
+"""Writes to the host, with the error messages that clients know."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 _PRIVATE = 0o700
-"""The mode of directories that an export has to make: what they get may be nobody else's business."""
+"""The mode of directories that an export creates: private, because their content may be."""
 _BITS = 0o777
-"""What a file may have of its mode on the host: nobody becomes somebody else by it."""
+"""The mode bits that a file may have on the host: no setuid, setgid or sticky."""
 
 
 def client_path(session: Session, path: str) -> Path:
@@ -33,7 +33,7 @@ def client_path(session: Session, path: str) -> Path:
 
 @contextmanager
 def writing(dest: Path) -> Iterator[None]:
-    """Raise EngineError for what the host refuses meanwhile."""
+    """Turn errors of the host's file system into EngineError."""
     try:
         yield
     except OSError as error:
@@ -42,9 +42,9 @@ def writing(dest: Path) -> Iterator[None]:
 
 
 async def export_to(session: Session, view: View, src: str, dest: Path, *, wipe: bool = False) -> None:
-    """Write a directory or file to a host path. Raises EngineError for what the host refuses.
+    """Write a directory or file to a host path. Raises EngineError if the host refuses.
 
-    A file that is there keeps its mode; a new one gets its own, so far as the umask lets it.
+    An existing file keeps its mode; a new one gets the mode of the source within the umask.
     """
     entry = view.resolve(src)
     with writing(dest):
@@ -58,7 +58,7 @@ async def export_to(session: Session, view: View, src: str, dest: Path, *, wipe:
 
 
 def make_directories(path: Path) -> None:
-    """Have a directory, with its parents. Raises OSError."""
+    """Create a directory with its parents. Raises OSError."""
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if not path.is_dir():
@@ -67,7 +67,7 @@ def make_directories(path: Path) -> None:
 
 
 def _umask() -> int:
-    """The bits that new files do not get; asking the kernel otherwise would change them for a moment."""
+    """The umask, read without changing it: umask(2) would change it for all threads."""
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)
@@ -75,7 +75,7 @@ def _umask() -> int:
 
 
 def _mode(path: Path) -> int | None:
-    """The permission bits of a file that is there."""
+    """The permission bits of an existing file."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def _mode(path: Path) -> int | None:
 
 
 def file_destination(session: Session, path: str, name: str, *, allow_directory: bool) -> Path:
-    """Where a file goes: into a directory that is there, if that is allowed. Raises EngineError if not."""
+    """The path that a file is written to: inside of an existing directory, if allowed. Raises EngineError."""
     dest = client_path(session, path)
     if dest.is_dir():
         if not allow_directory:

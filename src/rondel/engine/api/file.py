@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from rondel.engine.api.directory import stat_of
 from rondel.engine.api.exports import client_path, export_to, file_destination
-from rondel.engine.api.places import file_entry
+from rondel.engine.api.paths import file_entry
 from rondel.engine.api.registry import Context, field
 from rondel.engine.api.searching import search_tree
 from rondel.engine.evaluate import edited
@@ -22,14 +22,14 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.api.objects import Obj
-    from rondel.engine.api.values import SearchResult, Stat
+    from rondel.engine.api.results import SearchResult, Stat
 
 MAX_CONTENTS = 128 * 1024 * 1024
 
 
 @field("File", "contents")
 async def contents(ctx: Context, self: File, *, offset_lines: int | None, limit_lines: int | None) -> str:
-    """The file's text, or some of its lines."""
+    """The file's text, or a range of its lines."""
     _, entry = await file_entry(ctx, self)
     if entry.size > MAX_CONTENTS:
         raise EngineError(f"file size {entry.size} exceeds limit {MAX_CONTENTS}; use export instead")
@@ -58,14 +58,14 @@ async def name(ctx: Context, self: File) -> str:
 
 @field("File", "stat")
 async def stat(ctx: Context, self: File) -> Stat:
-    """What the file is."""
+    """The file's metadata."""
     view, _ = await file_entry(ctx, self)
     return stat_of(view, self.path, self.named or self.path)
 
 
 @field("File", "digest")
 async def digest(ctx: Context, self: File, *, exclude_metadata: bool) -> str:
-    """A digest of content and metadata; the name does not count."""
+    """A digest of content and metadata, without the name."""
     view, entry = await file_entry(ctx, self)
     return await anyio.to_thread.run_sync(lambda: file_digest(view, entry, metadata=not exclude_metadata))
 
@@ -79,7 +79,7 @@ async def sync(ctx: Context, self: File) -> Obj:
 
 @field("File", "export")
 async def export(ctx: Context, self: File, *, path: str, allow_parent_dir_path: bool) -> str:
-    """Write the file to the host; the absolute path that was named."""
+    """Write the file to the host; returns the requested path."""
     view, entry = await file_entry(ctx, self)
     name = posixpath.basename(self.path)
     dest = file_destination(ctx.session, path, name, allow_directory=allow_parent_dir_path)
@@ -121,7 +121,7 @@ async def with_replaced(
     all: bool,  # noqa: A002 - the schema's name
     first_from: int | None,
 ) -> File:
-    """Replace a text; it has to occur once, unless ``all`` or ``firstFrom`` (a line) says otherwise."""
+    """Replace a text; it must occur exactly once, unless ``all`` or ``firstFrom`` (a line) is set."""
     edit = edited("file.replace", self.fs, self.path, search, replacement, all, first_from)
     return File(edit, self.path, self.named)
 

@@ -8,7 +8,7 @@ from typing import Any
 from rondel.engine.api.changeset import Changeset
 from rondel.engine.api.registry import Context, Keyed, field, register_type
 from rondel.engine.evaluate.gitaccess import git_folder
-from rondel.engine.evaluate.gitops import Checkout, advertised, cleaned, merge_base, tree_of
+from rondel.engine.evaluate.gitcommands import Checkout, advertised, cleaned, merge_base, tree_of
 from rondel.engine.evaluate.giturls import GitError, clean_url
 from rondel.engine.values import Directory, Secret, Socket
 from rondel.engine.values.git import Advertised, GitRef, GitRepository, is_commit
@@ -20,7 +20,7 @@ register_type(GitRef, "GitRef")
 
 
 class Repositories:
-    """What the repositories of a session advertise; each is asked once, so that a session sees one state."""
+    """The references of repositories; each one is asked once per session, for one consistent state."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -30,7 +30,7 @@ class Repositories:
         """The references of a repository."""
         known = self._known.get(repository.key)
         if known is None:
-            known = self._known[repository.key] = await self._session.flights.do(
+            known = self._known[repository.key] = await self._session.single_flight.do(
                 ("git", repository.key), lambda: advertised(self._session, repository)
             )
         return known
@@ -41,7 +41,7 @@ async def _advertised(ctx: Context, repository: GitRepository) -> Advertised:
 
 
 async def _ref(ctx: Context, repository: GitRepository, name: str) -> Keyed:
-    """The reference of a name; its key is the commit it means now."""
+    """The reference with a name; its key is the commit that it refers to now."""
     found = (name, name) if is_commit(name) else (await _advertised(ctx, repository)).find(name)
     if found is None:
         raise GitError(f'repository does not contain ref "{name}"')
@@ -70,9 +70,9 @@ async def git(
     http_auth_header: Secret | None,
     experimental_service_host: ContainerService | HostService | None,
 ) -> GitRepository:
-    """A remote repository, which has to answer.
+    """A remote repository; it must be reachable.
 
-    Your own git's login is used where its server wants one and none is given.
+    If its server wants a login and none is given, the login of your own git is used.
     """
     _ = self
     repository = GitRepository(
@@ -101,14 +101,14 @@ async def as_git(ctx: Context, self: Directory) -> GitRepository:
 
 @field("GitRepository", "url")
 async def url(ctx: Context, self: GitRepository) -> str | None:
-    """The URL; a local repository has none."""
+    """The URL; empty for a local repository."""
     _ = ctx
     return self.url or None
 
 
 @field("GitRepository", "head")
 async def head(ctx: Context, self: GitRepository) -> Keyed:
-    """What HEAD means."""
+    """The commit of HEAD."""
     return await _ref(ctx, self, "HEAD")
 
 
@@ -132,7 +132,7 @@ async def tag(ctx: Context, self: GitRepository, *, name: str) -> Keyed:
 
 @field("GitRepository", "commit")
 async def commit(ctx: Context, self: GitRepository, *, id: str) -> Keyed:  # noqa: A002 - the schema's name
-    """A commit by its whole hash."""
+    """A commit by its full hash."""
     if not is_commit(id):
         raise GitError(f'invalid commit SHA: "{id}"')
     return await _ref(ctx, self, id)
@@ -161,10 +161,10 @@ async def branches(ctx: Context, self: GitRepository, *, patterns: list[str] | N
 
 @field("GitRepository", "uncommitted")
 async def uncommitted(ctx: Context, self: GitRepository) -> Changeset:
-    """What a local working tree has that its last commit has not; ignored files don't count."""
+    """The changes of a local working tree since its last commit; ignored files don't count."""
     folder = None if self.fs is None else git_folder(await ctx.view(self.fs), self.path)
     now = Directory(self.fs, self.path)
-    if folder is None or posixpath.basename(folder) != ".git":  # without a working tree, nothing differs
+    if folder is None or posixpath.basename(folder) != ".git":  # a bare repository has no changes
         return Changeset(now, now)
     top = posixpath.dirname(folder)
     inside = posixpath.normpath(posixpath.join("/", posixpath.relpath(self.path, top)))
@@ -181,14 +181,14 @@ async def ref_commit(ctx: Context, self: GitRef) -> str:
 
 @field("GitRef", "ref")
 async def ref_name(ctx: Context, self: GitRef) -> str:
-    """The full name, or the hash of a commit asked for by it."""
+    """The full name, or the hash if the commit was requested by it."""
     _ = ctx
     return self.name
 
 
 @field("GitRef", "tree")
 async def tree(ctx: Context, self: GitRef, *, discard_git_dir: bool, depth: int, include_tags: bool) -> Keyed:
-    """The commit's files, with a git folder of so many commits unless it is discarded."""
+    """The commit's files, with a git folder of the requested depth unless it is discarded."""
     discard = discard_git_dir or self.repository.discard_git_dir
     checkout = Checkout(ref=self, discard_git_dir=discard, depth=depth, include_tags=include_tags)
     fs = tree_of(checkout)
@@ -198,6 +198,6 @@ async def tree(ctx: Context, self: GitRef, *, discard_git_dir: bool, depth: int,
 
 @field("GitRef", "commonAncestor", other=GitRef)
 async def common_ancestor(ctx: Context, self: GitRef, *, other: GitRef) -> Keyed:
-    """The best commit from which both can be reached."""
+    """The best common ancestor of both."""
     sha = await merge_base(ctx.session, self, other)
     return await _ref(ctx, self.repository, sha)

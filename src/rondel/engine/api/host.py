@@ -13,21 +13,21 @@ from rondel.engine.values import Directory, File, Socket, digest_of
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class ClientHost:
     """The machine that the client runs on."""
 
 
-register_type(Host, "Host")
+register_type(ClientHost, "Host")
 
 
 @field("Query", "host")
-async def host(ctx: Context, self: None) -> Host:
+async def host(ctx: Context, self: None) -> ClientHost:
     """The client's machine."""
-    return Host()
+    return ClientHost()
 
 
 def _inside(patterns: list[str]) -> list[str]:
-    """The patterns without those that lead out of the directory, which choose nothing; ``.`` is all."""
+    """The patterns without those that lead out of the directory, which match nothing; ``.`` is everything."""
     kept = []
     for pattern in patterns:
         bare = pattern.removeprefix("!")
@@ -40,7 +40,7 @@ def _inside(patterns: list[str]) -> list[str]:
 @field("Host", "directory")
 async def directory(
     ctx: Context,
-    self: Host,
+    self: ClientHost,
     *,
     path: str,
     exclude: list[str],
@@ -48,28 +48,28 @@ async def directory(
     no_cache: bool,
     gitignore: bool,
 ) -> Keyed:
-    """A directory as it is now; read once a session, unless ``noCache`` asks for more."""
+    """A directory in its current state; read once per session, unless ``noCache`` is set."""
     root = client_path(ctx.session, path)
     fs = await host_directory(ctx.session, root, _inside(include), _inside(exclude), gitignore=gitignore)
     return Keyed(Directory(fs), fs.key, pin=no_cache, fresh=no_cache)
 
 
 @field("Host", "file")
-async def file(ctx: Context, self: Host, *, path: str, no_cache: bool) -> Keyed:
-    """A file as it is now; read once a session, unless ``noCache`` asks for more."""
+async def file(ctx: Context, self: ClientHost, *, path: str, no_cache: bool) -> Keyed:
+    """A file in its current state; read once per session, unless ``noCache`` is set."""
     fs, inner = await host_file(ctx.session, client_path(ctx.session, path))
     return Keyed(File(fs, inner), digest_of("host file", fs.key), pin=no_cache, fresh=no_cache)
 
 
 @field("Host", "unixSocket")
-async def unix_socket(ctx: Context, self: Host, *, path: str) -> Socket:
+async def unix_socket(ctx: Context, self: ClientHost, *, path: str) -> Socket:
     """A Unix socket."""
     return Socket(str(client_path(ctx.session, path)))
 
 
 @field("Host", "findUp")
-async def find_up(ctx: Context, self: Host, *, name: str, no_cache: bool) -> str | None:
-    """The nearest path of a name, from the client's directory upwards, relative to it."""
+async def find_up(ctx: Context, self: ClientHost, *, name: str, no_cache: bool) -> str | None:
+    """The nearest path with a name, from the client's directory upwards, relative to it."""
     start = ctx.session.workdir
     for folder in (start, *start.parents):
         found = folder / name

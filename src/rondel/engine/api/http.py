@@ -10,7 +10,7 @@ import anyio.to_thread
 from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.download import download, file_name
 from rondel.engine.evaluate.operations import edit, edited
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.values import File, Secret
 from rondel.engine.values.service import ContainerService, HostService
 from rondel.errors import EngineError
@@ -42,19 +42,19 @@ async def http(
     auth_header: Secret | None,
     experimental_service_host: ContainerService | HostService | None,
 ) -> Keyed:
-    """A file fetched once a session; what it holds decides what stands on it."""
+    """A file that is fetched once per session; its key depends on its content."""
     _ = self
     name = name if name is not None else file_name(url)
     if "/" in name or name in {"", ".", ".."}:
         raise EngineError(f'file name "{name}" must not contain a directory')
     authorization = ""
     if auth_header is not None:
-        secret = await ctx.session.part(Secrets).plaintext(auth_header)
+        secret = await ctx.session.part(SessionSecrets).plaintext(auth_header)
         authorization = secret.decode("latin-1").strip()
     fetched = await download(
         ctx.session, url, checksum=checksum, authorization=authorization, service=experimental_service_host
     )
     mode = _PERMISSIONS if permissions is None else permissions & 0o777
-    # The epoch where the server does not say: the same content is the same file.
+    # The epoch if the server sends no time: the same content must be the same file.
     fs = edited("http-file", None, "/" + name, fetched.digest, mode, fetched.modified_ns or 0)
     return Keyed(File(fs, "/" + name), fs.key)

@@ -1,4 +1,4 @@
-"""Images: from a name, from an archive, and back into archives and registries."""
+"""Images: from a name, from an archive, and to archives and registries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rondel.engine.api.registry import Context, Keyed, field
 from rondel.engine.evaluate.imageconfig import to_image
 from rondel.engine.evaluate.images import Auth, Base, Images, import_archive
 from rondel.engine.evaluate.operations import operation, refused
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.images import reference
 from rondel.engine.images.archive import Packed, root_of, write_archive
 from rondel.engine.images.export import Format, format_of, pack_image
@@ -33,12 +33,12 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Result
+    from rondel.engine.store import OperationResult
 
 
 async def auth_of(ctx: Context, container: Container) -> Auth:
-    """The registry credentials that a container was given."""
-    secrets = ctx.session.part(Secrets)
+    """The registry credentials of a container."""
+    secrets = ctx.session.part(SessionSecrets)
     found = []
     for address, username, secret in container.registry_auth:
         password = (await secrets.plaintext(secret)).decode("utf-8", "replace").strip()
@@ -47,7 +47,7 @@ async def auth_of(ctx: Context, container: Container) -> Auth:
 
 
 def over(container: Container, base: Base) -> Container:
-    """A container on another image: variables, labels and ports are merged, the rest is the image's."""
+    """A container with another image: variables, labels and ports are merged, other settings replaced."""
     old, new = container.config, base.config
     env, labels = old.env, old.labels
     for name, value in new.env:
@@ -84,16 +84,16 @@ async def from_(
 
 @field("Container", "import", source=File)
 async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> Keyed:
-    """An image from an OCI or Docker archive, with its configuration alone: ``from`` merges them.
+    """An image from an OCI or Docker archive, with its configuration only: ``from`` would merge both.
 
-    Read now; its layers when they are needed.
+    The archive is read now, the layers when they are needed.
     """
     view = await ctx.view(source.fs)
     entry = view.resolve(source.path)
     try:
         base = await import_archive(ctx.session, entry.real, tag, self.platform)
     except InvalidImageError as error:
-        # Told when somebody reads the container, as all that an import does.
+        # Raised when the container is read, like all failures of an import.
         return Keyed(replace(self, fs=refused(error), image_ref=None), ctx.key)
     made = replace(
         self,
@@ -106,13 +106,13 @@ async def import_(ctx: Context, self: Container, *, source: File, tag: str) -> K
     return Keyed(made, digest_of("imported", ctx.obj.key, base.key))
 
 
-# --- out
+# --- export
 
 
 async def _packed(
     ctx: Context, container: Container, variants: list[Container], form: Format
 ) -> list[Packed]:
-    """The images to write: the container's and its variants', those that have a root; at least one."""
+    """The images to write: of the container and its variants, if they have a root; at least one."""
     everyone = [c for c in (container, *variants) if c.fs is not None]
     if not everyone:
         raise EngineError("no containers to export")
@@ -121,7 +121,7 @@ async def _packed(
         raise EngineError(f"duplicate platform {max(platforms, key=platforms.count)!r} among the variants")
     images = []
     for one in everyone:
-        await ctx.session.settle(one)
+        await ctx.session.run_pending(one)
         snapshot = await ctx.snapshot(one.fs)
         annotations = dict(one.annotations)
         images.append(
@@ -143,7 +143,7 @@ async def export(
     media_types: str | None,
     expand: bool = False,
 ) -> str:
-    """Write the image as an OCI archive to the host; the path that was written."""
+    """Write the image as an OCI archive to the host; returns the path."""
     target = client_path(ctx.session, expand_path(self, path, expand))
     if await anyio.Path(target).is_dir():
         raise EngineError(
@@ -158,13 +158,13 @@ async def export(
 
 
 def _write(session: Session, images: list[Packed], target: Path) -> None:
-    """The archive at once and whole: written beside its place, then moved there."""
-    target = Path(os.path.realpath(target))  # a link of the user's own: its target is what he named
+    """Write the archive atomically: to a temporary file beside the target, then renamed."""
+    target = Path(os.path.realpath(target))  # a link of the user: write to its target
     make_directories(target.parent)
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            os.fchmod(file.fileno(), 0o600)  # the environment of an image may be nobody else's business
+            os.fchmod(file.fileno(), 0o600)  # private: the environment of an image may contain secrets
             write_archive(images, file, session.store.blobs.path)
         temporary.rename(target)
     finally:
@@ -181,7 +181,7 @@ async def export_image(
     forced_compression: str | None,
     media_types: str | None,
 ) -> None:
-    """Put the image into the store of this machine's container runtime."""
+    """Load the image into the store of this machine's container runtime."""
     named = _image_name(name)
     runtime = await find_runtime(ctx.session.environ)
     images = await _packed(
@@ -197,7 +197,7 @@ async def export_image(
 
 @field("Host", "containerImage", memo=False)
 async def container_image(ctx: Context, self: object, *, name: str) -> Keyed:
-    """The image of that name in the store of this machine's container runtime, as it is now."""
+    """The current image of a name in the store of this machine's container runtime."""
     _ = self
     named = _image_name(name)
     runtime = await find_runtime(ctx.session.environ)
@@ -205,7 +205,7 @@ async def container_image(ctx: Context, self: object, *, name: str) -> Keyed:
     try:
         await runtime.save(named, path)
         base = await import_archive(ctx.session, path, "", ctx.session.platform)
-        await ctx.snapshot(base.fs)  # now: the archive does not stay
+        await ctx.snapshot(base.fs)  # now: the archive is temporary
     finally:
         path.unlink(missing_ok=True)
     made = over(Container(platform=ctx.session.platform), base)
@@ -228,7 +228,7 @@ async def as_tarball(
     forced_compression: str | None,
     media_types: str | None,
 ) -> File:
-    """The image as an OCI archive, a file."""
+    """The image as an OCI archive file."""
     images = await _packed(
         ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)
     )
@@ -237,8 +237,8 @@ async def as_tarball(
 
 
 @operation("image-tarball")
-async def tarball(session: Session, node: Node) -> Result:
-    """An archive as the only file of a file system. Params: the images."""
+async def tarball(session: Session, node: Node) -> OperationResult:
+    """A file system with the archive as its only file. Params: the images."""
     path = session.store.new_path()
 
     def write() -> None:
@@ -250,7 +250,7 @@ async def tarball(session: Session, node: Node) -> Result:
     try:
         await anyio.to_thread.run_sync(write)
         async with session.store.draft(session.result().snapshot) as draft:
-            # An image may have gigabytes: the archive itself, not a copy.
+            # An image may have gigabytes: move the archive instead of copying it.
             put = partial(draft.write, "/container.tar", path, mode=0o600, mtime_ns=0, link_ok=True)
             await anyio.to_thread.run_sync(put)
             return session.result(await draft.commit())
@@ -269,7 +269,7 @@ async def publish(
     media_types: str | None,
     registry_service: object | None = None,
 ) -> str:
-    """Push the image to a registry; its reference with digest."""
+    """Push the image to a registry; returns its reference with digest."""
     if registry_service is not None:
         raise EngineError("publish(registryService) is not served by Rondel's embedded engine")
     ref = reference.parse(address)
@@ -279,7 +279,7 @@ async def publish(
             hint="name a tag, or only the repository",
         )
     pusher = Pusher(ctx.session.part(Images).client(await auth_of(ctx, self)), ref)
-    await ctx.session.settle(self)
+    await ctx.session.run_pending(self)
     await pusher.check()
     images = await _packed(
         ctx, self, platform_variants, format_of(forced_compression, media_types, ctx.session.environ)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rondel.engine.api.document import FieldNode
-from rondel.engine.api.schema import Argument, FieldDefinition, Schema, TypeDefinition
+from rondel.engine.api.schema import ArgumentDefinition, FieldDefinition, Schema, TypeDefinition
 from rondel.errors import EngineError
 
 MAX_DEPTH = 40
@@ -110,7 +110,7 @@ class Introspection:
             },
         )
 
-    def argument(self, argument: Argument, selections: list[Any], depth: int) -> dict[str, Any]:
+    def argument(self, argument: ArgumentDefinition, selections: list[Any], depth: int) -> dict[str, Any]:
         """An ``__InputValue``."""
         return self._project(
             "__InputValue",
@@ -149,7 +149,7 @@ class Introspection:
                 "isRepeatable": lambda _node, _below: False,
                 "locations": lambda _node, _below: spec["locations"],
                 "args": lambda _node, below: [
-                    self.argument(Argument(key, a["type"], None, a.get("default")), below, 2)
+                    self.argument(ArgumentDefinition(key, a["type"], None, a.get("default")), below, 2)
                     for key, a in spec["args"].items()
                 ],
             },
@@ -180,7 +180,7 @@ def _none(node: FieldNode, below: list[Any]) -> None:
 
 
 def _wrapper(kind: str) -> dict[str, Any]:
-    """What every kind of type answers, before its own."""
+    """The fields that every kind of type has."""
     others = ("name", "description", "specifiedByURL", "specifiedByUrl", "fields", "interfaces")
     more = ("possibleTypes", "enumValues", "inputFields", "ofType")
     values: dict[str, Any] = dict.fromkeys((*others, *more), _none)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.places import file_entry
+from rondel.engine.api.paths import file_entry
 from rondel.engine.api.registry import Context, field, register_type
 from rondel.engine.values.gojson import dumps, loads
 from rondel.errors import EngineError
@@ -19,7 +19,7 @@ _INTEGER = re.compile(r"-?\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class JSONValue:
-    """A JSON value as the text that it was given as."""
+    """A JSON value, kept as the text that was given."""
 
     text: str = "null"
 
@@ -39,7 +39,7 @@ register_type(JSONValue, "JSONValue")
 
 @field("Query", "json")
 async def json_root(ctx: Context, self: None) -> JSONValue:
-    """A JSON value, null to begin with."""
+    """A JSON value, initially null."""
     return JSONValue()
 
 
@@ -69,7 +69,7 @@ async def with_contents(ctx: Context, self: JSONValue, *, contents: str) -> JSON
 
 @field("JSONValue", "contents")
 async def contents(ctx: Context, self: JSONValue, *, pretty: bool, indent: str) -> str:
-    """The value as text: as it was given, or set out and sorted."""
+    """The value as text: as given, or indented and sorted."""
     return dumps(self.value, indent=indent) if pretty else self.text
 
 
@@ -84,7 +84,7 @@ async def fields(ctx: Context, self: JSONValue) -> list[str]:
 
 @field("JSONValue", "field")
 async def member(ctx: Context, self: JSONValue, *, path: list[str]) -> JSONValue:
-    """A member, followed by name."""
+    """A member by its path of names."""
     value = self.value
     for name in path:
         if not isinstance(value, dict):
@@ -97,7 +97,7 @@ async def member(ctx: Context, self: JSONValue, *, path: list[str]) -> JSONValue
 
 @field("JSONValue", "withField", value=JSONValue)
 async def with_field(ctx: Context, self: JSONValue, *, path: list[str], value: JSONValue) -> JSONValue:
-    """With a member set; objects on the way are made."""
+    """Set a member; creates objects on the way."""
     root = self.value if isinstance(self.value, dict) else {}
     if not path:
         return JSONValue.of(root)
@@ -129,7 +129,7 @@ def _refuse(value: JSONValue, wanted: str) -> EngineError:
 
 @field("JSONValue", "asString")
 async def as_string(ctx: Context, self: JSONValue) -> str:
-    """The value as a text; null is an empty one."""
+    """The value as a string; null is an empty one."""
     value = self.value
     if not isinstance(value, str | None):
         raise _refuse(self, "string")
@@ -138,7 +138,7 @@ async def as_string(ctx: Context, self: JSONValue) -> str:
 
 @field("JSONValue", "asInteger")
 async def as_integer(ctx: Context, self: JSONValue) -> int:
-    """The value as a whole number, written as one; null is zero."""
+    """The value as an integer; null is zero."""
     if self.value is None:
         return 0
     if not _INTEGER.fullmatch(self.text.strip()) or not -(2**63) <= int(self.text) < 2**63:
@@ -148,7 +148,7 @@ async def as_integer(ctx: Context, self: JSONValue) -> int:
 
 @field("JSONValue", "asBoolean")
 async def as_boolean(ctx: Context, self: JSONValue) -> bool:
-    """The value as a truth value."""
+    """The value as a boolean."""
     if not isinstance(self.value, bool):
         raise EngineError("value is not a boolean")
     return self.value

@@ -1,6 +1,6 @@
-"""Lines of files that match a text or regular expression, as ripgrep tells them.
+"""Finds lines of files that match a text or regular expression, with ripgrep's results.
 
-Lines end in a line feed only. What is not UTF-8 is never part of an answer.
+Only a line feed ends a line. Text that is not UTF-8 never appears in a result.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.values import SearchResult, SearchSubmatch
+from rondel.engine.api.results import SearchResult, SearchSubmatch
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SYNTAX = re.compile(
     r"|(?P<class>\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\[\]\\])*\])",
     re.DOTALL,
 )
-"""What Rust's regular expressions, which ripgrep has, spell otherwise than Python's, or do not know."""
+"""Syntax of Rust's regular expressions (ripgrep's) that Python writes differently or lacks."""
 
 _POSIX_CLASS = re.compile(r"\[:(\w+):\]")
 _POSIX = {
@@ -36,7 +36,7 @@ _POSIX = {
 
 
 class Matcher:
-    """What is searched for. Raises EngineError for a pattern that is none."""
+    """A search pattern. Raises EngineError for an invalid one."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         text = str(options["pattern"])
@@ -58,7 +58,7 @@ class Matcher:
             raise EngineError(f"ripgrep error: rg: regex parse error: {error}") from None
 
     def results(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
-        """What matches in a file that goes by a path; nothing in a binary one."""
+        """The matches in a file, reported under a path; none in a binary file."""
         if b"\0" in file.read(_BINARY):
             return
         file.seek(0)
@@ -75,7 +75,7 @@ class Matcher:
             offset += len(data)
 
     def _across(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
-        """Matches over several lines; those that share lines, or have neighbouring ones, are one."""
+        """Matches over several lines; those on shared or adjacent lines are merged."""
         text = file.read().decode("utf-8", "surrogateescape")
         blocks: list[list[int]] = []
         for match in self.pattern.finditer(text):
@@ -97,7 +97,7 @@ class Matcher:
 
 
 def _in_python(text: str) -> str:
-    """A regular expression of Rust's as one of Python's. Raises EngineError for what Rust's do without."""
+    """A Rust regular expression in Python's syntax. Raises EngineError for what Rust does not support."""
 
     def replaced(match: re.Match[str]) -> str:
         if match["look"]:
@@ -118,7 +118,7 @@ def _in_python(text: str) -> str:
 
 
 def _may_cross(pattern: str, *, dotall: bool) -> bool:
-    """Whether something that a regular expression matches may hold a line feed."""
+    """Whether a match of a regular expression may contain a line feed."""
     return _MAY_CROSS.search(pattern) is not None or (dotall and "." in pattern)
 
 

@@ -32,7 +32,7 @@ register_type(Healthcheck, "HealthcheckConfig")
 
 @field("Query", "version")
 async def version(ctx: Context, self: None) -> str:
-    """The engine's version; the client logs it and compares nothing."""
+    """The engine's version; the client only logs it."""
     return f"v0.21.8+rondel.{metadata.version('rondel')}"
 
 
@@ -44,7 +44,7 @@ async def default_platform(ctx: Context, self: None) -> str:
 
 @field("Query", "container")
 async def container(ctx: Context, self: None, *, platform: str | None) -> Keyed:
-    """An empty container; naming the platform that it has anyway makes no difference."""
+    """An empty container; naming its default platform makes no difference."""
     made = Container(platform=platform or ctx.session.platform)
     return Keyed(made, digest_of("container", made.platform))
 
@@ -57,7 +57,7 @@ async def directory(ctx: Context, self: None) -> Directory:
 
 @field("Query", "file")
 async def file(ctx: Context, self: None, *, name: str, contents: str, permissions: int | None) -> Obj:
-    """A file of its own; it is one in an otherwise empty directory."""
+    """A new file, in an otherwise empty directory."""
     if "/" in name:
         raise EngineError(f'file name "{name}" must not contain a directory')
     empty = await ctx.root("directory")
@@ -77,7 +77,7 @@ async def cache_volume(
     sharing: str,
     owner: str,
 ) -> CacheVolume:
-    """A cache volume; every argument is part of what it is."""
+    """A cache volume; every argument is part of its identity."""
     return CacheVolume(key, sharing, owner, source)
 
 
@@ -89,7 +89,7 @@ async def node(ctx: Context, self: None, *, id: Obj) -> Obj:
 
 def _loader(type_name: str) -> Resolver:
     async def load_from_id(ctx: Context, self: None, *, id: Obj) -> Obj:
-        """The object of an ID, which has to be of one type."""
+        """The object of an ID, which must have a certain type."""
         if id.type != type_name:
             raise EngineError(f"load {type_name}: expected {type_name}, got {id.type}")
         return id

@@ -1,4 +1,4 @@
-"""Resolvers: how they are registered, and what they are given."""
+"""The registry of resolvers, and what a resolver receives."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Resolver = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A served field and how it is called."""
+    """A served field and how to call it."""
 
     resolver: Resolver
     objects: dict[str, type | tuple[type, ...]]
     memo: bool = True
-    settle: bool = False
+    run_pending: bool = False
     hidden: frozenset[str] = frozenset()
     as_is: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """A value with its own key, for content that comes from outside the query.
+    """A value with an explicit key, for content that comes from outside the query.
 
-    ``pin`` makes the key part of the object's ID; ``fresh`` has the same call made anew next time.
+    ``pin`` makes the key part of the object's ID; ``fresh`` repeats the same call next time.
     """
 
     value: Any
@@ -43,10 +43,10 @@ class Keyed:
 
 
 class Caller(Protocol):
-    """Calls fields; the executor does."""
+    """Calls fields; implemented by the executor."""
 
     async def call(self, obj: Obj, name: str, arguments: dict[str, Any]) -> Any:
-        """The answer of one field: an object, a list of objects, or a scalar."""
+        """The result of one field: an object, a list of objects, or a scalar."""
         ...
 
     async def load(self, identifier: str) -> Obj:
@@ -56,7 +56,7 @@ class Caller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a resolver knows besides its arguments."""
+    """What a resolver receives besides its arguments."""
 
     session: Session
     obj: Obj
@@ -85,14 +85,14 @@ class Context:
 NO_NESTING = (
     "experimentalPrivilegedNesting is not served by Rondel's embedded engine: run this under a Dagger engine"
 )
-"""What is answered to whoever asks for it."""
+"""The error for privileged nesting."""
 
 FIELDS: dict[tuple[str, str], Field] = {}
 TYPES: dict[type, str] = {}
 
 
 def register_type(kind: type, name: str) -> None:
-    """Say which type of the schema a Python type stands for."""
+    """Register the schema type of a Python type."""
     TYPES[kind] = name
 
 
@@ -100,23 +100,23 @@ def field(
     type_name: str,
     *names: str,
     memo: bool = True,
-    settle: bool = False,
+    run_pending: bool = False,
     hidden: tuple[str, ...] = (),
     as_is: bool = False,
     **objects: type | tuple[type, ...],
 ) -> Callable[[Resolver], Resolver]:
     """Register a resolver for fields of a type.
 
-    ``hidden`` arguments (secret text) are part of neither IDs nor keys, and never kept.
-    With ``as_is`` the resolver gets objects instead of their values. Raises ValueError for a field
-    that has a resolver already: which of two would answer were up to the order of imports.
+    ``hidden`` arguments (secret text) are part of neither IDs nor keys, and are never stored.
+    With ``as_is`` the resolver receives objects instead of their values. Raises ValueError for a
+    field that already has a resolver: otherwise the order of imports would decide between them.
     """
 
     def register(resolver: Resolver) -> Resolver:
         for name in names:
             if (type_name, name) in FIELDS:
                 raise ValueError(f"{type_name}.{name} has a resolver already")
-            FIELDS[type_name, name] = Field(resolver, objects, memo, settle, frozenset(hidden), as_is)
+            FIELDS[type_name, name] = Field(resolver, objects, memo, run_pending, frozenset(hidden), as_is)
         return resolver
 
     return register

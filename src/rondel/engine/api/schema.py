@@ -16,7 +16,7 @@ from rondel.engine.api.document import parse
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class ArgumentDefinition:
     """An argument or input field; ``default`` is the parsed value, ``default_text`` as written."""
 
     name: str
@@ -27,7 +27,7 @@ class Argument:
 
     @property
     def required(self) -> bool:
-        """Whether it must be given."""
+        """Whether it is mandatory."""
         return self.type.endswith("!") and self.default_text is None
 
 
@@ -38,13 +38,8 @@ class FieldDefinition:
     name: str
     type: str
     base: str
-    args: dict[str, Argument]
+    args: dict[str, ArgumentDefinition]
     deprecated: str | None = None
-
-    @property
-    def is_list(self) -> bool:
-        """Whether the field answers a list."""
-        return self.type.startswith("[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +52,11 @@ class TypeDefinition:
     interfaces: tuple[str, ...] = ()
     possible: tuple[str, ...] = ()
     values: dict[str, str | None] = field(default_factory=dict)
-    inputs: dict[str, Argument] = field(default_factory=dict)
+    inputs: dict[str, ArgumentDefinition] = field(default_factory=dict)
 
     @property
     def composite(self) -> bool:
-        """Whether a selection of fields belongs to it."""
+        """Whether a query must select subfields of it."""
         return self.kind in {"OBJECT", "INTERFACE"}
 
 
@@ -73,7 +68,7 @@ class Schema:
     directives: dict[str, Any]
 
     def applies(self, condition: str | None, type_name: str) -> bool:
-        """Whether a fragment on a type counts for an object of another."""
+        """Whether a fragment on a type applies to an object of another type."""
         return condition is None or condition == type_name or condition in self.types[type_name].interfaces
 
 
@@ -89,7 +84,9 @@ def load() -> Schema:
     types = {name: _type(name, spec) for name, spec in data["types"].items()}
     query = types["Query"].fields
     query["__schema"] = FieldDefinition("__schema", "__Schema!", "__Schema", {})
-    query["__type"] = FieldDefinition("__type", "__Type", "__Type", {"name": Argument("name", "String!")})
+    query["__type"] = FieldDefinition(
+        "__type", "__Type", "__Type", {"name": ArgumentDefinition("name", "String!")}
+    )
     return Schema(types, data["directives"] | _STANDARD_DIRECTIVES)
 
 
@@ -119,9 +116,9 @@ def _type(name: str, spec: dict[str, Any]) -> TypeDefinition:
     )
 
 
-def _arguments(specs: dict[str, Any]) -> dict[str, Argument]:
+def _arguments(specs: dict[str, Any]) -> dict[str, ArgumentDefinition]:
     return {
-        key: Argument(
+        key: ArgumentDefinition(
             key, value["type"], _default(value.get("default")), value.get("default"), value.get("deprecated")
         )
         for key, value in specs.items()

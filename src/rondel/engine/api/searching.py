@@ -1,4 +1,4 @@
-"""Searches the files of a directory for a text or regular expression, choosing as ripgrep does."""
+"""Searches the files of a directory for a text or regular expression, with ripgrep's file selection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.matching import Matcher
-from rondel.engine.api.values import SearchResult
+from rondel.engine.api.results import SearchResult
 from rondel.engine.evaluate.filters import Filter
 from rondel.errors import EngineError
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rondel.engine.evaluate.filters import State
-    from rondel.engine.store import Entry, View
+    from rondel.engine.store import TreeEntry, View
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _IGNORE_FILES = (".gitignore", ".ignore", ".rgignore")
-"""What files with rules are called, the weightiest last; the first counts in a repository only."""
+"""The names of ignore files, by increasing priority; the first one counts in a repository only."""
 
 
 def search_tree(
@@ -28,7 +28,7 @@ def search_tree(
 ) -> list[SearchResult]:
     """All matches below a directory, by path and line. ``options`` are those of the API field.
 
-    Raises EngineError for a pattern that is none, and for a file that does not fit into memory.
+    Raises EngineError for an invalid pattern, and for a file that does not fit into memory.
     """
     matcher = Matcher(options)
     only_names = bool(options.get("files_only"))
@@ -52,9 +52,9 @@ def search_tree(
 
 
 class _Files:
-    """The files that are searched: not the hidden and the ignored ones, if these are not wanted.
+    """Selects the files to search, by default neither hidden nor ignored ones.
 
-    A file that is named is searched whatever it is called.
+    A file that is requested by name is always searched.
     """
 
     def __init__(self, view: View, root: str, globs: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -64,19 +64,21 @@ class _Files:
         self.skip_hidden = bool(options.get("skip_hidden"))
         self.ignoring = Filter(gitignore=bool(options.get("skip_ignored")))
 
-    def below(self, paths: Sequence[str]) -> Iterator[tuple[str, Entry]]:
-        """The files at and below some paths, all without any."""
+    def below(self, paths: Sequence[str]) -> Iterator[tuple[str, TreeEntry]]:
+        """The files at and below some paths; without paths, all files."""
         for path in paths or ["."]:
             start, entry = self._start(path)
             if entry.is_file:
                 yield start, entry
             elif entry.is_dir:
                 whole = start == "."
-                shown = "./" if whole and paths else ""  # so are files when the directory itself is named
+                shown = (
+                    "./" if whole and paths else ""
+                )  # for files, too, if the directory itself is requested by name
                 yield from ((shown + name, found) for name, found in self._walk("" if whole else f"{start}/"))
 
-    def _start(self, path: str) -> tuple[str, Entry]:
-        """A path to search, links followed. Raises EngineError for one that is not in the directory."""
+    def _start(self, path: str) -> tuple[str, TreeEntry]:
+        """A path to search, links followed. Raises EngineError if it is outside of the directory."""
         clean = posixpath.normpath(path.removeprefix("/"))
         if clean == ".." or clean.startswith(("../", "/")):
             raise EngineError(f"path cannot escape directory: {path}")
@@ -86,7 +88,7 @@ class _Files:
             raise EngineError(f"ripgrep error: rg: {clean}: {text}\n")
         return posixpath.relpath(entry.path, self.root), entry
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+    def _walk(self, prefix: str) -> Iterator[tuple[str, TreeEntry]]:
         """The files below a directory, sorted within each."""
         stack = [iter(self._entries(self._state(prefix)))]
         while stack:
@@ -104,7 +106,7 @@ class _Files:
             elif entry.is_file and verdict.keep and self.globs.keep(path):
                 yield path, entry
 
-    def _entries(self, state: State) -> list[tuple[State, Entry]]:
+    def _entries(self, state: State) -> list[tuple[State, TreeEntry]]:
         entries = self.view.scandir(posixpath.join(self.root, state.prefix.rstrip("/")))
         if self.ignoring.gitignore:
             text = self._rules(state.prefix)
@@ -112,7 +114,7 @@ class _Files:
         return [(state, entry) for entry in entries]
 
     def _state(self, prefix: str) -> State:
-        """What the directories above one that is searched say of it."""
+        """The ignore rules that apply from the directories above."""
         state = self.ignoring.root()
         parts = prefix.rstrip("/").split("/") if prefix else []
         for number in range(len(parts)):
@@ -123,26 +125,26 @@ class _Files:
         return state
 
     def _rules(self, prefix: str) -> str:
-        """What the files of a directory say of what is ignored in it."""
+        """The ignore rules in a directory's files."""
         names = _IGNORE_FILES if self._in_repository(prefix) else _IGNORE_FILES[1:]
-        places = [posixpath.join(self.root, prefix, name) for name in names]
-        entries = [entry for place in places if (entry := self.view.lookup(place)) and entry.is_file]
+        files = [posixpath.join(self.root, prefix, name) for name in names]
+        entries = [entry for file in files if (entry := self.view.lookup(file)) and entry.is_file]
         return "\n".join(self.view.read(entry.path).decode("utf-8", "replace") for entry in entries)
 
     def _in_repository(self, prefix: str) -> bool:
-        place = posixpath.join(self.root, prefix).rstrip("/")
+        folder = posixpath.join(self.root, prefix).rstrip("/")
         while True:
-            if self.view.lookup(f"{place}/.git") is not None:
+            if self.view.lookup(f"{folder}/.git") is not None:
                 return True
-            if not place:
+            if not folder:
                 return False
-            place = posixpath.dirname(place).rstrip("/")
+            folder = posixpath.dirname(folder).rstrip("/")
 
 
 class _Globs:
     """Globs with the rules of .gitignore, and braces: the last one that matches a path decides.
 
-    One after ``!`` leaves out; without any other, all that none leaves out is kept.
+    A glob after ``!`` excludes; if all globs exclude, everything else is kept.
     """
 
     def __init__(self, globs: Sequence[str]) -> None:
@@ -160,7 +162,7 @@ class _Globs:
         return self.only_exceptions if verdict is None else verdict
 
     def leave_out(self, path: str) -> bool:
-        """Whether a directory is left out, with all that is in it."""
+        """Whether a directory is skipped with its content."""
         return self._verdict(f"{path}/") is False
 
     def _verdict(self, path: str) -> bool | None:
@@ -168,7 +170,7 @@ class _Globs:
 
 
 def _braces(glob: str) -> list[str]:
-    """The globs that ``{a,b}`` in one stands for."""
+    """The globs that ``{a,b}`` in one expands to."""
     match = _BRACES.search(glob)
     if match is None:
         return [glob]

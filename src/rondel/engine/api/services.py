@@ -1,4 +1,4 @@
-"""Services: from a container, from the host, and back onto the host."""
+"""Services: from a container, from the host, and on ports of the host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import anyio
 
 from rondel.engine.api.expansion import expanded
 from rondel.engine.api.registry import NO_NESTING, Context, field, register_type
-from rondel.engine.evaluate.services import ServiceError, Services, within
+from rondel.engine.evaluate.services import ServiceError, SessionServices, within
 from rondel.engine.values import Container, Socket
 from rondel.engine.values.container import Port
 from rondel.engine.values.service import (
@@ -34,12 +34,12 @@ register_type(Port, "Port")
 register_type(Socket, "Socket")
 
 
-def _services(ctx: Context) -> Services:
-    return ctx.session.part(Services)
+def _services(ctx: Context) -> SessionServices:
+    return ctx.session.part(SessionServices)
 
 
 def _forwards(ports: list[dict[str, Any]]) -> tuple[PortForward, ...]:
-    """Port forwards as the schema gives them; raises EngineError for a number that is no port."""
+    """Parse port forwards; raises EngineError for an invalid port number."""
     made = []
     for port in ports:
         forward = PortForward(
@@ -54,7 +54,7 @@ def _forwards(ports: list[dict[str, Any]]) -> tuple[PortForward, ...]:
 # Containers
 
 
-@field("Container", "asService", settle=True)
+@field("Container", "asService", run_pending=True)
 async def as_service(
     ctx: Context,
     self: Container,
@@ -86,7 +86,7 @@ async def as_service(
 async def with_service_binding(
     ctx: Context, self: Container, *, alias: str, service: AnyService
 ) -> Container:
-    """A container whose commands reach a service by a name."""
+    """A container whose commands reach a service by an alias."""
     if isinstance(service, Tunnel):
         _services(ctx).get(service)
     kept = tuple((name, bound) for name, bound in self.services if name != alias)
@@ -117,7 +117,7 @@ async def container_up(
 
 @field("Service", "hostname")
 async def hostname(ctx: Context, self: AnyService) -> str:
-    """The name containers reach it by."""
+    """The name by which containers reach it."""
     if isinstance(self, Tunnel) and not self.custom_hostname:
         return _services(ctx).get(self).endpoint_host
     return hostname_of(self)
@@ -125,7 +125,7 @@ async def hostname(ctx: Context, self: AnyService) -> str:
 
 @field("Service", "withHostname")
 async def with_hostname(ctx: Context, self: AnyService, *, hostname: str) -> AnyService:
-    """The same service under a name of its user's choice."""
+    """The same service with another host name."""
     return replace(self, custom_hostname=hostname, key=ctx.key)
 
 
@@ -142,7 +142,7 @@ async def ports(ctx: Context, self: AnyService) -> list[Port]:
 
 @field("Service", "endpoint")
 async def endpoint(ctx: Context, self: AnyService, *, port: int | None, scheme: str) -> str:
-    """``host:port``, or a URL when a scheme is given."""
+    """``host:port``, or a URL if a scheme is given."""
     match self:
         case ContainerService():
             host = hostname_of(self)
@@ -166,23 +166,23 @@ async def start(ctx: Context, self: AnyService) -> Obj:
 
 @field("Service", "stop", memo=False)
 async def stop(ctx: Context, self: AnyService, *, kill: bool) -> Obj:
-    """Stop it; a service that does not run stays so."""
+    """Stop it, if it runs."""
     await _services(ctx).stop(self, kill=kill)
     return ctx.obj
 
 
 @field("Service", "sync", memo=False)
 async def sync(ctx: Context, self: AnyService) -> Obj:
-    """Evaluate what it stands on."""
+    """Evaluate what it depends on."""
     if isinstance(self, ContainerService):
-        await ctx.session.settle(self.container)
+        await ctx.session.run_pending(self.container)
         await ctx.snapshot(self.container.fs)
     return ctx.obj
 
 
 @field("Service", "up", memo=False)
 async def up(ctx: Context, self: AnyService, *, ports: list[dict[str, Any]], random: bool) -> None:
-    """Offer a service on ports of the host until the request ends."""
+    """Make a service available on ports of the host until the request ends."""
     await _up(ctx, self, ports, random=random)
 
 
@@ -226,14 +226,14 @@ def _tunnel(key: str, service: AnyService, forwards: tuple[PortForward, ...], *,
 async def tunnel(
     ctx: Context, self: object, *, service: AnyService, native: bool, ports: list[dict[str, Any]]
 ) -> Tunnel:
-    """A service on ports of the host: random ones, the same ones, or those named."""
+    """A service on ports of the host: random ones, the same ones, or given ones."""
     _ = self
     return _tunnel(ctx.key, service, _forwards(ports), native=native)
 
 
 @field("Host", "service")
 async def service(ctx: Context, self: object, *, host: str, ports: list[dict[str, Any]]) -> HostService:
-    """Ports that the host reaches, for containers."""
+    """A service that forwards containers to ports that the host can reach."""
     _ = self
     if not ports:
         raise EngineError("no ports specified")

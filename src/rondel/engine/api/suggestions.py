@@ -1,4 +1,4 @@
-"""What may have been meant by a name that is not known: names a few letters away."""
+"""Suggestions for unknown names: known names that differ in a few letters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST = 5
 
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
-    """`` Did you mean "this" or "that"?``, the nearest first; empty when no name is near."""
+    """`` Did you mean "this" or "that"?``, the nearest first; empty if no name is near."""
     near = sorted((_distance(word, name), index, name) for index, name in enumerate(candidates))
     limit = len(word) * 4 // 10 + 1
     names = [name for distance, _, name in near if distance <= limit]
@@ -27,7 +27,7 @@ def one_of(names: Sequence[str]) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters have to be put in, taken out or changed; another case is one change."""
+    """The number of inserted, removed or changed letters; a different case is one change."""
     if one == other:
         return 0
     one, other = one.lower(), other.lower()

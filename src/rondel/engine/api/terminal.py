@@ -1,4 +1,4 @@
-"""``terminal``: a shell in a container, on the terminal of whoever started the session."""
+"""``terminal``: a shell in a container, on the terminal that the session was started from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MOUNT = "/src"
 
 
-@field("Container", "terminal", memo=False, settle=True)
+@field("Container", "terminal", memo=False, run_pending=True)
 async def container_terminal(
     ctx: Context,
     self: Container,
@@ -26,7 +26,7 @@ async def container_terminal(
     experimental_privileged_nesting: bool,
     insecure_root_capabilities: bool,
 ) -> Obj:
-    """Open a shell; what is changed in it is not kept, as the container is a value."""
+    """Open a shell; its changes are discarded, because containers are immutable."""
     _ = experimental_privileged_nesting
     words = cmd or self.terminal_cmd or ("sh",)
     await shell(ctx.session, self, words, insecure=insecure_root_capabilities)
@@ -61,7 +61,7 @@ async def directory_terminal(
 async def service_terminal(
     ctx: Context, self: ContainerService | HostService | Tunnel, *, cmd: list[str]
 ) -> Obj:
-    """Open a shell in a service's running container: what is changed there, the service sees."""
+    """Open a shell in a service's running container; the service sees its changes."""
     if not isinstance(self, ContainerService):
         raise EngineError("terminal not supported on non-container services")
     await shell_inside(ctx.session, self, cmd or self.container.terminal_cmd or ("sh",))

@@ -1,7 +1,7 @@
 """Checks a document against the schema before anything runs.
 
-The rules and their words are those that the recorded engine answers with. Selections are
-walked on a stack, children before what holds them; a fragment is walked once per operation.
+Rules and messages are those of the recorded engine. Selections are walked on a stack,
+children before their parents; a fragment is walked once per operation.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from rondel.engine.api.document import (
     FieldNode,
     Fragment,
     Inline,
-    Operation,
+    OperationDefinition,
     Spread,
     Variable,
     VariableDefinition,
 )
-from rondel.engine.api.schema import Argument, base_type
+from rondel.engine.api.schema import ArgumentDefinition, base_type
 from rondel.engine.api.suggestions import one_of, suggestion
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MAX_ERRORS = 20
 
 
 class Invalid:
-    """One thing that is wrong with a document, and where."""
+    """One error in a document, and its location."""
 
     __slots__ = ("message", "offset")
 
@@ -41,7 +41,7 @@ class Invalid:
 
 
 def validate(schema: Schema, document: Document) -> list[Invalid]:
-    """All that is wrong with a document; empty when its operations may run."""
+    """All errors of a document; empty if its operations may run."""
     return _Validation(schema, document).run()
 
 
@@ -50,7 +50,7 @@ class _Validation:
         self.schema = schema
         self.document = document
         self.found: list[Invalid] = []
-        self.operation: Operation | None = None
+        self.operation: OperationDefinition | None = None
         self.declared: dict[str, VariableDefinition] = {}
         self.used: set[str] = set()
         self.spread: set[str] = set()
@@ -83,7 +83,7 @@ class _Validation:
 
     # -- definitions
 
-    def _operation(self, operation: Operation) -> None:
+    def _operation(self, operation: OperationDefinition) -> None:
         self.operation, self.used, self.visited = operation, set(), set()
         self.declared = {}
         suffix = f' in operation "{operation.name}"' if operation.name else ""
@@ -127,7 +127,7 @@ class _Validation:
             self._bad(f'Fragment "{fragment.name}" is never used.', fragment.offset)
 
     def _cycle(self, start: str) -> list[str] | None:
-        """The fragments by which a fragment spreads itself, itself last; told for one of a ring."""
+        """A cycle of fragments that spread each other, ending in the given one; reported once per cycle."""
         trails = [[name] for name in sorted(_spreads(self.document.fragments[start].selections))]
         seen: set[str] = set()
         while trails:
@@ -156,7 +156,7 @@ class _Validation:
             stack += [(s, on, False) for s in reversed(below)]
 
     def _enter(self, selection: Any, holder: str | None) -> tuple[list[Any], str | None]:
-        """Look at what is on a selection itself; its own selections, and their type if it is known."""
+        """Check a selection itself; returns its subselections and their type, if it is known."""
         if isinstance(selection, FieldNode):
             definition = self._definition(selection, holder)
             arguments = definition.args if definition else {}
@@ -223,7 +223,7 @@ class _Validation:
                 )
 
     def _hint(self, name: str, holder: TypeDefinition) -> str:
-        """What may have been meant by a field that is not there: a fragment, or another name."""
+        """A hint for an unknown field: a fragment, or a similar name."""
         if holder.kind != "INTERFACE":
             return suggestion(name, holder.fields) if holder.kind == "OBJECT" else ""
         having = [kind for kind in holder.possible if name in self.schema.types[kind].fields]
@@ -239,8 +239,8 @@ class _Validation:
 
     # -- fields of one name
 
-    def _conflicts(self, operation: Operation) -> None:
-        """Fields that would stand in one place of the answer have to be the same."""
+    def _conflicts(self, operation: OperationDefinition) -> None:
+        """Fields that share a key in the response must be equal."""
         waiting = [operation.selections]
         while waiting:
             first: dict[str, tuple[FieldNode, str | None]] = {}
@@ -254,7 +254,7 @@ class _Validation:
             waiting += below.values()
 
     def _flat(self, selections: list[Any]) -> Iterator[tuple[FieldNode, str | None]]:
-        """The fields of a selection, fragments spread, each with the type that its fragment is for."""
+        """The fields of a selection, fragments spread, each with the type that its fragment applies to."""
         stack: list[tuple[Any, str | None]] = [(selection, None) for selection in reversed(selections)]
         while stack:
             selection, on = stack.pop()
@@ -283,7 +283,7 @@ class _Validation:
         return name.startswith("__") or (name in self.schema.types and self.schema.types[name].composite)
 
     def _possible(self, holder: str | None, on: str) -> bool:
-        """Whether what is of one type may be of another."""
+        """Whether an object of one type may also be of another."""
         if holder is None or holder.startswith("__") or on.startswith("__") or holder == on:
             return True
         mine, theirs = self.schema.types[holder], self.schema.types[on]
@@ -295,14 +295,16 @@ class _Validation:
 
     # -- values
 
-    def _values(self, given: Mapping[str, Any], wanted: Mapping[str, Argument], offset: int) -> None:
+    def _values(
+        self, given: Mapping[str, Any], wanted: Mapping[str, ArgumentDefinition], offset: int
+    ) -> None:
         for name, value in given.items():
             argument = wanted.get(name)
             default = argument is not None and argument.default is not None
             self._value(value, argument.type if argument else None, default, offset)
 
     def _value(self, value: Any, type_text: str | None, has_default: bool, offset: int) -> None:
-        """Look for variables in a value: each has to be declared, and of the type of its place."""
+        """Check the variables in a value: each must be declared, and have the type of its position."""
         if isinstance(value, Variable):
             self._use(value.name, type_text, has_default, offset)
         elif isinstance(value, dict):
@@ -314,7 +316,7 @@ class _Validation:
                 self._value(item, bare[1:-1] if bare.startswith("[") else None, False, offset)
 
     def _use(self, name: str, type_text: str | None, has_default: bool, offset: int) -> None:
-        if self.operation is None:  # fragments are walked again within the operations that use them
+        if self.operation is None:  # fragments are also walked within the operations that use them
             return
         variable = self.declared.get(name)
         if variable is None:
@@ -342,7 +344,7 @@ class _Validation:
             self._values(directive.arguments, _IF if known else {}, directive.offset)
 
 
-_IF = {"if": Argument("if", "Boolean!")}
+_IF = {"if": ArgumentDefinition("if", "Boolean!")}
 
 
 def _members(definition: TypeDefinition) -> set[str]:
@@ -350,7 +352,7 @@ def _members(definition: TypeDefinition) -> set[str]:
 
 
 def _compatible(given: str, expected: str) -> bool:
-    """Whether a variable of a type may stand where another type is expected."""
+    """Whether a variable of a type may be used where another type is expected."""
     if expected.endswith("!") and not given.endswith("!"):
         return False
     given, expected = given.removesuffix("!"), expected.removesuffix("!")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.document import EnumValue, Operation
+from rondel.engine.api.document import EnumValue, OperationDefinition
 from rondel.engine.api.schema import Schema, base_type
 from rondel.errors import EngineError
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class BadVariable(EngineError):
-    """A variable is not of its type; ``path`` leads from its name to the part that is wrong.
+    """A variable has the wrong type; ``path`` leads from its name to the invalid part.
 
-    The message never repeats the value: it may be a secret.
+    The message never repeats the value, which may be a secret.
     """
 
     def __init__(self, what: str, path: tuple[str | int, ...]) -> None:
@@ -23,7 +23,7 @@ class BadVariable(EngineError):
         self.path = path
 
 
-def variables_of(schema: Schema, operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+def variables_of(schema: Schema, operation: OperationDefinition, given: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of an operation: given, or their defaults. Raises BadVariable."""
     values: dict[str, Any] = {}
     for variable in operation.variables:
@@ -42,7 +42,7 @@ def variables_of(schema: Schema, operation: Operation, given: Mapping[str, Any])
 
 
 def _marked(schema: Schema, type_text: str, value: Any) -> Any:
-    """JSON has no bare words: the text of an enum becomes one."""
+    """Mark enum values: JSON has only strings for them."""
     if isinstance(value, list):
         return [_marked(schema, type_text, item) for item in value]
     if isinstance(value, str) and schema.types[base_type(type_text)].kind == "ENUM":
@@ -96,12 +96,12 @@ def _fits(bare: str, value: Any) -> bool:
             return number
         case "Boolean":
             return isinstance(value, bool)
-        case "String" | "ID":  # a number is a text until it is used: coercion refuses it
+        case "String" | "ID":  # Go keeps a number as a text until it is used: coercion refuses it
             return isinstance(value, str) or number
         case _:
             return True
 
 
 def _kind(value: Any) -> str:
-    """What Go calls it; numbers are texts there until they are used."""
+    """Go's name for the type; numbers are texts there until they are used."""
     return {bool: "bool", list: "slice", dict: "map"}.get(type(value), "string")

@@ -1,6 +1,6 @@
-"""Building a Containerfile: a plan's steps as nodes, stages that don't need each other at once.
+"""Builds a Containerfile: a plan's steps become nodes; independent stages are built concurrently.
 
-A step's key is made of what it stands on and of the content that it copies, so
+A step's key is made of the step before it and of the content that it copies, so
 an unchanged build runs nothing again, in this session or in another, and a file
 that is not copied makes no difference.
 """
@@ -9,15 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 import rondel.engine.evaluate.buildsteps  # noqa: F401 - registers what the steps do
+from rondel.containerfile import (
+    ContainerfileError,
+    ContextSource,
+    CopyStep,
+    FetchStep,
+    GitStep,
+    ImageSource,
+    Item,
+    Outline,
+    RunStep,
+    Source,
+    Stage,
+    StageSource,
+    Step,
+    WorkdirStep,
+    outline,
+    read_ignore,
+    select,
+)
 from rondel.engine.evaluate.buildgit import repository_tree
-from rondel.engine.evaluate.buildmounts import RunMounts
+from rondel.engine.evaluate.buildmounts import BuildRequest, RunMounts
 from rondel.engine.evaluate.download import download, file_name
 from rondel.engine.evaluate.errors import ExecError
 from rondel.engine.evaluate.execs import Command, exec_node
@@ -26,64 +45,33 @@ from rondel.engine.evaluate.images import DIGEST_LABEL, Base, Images
 from rondel.engine.evaluate.inplace import confirm_copy, runs_in_place
 from rondel.engine.evaluate.operations import EMPTY, edited
 from rondel.engine.images import platforms
-from rondel.engine.images.containerfile import (
-    ContainerfileError,
-    CopyStep,
-    FetchStep,
-    GitStep,
-    Outline,
-    RunStep,
-    Stage,
-    StagePlan,
-    Step,
-    WorkdirStep,
-    outline,
-    plan_stage,
-)  # fmt: skip
-from rondel.engine.images.containerfile.ignore import Ignore
-from rondel.engine.images.containerfile.selection import Item, select
-from rondel.engine.images.containerfile.steps import ContextSource, ImageSource, Source, StageSource
 from rondel.engine.images.model import ImageConfig
+from rondel.engine.images.stage_plan import StagePlan, plan_stage
 from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.values import (
     Container,
-    Directory,
     FileMount,
     Fs,
     Mount,
     Node,
     Secret,
-    Socket,
     digest_of,
 )  # fmt: skip
 from rondel.errors import EngineError
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import View
+    from rondel.engine.store import TreeEntry, View
     from rondel.engine.values.container import Pairs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """What ``dockerBuild`` was asked for."""
-
-    context: Directory
-    dockerfile: str = "Dockerfile"
-    target: str = ""
-    args: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    ssh: Socket | None = None
-    platform: str = ""
-    no_init: bool = False
-
-
 async def build(session: Session, request: BuildRequest) -> Container:
-    """Build, to the last command, and answer the target as a container.
+    """Build up to the last command, and return the target as a container.
 
-    Raises ContainerfileError with the line for what cannot be done, ExecError for a RUN that fails.
+    Raises ContainerfileError with the line of an impossible step, ExecError for a RUN that fails.
     """
     builder = await _Builder.of(session, request)
     return await builder.run()
@@ -99,7 +87,7 @@ class _Built:
 
 
 class _Builder:
-    def __init__(self, session: Session, request: BuildRequest, file: Outline, ignore: Ignore) -> None:
+    def __init__(self, session: Session, request: BuildRequest, file: Outline, ignore: Patterns) -> None:
         self.session = session
         self.request = request
         self.outline = file
@@ -108,8 +96,10 @@ class _Builder:
         self._done = {stage.index: anyio.Event() for stage in file.needed}
         self._built: dict[int, _Built] = {}
         self._bases: list[Base] = []
-        self.confirmed = 0  # files that were compared with this machine's, in place
-        self.mounts = RunMounts(session, request, file.file, ignore, self._origin, self._content)
+        self.confirmed = 0  # files compared with this machine's, when commands run in place
+        self.mounts = RunMounts(
+            session, request.secrets, request.ssh, file.file, ignore, self._origin, self._content
+        )
 
     @classmethod
     async def of(cls, session: Session, request: BuildRequest) -> _Builder:
@@ -123,15 +113,11 @@ class _Builder:
                 f"read {place}: is a directory" if is_folder else f"open {place}: no such file or directory"
             )
             raise EngineError(f'failed to read Dockerfile "{request.dockerfile}": {reason}')
-        ignored, name = None, ""
-        for name in (f"{request.dockerfile}.dockerignore", ".dockerignore"):
-            if ignored := _text(view, root, name):
-                break  # an empty one counts as none
-        ignore = Ignore.of((ignored or "").splitlines(), name)
-        platform = platforms.parse(request.platform or session.platform)
+        ignore = read_ignore(lambda name: _text(view, root, name), request.dockerfile)
         file = outline(
-            text, file=request.dockerfile, target=request.target, build_args=request.args, platform=platform,
-            build_platform=platforms.parse(session.platform),
+            text, file=request.dockerfile, target=request.target, build_args=request.args,
+            platform=str(platforms.parse(request.platform or session.platform)),
+            build_platform=str(platforms.parse(session.platform)),
         )  # fmt: skip
         return cls(session, request, file, ignore)
 
@@ -153,9 +139,11 @@ class _Builder:
             raise errors[0]
         done = self._built[self.outline.target]
         if runs_in_place(self.session) and not self.confirmed:
-            raise NeedsIsolation(f"{self.outline.file}, which copies nothing that tells this job's image,")
+            raise NeedsIsolation(
+                f"{self.outline.file}, which copies nothing by which to recognise this job's image,"
+            )
         config = from_image(done.plan.config)
-        if done.last is not None:  # a command has run somewhere, and there the container stays
+        if done.last is not None:  # after a command the working directory is set, as in the real engine
             config = replace(config, workdir=config.workdir or "/")
         return Container(
             platform=str(done.plan.config.platform), fs=done.fs or EMPTY, config=config, last_exec=done.last,
@@ -163,7 +151,7 @@ class _Builder:
         )  # fmt: skip
 
     def _origin_of(self, done: _Built) -> Pairs:
-        """Where the image came from: this machine, if it stood in for any of the images used."""
+        """Where the image came from: this machine, if it replaced any of the images."""
         config = done.plan.config.to_bytes().decode()
         digest = digest_of("image-build", done.fs.key if done.fs else "", config)
         own = [base for base in self._bases if base.source != "registry"]
@@ -202,7 +190,7 @@ class _Builder:
         if isinstance(stage.base, StageSource):
             under = await self._wait(stage.base.index)
             return under.fs, under.plan.config, under.plan.scope
-        assert isinstance(stage.base, ImageSource)  # noqa: S101 - a stage never stands on the context
+        assert isinstance(stage.base, ImageSource)  # noqa: S101 - the context is no base
         try:
             base = await self.session.part(Images).base(stage.base.reference, str(platform))
         except EngineError as error:
@@ -232,7 +220,7 @@ class _Builder:
                 return await self._run(fs, step)
 
     async def _confirm(self, fs: Fs, step: Step) -> Fs:
-        """In place nothing is built: what a step of this Containerfile copies has to be here already."""
+        """Nothing is built in place: whatever a step of this Containerfile copies must already be here."""
         if isinstance(step, CopyStep) and isinstance(step.origin, ContextSource):
             before = await self.session.snapshot(fs)
             after = await self.session.snapshot(await self._copy(fs, step))
@@ -258,7 +246,7 @@ class _Builder:
 
     async def _copy(self, fs: Fs | None, step: CopyStep) -> Fs:
         origin, root, is_context = await self._origin(step.origin)
-        ignore = self.ignore if is_context else Ignore()
+        ignore = self.ignore if is_context else Patterns()
         content = await self._content(origin, root, step, ignore)
         key = digest_of(
             "build.copy", fs.key if fs else "", content, step.destination, step.into_directory, step.chown,
@@ -267,10 +255,10 @@ class _Builder:
         source = origin or edited("build.nothing", None)
         return edited("build.copy", fs, step, root, ignore, self.outline.file, key=key, inputs=(source,))
 
-    async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Ignore) -> str:
-        """What stands for the content that a step copies. Remembered: layers never change."""
+    async def _content(self, origin: Fs | None, root: str, step: CopyStep, ignore: Patterns) -> str:
+        """The digest of what a step copies. The store keeps it, because layers never change."""
         snapshot = await self.session.snapshot(origin)
-        selection = [step.sources, step.exclude, step.parents, step.into_directory, ignore.patterns]
+        selection = [step.sources, step.exclude, step.parents, step.into_directory, ignore.texts]
         known = digest_of("copied", snapshot.layers, root, selection)
         found = self.session.store.index.get("copied", known)
         if not isinstance(found, str):
@@ -290,7 +278,7 @@ class _Builder:
         )
 
     async def _git(self, fs: Fs | None, step: GitStep) -> Fs:
-        """ADD of a git repository: what its reference means now is looked up once a build."""
+        """ADD of a git repository: its reference is resolved once per build."""
         tree = await repository_tree(self.session, step, self.request.ssh)
         copy = CopyStep(
             line=step.line, text=step.text, sources=(step.folder or ".",), destination=step.destination,
@@ -300,7 +288,7 @@ class _Builder:
             "build.git", fs.key if fs else "", tree.key, step.folder, step.destination, step.chown,
             step.chmod, step.exclude,
         )  # fmt: skip
-        return edited("build.copy", fs, copy, "/", Ignore(), self.outline.file, key=key, inputs=(tree,))
+        return edited("build.copy", fs, copy, "/", Patterns(), self.outline.file, key=key, inputs=(tree,))
 
     # --- commands
 
@@ -335,7 +323,7 @@ class _Builder:
             offline=step.network == "none", no_init=self.request.no_init,
         )  # fmt: skip
         made_fs = Fs(exec_node(command, key))
-        # Now, not when somebody asks: stages wait for each other's files, and a failure names its line.
+        # Run it now: other stages wait for its files, and a failure can name its line.
         await self.session.run(made_fs.node)
         return made_fs
 
@@ -345,7 +333,7 @@ def _absolute(name: str) -> str:
 
 
 def _text(view: View, root: str, name: str) -> str | None:
-    """A text file of the context; a path that leads above it stays inside."""
+    """A text file of the context; a path never leads above the context."""
     entry = view.lookup(posixpath.join(root, posixpath.normpath("/" + name).lstrip("/")))
     return view.read(entry.path).decode("utf-8", "replace") if entry is not None and entry.is_file else None
 
@@ -360,14 +348,14 @@ def _source(step: Step) -> str:
             return step.text
 
 
-def _digest(items: Iterable[Item]) -> str:
-    """What stands for a selection: places, kinds, modes, owners and contents; no times."""
+def _digest(items: Iterable[Item[TreeEntry]]) -> str:
+    """The digest of a selection: targets, kinds, modes, owners and contents; no times."""
     digest = hashlib.sha256()
     for item in items:
         entry = item.entry
         head = f"{item.target}\0{entry.mode:o} {entry.uid} {entry.gid} {entry.link or ''}\0{item.explicit}\0"
         if item.explicit and not entry.is_dir:
-            head += entry.name  # a destination that turns out to be a directory takes this name
+            head += entry.name  # a destination that turns out to be a directory gets this name inside
         digest.update(head.encode("utf-8", "surrogateescape"))
         if entry.is_file:
             with entry.real.open("rb") as file:

@@ -1,17 +1,17 @@
-"""ADD of a git repository: the tree that its reference means now."""
+"""ADD of a git repository: the tree that its reference refers to now."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rondel.engine.evaluate.gitops import Checkout, advertised, tree_of
+from rondel.engine.evaluate.gitcommands import Checkout, advertised, tree_of
 from rondel.engine.evaluate.giturls import GitError, clean_url
 from rondel.engine.values.git import GitRef, GitRepository, is_commit
 from rondel.engine.values.node import digest_of
 
 if TYPE_CHECKING:
+    from rondel.containerfile import GitStep
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.images.containerfile import GitStep
     from rondel.engine.values import Fs, Socket
 
 

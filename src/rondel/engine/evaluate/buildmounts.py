@@ -1,50 +1,69 @@
-"""What the ``--mount`` options of RUN become: mounts and variables of its container."""
+"""Turns the ``--mount`` options of RUN into mounts and variables of its container."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rondel.engine.evaluate.operations import edited
-from rondel.engine.images.containerfile import (
+from rondel.containerfile import (
     BindUse,
     CacheUse,
     ContainerfileError,
     CopyStep,
     RunStep,
     SecretUse,
+    Source,
     SshUse,
     TmpfsUse,
+    Use,
 )
-from rondel.engine.images.containerfile.ignore import Ignore
-from rondel.engine.images.containerfile.steps import Pairs, Source, Use
+from rondel.engine.evaluate.operations import edited
 from rondel.engine.values import (
     CacheMount,
     CacheVolume,
+    Directory,
     DirectoryMount,
     FileMount,
     Fs,
     Mount,
     Secret,
     SecretMount,
+    Socket,
     SocketMount,
     TempMount,
     digest_of,
 )
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
-    from rondel.engine.evaluate.build import BuildRequest
+    from collections.abc import Mapping
+
+    from rondel.containerfile.steps import Pairs
     from rondel.engine.evaluate.session import Session
 
 Origin = Callable[[Source], Awaitable[tuple[Fs | None, str, bool]]]
-Content = Callable[[Fs | None, str, CopyStep, Ignore], Awaitable[str]]
+Content = Callable[[Fs | None, str, CopyStep, Patterns], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """The arguments of ``dockerBuild``."""
+
+    context: Directory
+    dockerfile: str = "Dockerfile"
+    target: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Socket | None = None
+    platform: str = ""
+    no_init: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """One ``--mount``. ``identity`` stands for it in the command's key."""
+    """One ``--mount``. ``identity`` is its part of the command's key."""
 
     identity: object
     mounts: tuple[Mount, ...] = ()
@@ -54,12 +73,13 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class RunMounts:
-    """Makes the mounts of one build. ``origin`` and ``content`` are the builder's."""
+    """Makes the mounts of one build. The builder provides ``origin`` and ``content``."""
 
     session: Session
-    request: BuildRequest
+    secrets: Mapping[str, Secret]
+    ssh: Socket | None
     file: str
-    ignore: Ignore
+    ignore: Patterns
     origin: Origin
     content: Content
 
@@ -84,7 +104,7 @@ class RunMounts:
             initial, root, _ = await self.origin(use.source)
             path = posixpath.join(root, use.subpath.lstrip("/"))
         owner = f"{use.uid}:{use.gid}" if use.uid or use.gid else ""
-        # The API's `cacheVolume` of that key is the same volume, as with a Dagger engine.
+        # The API's `cacheVolume` with this key is the same volume, as with a Dagger engine.
         key = f"/{use.id}" if use.mode == 0o755 else f"/{use.id} {use.mode:o}"
         volume = CacheVolume(key, use.sharing, owner)
         mount = CacheMount(
@@ -95,10 +115,10 @@ class RunMounts:
 
     def _secret(self, use: SecretUse, step: RunStep) -> Used:
         identity = ["secret", use.id, use.target, use.env]
-        secret = self.request.secrets.get(use.id)
+        secret = self.secrets.get(use.id)
         if secret is None:
             if use.required:
-                there = "was not provided" if self.request.secrets else "no secret mappings were provided"
+                there = "was not provided" if self.secrets else "no secret mappings were provided"
                 raise ContainerfileError(
                     f'secret "{use.id}" is required but {there}', file=self.file, line=step.line,
                     hint="pass it: dockerBuild(secrets: [...]) with a secret of that name",
@@ -115,7 +135,7 @@ class RunMounts:
         target = use.target or f"/run/buildkit/ssh_agent.{number}"
         env: Pairs = (("SSH_AUTH_SOCK", target),) if number == 0 else ()
         identity = ["ssh", use.id, target]
-        agent = self.request.ssh
+        agent = self.ssh
         if agent is None:
             if use.required:
                 raise ContainerfileError(
@@ -132,10 +152,10 @@ class RunMounts:
         whole = CopyStep(
             line=step.line, text=step.source, sources=(use.subpath.lstrip("/") or ".",), destination="/"
         )
-        ignore = self.ignore if is_context else Ignore()
+        ignore = self.ignore if is_context else Patterns()
         content = await self.content(origin, root, whole, ignore)
         path = posixpath.normpath(posixpath.join(root, use.subpath.lstrip("/")))
-        if ignore.matcher is not None:
+        if ignore:
             key = digest_of("build.bound", content)
             source = origin or edited("build.nothing", None)
             shown = replace(whole, destination="/s")

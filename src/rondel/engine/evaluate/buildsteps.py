@@ -1,4 +1,4 @@
-"""What the steps of a build do to a file system: WORKDIR, COPY, ADD."""
+"""The file operations of a build's steps: WORKDIR, COPY, ADD."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from rondel.containerfile import ContainerfileError, CopyStep, FetchStep, Item, select
+from rondel.containerfile.copying import symbolic_mode
 from rondel.engine.evaluate.download import file_name
 from rondel.engine.evaluate.operations import edit
 from rondel.engine.evaluate.owners import owner_in, user_in
 from rondel.engine.images.compression import decompressed
-from rondel.engine.images.containerfile import ContainerfileError, CopyStep, FetchStep
-from rondel.engine.images.containerfile.selection import Item, select, symbolic_mode
 from rondel.engine.images.unpack import unpack
-from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store import Draft, PathError, TreeEntry, View
 from rondel.engine.store.files import remove_tree
 from rondel.errors import EngineError
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.images.containerfile.ignore import Ignore
     from rondel.engine.values import Node
+    from rondel.files.patterns import Patterns
 
 
 @edit("build.nothing")
@@ -50,7 +50,7 @@ async def _workdir(session: Session, draft: Draft, node: Node) -> None:
 
 
 def _make_directories(draft: Draft, path: str, uid: int, gid: int) -> None:
-    """Make a directory and its missing parents, all of one owner."""
+    """Make a directory and its missing parents, all with one owner."""
     missing = []
     while path != "/" and draft.view.lookup(path) is None:
         missing.append(path)
@@ -61,7 +61,7 @@ def _make_directories(draft: Draft, path: str, uid: int, gid: int) -> None:
 
 @edit("build.copy")
 async def _copy(session: Session, draft: Draft, node: Node) -> None:
-    """Copy files. Params: the step, the source's root, what is ignored, the Containerfile's name."""
+    """Copy files. Params: the step, the source's root, the ignore rules, the Containerfile's name."""
     step, root, ignore, file = node.params
     source = await session.view(node.inputs[1])
     with _placed(file, step):
@@ -70,7 +70,7 @@ async def _copy(session: Session, draft: Draft, node: Node) -> None:
 
 @contextlib.contextmanager
 def _placed(file: str, step: CopyStep | FetchStep) -> Iterator[None]:
-    """Name the line of a step that fails; it runs when the build is long planned."""
+    """Add the line of the step to an error: it runs long after the Containerfile was parsed."""
     try:
         yield
     except ContainerfileError:
@@ -82,7 +82,7 @@ def _placed(file: str, step: CopyStep | FetchStep) -> Iterator[None]:
 
 
 class _Copier:
-    """Carries out one COPY or ADD in a draft."""
+    """Performs one COPY or ADD in a draft."""
 
     def __init__(self, session: Session, draft: Draft, step: CopyStep | FetchStep) -> None:
         self.session = session
@@ -91,7 +91,7 @@ class _Copier:
         self.override = owner_in(draft.view, _owner_of(step.chown)) if step.chown else None
         self.folders: list[tuple[str, int]] = []
 
-    def copy(self, source: View, root: str, ignore: Ignore) -> None:
+    def copy(self, source: View, root: str, ignore: Patterns) -> None:
         step = self.step
         assert isinstance(step, CopyStep)  # noqa: S101 - the other kind has no source
         several = self._several(step)
@@ -118,7 +118,7 @@ class _Copier:
             self.draft.set_meta(path, mtime_ns=mtime_ns)
 
     def _several(self, step: CopyStep) -> bool:
-        """Whether files go into the destination. Raises EngineError where several would be one file."""
+        """Whether files go into the destination. Raises EngineError if several would overwrite one file."""
         if step.into_directory or len(step.sources) + len(step.files) == 1:
             return step.into_directory
         there = self.draft.view.lookup(step.destination)
@@ -138,7 +138,7 @@ class _Copier:
         mtime_ns: int | None,
         owner: tuple[int, int] | None = None,
     ) -> None:
-        """Put one file, with the instruction's owner and mode if it names them."""
+        """Write one file, with the instruction's owner and mode if it sets them."""
         self._parents(path)
         uid, gid = owner or self.override or (0, 0)
         self.draft.write(
@@ -152,10 +152,10 @@ class _Copier:
         )
 
     def unpack(self, archive: Path) -> bool:
-        """Take an archive apart at the destination; False if the file is none."""
+        """Unpack an archive at the destination; False if the file is not an archive."""
         return self._unpack(archive)
 
-    def _place(self, item: Item, several: bool) -> str:
+    def _place(self, item: Item[TreeEntry], several: bool) -> str:
         if item.target:
             return posixpath.join(self._root(), item.target)
         if item.entry.is_dir:
@@ -168,14 +168,14 @@ class _Copier:
         return there.path if there is not None and there.is_dir else self.step.destination
 
     def named(self, name: str) -> str:
-        """Where a single file goes: into the destination if that is a directory, else in its place."""
+        """The path of a single file: inside the destination if that is a directory, else the destination."""
         there = self.draft.view.lookup(self.step.destination)
         if there is not None and there.is_dir:
             return posixpath.join(there.path, name)
         return self.step.destination
 
-    def _directory(self, entry: Entry, path: str, *, explicit: bool) -> None:
-        """Make a directory, or give one that is there the source's metadata, but the destination."""
+    def _directory(self, entry: TreeEntry, path: str, *, explicit: bool) -> None:
+        """Make a directory, or set the source's metadata on an existing one other than the destination."""
         there = self.draft.view.lookup(path)
         if there is not None and there.is_dir:
             if explicit:
@@ -187,13 +187,13 @@ class _Copier:
         self.folders.append((path, entry.mtime_ns))
 
     def _parents(self, path: str) -> None:
-        """The directory that a file goes into is the instruction's, those above it are root's."""
+        """A new parent directory gets the instruction's owner, those above it belong to root."""
         parent = posixpath.dirname(path)
         _make_directories(self.draft, posixpath.dirname(parent), 0, 0)
         owner = self.override if parent == self.step.destination and self.override else (0, 0)
         _make_directories(self.draft, parent, *owner)
 
-    def _owner(self, entry: Entry) -> tuple[int, int]:
+    def _owner(self, entry: TreeEntry) -> tuple[int, int]:
         return self.override or (entry.uid, entry.gid)
 
     def _mode(self, mode: int, *, directory: bool) -> int:
@@ -218,18 +218,18 @@ class _Copier:
 
 
 def _owner_of(chown: str) -> str:
-    """``--chown=:group`` leaves the user to root."""
+    """The owner of a step; ``--chown=:group`` leaves the user at root."""
     return f"0{chown}" if chown.startswith(":") else chown
 
 
 def _is_archive(raw: IO[bytes]) -> bool:
-    """Whether a file is a tar, plain or compressed; leaves it at its start. An empty file is none."""
+    """Whether a file is a tar, plain or compressed; rewinds it. An empty file is not a tar."""
     import tarfile
 
     try:
         head = decompressed(raw).read(512)
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-    except Exception:  # noqa: BLE001 - whatever a decompressor says of a file that is no archive
+    except Exception:  # noqa: BLE001 - any error of a decompressor means that the file is no archive
         return False
     finally:
         raw.seek(0)
@@ -238,7 +238,7 @@ def _is_archive(raw: IO[bytes]) -> bool:
 
 @edit("build.fetch")
 async def _fetched(session: Session, draft: Draft, node: Node) -> None:
-    """Put a download. Params: the step, its blob, when it changed, the Containerfile's name."""
+    """Write a download. Params: the step, its blob, its modification time, the Containerfile's name."""
     step, digest, modified, file = node.params
     path = session.store.blobs.path(digest)
 

@@ -1,4 +1,4 @@
-"""Files fetched over HTTP, streamed into the store; unchanged ones are not sent again."""
+"""Downloads files over HTTP into the store; unchanged files are not sent again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.services import SessionServices
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -35,22 +35,22 @@ class DownloadError(EngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A download: its blob's digest, and when the server says it changed (nanoseconds)."""
+    """A download: its blob's digest, and the modification time that the server sent (nanoseconds)."""
 
     digest: str
     modified_ns: int | None = None
 
 
 def file_name(url: str) -> str:
-    """The name a download gets when nobody names it: the path's last part."""
+    """The default file name of a download: the last part of the URL's path."""
     name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
     return name if name not in {"", ".", ".."} else "index"
 
 
 def check_checksum(checksum: str | None) -> str | None:
-    """The expected digest, None if none is; raises DownloadError for what is no digest.
+    """The expected digest, or None; raises DownloadError for an invalid one.
 
-    What is downloaded has a SHA-256 digest; one of another kind is never its.
+    Downloads are compared by SHA-256; a digest of another algorithm never matches.
     """
     if not checksum:
         return None
@@ -79,8 +79,8 @@ async def download(
 ) -> Fetched:
     """Fetch a URL into the store. Raises DownloadError.
 
-    Without credentials the server is asked only for what changed since the last time. Redirects
-    are followed; the Authorization header goes to the first host only (httpx sees to it).
+    Without credentials it makes a conditional request, so that the server sends only changes.
+    Redirects are followed; httpx sends the Authorization header to the first host only.
     """
     import httpx
 
@@ -126,13 +126,13 @@ def _conditions(known: Any) -> dict[str, str]:
 
 
 def _shown(url: str) -> str:
-    """The URL without a login or a query, which may hold secrets."""
+    """The URL without login and query, which may hold secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _reason(error: httpx.HTTPError, url: str) -> str:
-    """Why a request failed: the system's own words, if it has any, as Go puts them."""
+    """Why a request failed: the system's own message, if there is one, in Go's form."""
     parts = urlsplit(url)
     cause: BaseException | None = error
     while cause is not None:
@@ -169,8 +169,8 @@ async def _opened(
         extensions: dict[str, Any] = {}
         target = httpx.URL(url)
         if service is not None:
-            joined = await stack.enter_async_context(session.part(Services).bound([("", service)]))
-            address = next((address for address, name in joined.hosts if name == target.host), None)
+            attachment = await stack.enter_async_context(session.part(SessionServices).bound([("", service)]))
+            address = next((address for address, name in attachment.hosts if name == target.host), None)
             if address is not None:
                 headers = {**headers, "Host": target.netloc.decode()}
                 extensions["sni_hostname"] = target.host
@@ -189,7 +189,7 @@ async def _opened(
 
 
 async def _keep(session: Session, response: httpx.Response, expected: str | None) -> str:
-    """Stream a body into a blob; nothing of it stays when it breaks off or is not the expected one."""
+    """Stream a body into a blob; a partial or unexpected body is discarded."""
     blobs = session.store.blobs
     writer, path = blobs.create()
     try:

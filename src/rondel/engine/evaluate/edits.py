@@ -12,10 +12,10 @@ import anyio.to_thread
 from rondel.engine.evaluate.filters import Filter, walk
 from rondel.engine.evaluate.operations import edit, long_edit
 from rondel.engine.evaluate.owners import owner_in
-from rondel.engine.evaluate.patterns import Patterns
-from rondel.engine.store import Draft, Entry, PathError, View
+from rondel.engine.store import Draft, PathError, TreeEntry, View
 from rondel.engine.store.paths import descend
 from rondel.errors import EngineError
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def _ids(view: View, owner: str) -> tuple[int, int]:
-    """Numbers for an owner text; empty is root."""
+    """The IDs of an owner text; empty is root."""
     if not owner:
         return 0, 0
     return owner_in(view, owner)
 
 
 def _landing(draft: Draft, path: str) -> tuple[str, list[str]]:
-    """Where a path leads, links followed to the end: the place that exists, and what is missing below it.
+    """Where a path leads, with all links followed: the existing path, and the missing rest.
 
-    A link that leads nowhere leads to what it names.
+    A broken link leads to its target's path.
     """
     node, missing = descend(draft.view.root, path)
     if ".." in missing:
@@ -41,15 +41,15 @@ def _landing(draft: Draft, path: str) -> tuple[str, list[str]]:
 
 
 async def second(session: Session, node: Node) -> View:
-    """The tree of an edit's second input, from which it takes; the empty one when there is none."""
+    """The tree of an edit's second input, the source; empty if there is none."""
     return await session.view(node.inputs[1] if len(node.inputs) > 1 else None)
 
 
 @edit("file.write")
 async def write(session: Session, draft: Draft, node: Node) -> None:
-    """Put a file. Params: path, text, mode, owner.
+    """Write a file. Params: path, text, mode, owner.
 
-    A file that is there gets the new text and keeps its mode and, unless one is named, its owner.
+    An existing file gets the new text and keeps its mode and, unless ``owner`` is set, its owner.
     """
     path, text, mode, owner = node.params
     here, missing = _landing(draft, path)
@@ -64,7 +64,7 @@ async def write(session: Session, draft: Draft, node: Node) -> None:
 
 @edit("dir.make")
 async def make(session: Session, draft: Draft, node: Node) -> None:
-    """Make a directory, and the missing ones on the way, all with one mode. Params: path, mode."""
+    """Make a directory and its missing parents, all with one mode. Params: path, mode."""
     path, mode = node.params
     try:
         here, missing = _landing(draft, path)
@@ -79,7 +79,7 @@ async def make(session: Session, draft: Draft, node: Node) -> None:
 
 @edit("fail")
 async def fail(session: Session, draft: Draft, node: Node) -> None:
-    """Fail, once somebody asks for the result. Params: the text."""
+    """Fail when the result is requested. Params: the text."""
     raise EngineError(node.params[0])
 
 
@@ -96,7 +96,7 @@ async def link(session: Session, draft: Draft, node: Node) -> None:
 
 @long_edit("path.remove")
 def remove(draft: Draft, node: Node) -> None:
-    """Remove paths. Params: paths. In one with an asterisk, ``?`` and ``[`` are wildcards, too."""
+    """Remove paths. Params: paths. In a path with an asterisk, ``?`` and ``[`` are wildcards, too."""
     (paths,) = node.params
     for path in paths:
         if path == "/":
@@ -109,7 +109,7 @@ def remove(draft: Draft, node: Node) -> None:
 
 
 def _matching(view: View, pattern: str) -> list[str]:
-    """The paths that match a pattern of which each part may have wildcards."""
+    """The paths that match a pattern with wildcards in any part."""
     found = ["/"]
     for part in pattern.strip("/").split("/"):
         matcher = Patterns.of([part])
@@ -118,7 +118,7 @@ def _matching(view: View, pattern: str) -> list[str]:
             entry = view.lookup(holder)
             if entry is not None and entry.is_dir:
                 names = [e.name for e in view.scandir(holder)]
-                below += [posixpath.join(holder, n) for n in names if matcher.match(n, matcher.start)[0]]
+                below += [posixpath.join(holder, name) for name in names if matcher.matches(name)]
         found = below
     return found
 
@@ -135,7 +135,7 @@ def times(draft: Draft, node: Node) -> None:
 async def chown(session: Session, draft: Draft, node: Node) -> None:
     """Change the owner of all below a path. Params: path, owner.
 
-    A second input, if there is one, is the root file system in which names are looked up.
+    Names are looked up in the second input, a root file system, if there is one.
     """
     path, owner = node.params
     if len(node.inputs) > 1:
@@ -154,7 +154,7 @@ def _give(draft: Draft, path: str, uid: int, gid: int) -> None:
         draft.set_meta(entry.path, uid=uid, gid=gid)
 
 
-def _all_below(view: View, path: str) -> list[Entry]:
+def _all_below(view: View, path: str) -> list[TreeEntry]:
     top = view.resolve(path)
     return [top, *view.walk(top.path)] if top.is_dir else [top]
 
@@ -176,7 +176,7 @@ def _copy(draft: Draft, source: View, options: dict[str, Any]) -> None:
     chosen = Filter(options["include"], options["exclude"], gitignore=options["gitignore"])
     kept = None if chosen.trivial else {path for path, _ in kept_entries(source, src.path, chosen)}
 
-    def keep(path: str, _: Entry) -> bool:
+    def keep(path: str, _: TreeEntry) -> bool:
         return kept is None or path.strip("/") in kept
 
     draft.copy_tree(source, src.path, dst, keep=keep, uid=uid, gid=gid)
@@ -184,18 +184,18 @@ def _copy(draft: Draft, source: View, options: dict[str, Any]) -> None:
         draft.set_meta(dst, mode=options["mode"])
 
 
-def _directory(view: View, path: str) -> Entry:
+def _directory(view: View, path: str) -> TreeEntry:
     entry = view.resolve(path)
     if not entry.is_dir:
         raise PathError(errno.ENOTDIR, path, operation="stat")
     return entry
 
 
-def _ensure_directory(draft: Draft, path: str, like: Entry, uid: int | None, gid: int | None) -> str:
-    """Have a directory at a path, in place of anything else; where it is, links followed.
+def _ensure_directory(draft: Draft, path: str, like: TreeEntry, uid: int | None, gid: int | None) -> str:
+    """Make sure that there is a directory at a path, replacing anything else; links are followed.
 
-    A new one is like the one that will be copied into it; of one that is there only the owner
-    changes, if one is named.
+    A new directory gets the source's metadata; of an existing one only the owner changes, if one is
+    given.
     """
     _check_way(draft.view, path)
     there = draft.view.lookup(path)
@@ -213,25 +213,25 @@ def _ensure_directory(draft: Draft, path: str, like: Entry, uid: int | None, gid
 
 
 def _check_way(view: View, path: str) -> None:
-    """Raise EngineError when something on the way to a path is there and is no directory."""
-    place = ""
+    """Raise EngineError if a part of the path exists and is not a directory."""
+    reached = ""
     for part in path.strip("/").split("/")[:-1]:
-        place += f"/{part}"
-        entry = view.lookup(place)
+        reached += f"/{part}"
+        entry = view.lookup(reached)
         if entry is None:
             return
         if not entry.is_dir:
-            raise EngineError(f'cannot copy directory to non-directory "{place}"')
+            raise EngineError(f'cannot copy directory to non-directory "{reached}"')
 
 
-def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry]]:
+def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, TreeEntry]]:
     """The entries of a directory that a filter keeps, by path relative to it, parents first."""
 
     def ignore_file(prefix: str) -> str | None:
         entry = view.lookup(posixpath.join(root, prefix, ".gitignore"))
         return view.read(entry.path).decode("utf-8", "replace") if entry and entry.is_file else None
 
-    def scan(prefix: str) -> list[Entry]:
+    def scan(prefix: str) -> list[TreeEntry]:
         return view.scandir(posixpath.join(root, prefix.rstrip("/")))
 
     return list(walk(chosen, chosen.root(), scan, lambda entry: entry.is_dir, ignore_file))
@@ -241,7 +241,7 @@ def kept_entries(view: View, root: str, chosen: Filter) -> list[tuple[str, Entry
 async def copy_file(session: Session, draft: Draft, node: Node) -> None:
     """Copy a file of the second input. Params: dst, src, mode, owner.
 
-    Into a directory, or under a path that ends with a slash, it goes by its own name.
+    If ``dst`` is a directory or ends with a slash, the file keeps its name.
     """
     source = await second(session, node)
     await anyio.to_thread.run_sync(_copy_file, draft, source, *node.params)

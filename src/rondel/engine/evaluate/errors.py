@@ -1,4 +1,4 @@
-"""Errors that the API's clients know by their shape."""
+"""Errors whose type the API's clients recognise."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ERROR_OUTPUT_LIMIT = 100 * 1024
 
 
 def shortened(tail: bytes, size: int) -> bytes:
-    """Output as an error carries it: its last 100 KiB, the notice of what is left out included.
+    """The end of an output for an error: at most 100 KiB, including a notice of what is left out.
 
-    ``tail`` is the end of the output, ``size`` the length of all of it.
+    ``tail`` is the end of the output, ``size`` its total length.
     """
     tail = tail[-ERROR_OUTPUT_LIMIT:]
     excess = size - len(tail)
@@ -26,10 +26,10 @@ def shortened(tail: bytes, size: int) -> bytes:
 
 
 class ExecError(EngineError):
-    """A command ended with a code that was not expected, or could not be started.
+    """A command ended with an unexpected exit code, or could not be started.
 
     The client turns ``extensions`` into ``dagger.ExecError``; all of its keys are mandatory. The
-    outputs of a command are trimmed by who makes the error; those of a service are as they were.
+    caller trims a command's outputs; a service's are passed unchanged.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ExecError(EngineError):
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """What goes into the GraphQL error's extensions."""
+        """The extensions of the GraphQL error."""
         return {
             "_type": "EXEC_ERROR",
             "cmd": list(self.cmd),

@@ -1,4 +1,4 @@
-"""Commands: what a container's settings and a call's arguments make of one, and its result."""
+"""Commands: builds a command from a container's settings and a call's arguments, and runs it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from rondel.engine import sandbox
 from rondel.engine.evaluate import sockets
 from rondel.engine.evaluate.errors import ERROR_OUTPUT_LIMIT, ExecError, shortened
-from rondel.engine.evaluate.joined import Joined
-from rondel.engine.evaluate.live import TAG, TRACE
+from rondel.engine.evaluate.live_output import TAG, TRACE
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.evaluate.owners import owner_in
-from rondel.engine.evaluate.secrets import Secrets
+from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.evaluate.session import Session
+from rondel.engine.sandbox.spec import NetworkAttachment
 from rondel.engine.values import (
     CacheMount,
     Container,
@@ -33,7 +33,7 @@ from rondel.engine.values import (
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from rondel.engine.store import Output, Result, Snapshot, Store
+    from rondel.engine.store import OperationResult, Output, Snapshot, Store
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,9 +41,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One call of ``withExec``; ``args`` is complete, entrypoint and expansion included.
+    """One call of ``withExec``; ``args`` is complete, including entrypoint and expansion.
 
-    A ``refusal`` is why the call makes no sense; whoever asks for its result hears of it.
+    ``refusal`` says why the call is invalid; requesting its result raises it.
     """
 
     container: Container
@@ -56,13 +56,13 @@ class Command:
     no_init: bool = False
     insecure: bool = False
     env: tuple[tuple[str, str], ...] = ()
-    extra_mounts: tuple[sandbox.Mount, ...] = field(default=())
+    extra_mounts: tuple[sandbox.SandboxMount, ...] = field(default=())
     offline: bool = False
     refusal: EngineError | None = None
 
 
 def exec_node(command: Command, key: str) -> Node:
-    """The node of a command; ``key`` stands for everything that decides its result."""
+    """The node of a command; ``key`` contains everything that decides its result."""
     container = command.container
     sources = [m.source for m in container.mounts if isinstance(m, DirectoryMount | FileMount)]
     sources += [m.initial for m in container.mounts if isinstance(m, CacheMount)]
@@ -71,7 +71,7 @@ def exec_node(command: Command, key: str) -> Node:
 
 
 def after(command: Command, node: Node) -> Container:
-    """The container that a command leaves behind."""
+    """The container after a command."""
     mounts: list[Mount] = []
     for mount in command.container.mounts:
         if isinstance(mount, DirectoryMount) and not mount.readonly:
@@ -83,34 +83,34 @@ def after(command: Command, node: Node) -> Container:
     return replace(command.container, fs=Fs(node), mounts=tuple(mounts), last_exec=node, image_ref=None)
 
 
-ServiceBinder = Callable[[Session, Container], AbstractAsyncContextManager[Joined]]
+ServiceBinder = Callable[[Session, Container], AbstractAsyncContextManager[NetworkAttachment]]
 _binders: list[ServiceBinder] = []
 
 
 def bind_services(binder: ServiceBinder) -> ServiceBinder:
-    """Register who starts bound services around a command.
+    """Register the function that starts bound services around a command.
 
-    It answers an async context manager: on entry the services run, and its value says how
-    the command reaches them. Called for every command, also for
-    those without bindings: running services may be known by their own names.
+    It returns an async context manager: on entry the services run, and its value says how
+    the command reaches them. It is called for every command, also without bindings, because
+    running services can be reached by their host names.
     """
     _binders[:] = [binder]
     return binder
 
 
 @operation("exec")
-async def run_exec(session: Session, node: Node) -> Result:
-    """Run a command. Raises ExecError when its end is not the expected one."""
+async def run_exec(session: Session, node: Node) -> OperationResult:
+    """Run a command. Raises ExecError if its exit code is not an expected one."""
     command: Command = node.params
     if command.refusal is not None:
         raise command.refusal
     if not command.args:
         raise EngineError("no command has been set")
     async with AsyncExitStack() as stack:
-        joined = Joined()
+        attachment = NetworkAttachment()
         for binder in _binders:
-            joined = await stack.enter_async_context(binder(session, command.container))
-        spec = await exec_spec(session, command, joined, stack)
+            attachment = await stack.enter_async_context(binder(session, command.container))
+        spec = await exec_spec(session, command, attachment, stack)
         try:
             tag = spec.env.get(TAG, "")
             listener = session.live.listener(tag, node.key)
@@ -131,7 +131,7 @@ async def run_exec(session: Session, node: Node) -> Result:
 
 
 def _traced(session: Session, spec: sandbox.ExecSpec) -> sandbox.ExecSpec:
-    """The command with the folder to trace as its own setting; the variable is no business of it."""
+    """The command with the traced folder as a field of the spec; the command does not see the variable."""
     folder = spec.env.get(TRACE, "")
     env = {name: value for name, value in spec.env.items() if name != TRACE}
     return replace(spec, env=env, trace=folder if session.live.on else "")
@@ -158,12 +158,12 @@ def _check(session: Session, command: Command, outcome: sandbox.Outcome) -> None
 
 
 def error_text(store: Store, output: Output) -> str:
-    """An output as an error carries it: its end."""
+    """The end of an output, as an error contains it."""
     return decode(shortened(store.tail(output, ERROR_OUTPUT_LIMIT), output.size))
 
 
 def decode(data: bytes) -> str:
-    """Output as text: each byte that is not UTF-8 becomes one U+FFFD, as Go's JSON encoder does it."""
+    """Decode output: each byte that is not UTF-8 becomes one U+FFFD, as in Go's JSON encoder."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -174,19 +174,19 @@ _REPLACED = dict.fromkeys(range(56448, 56576), "�")
 
 
 async def exec_spec(
-    session: Session, command: Command, joined: Joined, stack: AsyncExitStack
+    session: Session, command: Command, attachment: NetworkAttachment, stack: AsyncExitStack
 ) -> sandbox.ExecSpec:
-    """The sandbox's view of a command: snapshots, environment, mounts, secrets.
+    """The command for the sandbox: snapshots, environment, mounts, secrets.
 
-    Volumes are held in ``stack`` until the command's end.
+    ``stack`` holds the volumes until the command's end.
     """
     container = command.container
     root = await session.snapshot(container.fs)
-    secrets = session.part(Secrets)
+    secrets = session.part(SessionSecrets)
     env, hidden = await _environment(secrets, command)
-    # Secrets come after what else is mounted at their place, sockets last.
+    # Secrets come after other mounts at the same path, sockets last.
     ranked = sorted(container.mounts, key=lambda m: (isinstance(m, SecretMount), isinstance(m, SocketMount)))
-    # Volumes are held last: until then a command that uses the same ones may still have to run.
+    # Volumes are locked last: evaluating the inputs above may run commands that use the same ones.
     given = [
         m if isinstance(m, CacheMount) else await _mount(session, root, m, hidden, stack) for m in ranked
     ]
@@ -195,7 +195,7 @@ async def exec_spec(
     return sandbox.ExecSpec(
         root=root,
         args=command.args,
-        env={**joined.env, **env},
+        env={**attachment.env, **env},
         cwd=container.config.workdir or "/",
         user=container.config.user,
         mounts=(*(m for m in mounts if m is not None), *command.extra_mounts),
@@ -204,14 +204,14 @@ async def exec_spec(
         redirect_stdout=command.redirect_stdout or None,
         redirect_stderr=command.redirect_stderr or None,
         secrets=tuple(hidden),
-        hosts=joined.hosts,
-        network=sandbox.Network.NONE if command.offline else joined.network,
+        hosts=attachment.hosts,
+        network=sandbox.Network.NONE if command.offline else attachment.network,
         init=not command.no_init,
         insecure=command.insecure,
     )
 
 
-async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str, str], list[bytes]]:
+async def _environment(secrets: SessionSecrets, command: Command) -> tuple[Mapping[str, str], list[bytes]]:
     container = command.container
     env = (
         {"PATH": DEFAULT_PATH} | dict(container.config.env) | dict(container.volatile_env) | dict(command.env)
@@ -228,7 +228,7 @@ async def _environment(secrets: Secrets, command: Command) -> tuple[Mapping[str,
 
 
 def _in_both_cases(env: Mapping[str, str]) -> dict[str, str]:
-    """Proxy settings under the other case's name: programs differ in which they look at."""
+    """Proxy variables in both cases: programs differ in which one they read."""
     both = [(name, name.upper()) for name in map(str.lower, _PROXIES)]
     pairs = [*both, *((upper, lower) for lower, upper in both)]
     return {other: env[name] for name, other in pairs if name in env}
@@ -240,8 +240,8 @@ async def _mount(
     mount: Mount,
     hidden: list[bytes],
     stack: AsyncExitStack,
-) -> sandbox.Mount | None:
-    """One mount, but no volume, as the sandbox takes it; values of secrets are added to ``hidden``."""
+) -> sandbox.SandboxMount | None:
+    """One mount, except volumes, in the sandbox's form; values of secrets are added to ``hidden``."""
     match mount:
         case DirectoryMount():
             snapshot = await session.snapshot(mount.source)
@@ -250,25 +250,25 @@ async def _mount(
             )
         case FileMount():
             snapshot = await session.snapshot(mount.source)
-            return sandbox.FileMount(
+            return sandbox.SnapshotFileMount(
                 path=mount.path, snapshot=snapshot, subpath=mount.file, readonly=mount.readonly
             )
         case TempMount():
             return sandbox.TmpfsMount(path=mount.path, size=mount.size or 0)
         case SecretMount():
             try:
-                value = await session.part(Secrets).plaintext(mount.secret)
+                value = await session.part(SessionSecrets).plaintext(mount.secret)
             except EngineError as error:
                 raise EngineError(f'secret mount "{mount.path}": {error}') from None
             hidden.append(value)
             uid, gid = _owner(session, root, mount.owner)
-            return sandbox.SecretMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)
+            return sandbox.SecretFileMount(path=mount.path, value=value, mode=mount.mode, uid=uid, gid=gid)
         case SocketMount():
             source = sockets.check(Path(mount.socket.path))
             if mount.owner:
                 offered = sockets.owned(session.store, source, _owner(session, root, mount.owner))
                 source = await stack.enter_async_context(offered)
-            return sandbox.SocketMount(path=mount.path, source=source)
+            return sandbox.UnixSocketMount(path=mount.path, source=source)
     return None
 
 
@@ -287,10 +287,10 @@ async def _volume(
 
 
 async def _hold_volumes(session: Session, container: Container, stack: AsyncExitStack) -> None:
-    """Hold the volumes that a command mounts.
+    """Lock the volumes that a command mounts.
 
-    Each once, although it may be mounted at several paths, and all in one order: two commands
-    that mount the same volumes the other way round would wait for each other for ever.
+    Each volume is locked once, even if it is mounted at several paths, and all in a fixed
+    order: otherwise two commands could wait for each other for ever.
     """
     mounts = [mount for mount in container.mounts if isinstance(mount, CacheMount)]
     for mount in mounts:
@@ -307,6 +307,6 @@ def _owner(session: Session, root: Snapshot, owner: str) -> tuple[int, int]:
 
 
 def absolute(container: Container, path: str) -> str:
-    """A container path, relative ones seen from the working directory."""
+    """A container path; relative ones start at the working directory."""
     joined = posixpath.normpath(posixpath.join("/", container.config.workdir, path))
     return "/" + joined.lstrip("/")

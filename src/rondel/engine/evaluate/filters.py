@@ -1,8 +1,8 @@
-"""Chooses what of a tree counts: include, exclude, and .gitignore files.
+"""Selects entries of a tree: include, exclude, and .gitignore files.
 
-The walk is the caller's; a :class:`State` belongs to a directory and says what was decided
-above it. A directory that is not kept itself, and may hold something that is, is entered all
-the same, and kept when something in it is.
+The caller walks the tree; a :class:`State` belongs to a directory and holds the decisions
+above it. A directory that is not kept itself but may contain kept entries is entered, and
+kept if it contains one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rondel.engine.evaluate.patterns import Patterns
+from rondel.files.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Ignore:
-    """A .gitignore: how a path of the tree reads from its directory, and its rules."""
+    """A .gitignore file: the path of its directory, and its rules."""
 
     prefix: str
     cut: int
@@ -27,7 +27,7 @@ class _Ignore:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What holds in a directory: its path with a slash ("" for the root), and matches above."""
+    """The filter's state in a directory: its path with a slash ("" for the root), and matches above."""
 
     prefix: str
     include: tuple[bool, ...]
@@ -36,7 +36,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FilterDecision:
     """Whether an entry is kept for itself, and whether to look into it if it is a directory."""
 
     keep: bool
@@ -45,7 +45,7 @@ class Verdict:
 
 
 class Filter:
-    """A choice by patterns; ``gitignore`` has .gitignore files on the way obeyed too."""
+    """A selection by patterns; ``gitignore`` also applies .gitignore files on the way."""
 
     def __init__(
         self, include: Sequence[str] = (), exclude: Sequence[str] = (), *, gitignore: bool = False
@@ -53,27 +53,26 @@ class Filter:
         self.include = Patterns.of(include)
         self.exclude = Patterns.of(exclude)
         self.gitignore = gitignore
-        self._chooses_nothing = bool(include) and not self.include.groups  # empty patterns only
+        self._chooses_nothing = bool(include) and not self.include  # only empty patterns
 
     @property
     def trivial(self) -> bool:
         """Whether everything is kept."""
-        choosing = self.include.groups or self.exclude.groups or self.gitignore
-        return not (choosing or self._chooses_nothing)
+        return not (self.include or self.exclude or self.gitignore or self._chooses_nothing)
 
     def root(self, above: Sequence[tuple[str, str]] = ()) -> State:
-        """The state of the root. ``above`` holds .gitignore texts of the directories that hold it,
+        """The state of the root. ``above`` holds the .gitignore texts of its parent directories,
         outermost first, each with the root's path relative to that directory.
         """
         ignores = tuple(_Ignore(f"{below}/" if below else "", 0, _spec(text)) for below, text in above)
         return State("", self.include.start, self.exclude.start, ignores)
 
     def with_ignore_file(self, state: State, text: str) -> State:
-        """The state of a directory in which a .gitignore was found."""
+        """The state of a directory that contains a .gitignore."""
         own = _Ignore("", len(state.prefix), _spec(text))
         return State(state.prefix, state.include, state.exclude, (*state.ignores, own))
 
-    def judge(self, state: State, name: str, *, is_dir: bool) -> Verdict:
+    def judge(self, state: State, name: str, *, is_dir: bool) -> FilterDecision:
         """The verdict on an entry of a directory."""
         path = state.prefix + name
         if self._chooses_nothing:
@@ -81,20 +80,22 @@ class Filter:
         if self.gitignore and state.ignores and _ignored(state.ignores, path, is_dir=is_dir):
             return _NO
         keep, enter, include, exclude = True, is_dir, state.include, state.exclude
-        if self.include.groups:
+        if self.include:
             keep, include = self.include.match(path, state.include)
-        if self.exclude.groups:
+        if self.exclude:
             excluded, exclude = self.exclude.match(path, state.exclude)
             if excluded:
                 keep = False
-                enter = is_dir and self.exclude.has_exceptions
+                enter = is_dir and self.exclude.excepts_below(path)
         if not is_dir:
             return _YES if keep else _NO
-        return Verdict(keep, enter, State(path + "/", include, exclude, state.ignores) if enter else None)
+        return FilterDecision(
+            keep, enter, State(path + "/", include, exclude, state.ignores) if enter else None
+        )
 
 
-_YES = Verdict(keep=True, enter=False)
-_NO = Verdict(keep=False, enter=False)
+_YES = FilterDecision(keep=True, enter=False)
+_NO = FilterDecision(keep=False, enter=False)
 
 
 def _spec(text: str) -> Any:
@@ -104,7 +105,7 @@ def _spec(text: str) -> Any:
 
 
 def is_ignored(above: Sequence[tuple[str, str]]) -> bool:
-    """Whether a directory, or one that holds it, is ignored by .gitignore files above it.
+    """Whether .gitignore files above a directory ignore it or one of its parents.
 
     They are given outermost first, each text with the directory's path relative to its file.
     """
@@ -117,7 +118,7 @@ def is_ignored(above: Sequence[tuple[str, str]]) -> bool:
 
 
 def _ignored(ignores: tuple[_Ignore, ...], path: str, *, is_dir: bool) -> bool:
-    """Whether git would ignore a path; the file nearest to it decides."""
+    """Whether git would ignore a path; the nearest .gitignore decides."""
     suffix = "/" if is_dir else ""
     verdict = False
     for ignore in ignores:
@@ -127,7 +128,7 @@ def _ignored(ignores: tuple[_Ignore, ...], path: str, *, is_dir: bool) -> bool:
     return verdict
 
 
-class Item(Protocol):
+class WalkedEntry(Protocol):
     """One entry of a tree that is walked."""
 
     @property
@@ -136,7 +137,7 @@ class Item(Protocol):
         ...
 
 
-E2 = TypeVar("E2", bound=Item)
+E2 = TypeVar("E2", bound=WalkedEntry)
 
 
 def walk(
@@ -149,9 +150,9 @@ def walk(
     """The kept entries by relative path, parents first, sorted within each directory.
 
     ``scan`` lists a directory by its relative path ("" or with a slash at its end), ``read_ignore``
-    answers a directory's .gitignore, if it has one.
+    returns a directory's .gitignore, if it has one.
     """
-    waiting: list[tuple[str, E2]] = []  # directories entered that are not kept for themselves
+    waiting: list[tuple[str, E2]] = []  # entered directories that are not kept for themselves
     stack: list[Iterator[tuple[State, E2]]] = [_entries(chosen, state, scan, read_ignore)]
     depth_of: list[int] = [0]
     while stack:

@@ -1,4 +1,4 @@
-"""Running git: how a repository is reached, and what git may see and do meanwhile."""
+"""Runs git: the access to a repository, and what git may see and do during a command."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from rondel.engine.evaluate.giturls import (
     login_of,
     origin_of,
     remote_url,
-    without_login,
 )
-from rondel.engine.evaluate.secrets import Secrets
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.secrets import SessionSecrets
+from rondel.engine.evaluate.services import SessionServices
+from rondel.secrets.logins import without_login
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -61,7 +62,7 @@ _SETTINGS = {
 
 
 _TOKEN_USERS = {"bitbucket.org": "x-token-auth"}
-"""Who brings a token, where it is not GitHub's ``x-access-token``, which most servers take."""
+"""The user name for a token by host; most servers accept GitHub's ``x-access-token``."""
 
 
 LOGIN_REFUSED = "git authentication failed"
@@ -79,10 +80,10 @@ _MEANINGS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How one gets at a repository: its URL for git, settings, variables, and what to keep silent.
+class GitAccess:
+    """The access to a repository: its URL for git, settings, variables, and texts to mask.
 
-    ``origin`` is where git connects to if the server may ask for a login that nobody gave.
+    ``origin`` is the server to log in to if it asks for credentials and none were given.
     """
 
     url: str
@@ -92,8 +93,8 @@ class Access:
     silent: tuple[str, ...] = ()
 
 
-def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a git command, with its settings in GIT_CONFIG_* variables."""
+def environment(access: GitAccess, environ: Mapping[str, str]) -> dict[str, str]:
+    """The complete environment of a git command, with its settings in GIT_CONFIG_* variables."""
     protocols = PROTOCOLS if not access.url.startswith("file:") else ("file",)
     settings = {
         **_SETTINGS,
@@ -116,11 +117,11 @@ def environment(access: Access, environ: Mapping[str, str]) -> dict[str, str]:
     return {**env, **access.env}
 
 
-async def git(session: Session, access: Access, *args: str, cwd: Path, missing: str = "") -> str:
-    """Run git and give back what it prints. Raises GitError with what it says on failure.
+async def git(session: Session, access: GitAccess, *args: str, cwd: Path, missing: str = "") -> str:
+    """Run git and return its output. Raises GitError with git's message on failure.
 
-    ``missing`` is the message when the repository is not one. Where the server asks for a login
-    and none was given, the user's own git is asked for one.
+    ``missing`` is the message if the repository does not exist. If the server asks for
+    credentials and none were given, the user's own git configuration is asked.
     """
     program = shutil.which("git")
     if program is None:
@@ -137,8 +138,7 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
     if done.returncode == 0:
         return done.stdout.decode(errors="replace")
     text = done.stderr.decode(errors="replace").strip()
-    for secret in access.silent:
-        text = text.replace(secret, "***")
+    text = Masker(access.silent, shortest=1).text(text)
     if missing and "not appear to be a git repository" in text:
         raise GitError(missing)
     meaning = _meaning(text)
@@ -151,21 +151,21 @@ async def git(session: Session, access: Access, *args: str, cwd: Path, missing: 
     raise GitError(f"git error: exit status {done.returncode}", why=text)
 
 
-def _logged_in(access: Access, header: str, silent: tuple[str, ...]) -> Access:
+def _logged_in(access: GitAccess, header: str, silent: tuple[str, ...]) -> GitAccess:
     """The access with an authorization for its origin."""
     settings = {**access.settings, f"http.{access.origin}.extraHeader": f"Authorization: {header}"}
     return replace(access, settings=settings, silent=(*access.silent, *silent), origin="")
 
 
 def _meaning(text: str) -> str | None:
-    """What a message of git's comes down to, so far as somebody may want to tell it from others."""
+    """The meaning of a git message, as far as callers distinguish messages."""
     lower = text.lower()
     return next((meaning for said, meaning in _MEANINGS if said in lower), None)
 
 
 @asynccontextmanager
-async def accessed(session: Session, repository: GitRepository) -> AsyncIterator[Access]:
-    """Have a repository within reach: its service runs, its files are there, its secrets are known."""
+async def accessed(session: Session, repository: GitRepository) -> AsyncIterator[GitAccess]:
+    """Make a repository accessible: start its service, copy its files, fetch its secrets."""
     async with AsyncExitStack() as stack:
         if repository.local:
             yield await _local(session, repository, stack)
@@ -173,7 +173,7 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
         url = remote_url(repository.url)
         header, silent = "", tuple[str, ...]()
         if url.startswith("http"):
-            # A login in the URL is sent as a header, too: git prints the URL at times.
+            # A login in the URL is sent as a header instead, because git prints the URL in some messages.
             header, silent = await _authorization(session, repository, url)
             url = without_login(url)
         elif login_of(url):
@@ -182,7 +182,7 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
         if repository.service is not None:
             origin, settings = await _through_service(session, repository, origin, stack)
         env = await _ssh(session, repository, stack) if is_ssh(url) else {}
-        access = Access(url=url, settings=settings, env=env, silent=silent)
+        access = GitAccess(url=url, settings=settings, env=env, silent=silent)
         if url.startswith("http"):
             access = replace(access, origin=origin)
         yield _logged_in(access, header, silent) if header else access
@@ -191,13 +191,17 @@ async def accessed(session: Session, repository: GitRepository) -> AsyncIterator
 async def _authorization(
     session: Session, repository: GitRepository, url: str
 ) -> tuple[str, tuple[str, ...]]:
-    """What proves to an HTTP server who asks, if anything does; and what of it is not to be shown."""
+    """The authorization header for an HTTP server, if there is one, and the parts of it to mask."""
     if repository.token is not None:
-        token = (await session.part(Secrets).plaintext(repository.token)).decode(errors="replace").strip()
+        token = (
+            (await session.part(SessionSecrets).plaintext(repository.token)).decode(errors="replace").strip()
+        )
         user = repository.username or _TOKEN_USERS.get(urlsplit(url).hostname or "", "x-access-token")
         return basic(f"{user}:{token}")
     if repository.header is not None:
-        header = (await session.part(Secrets).plaintext(repository.header)).decode(errors="replace").strip()
+        header = (
+            (await session.part(SessionSecrets).plaintext(repository.header)).decode(errors="replace").strip()
+        )
         return header, (header,) if header else ()
     login = login_of(url) or session.part(Logins).known.get(without_login(url), "")
     return basic(login) if login else ("", ())
@@ -206,13 +210,15 @@ async def _authorization(
 async def _through_service(
     session: Session, repository: GitRepository, origin: str, stack: AsyncExitStack
 ) -> tuple[str, dict[str, str]]:
-    """Let git reach a service of the session by its name: the origin it connects to, and the settings.
+    """Let git reach a service of the session by name: the origin to connect to, and the settings.
 
-    Git looks for an origin's other settings after it has put the address in the name's place.
+    The settings refer to the address: git looks them up after it has replaced the name.
     """
-    joined = await stack.enter_async_context(session.part(Services).bound([("", repository.service)]))
+    attachment = await stack.enter_async_context(
+        session.part(SessionServices).bound([("", repository.service)])
+    )
     parts = urlsplit(origin)
-    address = next((a for a, name in joined.hosts if name == parts.hostname), None)
+    address = next((a for a, name in attachment.hosts if name == parts.hostname), None)
     if address is None:
         return origin, {}
     reached = f"{parts.scheme}://{address}{f':{parts.port}' if parts.port else ''}/"
@@ -220,7 +226,7 @@ async def _through_service(
 
 
 async def _ssh(session: Session, repository: GitRepository, stack: AsyncExitStack) -> dict[str, str]:
-    """The variables for SSH: the agent's socket, and the hosts that are known."""
+    """The variables for SSH: the agent's socket, and the known hosts."""
     agent = (
         repository.auth_socket.path if repository.auth_socket else session.environ.get("SSH_AUTH_SOCK", "")
     )
@@ -242,7 +248,7 @@ async def _ssh(session: Session, repository: GitRepository, stack: AsyncExitStac
 
 @asynccontextmanager
 async def scratch_folder(session: Session) -> AsyncIterator[Path]:
-    """A folder of the session's own, removed at the end of the block."""
+    """A temporary folder in the session's scratch folder, removed at the end of the block."""
     folder = session.store.new_path()
     await anyio.Path(folder).mkdir(mode=0o755)
     try:
@@ -252,8 +258,8 @@ async def scratch_folder(session: Session) -> AsyncIterator[Path]:
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-async def _local(session: Session, repository: GitRepository, stack: AsyncExitStack) -> Access:
-    """A copy of a directory's git folder, with nothing in it that git would run or follow."""
+async def _local(session: Session, repository: GitRepository, stack: AsyncExitStack) -> GitAccess:
+    """A copy of a directory's git folder without anything that git would execute or follow."""
     view = await session.view(repository.fs)
     inside = git_folder(view, repository.path)
     if inside is None:
@@ -262,26 +268,26 @@ async def _local(session: Session, repository: GitRepository, stack: AsyncExitSt
     copy = folder / "r.git"
     await session.store.export(view, inside, copy)
     await anyio.to_thread.run_sync(_defuse, copy)
-    return Access(url=f"file://{copy}")
+    return GitAccess(url=f"file://{copy}")
 
 
 def git_folder(view: View, path: str) -> str | None:
-    """The path of a directory's git folder, as git finds it: ``.git`` there or in a directory above.
+    """The path of a directory's git folder, found as git does: ``.git`` there or in a parent directory.
 
-    One of these that is a bare repository is a git folder itself.
+    A bare repository on the way is itself a git folder.
     """
-    place = path
+    current = path
     while True:
-        for candidate in (posixpath.join(place, ".git"), place):
+        for candidate in (posixpath.join(current, ".git"), current):
             if all(view.lookup(posixpath.join(candidate, part)) for part in ("HEAD", "objects", "refs")):
                 return candidate
-        if place in {"", "/"}:
+        if current in {"", "/"}:
             return None
-        place = posixpath.dirname(place)
+        current = posixpath.dirname(current)
 
 
 def _defuse(folder: Path) -> None:
-    """Take out of a git folder what could make git run programs or read elsewhere."""
+    """Remove from a git folder whatever could make git run programs or read other paths."""
     for base, directories, files in os.walk(folder):
         links = [name for name in directories + files if Path(base, name).is_symlink()]
         if links:

@@ -1,6 +1,6 @@
-"""Logins that the user's own git knows: of its credential helpers, or of ``~/.netrc``.
+"""Logins from the user's own git: from its credential helpers, or from ``~/.netrc``.
 
-Only these are asked of the user's configuration, and only for an HTTP server that wants one.
+Nothing else of the user's configuration is used, and only if an HTTP server asks for a login.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _SECONDS = 30.0
 
 
 class Logins:
-    """What the user's git answered in this session, by URL; each is asked for once."""
+    """The answers of the user's git in this session, by URL; each URL is asked for once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.known: dict[str, str] = {}
 
     async def ask(self, url: str) -> str:
-        """``user:password`` for a URL; empty when nobody knows one, or nobody answers in half a minute."""
+        """``user:password`` for a URL; empty if there is none, or no answer within half a minute."""
         if url not in self.known:
-            self.known[url] = await self._session.flights.do(("git login", url), lambda: self._ask(url))
+            self.known[url] = await self._session.single_flight.do(("git login", url), lambda: self._ask(url))
         return self.known[url]
 
     async def _ask(self, url: str) -> str:
@@ -43,7 +43,7 @@ class Logins:
         if program is None:
             return ""
         asked = f"protocol={parts.scheme}\nhost={parts.netloc}\npath={parts.path.lstrip('/')}\n\n"
-        # An empty program asks nothing, and keeps git from asking by another one, or on the terminal.
+        # An empty askpass program keeps git from prompting through another program or the terminal.
         env = {**self._session.environ, "GIT_ASKPASS": "", "GIT_TERMINAL_PROMPT": "0"}
         with anyio.move_on_after(_SECONDS):
             done = await anyio.run_process(

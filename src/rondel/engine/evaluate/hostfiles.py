@@ -1,9 +1,9 @@
-"""Directories and files of the host: read once, known by their content.
+"""Directories and files of the host: read once, identified by their content.
 
 A tree's key is the digest of its names, modes, links and file contents; times don't count.
 A stat cache in the store remembers the digest of each file by its size, times and inode, so
-that an unchanged tree is not read again. A tree that changed a little becomes its former
-snapshot with one more layer.
+that an unchanged tree is not read again. A tree with few changes becomes its previous
+snapshot plus one layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from rondel.engine.evaluate.filters import Filter, State, is_ignored, walk
 from rondel.engine.evaluate.operations import edited, operation
-from rondel.engine.store import Result, Snapshot
+from rondel.engine.store import OperationResult, Snapshot
 from rondel.engine.values import Fs, Node, digest_of
 from rondel.errors import EngineError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
 
 Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
-# A file changed within this time before it was read may change again under the same stamp.
+# A file that changed this shortly before it was read may change again with the same timestamp.
 _RACY_NS = 20_000_000
 _SMALL = 64 * 1024
 
@@ -45,7 +45,7 @@ class _Host(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class ScannedTree:
     """A scanned host directory: for each path its mode and a digest (files), target (links) or ""."""
 
     root: str
@@ -56,7 +56,7 @@ class Tree:
 async def host_directory(
     session: Session, root: Path, include: Sequence[str], exclude: Sequence[str], *, gitignore: bool
 ) -> Fs:
-    """The content of a host directory now. Raises EngineError when it is none."""
+    """The current content of a host directory. Raises EngineError if it is not a directory."""
     chosen = Filter(include, exclude, gitignore=gitignore)
     tree = await anyio.to_thread.run_sync(_scan_tree, session, str(root), chosen)
     series = digest_of("host", str(root), list(include), list(exclude), gitignore)
@@ -66,9 +66,9 @@ async def host_directory(
 
 
 async def host_file(session: Session, path: Path) -> tuple[Fs, str]:
-    """The content of a host file now, as the only file of a file system; and its path there.
+    """The current content of a host file, as a file system with this one file, and its path there.
 
-    A link is followed; its target's content goes by the link's name.
+    A link is followed; the content of its target appears under the link's name.
     """
     real, tree = await anyio.to_thread.run_sync(_scan_file, str(path))
     node = Node("host", tree.key, params=(tree, ""))
@@ -79,8 +79,8 @@ async def host_file(session: Session, path: Path) -> tuple[Fs, str]:
     return edited("file.copy", None, f"/{path.name}", f"/{real}", None, "", inputs=(fs,)), f"/{path.name}"
 
 
-def _scan_file(path: str) -> tuple[str, Tree]:
-    """The file's real name, and the tree that holds nothing else."""
+def _scan_file(path: str) -> tuple[str, ScannedTree]:
+    """The file's real name, and the tree that contains only this file."""
     name = os.path.basename(path)
     try:
         found = os.stat(path)
@@ -92,10 +92,10 @@ def _scan_file(path: str) -> tuple[str, Tree]:
     if not stat.S_ISREG(found.st_mode):
         raise EngineError(f"path {name} is not a regular file")
     entries = {os.path.basename(real): (stat.S_IMODE(found.st_mode), _digest(real))}
-    return os.path.basename(real), Tree(os.path.dirname(real), entries, _key(0o755, entries))
+    return os.path.basename(real), ScannedTree(os.path.dirname(real), entries, _key(0o755, entries))
 
 
-def _scan_tree(session: Session, root: str, chosen: Filter) -> Tree:
+def _scan_tree(session: Session, root: str, chosen: Filter) -> ScannedTree:
     real = os.path.realpath(root)
     try:
         top = os.lstat(real)
@@ -127,7 +127,7 @@ def _scan_tree(session: Session, root: str, chosen: Filter) -> Tree:
         if described is not None:
             entries[path] = described
     cache.save()
-    return Tree(real, entries, _key(stat.S_IMODE(top.st_mode), entries))
+    return ScannedTree(real, entries, _key(stat.S_IMODE(top.st_mode), entries))
 
 
 def _is_dir(entry: _Host) -> bool:
@@ -135,7 +135,7 @@ def _is_dir(entry: _Host) -> bool:
 
 
 def _list(path: str) -> list[_Host]:
-    """A directory's entries; what goes away meanwhile, as temporary files do, was never there."""
+    """A directory's entries; an entry that disappears while it is read counts as missing."""
     found: list[_Host] = []
     try:
         with os.scandir(path) as entries:
@@ -155,7 +155,7 @@ def _list(path: str) -> list[_Host]:
 
 
 def _describe(path: str, entry: _Host, cache: _StatCache) -> tuple[int, str] | None:
-    """What a tree's key needs to know of an entry; None for sockets, devices, pipes and what is gone."""
+    """What a tree's key contains of an entry; None for sockets, devices, pipes and vanished entries."""
     mode = entry.mode & 0o7777
     try:
         if stat.S_ISREG(entry.mode):
@@ -175,7 +175,7 @@ def _key(top_mode: int, entries: dict[str, tuple[int, str]]) -> str:
 
 
 def _digest(path: str) -> str:
-    # Most files are small: a buffer of a quarter of a MiB, as file_digest has one, costs more than they do.
+    # Most files are small: allocating the buffer of file_digest, 256 KiB, would cost more than reading them.
     with open(path, "rb", buffering=0) as file:
         start = file.read(_SMALL)
         if len(start) < _SMALL:
@@ -187,7 +187,7 @@ def _digest(path: str) -> str:
 def _ignore_files_above(root: str) -> list[tuple[str, str]]:
     """The .gitignore files between a repository's top and a directory in it, outermost first.
 
-    Each with the directory's path relative to the file. Outside a repository there are none.
+    Each with the directory's path relative to the file. Empty outside of a repository.
     """
     found: list[tuple[str, str]] = []
     holder = root
@@ -206,7 +206,7 @@ def _ignore_files_above(root: str) -> list[tuple[str, str]]:
 
 
 class _StatCache:
-    """Digests of files by what ``stat`` says of them, for one root."""
+    """Digests of files by their ``stat`` data, for one root."""
 
     def __init__(self, session: Session, root: str) -> None:
         self._index = session.store.index
@@ -216,7 +216,7 @@ class _StatCache:
         self._fresh = False
 
     def digest(self, path: str, entry: _Host) -> str:
-        """The digest of a file's content, read only if its stamp is new."""
+        """The digest of a file's content; reads the file only if its ``stat`` data are new."""
         known = self._known.get(path)
         if known is not None and tuple(known[0]) == entry.stamp:
             self._seen[path] = known
@@ -234,14 +234,14 @@ class _StatCache:
         return digest
 
     def save(self) -> None:
-        """Keep what was read anew; nothing is written for an unchanged tree."""
+        """Save new digests; writes nothing for an unchanged tree."""
         if self._fresh:
             self._index.put("stat", self._root, self._known | self._seen)
 
 
 @operation("host")
-async def ingest(session: Session, node: Node) -> Result:
-    """Copy a scanned tree into the store, over the former snapshot of the same root if there is one."""
+async def ingest(session: Session, node: Node) -> OperationResult:
+    """Copy a scanned tree into the store, over the previous snapshot of the same root if there is one."""
     if node.params is None:
         raise EngineError("the host directory's content is no longer in the store; read it again")
     tree, series = node.params
@@ -256,8 +256,8 @@ async def ingest(session: Session, node: Node) -> Result:
     return session.result(snapshot)
 
 
-async def _copy(session: Session, tree: Tree, base: Snapshot, former: dict[str, Any]) -> Snapshot:
-    """The tree as a layer over a base that holds ``former``."""
+async def _copy(session: Session, tree: ScannedTree, base: Snapshot, former: dict[str, Any]) -> Snapshot:
+    """The tree as a layer over a base that contains ``former``."""
     changed = [path for path, what in tree.entries.items() if tuple(former.get(path, ())) != what]
     gone = [path for path in former if path not in tree.entries]
 

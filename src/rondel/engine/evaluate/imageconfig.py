@@ -1,4 +1,4 @@
-"""An image's configuration as containers hold it, and back."""
+"""Converts between an image's configuration and a container's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from rondel.engine.images import model, platforms
 from rondel.engine.images.durations import duration, nanoseconds
-from rondel.engine.values import Healthcheck, ImageConfig, Port
+from rondel.engine.values import ContainerConfig, Healthcheck, Port
 
 
-def from_image(config: model.ImageConfig) -> ImageConfig:
-    """What a container takes over from an image's configuration."""
-    return ImageConfig(
+def from_image(config: model.ImageConfig) -> ContainerConfig:
+    """The container's configuration from an image's."""
+    return ContainerConfig(
         env=tuple((name, value) for name, _, value in (pair.partition("=") for pair in config.env)),
         entrypoint=config.entrypoint,
         cmd=config.cmd,
@@ -27,8 +27,8 @@ def from_image(config: model.ImageConfig) -> ImageConfig:
     )
 
 
-def to_image(config: ImageConfig, platform: str, diff_ids: tuple[str, ...] = ()) -> model.ImageConfig:
-    """A container's configuration as an image has it."""
+def to_image(config: ContainerConfig, platform: str, diff_ids: tuple[str, ...] = ()) -> model.ImageConfig:
+    """The image's configuration from a container's."""
     return model.ImageConfig(
         platform=platforms.parse(platform),
         env=tuple(f"{name}={value}" for name, value in config.env),

@@ -1,7 +1,7 @@
 """A session's images: found by name, pulled into the store when their files are needed.
 
-The order is: what the store has, OCI layouts and archives on disk, the registry,
-and, when no registry answers, this machine's own system (the host image).
+Searched in this order: the store, OCI layouts and archives on disk, the registry and,
+if no registry can be reached, this machine's own system (the host image).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rondel.engine.evaluate.imageconfig import from_image
 from rondel.engine.evaluate.inplace import machine, runs_in_place
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.images import platforms, reference, settings
-from rondel.engine.images.fallback import HOST, contradiction, this_machine
+from rondel.engine.images.fallback import HOST, contradiction, this_system
 from rondel.engine.images.host import host_image
 from rondel.engine.images.host_python import python_version
 from rondel.engine.images.layout import open_images, open_local, search_local
@@ -36,11 +36,11 @@ from rondel.engine.images.registry import (
     RegistryError,
     RegistryUnreachable,
 )
-from rondel.engine.images.sources import Found, NoSuchPlatform, choose
+from rondel.engine.images.sources import FoundImage, NoSuchPlatform, choose
 from rondel.engine.inplace import NeedsIsolation
 from rondel.engine.sandbox.command import DEFAULT_PATH
-from rondel.engine.store import Result, Store, StoreCorrupt
-from rondel.engine.values import Fs, ImageConfig, Node, digest_of
+from rondel.engine.store import OperationResult, Store, StoreCorrupt
+from rondel.engine.values import ContainerConfig, Fs, Node, digest_of
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 FALLBACK_LABEL = "dev.rondel.image.fallback"
 
-# What ``Container.label`` answers of an image's origin, though no list of labels has it: `host`,
-# `in-place` or `registry` (an archive counts as one); the image that stood in; the digest of
+# Labels about an image's origin that ``Container.label`` returns but no list of labels contains:
+# `host`, `in-place` or `registry` (archives, too); the image that was replaced; the digest of
 # a Containerfile's build (its base, its steps, and the content that they copy).
 SOURCE_LABEL = "dev.rondel.image.source"
 BASE_LABEL = "dev.rondel.image.base"
@@ -65,13 +65,13 @@ Auth = tuple[tuple[str, Credentials], ...]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """An image as containers take it: a root file system, a configuration, its reference with digest.
+    """An image for containers: a root file system, a configuration, its reference with digest.
 
-    ``key`` stands for its content. ``fallback`` is the reference that the host image stands for.
+    ``key`` identifies its content. ``fallback`` is the reference that the host image replaces.
     """
 
     fs: Fs
-    config: ImageConfig
+    config: ContainerConfig
     platform: str
     ref: str
     key: str
@@ -79,21 +79,21 @@ class Base:
 
     @property
     def source(self) -> str:
-        """Where it came from: ``host``, ``in-place`` or ``registry``, which archives count as."""
+        """Where it came from: ``host``, ``in-place`` or ``registry`` (archives, too)."""
         if self.ref == "in-place":
             return self.ref
         return HOST if self.ref.startswith(f"{HOST}@") else "registry"
 
     @property
     def origin(self) -> tuple[tuple[str, str], ...]:
-        """Source, reference and digest, as a container's ``origin`` has them."""
+        """Source, reference and digest, for a container's ``origin``."""
         digest = self.ref.rpartition("@")[2] if "@" in self.ref else ""
         found = ((SOURCE_LABEL, self.source), (BASE_LABEL, self.ref), (DIGEST_LABEL, digest))
         return tuple(pair for pair in found if pair[1])
 
 
 class Images:
-    """The images of one session. A tag is looked up once a session, a digest once and for all."""
+    """The images of one session. A tag is resolved once per session, a digest once for all."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -109,18 +109,18 @@ class Images:
             await client.aclose()
 
     def client(self, auth: Auth = ()) -> RegistryClient:
-        """A registry client that knows these credentials besides the files'."""
+        """A registry client that uses these credentials in addition to those in files."""
         if auth not in self._clients:
             chain = Keychain(self._session.environ, dict(auth))
             self._clients[auth] = RegistryClient(self.settings, chain)
         return self._clients[auth]
 
     async def base(self, address: str, platform: str, auth: Auth = ()) -> Base:
-        """The image that an address names, for a platform. Raises EngineError in the usual words."""
+        """The image of an address, for a platform. Raises EngineError with Docker's messages."""
         key = (address, platform, auth)
         found = self._bases.get(key)
         if found is None:
-            found = await self._session.flights.do(
+            found = await self._session.single_flight.do(
                 ("image", *key), lambda: self._find(address, platform, auth)
             )
             self._bases[key] = found
@@ -154,8 +154,8 @@ class Images:
 
     # --- by name
 
-    async def _named(self, ref: Reference, platform: Platform, auth: Auth) -> Found:
-        """By digest from the store; by tag from disk, then as the registry says now, or last said."""
+    async def _named(self, ref: Reference, platform: Platform, auth: Auth) -> FoundImage:
+        """By digest from the store; by tag from disk, else as the registry resolves it now or last did."""
         client = self.client(auth)
         if ref.digest is not None:
             if (found := await self._stored(ref, ref.digest, platform, client)) is not None:
@@ -178,11 +178,11 @@ class Images:
             self._store.index.put("tag", f"{ref}", found.digest)
         return found
 
-    async def _asked(self, ref: Reference, platform: Platform, client: RegistryClient) -> Found:
+    async def _asked(self, ref: Reference, platform: Platform, client: RegistryClient) -> FoundImage:
         if ref.digest is None:
-            told = await client.head(ref)
-            if told is not None:
-                found = await self._stored(ref, told.digest, platform, client)
+            head = await client.head(ref)
+            if head is not None:
+                found = await self._stored(ref, head.digest, platform, client)
                 if found is not None:
                     return found
         root, data = await client.manifest(ref)
@@ -194,8 +194,8 @@ class Images:
 
     async def _stored(
         self, ref: Reference, digest: str, platform: Platform, client: RegistryClient
-    ) -> Found | None:
-        """An image whose manifest and configuration the store has; None if they are not all there."""
+    ) -> FoundImage | None:
+        """An image from the store; None if its manifest or configuration is missing there."""
         blobs = _RegistryBlobs(client, ref.with_digest(digest), self._store, offline=True)
         try:
             root = Descriptor("", digest, 0)
@@ -206,13 +206,13 @@ class Images:
         return replace(found, blobs=online)
 
     def _remember_source(self, ref: Reference, manifest: Manifest) -> None:
-        """Which repository has these blobs: a push to the same registry needs not send them."""
+        """Record which repository has these blobs: a push to the same registry can mount them there."""
         for blob in manifest.layers:
             known = self._store.index.get("blob-source", blob.digest) or []
             if ref.name not in known:
                 self._store.index.put("blob-source", blob.digest, [*known, ref.name][-8:])
 
-    # --- the machine itself
+    # --- the host image
 
     async def _host(self, address: str) -> Base:
         base = await self._host_base()
@@ -233,10 +233,10 @@ class Images:
         )
 
     def _in_place(self, address: str, platform: Platform) -> Base:
-        """The machine itself, for an image that it does not contradict."""
+        """The machine itself, for an image that its system does not contradict."""
         if address != HOST:
             ref = reference.parse(address)
-            against = contradiction(ref, platform, this_machine(python_version()))
+            against = contradiction(ref, platform, this_system(python_version()))
             if against is not None:
                 raise NeedsIsolation(f"the image {address}")
         env = (("PATH", self._session.environ.get("PATH", DEFAULT_PATH)),)
@@ -244,26 +244,26 @@ class Images:
             self._announced.add(address)
             self._session.notify(f"{address}: using this job's own container instead")
         node = machine(self._session)
-        config = ImageConfig(env=env, labels=((FALLBACK_LABEL, address),))
+        config = ContainerConfig(env=env, labels=((FALLBACK_LABEL, address),))
         return Base(node, config, str(platforms.default()), "in-place", node.key, fallback=address)
 
     async def _instead(
         self, address: str, ref: Reference, platform: Platform, error: RegistryUnreachable
     ) -> Base:
-        """The host image in place of an image that no registry gives, if nothing speaks against it."""
+        """The host image instead of an unreachable image, if nothing contradicts that."""
         what = f'failed to resolve image "{address}" (platform: "{platform}"): {address}: not found'
         if self.settings.host_image == "never":
             raise RegistryUnreachable(
-                f"{what}: no registry answers, and the host image is forbidden", why=error.render(),
+                f"{what}: no registry can be reached, and the host image is forbidden", why=error.render(),
                 hint="connect to a registry, or allow this machine's own system: host-image = \"auto\"",
             )  # fmt: skip
-        machine = this_machine(python_version())
+        machine = this_system(python_version())
         against = contradiction(ref, platform, machine)
         if against is not None:
             raise RegistryUnreachable(
-                f"{what}: no registry answers, and this machine cannot stand for it",
+                f"{what}: no registry can be reached, and this machine's system does not match it",
                 why=f"{error.render()}\n{against}",
-                hint=f'connect to a registry, or ask for this machine\'s own system by the name "{HOST}"',
+                hint=f'connect to a registry, or request this machine\'s own system by the name "{HOST}"',
             )  # fmt: skip
         base = await self._host_base()
         name = str(ref.with_default_tag())
@@ -277,8 +277,8 @@ class Images:
         return replace(base, config=replace(base.config, labels=labels), fallback=address)
 
 
-def _as_base(found: Found, name: str, wanted: Platform) -> Base:
-    """An image as containers take it. It runs as the platform that was asked for, or its own."""
+def _as_base(found: FoundImage, name: str, wanted: Platform) -> Base:
+    """An image for containers. Its platform is the requested one, or its own."""
     own = found.config.platform
     platform = own if wanted.rank(own) is None else wanted
     node = Node("image", digest_of("image", found.manifest_digest), params=found)
@@ -287,7 +287,7 @@ def _as_base(found: Found, name: str, wanted: Platform) -> Base:
 
 
 async def import_archive(session: Session, path: Path, tag: str, platform: str) -> Base:
-    """The image in an OCI or Docker archive. InvalidImageError for what is none."""
+    """The image in an OCI or Docker archive. InvalidImageError for other content."""
     images = await anyio.to_thread.run_sync(open_images, path)
     wanted = platforms.parse(platform)
     lacking = f"resolve imported image manifest: no manifest for platform {platform} and tag {tag}"
@@ -303,13 +303,13 @@ async def import_archive(session: Session, path: Path, tag: str, platform: str) 
 
 
 @operation("image")
-async def _pull(session: Session, node: Node) -> Result:
-    found: Found = node.params
+async def _pull(session: Session, node: Node) -> OperationResult:
+    found: FoundImage = node.params
     return session.result(await pull(session.store, found))
 
 
 @operation("host-image")
-async def _host(session: Session, node: Node) -> Result:
+async def _host(session: Session, node: Node) -> OperationResult:
     return session.result(node.params)
 
 
@@ -327,7 +327,7 @@ class _RegistryBlobs:
     offline: bool = False
 
     async def read(self, blob: Descriptor) -> bytes:
-        """A manifest, index or configuration; what is fetched is kept in the store."""
+        """A manifest, index or configuration; it is kept in the store."""
         if self.store.blobs.has(blob.digest):
             return self.store.blobs.read(blob.digest)
         if self.offline:

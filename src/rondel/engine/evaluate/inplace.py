@@ -1,4 +1,4 @@
-"""Images where commands run in place: this very container has to be the image that is asked for."""
+"""Images for commands that run in place: this container must already be the requested image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Result, Snapshot
+    from rondel.engine.store import OperationResult, Snapshot
 
 
 def runs_in_place(session: Session) -> bool:
-    """Whether this session's commands run on the machine itself."""
+    """Whether this session's commands run directly on the machine."""
     return isinstance(session.sandbox, InPlaceSandbox)
 
 
 def machine(session: Session) -> Fs:
-    """The machine's own file system. Its key is of this session: nobody knows what it is later."""
+    """The machine's own file system. Its key is valid in this session only: the machine may change."""
     return Fs(
         Node(
             "in-place",
@@ -34,9 +34,9 @@ def machine(session: Session) -> Fs:
 
 
 def confirm_copy(session: Session, before: Snapshot, after: Snapshot, line: str) -> int:
-    """Check that a COPY of a Containerfile would change nothing here; how many files were compared.
+    """Check that a COPY of a Containerfile would change nothing here; returns how many files were compared.
 
-    Raises EngineError naming the first file that differs: then this container is another image.
+    Raises EngineError with the first file that differs: then this container is another image.
     """
     compared = 0
     for layer in after.layers[len(before.layers) :]:
@@ -56,7 +56,7 @@ def confirm_copy(session: Session, before: Snapshot, after: Snapshot, line: str)
 
 
 @operation("in-place")
-async def _in_place(session: Session, node: Node) -> Result:
+async def _in_place(session: Session, node: Node) -> OperationResult:
     _ = node
     sandbox = session.sandbox
     if not isinstance(sandbox, InPlaceSandbox):

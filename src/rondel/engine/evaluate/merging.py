@@ -1,4 +1,4 @@
-"""Merges changes by git: one branch for each, in a repository that holds only what is touched."""
+"""Merges changes with git: one branch per change, in a repository that contains only the changed paths."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SIDES = {"PREFER_OURS": ["-X", "ours"], "PREFER_THEIRS": ["-X", "theirs"]}
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
-    """A path that two changesets do not agree on."""
+class ChangeConflict:
+    """A path on which two changesets conflict."""
 
     path: str
     reason: str
@@ -36,16 +36,16 @@ class Conflict:
 MODIFIED_REMOVED = "path modified in one changeset and removed in the other"
 
 
-def conflicts_between(ours: Changes, theirs: Changes) -> list[Conflict]:
-    """The paths that both changesets touch in ways that may not go together."""
+def conflicts_between(ours: Changes, theirs: Changes) -> list[ChangeConflict]:
+    """The paths that both changesets change in ways that may conflict."""
     added, modified, removed = set(theirs.added), set(theirs.modified), set(theirs.removed)
-    found = [Conflict(p, "path added in both changesets") for p in ours.added if p in added]
+    found = [ChangeConflict(p, "path added in both changesets") for p in ours.added if p in added]
     for path in ours.modified:
         if path in modified:
-            found.append(Conflict(path, "path modified in both changesets"))
+            found.append(ChangeConflict(path, "path modified in both changesets"))
         elif path in removed:
-            found.append(Conflict(path, MODIFIED_REMOVED))
-    return found + [Conflict(path, MODIFIED_REMOVED) for path in ours.removed if path in modified]
+            found.append(ChangeConflict(path, MODIFIED_REMOVED))
+    return found + [ChangeConflict(path, MODIFIED_REMOVED) for path in ours.removed if path in modified]
 
 
 @edit("changes.merge")
@@ -86,10 +86,10 @@ async def _merge(folder: Path, patches: list[str], strategy: str, disputed: list
     await _git(folder, "merge", "--no-edit", "--no-commit", *side, *others, check=fails)
     if not fails:
         for path, we_removed, they_removed in disputed:
-            await _settle(folder, path, strategy, we_removed=we_removed, they_removed=they_removed)
+            await _resolve(folder, path, strategy, we_removed=we_removed, they_removed=they_removed)
 
 
-async def _settle(folder: Path, path: str, strategy: str, *, we_removed: bool, they_removed: bool) -> None:
+async def _resolve(folder: Path, path: str, strategy: str, *, we_removed: bool, they_removed: bool) -> None:
     """Decide for a file that one side modified and the other removed."""
     ours = strategy == "PREFER_OURS" or (
         strategy == "LEAVE_CONFLICT_MARKERS" and they_removed and not we_removed

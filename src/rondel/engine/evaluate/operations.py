@@ -6,21 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from rondel.engine.evaluate.session import EDITS, OPERATIONS
 from rondel.engine.values.node import Fs, Node, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from rondel.engine.evaluate.session import Session
-    from rondel.engine.store import Draft, Result
+    from rondel.engine.evaluate.session import Edit, Operation, Session
+    from rondel.engine.store import Draft, OperationResult
     from rondel.errors import EngineError
 
-    Operation = Callable[[Session, Node], Awaitable[Result]]
-    Edit = Callable[[Session, Draft, Node], Awaitable[None]]
     Work = Callable[[Draft, Node], None]
-
-OPERATIONS: dict[str, Operation] = {}
-EDITS: dict[str, Edit] = {}
 
 
 def operation(name: str) -> Callable[[Operation], Operation]:
@@ -36,8 +32,8 @@ def operation(name: str) -> Callable[[Operation], Operation]:
 def edit(name: str) -> Callable[[Edit], Edit]:
     """Register a function that changes its first input through a draft.
 
-    Consecutive edits are applied to one draft and make one layer; so an edit must not
-    depend on its first input but through the draft. Further inputs are evaluated before.
+    Consecutive edits are applied to one draft and make one layer. So an edit may use its first
+    input only through the draft. Further inputs are evaluated before.
     """
 
     def register(function: Edit) -> Edit:
@@ -48,9 +44,9 @@ def edit(name: str) -> Callable[[Edit], Edit]:
 
 
 def long_edit(name: str) -> Callable[[Work], Work]:
-    """Register an edit that may have many files to go through: it is done in a thread.
+    """Register an edit that may process many files: it runs in a thread.
 
-    It gets the draft and the node only, and must not need anything else of the session.
+    It receives only the draft and the node, and must not use the session.
     """
 
     def register(function: Work) -> Work:
@@ -67,7 +63,7 @@ def long_edit(name: str) -> Callable[[Work], Work]:
 def edited(op: str, base: Fs | None, *params: Any, key: str | None = None, inputs: tuple[Fs, ...] = ()) -> Fs:
     """The file system that an edit makes of a base (None: the empty one).
 
-    Without ``key`` the parameters must be JSON-serialisable; the key is made of them.
+    Without ``key`` the parameters must be JSON-serialisable; the key is derived from them.
     """
     first = base or EMPTY
     inputs = (first, *inputs)
@@ -80,17 +76,17 @@ EMPTY = Fs(Node("empty", digest_of("empty"), durable=False))
 
 
 def refused(error: EngineError, *above: Fs | None) -> Fs:
-    """A file system that cannot be had: whoever asks for it hears why, after what it stands on was made."""
+    """A file system that fails with an error when it is evaluated, after its inputs were evaluated."""
     inputs = tuple(fs for fs in above if fs is not None)
     key = digest_of("refused", str(error), [fs.key for fs in inputs])
     return Fs(Node("refused", key, inputs, error, forces=True, durable=False))
 
 
 @operation("refused")
-async def _refuse(session: Session, node: Node) -> Result:
+async def _refuse(session: Session, node: Node) -> OperationResult:
     raise node.params
 
 
 @operation("empty")
-async def _empty(session: Session, node: Node) -> Result:
+async def _empty(session: Session, node: Node) -> OperationResult:
     return session.result()

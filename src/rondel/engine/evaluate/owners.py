@@ -1,4 +1,4 @@
-"""Turns ``user:group`` into numbers, as a file system's own passwd and group files say."""
+"""Resolves ``user:group`` to IDs by a file system's own passwd and group files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILES = {"user": ("/etc/passwd", "uid"), "group": ("/etc/group", "gid")}
 
 
 def owner_in(view: View, owner: str, *, failed: str = "failed to resolve ownership for") -> tuple[int, int]:
-    """Owner and group of ``user[:group]`` by name or number; a group left out is the user's number.
+    """Owner and group of ``user[:group]`` by name or number; a missing group is the user's number.
 
-    Raises EngineError, beginning with what has ``failed`` if that is told, for what the tree's own
-    passwd and group files do not know.
+    Raises EngineError, prefixed with ``failed`` if it is set, for names that the passwd and group
+    files do not contain.
     """
     user, colon, group = owner.partition(":")
     prefix = f"{failed} {owner}: " if failed else ""
@@ -27,7 +27,7 @@ def owner_in(view: View, owner: str, *, failed: str = "failed to resolve ownersh
 
 
 def user_in(view: View, user: str) -> tuple[int, int]:
-    """User and primary group of who runs commands as ``user``; empty is root."""
+    """User and primary group for commands run as ``user``; empty is root."""
     found = resolve_user(user, _text(view, "/etc/passwd"), _text(view, "/etc/group"))
     return found.uid, found.gid
 
@@ -38,7 +38,7 @@ def _text(view: View, path: str) -> str:
 
 
 def has_names(owner: str) -> bool:
-    """Whether an owner can only be told by a container's own files."""
+    """Whether an owner contains names that only a container's own files can resolve."""
     return any(part and not part.isdecimal() and part != "root" for part in owner.split(":"))
 
 

@@ -1,4 +1,4 @@
-"""Patches: made and applied by git, in a scratch directory that holds only what is touched."""
+"""Makes and applies patches with git, in a scratch directory that contains only the changed paths."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ async def apply(session: Session, draft: Draft, node: Node) -> None:
 
 
 def drop_empty(draft: Draft, root: str, name: str) -> None:
-    """Remove a directory that a file was removed from, and those that hold it, while nothing is in them.
+    """Remove the directory of a removed file, and its parents, while they are empty.
 
-    Git knows no empty directories: with its last file a directory goes, too.
+    Git does not record empty directories: a directory disappears with its last file.
     """
     while name:
         path = posixpath.join(root, name)
@@ -72,7 +72,7 @@ def drop_empty(draft: Draft, root: str, name: str) -> None:
 
 
 def touched(patch: str) -> list[str]:
-    """The paths that a patch names, without the ``a/`` and ``b/`` in front."""
+    """The paths in a patch, without the ``a/`` and ``b/`` prefixes."""
     names: dict[str, None] = {}
     for match in _NAMED.finditer(patch):
         name = match[1].strip('"')
@@ -89,12 +89,12 @@ def touched(patch: str) -> list[str]:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a patch's path stays below its directory."""
+    """Whether a path of a patch stays below its directory."""
     return bool(name) and not name.startswith("/") and ".." not in name.split("/")
 
 
 def take_out(view: View, path: str, target: Path) -> None:
-    """Copy a file or link out of a tree, if there is one."""
+    """Copy a file or link out of a tree if it exists."""
     entry = view.lookup(path, follow=False)
     if entry is None or not (entry.is_file or entry.is_link):
         return
@@ -107,7 +107,7 @@ def take_out(view: View, path: str, target: Path) -> None:
 
 
 def put_back(draft: Draft, path: str, source: Path) -> None:
-    """Have in a tree what is at a place outside of it; nothing, if nothing is."""
+    """Copy a path from the scratch directory into a tree; remove it there if it does not exist."""
     before = draft.view.lookup(path, follow=False)
     if source.is_symlink():
         draft.symlink(os.readlink(source), path)
@@ -122,7 +122,7 @@ def put_back(draft: Draft, path: str, source: Path) -> None:
 async def run_git(
     arguments: list[str], folder: Path, data: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git in a directory that is in no repository, without anybody's settings."""
+    """Run git in a directory outside of any repository, without user or system settings."""
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
@@ -133,7 +133,7 @@ async def run_git(
     try:
         if data:
             return await anyio.run_process(["git", *arguments], input=data, cwd=folder, env=env, check=False)
-        # Without any, anyio would leave it the engine's own input, which may never end.
+        # Without stdin, anyio would pass on the engine's own, which may never end.
         quiet = subprocess.DEVNULL
         return await anyio.run_process(["git", *arguments], stdin=quiet, cwd=folder, env=env, check=False)
     except FileNotFoundError:
@@ -148,7 +148,7 @@ async def diff_text(before: View, old: str, after: View, new: str, changes: Chan
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Added and removed lines by path, and for files under a new name their former one."""
+    """Added and removed lines by path, and the former name of each renamed file."""
 
     lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -163,7 +163,7 @@ async def line_counts(before: View, old: str, after: View, new: str, changes: Ch
 
 
 def _numbers(text: str) -> dict[str, tuple[int, int]]:
-    """The counts of ``--numstat -z``; of two names the new one counts, if there is one."""
+    """Parse ``--numstat -z``; a renamed file counts under its new name."""
     found: dict[str, tuple[int, int]] = {}
     tokens = iter(text.split("\0"))
     for token in tokens:
@@ -193,7 +193,7 @@ def _renames(text: str) -> dict[str, str]:
 
 
 async def _diff(before: View, old: str, after: View, new: str, changes: Changes, *flags: str) -> str:
-    """What ``git diff`` says of two directories that hold only what has changed."""
+    """The output of ``git diff`` for two directories that contain only changed paths."""
     if changes.empty:
         return ""
     with tempfile.TemporaryDirectory(prefix="rondel-diff-") as scratch:
@@ -213,7 +213,7 @@ async def _diff(before: View, old: str, after: View, new: str, changes: Changes,
 
 
 def _files(view: View, root: str, names: Iterable[str]) -> list[str]:
-    """The files among some paths, and all files of the directories among them."""
+    """The files among some paths, and all files below the directories among them."""
     found: dict[str, None] = {}
     for name in names:
         if not name.endswith("/"):
@@ -264,7 +264,7 @@ def _take_over(draft: Draft, root: str, source: View, source_root: str, paths: I
             )
 
 
-def _places(text: str, search: str) -> str:
+def _occurrences(text: str, search: str) -> str:
     """Where a text occurs: line, and bytes of it."""
     found = []
     at = text.find(search)
@@ -292,7 +292,7 @@ async def replace(session: Session, draft: Draft, node: Node) -> None:
             return
         raise EngineError("search string not found")
     if count > 1 and not everywhere and first_from is None:
-        raise EngineError(f"search string found multiple times: {_places(text, search)}")
+        raise EngineError(f"search string found multiple times: {_occurrences(text, search)}")
     tail = text[start:].replace(search, replacement, -1 if everywhere else 1)
     data = (text[:start] + tail).encode("utf-8", "surrogateescape")
     draft.write(entry.path, data, mode=stat.S_IMODE(entry.mode), uid=entry.uid, gid=entry.gid)

@@ -23,14 +23,14 @@ PROVIDERS = frozenset({"env", "file", "cmd", "op", "vault", "libsecret", "gcp", 
 _COST = {"n": 2**12, "r": 8, "p": 1, "dklen": 20}  # about ten milliseconds
 
 
-class Secrets:
-    """The secrets of a session; each text is fetched when it is needed, and kept nowhere."""
+class SessionSecrets:
+    """The secrets of a session. Texts from providers are fetched on each use and not stored."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     async def plaintext(self, secret: Secret) -> bytes:
-        """A secret's bytes. Raises EngineError when it cannot be found."""
+        """A secret's bytes. Raises EngineError if they cannot be found."""
         scheme, rest = provider_of(secret.uri)
         if scheme == "session":
             known = self._session.secrets.get(rest)
@@ -49,10 +49,10 @@ class Secrets:
         )
 
     async def key(self, secret: Secret) -> str:
-        """What stands for a secret's present text in the keys of what is remembered.
+        """Identifies a secret's current text in keys of stored results.
 
-        Slow to make and salted by the store, so that nobody finds a text by trying; random where
-        the text cannot be had, since then nothing is known to be equal.
+        It is slow to compute and salted by the store, so that trying out texts is impractical. If the
+        text is unavailable, it is random, since then no result may be reused.
         """
         try:
             value = await self.plaintext(secret)
@@ -65,7 +65,7 @@ class Secrets:
         index = self._session.store.index
         known = index.get("salt", "secrets")
         if known is None:
-            with index.transaction():  # another session may be at it, too
+            with index.transaction():  # another session may write it at the same time
                 known = index.get("salt", "secrets") or random.token_hex(16)
                 index.put("salt", "secrets", known)
         return bytes.fromhex(known)
@@ -101,7 +101,7 @@ class Secrets:
 
 
 def provider_of(uri: str) -> tuple[str, str]:
-    """The scheme of a secret's URI, and what follows it. Raises EngineError for what is none."""
+    """The scheme of a secret's URI, and the rest. Raises EngineError for an unknown scheme."""
     scheme, separator, rest = uri.partition("://")
     if not separator:
         raise EngineError(f'parse "{_masked(uri)}": malformed id')
@@ -116,5 +116,5 @@ def _ending(code: int) -> str:
 
 
 def _masked(text: str) -> str:
-    """A name as errors show it: somebody may have put the secret itself in its place."""
+    """A name for error messages, shortened: users may have put the secret itself there by mistake."""
     return text if len(text) <= 3 else text[:3] + "..."

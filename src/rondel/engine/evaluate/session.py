@@ -8,18 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from rondel.engine.evaluate.flights import Flights
-from rondel.engine.evaluate.live import LiveOutput
-from rondel.engine.evaluate.operations import EDITS, OPERATIONS
-from rondel.engine.store import Result, Snapshot, Store, View
+from rondel.engine.evaluate.live_output import LiveOutput
+from rondel.engine.evaluate.single_flight import SingleFlight
+from rondel.engine.store import OperationResult, Snapshot, Store, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from anyio.abc import TaskGroup
 
     from rondel.engine.sandbox import Sandbox
+    from rondel.engine.store import Draft
     from rondel.engine.values import Container, Fs, Node
+
+    Operation = Callable[["Session", Node], Awaitable[OperationResult]]
+    Edit = Callable[["Session", Draft, Node], Awaitable[None]]
+
+OPERATIONS: dict[str, Operation] = {}
+"""The function that evaluates each operation; :mod:`rondel.engine.evaluate.operations` registers them."""
+EDITS: dict[str, Edit] = {}
+"""The operations that change their first input through a draft."""
 
 T = TypeVar("T")
 _NOTHING = Snapshot()
@@ -34,9 +42,9 @@ class _Closing(Protocol):
 class Session:
     """What the resolvers of one session share.
 
-    ``workdir`` is the client's directory, to which host paths are relative; ``environ`` is its
-    environment, where ``env://`` secrets are looked up. ``tasks`` is the engine's task group:
-    what is started in it lives as long as the engine.
+    ``workdir`` is the client's directory, the base of relative host paths; ``environ`` is its
+    environment, the source of ``env://`` secrets. ``tasks`` is the engine's task group:
+    its tasks live as long as the engine.
     """
 
     store: Store
@@ -49,27 +57,27 @@ class Session:
     notify: Callable[[str], None] = field(default=lambda _line: None)
     live: LiveOutput = field(default_factory=LiveOutput)
     _parts: dict[type, Any] = field(default_factory=dict)
-    _results: dict[str, Result] = field(default_factory=dict)
+    _results: dict[str, OperationResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.flights = Flights(self.tasks)
+        self.single_flight = SingleFlight(self.tasks)
 
     def part(self, kind: type[T]) -> T:
-        """The session's one instance of a class that takes the session as its only argument."""
+        """The session's only instance of a class that takes the session as its only argument."""
         found = self._parts.get(kind)
         if found is None:
             found = self._parts[kind] = cast("Callable[[Session], T]", kind)(self)
         return cast("T", found)
 
     async def aclose(self) -> None:
-        """Close the parts, the latest first."""
+        """Close the parts in reverse order of their creation."""
         for part in reversed(self._parts.values()):
             if hasattr(part, "aclose"):
                 await cast("_Closing", part).aclose()
 
-    def result(self, snapshot: Snapshot = _NOTHING, **more: Any) -> Result:
-        """A result made now."""
-        return Result(snapshot=snapshot, created=time.time(), **more)
+    def result(self, snapshot: Snapshot = _NOTHING, **more: Any) -> OperationResult:
+        """A result with the current time."""
+        return OperationResult(snapshot=snapshot, created=time.time(), **more)
 
     async def snapshot(self, fs: Fs | None) -> Snapshot:
         """The snapshot of a file system; None is the empty one. Raises what its operations raise."""
@@ -82,15 +90,15 @@ class Session:
         """The merged tree of a file system."""
         return self.store.view(await self.snapshot(fs))
 
-    async def settle(self, container: Container) -> None:
-        """Run the commands that a container stands on, as reading its settings does."""
+    async def run_pending(self, container: Container) -> None:
+        """Run the commands that a container depends on, as reading its settings does."""
         for fs in container.pending:
             await self.run(fs.node)
 
-    async def run(self, node: Node) -> Result:
-        """A node's result: remembered, under way, or evaluated now together with what goes in.
+    async def run(self, node: Node) -> OperationResult:
+        """A node's result: from memory, from an evaluation in progress, or evaluated now with its inputs.
 
-        The recursion over inputs is unrolled, so that chains may be of any length.
+        The recursion over inputs is unrolled, so that chains may have any length.
         """
         known = self._known(node)
         if known is not None:
@@ -101,14 +109,14 @@ class Session:
                 await self._fly(earlier)
         return await self._fly(node)
 
-    async def _fly(self, node: Node) -> Result:
-        return await self.flights.do(node.key, lambda: self._evaluate(node))
+    async def _fly(self, node: Node) -> OperationResult:
+        return await self.single_flight.do(node.key, lambda: self._evaluate(node))
 
-    def _known(self, node: Node) -> Result | None:
+    def _known(self, node: Node) -> OperationResult | None:
         return self._results.get(node.key)
 
-    def _recall(self, node: Node) -> Result | None:
-        """The result if this session or the store knows it."""
+    def _recall(self, node: Node) -> OperationResult | None:
+        """The result if this session or the store has it."""
         found = self._results.get(node.key)
         if found is None and node.durable:
             found = self.store.result(node.key)
@@ -117,7 +125,7 @@ class Session:
         return found
 
     def _pending(self, node: Node) -> list[Node]:
-        """What has to be evaluated for a node, inputs first, the node last; runs of edits as one."""
+        """What must be evaluated for a node, inputs first, the node last; a run of edits counts as one."""
         order: list[Node] = []
         seen: set[str] = set()
         stack: list[tuple[Node, bool]] = [(node, False)]
@@ -136,7 +144,7 @@ class Session:
         return order
 
     def _inputs(self, node: Node) -> list[Fs]:
-        """What a node waits for: its inputs, or those of the whole run of edits that it ends."""
+        """The inputs of a node, or those of the whole run of edits that it ends."""
         if node.op not in EDITS:
             return list(node.inputs)
         run = self._edit_run(node)
@@ -148,31 +156,31 @@ class Session:
         while len(run) < _LONGEST_RUN:
             base = run[-1].inputs[0]
             below = base.node
-            if base.slot or below.op not in EDITS or below.key in self.flights:
+            if base.slot or below.op not in EDITS or below.key in self.single_flight:
                 break
             if self._recall(below) is not None:
                 break
             run.append(below)
         return run[::-1]
 
-    async def _evaluate(self, node: Node) -> Result:
+    async def _evaluate(self, node: Node) -> OperationResult:
         found = self._recall(node)
         if found is not None:
             return found
         if node.op in EDITS or not node.durable:
             return await self._work(node)
-        # What another session is at already is waited for, not done twice.
+        # If another session evaluates it already, wait instead of doing it twice.
         async with self.store.lock(f"operation {node.key}"):
             return self._recall(node) or await self._work(node)
 
-    async def _work(self, node: Node) -> Result:
+    async def _work(self, node: Node) -> OperationResult:
         result = await (self._apply(node) if node.op in EDITS else OPERATIONS[node.op](self, node))
         self._results[node.key] = result
         if node.durable:
             self.store.record(node.key, result)
         return result
 
-    async def _apply(self, node: Node) -> Result:
+    async def _apply(self, node: Node) -> OperationResult:
         run = self._edit_run(node)
         base = await self.snapshot(run[0].inputs[0])
         async with self.store.draft(base) as draft:

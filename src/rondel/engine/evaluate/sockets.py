@@ -1,7 +1,8 @@
 """The host's Unix sockets for containers.
 
-One that is given to an owner is not the host's own: that may be closed to the container's user, as
-an SSH agent's is. The engine listens in its place, and passes on what is said.
+If a socket is mounted with an owner, the container gets another one: the host's own may be
+closed to the container's user, as an SSH agent's is. The engine listens on the new socket and
+forwards the data.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CHUNK = 65536
 
 
 def check(path: Path) -> Path:
-    """The path of a socket that is there. Raises EngineError when it is not."""
+    """The path of an existing socket. Raises EngineError if it is missing or something else."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -38,10 +39,10 @@ def check(path: Path) -> Path:
 
 @contextlib.asynccontextmanager
 async def owned(store: Store, target: Path, owner: tuple[int, int]) -> AsyncIterator[Path]:
-    """A socket that only an owner can use, and that leads to another one; gone at the end."""
+    """A socket that only its owner can use and that leads to another one; removed at the end."""
     folder = store.new_path()
     folder.mkdir(mode=0o700)
-    place = folder / "s"
+    inner = folder / "s"
     talks: set[asyncio.Task[None]] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,11 +53,11 @@ async def owned(store: Store, target: Path, owner: tuple[int, int]) -> AsyncIter
         await _talk(target, reader, writer)
 
     try:
-        server = await asyncio.start_unix_server(talk, sock=_bound(folder, place.name))
-        set_owner(place, *owner)
-        place.chmod(0o600)
+        server = await asyncio.start_unix_server(talk, sock=_bound(folder, inner.name))
+        set_owner(inner, *owner)
+        inner.chmod(0o600)
         try:
-            yield place
+            yield inner
         finally:
             server.close()
             for task in talks:
@@ -66,7 +67,7 @@ async def owned(store: Store, target: Path, owner: tuple[int, int]) -> AsyncIter
 
 
 def _bound(folder: Path, name: str) -> socket.socket:
-    """A socket bound in a folder, whose path may be longer than an address can be."""
+    """A socket bound in a folder whose path may be longer than a socket address allows."""
     here = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -87,7 +88,7 @@ async def _talk(target: Path, reader: asyncio.StreamReader, writer: asyncio.Stre
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on one direction; its end, too, so that the other one may go on."""
+    """Forward one direction, and its end, so that the other direction can continue."""
     while data := await reader.read(_CHUNK):
         writer.write(data)
         await writer.drain()

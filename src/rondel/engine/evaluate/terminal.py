@@ -1,8 +1,8 @@
 """A container's shell on the user's own terminal.
 
-The engine runs in a process group of its own, in the background of the terminal that
-``rondel run`` was started from. For the length of a shell it takes the foreground,
-passes bytes between the terminal and the container's, and gives everything back.
+The engine runs in its own process group, in the background of the terminal that
+``rondel run`` was started from. For the duration of a shell it becomes the foreground group,
+passes bytes between the terminal and the container's, and restores everything at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rondel.engine.evaluate.execs import Command, exec_spec
-from rondel.engine.evaluate.services import Services
+from rondel.engine.evaluate.services import SessionServices
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
@@ -38,45 +38,47 @@ async def shell(
 ) -> None:
     """Run a command of a container on the user's terminal until it ends.
 
-    Raises EngineError when the session has no terminal.
+    Raises EngineError if the session has no terminal.
     """
-    door = _open_terminal()
+    terminal = _open_terminal()
     try:
         async with AsyncExitStack() as stack:
-            joined = await stack.enter_async_context(session.part(Services).bound(container.services))
+            attachment = await stack.enter_async_context(
+                session.part(SessionServices).bound(container.services)
+            )
             term = session.environ.get("TERM", "xterm")
             command = Command(container=container, args=tuple(args), env=(("TERM", term),), insecure=insecure)
-            spec = await exec_spec(session, command, joined, stack)
+            spec = await exec_spec(session, command, attachment, stack)
             process = await session.sandbox.start(replace(spec, tty=True))
             try:
-                with in_foreground(door):
-                    await _pass_on(door, process.terminal)
+                with in_foreground(terminal):
+                    await _pass_on(terminal, process.terminal)
             finally:
                 with anyio.CancelScope(shield=True):
                     await process.kill()
     finally:
-        os.close(door)
+        os.close(terminal)
 
 
 async def shell_inside(session: Session, service: ContainerService, args: Sequence[str]) -> None:
     """Run a command in a running service's container on the user's terminal until it ends.
 
-    The service is started, and stays for the shell's length. Raises EngineError when the session
-    has no terminal.
+    Starts the service and keeps it while the shell runs. Raises EngineError if the session has
+    no terminal.
     """
-    door = _open_terminal()
+    terminal = _open_terminal()
     try:
-        services = session.part(Services)
+        services = session.part(SessionServices)
         async with services.bound([("", service)]):
             process = services.get(service).process
             if process is None:
                 raise EngineError("this service has no container to open a terminal in")
             env = {"TERM": session.environ.get("TERM", "xterm")}
             async with process.terminal_inside(args, env) as inner:
-                with in_foreground(door):
-                    await _pass_on(door, inner)
+                with in_foreground(terminal):
+                    await _pass_on(terminal, inner)
     finally:
-        os.close(door)
+        os.close(terminal)
 
 
 def _open_terminal() -> int:
@@ -91,31 +93,32 @@ def _open_terminal() -> int:
 
 
 @contextmanager
-def in_foreground(door: int) -> Iterator[None]:
-    """Own a terminal for a while: its foreground, and its keys as they are typed. All is given back."""
-    asked = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # to ask for it from the background stops one
+def in_foreground(terminal: int) -> Iterator[None]:
+    """Take over a terminal: foreground group and raw key input. Restores both at the end."""
+    # The kernel stops a background process that takes the foreground, unless it ignores SIGTTOU.
+    asked = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
-        before, group = termios.tcgetattr(door), os.tcgetpgrp(door)
-        os.tcsetpgrp(door, os.getpgrp())
+        before, group = termios.tcgetattr(terminal), os.tcgetpgrp(terminal)
+        os.tcsetpgrp(terminal, os.getpgrp())
         try:
-            # Python's default throws away what was typed already: people don't wait for a slow shell.
-            tty.setraw(door, termios.TCSADRAIN)
+            # Python's default drops pending input, but users type before a slow shell is ready.
+            tty.setraw(terminal, termios.TCSADRAIN)
             yield
         finally:
-            termios.tcsetattr(door, termios.TCSADRAIN, before)
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
             with suppress(OSError):
-                os.tcsetpgrp(door, group)
+                os.tcsetpgrp(terminal, group)
     finally:
         signal.signal(signal.SIGTTOU, asked)
 
 
-async def _pass_on(door: int, inner: int | None) -> None:
+async def _pass_on(terminal: int, inner: int | None) -> None:
     if inner is None:
         raise EngineError("the container got no terminal")
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_copy, door, inner)
-        tasks.start_soon(_keep_size, door, inner)
-        await _copy(inner, door)  # ends when the command's side closes
+        tasks.start_soon(_copy, terminal, inner)
+        tasks.start_soon(_keep_size, terminal, inner)
+        await _copy(inner, terminal)  # it ends when the command closes its side
         tasks.cancel_scope.cancel()
 
 
@@ -124,7 +127,7 @@ async def _copy(source: int, sink: int) -> None:
         await anyio.wait_readable(source)
         try:
             data = os.read(source, _CHUNK)
-        except OSError:  # EIO: nobody has the other side any more
+        except OSError:  # EIO: the other side is closed everywhere
             return
         if not data:
             return
@@ -133,11 +136,11 @@ async def _copy(source: int, sink: int) -> None:
             data = data[os.write(sink, data) :]
 
 
-async def _keep_size(door: int, inner: int) -> None:
-    """Let the container's terminal have the size of the user's, also after it has changed."""
+async def _keep_size(terminal: int, inner: int) -> None:
+    """Give the container's terminal the size of the user's, also after a change."""
     known = b""
     while True:
-        size = fcntl.ioctl(door, termios.TIOCGWINSZ, bytes(8))
+        size = fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8))
         if size != known:
             known = size
             fcntl.ioctl(inner, termios.TIOCSWINSZ, size)

@@ -1,4 +1,4 @@
-"""Facts about a tree: its digest, and how it differs from another."""
+"""Digests of trees, and differences between them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rondel.engine.store import Entry, View
+    from rondel.engine.store import TreeEntry, View
 
 
-def file_digest(view: View, entry: Entry, *, metadata: bool = True) -> str:
-    """A file's digest, ``sha256:<hex>``: of its content, and of mode and owner unless left out."""
+def file_digest(view: View, entry: TreeEntry, *, metadata: bool = True) -> str:
+    """A file's digest, ``sha256:<hex>``, of its content and, unless left out, its mode and owner."""
     digest = hashlib.sha256()
     if metadata:
         digest.update(f"file {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}\n".encode())
@@ -39,18 +39,18 @@ def tree_digest(view: View, path: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _nature(entry: Entry) -> str:
-    """What something is, but for its content: kind, mode and owner."""
+def _nature(entry: TreeEntry) -> str:
+    """The kind, mode and owner of an entry."""
     return f"{stat.S_IFMT(entry.mode):o} {stat.S_IMODE(entry.mode):o} {entry.uid} {entry.gid}"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two trees, by sorted relative paths; directories end in a slash.
+    """The differences between two trees as sorted relative paths; directories end in a slash.
 
-    ``modified`` is what git would call so: a mode counts only so far as the file can be executed.
-    ``altered`` is whatever is in both and not quite the same. ``removed`` leaves out what lies in
-    a directory that is removed, too; ``vanished`` does not.
+    ``modified`` follows git: of the mode, only the executable bit counts. ``altered`` are all
+    paths in both trees that differ in any way. ``removed`` omits the content of removed
+    directories; ``vanished`` includes it.
     """
 
     added: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Changes:
 
 
 def changes_between(before: View, old: str, after: View, new: str) -> Changes:
-    """What was added, modified and removed on the way from one directory to another."""
+    """What was added, modified and removed from one directory to another."""
     first, second = _listing(before, old), _listing(after, new)
     added = sorted(name for name in second if name not in first)
     gone = sorted(name for name in first if name not in second)
@@ -77,18 +77,18 @@ def changes_between(before: View, old: str, after: View, new: str) -> Changes:
     return Changes(tuple(added), modified, tuple(sorted(_outermost(gone))), altered, tuple(gone))
 
 
-def _metadata(entry: Entry) -> tuple[int, int, int]:
+def _metadata(entry: TreeEntry) -> tuple[int, int, int]:
     return entry.mode, entry.uid, entry.gid
 
 
-def _listing(view: View, path: str) -> dict[str, Entry]:
+def _listing(view: View, path: str) -> dict[str, TreeEntry]:
     top = view.resolve(path).path
     cut = len(top.rstrip("/")) + 1
     return {entry.path[cut:] + ("/" if entry.is_dir else ""): entry for entry in view.walk(top)}
 
 
 def _outermost(names: list[str]) -> list[str]:
-    """The names without those that lie in a directory that is also among them."""
+    """The names without those inside of a directory that is also among them."""
     directories = {name for name in names if name.endswith("/")}
     return [
         name
@@ -102,12 +102,12 @@ def _parents(name: str) -> list[str]:
     return ["/".join(parts[: i + 1]) + "/" for i in range(len(parts))]
 
 
-def _git_mode(entry: Entry) -> tuple[int, bool]:
-    """A file's mode so far as git keeps it."""
+def _git_mode(entry: TreeEntry) -> tuple[int, bool]:
+    """The part of a file's mode that git records."""
     return stat.S_IFMT(entry.mode), entry.is_file and bool(entry.mode & 0o111)
 
 
-def _same(old: Entry, new: Entry) -> bool:
+def _same(old: TreeEntry, new: TreeEntry) -> bool:
     if old.real == new.real:
         return True
     if (_git_mode(old), old.size, old.link) != (_git_mode(new), new.size, new.link):

@@ -1,4 +1,4 @@
-"""Writing images as an archive that ``docker load``, ``podman load`` and skopeo read."""
+"""Writes images as an archive that ``docker load``, ``podman load`` and skopeo read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.images import model, platforms
-from rondel.engine.images.model import Descriptor, Index, Manifest
+from rondel.engine.images.model import Descriptor, ImageIndex, Manifest
 from rondel.engine.images.tarheader import ending, header, padding
 from rondel.engine.store.files import copy_on
 from rondel.errors import EngineError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A finished image: its manifest and its configuration's bytes; layers are blobs of the store."""
+    """A finished image: its manifest and its configuration's bytes; the layers are blobs of the store."""
 
     manifest: Manifest
     config: bytes
@@ -28,23 +28,23 @@ class Packed:
 
     @property
     def descriptor(self) -> Descriptor:
-        """The manifest's descriptor, as an index lists it."""
+        """The manifest's descriptor for an index."""
         return Descriptor.of(self.manifest.to_bytes(), self.manifest.media_type, self.platform)
 
 
 def root_of(images: Sequence[Packed]) -> tuple[Descriptor, bytes]:
-    """What stands for the images together: the manifest of a single one, else an index."""
+    """The root descriptor: the manifest of a single image, else an index."""
     if len(images) == 1:
         data = images[0].manifest.to_bytes()
         return Descriptor.of(data, images[0].manifest.media_type), data
     docker = images[0].manifest.media_type == model.DOCKER_MANIFEST
     media_type = model.DOCKER_INDEX if docker else model.OCI_INDEX
-    data = Index(tuple(image.descriptor for image in images), media_type).to_bytes()
+    data = ImageIndex(tuple(image.descriptor for image in images), media_type).to_bytes()
     return Descriptor.of(data, media_type), data
 
 
 def write_archive(images: Sequence[Packed], target: BinaryIO, blob: Callable[[str], Path]) -> None:
-    """Write an OCI layout as a tar, with Docker's ``manifest.json``; the same images give the same bytes.
+    """Write an OCI layout as a tar, with Docker's ``manifest.json``; equal images give equal bytes.
 
     ``target`` is a file at its beginning, ``blob`` finds the file of a layer by its digest.
     """
@@ -62,14 +62,14 @@ def write_archive(images: Sequence[Packed], target: BinaryIO, blob: Callable[[st
             _add_file(target, name, layers[digest])
         else:
             _add(target, name, small[digest])
-    _add(target, "index.json", Index((root,)).to_bytes())
+    _add(target, "index.json", ImageIndex((root,)).to_bytes())
     _add(target, "manifest.json", model.canonical([_docker_entry(_loadable(images))]))
     _add(target, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     target.write(bytes(ending(target.tell())))
 
 
 def _loadable(images: Sequence[Packed]) -> Packed:
-    """The image that a reader of the older form gets: this machine's, else the first."""
+    """The image for readers of Docker's format: this machine's, else the first."""
     return next((image for image in images if image.platform == platforms.default()), images[0])
 
 

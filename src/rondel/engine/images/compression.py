@@ -1,7 +1,7 @@
-"""Compressed layer streams: told apart by their first bytes, written the same way every time.
+"""Compressed layer streams: detected by their first bytes, written reproducibly.
 
 Gzip output is a sequence of members (RFC 1952 allows it, every reader accepts
-it), so that all cores can work on one layer; its header has no time and no name.
+it), so that all cores can work on one layer; its header contains no time and no name.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from rondel.engine.images.pieces import PIECE, Behind
+from rondel.engine.images.chunked import CHUNK, BackgroundWriter
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    from rondel.engine.images.pieces import Sink
+    from rondel.engine.images.chunked import ByteSink
 
 _LEVEL = 2  # of isal: a little larger than zlib's default, and ten times as fast
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -37,7 +37,7 @@ def detect(head: bytes) -> str:
 
 
 def decompressed(raw: IO[bytes]) -> IO[bytes]:
-    """A reader of the plain bytes of a seekable stream, whatever it is compressed with."""
+    """A reader of the uncompressed bytes of a seekable stream with any supported compression."""
     start = raw.tell()
     kind = detect(raw.read(6))
     raw.seek(start)
@@ -55,10 +55,10 @@ def decompressed(raw: IO[bytes]) -> IO[bytes]:
 
 
 class GzipWriter:
-    """Gzip over all cores; the bytes depend only on what is written, not on how it was cut."""
+    """Gzip on all cores; the bytes depend only on the content, not on the sizes of the writes."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = Behind(sink)
+    def __init__(self, sink: ByteSink) -> None:
+        self._sink = BackgroundWriter(sink)
         self._pending = bytearray()
         self._written = False
         workers = min(os.cpu_count() or 1, 8)
@@ -67,18 +67,18 @@ class GzipWriter:
         self._depth = workers * 2
 
     def write(self, data: bytes | bytearray, /) -> int:
-        """Take plain bytes, which nobody changes afterwards."""
-        if len(data) == PIECE and not self._pending:
+        """Write uncompressed bytes; the caller does not change them afterwards."""
+        if len(data) == CHUNK and not self._pending:
             self._submit(data)
-            return PIECE
+            return CHUNK
         self._pending += data
-        while len(self._pending) >= PIECE:
-            self._submit(bytes(self._pending[:PIECE]))
-            del self._pending[:PIECE]
+        while len(self._pending) >= CHUNK:
+            self._submit(bytes(self._pending[:CHUNK]))
+            del self._pending[:CHUNK]
         return len(data)
 
     def close(self) -> None:
-        """Write what is left; the sink stays open."""
+        """Write the rest; the sink stays open."""
         if self._pending or not self._written:
             self._submit(bytes(self._pending))
             self._pending.clear()

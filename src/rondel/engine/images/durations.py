@@ -31,7 +31,7 @@ def _decimal(value: int, size: int) -> str:
 
 
 def nanoseconds(text: str) -> int:
-    """A Go duration such as ``1m30s`` or ``1.5h`` in nanoseconds. Raises EngineError for what is none."""
+    """A Go duration such as ``1m30s`` or ``1.5h`` in nanoseconds. Raises EngineError for an invalid one."""
     body = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
     total, at = 0.0, 0
     if body == "0":

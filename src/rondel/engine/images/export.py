@@ -1,4 +1,4 @@
-"""Snapshots as image layers: packed once, remembered, and as they came where they came from an image."""
+"""Exports snapshots as image layers: packed once, remembered, and unchanged if they came from an image."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import anyio.to_thread
 
 from rondel.engine.images import model
 from rondel.engine.images.archive import Packed
+from rondel.engine.images.chunked import BackgroundWriter
 from rondel.engine.images.compression import GzipWriter
 from rondel.engine.images.model import Descriptor, ImageConfig, Manifest
-from rondel.engine.images.pack import Tree, pack
-from rondel.engine.images.pieces import Behind
+from rondel.engine.images.pack import LayerStack, pack
 from rondel.engine.images.pull import chain_ids, remembered
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rondel.engine.images.pieces import Sink
+    from rondel.engine.images.chunked import ByteSink
     from rondel.engine.store import Snapshot, Store
     from rondel.engine.store.blobs import BlobWriter
 
@@ -31,7 +31,7 @@ MOST_LAYERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How layers are written: ``gzip``, ``zstd`` or ``none``; ``forced`` repacks what came otherwise."""
+    """The format of layers: ``gzip``, ``zstd`` or ``none``; ``forced`` repacks layers in another format."""
 
     compression: str = "gzip"
     forced: bool = False
@@ -40,7 +40,7 @@ class Format:
 
 
 def format_of(forced: str | None, media_types: str | None, environ: Mapping[str, str]) -> Format:
-    """The format that ``forcedCompression`` and ``mediaTypes`` of the API ask for.
+    """The format for the API's ``forcedCompression`` and ``mediaTypes``.
 
     With ``SOURCE_DATE_EPOCH`` in the environment no file is newer than that
     (https://reproducible-builds.org/specs/source-date-epoch/).
@@ -62,7 +62,7 @@ def format_of(forced: str | None, media_types: str | None, environ: Mapping[str,
 
 async def pack_image(store: Store, snapshot: Snapshot, config: ImageConfig, form: Format,
                      annotations: Mapping[str, str] | None = None) -> Packed:  # fmt: skip
-    """The image of a file system with this configuration; its layers are blobs of the store afterwards."""
+    """The image of a file system with this configuration; stores its layers as blobs."""
     layers: list[Descriptor] = []
     diff_ids: list[str] = []
     single: list[str] = []
@@ -81,7 +81,7 @@ async def pack_image(store: Store, snapshot: Snapshot, config: ImageConfig, form
 
 
 def groups(layers: Sequence[str], most: int = MOST_LAYERS) -> list[tuple[str, ...]]:
-    """Layers, bottom to top, in at most ``most`` groups; the lowest, which images share, stay alone."""
+    """Layers, bottom to top, in at most ``most`` groups; the lowest, which images share, stay single."""
     if len(layers) <= most:
         return [(layer,) for layer in layers]
     alone, rest = layers[: most // 2], layers[most // 2 :]
@@ -92,7 +92,7 @@ def groups(layers: Sequence[str], most: int = MOST_LAYERS) -> list[tuple[str, ..
 
 
 def _remember_chains(store: Store, layers: Sequence[str], diff_ids: tuple[str, ...]) -> None:
-    """Let an import of what was exported here find its layers in place. Stops at the first packed group."""
+    """Let a later import of this image find its layers in the store. Stops at the first merged group."""
     for layer, chain in zip(layers, chain_ids(diff_ids), strict=False):
         if store.index.get("chain", chain) is None:
             store.index.put("chain", chain, layer)
@@ -101,7 +101,7 @@ def _remember_chains(store: Store, layers: Sequence[str], diff_ids: tuple[str, .
 async def _layer(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descriptor, str]:
     keys = [f"{','.join(group)}:{form.compression}{'' if form.latest is None else f':{form.latest}'}"]
     if len(group) == 1 and not form.forced:
-        keys.insert(0, group[0])  # as it came from its image
+        keys.insert(0, group[0])  # the original blob of an imported image
     for key in keys:
         if (known := _known(store, key)) is not None:
             return known
@@ -124,7 +124,7 @@ def _pack(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descripto
     grafts: dict[str, Any] = {}
     for layer in group:
         grafts |= store.index.get("grafts", layer) or {}
-    tree = Tree([store.layers.path(layer) for layer in group], grafts, latest=form.latest)
+    tree = LayerStack([store.layers.path(layer) for layer in group], grafts, latest=form.latest)
     writer, path = store.blobs.create()
     try:
         diff_id = _write(tree, writer, form.compression)
@@ -136,10 +136,10 @@ def _pack(store: Store, group: tuple[str, ...], form: Format) -> tuple[Descripto
     return Descriptor(model.OCI_LAYER + suffix, digest, writer.size), diff_id
 
 
-def _write(tree: Tree, target: BlobWriter, compression: str) -> str:
-    """Pack into the blob; the diff ID. Reading, hashing, compressing and writing go side by side."""
+def _write(tree: LayerStack, target: BlobWriter, compression: str) -> str:
+    """Pack into the blob; returns the diff ID. Reading, hashing, compressing and writing run in parallel."""
     plain = hashlib.sha256()
-    with Behind(_Hash(plain)) as hashing:
+    with BackgroundWriter(_Hash(plain)) as hashing:
         if compression == "gzip":
             with GzipWriter(target) as packed:
                 pack(tree, _Both(hashing, packed))
@@ -149,19 +149,19 @@ def _write(tree: Tree, target: BlobWriter, compression: str) -> str:
             # The number of threads is fixed, so that the bytes are the same on every machine.
             compressor = zstandard.ZstdCompressor(level=3, threads=2)
             with (
-                Behind(target) as behind,
+                BackgroundWriter(target) as behind,
                 compressor.stream_writer(cast("IO[bytes]", _Raw(behind)), closefd=False) as packed_,
             ):
                 pack(tree, _Both(hashing, packed_))
         else:
-            with Behind(target) as behind:
+            with BackgroundWriter(target) as behind:
                 pack(tree, _Both(hashing, behind))
     return f"sha256:{plain.hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Hash:
-    """A digest as a sink."""
+    """A digest that accepts bytes like a sink."""
 
     digest: hashlib._Hash
 
@@ -171,10 +171,10 @@ class _Hash:
 
 @dataclass(frozen=True, slots=True)
 class _Both:
-    """Passes bytes on to two sinks, until the task that waits for it is cancelled."""
+    """Passes bytes on to two sinks, until the waiting task is cancelled."""
 
-    first: Sink
-    second: Sink
+    first: ByteSink
+    second: ByteSink
 
     def write(self, data: bytes | bytearray, /) -> None:
         anyio.from_thread.check_cancelled()
@@ -183,17 +183,17 @@ class _Both:
 
 
 class _Raw:
-    """A blob's writer as the stream that zstandard wants."""
+    """A blob's writer in the form that zstandard expects."""
 
-    def __init__(self, target: Behind) -> None:
+    def __init__(self, target: BackgroundWriter) -> None:
         self._target = target
 
     def write(self, data: bytes) -> int:
-        return self._target.write(bytes(data))  # its own buffer, which it fills again
+        return self._target.write(bytes(data))  # zstandard reuses its own buffer
 
 
 def _media_type(media_type: str, form: Format) -> str:
-    """A layer's media type in the family that is written."""
+    """A layer's media type, in the Docker or OCI family."""
     if not form.docker:
         return media_type.replace(model.DOCKER_LAYER, model.OCI_LAYER).replace(".tar.gzip", ".tar+gzip")
     plain, _, suffix = media_type.partition("+")

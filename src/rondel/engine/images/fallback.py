@@ -1,9 +1,9 @@
-"""Whether this machine's own system may stand for an image that no registry can give.
+"""Decides whether this machine's own system may replace an image that no registry provides.
 
-It may for the names of what it is: ``python:3.11-slim`` on a machine with Python
-3.11, ``debian:bookworm`` on that Debian. A reference that says anything the
-machine is not (another version, another release, Alpine, a digest, another
-platform) is contradicted, and so is every name the machine knows nothing of.
+It may replace images that it matches: ``python:3.11-slim`` on a machine with Python
+3.11, ``debian:bookworm`` on that Debian. Any other detail in a reference is a contradiction
+(another version, another release, Alpine, a digest, another platform), and so is every
+unknown name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HOST = "host"
 _VERSION = re.compile(r"\d+(?:\.\d+){0,3}")
-# What a tag may say that names no version: sizes of the same system, and "whatever is current".
+# Words of a tag that say nothing about the version: sizes of the same system, and the current release.
 _NEUTRAL = frozenset(("latest", "slim", "stable", "minimal", "full", "lts", ""))
 _DEBIAN = {"buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14"}
 _UBUNTU = {"focal": "20.04", "jammy": "22.04", "noble": "24.04", "resolute": "26.04"}
@@ -29,8 +29,8 @@ _DATE = re.compile(r"20\d{6}(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What this machine is, as far as image names speak of it."""
+class HostSystem:
+    """The system of this machine, in the terms of image names."""
 
     python: str
     system: str
@@ -39,26 +39,26 @@ class Machine:
     platform: Platform
 
 
-def this_machine(python: str, os_release: Path = Path("/etc/os-release")) -> Machine:
-    """The machine we are on, with the version of the Python that its containers would have."""
-    told: dict[str, str] = {}
+def this_system(python: str, os_release: Path = Path("/etc/os-release")) -> HostSystem:
+    """The system of this machine, with the version of Python that its containers would have."""
+    release: dict[str, str] = {}
     try:
         for line in os_release.read_text("utf-8", "replace").splitlines():
             name, equals, value = line.partition("=")
             if equals:
-                told[name.strip()] = value.strip().strip("\"'")
+                release[name.strip()] = value.strip().strip("\"'")
     except OSError:
         pass
-    system, version = told.get("ID", ""), told.get("VERSION_ID", "")
-    codename = told.get("VERSION_CODENAME", "")
-    return Machine(python, system, version, codename, platforms.default())
+    system, version = release.get("ID", ""), release.get("VERSION_ID", "")
+    codename = release.get("VERSION_CODENAME", "")
+    return HostSystem(python, system, version, codename, platforms.default())
 
 
-def contradiction(reference: Reference, platform: Platform, machine: Machine) -> str | None:
-    """What speaks against the machine standing for ``reference``; None if nothing does."""
+def contradiction(reference: Reference, platform: Platform, machine: HostSystem) -> str | None:
+    """Why the machine may not replace ``reference``; None if it may."""
     name = reference.repository.rsplit("/", 1)[-1]
     if reference.digest is not None:
-        return "a digest names one image and no other"
+        return "a digest identifies one particular image"
     if platform.rank(machine.platform) is None:
         return f"this machine is {machine.platform}, not {platform}"
     words = (reference.tag or "latest").split("-")
@@ -68,14 +68,14 @@ def contradiction(reference: Reference, platform: Platform, machine: Machine) ->
         if machine.system != name:
             return f"this machine is {machine.system or 'of an unknown system'}, not {name}"
         return next((why for word in words if (why := _release(word, machine)) is not None), None)
-    return f"this machine is no {name}"
+    return f"this machine's system is not {name}"
 
 
-def _python(words: list[str], machine: Machine) -> str | None:
+def _python(words: list[str], machine: HostSystem) -> str | None:
     version, *rest = words
     if version not in _NEUTRAL and version not in _DEBIAN and version not in _UBUNTU:
         if not _VERSION.fullmatch(version):
-            return f"{version} is no version of Python that is known here"
+            return f"{version} is not a known version of Python"
         if not f"{machine.python}.".startswith(f"{version}."):
             return f"this machine has Python {machine.python}, not {version}"
         words = rest
@@ -85,8 +85,8 @@ def _python(words: list[str], machine: Machine) -> str | None:
     return None
 
 
-def _release(word: str, machine: Machine, *, numbers: bool = True) -> str | None:
-    """What speaks against one word of a tag that is about the system's release."""
+def _release(word: str, machine: HostSystem, *, numbers: bool = True) -> str | None:
+    """Why one word of a tag contradicts the system's release; None if it does not."""
     if word in _NEUTRAL or word == "backports":
         return None
     if word in _DEBIAN or word in _UBUNTU or word == machine.codename:
@@ -98,9 +98,9 @@ def _release(word: str, machine: Machine, *, numbers: bool = True) -> str | None
             return None
         return f"this machine is {machine.system} {machine.codename or machine.version}, not {word}"
     if _DATE.fullmatch(word):
-        return "a dated tag names one image and no other"
+        return "a dated tag identifies one particular image"
     if numbers and _VERSION.fullmatch(word):
         if f"{machine.version}.".startswith(f"{word}.") or f"{word}.".startswith(f"{machine.version}."):
             return None
         return f"this machine is {machine.system} {machine.version}, not {word}"
-    return f"this machine is not known to be {word!r}"
+    return f"the tag's part {word!r} may not apply to this machine"

@@ -1,13 +1,13 @@
-"""The host image: this machine's own system and Python, where no registry can be reached.
+"""The host image: this machine's own system and Python, for use without a registry.
 
-Its root is an owned copy of what a container may know of /etc and of the package
-database, with empty folders for the rest. /usr and the interpreter's prefix are
-not copied: they are grafts, shown through overlays of their own. No home
-directory, no /root, no password hashes, keys or credentials are in it, and of a
-home that holds the interpreter nothing but the interpreter.
+Its root is a copy of the harmless parts of /etc and of the package database, with empty
+folders for the rest. /usr and the interpreter's prefix are not copied: they are grafts,
+visible through overlays of their own. It contains no home directory, no /root, and no
+password hashes, keys or credentials; of a home that contains the interpreter, it shows only
+the interpreter.
 
-The interpreter is shown as in a fresh ``python`` image: with pip, setuptools and
-wheel, and without what else its owner has installed into it.
+The interpreter looks as in a fresh ``python`` image: with pip, setuptools and
+wheel, and without other installed packages.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from rondel.engine.images.model import ImageConfig
 from rondel.engine.store import Snapshot, Store
 from rondel.engine.store.files import remove_tree
 
-_VERSION = 2  # of what is made below; part of the layer's key
+_VERSION = 2  # version of what is made below; part of the layer's key
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class HostImage:
-    """The host image in a store. ``digest`` stands for distribution, packages and interpreter."""
+    """The host image in a store. ``digest`` identifies distribution, packages and interpreter."""
 
     snapshot: Snapshot
     digest: str
@@ -43,10 +43,10 @@ class HostImage:
 
 
 async def host_image(store: Store) -> HostImage:
-    """The host image, made at the first call on a machine as it is now (a second or two without root)."""
+    """The host image; created when the machine's system has changed (a second or two without root)."""
     interpreter = this_interpreter()
     digest, key = await anyio.to_thread.run_sync(_identity, store, interpreter)
-    # What pip installs lands beside the interpreter, and has to be found.
+    # What pip installs goes beside the interpreter, so that folder must be on the PATH.
     path = f"{interpreter.prefix}/bin:{_PATH}" if interpreter.outside else _PATH
     config = ImageConfig(platform=platforms.default(), env=(f"PATH={path}",))
     known = _known(store, key)
@@ -91,7 +91,7 @@ def _identity(store: Store, interpreter: Interpreter) -> tuple[str, str]:
 
 
 def installed_packages() -> list[str]:
-    """The distribution's packages and versions, sorted; empty where its database is not known."""
+    """The distribution's packages and versions, sorted; empty if their database is unknown."""
     found = []
     for block in text_of("/var/lib/dpkg/status").split("\n\n"):
         fields = dict(
@@ -126,12 +126,12 @@ def _listing(folder: str) -> list[os.DirEntry[str]]:
 def _size(item: os.DirEntry[str]) -> int:
     try:
         return item.stat().st_size
-    except OSError:  # gone meanwhile
+    except OSError:  # removed in the meantime
         return 0
 
 
 def _has_all_ids() -> bool:
-    """Whether the host's own directories belong to IDs that exist here, so that they can be written over."""
+    """Whether the host's directories belong to IDs that exist here, so that containers can change them."""
     return os.stat("/usr").st_uid == os.geteuid()
 
 
@@ -159,7 +159,7 @@ async def _build(store: Store, interpreter: Interpreter) -> Snapshot:
 
 
 def _grafts(interpreter: Interpreter) -> dict[str, str]:
-    """Which host directories are shown as they are, by their path in the container."""
+    """The host directories that are visible unchanged, by their path in the container."""
     grafts = {"/usr": "/usr"}
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = f"/{name}"
@@ -171,7 +171,7 @@ def _grafts(interpreter: Interpreter) -> dict[str, str]:
 
 
 def _hidden(store: Store, interpreter: Interpreter) -> list[str]:
-    """What lies in a grafted directory and is nobody's business: the store, and the project's folder."""
+    """Private folders inside of grafts: the store, and the project."""
     private = {str(store.root), os.getcwd(), os.path.realpath(os.getcwd())}
     return sorted(
         path

@@ -27,7 +27,7 @@ _SEEDS = ("pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack", "dis
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """The Python that runs the engine, as the host image shows it."""
+    """The Python that runs the engine, as the host image contains it."""
 
     prefix: str
     program: str
@@ -36,12 +36,12 @@ class Interpreter:
 
     @property
     def outside(self) -> bool:
-        """Whether it is not part of the system, and has to be brought along."""
+        """Whether it is outside of the system's folders, and needs its own graft."""
         return not (self.prefix == "/usr" or self.prefix.startswith("/usr/"))
 
 
 def python_version() -> str:
-    """The version of the Python that the host image has."""
+    """The host image's version of Python."""
     return platform.python_version()
 
 
@@ -59,7 +59,7 @@ def this_interpreter() -> Interpreter:
 
 
 def fit_python(draft: Draft, interpreter: Interpreter) -> None:
-    """Show the interpreter as a fresh ``python`` image does: it alone, with pip, first on the PATH."""
+    """Make the interpreter look as in a fresh ``python`` image: only with pip, and first on the PATH."""
     draft.remove(f"{interpreter.stdlib}/EXTERNALLY-MANAGED")
     packages = _system_packages()
     if interpreter.outside:
@@ -67,12 +67,14 @@ def fit_python(draft: Draft, interpreter: Interpreter) -> None:
         for entry in draft.view.scandir(f"{interpreter.prefix}/bin"):
             if not _PROGRAMS.fullmatch(entry.name):
                 draft.remove(entry.path)
-        # Copies first; then all that is below is hidden.
+        # Copies first, because the next step hides their sources.
         for entry in draft.view.scandir(packages):
             if _is_seed(entry.name):
                 draft.copy_tree(draft.view, entry.path, entry.path, share=False)
         draft.opaque(packages)
-    if not any(draft.view.lookup(f"{place}/pip/__init__.py") for place in (packages, _DISTRIBUTION_PACKAGES)):
+    if not any(
+        draft.view.lookup(f"{folder}/pip/__init__.py") for folder in (packages, _DISTRIBUTION_PACKAGES)
+    ):
         _unpack_pip(draft, packages)
     short = f"python{sys.version_info.major}.{sys.version_info.minor}"
     python = f'exec "{interpreter.program}"'
@@ -86,7 +88,7 @@ def fit_python(draft: Draft, interpreter: Interpreter) -> None:
         if interpreter.outside and draft.view.lookup(f"{interpreter.prefix}/bin/{name}") is None:
             _script(draft, f"{interpreter.prefix}/bin/{name}", python + command)
         if interpreter.outside or draft.view.lookup(f"/usr/bin/{name}") is None:
-            # Not a link: a virtual environment made by it would look for its library beside the link.
+            # Not a link: a virtual environment made with it would look for its library beside the link.
             _script(draft, f"/usr/local/bin/{name}", python + command)
 
 
@@ -104,7 +106,7 @@ def _system_packages() -> str:
 
 
 def _unpack_pip(draft: Draft, folder: str) -> None:
-    """Install the pip that Python brings along for virtual environments, if it does."""
+    """Install the pip that Python bundles for virtual environments, if it does."""
     wheels = [*Path(sysconfig.get_path("stdlib"), "ensurepip/_bundled").glob("pip-*.whl")]
     wheels += Path("/usr/share/python-wheels").glob("pip-*.whl")
     if not wheels:

@@ -1,4 +1,4 @@
-"""The own tree of the host image: what is copied of this machine, without its secrets."""
+"""The root tree of the host image: what is copied from this machine, without its secrets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIRST_USER = 1000
 _NOBODY = 65534
 
 
-# What is private, is made for each container, or is there only while a job runs in place (rondel).
+# Private files, files that each container gets anew, and those of jobs that run in place (rondel).
 _ETC_HIDDEN = frozenset(
     """
     .pwd.lock apt/auth.conf apt/auth.conf.d boto.cfg ceph cloud containers cron.d cron.daily cron.hourly
@@ -73,7 +73,7 @@ def make_root(root: Path, grafts: dict[str, str], interpreter: Interpreter) -> N
     for path in grafts:
         (root / path[1:]).mkdir(mode=0o755, parents=True, exist_ok=True)
     if interpreter.prefix.startswith("/root/"):
-        (root / "root").chmod(0o755)  # other users of a container need the interpreter, too
+        (root / "root").chmod(0o755)  # a container's other users need the interpreter, too
     if os.path.abspath(sys.base_prefix) != interpreter.prefix and interpreter.outside:
         alias = root / os.path.abspath(sys.base_prefix)[1:]
         alias.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -107,9 +107,9 @@ def _make_etc(target: Path) -> None:
 
 
 def etc_files() -> Iterator[tuple[str, os.stat_result]]:
-    """What of /etc a container may see, parents first: what everybody may read, but no credentials.
+    """The files of /etc that a container may see, parents first: world-readable, and no credentials.
 
-    The machine is in use meanwhile: what vanishes is left out.
+    The machine is in use at the same time: files that disappear are skipped.
     """
     waiting = [""]
     while waiting:
@@ -149,41 +149,41 @@ def _presentable(relative: str, status: os.stat_result) -> bool:
 
 
 def name_is_private(name: str) -> bool:
-    """Whether a file's name says that it is a key or a list of credentials."""
+    """Whether a file's name suggests a key or a list of credentials."""
     return name.endswith((".key", ".keytab", ".p12", ".pfx", ".jks")) or name.startswith(
         (".netrc", "id_", ".git")
     )
 
 
 def system_accounts(text: str) -> str:
-    """The accounts of passwd or group that belong to the system, and none of people."""
+    """The system's accounts in passwd or group, without those of people."""
     lines = []
     for line in text.splitlines():
         fields = line.split(":")
         if len(fields) > 2 and fields[2].isdecimal():
             number = int(fields[2])
             if number < _FIRST_USER or number == _NOBODY:
-                # Members of groups are people as well.
+                # Members of groups may be people, too.
                 lines.append(":".join([*fields[:3], ""]) if len(fields) == 4 else line)
     return "".join(f"{line}\n" for line in lines)
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """The package manager's database; in it links for files that never change, so copies of its own."""
+    """Copy the package manager's database; files that never change become links."""
 
     def no_locks(_: str, names: list[str]) -> set[str]:
         return {name for name in names if name.startswith("lock") or name.endswith(("-old", ".lock"))}
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(shutil.Error):  # files that nobody but root may read
+    with contextlib.suppress(shutil.Error):  # files that only root may read
         shutil.copytree(source, target, symlinks=True, ignore=no_locks)
 
 
 def make_folders(target: Path, grafts: dict[str, str]) -> None:
-    """All directories of the grafts, without their files, owned by the engine.
+    """Create all directories of the grafts, without their files, owned by the engine.
 
-    The host's own belong to IDs that do not exist in an ordinary user's
-    namespace, where nobody could make or remove anything in them.
+    The host's own belong to IDs that do not exist in an ordinary user's namespace, so that
+    containers could not change anything in them.
     """
     target.mkdir(mode=0o755)
     target.chmod(0o755)
@@ -211,7 +211,7 @@ def make_folders(target: Path, grafts: dict[str, str]) -> None:
 
 
 def text_of(path: str) -> str:
-    """A file of the host as text; empty when it cannot be read."""
+    """A file of the host as text; empty if it cannot be read."""
     try:
         return Path(path).read_text("utf-8", "replace")
     except OSError:

@@ -36,7 +36,7 @@ _IMAGE_NAME = "io.containerd.image.name"
 _PREFIXES = ("oci:", "oci-archive:", "docker-archive:")
 
 
-class _Folder(Protocol):
+class _NamedFiles(Protocol):
     """Named files, in a directory or a tar."""
 
     def names(self) -> Sequence[str]: ...
@@ -45,10 +45,10 @@ class _Folder(Protocol):
 
 @dataclass(frozen=True)
 class LocalImages:
-    """The images of one layout or archive. ``entries`` are (names, descriptor) of what it lists."""
+    """The images of one layout or archive. ``entries`` are its (names, descriptor) pairs."""
 
-    place: str
-    files: _Folder
+    source: str
+    files: _NamedFiles
     entries: tuple[tuple[tuple[str, ...], Descriptor], ...]
     made: dict[str, bytes] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)
@@ -68,21 +68,21 @@ class LocalImages:
         with self._open(blob) as stream:
             data = stream.read(_MAX_SMALL + 1)
         if len(data) > _MAX_SMALL:
-            raise InvalidImageError(f"{self.place}: {blob.digest} is too large for what it should be")
+            raise InvalidImageError(f"{self.source}: {blob.digest} is larger than its kind allows")
         self._verify(blob, hashlib.new(blob.digest.split(":")[0], data).hexdigest())
         return data
 
     def choose(self, tag: str = "") -> Descriptor:
-        """The image of a tag; without one, the only image there is, or the first."""
+        """The image with a tag; without one, the first image."""
         if not self.entries:
-            raise InvalidImageError(f"{self.place} holds no image")
+            raise InvalidImageError(f"{self.source} holds no image")
         if not tag:
             return self.entries[0][1]
         for names, descriptor in self.entries:
             if any(name == tag or name.rpartition(":")[2] == tag for name in names):
                 return descriptor
         there = ", ".join(name for names, _ in self.entries for name in names) or "no names"
-        raise InvalidImageError(f"{self.place} has no image {tag!r}", hint=f"it has {there}")
+        raise InvalidImageError(f"{self.source} has no image {tag!r}", hint=f"it has {there}")
 
     def _open(self, blob: Descriptor) -> IO[bytes]:
         algorithm, _, value = blob.digest.partition(":")
@@ -90,7 +90,7 @@ class LocalImages:
         try:
             return self.files.open(name)
         except (OSError, KeyError):
-            raise InvalidImageError(f"{self.place} lacks {name}") from None
+            raise InvalidImageError(f"{self.source} lacks {name}") from None
 
     def _copy(self, blob: Descriptor, target: Path) -> None:
         digest = hashlib.new(blob.digest.split(":")[0])
@@ -103,13 +103,13 @@ class LocalImages:
     def _verify(self, blob: Descriptor, actual: str) -> None:
         if actual != blob.digest.partition(":")[2]:
             raise InvalidImageError(
-                f"{self.place}: {blob.digest[:19]}… is damaged: its content has {actual[:12]}…"
+                f"{self.source}: {blob.digest[:19]}… is damaged: its content has {actual[:12]}…"
             )
 
 
 def open_images(path: Path) -> LocalImages:
     """Open a layout or archive; blocks. InvalidImageError if it is neither."""
-    files: _Folder = _Directory(path) if path.is_dir() else _Archive(path)
+    files: _NamedFiles = _Directory(path) if path.is_dir() else _Archive(path)
     try:
         if "index.json" in files.names():
             return _oci(path, files)
@@ -138,18 +138,18 @@ def open_local(address: str) -> tuple[str, Descriptor, LocalImages] | None:
 
 
 def search_local(folders: Sequence[Path], wanted: Reference) -> tuple[Descriptor, LocalImages] | None:
-    """The image of that name in the configured layouts and archives, or in folders of them."""
+    """The image with a name in the configured layouts and archives, or in folders of them."""
     wanted = wanted.with_default_tag()
     for folder in folders:
-        for place in _places(folder):
-            images = open_images(place)
+        for source in _candidates(folder):
+            images = open_images(source)
             for names, descriptor in images.entries:
-                if any(_means(name, place, wanted) for name in names):
+                if any(_means(name, source, wanted) for name in names):
                     return descriptor, images
     return None
 
 
-def _places(folder: Path) -> list[Path]:
+def _candidates(folder: Path) -> list[Path]:
     if folder.is_file() or (folder / "index.json").is_file():
         return [folder]
     if not folder.is_dir():
@@ -159,17 +159,17 @@ def _places(folder: Path) -> list[Path]:
     ]
 
 
-def _means(name: str, place: Path, wanted: Reference) -> bool:
-    """Whether a name of an archive is the wanted one: in full, or a bare tag in a layout of that name."""
+def _means(name: str, source: Path, wanted: Reference) -> bool:
+    """Whether an archive's name matches: in full, or as a bare tag in a layout with the image's name."""
     try:
         if parse(name).with_default_tag() == wanted:
             return True
     except InvalidReferenceError:
         pass
-    return name == wanted.tag and place.name.split(".tar")[0] == wanted.repository.rsplit("/", 1)[-1]
+    return name == wanted.tag and source.name.split(".tar")[0] == wanted.repository.rsplit("/", 1)[-1]
 
 
-def _oci(path: Path, files: _Folder) -> LocalImages:
+def _oci(path: Path, files: _NamedFiles) -> LocalImages:
     index = json.loads(_small(files, "index.json"))
     entries = []
     for value in index["manifests"]:
@@ -179,8 +179,8 @@ def _oci(path: Path, files: _Folder) -> LocalImages:
     return LocalImages(str(path), files, tuple(entries))
 
 
-def _docker(path: Path, files: _Folder) -> LocalImages:
-    """A Docker archive has no manifests: they are made here, of what it has."""
+def _docker(path: Path, files: _NamedFiles) -> LocalImages:
+    """A Docker archive contains no manifests: create them from its content."""
     entries = []
     made: dict[str, bytes] = {}
     members: dict[str, str] = {}
@@ -200,15 +200,15 @@ def _docker(path: Path, files: _Folder) -> LocalImages:
     return LocalImages(str(path), files, tuple(entries), made, members)
 
 
-def _small(files: _Folder, name: str) -> bytes:
+def _small(files: _NamedFiles, name: str) -> bytes:
     with files.open(name) as stream:
         data = stream.read(_MAX_SMALL + 1)
     if len(data) > _MAX_SMALL:
-        raise InvalidImageError(f"{name} is too large for what it should be")
+        raise InvalidImageError(f"{name} is larger than its kind allows")
     return data
 
 
-def _measure(files: _Folder, name: str) -> tuple[str, int, str]:
+def _measure(files: _NamedFiles, name: str) -> tuple[str, int, str]:
     digest, size, kind = hashlib.sha256(), 0, None
     with files.open(name) as stream:
         while data := stream.read(_CHUNK):
@@ -220,7 +220,7 @@ def _measure(files: _Folder, name: str) -> tuple[str, int, str]:
 
 @dataclass(frozen=True)
 class _Directory:
-    """A layout in a directory; nothing outside of it is opened."""
+    """A layout in a directory; opens nothing outside of it."""
 
     root: Path
 
@@ -235,7 +235,7 @@ class _Directory:
 
 
 class _Archive:
-    """A layout in a tar, which may be compressed as a whole. Its members may be read at the same time."""
+    """A layout in a tar, which may be compressed as a whole. Its members can be read concurrently."""
 
     def __init__(self, path: Path) -> None:
         file: BinaryIO = path.open("rb")
@@ -258,7 +258,7 @@ class _Archive:
         return list(self._members)
 
     def open(self, name: str) -> IO[bytes]:
-        """A member's content; links among members (docker save makes them) are followed."""
+        """A member's content; links between members (docker save creates them) are followed."""
         name = posixpath.normpath(name)
         for _ in range(8):
             member = self._members[name]
@@ -274,7 +274,7 @@ class _Archive:
 
 
 class _Slice(io.RawIOBase):
-    """A part of a file, read without moving the file's own position."""
+    """A part of a file, read without moving the file's position."""
 
     def __init__(self, owner: object, descriptor: int, start: int, size: int) -> None:
         self._owner = owner  # keeps the file open
@@ -292,7 +292,7 @@ class _Slice(io.RawIOBase):
 
 
 def _decompressed(raw: BinaryIO) -> BinaryIO:
-    """The plain bytes of a compressed archive, in a file without a name."""
+    """The uncompressed bytes of an archive, in a file without a name."""
     raw.seek(0)
     plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the archive
     try:

@@ -1,8 +1,8 @@
 """Image manifests, indexes and configurations as immutable values.
 
 They read and write the JSON of the OCI image specification
-(https://github.com/opencontainers/image-spec) and of Docker's schema 2. What
-this engine has no use for in a configuration is kept as it was.
+(https://github.com/opencontainers/image-spec) and of Docker's schema 2. Fields of a
+configuration that this engine does not use are kept unchanged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CARRIED = frozenset(("author", "created", "os.version", "os.features"))
 
 
 class InvalidImageError(EngineError):
-    """Bytes that should be a manifest, an index or a configuration, and are not."""
+    """Bytes that are not a valid manifest, index or configuration."""
 
 
 def sha256(data: bytes) -> str:
@@ -45,13 +45,13 @@ def sha256(data: bytes) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON bytes that depend on nothing but the value, so that the same content has the same digest."""
+    """JSON bytes that depend only on the value, so that equal content has an equal digest."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A blob by its digest: what it is, and how large."""
+    """A reference to a blob: its digest, media type and size."""
 
     media_type: str
     digest: str
@@ -66,7 +66,7 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, value: Any) -> Descriptor:
-        """Read a descriptor; :class:`InvalidImageError` if it is none."""
+        """Read a descriptor; raises :class:`InvalidImageError`."""
         try:
             digest, size = value["digest"], value["size"]
             media_type = value.get("mediaType", "")
@@ -75,16 +75,16 @@ class Descriptor:
         if not (isinstance(digest, str) and digest.startswith(("sha256:", "sha512:"))
                 and "/" not in digest and isinstance(size, int) and size >= 0):  # fmt: skip
             raise InvalidImageError(f"invalid descriptor: {digest!r}, size {size!r}")
-        told = value.get("platform")
+        given = value.get("platform")
         platform = None
-        if isinstance(told, dict) and told.get("os") and told.get("architecture"):
+        if isinstance(given, dict) and given.get("os") and given.get("architecture"):
             platform = platforms.normalised(
-                Platform(str(told["os"]), str(told["architecture"]), str(told.get("variant") or ""))
+                Platform(str(given["os"]), str(given["architecture"]), str(given.get("variant") or ""))
             )
         return cls(str(media_type), digest, size, platform, dict(value.get("annotations") or {}))
 
     def to_json(self) -> dict[str, Any]:
-        """The descriptor as the specification writes it."""
+        """The descriptor in the specification's form."""
         value: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.platform is not None:
             value["platform"] = {"os": self.platform.os, "architecture": self.platform.architecture}
@@ -96,7 +96,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether this is a build attestation, listed beside images but not one."""
+        """Whether this is a build attestation, which an index lists beside its images."""
         if self.annotations.get("vnd.docker.reference.type") == "attestation-manifest":
             return True
         return self.platform is not None and "unknown" in (self.platform.os, self.platform.architecture)
@@ -126,8 +126,8 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """Several images under one name, one a platform."""
+class ImageIndex:
+    """Several images under one name, one per platform."""
 
     manifests: tuple[Descriptor, ...]
     media_type: str = OCI_INDEX
@@ -143,7 +143,7 @@ class Index:
         )
 
     def best_for(self, wanted: Platform) -> Descriptor | None:
-        """The image that serves ``wanted`` best; None if none does."""
+        """The best image for the platform ``wanted``; None if there is none."""
         ranked = [
             (rank, position, entry)
             for position, entry in enumerate(self.manifests)
@@ -156,18 +156,18 @@ class Index:
         return unnamed[0] if len(unnamed) == 1 and len(self.manifests) == 1 else None
 
 
-def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
-    """Read a manifest or an index; :class:`InvalidImageError` if the bytes are neither."""
+def parse_manifest(data: bytes, media_type: str = "") -> Manifest | ImageIndex:
+    """Parse a manifest or an index; raises :class:`InvalidImageError`."""
     value = _load_object(data, "manifest")
     if value.get("schemaVersion") != 2:
         raise InvalidImageError(
-            "unsupported manifest: Docker's schema 1 was given up by registries and is not read",
+            "unsupported manifest: Docker's obsolete schema 1 is not supported",
             hint="push the image again with a current tool",
         )
     kind = str(value.get("mediaType") or media_type or "").split(";")[0].strip()
     if "manifests" in value and (kind in INDEX_TYPES or kind not in MANIFEST_TYPES):
         entries = tuple(Descriptor.from_json(entry) for entry in _list(value["manifests"]))
-        return Index(entries, kind if kind in INDEX_TYPES else OCI_INDEX)
+        return ImageIndex(entries, kind if kind in INDEX_TYPES else OCI_INDEX)
     if "config" not in value or "layers" not in value:
         raise InvalidImageError(
             f"unsupported manifest media type {kind!r}: it has no configuration and layers"
@@ -179,9 +179,9 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """What an image says about how its containers run, and which layers it is made of.
+    """An image's configuration: how its containers run, and its layers.
 
-    ``rest`` and ``config_rest`` hold the fields that this engine only carries on
+    ``rest`` and ``config_rest`` hold the fields that this engine only passes on
     (health check, volumes, author, history of the base and so on).
     """
 
@@ -204,7 +204,7 @@ class ImageConfig:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ImageConfig:
-        """Read an image configuration; :class:`InvalidImageError` if the bytes are none."""
+        """Parse an image configuration; raises :class:`InvalidImageError`."""
         value = _load_object(data, "image configuration")
         inner = value.get("config") or {}
         rootfs = value.get("rootfs") or {}
@@ -235,7 +235,7 @@ class ImageConfig:
         )
 
     def to_bytes(self) -> bytes:
-        """The configuration's JSON; empty fields are left out, and no time of now is put in."""
+        """The configuration's JSON; empty fields are omitted, and the current time does not appear in it."""
         inner: dict[str, Any] = {
             "Env": list(self.env), "Entrypoint": list(self.entrypoint), "Cmd": list(self.cmd),
             "WorkingDir": self.workdir, "User": self.user, "Labels": dict(self.labels),

@@ -1,10 +1,10 @@
-"""Overlay layer directories as the tar stream of one image layer, the same bytes for the same content.
+"""Packs overlay layer directories as the tar stream of one image layer, reproducibly.
 
 Entries are sorted, owners are numbers, times are whole seconds, and overlayfs's
-marks become ``.wh.`` entries. Several layers can be packed as one: an image has
-at most 127, a long chain of commands has more.
+marks become ``.wh.`` entries. Several layers can be packed as one, because an image has
+at most 127 and a long chain of commands has more.
 """
-# Tens of thousands of entries a layer: texts and system calls, no path objects.
+# Tens of thousands of entries per layer: strings and system calls are faster than path objects.
 # ruff: noqa: PTH115, PTH208
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.images.members import OWNER_ATTRIBUTE, is_whiteout
-from rondel.engine.images.pieces import AHEAD, Pieces
+from rondel.engine.images.chunked import AHEAD, ChunkedWriter
+from rondel.engine.images.layer_files import OWNER_ATTRIBUTE, is_whiteout
 from rondel.engine.images.tarheader import ending, header, padding
 from rondel.engine.images.unpack import OPAQUE, OPAQUE_ATTRIBUTE, WHITEOUT
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rondel.engine.images.pieces import Sink
+    from rondel.engine.images.chunked import ByteSink
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MOST_AHEAD = 64
@@ -37,12 +37,12 @@ _OWN_ATTRIBUTES = ("user.overlay.", "user.rondel.")
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
-    """What is packed: layer directories from bottom to top, and what is grafted in.
+class LayerStack:
+    """What to pack: layer directories from bottom to top, and grafts.
 
-    ``grafts`` maps a path of the image to a host directory that shows there,
-    below the layers; ``hidden`` are paths of grafts that stay out; times after ``latest``
-    (seconds since the epoch) become it.
+    ``grafts`` maps a path of the image to a host directory that appears there,
+    below the layers; ``hidden`` are paths of grafts to leave out; times after ``latest``
+    (seconds since the epoch) become ``latest``.
     """
 
     layers: Sequence[Path]
@@ -51,10 +51,10 @@ class Tree:
     latest: int | None = None
 
 
-def pack(tree: Tree, sink: Sink) -> None:
-    """Write the tree as a plain tar to ``sink``, which gets large pieces."""
+def pack(tree: LayerStack, sink: ByteSink) -> None:
+    """Write the tree as a plain tar to ``sink``, in large chunks."""
     walk = _Walk(tree)
-    writing = _Writing(walk, Pieces(sink), tree.latest)
+    writing = _Writing(walk, ChunkedWriter(sink), tree.latest)
     with contextlib.closing(_opened(walk)) as items:
         for item, handle in items:
             writing.add(item, handle)
@@ -66,27 +66,27 @@ class _Item:
     path: str  # relative to the root, no leading slash; "" for the root
     real: str
     status: os.stat_result
-    opaque: bool = False  # besides what its own attribute says
+    opaque: bool = False  # in addition to the layer's own attribute
 
 
 class _Walk:
     """The entries of a tree, depth first and sorted."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: LayerStack) -> None:
         self._roots = [os.fspath(layer) for layer in tree.layers]
         self._grafts = {path.strip("/"): os.fspath(host) for path, host in tree.grafts.items()}
         self._hidden = frozenset(path.strip("/") for path in tree.hidden)
 
     def items(self) -> Iterator[_Item]:
-        """All of them, the root first."""
+        """All entries, the root first."""
         yield from self._merge("", self._roots, implied=False)
 
     def may_vanish(self, real: str) -> bool:
-        """Whether it is the host's: a machine in use, whose files come and go meanwhile."""
+        """Whether it is on the host, whose files may change at the same time."""
         return any(real.startswith(f"{host}/") for host in self._grafts.values())
 
     def _merge(self, path: str, sources: list[str], *, implied: bool) -> Iterator[_Item]:
-        """A directory and what is below it, merged from ``sources`` (bottom to top)."""
+        """A directory and everything below it, merged from ``sources`` (bottom to top)."""
         graft = self._grafts.get(path)
         if graft is not None:
             sources = [graft, *sources]
@@ -113,7 +113,7 @@ class _Walk:
                 yield from self._merge_name(below + name, names[name])
 
     def _only(self, below: str, folder: str) -> Iterator[_Item]:
-        """What is in a directory that nothing is merged into; most are such."""
+        """The content of a directory that only one layer has, as most are."""
         for name in sorted(self._listed(folder)):
             path, real = below + name, f"{folder}/{name}"
             if path in self._hidden or (status := self._status(real)) is None:
@@ -135,7 +135,7 @@ class _Walk:
             if not directories:
                 yield _Item(path, candidate, status)
                 return
-            # A directory over a file or a whiteout: nothing of the layers further down shows in it.
+            # A directory over a file or a whiteout hides the content of the layers further down.
             hides_lower = True
             break
         merged = self._merge(path, directories, implied=not directories)
@@ -152,7 +152,7 @@ class _Walk:
             raise
 
     def _listed(self, folder: str) -> list[str]:
-        """The names in a directory; none where a host's is closed to us, as to every container here."""
+        """The names in a directory; none in a host directory that is closed to containers, too."""
         try:
             return os.listdir(folder)
         except PermissionError:
@@ -164,20 +164,20 @@ class _Walk:
 
 
 def _opened(walk: _Walk) -> Generator[tuple[_Item, int]]:
-    """The entries, files with a descriptor, which is open until the next entry is asked for; else -1.
+    """The entries, files with a descriptor that is open until the next entry; else -1.
 
-    The kernel is told of them some files ahead: many small files on a disk that
-    has to be waited for take as long as their bytes in one file then.
+    The kernel is asked to read some files ahead: on a slow disk, many small files then take no
+    longer than their bytes in one file.
     """
     waiting: deque[tuple[_Item, int]] = deque()
-    told = 0
+    announced = 0
     try:
         for item in walk.items():
             handle = _open(item, walk) if stat.S_ISREG(item.status.st_mode) else -1
             waiting.append((item, handle))
-            told += _ahead(item)
-            while len(waiting) > _MOST_AHEAD or told > _BYTES_AHEAD:
-                told -= _ahead(waiting[0][0])
+            announced += _ahead(item)
+            while len(waiting) > _MOST_AHEAD or announced > _BYTES_AHEAD:
+                announced -= _ahead(waiting[0][0])
                 yield from _closing(waiting.popleft())
         while waiting:
             yield from _closing(waiting.popleft())
@@ -200,7 +200,7 @@ def _ahead(item: _Item) -> int:
 
 
 def _open(item: _Item, walk: _Walk) -> int:
-    """A file's descriptor; -1 for what stays out: the host's own secret, or what is gone meanwhile."""
+    """A file's descriptor; -1 for an unreadable or vanished file of the host, which is left out."""
     try:
         handle = os.open(item.real, _READ)
     except PermissionError:
@@ -217,14 +217,14 @@ def _open(item: _Item, walk: _Walk) -> int:
 class _Writing:
     """The entries as a tar stream."""
 
-    def __init__(self, walk: _Walk, target: Pieces, latest: int | None) -> None:
+    def __init__(self, walk: _Walk, target: ChunkedWriter, latest: int | None) -> None:
         self._walk = walk
         self._target = target
         self._latest = latest
         self._links: dict[tuple[int, int], str] = {}
 
     def add(self, item: _Item, handle: int) -> None:
-        """Write an entry; sockets, devices and what may not be read have no place in an image."""
+        """Write an entry; sockets, devices and unreadable files are left out of the image."""
         try:
             self._add(item, handle)
         except FileNotFoundError:
@@ -266,7 +266,7 @@ class _Writing:
                 self._entry(item, tarfile.LNKTYPE, _attributes(handle), link=first)
                 return
         self._entry(item, tarfile.REGTYPE, _attributes(handle), size=status.st_size)
-        # Exactly as many bytes as were told; a host's file may have shrunk or grown meanwhile.
+        # Exactly as many bytes as in the header; a host's file may have shrunk or grown meanwhile.
         self._target.read(handle, status.st_size)
         self._target.zeros(padding(status.st_size))
 
@@ -302,7 +302,7 @@ class _Writing:
 
 
 def _owner(known: Mapping[str, bytes], status: os.stat_result) -> tuple[int, int]:
-    """The owner that is remembered beside a file, or the one that it has."""
+    """The recorded owner of a file, or its actual one."""
     try:
         uid, _, gid = known[OWNER_ATTRIBUTE].decode().partition(":")
         return int(uid), int(gid)
@@ -311,7 +311,7 @@ def _owner(known: Mapping[str, bytes], status: os.stat_result) -> tuple[int, int
 
 
 def _kept(known: Mapping[str, bytes]) -> dict[str, str]:
-    """What of the extended attributes goes into an image, as the extended header says it."""
+    """The extended attributes for an image, as PAX headers."""
     return {
         f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")
         for name, value in sorted(known.items())
@@ -320,7 +320,7 @@ def _kept(known: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _attributes(real: str | int) -> dict[str, bytes]:
-    """The extended attributes of a file or directory that matter; none where they cannot be read."""
+    """The relevant extended attributes of a file or directory; none if they cannot be read."""
     try:
         names = os.listxattr(real)
         return {name: os.getxattr(real, name) for name in names if name.startswith(_KEPT_ATTRIBUTES)}

@@ -19,7 +19,7 @@ _OLDER_ARM = {"v8": ("v8", "v7", "v6", "v5"), "v7": ("v7", "v6", "v5"), "v6": ("
 
 
 class InvalidPlatformError(EngineError):
-    """A text that names no platform."""
+    """A text that is not a platform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Platform:
         if self.architecture == "arm":
             older = _OLDER_ARM.get(self.variant or "v7", ())
             return older.index(other.variant) if other.variant in older else None
-        # An index may say nothing of the variant, or name the baseline of amd64 (v1) or arm64 (v8).
+        # An index may omit the variant, or name the baseline of amd64 (v1) or arm64 (v8).
         return 1 if other.variant in ("", "v1", "v8") or not self.variant else None
 
 
 def parse(text: str) -> Platform:
-    """Read ``os/arch[/variant]`` or an architecture alone; else :class:`InvalidPlatformError`."""
+    """Parse ``os/arch[/variant]`` or an architecture alone; raises :class:`InvalidPlatformError`."""
     parts = text.split("/")
     if not 1 <= len(parts) <= 3 or not all(_PART.fullmatch(part) for part in parts):
         raise InvalidPlatformError(f'"{text}": cannot parse platform specifier: invalid argument')

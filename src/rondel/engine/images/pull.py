@@ -1,8 +1,8 @@
-"""An image's layers in the store: fetched at once, verified, unpacked in order, each only once.
+"""Puts an image's layers into the store: fetched concurrently, verified, unpacked in order, each only once.
 
-A layer is known by its chain (it and all below it, as the OCI image
-specification defines chain IDs), because what it implies, such as the look of
-its parent directories, depends on what lies below.
+A layer is identified by its chain ID (of it and all layers below, as the OCI image
+specification defines it), because its effect, such as the metadata of parent
+directories, depends on the layers below.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rondel.engine.store.files import remove_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rondel.engine.images.sources import Found
+    from rondel.engine.images.sources import FoundImage
 
 _AT_ONCE = 4
 _STALE_SECONDS = 3 * 24 * 3600
@@ -42,11 +42,11 @@ def chain_ids(diff_ids: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(chain)
 
 
-async def pull(store: Store, image: Found) -> Snapshot:
-    """The image's file system; layers that the store has are neither fetched nor unpacked again.
+async def pull(store: Store, image: FoundImage) -> Snapshot:
+    """The image's file system; layers in the store are neither fetched nor unpacked again.
 
-    Raises what its blobs' source raises, and InvalidImageError for a layer that is not
-    what the configuration says.
+    Raises the errors of the blobs' source, and InvalidImageError for a layer that does not
+    match the configuration.
     """
     chains = chain_ids(image.config.diff_ids)
     known = _known(store, chains)
@@ -65,7 +65,7 @@ async def pull(store: Store, image: Found) -> Snapshot:
 
 
 def _known(store: Store, chains: tuple[str, ...]) -> list[str]:
-    """The layers, bottom to top, that are in the store already."""
+    """The layers, bottom to top, that are already in the store."""
     layers: list[str] = []
     for chain in chains:
         layer = store.index.get("chain", chain)
@@ -76,21 +76,21 @@ def _known(store: Store, chains: tuple[str, ...]) -> list[str]:
 
 
 async def _fetch(
-    store: Store, image: Found, blob: Descriptor, arrived: anyio.Event, limiter: anyio.CapacityLimiter
+    store: Store, image: FoundImage, blob: Descriptor, arrived: anyio.Event, limiter: anyio.CapacityLimiter
 ) -> None:
     async with limiter:
         await fetch_blob(store, image, blob)
     arrived.set()
 
 
-async def fetch_blob(store: Store, image: Found, blob: Descriptor) -> Path:
-    """Have one blob in the store; whoever asks second, here or in another session, waits for the first."""
+async def fetch_blob(store: Store, image: FoundImage, blob: Descriptor) -> Path:
+    """Fetch one blob into the store; concurrent requests, also of other sessions, wait for the first."""
     if not _DIGEST.fullmatch(blob.digest):
         raise InvalidImageError(f"a layer's digest is not supported: {blob.digest}")
     if not store.blobs.has(blob.digest):
         async with store.lock(f"blob {blob.digest}"):
             if not store.blobs.has(blob.digest):
-                # Not in the scratch folder of this session: a later one goes on with it.
+                # Not in this session's scratch folder: a later session can resume it.
                 partial = store.root / "p" / blob.digest.replace(":", "-")
                 await anyio.to_thread.run_sync(_prepare, partial.parent)
                 await image.blobs.fetch(blob, partial)
@@ -102,7 +102,7 @@ async def fetch_blob(store: Store, image: Found, blob: Descriptor) -> Path:
 
 
 def _prepare(folder: Path) -> None:
-    """The folder of unfinished downloads; what nobody has gone on with for days goes."""
+    """The folder of partial downloads; removes those that were not resumed for days."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -110,8 +110,8 @@ def _prepare(folder: Path) -> None:
                 path.unlink()
 
 
-async def _apply(store: Store, image: Found, position: int, chain: str, below: Snapshot) -> str:
-    """Unpack one layer over those below it; its ID in the store."""
+async def _apply(store: Store, image: FoundImage, position: int, chain: str, below: Snapshot) -> str:
+    """Unpack one layer over those below it; returns its ID in the store."""
     blob, diff_id = image.manifest.layers[position], image.config.diff_ids[position]
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(store.lock(f"chain {chain}"))
@@ -144,7 +144,7 @@ def _unpack(store: Store, blob: Descriptor, target: Path, below: Snapshot) -> st
             ).diff_id
         except (EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno:
-                raise  # the disk's fault, not the stream's
+                raise  # an error of the disk, not of the stream
             raise InvalidImageError(
                 f"layer {blob.digest[:19]}… cannot be decompressed", why=str(error)
             ) from error
@@ -157,7 +157,7 @@ def _unpack(store: Store, blob: Descriptor, target: Path, below: Snapshot) -> st
 
 
 class _Cancellable:
-    """A stream that ends the worker thread's work once the task that waits for it is cancelled."""
+    """A stream that raises in the worker thread once the waiting task is cancelled."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -168,11 +168,11 @@ class _Cancellable:
 
 
 def remembered(blob: Descriptor, diff_id: str) -> dict[str, object]:
-    """What the index keeps of a layer: the blob it came as."""
+    """The index's record of a layer: the blob that it was unpacked from."""
     return {"type": blob.media_type, "digest": blob.digest, "size": blob.size, "diff_id": diff_id}
 
 
 def file_digest(path: Path) -> str:
-    """The digest of a file's bytes."""
+    """The digest of a file."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -29,7 +29,7 @@ _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
 
 
 class InvalidReferenceError(EngineError):
-    """A text that names no image."""
+    """A text that is not an image reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +43,20 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """Registry and repository, in full."""
+        """The full name: registry and repository."""
         return f"{self.registry}/{self.repository}"
 
     @property
-    def familiar_name(self) -> str:
-        """The name as people write it: without ``docker.io/`` and ``library/``."""
-        if self.registry != DEFAULT_REGISTRY:
-            return self.name
-        return self.repository.removeprefix(f"{_DEFAULT_NAMESPACE}/")
-
-    @property
     def locator(self) -> str:
-        """What a registry is asked for: the digest if there is one, else the tag."""
+        """What to request from a registry: the digest if there is one, else the tag."""
         return self.digest or self.tag or "latest"
 
     def with_default_tag(self) -> Reference:
-        """The same with the tag ``latest`` if it has neither tag nor digest."""
+        """Add the tag ``latest`` if there is neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag="latest")
 
     def with_digest(self, digest: str) -> Reference:
-        """The same, pinned to ``digest``; the tag stays for people to read."""
+        """Pin to ``digest``; the tag stays for readers."""
         return replace(self, digest=digest)
 
     def __str__(self) -> str:
@@ -73,7 +66,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Read an image reference; :class:`InvalidReferenceError` in the words of Docker's own parser."""
+    """Parse an image reference; raises :class:`InvalidReferenceError` with Docker's message."""
     if _IDENTIFIER.fullmatch(text):
         raise InvalidReferenceError(
             f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"

@@ -34,11 +34,11 @@ class Runtime:
     environ: Mapping[str, str]
 
     async def answers(self) -> None:
-        """Raises RuntimeFailed if the program is there, but nothing behind it."""
+        """Raise RuntimeFailed if the program exists, but its daemon does not answer."""
         await self._run("info")
 
     async def load(self, archive: Path, name: str) -> None:
-        """Put the image of an archive into the runtime's store, under a name. Raises RuntimeFailed."""
+        """Load the image of an archive into the runtime's store, under a name. Raises RuntimeFailed."""
         said = await self._run("load", "--input", str(archive))
         loaded = _LOADED.findall(said)
         if not loaded:
@@ -47,7 +47,7 @@ class Runtime:
             await self._run("tag", loaded[-1], name)
 
     async def save(self, name: str, archive: Path) -> None:
-        """Write the image of that name as an archive. Raises RuntimeFailed, also when there is none."""
+        """Save the image with a name as an archive. Raises RuntimeFailed, also if there is no such image."""
         await self._run("save", "--output", str(archive), name)
 
     async def _run(self, verb: str, *args: str) -> str:

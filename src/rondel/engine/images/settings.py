@@ -1,19 +1,19 @@
-"""What the machine's owner says about registries and images.
+"""The machine's settings for registries and images.
 
 A TOML file, ``$RONDEL_ENGINE_CONFIG`` or ``rondel/engine.toml`` in the XDG
 configuration directory::
 
     host-image = "never"                     # or "auto", the default
-    images = ["/srv/images"]                 # OCI layouts and archives to look into first
+    images = ["/srv/images"]                 # OCI layouts and archives to search first
 
     [registries."docker.io"]
     mirrors = ["https://mirror.example.com/dockerhub"]
 
     [registries."registry.lan:5000"]
-    plain-http = true                        # never assumed but for loopback
+    plain-http = true                        # the default only for loopback
     ca = "/etc/ssl/registry-lan.pem"
 
-Environment variables say the same, and win: ``RONDEL_ENGINE_HOST_IMAGE``,
+Environment variables override it: ``RONDEL_ENGINE_HOST_IMAGE``,
 ``RONDEL_ENGINE_IMAGES`` (paths), ``RONDEL_ENGINE_MIRRORS``
 (``docker.io=https://one,https://two docker.io.example=…``, separated by spaces)
 and ``RONDEL_ENGINE_PLAIN_HTTP`` (hosts, separated by commas).
@@ -38,7 +38,7 @@ _KEYS = ("host-image", "images", "registries")
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """One registry: mirrors to ask before it, whether it speaks plain HTTP, the CA that signs for it."""
+    """One registry: its mirrors, which are asked first, whether it uses plain HTTP, and its CA."""
 
     mirrors: tuple[str, ...] = ()
     plain_http: bool = False
@@ -47,18 +47,18 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """All that is said about images."""
+    """All settings for images."""
 
     host_image: str = "auto"
     images: tuple[Path, ...] = ()
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
 
     def registry(self, name: str) -> RegistrySettings:
-        """What is said about one registry."""
+        """The settings of one registry."""
         return self.registries.get(name, RegistrySettings())
 
     def plain_http(self, host: str) -> bool:
-        """Whether plain HTTP is spoken with this host: only where said, and on loopback."""
+        """Whether to use plain HTTP with this host: only if configured, and on loopback."""
         return self.registry(host).plain_http or is_loopback(host)
 
 
@@ -75,7 +75,7 @@ def is_loopback(host: str) -> bool:
 
 
 def load(environ: Mapping[str, str] | None = None) -> ImageSettings:
-    """The settings of the file and the environment; ConfigurationError names what is wrong in either."""
+    """The settings from the file and the environment; ConfigurationError for an error in either."""
     environ = os.environ if environ is None else environ
     path = _path(environ)
     value = _read(path)
@@ -103,8 +103,8 @@ def load(environ: Mapping[str, str] | None = None) -> ImageSettings:
 
 
 def _path(environ: Mapping[str, str]) -> Path:
-    if told := environ.get("RONDEL_ENGINE_CONFIG"):
-        return Path(told)
+    if configured := environ.get("RONDEL_ENGINE_CONFIG"):
+        return Path(configured)
     base = environ.get("XDG_CONFIG_HOME")
     folder = Path(base) if base else Path(environ.get("HOME", "/")) / ".config"
     return folder / "rondel/engine.toml"

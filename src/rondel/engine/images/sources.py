@@ -1,4 +1,4 @@
-"""Where an image comes from: its manifest, its configuration, and a way to its blobs."""
+"""The source of an image: its manifest, its configuration, and access to its blobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from rondel.engine.images.model import (
     Descriptor,
     ImageConfig,
-    Index,
+    ImageIndex,
     InvalidImageError,
     Manifest,
     parse_manifest,
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class BlobSource(Protocol):
-    """Gives a blob's bytes; a registry, an OCI layout, an archive."""
+    """Provides a blob's bytes: a registry, an OCI layout, an archive."""
 
     async def fetch(self, blob: Descriptor, target: Path) -> None:
-        """Write the blob to ``target``, going on with what is there; the caller verifies the digest."""
+        """Write the blob to ``target``, resuming a partial one; the caller verifies the digest."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An image that was found. ``digest`` is what its name stands for: that of an index, if it is one."""
+class FoundImage:
+    """An image that was found. ``digest`` is what its name refers to, which may be an index."""
 
     digest: str
     manifest: Manifest
@@ -42,21 +42,23 @@ class Found:
 
 
 class NoSuchPlatform(EngineError):
-    """An image exists, but not for the platform that was asked for."""
+    """An image exists, but not for the requested platform."""
 
 
 Read = Callable[[Descriptor], Awaitable[bytes]]
 
 
-async def choose(root: Descriptor, platform: Platform, read: Read, blobs: BlobSource, name: str) -> Found:
-    """The image for ``platform`` below a manifest or index.
+async def choose(
+    root: Descriptor, platform: Platform, read: Read, blobs: BlobSource, name: str
+) -> FoundImage:
+    """The image for ``platform`` in a manifest or index.
 
-    ``read`` gives small, verified blobs. A single image is taken whatever its platform:
-    that is how images for another machine are looked into. Raises NoSuchPlatform.
+    ``read`` returns small, verified blobs. A single image is used whatever its platform, so that
+    images for other machines can be inspected. Raises NoSuchPlatform.
     """
     entry, tree = root, parse_manifest(await read(root), root.media_type)
     for _ in range(4):
-        if not isinstance(tree, Index):
+        if not isinstance(tree, ImageIndex):
             break
         found = tree.best_for(platform)
         if found is None:
@@ -65,11 +67,11 @@ async def choose(root: Descriptor, platform: Platform, read: Read, blobs: BlobSo
                 f"{name}: no match for platform in manifest: not found", why=f"there is: {there}"
             )
         entry, tree = found, parse_manifest(await read(found), found.media_type)
-    if isinstance(tree, Index):
+    if isinstance(tree, ImageIndex):
         raise InvalidImageError(f"{name}: indexes within indexes without end")
     config = ImageConfig.from_bytes(await read(tree.config))
     if len(config.diff_ids) != len(tree.layers):
         raise InvalidImageError(
             f"{name}: the configuration names {len(config.diff_ids)} layers, the manifest {len(tree.layers)}"
         )
-    return Found(root.digest, tree, entry.digest, config, blobs)
+    return FoundImage(root.digest, tree, entry.digest, config, blobs)

@@ -1,7 +1,7 @@
-"""Headers of a tar's entries: byte for byte tarfile's PAX form, at a small part of its time.
+"""Writes headers of tar entries: byte for byte tarfile's PAX form, but much faster.
 
 A system's image has more than a hundred thousand entries, and tarfile takes a
-tenth of a millisecond for each. Names that need more than the plain header go
+tenth of a millisecond for each. Names that do not fit into the plain header go
 through tarfile.
 """
 
@@ -36,7 +36,7 @@ def header(
 ) -> bytes:
     """The header of an entry; ``kind`` is one of tarfile's types, ``mtime`` whole seconds.
 
-    ``attributes`` are what the extended header says besides.
+    ``attributes`` are additional PAX records.
     """
     if kind == tarfile.DIRTYPE and not name.endswith("/"):
         name += "/"
@@ -57,8 +57,8 @@ def header(
     before = name.encode().ljust(tarfile.LENGTH_NAME, b"\0") + numbers.encode()
     after = kind + link.encode().ljust(tarfile.LENGTH_LINK, b"\0") + _MAGIC
     # The lower half of Adler-32 is one more than the sum of the bytes; 512 of ASCII stay below its modulus.
-    told = (zlib.adler32(before + _NO_SUM + after) & 0xFFFF) - 1
-    return (before + f"{told:06o}\0 ".encode() + after).ljust(BLOCK, b"\0")
+    checksum = (zlib.adler32(before + _NO_SUM + after) & 0xFFFF) - 1
+    return (before + f"{checksum:06o}\0 ".encode() + after).ljust(BLOCK, b"\0")
 
 
 def _by_tarfile(  # noqa: PLR0917 - an entry's properties, in the order of the header
@@ -82,10 +82,10 @@ def _by_tarfile(  # noqa: PLR0917 - an entry's properties, in the order of the h
 
 
 def padding(size: int) -> int:
-    """How many zeros follow so many bytes of a file, up to a whole block."""
+    """How many zeros follow so many bytes of a file, to fill the last block."""
     return -size % BLOCK
 
 
 def ending(written: int) -> int:
-    """How many zeros end an archive of so many bytes: two blocks, and up to a whole record."""
+    """How many zeros end an archive of so many bytes: two blocks, and the rest of the record."""
     return 2 * BLOCK + -(written + 2 * BLOCK) % _RECORD

@@ -1,13 +1,12 @@
-"""A layer's tar stream as an overlay layer directory.
+"""Unpacks a layer's tar stream into an overlay layer directory.
 
-What a layer says of the layers below it becomes overlayfs's own marks: a
-``.wh.NAME`` entry is a character device 0:0, ``.wh..wh..opq`` the extended
-attribute ``user.overlay.opaque``. Nothing outside the target is ever touched:
-names are clamped to the root, and a symbolic link among a name's parents is
-resolved inside the image, as a mounted image would, also when the link lies in
-a layer below.
+References to the layers below become overlayfs's own marks: a ``.wh.NAME`` entry is a
+character device 0:0, ``.wh..wh..opq`` the extended attribute ``user.overlay.opaque``.
+Nothing outside the target is ever touched: names are clamped to the root, and a symbolic
+link among a name's parents is resolved inside the image, as in a mounted image, even if
+the link is in a layer below.
 """
-# Tens of thousands of entries a layer: texts and system calls, no path objects.
+# Tens of thousands of entries per layer: strings and system calls are faster than path objects.
 # ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH123, PTH211
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
-from rondel.engine.images.members import attributes, is_whiteout, lstat, mtime_ns, own, write_all
+from rondel.engine.images.layer_files import attributes, is_whiteout, lstat, mtime_ns, own, write_all
 from rondel.engine.images.model import InvalidImageError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ _COPY = 1 << 20
 
 
 class LowerEntry(Protocol):
-    """What is asked of an entry of the layers below."""
+    """The fields used of an entry in the layers below."""
 
     @property
     def real(self) -> Path: ...  # noqa: D102
@@ -52,8 +51,8 @@ class LowerEntry(Protocol):
     def link(self) -> str | None: ...  # noqa: D102
 
 
-class Lower(Protocol):
-    """The merged layers below the one that is unpacked."""
+class LayersBelow(Protocol):
+    """The merged layers below the one that is being unpacked."""
 
     def lookup(self, path: str, *, follow: bool = True) -> LowerEntry | None:
         """The entry at this absolute path; None if there is none."""
@@ -61,7 +60,7 @@ class Lower(Protocol):
 
 @dataclass(slots=True)
 class Unpacked:
-    """What an unpacked layer holds: digest of the plain tar, entries, bytes, and devices left out."""
+    """The content of an unpacked layer: digest of the plain tar, entries, bytes, and skipped devices."""
 
     diff_id: str
     entries: int = 0
@@ -70,13 +69,13 @@ class Unpacked:
 
 
 def unpack(
-    stream: IO[bytes], target: Path, lower: Lower | None = None, *, whiteouts: bool = True
+    stream: IO[bytes], target: Path, lower: LayersBelow | None = None, *, whiteouts: bool = True
 ) -> Unpacked:
-    """Write the plain tar ``stream`` below ``target``, an empty directory; answers what it holds.
+    """Write the plain tar ``stream`` below ``target``, an empty directory; returns its content.
 
-    Device nodes are left out and named in the answer. :class:`InvalidImageError` for a
-    damaged stream; what was written by then is the caller's to remove. Without ``whiteouts``
-    the stream is an ordinary archive, whose ``.wh.`` names are names like all others.
+    Device nodes are skipped and listed in the result. Raises :class:`InvalidImageError` for a
+    damaged stream; the caller removes what was written by then. Without ``whiteouts`` the
+    stream is an ordinary archive, whose ``.wh.`` names have no meaning.
     """
     source = _HashingReader(stream)
     layer = _Layer(target, lower, whiteouts=whiteouts)
@@ -95,7 +94,7 @@ def unpack(
 
 
 class _HashingReader:
-    """Reads through, and knows the digest of all that passed."""
+    """Passes reads through, and computes the digest of all bytes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -118,11 +117,13 @@ class _HashingReader:
 class _Layer:
     """A layer directory while it is written; all paths are absolute paths of the image."""
 
-    def __init__(self, target: Path, lower: Lower | None, *, whiteouts: bool) -> None:
+    def __init__(self, target: Path, lower: LayersBelow | None, *, whiteouts: bool) -> None:
         self._whiteouts = whiteouts
         self._root = os.fspath(target)
         self._lower = lower
-        self._directories: dict[str, str] = {"/": "/"}  # as named → as resolved, existing here
+        self._directories: dict[str, str] = {
+            "/": "/"
+        }  # requested path → resolved path, which exists in this layer
         self._times: dict[str, int] = {}
         self.entries = 0
         self.size = 0
@@ -166,13 +167,13 @@ class _Layer:
             self.devices.append(path)
 
     def finish(self) -> None:
-        """Times of directories come last: every entry made in one changes its time."""
+        """Set the directories' times last: every entry made in one changes its time."""
         for path, time in self._times.items():
             if self._is_own_directory(path):
                 os.utime(self.real(path), ns=(time, time), follow_symlinks=False)
 
     def _is_own_directory(self, path: str) -> bool:
-        """Whether it still is a directory of this layer: a later entry may have put a link in its way."""
+        """Whether it is still a directory of this layer: a later entry may have replaced it by a link."""
         parts = [part for part in path.split("/") if part]
         for number in range(len(parts) + 1):
             try:
@@ -189,12 +190,12 @@ class _Layer:
             return
         name = name.removeprefix(WHITEOUT)
         if not name or name in (".", "..") or name.startswith(WHITEOUT):
-            return  # bookkeeping of aufs, which nobody reads any more
+            return  # bookkeeping of aufs, which is no longer in use
         path = posixpath.join(parent, name)
         real = self.real(path)
         status = lstat(real)
         if status is not None and stat.S_ISDIR(status.st_mode):
-            # The layer makes the directory anew: what lies below it is hidden, its own content stays.
+            # The layer replaces the directory: hide what is below, keep its own content.
             os.setxattr(real, OPAQUE_ATTRIBUTE, b"y")
         elif status is None:
             os.mknod(real, stat.S_IFCHR | 0o000, os.makedev(0, 0))
@@ -251,7 +252,7 @@ class _Layer:
             raise InvalidImageError(f"invalid layer: hard link {path} to a directory") from None
 
     def _copy_up(self, path: str) -> None:
-        """Bring a file of a lower layer up, so that it can be linked to, as a mounted overlay does."""
+        """Copy a file of a lower layer up, so that it can be linked to, as a mounted overlay does."""
         entry = self._lower.lookup(path, follow=False) if self._lower is not None else None
         if entry is None or not (stat.S_ISREG(entry.mode) or stat.S_ISLNK(entry.mode)):
             return
@@ -282,7 +283,7 @@ class _Layer:
             del self._directories[known]
 
     def _directory(self, path: str) -> str:
-        """The directory ``path`` names, links followed inside the image; made here if it is not."""
+        """The directory at ``path``, links followed inside the image; created if it is missing."""
         if (known := self._directories.get(path)) is not None:
             return known
         resolved, links = "/", 0
@@ -316,7 +317,7 @@ class _Layer:
         return entry.link if entry is not None and stat.S_ISLNK(entry.mode) else None
 
     def _ensure(self, path: str) -> None:
-        """Have ``path`` as a directory of this layer, with the look of the one below if there is one."""
+        """Make ``path`` a directory of this layer, with the metadata of the one below if there is one."""
         if path in self._directories:
             return
         real = self.real(path)
@@ -342,11 +343,11 @@ class _Layer:
             os.chmod(real, stat.S_IMODE(entry.mode))
 
     def _set(self, real: str, path: str, member: tarfile.TarInfo) -> None:
-        """Owner first (it clears set-user-ID), then attributes, mode and time."""
+        """Set the owner first (that clears set-user-ID), then attributes, mode and time."""
         own(real, member.uid, member.gid)
         if not member.issym():
             for name, value in attributes(member.pax_headers).items():
-                with contextlib.suppress(OSError):  # a file system without them, or a name reserved for root
+                with contextlib.suppress(OSError):  # an unsupported attribute, or a name reserved for root
                     os.setxattr(real, name, value, follow_symlinks=False)
             os.chmod(real, stat.S_IMODE(member.mode))
         time = mtime_ns(member)

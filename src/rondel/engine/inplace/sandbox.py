@@ -1,4 +1,4 @@
-"""The sandbox that is none: commands in the job's own container, one at a time."""
+"""A sandbox without isolation: commands run in the job's own container, one at a time."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import anyio
 import anyio.to_thread
 
-from rondel.engine.inplace.placing import Placement, PlacingError, clear_up, touched
+from rondel.engine.inplace.placement import Placement, PlacingError, clear_up, touched
 from rondel.engine.sandbox.command import DEFAULT_PATH
-from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
+from rondel.engine.sandbox.output import Spool
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
     ExecSpec,
-    FileMount,
     JoinNetwork,
     Opened,
     Outcome,
     OverlayMount,
     SandboxError,
-    SecretMount,
-    SocketMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
+    UnixSocketMount,
     VolumeMount,
 )
 from rondel.engine.sandbox.users import User, resolve_user
 from rondel.engine.store import Output, Snapshot
 from rondel.errors import EngineError
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
 
 _NOT_SHOWN = ("proc", "sys", "dev", "tmp", "run", "lost+found")
 _MARK = "RONDEL_IN_PLACE"
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the engine makes a private folder in it
 _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 65536
 _NOT_TRACED = Opened(
-    unknown="commands run in place, on the machine's own files, where others may open them at the same time"
+    unknown="commands run in place, on the machine's own files, which other processes may open meanwhile"
 )
 
 NOT_IN_PLACE = (
@@ -58,17 +59,19 @@ NOT_IN_PLACE = (
 
 
 class NeedsIsolation(EngineError):
-    """Something that cannot be done without a container of its own."""
+    """An operation that needs an isolated container."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} needs a container of its own, which cannot be had here", hint=NOT_IN_PLACE)
+        super().__init__(
+            f"{what} needs an isolated container, which this machine does not allow", hint=NOT_IN_PLACE
+        )
 
 
 class InPlaceSandbox:
-    """Runs commands on the machine itself; has the methods of the sandbox that evaluation uses."""
+    """Runs commands directly on the machine; has the methods of the sandbox that evaluation uses."""
 
     def __init__(self, store: Store, workdir: Path) -> None:
-        """Clears up after a killed session of this very container first."""
+        """First cleans up after a killed session of this container."""
         self.store = store
         self._workdir = os.path.realpath(workdir)
         self._journal = store.root / "in-place.json"
@@ -78,7 +81,7 @@ class InPlaceSandbox:
         clear_up(self._journal)
 
     async def base(self) -> Snapshot:
-        """The machine's own files as a file system: nothing is copied, all is looked up where it is."""
+        """The machine's own files as a file system; nothing is copied."""
         if self._base is None:
             folder = self.store.new_path()
             grafts = await anyio.to_thread.run_sync(_skeleton, folder, str(self.store.root))
@@ -86,9 +89,9 @@ class InPlaceSandbox:
         return self._base
 
     async def run(self, spec: ExecSpec, *, listener: Callable[[str, bytes], None] | None = None) -> Outcome:
-        """Run a command to its end, and take back what it made. Cancelled, it ends with all it started."""
+        """Run a command to its end and collect what it wrote. If cancelled, it kills all it started."""
         if isinstance(spec.network, JoinNetwork):
-            raise NeedsIsolation("a network of a command's own")
+            raise NeedsIsolation("a private network")
         async with self.store.lock("in-place"):
             aside = self.store.new_path()
             await anyio.Path(aside).mkdir()
@@ -103,7 +106,7 @@ class InPlaceSandbox:
                         hint=f"run the job as root; or: {NOT_IN_PLACE}",
                     ) from error
                 outputs, code = await self._execute(spec, listener)
-                return await self._settle(placement, spec, outputs, code)
+                return await self._collect(placement, spec, outputs, code)
             finally:
                 with anyio.CancelScope(shield=True):
                     _kill_marked(self._token)
@@ -112,10 +115,10 @@ class InPlaceSandbox:
                         path.unlink(missing_ok=True)
 
     async def start(self, spec: ExecSpec, **_: object) -> None:
-        """Services and terminals need a container of their own. Raises NeedsIsolation."""
+        """Services and terminals need an isolated container. Raises NeedsIsolation."""
         raise NeedsIsolation(f"running {spec.args[0] if spec.args else 'a service'} beside other commands")
 
-    # --- before
+    # --- before the command
 
     def _place(self, placement: Placement, spec: ExecSpec, hidden: list[Path]) -> None:
         base = self._base.layers if self._base is not None else ()
@@ -131,21 +134,21 @@ class InPlaceSandbox:
                     source = self.store.view(mount.snapshot)
                     for entry in source.scandir(mount.subpath):
                         placement.put(source, entry.path, f"{mount.path}/{entry.name}")
-                case FileMount():
+                case SnapshotFileMount():
                     placement.put(self.store.view(mount.snapshot), mount.subpath, mount.path)
                     placement.foreign.add(os.path.realpath(mount.path))
-                case VolumeMount() | SocketMount() | BindMount():
+                case VolumeMount() | UnixSocketMount() | BindMount():
                     placement.link(mount.path, mount.source)
                 case TmpfsMount():
                     placement.empty(mount.path, mode=0o1777)
-                case SecretMount():
+                case SecretFileMount():
                     hidden.append(_in_memory(mount))
                     placement.link(mount.path, hidden[-1])
         if spec.hosts:
             lines = "".join(f"{address}\t{name}\n" for address, name in spec.hosts)
             placement.append("/etc/hosts", lines)
 
-    # --- meanwhile
+    # --- the command
 
     async def _execute(
         self, spec: ExecSpec, listener: Callable[[str, bytes], None] | None
@@ -181,7 +184,7 @@ class InPlaceSandbox:
             identity = {"user": user.uid, "group": user.gid, "extra_groups": list(user.groups)}
         prefix = [found, "--pdeathsig", "KILL", "--"] if (found := shutil.which("setpriv")) else []
         os.makedirs(spec.cwd or "/", exist_ok=True)
-        patterns = patterns_of(spec.secrets)
+        masker = Masker(spec.secrets, shortest=1)
         with _stdin(spec) as stdin:
             try:
                 process = await anyio.open_process(
@@ -197,7 +200,7 @@ class InPlaceSandbox:
         async with process, anyio.create_task_group() as tasks:
 
             async def read(name: str) -> None:
-                scrubber = Scrubber(patterns)
+                scrubber = masker.stream()
 
                 def take(data: bytes) -> None:
                     if data:
@@ -215,15 +218,15 @@ class InPlaceSandbox:
                 tasks.start_soon(read, "stdout")
                 tasks.start_soon(read, "stderr")
                 code = int(await process.wait())
-                _kill_marked(self._token)  # what it left in the background ends with it
+                _kill_marked(self._token)  # processes that it left in the background end with it
             except BaseException:
                 _kill_marked(self._token)
                 raise
         return code if code >= 0 else 128 - code
 
-    # --- after
+    # --- after the command
 
-    async def _settle(
+    async def _collect(
         self, placement: Placement, spec: ExecSpec, outputs: dict[str, Output], code: int
     ) -> Outcome:
         for name, path in (("stdout", spec.redirect_stdout), ("stderr", spec.redirect_stderr)):
@@ -238,7 +241,7 @@ class InPlaceSandbox:
                 async with self.store.draft(mount.snapshot) as draft:
                     placement.take(draft, mount.path, mount.subpath)
                     mounts[mount.path] = await draft.commit()
-            elif isinstance(mount, FileMount):
+            elif isinstance(mount, SnapshotFileMount):
                 mounts[mount.path] = mount.snapshot
         async with self.store.draft(spec.root) as draft:
             placement.take(draft)
@@ -248,7 +251,7 @@ class InPlaceSandbox:
 
 
 def _skeleton(folder: Path, store: str) -> dict[str, str]:
-    """The machine's root as a layer: links as they are, folders as grafts."""
+    """The machine's root as a layer: links are copied, folders become grafts."""
     folder.mkdir()
     grafts = {}
     for entry in os.scandir("/"):
@@ -262,8 +265,8 @@ def _skeleton(folder: Path, store: str) -> dict[str, str]:
     return grafts
 
 
-def _in_memory(mount: SecretMount) -> Path:
-    """A secret as a file that is never on disk."""
+def _in_memory(mount: SecretFileMount) -> Path:
+    """A secret as a file that is never written to disk."""
     if not os.access(_MEMORY, os.W_OK):
         raise PlacingError("there is no /dev/shm for secret files", hint=NOT_IN_PLACE)
     path = _MEMORY / f"rondel-{secrets.token_hex(8)}"
@@ -277,7 +280,7 @@ def _in_memory(mount: SecretMount) -> Path:
 
 
 def _command(name: str, path: str, cwd: str) -> Path | str:
-    """The command's file, or Go's words for why it cannot be started."""
+    """The command's file, or Go's error text if it cannot be started."""
     if "/" not in name:
         found = shutil.which(name, path=path)
         return Path(found) if found else f'exec: "{name}": executable file not found in $PATH'
@@ -316,14 +319,14 @@ def _stdin(spec: ExecSpec) -> BinaryIO:
 def _redirect(placement: Placement, path: str, data: bytes) -> None:
     if not os.path.isdir(os.path.dirname(path)):
         raise ExecRefused(f"open {path}: no such file or directory")
-    place = placement.prepare(path)
-    held = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    real = placement.prepare(path)
+    held = os.open(real, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(held, "wb") as file:
         file.write(data)
 
 
 def _kill_marked(token: str) -> None:
-    """End every process that a command of ours left."""
+    """Kill every process that a command left."""
     mark = f"{_MARK}={token}".encode()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

@@ -1,37 +1,35 @@
 """Runs one command in one file system, isolated by bubblewrap."""
 
-from rondel.engine.sandbox.run import Sandbox
+from rondel.engine.sandbox.process import Listener, Process
+from rondel.engine.sandbox.sandbox import Sandbox
 from rondel.engine.sandbox.spec import (
     BindMount,
     CannotStart,
     ExecRefused,
     ExecSpec,
-    FileMount,
     JoinNetwork,
     Limits,
-    Mount,
     Network,
     Opened,
     Outcome,
     OverlayMount,
     SandboxError,
-    SecretMount,
-    SocketMount,
+    SandboxMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
+    UnixSocketMount,
     VolumeMount,
 )
-from rondel.engine.sandbox.started import Listener, Process
 
 __all__ = [
     "BindMount",
     "CannotStart",
     "ExecRefused",
     "ExecSpec",
-    "FileMount",
     "JoinNetwork",
     "Limits",
     "Listener",
-    "Mount",
     "Network",
     "Opened",
     "Outcome",
@@ -39,8 +37,10 @@ __all__ = [
     "Process",
     "Sandbox",
     "SandboxError",
-    "SecretMount",
-    "SocketMount",
+    "SandboxMount",
+    "SecretFileMount",
+    "SnapshotFileMount",
     "TmpfsMount",
+    "UnixSocketMount",
     "VolumeMount",
 ]

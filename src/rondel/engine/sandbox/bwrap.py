@@ -1,7 +1,7 @@
-"""From a plan of a container to bubblewrap's command line: a pure function.
+"""Translates the plan of a container into bubblewrap's command line: a pure function.
 
-Options go to bwrap through a file descriptor, never on its command line: they
-hold the environment, and with it secrets.
+bwrap reads its options from a file descriptor, never from its command line: they
+contain the environment, which may hold secrets.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
-"""An ordinary container's, without MKNOD (devices of the host) and NET_RAW (its network is the host's)."""
+"""An ordinary container's set, without MKNOD (host devices) and NET_RAW (the network is the host's)."""
 
 TOOLS = "/dev/.rondel"
-"""Where a container finds what switches the user. In /dev, which is never part of a layer."""
+"""Where a container finds the user-switching program. In /dev, which is never part of a layer."""
 SETPRIV: tuple[str, ...] = (f"{TOOLS}/setpriv",)
-"""How the program that changes the user is started, after its loader."""
+"""The command that changes the user, without its loader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A file system in memory at ``path``; 0 is the kernel's default size, in bytes.
+    """A file system in memory at ``path``; ``size`` in bytes, 0 is the kernel's default.
 
-    A ``shared`` one is anybody's to write, as ``/tmp`` is.
+    Every user may write to a ``shared`` one, as to ``/tmp``.
     """
 
     path: str
@@ -71,7 +71,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What the kernel or bwrap itself puts at ``path``: ``proc`` or ``dev``."""
+    """A file system that the kernel or bwrap provides at ``path``: ``proc`` or ``dev``."""
 
     path: str
     kind: str
@@ -84,20 +84,19 @@ class Device:
     path: str
 
 
-Piece = Overlay | Bind | Memory | Kernel | Device
+BwrapMount = Overlay | Bind | Memory | Kernel | Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All that a container is made of, with nothing left to look up.
+class ContainerPlan:
+    """Everything that defines a container; nothing is left to look up.
 
-    ``pieces`` are mounted in their order. ``command`` is what to execute,
-    ``args`` its arguments with the name it is called by. ``nested_user`` says
-    that other IDs than one do not exist, so that a user needs a namespace of
-    his own.
+    ``mounts`` are mounted in this order. ``command`` is the file to execute,
+    ``args`` its arguments including the name it is called by. ``nested_user`` says
+    that only one ID exists, so another user needs a user namespace.
     """
 
-    pieces: tuple[Piece, ...]
+    mounts: tuple[BwrapMount, ...]
     command: str
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -112,7 +111,7 @@ class Plan:
     insecure: bool = False
 
 
-def options(plan: Plan) -> list[str]:
+def options(plan: ContainerPlan) -> list[str]:
     """The options for ``bwrap --args``."""
     found = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", plan.hostname]
     found += ["--die-with-parent", "--cap-drop", "ALL"]
@@ -127,8 +126,8 @@ def options(plan: Plan) -> list[str]:
     else:
         for capability in ("ALL",) if plan.insecure else CAPABILITIES:
             found += ["--cap-add", capability]
-    for piece in plan.pieces:
-        found += _mount(piece)
+    for mount in plan.mounts:
+        found += _mount(mount)
     found.append("--clearenv")
     for name, value in plan.env:
         found += ["--setenv", name, value]
@@ -136,18 +135,18 @@ def options(plan: Plan) -> list[str]:
 
 
 def packed(values: list[str]) -> bytes:
-    """Options as bwrap reads them: each ended by NUL. One that holds a NUL would become two: refused."""
+    """Options as bwrap reads them, terminated by NUL. A value with a NUL would become two: it is refused."""
     if any("\0" in value for value in values):
         raise ExecRefused("a path, argument or variable of the command contains a NUL byte")
     return "".join(f"{value}\0" for value in values).encode("utf-8", "surrogateescape")
 
 
-def command_line(plan: Plan) -> list[str]:
-    """What follows bwrap's options: the command, or what switches the user and then becomes it."""
+def command_line(plan: ContainerPlan) -> list[str]:
+    """What follows bwrap's options: the command, or the program that switches the user and then runs it."""
     if plan.user.is_root or plan.nested_user:
         return ["--argv0", plan.args[0], "--", plan.command, *plan.args[1:]]
     groups = ",".join(map(str, plan.user.groups))
-    # By its name where PATH finds it, so that the command sees the name it was called by.
+    # By name if PATH finds it, so that the command sees the name that it was called by.
     name = plan.args[0] if "/" not in plan.args[0] else plan.command
     return [
         "--",
@@ -164,28 +163,28 @@ def command_line(plan: Plan) -> list[str]:
     ]
 
 
-def _mount(piece: Piece) -> Iterator[str]:
-    if isinstance(piece, Overlay):
-        if piece.upper is None and len(piece.lowers) == 1:
-            yield from ("--ro-bind", piece.lowers[0], piece.path)
+def _mount(mount: BwrapMount) -> Iterator[str]:
+    if isinstance(mount, Overlay):
+        if mount.upper is None and len(mount.lowers) == 1:
+            yield from ("--ro-bind", mount.lowers[0], mount.path)
             return
-        for lower in piece.lowers:
+        for lower in mount.lowers:
             yield from ("--overlay-src", lower)
-        if piece.upper is None or piece.work is None:
-            yield from ("--ro-overlay", piece.path)
+        if mount.upper is None or mount.work is None:
+            yield from ("--ro-overlay", mount.path)
         else:
-            yield from ("--overlay", piece.upper, piece.work, piece.path)
-    elif isinstance(piece, Bind):
-        yield from ("--ro-bind" if piece.readonly else "--bind", piece.source, piece.path)
-    elif isinstance(piece, Device):
-        yield from ("--dev-bind", piece.path, piece.path)
-    elif isinstance(piece, Memory):
-        if piece.shared:
+            yield from ("--overlay", mount.upper, mount.work, mount.path)
+    elif isinstance(mount, Bind):
+        yield from ("--ro-bind" if mount.readonly else "--bind", mount.source, mount.path)
+    elif isinstance(mount, Device):
+        yield from ("--dev-bind", mount.path, mount.path)
+    elif isinstance(mount, Memory):
+        if mount.shared:
             yield from ("--perms", "1777")
-        if piece.size:
-            yield from ("--size", str(piece.size))
-        yield from ("--tmpfs", piece.path)
-        if piece.readonly:
-            yield from ("--remount-ro", piece.path)
+        if mount.size:
+            yield from ("--size", str(mount.size))
+        yield from ("--tmpfs", mount.path)
+        if mount.readonly:
+            yield from ("--remount-ro", mount.path)
     else:
-        yield from (f"--{piece.kind}", piece.path)
+        yield from (f"--{mount.kind}", mount.path)

@@ -1,4 +1,4 @@
-"""Limits on memory, processors and processes, where the machine's cgroups let the engine set them."""
+"""Limits memory, processors and processes, if the machine's cgroups let the engine set limits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Setting:
 
 
 def settings(limits: Limits, *, unified: bool) -> tuple[Setting, ...]:
-    """The control files that say these limits, in cgroup v2 (``unified``) or v1."""
+    """The control files that set these limits, in cgroup v2 (``unified``) or v1."""
     found = []
     if limits.memory_bytes is not None:
         file = "memory.max" if unified else "memory.limit_in_bytes"
@@ -54,7 +54,7 @@ def settings(limits: Limits, *, unified: bool) -> tuple[Setting, ...]:
 def limits_of(environ: Mapping[str, str]) -> Limits | None:
     """The limits of every container: RONDEL_ENGINE_MEMORY (4G), RONDEL_ENGINE_CPUS (1.5), RONDEL_ENGINE_PIDS.
 
-    Raises SandboxError for what is none.
+    Raises SandboxError for an invalid value.
     """
     found = {
         field: _number(environ[name], name, factors)
@@ -75,12 +75,12 @@ def _number(text: str, name: str, factors: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Z]?)(?:IB|B)?", text.strip().upper())
     if match is None or (match[2] and match[2] not in factors) or not float(match[1]):
         example = "4G or 512M" if factors else "2"
-        raise SandboxError(f"{name} is {text!r}, which is no limit", hint=f"for example {example}")
+        raise SandboxError(f"{name} is {text!r}, which is not a valid limit", hint=f"for example {example}")
     return float(match[1]) * (1024.0 ** (factors.index(match[2]) + 1) if match[2] else 1)
 
 
 def own_groups(text: str, root: Path = _ROOT) -> tuple[bool, Mapping[str, Path]]:
-    """From /proc/self/cgroup: whether v2 rules alone, and the own group's folder of each controller."""
+    """From /proc/self/cgroup: whether only v2 is in use, and this process's group folder by controller."""
     groups: dict[str, Path] = {}
     unified = True
     for line in text.splitlines():
@@ -99,10 +99,10 @@ def own_groups(text: str, root: Path = _ROOT) -> tuple[bool, Mapping[str, Path]]
 
 
 class Cgroups:
-    """The groups of this session's containers; ``reason`` says why there can be none."""
+    """The cgroups of this session's containers; ``reason`` says why there are none."""
 
     def __init__(self, session: str) -> None:
-        """Look at what this machine allows; nothing is made before it is asked for."""
+        """Examine what this machine allows; groups are created on demand."""
         self._name = f"rondel-{session}"
         self._made: dict[str, list[Path]] = {}
         self.reason: str | None = None
@@ -127,7 +127,7 @@ class Cgroups:
         return False
 
     def enter_command(self, name: str, limits: Limits) -> tuple[str, ...]:
-        """What a command line begins with to run within limits; empty where there can be none."""
+        """The prefix that makes a command line run within limits; empty if limits are impossible."""
         wanted = [part for part in settings(limits, unified=self.unified) if self._writable(part.controller)]
         folders: list[Path] = []
         for part in wanted:
@@ -146,12 +146,12 @@ class Cgroups:
         return ("/bin/sh", "-c", _ENTER, " ".join(map(str, folders)))
 
     def leave(self, name: str) -> None:
-        """Remove a container's groups, once it is gone."""
+        """Remove a container's groups after its end."""
         for folder in self._made.pop(name, ()):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
     def close(self) -> None:
-        """Remove what is left."""
+        """Remove all remaining groups."""
         for name in list(self._made):
             self.leave(name)

@@ -1,6 +1,6 @@
-"""Whether the command of a container can be started, with the words that Go has for failures.
+"""Checks whether a container's command can start, and reports failures in Go's words.
 
-The real engine starts commands with Go's ``os/exec``; pipelines match its texts.
+The real engine starts commands with Go's ``os/exec``, and pipelines match its messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rondel.engine.store.paths import join
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.engine.sandbox.tree import Tree, TreeNode
+    from rondel.engine.sandbox.tree import MountTree, TreeNode
     from rondel.engine.sandbox.users import User
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,21 +29,21 @@ _EXEC_FAILED = re.compile(rb"^(?:bwrap: execvp|setpriv: failed to execute) (.*?)
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A command that can be started: the path to execute, absolute or relative to the working directory."""
+class Executable:
+    """A command that can start: the path to execute, absolute or relative to the working directory."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """A command that cannot be started, in Go's words."""
+    """A command that cannot start, with Go's error text."""
 
     text: str
 
 
-def find_command(tree: Tree, name: str, *, path: str, cwd: str, user: User) -> Command | NotStarted:
-    """Look a command up as Go does: names with a slash as they are, others along ``path``."""
+def find_command(tree: MountTree, name: str, *, path: str, cwd: str, user: User) -> Executable | NotStarted:
+    """Look up a command as Go does: a name with a slash as it is, others along ``path``."""
     if not name:
         return NotStarted("fork/exec : no such file or directory")
     if "/" in name:
@@ -68,7 +68,7 @@ def may_execute(node: TreeNode, user: User) -> bool:
     return bool(entry.mode & stat.S_IXOTH)
 
 
-def _node(tree: Tree, path: str, cwd: str) -> TreeNode | None:
+def _node(tree: MountTree, path: str, cwd: str) -> TreeNode | None:
     try:
         node, missing = tree.find(path if path.startswith("/") else join(cwd, path))
     except PathError:
@@ -76,7 +76,7 @@ def _node(tree: Tree, path: str, cwd: str) -> TreeNode | None:
     return None if missing else node
 
 
-def _checked(tree: Tree, path: str, cwd: str, user: User) -> Command | NotStarted:
+def _checked(tree: MountTree, path: str, cwd: str, user: User) -> Executable | NotStarted:
     def refused(text: str) -> NotStarted:
         return NotStarted(f"fork/exec {path}: {text}")
 
@@ -91,23 +91,23 @@ def _checked(tree: Tree, path: str, cwd: str, user: User) -> Command | NotStarte
     try:
         with open(node.entry.real, "rb") as file:
             head = file.read(256)
-    except OSError:  # in a mount whose content is not on disk: the kernel will tell
-        return Command(path)
+    except OSError:  # in a mount whose content is not on disk: only the kernel can tell
+        return Executable(path)
     if head.startswith(_ELF):
-        return Command(path)
+        return Executable(path)
     if not head.startswith(b"#!"):
         return refused("exec format error")
     interpreter = os.fsdecode(head[2:].split(b"\n", 1)[0].strip().split(b" ", 1)[0].split(b"\t", 1)[0])
     if _node(tree, interpreter, cwd) is None:
         return refused("no such file or directory")
-    return Command(path)
+    return Executable(path)
 
 
-# What only the kernel finds
+# What only the kernel can tell
 
 
 def too_long(command: str) -> ExecRefused:
-    """What the kernel says of too much to pass on: 128 KiB for one word or variable, some MiB for all."""
+    """The error when arguments exceed the kernel's limits: 128 KiB for one, some MiB for all together."""
     return ExecRefused(
         f"fork/exec {command}: argument list too long",
         why="an argument or a variable is larger than 128 KiB, or all together than the kernel takes",
@@ -116,9 +116,9 @@ def too_long(command: str) -> ExecRefused:
 
 
 def refused_by_kernel(text: str, command: str) -> bool:
-    """Whether bwrap ended because the kernel would not execute the command: a loader that is not there.
+    """Whether bwrap failed because the kernel refused to execute the command, such as for a missing loader.
 
-    Raises ExecRefused where too much was to be passed on.
+    Raises ExecRefused if the arguments were too long.
     """
     if text.endswith(os.strerror(errno.E2BIG)):
         raise too_long(command)
@@ -126,7 +126,7 @@ def refused_by_kernel(text: str, command: str) -> bool:
 
 
 def in_go_words(outputs: Mapping[str, Output], exit_code: int) -> Mapping[str, Output]:
-    """Replace bwrap's or setpriv's own text for a command that the kernel would not execute."""
+    """Replace bwrap's or setpriv's error text for a command that the kernel refused with Go's."""
     match = _EXEC_FAILED.match(outputs["stderr"].data.strip()) if exit_code in (1, 126, 127) else None
     if match is None or outputs["stdout"].size:
         return outputs

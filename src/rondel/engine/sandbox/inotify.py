@@ -1,4 +1,4 @@
-"""The kernel's inotify, through the C library: the four calls that are needed, and events as plain tuples."""
+"""The kernel's inotify through the C library: the four calls that the engine needs, events as tuples."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Inotify:
-    """One queue of events. Raises OSError where the kernel, or a limit of the user, does not let it be."""
+    """One queue of events. Raises OSError if the kernel or a limit of the user forbids it."""
 
     def __init__(self) -> None:
         self.descriptor = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
 
     def add(self, folder: str, mask: int) -> int:
-        """Watch what happens to the entries of a folder; the number that its events carry."""
+        """Watch the entries of a directory; returns the number that its events carry."""
         return _checked(
             _libc.inotify_add_watch(self.descriptor, os.fsencode(folder), mask | _ONLY_DIRECTORIES)
         )
 
     def read(self) -> Iterator[tuple[int, int, str]]:
-        """The events that wait: the folder's number, the mask, and the entry's name."""
+        """The pending events: the directory's number, the mask, and the entry's name."""
         while True:
             try:
                 data = os.read(self.descriptor, _BLOCK)
@@ -47,7 +47,7 @@ class Inotify:
                 at += length
 
     def close(self) -> None:
-        """Give up the queue. The kernel takes some milliseconds for it."""
+        """Close the queue, which takes the kernel some milliseconds."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

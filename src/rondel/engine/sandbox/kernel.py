@@ -1,8 +1,8 @@
-"""What of the host's kernel a container sees: /proc, /sys and /dev, with what is dangerous masked.
+"""The /proc, /sys and /dev of a container, with the dangerous parts masked.
 
-bwrap leaves /proc/sys writable for user 0, who could then have the host run any
-program on a crash (kernel.core_pattern). It is bound read-only, which holds
-against umount and remount, since the container has no CAP_SYS_ADMIN.
+bwrap leaves /proc/sys writable for user 0, who could then make the host run any
+program on a crash (kernel.core_pattern). So it is bound read-only; the container
+cannot undo that by umount or remount, since it has no CAP_SYS_ADMIN.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.bwrap import Bind, Device, Kernel, Memory, Piece
+from rondel.engine.sandbox.bwrap import Bind, BwrapMount, Device, Kernel, Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# bwrap's own is for root alone; semaphores and shared memory are for every user.
+# bwrap's /dev/shm is for root alone; semaphores and shared memory are for every user.
 _SHARED_MEMORY = Memory("/dev/shm", shared=True)  # noqa: S108 - the container's, not the host's
-# What nested containers, file systems of programs, VPNs and virtual machines are made with.
+# Nested containers, FUSE file systems, VPNs and virtual machines need these.
 _DEVICES = ("/dev/fuse", "/dev/kvm", "/dev/net/tun")
 _READ_ONLY = ("/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/dynamic_debug")
 _MASKED = (
@@ -52,25 +52,25 @@ _MASKED = (
 )
 
 
-def kernel_pieces(empty_file: Path) -> tuple[Piece, ...]:
-    """The mounts of /dev, /proc and /sys on this machine. ``empty_file`` stands in for masked files."""
-    pieces: list[Piece] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
+def kernel_mounts(empty_file: Path) -> tuple[BwrapMount, ...]:
+    """The mounts of /dev, /proc and /sys on this machine. ``empty_file`` replaces masked files."""
+    mounts: list[BwrapMount] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
     if os.path.isdir("/sys"):
-        pieces.append(Bind("/sys", "/sys"))
-    pieces += [Bind(path, path) for path in _READ_ONLY if os.path.exists(path)]
+        mounts.append(Bind("/sys", "/sys"))
+    mounts += [Bind(path, path) for path in _READ_ONLY if os.path.exists(path)]
     for path in _MASKED:
         try:
             mode = os.stat(path).st_mode
         except OSError:
             continue
-        pieces.append(Memory(path, readonly=True) if stat.S_ISDIR(mode) else Bind(path, str(empty_file)))
-    return tuple(pieces)
+        mounts.append(Memory(path, readonly=True) if stat.S_ISDIR(mode) else Bind(path, str(empty_file)))
+    return tuple(mounts)
 
 
-def insecure_kernel_pieces() -> tuple[Piece, ...]:
-    """The same mounts for a command with all rights: nothing masked, and some devices of the host."""
-    pieces: list[Piece] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
+def insecure_kernel_mounts() -> tuple[BwrapMount, ...]:
+    """The same mounts for a command with all rights: nothing is masked, and it sees some host devices."""
+    mounts: list[BwrapMount] = [Kernel("/dev", "dev"), _SHARED_MEMORY, Kernel("/proc", "proc")]
     if os.path.isdir("/sys"):
-        pieces.append(Bind("/sys", "/sys", readonly=False))
-    pieces += [Device(path) for path in _DEVICES if os.path.exists(path)]
-    return tuple(pieces)
+        mounts.append(Bind("/sys", "/sys", readonly=False))
+    mounts += [Device(path) for path in _DEVICES if os.path.exists(path)]
+    return tuple(mounts)

@@ -1,8 +1,8 @@
-"""Keeping containers from the abstract sockets of the machine (landlock(7), from Linux 6.12).
+"""Keeps containers away from the machine's abstract Unix sockets (landlock(7), from Linux 6.12).
 
-Abstract Unix sockets belong to a network namespace, and commands share the machine's: container
-runtimes, X servers and session buses listen there, and many of them take user 0 for a friend.
-What this process starts from now on reaches only those that were opened from here as well.
+Abstract sockets belong to a network namespace, and commands share the machine's: container
+runtimes, X servers and session buses listen there, and many of them trust user 0.
+After this restriction, child processes reach only abstract sockets that were opened under it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _done: bool | None = None
 
 
 def close_abstract_sockets() -> bool:
-    """Restrict this thread and all that it starts; whether the kernel can. Once only.
+    """Restrict this thread and its children, once; returns whether the kernel can.
 
-    Needs CAP_SYS_ADMIN in the own user namespace, as the engine has it.
+    Needs CAP_SYS_ADMIN in the process's user namespace, which the engine has.
     """
-    global _done  # noqa: PLW0603 - a restriction is the process's own state, too
+    global _done  # noqa: PLW0603 - a restriction is state of the process, too
     if _done is None:
         _done = _restrict()
     return _done
 
 
 def can_close_abstract_sockets() -> bool:
-    """Whether the kernel has what :func:`close_abstract_sockets` needs; changes nothing."""
+    """Whether the kernel supports :func:`close_abstract_sockets`; changes nothing."""
     version: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     return version >= _SCOPED_SINCE
 

@@ -1,9 +1,8 @@
-"""Where a container's sockets live, and the engine's end of the relay.
+"""Networks of containers, and the engine's side of the relay.
 
-Containers use the host's network. A service gets a network namespace of its
-own; the relay (:mod:`rondel.engine.sandbox.relay`) joins its ports to a loopback
-address of its own, 127.66.x.y, in the host's namespace and in those of the
-services that use it.
+Containers use the host's network. A service gets a private network namespace; the relay
+(:mod:`rondel.engine.sandbox.relay`) makes its ports available at a loopback address,
+127.66.x.y, in the host's namespace and in those of the services that use it.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); import relay; relay.main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 GATEWAY = "198.18.0.1"
-"""Where the hub of a session's namespaces is reached from all of them."""
+"""The hub's address, which all namespaces of a session can reach."""
 _ADDRESSES = 256 * 254
 _LINE_LIMIT = 1024 * 1024
 
 
 class NetworkError(EngineError):
-    """A namespace, forward or proxy cannot be made; ``number`` is the errno, 0 if there is none."""
+    """A namespace, forward or proxy cannot be created; ``number`` is the errno, 0 if there is none."""
 
     def __init__(self, what: str, *, number: int = 0, hint: str | None = None) -> None:
         super().__init__(what, hint=hint)
@@ -45,14 +44,14 @@ class NetworkError(EngineError):
 
     @property
     def taken(self) -> bool:
-        """The address is in use, or this user may not listen there: another way may be open."""
+        """The address is in use, or this user may not listen there: another address may work."""
         return self.number in {errno.EADDRINUSE, errno.EACCES, errno.EPERM}
 
 
 def join_command(namespace: Path) -> tuple[str, ...]:
-    """What a command line begins with to run in the network namespace at a path under /proc.
+    """The prefix that runs a command line in the network namespace at a path under /proc.
 
-    The command replaces what it begins with (no fork), so that process ids and death
+    The prefix ends in an exec of the command (no fork), so that process IDs and death
     signals are the command's own.
     """
     nsenter = shutil.which("nsenter")
@@ -63,10 +62,10 @@ def join_command(namespace: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A private network namespace; ``path`` is where others enter it.
+    """A private network namespace; ``path`` is where other processes enter it.
 
-    ``address`` is its own in the session's network, which joins all namespaces of the session
-    (and which the host is no part of); None where the kernel cannot join them.
+    ``address`` is its address in the session's network, which joins all namespaces of the session
+    but not the host; None if the kernel cannot join them.
     """
 
     number: int
@@ -75,43 +74,43 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A numeric address and port as seen from a namespace; None is the host's."""
+class SocketAddress:
+    """A numeric address and port in a namespace; None is the host's."""
 
     namespace: Namespace | None
     address: str
     port: int
 
     def listening(self) -> list[Any]:
-        """As the relay's requests name a place to listen."""
+        """The form in which the relay's requests name an address to listen on."""
         return [self.namespace and self.namespace.number, self.address, self.port]
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where to connect: numeric addresses in the order to try them, seen from a namespace."""
+    """Where to connect: numeric addresses to try in order, as seen from a namespace."""
 
     namespace: Namespace | None
     addresses: tuple[str, ...]
     port: int
 
     def dialled(self) -> list[Any]:
-        """As the relay's requests name a place to connect to."""
+        """The form in which the relay's requests name a destination."""
         return [self.namespace and self.namespace.number, list(self.addresses), self.port]
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A running forward or proxy, and the port it listens on."""
+    """A running forward or proxy, and the port that it listens on."""
 
     number: int
     port: int
 
 
 class Relay:
-    """The relay process of a session, started when it is first needed.
+    """The relay process of a session; starts when it is first needed.
 
-    To be used from the engine's event loop; requests of several tasks overlap.
+    Use it from the engine's event loop; several tasks may have requests pending.
     """
 
     def __init__(self) -> None:
@@ -124,7 +123,7 @@ class Relay:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there; what it held is gone when it is not."""
+        """Whether the process runs; without it, all its namespaces and forwards are gone."""
         return self._control is not None
 
     def _start(self) -> None:
@@ -132,7 +131,7 @@ class Relay:
         with theirs:
             fd = theirs.fileno()
             command = [sys.executable, "-I", "-S", "-c", _BOOT, str(_RELAY.parent), str(fd), str(os.getpid())]
-            # From the event loop's own thread: the relay's death signal comes when that thread ends.
+            # From the event loop's own thread: the kernel sends the death signal when that thread ends.
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[fd],
@@ -190,7 +189,7 @@ class Relay:
         self._waiting[number] = future
         line = json.dumps({"id": number, "op": operation, **fields}).encode() + b"\n"
         try:
-            # A line is far smaller than the socket's buffer, and the relay always reads.
+            # A line is much smaller than the socket's buffer, and the relay always reads.
             self._control.sendall(line)
         except OSError as error:
             self._lost()
@@ -206,24 +205,24 @@ class Relay:
         return answer
 
     async def namespace(self) -> Namespace:
-        """A new private namespace; raises NetworkError where the machine allows none."""
+        """Create a private namespace; raises NetworkError if the machine forbids it."""
         answer = await self._ask("namespace", "cannot make a network namespace")
         hub = answer["hub"]
         self.hub = None if hub is None else Namespace(hub, Path())
         return Namespace(answer["namespace"], Path(answer["path"]), answer["address"])
 
     async def hub_address(self) -> str:
-        """An address of the hub's own, where it listens for all namespaces of the session."""
+        """An address of the hub, where it listens for all namespaces of the session."""
         answer = await self._ask("hub_address", "cannot add an address")
         return str(answer["address"])
 
     async def drop(self, namespace: Namespace) -> None:
-        """Let a namespace go: it ends with the last process in it."""
+        """Release a namespace: it ends with the last process in it."""
         if self.running:
-            await self._ask("drop", "cannot let a network namespace go", namespace=namespace.number)
+            await self._ask("drop", "cannot release a network namespace", namespace=namespace.number)
 
     async def claim(self) -> str:
-        """A loopback address, 127.66.x.y, that no other session of this machine uses."""
+        """Reserve a loopback address, 127.66.x.y, that no other session of this machine uses."""
         start = secrets.randbelow(_ADDRESSES)
         for step in range(_ADDRESSES):
             high, low = divmod((start + step) % _ADDRESSES, 254)
@@ -238,12 +237,12 @@ class Relay:
         raise NetworkError("all addresses of 127.66.0.0/16 are in use by services")
 
     async def release(self, address: str) -> None:
-        """Give a claimed address back."""
+        """Release a reserved address."""
         if self.running:
             await self._ask("release", f"cannot release {address}", address=address)
 
-    async def forward(self, listen: Place, dial: Destination, *, protocol: str = "TCP") -> Forward:
-        """Join a listening place to a destination; raises NetworkError (see ``taken``)."""
+    async def forward(self, listen: SocketAddress, dial: Destination, *, protocol: str = "TCP") -> Forward:
+        """Forward a listening address to a destination; raises NetworkError (see ``taken``)."""
         answer = await self._ask(
             "forward",
             f"cannot listen on {listen.address}:{listen.port}/{protocol.lower()}",
@@ -255,19 +254,19 @@ class Relay:
 
     async def proxy(
         self,
-        listen: Place,
+        listen: SocketAddress,
         *,
         upstream: Mapping[str, Sequence[Any]] | None = None,
         bypass: Sequence[str] = (),
         loopback: bool = False,
     ) -> Forward:
-        """An HTTP proxy; ``upstream`` maps a scheme to host, port and authorization of the host's own.
+        """Start an HTTP proxy; ``upstream`` maps a scheme to the host's proxy: host, port, authorization.
 
-        ``bypass`` are NO_PROXY's patterns, ``loopback`` whether the host's loopback may be reached.
+        ``bypass`` are NO_PROXY's patterns, ``loopback`` whether it may connect to the host's loopback.
         """
         answer = await self._ask(
             "proxy",
-            f"cannot offer a proxy on {listen.address}:{listen.port}",
+            f"cannot start a proxy on {listen.address}:{listen.port}",
             listen=listen.listening(),
             upstream={scheme: list(value) for scheme, value in (upstream or {}).items()},
             bypass=list(bypass),
@@ -275,20 +274,20 @@ class Relay:
         )
         return Forward(answer["forward"], answer["port"])
 
-    async def outward(self, namespace: Namespace) -> None:
-        """Let a namespace reach by TCP and UDP what the host reaches, but its loopback.
+    async def allow_egress(self, namespace: Namespace) -> None:
+        """Let a namespace reach by TCP and UDP what the host reaches, except the host's loopback.
 
-        Raises NetworkError where the kernel cannot redirect.
+        Raises NetworkError if the kernel cannot redirect connections.
         """
-        await self._ask("outward", "cannot lead a network outward", namespace=namespace.number)
+        await self._ask("egress", "cannot open a way out of a network namespace", namespace=namespace.number)
 
     async def close(self, forward: Forward) -> None:
-        """End a forward or proxy; connections that stand go on."""
+        """End a forward or proxy; established connections continue."""
         if self.running:
             await self._ask("close", "cannot end a forward", forward=forward.number)
 
     async def probe(self, dial: Destination) -> bool:
-        """Whether somebody accepts a TCP connection there now."""
+        """Whether a TCP connection to the destination succeeds now."""
         try:
             await self._ask("probe", "cannot connect", dial=dial.dialled())
         except NetworkError:
@@ -298,5 +297,5 @@ class Relay:
         return True
 
     def stop(self) -> None:
-        """End the relay and all it holds; a later request starts a new one."""
+        """End the relay and everything it holds; a later request starts a new one."""
         self._lost()

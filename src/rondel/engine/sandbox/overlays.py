@@ -1,9 +1,9 @@
-"""The overlays of one container: where writes go, and the layers that become of them.
+"""The overlays of one container: where writes go, and the layers made of them.
 
 Every overlay has its own upper directory in the session's scratch folder, so it
-can be moved into the store as it is. Mount points that do not exist yet are
-made in a lower directory on top of the others (``stubs``), where they are seen
-but are nobody's writes.
+can be moved into the store as it is. Missing mount points are created in a lower
+directory on top of the others (``stubs``), where they are visible but do not
+count as writes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.bwrap import Overlay
-from rondel.engine.store import Entry, PathError, Snapshot
+from rondel.engine.store import PathError, Snapshot, TreeEntry
 from rondel.engine.store.files import set_owner
 from rondel.engine.store.layers import copy_metadata
 from rondel.engine.store.paths import join
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rondel.engine.store.view import View
 
 
-def make_like(target: str, entry: Entry) -> None:
+def make_like(target: str, entry: TreeEntry) -> None:
     """Make a directory with another's metadata."""
     os.mkdir(target)
     if entry.uid or entry.gid:
@@ -37,13 +37,13 @@ def make_like(target: str, entry: Entry) -> None:
 
 
 @dataclass(slots=True)
-class Layered:
+class ContainerOverlay:
     """One overlay: ``path`` in the container shows ``base`` of ``snapshot``.
 
-    ``name`` is the path by which the mount was asked for, ``path`` has no links.
+    ``name`` is the path that the mount was requested for; ``path`` contains no links.
 
-    A graft of the root's snapshot is an overlay of its own whose writes belong
-    to the root's layer; ``graft`` says so.
+    ``graft`` marks an overlay over a graft of the root's snapshot; its writes belong
+    to the root's layer.
     """
 
     path: str
@@ -57,21 +57,21 @@ class Layered:
     readonly: bool = False
     stubbed: bool = False
     status: tuple[int, int, int] = (0, 0, 0)
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    _entries: dict[str, TreeEntry] = field(default_factory=dict)
 
     @property
     def upper(self) -> str:
-        """Where writes go."""
+        """The directory that receives writes."""
         return f"{self.folder}/u"
 
     def prepare(self) -> None:
-        """Make the upper directory; it shows as the overlay's root, so it gets that one's metadata."""
+        """Create the upper directory; it shows as the overlay's root, so it gets that one's metadata."""
         self.folder.mkdir(mode=0o700)
         make_like(self.upper, self.entry(self.base))
         os.mkdir(f"{self.folder}/w", 0o700)
         self.status = _status(self.upper)
 
-    def entry(self, path: str) -> Entry:
+    def entry(self, path: str) -> TreeEntry:
         """An entry of the snapshot, by its canonical path there."""
         found = self._entries.get(path)
         if found is None:
@@ -83,7 +83,7 @@ class Layered:
         return path[len(self.path) :].strip("/")
 
     def stub(self, path: str, missing: Sequence[str], *, directory: bool) -> None:
-        """Let a mount point exist: ``path`` is the deepest directory that does, in the container."""
+        """Create a mount point; ``path`` is the deepest existing directory on the way, in the container."""
         top = f"{self.folder}/s"
         if not self.stubbed:
             make_like(top, self.entry(self.base))
@@ -106,7 +106,7 @@ class Layered:
                 pass
 
     def make(self, path: str, missing: Sequence[str], owner: tuple[int, int]) -> None:
-        """Make a missing directory for good, as part of what this container writes."""
+        """Create a missing directory as part of what this container writes."""
         here = self.materialise(self.inner(path))
         for name in missing:
             here = f"{here}/{name}"
@@ -114,9 +114,9 @@ class Layered:
             set_owner(here, *owner)
 
     def materialise(self, relative: str) -> str:
-        """The upper's own copy of an existing directory, never through a link.
+        """The upper's copy of an existing directory, never through a link.
 
-        Raises NotADirectoryError where the container put something else.
+        Raises NotADirectoryError if the container replaced a part of the path by something else.
         """
         here, inner = self.upper, self.base
         for name in filter(None, relative.split("/")):
@@ -131,14 +131,14 @@ class Layered:
         return here
 
     def _make_like(self, target: str, inner: str) -> None:
-        """Make a directory like the snapshot's, or a plain one where only a mount point stands."""
+        """Make a directory like the snapshot's, or a plain one if there is only a mount point."""
         try:
             make_like(target, self.entry(inner))
         except PathError:
             os.mkdir(target, 0o755)
 
-    def piece(self) -> Overlay:
-        """What bwrap mounts."""
+    def mount(self) -> Overlay:
+        """The mount for bwrap."""
         lowers = (*self.lowers, f"{self.folder}/s") if self.stubbed else self.lowers
         if self.readonly:
             return Overlay(self.path, lowers)
@@ -154,7 +154,7 @@ class Layered:
         return _status(self.upper) != self.status
 
     def as_layer(self) -> Path:
-        """The tree of the layer that this overlay's writes make of its snapshot."""
+        """The layer that this overlay's writes make over its snapshot, as a tree."""
         if self.base == "/":
             return Path(self.upper)
         top = f"{self.folder}/l"
@@ -167,15 +167,15 @@ class Layered:
         os.rename(self.upper, f"{here}/{parts[-1]}")
         return Path(top)
 
-    def take_in(self, graft: Layered) -> None:
-        """Put the writes to a graft where they belong in this overlay's own."""
+    def take_in(self, graft: ContainerOverlay) -> None:
+        """Move the writes to a graft to their path in this overlay."""
         parent, _, name = self.inner(graft.path).rpartition("/")
         os.rename(graft.upper, f"{self.materialise(parent)}/{name}")
 
 
 @dataclass(slots=True)
 class CopiedFile:
-    """A mounted file that may be written: a private copy, compared afterwards."""
+    """A mounted file that the command may change: a private copy, compared afterwards."""
 
     name: str
     snapshot: Snapshot
@@ -197,7 +197,7 @@ class CopiedFile:
         return (status.st_ctime_ns, status.st_size, status.st_mode, status.st_uid, status.st_gid)
 
     def as_layer(self) -> Path:
-        """The tree of the layer that the writes make of its snapshot."""
+        """The layer that the change makes over its snapshot, as a tree."""
         top = f"{self.copy}.l"
         make_like(top, self.view.resolve("/"))
         here, inner = top, "/"

@@ -1,4 +1,4 @@
-"""From an :class:`ExecSpec` to a plan: everything is looked up and made ready before anything is started."""
+"""From an :class:`ExecSpec` to a plan: looks up and prepares everything before anything starts."""
 
 from __future__ import annotations
 
@@ -7,105 +7,63 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, Kernel, Memory, Piece, Plan
+from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, BwrapMount, ContainerPlan, Kernel, Memory
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
-from rondel.engine.sandbox.overlays import CopiedFile, Layered
-from rondel.engine.sandbox.region import Region, region_of
-from rondel.engine.sandbox.settle import make_beneath
+from rondel.engine.sandbox.overlays import ContainerOverlay, CopiedFile
+from rondel.engine.sandbox.prepared import Prepared, Redirect, discard
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
     ExecSpec,
-    FileMount,
-    Mount,
     Network,
     OverlayMount,
     SandboxError,
-    SecretMount,
-    SocketMount,
+    SandboxMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
+    UnixSocketMount,
     VolumeMount,
 )
-from rondel.engine.sandbox.tree import Tree
+from rondel.engine.sandbox.trace_scope import TraceScope, trace_scope_of
+from rondel.engine.sandbox.tree import MountTree
 from rondel.engine.sandbox.users import User, resolve_user
 from rondel.engine.store import PathError, Snapshot, Store, View
-from rondel.engine.store.files import remove_tree, write_new
+from rondel.engine.store.files import make_beneath, write_new
 from rondel.engine.store.layers import MOST_LAYERS
 from rondel.engine.store.paths import clean, join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from rondel.engine.sandbox.switch import Tools
+    from rondel.engine.sandbox.resources import SharedResources
 
-_OPTIONS_PAGE = 3800  # bytes of the kernel's one page for mount options that we use
+_OPTIONS_PAGE = 3800  # mount(2) takes all options in one page of 4096 bytes; the rest is for bwrap's own
 _OLD_ROOT = len("/oldroot:")
 _CONFIG_LIMIT = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """A file of the container that gets a copy of a stream.
-
-    ``relative`` is its path, without links, in the overlay ``over``, else below
-    the host directory ``root``, else that of the mounted file ``root``.
-    """
-
-    stream: str
-    over: Layered | None
-    root: str | None
-    relative: str
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A container ready to be started, and what to look at afterwards."""
-
-    folder: Path
-    plan: Plan
-    overlays: list[Layered]
-    files: list[CopiedFile]
-    redirects: list[Redirect]
-    secrets: list[Path]
-    stdin: str | None
-    region: Region | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What containers of this engine have in common."""
-
-    kernel: tuple[Piece, ...]
-    insecure_kernel: tuple[Piece, ...]
-    hosts: Callable[[ExecSpec], Path]
-    resolver: Path | None
-    secrets: Callable[[], Path]
-    tools: Callable[[], Tools]
-    one_id: bool
-
-
 @dataclass(slots=True)
 class Preparation:
-    """The making of one container. Use :func:`prepare`."""
+    """The preparation of one container. Use :func:`prepare`."""
 
     store: Store
-    machine: Machine
+    shared: SharedResources
     spec: ExecSpec
     folder: Path
     root: Snapshot
     mounted: dict[int, Snapshot]
-    overlays: list[Layered] = field(default_factory=list)
+    overlays: list[ContainerOverlay] = field(default_factory=list)
     files: list[CopiedFile] = field(default_factory=list)
     secrets: list[Path] = field(default_factory=list)
-    pieces: list[Piece | Layered] = field(default_factory=list)
+    mounts: list[BwrapMount | ContainerOverlay] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     fixed: set[str] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
-    tree: Tree = field(init=False)
+    tree: MountTree = field(init=False)
 
     def run(self) -> Prepared | NotStarted:
-        """Do all the steps; NotStarted when the command cannot be executed."""
+        """Run all steps; NotStarted if the command cannot be executed."""
         spec = self.spec
         view = self._root_overlays()
         user = self._user(view)
@@ -125,12 +83,12 @@ class Preparation:
                 return NotStarted(f"runc run failed: unable to start container process: {command.text}")
             return command
         switch = SETPRIV
-        if not user.is_root and not self.machine.one_id:
-            tools = self.machine.tools()
-            self.pieces.append(Bind(TOOLS, str(tools.folder)))
+        if not user.is_root and not self.shared.one_id:
+            tools = self.shared.tools()
+            self.mounts.append(Bind(TOOLS, str(tools.folder)))
             switch = tools.words
-        plan = Plan(
-            pieces=tuple(self._ordered()),
+        plan = ContainerPlan(
+            mounts=tuple(self._ordered()),
             command=command.path,
             args=spec.args,
             env=tuple(env.items()),
@@ -138,32 +96,32 @@ class Preparation:
             hostname=spec.hostname,
             user=user,
             switch=switch,
-            nested_user=self.machine.one_id,
+            nested_user=self.shared.one_id,
             private_network=spec.network is Network.NONE,
             init=spec.init,
             terminal=spec.tty,
             insecure=spec.insecure,
         )
-        region = self._region(plan) if spec.trace else None
-        return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin, region)
+        scope = self._scope(plan) if spec.trace else None
+        return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin, scope)
 
-    def _region(self, plan: Plan) -> Region:
+    def _scope(self, plan: ContainerPlan) -> TraceScope:
         folder = clean(self.spec.trace)
         try:
             folder = self.tree.canonical(folder)
         except PathError as error:
-            return Region(folder=folder, unknown=f"{folder} cannot be watched: {error.text}", seen=False)
-        return region_of(folder, plan.pieces, self.fixed | self.sockets)
+            return TraceScope(folder=folder, unknown=f"{folder} cannot be watched: {error.text}", seen=False)
+        return trace_scope_of(folder, plan.mounts, self.fixed | self.sockets)
 
-    def _ordered(self) -> list[Piece]:
-        pieces = [piece.piece() if isinstance(piece, Layered) else piece for piece in self.pieces]
-        return sorted(pieces, key=lambda piece: piece.path.split("/") if piece.path != "/" else [])
+    def _ordered(self) -> list[BwrapMount]:
+        mounts = [mount.mount() if isinstance(mount, ContainerOverlay) else mount for mount in self.mounts]
+        return sorted(mounts, key=lambda mount: mount.path.split("/") if mount.path != "/" else [])
 
     # --- the root
 
     def _root_overlays(self) -> View:
         view = self.store.view(self.root)
-        self.tree = Tree(view)
+        self.tree = MountTree(view)
         self._overlay("/", self.root, view, "/")
         grafts = sorted({path for lower in view.lowers for path in lower.grafts})
         for path in grafts:
@@ -183,19 +141,19 @@ class Preparation:
         name: str = "",
         graft: bool = False,
         readonly: bool = False,
-    ) -> Layered:
+    ) -> ContainerOverlay:
         folder = self.folder / f"{len(self.overlays)}"
         lowers = tuple(str(lower) for lower in view.real_lowers(base))
         if path == "/" and not lowers:
             bottom = self.folder / "e"
             bottom.mkdir(mode=0o755)
             lowers = (str(bottom),)
-        made = Layered(
+        made = ContainerOverlay(
             path, name or path, snapshot, view, base, lowers, folder, graft=graft, readonly=readonly
         )
         made.prepare()
         self.overlays.append(made)
-        self.pieces.append(made)
+        self.mounts.append(made)
         return made
 
     def _user(self, view: View) -> User:
@@ -209,19 +167,19 @@ class Preparation:
 
     def _common(self) -> None:
         taken = {clean(mount.path) for mount in self.spec.mounts}
-        for piece in self.machine.insecure_kernel if self.spec.insecure else self.machine.kernel:
-            if piece.path in ("/dev", "/proc", "/sys"):
-                self._point(piece.path, directory=True)
-            self.pieces.append(piece)
-        hosts = self.machine.hosts(self.spec)
-        for path, source in (("/etc/hosts", hosts), ("/etc/resolv.conf", self.machine.resolver)):
+        for mount in self.shared.insecure_kernel if self.spec.insecure else self.shared.kernel:
+            if mount.path in ("/dev", "/proc", "/sys"):
+                self._point(mount.path, directory=True)
+            self.mounts.append(mount)
+        hosts = self.shared.hosts_file(self.spec)
+        for path, source in (("/etc/hosts", hosts), ("/etc/resolv.conf", self.shared.resolver)):
             if source is not None and path not in taken:
-                self.pieces.append(Bind(self._point(path, directory=False), str(source)))
+                self.mounts.append(Bind(self._point(path, directory=False), str(source)))
 
     # --- mounts
 
-    def _containing(self, path: str) -> Layered | None:
-        """The overlay in which a canonical path lies; None where another mount covers it."""
+    def _containing(self, path: str) -> ContainerOverlay | None:
+        """The overlay that contains a canonical path; None if another mount covers it."""
         node, _ = self.tree.find(path)
         best = [over for over in self.overlays if path == over.path or path.startswith(_slash(over.path))]
         found = max(best, key=lambda over: len(over.path))
@@ -230,7 +188,7 @@ class Preparation:
         return found
 
     def _point(self, path: str, *, directory: bool) -> str:
-        """Make sure that a mount point exists; its canonical path."""
+        """Make sure that a mount point exists; returns its canonical path."""
         canonical = self.tree.canonical(path)
         node, missing = self.tree.find(canonical)
         if missing:
@@ -239,11 +197,11 @@ class Preparation:
                 over.stub(node.entry.path, missing, directory=directory)
         return canonical
 
-    def _mount(self, number: int, mount: Mount) -> None:
+    def _mount(self, number: int, mount: SandboxMount) -> None:
         if clean(mount.path) == "/":
             raise SandboxError("cannot mount at /", why="that is the container's root file system")
         try:
-            source_is_file = isinstance(mount, FileMount | SecretMount | SocketMount) or (
+            source_is_file = isinstance(mount, SnapshotFileMount | SecretFileMount | UnixSocketMount) or (
                 isinstance(mount, BindMount) and not mount.source.is_dir()
             )
             path = self._point(clean(mount.path), directory=not source_is_file)
@@ -253,28 +211,28 @@ class Preparation:
         if not missing and node.entry.is_dir == source_is_file:
             kinds = ("file", "directory") if source_is_file else ("directory", "file")
             raise ExecRefused(f"cannot mount a {kinds[0]} at {mount.path}: there is a {kinds[1]}")
-        if isinstance(mount, OverlayMount | FileMount):
+        if isinstance(mount, OverlayMount | SnapshotFileMount):
             self._mount_snapshot(number, path, mount)
             return
-        if isinstance(mount, SecretMount):
+        if isinstance(mount, SecretFileMount):
             secret = self._secret(mount)
             self.tree.add(path, mount, secret=str(secret))
             self.fixed.add(path)
-            self.pieces.append(Bind(path, str(secret)))
+            self.mounts.append(Bind(path, str(secret)))
             return
         self.tree.add(path, mount)
-        if isinstance(mount, SocketMount):
+        if isinstance(mount, UnixSocketMount):
             self.sockets.add(path)
         if isinstance(mount, TmpfsMount):
-            self.pieces.append(Memory(path, mount.size, shared=True))
+            self.mounts.append(Memory(path, mount.size, shared=True))
         elif isinstance(mount, BindMount):
-            self.pieces.append(Bind(path, str(mount.source), readonly=mount.readonly))
+            self.mounts.append(Bind(path, str(mount.source), readonly=mount.readonly))
         else:
-            self.pieces.append(Bind(path, str(mount.source), readonly=False))
+            self.mounts.append(Bind(path, str(mount.source), readonly=False))
         if isinstance(mount, VolumeMount) or (isinstance(mount, BindMount) and not mount.readonly):
             self.sources[path] = str(mount.source)
 
-    def _mount_snapshot(self, number: int, path: str, mount: OverlayMount | FileMount) -> None:
+    def _mount_snapshot(self, number: int, path: str, mount: OverlayMount | SnapshotFileMount) -> None:
         snapshot = self.mounted[number]
         view = self.store.view(snapshot)
         node = view.node(mount.subpath)
@@ -291,7 +249,7 @@ class Preparation:
         if not entry.is_file:
             raise SandboxError(f"cannot mount {mount.subpath} at {path}: not a file")
         if mount.readonly and mount.owner is None and mount.mode is None:
-            self.pieces.append(Bind(path, str(entry.real)))
+            self.mounts.append(Bind(path, str(entry.real)))
             return
         copy = f"{self.folder}/f{number}"
         uid, gid = mount.owner or (entry.uid, entry.gid)
@@ -302,26 +260,26 @@ class Preparation:
             made.remember()
             self.files.append(made)
             self.sources[path] = copy
-        self.pieces.append(Bind(path, copy, readonly=mount.readonly))
+        self.mounts.append(Bind(path, copy, readonly=mount.readonly))
 
     def _empty(self) -> View:
-        """A view of an empty directory: the empty snapshot has no layer that could be mounted."""
+        """A view of an empty directory: the empty snapshot has no layer that bwrap could mount."""
         from rondel.engine.store.view import Lower
 
         folder = self.folder / f"e{len(self.overlays)}"
         folder.mkdir(mode=0o755)
         return View([Lower(str(folder))])
 
-    def _secret(self, mount: SecretMount) -> Path:
-        path = self.machine.secrets() / f"{self.folder.name}-{len(self.secrets)}"
+    def _secret(self, mount: SecretFileMount) -> Path:
+        path = self.shared.secrets_folder() / f"{self.folder.name}-{len(self.secrets)}"
         self.secrets.append(path)
         write_new(str(path), mount.value, mode=mount.mode, uid=mount.uid, gid=mount.gid)
         return path
 
-    # --- the command's surroundings
+    # --- the command's environment
 
     def _directory(self, path: str, user: User) -> str:
-        """The working directory, made for the user when it is missing."""
+        """The working directory; created for the user if it is missing."""
         try:
             canonical = self.tree.canonical(path)
             node, missing = self.tree.find(canonical)
@@ -341,7 +299,7 @@ class Preparation:
                 why = os.strerror(error.errno or 0).lower()
                 raise ExecRefused(f'chdir to cwd ("{path}") set in config.json failed: {why}') from error
         elif any(isinstance(m, TmpfsMount) and clean(m.path) == node.mount for m in self.spec.mounts):
-            self.pieces.append(Kernel(canonical, "dir"))
+            self.mounts.append(Kernel(canonical, "dir"))
         return canonical
 
     def _stdin(self, cwd: str) -> str | None:
@@ -381,7 +339,7 @@ class Preparation:
                 found.append(Redirect(stream, over, None, over.inner(canonical)))
             elif mount in self.sources:
                 found.append(Redirect(stream, None, self.sources[mount], canonical[len(mount) :].strip("/")))
-            # Anything else is in memory, and gone with the container.
+            # Any other file is in memory and disappears with the container.
         return found
 
 
@@ -395,30 +353,30 @@ def _shows_graft(view: View, path: str) -> bool:
 
 
 def room_for(store: Store, subpath: str) -> int:
-    """How many layers fit into one mount's options, showing that directory of each."""
+    """How many layers that show this directory fit into one mount's options."""
     each = len(str(store.layers.path("0" * 10))) + len(subpath) + _OLD_ROOT
     own = 3 * (len(str(store.scratch)) + 32 + _OLD_ROOT)
     return max(2, min(MOST_LAYERS, (_OPTIONS_PAGE - own) // each))
 
 
-async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | NotStarted:
-    """Make a container ready: compact what it mounts, look everything up, make its folders.
+async def prepare(store: Store, shared: SharedResources, spec: ExecSpec) -> Prepared | NotStarted:
+    """Prepare a container: compact what it mounts, look everything up, create its folders.
 
-    Raises ExecRefused for an unknown user, a working directory or redirect that
-    cannot be; SandboxError for a mount that cannot be made.
+    Raises ExecRefused for an unknown user or an impossible working directory or redirect;
+    SandboxError for an impossible mount.
     """
     grafts = [path for layer in spec.root.layers[:1] for path in store.lower(layer).grafts]
     room = min(room_for(store, path) for path in ("/", *grafts))
     root = await store.compact(spec.root, most=room)
     mounted = {}
     for number, mount in enumerate(spec.mounts):
-        if isinstance(mount, FileMount):
+        if isinstance(mount, SnapshotFileMount):
             mounted[number] = mount.snapshot
         elif isinstance(mount, OverlayMount):
             mounted[number] = await store.compact(mount.snapshot, most=room_for(store, mount.subpath))
     folder = store.new_path()
     folder.mkdir(mode=0o700)
-    preparation = Preparation(store, machine, spec, folder, root, mounted)
+    preparation = Preparation(store, shared, spec, folder, root, mounted)
     prepared = None
     try:
         prepared = preparation.run()
@@ -426,10 +384,3 @@ async def prepare(store: Store, machine: Machine, spec: ExecSpec) -> Prepared | 
         if not isinstance(prepared, Prepared):
             discard(folder, preparation.secrets)
     return prepared
-
-
-def discard(folder: Path, secrets: list[Path]) -> None:
-    """Remove what was made for a container: its folder, and its secrets in memory."""
-    for path in secrets:
-        path.unlink(missing_ok=True)
-    remove_tree(folder)

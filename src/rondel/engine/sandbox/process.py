@@ -1,236 +1,263 @@
-"""One bubblewrap process: started without a thread, watched by descriptors, ended for sure.
-
-A container is over when its process 1 is gone, not when bwrap says so: bwrap
-ends as soon as it knows the exit code, while the kernel may still be killing
-what the command left in the background.
-"""
+"""A started container: its output, its end, and further commands in it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import signal
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+import anyio.to_thread
+
+from rondel.engine.sandbox.command import in_go_words, refused_by_kernel
+from rondel.engine.sandbox.commit import commit_outputs
+from rondel.engine.sandbox.exec_inside import InsideResult, run_inside, terminal_inside
+from rondel.engine.sandbox.output import Spool
+from rondel.engine.sandbox.prepared import Prepared, discard
+from rondel.engine.sandbox.spawn import BwrapProcess, Stream, memory_file, spawn, watched
+from rondel.engine.sandbox.spec import ExecSpec, Opened, Outcome, SandboxError
+from rondel.engine.sandbox.tracing import Trace
+from rondel.engine.store import Output, Store
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
-_CHUNK = 65536
-_MFD_CLOEXEC = 1
+    from rondel.engine.sandbox.resources import SharedResources
+    from rondel.engine.sandbox.users import User
 
-
-def memory_file(name: str, data: bytes) -> int:
-    """A descriptor of a file in memory that holds ``data``, at its beginning."""
-    held = os.memfd_create(name, _MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(held, view) :]
-    os.lseek(held, 0, os.SEEK_SET)
-    return held
+Listener: TypeAlias = Callable[[str, bytes], None]
+"""Receives a command's masked output as it arrives: the stream's name and the bytes."""
 
 
-def seal_descriptors() -> None:
-    """Keep all but the standard descriptors from our children: a container must not inherit any."""
-    for name in os.listdir("/proc/self/fd"):
-        number = int(name)
-        if number > 2:
-            with contextlib.suppress(OSError):
-                os.set_inheritable(number, False)
+class Process:
+    """A started container: a command, a service or a terminal."""
 
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-async def readable(descriptor: int) -> None:
-    """Wait until a descriptor is readable; a pidfd is when its process has ended."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(descriptor, _resolve, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-
-
-async def writable(descriptor: int) -> None:
-    """Wait until a descriptor is writable: a full pipe has been read, or nobody reads it any more."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(descriptor, _resolve, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(descriptor)
-
-
-class Stream:
-    """The engine's end of a pipe, read by the event loop until its other end closes."""
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
-        self.ours, self.theirs = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.ours, False)
-        self.ended = asyncio.Event()
-
-    def start(self) -> None:
-        """Read from now on; the other end belongs to the child alone."""
-        os.close(self.theirs)
-        self.theirs = -1
-        asyncio.get_running_loop().add_reader(self.ours, self._read)
-
-    def _read(self) -> None:
+    def __init__(
+        self,
+        store: Store,
+        shared: SharedResources,
+        spec: ExecSpec,
+        prepared: Prepared,
+        listener: Listener | None,
+    ) -> None:
+        """Start it; raises OSError. Only :class:`Sandbox` creates one."""
+        self._store = store
+        self._shared = shared
+        self._spec = spec
+        self._prepared = prepared
+        self._listener = listener
+        self._spools = {name: Spool(store.blobs) for name in ("stdout", "stderr", "combined")}
+        self._masker = Masker(spec.secrets, shortest=1)
+        self._scrubbers = {name: self._masker.stream() for name in ("stdout", "stderr")}
+        self._outcome: asyncio.Task[Outcome] | None = None
+        self._discarded = False
+        self._trace: Trace | None = None
+        self.terminal: int | None = None
+        given: list[int] = []
+        opened: list[Stream] = []
         try:
-            data = os.read(self.ours, _CHUNK)
-        except BlockingIOError:
+            opened += [self._stream(name) for name in (() if spec.tty else ("stdout", "stderr"))]
+            self._streams = tuple(opened)
+            status = Stream(self._take_status)
+            opened.append(status)
+            self._give_to(prepared.plan.user)
+            standard = self._standard(spec, given)
+            argv = shared.command(spec, prepared, given)
+            at = argv.index("--args")
+            argv[at + 2 : at + 2] = self._traced(given)  # after the mounts that --args names
+            argv[at:at] = ["--json-status-fd", str(status.theirs)]
+            passed = [number for number in given if number not in standard]
+            pid = spawn(argv, standard=standard, passed=[*passed, status.theirs])
+            self._container = BwrapProcess(pid, watched(pid), status)
+        except BaseException:
+            for stream in opened:
+                stream.stop()
+            self._close_terminal()
+            if self._trace is not None:
+                self._trace.close()
+            raise
+        finally:
+            for number in given:
+                os.close(number)
+        for stream in opened:
+            stream.start()
+        if self._trace is not None:
+            self._trace.begin(self._container)
+
+    def _traced(self, given: list[int]) -> tuple[str, ...]:
+        """The bwrap options that make a traced command wait for its watch."""
+        scope = self._prepared.scope
+        if scope is None or not scope.seen:
+            return ()
+        self._trace = Trace(scope)
+        given.append(self._trace.theirs)
+        return self._trace.options
+
+    def _give_to(self, user: User) -> None:
+        """Let the container's user open the pipes by name, as in ``echo x > /dev/stdout``."""
+        for stream in self._streams:
+            with contextlib.suppress(OSError):  # in single-ID mode the engine's ID is the only one
+                os.fchown(stream.theirs, user.uid, user.gid)
+
+    def _stream(self, name: str) -> Stream:
+        return Stream(lambda data: self._take(name, self._scrubbers[name].feed(data)))
+
+    def _take_status(self, data: bytes) -> None:
+        self._container.take_status(data)
+
+    def _take(self, name: str, data: bytes) -> None:
+        if not data:
             return
-        except OSError:
-            data = b""
-        if data:
-            self._take(data)
+        self._spools[name].write(data)
+        self._spools["combined"].write(data)
+        if self._listener is not None:
+            self._listener(name, data)
+
+    def _standard(self, spec: ExecSpec, given: list[int]) -> tuple[int, int, int]:
+        if spec.tty:
+            self.terminal, theirs = os.openpty()
+            os.set_inheritable(self.terminal, False)
+            given.append(theirs)
+            return theirs, theirs, theirs
+        if isinstance(spec.stdin, bytes):
+            given.append(memory_file("stdin", spec.stdin))
         else:
-            self.stop()
+            path = self._prepared.stdin or spec.stdin or "/dev/null"
+            given.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return given[-1], self._streams[0].theirs, self._streams[1].theirs
 
-    def stop(self) -> None:
-        """Close both ends, whatever state they are in."""
-        if self.ours >= 0:
-            asyncio.get_running_loop().remove_reader(self.ours)
-            os.close(self.ours)
-            self.ours = -1
-        if self.theirs >= 0:
-            os.close(self.theirs)
-            self.theirs = -1
-        self.ended.set()
+    @property
+    def pid(self) -> int:
+        """The first process's PID on the host, for paths such as ``/proc/PID/ns/net``."""
+        return self._container.first or self._container.pid
 
+    async def known(self) -> None:
+        """Wait until :attr:`pid` is known."""
+        waiting = asyncio.ensure_future(self._container.known.wait())
+        try:
+            await asyncio.wait([waiting, self._outcome_task()], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
 
-@dataclass(slots=True)
-class Container:
-    """A running bwrap: ``pid`` is its own, ``first`` that of the container's process 1, on the host."""
+    def _outcome_task(self) -> asyncio.Task[Outcome]:
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_task(self._finish())
+        return self._outcome
 
-    pid: int
-    pidfd: int
-    status: Stream
-    first: int | None = None
-    first_fd: int | None = None
-    exit_code: int | None = None
-    code: int | None = None
-    known: asyncio.Event = field(default_factory=asyncio.Event)
-    _text: bytes = b""
+    async def wait(self) -> Outcome:
+        """Wait for the end and return the outcome, as :meth:`Sandbox.run` does. May be called repeatedly."""
+        return await asyncio.shield(self._outcome_task())
 
-    def take_status(self, data: bytes) -> None:
-        """Read bwrap's JSON lines: the first process's PID, and its exit code at the end."""
-        self._text += data
-        while b"\n" in self._text:
-            line, _, self._text = self._text.partition(b"\n")
-            with contextlib.suppress(ValueError):
-                value = json.loads(line)
-                if "child-pid" in value:
-                    self.first = int(value["child-pid"])
-                    with contextlib.suppress(OSError):  # it is gone already
-                        self.first_fd = os.pidfd_open(self.first)
-                    self.known.set()
-                if "exit-code" in value:
-                    self.exit_code = int(value["exit-code"])
+    async def _finish(self) -> Outcome:
+        container = self._container
+        try:
+            await container.wait()
+            for stream in self._streams:
+                await stream.ended.wait()
+            for name, scrubber in self._scrubbers.items():
+                self._take(name, scrubber.flush())
+            opened = await self._opened()
+            return await anyio.to_thread.run_sync(self._commit, opened)
+        finally:
+            if self._trace is not None:
+                self._trace.close()
+            container.close()
+            self._close_terminal()
+            if not self._discarded:
+                self._discarded = True
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._discard)
 
-    async def wait(self) -> None:
-        """Wait until bwrap and everything in the container is gone, then reap it."""
-        await readable(self.pidfd)
-        await self.status.ended.wait()
-        if self.first_fd is None:
-            # Killed before it told of process 1, which may be there all the same and wait for it for ever, in
-            # bwrap's process group still; the group's number is taken until bwrap is reaped.
+    async def _opened(self) -> Opened | None:
+        scope = self._prepared.scope
+        if self._trace is None:
+            return Opened(unknown=scope.unknown) if scope is not None else None
+        return await self._trace.end()
+
+    def _commit(self, opened: Opened | None) -> Outcome:
+        container = self._container
+        if container.exit_code is None:
+            text = self._spools["stderr"].so_far().decode("utf-8", "replace").strip()
+            if refused_by_kernel(text, self._spec.args[0]):
+                container.exit_code = 1
+        if container.exit_code is None:
+            why = (
+                f"bwrap ended with {container.code}: {text}" if text else f"bwrap ended with {container.code}"
+            )
+            raise SandboxError("a container could not be set up", why=why)
+        outputs: Mapping[str, Output] = {name: spool.finish() for name, spool in self._spools.items()}
+        outputs = in_go_words(outputs, container.exit_code)
+        snapshot, mounts = commit_outputs(self._store, self._prepared, outputs)
+        self._discarded = True
+        self._discard()
+        return Outcome(
+            exit_code=container.exit_code, snapshot=snapshot, mounts=mounts, opened=opened, **outputs
+        )
+
+    def _discard(self) -> None:
+        for spool in self._spools.values():
+            spool.drop()
+        discard(self._prepared.folder, self._prepared.secrets)
+        self._shared.cgroups.leave(self._prepared.folder.name)
+
+    def _close_terminal(self) -> None:
+        if self.terminal is not None:
             with contextlib.suppress(OSError):
-                os.killpg(self.pid, signal.SIGKILL)
-        self.reap()
-        self.known.set()
-        if self.first_fd is not None:
-            await readable(self.first_fd)
+                os.close(self.terminal)
+            self.terminal = None
 
-    def reap(self) -> None:
-        """Take bwrap's own exit code, once it has ended."""
-        if self.code is None:
-            _, status = os.waitpid(self.pid, 0)
-            self.code = os.waitstatus_to_exitcode(status)
+    def signal(self, number: int) -> None:
+        """Send a signal to the command, unless it has ended."""
+        pid = self._container.command_pid()
+        if pid is not None and self._container.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
-    def kill(self) -> None:
-        """Have the kernel kill the whole container."""
-        for descriptor in (self.first_fd, self.pidfd):
-            if descriptor is not None:
-                with contextlib.suppress(OSError):
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    async def kill(self) -> None:
+        """Kill the container and wait until all its processes are gone. Cannot be cancelled."""
+        task = self._outcome_task()
+        if not task.done():
+            self._container.kill()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # the waiting task has it; retrieving it here avoids asyncio's warning
 
-    def command_pid(self) -> int | None:
-        """The command's own PID on the host: process 1's first child, or process 1 itself."""
-        if self.first is None:
-            return None
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            path = Path(f"/proc/{self.first}/task/{self.first}/children")
-            return int(path.read_text().split()[0])
-        return self.first
+    async def run_inside(self, args: Sequence[str]) -> InsideResult:
+        """Run another command in the container, with the same environment, user and rights."""
+        return await run_inside(
+            self._container,
+            self._prepared.plan,
+            args,
+            bwrap=self._shared.bwrap,
+            python=self._shared.python,
+            scrubber=self._masker.stream,
+            prefix=self._limited(),
+        )
 
-    def is_set_up(self, bwrap: str) -> bool:
-        """Whether the command runs: before, the container's mounts are not its own yet."""
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{self.first}/task/{self.first}/children").read_text():
-                return True
-            return not os.path.samefile(f"/proc/{self.first}/exe", bwrap)  # without init, it is the command
-        return False
+    def terminal_inside(
+        self, args: Sequence[str], env: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[int | None]:
+        """Run another command in the container on a terminal; yields the terminal's other side."""
+        return terminal_inside(
+            self._container,
+            self._prepared.plan,
+            args,
+            bwrap=self._shared.bwrap,
+            python=self._shared.python,
+            env=env,
+            prefix=self._limited(),
+        )
 
-    def close(self) -> None:
-        """Close the descriptors."""
-        self.status.stop()
-        for descriptor in (self.first_fd, self.pidfd):
-            if descriptor is not None:
-                os.close(descriptor)
+    def _limited(self) -> Sequence[str]:
+        limits = self._spec.limits or self._shared.limits
+        name = self._prepared.folder.name
+        return self._shared.cgroups.enter_command(name, limits) if limits is not None else ()
 
-
-_DEFAULT_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-)
-
-
-def spawn(
-    argv: Sequence[str],
-    *,
-    standard: tuple[int, int, int],
-    passed: Sequence[int],
-    env: Mapping[str, str] | None = None,
-) -> int:
-    """Start a program with three standard descriptors and ``passed`` ones under their own numbers; its PID.
-
-    Call it from the event loop's thread only: ``--die-with-parent`` means the
-    thread. The environment is PATH and ``env``, the session is a new one.
-    """
-    actions: list[tuple[int, int, int]] = []
-    for number, source in enumerate(standard):
-        actions.append((os.POSIX_SPAWN_DUP2, source, number))
-    actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in passed]
-    return os.posix_spawn(
-        argv[0],
-        list(argv),
-        {"PATH": os.defpath, **(env or {})},
-        file_actions=actions,
-        setsid=True,
-        setsigmask=(),
-        setsigdef=_DEFAULT_SIGNALS,
-    )
-
-
-def watched(pid: int) -> int:
-    """A descriptor that tells of a child's end. Raises OSError, and the child is gone, when there is none."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
+    def output(self) -> Output:
+        """The masked output of both streams so far; only its last MiB if it is long."""
+        return Output.of(self._spools["combined"].so_far())

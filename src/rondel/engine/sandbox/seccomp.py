@@ -1,7 +1,7 @@
-"""The system calls that no container gets, as a seccomp filter.
+"""The system calls that containers may not use, as a seccomp filter.
 
-A container's root has few capabilities, but a user namespace of its own would
-give it all of them there, and with them a large part of the kernel. Container
+A container's root has few capabilities, but in a new user namespace it would have
+all of them, and with them access to a large part of the kernel. Container
 runtimes refuse the same calls. The filter is classic BPF, see
 ``Documentation/userspace-api/seccomp_filter.rst`` of the kernel.
 """
@@ -49,14 +49,14 @@ _REFUSED: Mapping[str, Mapping[str, int]] = {
 _CLONE = {"x86_64": (56, 272), "aarch64": (220, 97)}  # clone and unshare
 _CLONE3 = 435
 _SOCKET = {"x86_64": 41, "aarch64": 198}
-_REFUSED_FAMILIES = (38, 40)  # AF_ALG, a wide door into the kernel; AF_VSOCK, one to a virtual machine's host
+_REFUSED_FAMILIES = (38, 40)  # AF_ALG exposes much of the kernel; AF_VSOCK reaches a virtual machine's host
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
 def program(machine: str | None = None) -> bytes | None:
-    """The filter for a machine (``platform.machine()``), or None where it is not known.
+    """The filter for a machine (``platform.machine()``), or None for an unknown one.
 
-    clone3 answers ENOSYS, because a filter cannot see its flags: C libraries
+    clone3 fails with ENOSYS, because a filter cannot see its flags: C libraries
     then use clone.
     """
     machine = machine or platform.machine()

@@ -1,4 +1,4 @@
-"""What to run and what came of it: the sandbox's values."""
+"""What to run and its outcome: the sandbox's values."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 class ExecRefused(EngineError):
-    """A command cannot even be started; decided before anything is spawned.
+    """A command cannot be started at all; decided before anything is spawned.
 
-    ``exit_code_seen`` is what the real engine reports for it (-1 for an unknown
-    user or an unusable redirect); a missing or unexecutable command is not this
-    error but an :class:`Outcome` with exit code 1 and Go's text on stderr.
+    ``exit_code_seen`` is the exit code that the real engine reports (-1 for an unknown user or an
+    impossible redirect). A missing or unexecutable command is not this error but an
+    :class:`Outcome` with exit code 1 and Go's text on stderr.
     """
 
     exit_code_seen: int = -1
 
 
 class SandboxError(EngineError):
-    """The sandbox itself could not be set up; the command never ran."""
+    """The sandbox could not be set up; the command never ran."""
 
 
 class CannotStart(SandboxError):
-    """A command to be started is missing or cannot be executed; what the error says is Go's text."""
+    """The command of a service is missing or cannot be executed; the message is Go's text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlayMount:
-    """A directory of a snapshot; what is written there becomes a layer of its own snapshot.
+    """A directory of a snapshot; writes to it become a layer over that snapshot.
 
-    ``path`` is where it appears in the container, ``subpath`` the directory of
-    the snapshot that is shown.
+    ``path`` is the mount point in the container, ``subpath`` the directory of
+    the snapshot.
     """
 
     path: str
@@ -49,8 +49,8 @@ class OverlayMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileMount:
-    """A file of a snapshot; written to, it becomes a layer of its own snapshot.
+class SnapshotFileMount:
+    """A file of a snapshot; a change to it becomes a layer over that snapshot.
 
     ``owner`` and ``mode`` replace the file's own in the container.
     """
@@ -65,7 +65,7 @@ class FileMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeMount:
-    """A cache volume's folder on the host (``Store.volumes`` knows it), writable."""
+    """A cache volume's folder on the host (see ``Store.volumes``), writable."""
 
     path: str
     source: Path
@@ -80,8 +80,8 @@ class TmpfsMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretMount:
-    """A file that exists in memory only, and is never part of a layer."""
+class SecretFileMount:
+    """A file that exists in memory only and is never part of a layer."""
 
     path: str
     value: bytes
@@ -91,7 +91,7 @@ class SecretMount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SocketMount:
+class UnixSocketMount:
     """A unix socket of the host."""
 
     path: str
@@ -100,14 +100,22 @@ class SocketMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindMount:
-    """A file or directory of the host as it is; for the engine's own needs."""
+    """A file or directory of the host, for the engine's own needs."""
 
     path: str
     source: Path
     readonly: bool = True
 
 
-Mount = OverlayMount | FileMount | VolumeMount | TmpfsMount | SecretMount | SocketMount | BindMount
+SandboxMount = (
+    OverlayMount
+    | SnapshotFileMount
+    | VolumeMount
+    | TmpfsMount
+    | SecretFileMount
+    | UnixSocketMount
+    | BindMount
+)
 
 
 class Network(enum.Enum):
@@ -119,17 +127,30 @@ class Network(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class JoinNetwork:
-    """A network namespace made by somebody else, by a path such as ``/proc/123/ns/net``.
+    """An existing network namespace, by a path such as ``/proc/123/ns/net``.
 
-    It has to belong to the engine's user namespace.
+    It must belong to the engine's user namespace.
     """
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkAttachment:
+    """How a container reaches services: what its ExecSpec takes over.
+
+    ``hosts`` are (address, name) pairs for /etc/hosts. The container's own variables
+    override ``env``.
+    """
+
+    network: Network | JoinNetwork = Network.HOST
+    hosts: tuple[tuple[str, str], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a container may use, where the machine's cgroups allow saying so."""
+    """What a container may use, if the machine's cgroups allow limits."""
 
     memory_bytes: int | None = None
     cpus: float | None = None
@@ -138,17 +159,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecSpec:
-    """One command in one file system. All paths are container paths unless said otherwise.
+    """One command in one file system. All paths are container paths unless stated otherwise.
 
-    ``args`` is not expanded; ``env`` is the whole environment; ``user`` is
+    ``args`` is not expanded; ``env`` is the complete environment; ``user`` is
     ``name``, ``uid``, ``name:group`` or ``uid:gid`` as in an image's config.
-    ``stdin`` is given as bytes or as a host file. The redirects are container
-    paths, relative ones to ``cwd``. ``secrets`` are the values to scrub from
-    every output. ``hosts`` are (address, name) pairs added to /etc/hosts.
-    Without ``init`` the command itself is process 1. HOME and PATH are set
-    where ``env`` does not. An ``insecure`` command of user 0 may
-    do all that the engine may. ``trace`` is a folder: the outcome says which
-    of its files were opened.
+    ``stdin`` is bytes or a host file. The redirects are container paths, relative
+    ones to ``cwd``. ``secrets`` are the values to mask in every output. ``hosts``
+    are (address, name) pairs added to /etc/hosts. Without ``init`` the command
+    itself is process 1. HOME and PATH are set if ``env`` lacks them. An
+    ``insecure`` command of user 0 may do all that the engine may. ``trace`` is a
+    folder: the outcome lists which of its files were opened.
     """
 
     root: Snapshot
@@ -156,7 +176,7 @@ class ExecSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
     user: str = ""
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[SandboxMount, ...] = ()
     stdin: bytes | Path | None = None
     redirect_stdin: str | None = None
     redirect_stdout: str | None = None
@@ -174,12 +194,11 @@ class ExecSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """Which files of a folder a command, or a process that it started, opened.
+    """Which files of a folder a command or its child processes opened.
 
-    ``names`` are paths relative to the folder, of regular files that were there
-    before the command began. ``written`` are those of them that were only ever
-    opened for writing. ``unknown`` is why the names may not be all; empty when
-    they are.
+    ``names`` are relative paths of regular files that existed before the command began.
+    ``written`` are those that were only opened for writing. ``unknown`` says why the
+    names may be incomplete; empty if they are complete.
     """
 
     names: frozenset[str] = frozenset()
@@ -189,13 +208,12 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a command came to.
+    """The result of a command.
 
-    ``snapshot`` is the root afterwards, ``mounts`` what each writable
-    :class:`OverlayMount` and :class:`FileMount` is afterwards, by its path.
-    Whether to keep them is the caller's decision; unreferenced layers are
-    collected like all others. An exit by signal N is 128 + N. ``opened`` is
-    there if the command was to be traced.
+    ``snapshot`` is the root afterwards; ``mounts`` maps the path of each writable
+    :class:`OverlayMount` and :class:`SnapshotFileMount` to its snapshot afterwards.
+    The caller decides whether to keep them; unreferenced layers are collected like all
+    others. An exit by signal N is 128 + N. ``opened`` is set if the command was traced.
     """
 
     exit_code: int

@@ -1,9 +1,9 @@
-"""A command is traced: held until its folder is watched, followed, and asked at the end.
+"""Traces a command: holds it until its folder is watched, then collects what it opens.
 
-The watch has to be on the container's own mounts, and there before the command's first
+The watch must be on the container's own mounts, and in place before the command's first
 instruction. bwrap makes the mounts in the order of its options, and ``--file`` copies a
-descriptor until its end. So the last of them copies a pipe to /dev/null: when bwrap has read the
-one byte in it, all mounts are made; it goes on when the pipe is closed.
+descriptor until its end. So the last option copies a pipe to /dev/null: when bwrap has read the
+one byte in it, all mounts are in place; it continues when the pipe is closed.
 """
 
 from __future__ import annotations
@@ -15,51 +15,52 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from rondel.engine.sandbox.process import writable
-from rondel.engine.sandbox.region import HOLD
-from rondel.engine.sandbox.watch import Watch
+from rondel.engine.sandbox.folder_watch import FolderWatch
+from rondel.engine.sandbox.spawn import writable
+from rondel.engine.sandbox.trace_scope import HOLD
 
 if TYPE_CHECKING:
-    from rondel.engine.sandbox.process import Container
-    from rondel.engine.sandbox.region import Region
+    from rondel.engine.sandbox.spawn import BwrapProcess
     from rondel.engine.sandbox.spec import Opened
+    from rondel.engine.sandbox.trace_scope import TraceScope
 
 _PAUSE = 0.01
-"""Seconds between two looks at the queue: to be woken for each opening would cost the one who opens ten times
-what the event itself does. Meanwhile the kernel keeps events (``max_queued_events``, 16,384)."""
+"""Seconds between two reads of the queue: waking up for each event would cost the opening process ten times
+as much as the event itself. Meanwhile the kernel queues events (``max_queued_events``, 16,384).
+"""
 _MANY = 2000
-"""Events after which there is no pause."""
-_NEW_ROOT = "newroot"  # where bwrap builds the container, below the root that it has meanwhile
+"""After this many events there is no pause."""
+_NEW_ROOT = "newroot"  # where bwrap builds the container, below its temporary root
 
 
 class Trace:
     """The tracing of one command."""
 
-    def __init__(self, region: Region) -> None:
-        self._watch = Watch(region)
+    def __init__(self, scope: TraceScope) -> None:
+        self._watch = FolderWatch(scope)
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._pause: asyncio.TimerHandle | None = None
         self.theirs, self._ours = os.pipe2(os.O_CLOEXEC)
-        # Of one page: the byte in it fills the pipe, and that it can be written to again means it was read.
+        # A pipe of one page: the byte fills it, so it is writable again only when bwrap has read it.
         fcntl.fcntl(self._ours, fcntl.F_SETPIPE_SZ, os.sysconf("SC_PAGE_SIZE"))
         os.write(self._ours, b".")
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What to add to bwrap's mounts, as the last; ``theirs`` has to be passed on."""
+        """The last of bwrap's mount options; ``theirs`` must be passed on to bwrap."""
         return ("--file", str(self.theirs), HOLD)
 
-    def begin(self, container: Container) -> None:
-        """Place the watch as soon as the container has its mounts, and let the command begin."""
+    def begin(self, container: BwrapProcess) -> None:
+        """Place the watch as soon as the container has its mounts, then let the command start."""
         self._task = asyncio.get_running_loop().create_task(self._place(container))
 
-    async def _place(self, container: Container) -> None:
+    async def _place(self, container: BwrapProcess) -> None:
         try:
-            await writable(self._ours)  # or bwrap has failed, and with it all will
+            await writable(self._ours)  # it also returns if bwrap has failed; then the next steps fail, too
             await container.known.wait()
             root = f"/proc/{container.first}/root/{_NEW_ROOT}"
-            await anyio.to_thread.run_sync(self._watch.place, root)
+            await anyio.to_thread.run_sync(self._watch.start, root)
             if self._closed:
                 self._forget()
             else:
@@ -79,13 +80,13 @@ class Trace:
         self._pause = loop.call_later(_PAUSE if count < _MANY else 0, self._listen)
 
     async def end(self) -> Opened:
-        """What was opened, once the container has ended."""
+        """What was opened; call it after the container has ended."""
         if self._task is not None:
             await asyncio.wait([self._task])
         return self._watch.end()
 
     def close(self) -> None:
-        """Stop watching; any number of times."""
+        """Stop watching; may be called repeatedly."""
         self._closed = True
         self._release()
         self._forget()
@@ -102,4 +103,4 @@ class Trace:
         if queue is not None:
             loop = asyncio.get_running_loop()
             loop.remove_reader(queue.descriptor)
-            loop.run_in_executor(None, queue.close)  # nobody waits for the kernel to forget its watches
+            loop.run_in_executor(None, queue.close)  # the kernel removes the watches in the background

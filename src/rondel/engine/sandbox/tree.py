@@ -1,8 +1,8 @@
 """What a container sees at a path: the root's snapshot with the mounts over it.
 
-Mount points, commands, redirects and the working directory have to be found
+Mount points, commands, redirects and the working directory must be found
 before anything is mounted. Links are followed inside the container's root, also
-across mounts; a mount point that is missing counts as an empty directory.
+across mounts; a missing mount point counts as an empty directory.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.spec import (
     BindMount,
-    FileMount,
-    Mount,
     OverlayMount,
-    SecretMount,
-    SocketMount,
+    SandboxMount,
+    SecretFileMount,
+    SnapshotFileMount,
     TmpfsMount,
+    UnixSocketMount,
     VolumeMount,
 )
-from rondel.engine.store.model import Entry
+from rondel.engine.store.model import TreeEntry
 from rondel.engine.store.paths import descend, join
 from rondel.engine.store.view import View, ViewNode, entry_of
 
@@ -32,12 +32,12 @@ _NOWHERE = "/nonexistent"
 
 
 class TreeNode:
-    """A place in the container: ``mount`` is the path of the mount it lies in, ``inner`` its path there."""
+    """A node in the container: ``mount`` is the path of its mount, ``inner`` its path there."""
 
     __slots__ = ("_tree", "_view", "entry", "inner", "mount")
 
     def __init__(
-        self, tree: Tree, entry: Entry, mount: str, inner: str, view: ViewNode | None = None
+        self, tree: MountTree, entry: TreeEntry, mount: str, inner: str, view: ViewNode | None = None
     ) -> None:
         self._tree = tree
         self._view = view
@@ -69,17 +69,19 @@ class TreeNode:
         return None
 
 
-def _at(path: str, entry: Entry) -> Entry:
+def _at(path: str, entry: TreeEntry) -> TreeEntry:
     if entry.path == path:
         return entry
-    return Entry(path, entry.file, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link)
+    return TreeEntry(
+        path, entry.file, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link
+    )
 
 
-def _empty_directory(path: str) -> Entry:
-    return Entry(path, _NOWHERE, stat.S_IFDIR | 0o755, 0, 0, 0, 0)
+def _empty_directory(path: str) -> TreeEntry:
+    return TreeEntry(path, _NOWHERE, stat.S_IFDIR | 0o755, 0, 0, 0, 0)
 
 
-class Tree:
+class MountTree:
     """A root view with mounts; add them parents first, by their canonical paths."""
 
     def __init__(self, root: View, views: Mapping[str, ViewNode] | None = None) -> None:
@@ -94,7 +96,7 @@ class Tree:
         return TreeNode(self, node.entry, "/", "/", node)
 
     def mounted(self, path: str) -> TreeNode | None:
-        """What is mounted exactly there."""
+        """What is mounted exactly at a path."""
         return self._nodes.get(path)
 
     def leads_to_mount(self, path: str) -> bool:
@@ -111,22 +113,24 @@ class Tree:
         return found
 
     def find(self, path: str) -> tuple[TreeNode, Sequence[str]]:
-        """The deepest place on the way to a path, and what is missing below it; PathError below a file."""
+        """The deepest existing node on the way to a path, and the missing rest; PathError below a file."""
         return descend(self.root, path)
 
-    def add(self, path: str, mount: Mount, view: ViewNode | None = None, *, secret: str = _NOWHERE) -> None:
-        """Mount something; ``view`` is what a mount of a snapshot shows, ``secret`` a secret's file."""
-        if isinstance(mount, OverlayMount | FileMount):
+    def add(
+        self, path: str, mount: SandboxMount, view: ViewNode | None = None, *, secret: str = _NOWHERE
+    ) -> None:
+        """Add a mount; ``view`` is the content of a snapshot mount, ``secret`` a secret's file."""
+        if isinstance(mount, OverlayMount | SnapshotFileMount):
             if view is None:
                 raise ValueError("a mount of a snapshot needs its node")
             node = TreeNode(self, _at(path, view.entry), path, "/", view)
         elif isinstance(mount, TmpfsMount):
             node = TreeNode(self, _empty_directory(path), path, "/")
-        elif isinstance(mount, SecretMount):
+        elif isinstance(mount, SecretFileMount):
             mode = stat.S_IFREG | mount.mode
             size = len(mount.value)
-            node = TreeNode(self, Entry(path, secret, mode, mount.uid, mount.gid, size, 0), path, "/")
-        elif isinstance(mount, VolumeMount | BindMount | SocketMount):
+            node = TreeNode(self, TreeEntry(path, secret, mode, mount.uid, mount.gid, size, 0), path, "/")
+        elif isinstance(mount, VolumeMount | BindMount | UnixSocketMount):
             real = str(mount.source)
             node = TreeNode(self, entry_of(path, real, os.stat(real)), path, "/")
         self._nodes[path] = node

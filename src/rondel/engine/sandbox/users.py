@@ -1,8 +1,8 @@
 """Users of an image: names and numbers from its own passwd and group files.
 
-The rules are those of the Docker family: a number that passwd does not know is
-fine and gets group 0 and home ``/``; a name it does not know is an error; an
-explicit group leaves out the supplementary ones. A user's own group is among his groups, too.
+The rules are Docker's: a number that passwd does not contain is fine and gets group 0
+and home ``/``; an unknown name is an error; an explicit group replaces the supplementary
+ones. A user's primary group is also among the supplementary ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who a command runs as."""
+    """The user that a command runs as."""
 
     uid: int = 0
     gid: int = 0
@@ -31,7 +31,7 @@ class User:
 
     @property
     def is_root(self) -> bool:
-        """Whether no switch of user is needed."""
+        """Whether no change of user is necessary."""
         return self.uid == 0 and self.gid == 0 and not any(self.groups)
 
 
@@ -48,8 +48,8 @@ def _rows(text: str, width: int) -> Iterator[list[str]]:
 def resolve_user(user: str, passwd: str, group: str) -> User:
     """The user that ``name``, ``uid``, ``name:group`` or ``uid:gid`` means; "" is root.
 
-    ``passwd`` and ``group`` are the files' texts, empty when they are missing.
-    Raises ExecRefused with the Docker family's words for an unknown name.
+    ``passwd`` and ``group`` are the files' texts, empty if they are missing.
+    Raises ExecRefused with Docker's message for an unknown name.
     """
     name, colon, group_name = user.partition(":")
     uid, gid, login, home = _user(name or "0", passwd, asked=user)

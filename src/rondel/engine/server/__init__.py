@@ -1,1 +1,1 @@
-"""HTTP in front of the API, and the life of a session."""
+"""The HTTP server in front of the API, and the life of a session."""

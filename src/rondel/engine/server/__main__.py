@@ -1,10 +1,10 @@
 """The engine process: ``python -m rondel.engine.server FD``, started by the launcher.
 
-FD is the listening socket. The token comes as the first line of standard input, so that it is
-on no command line and in no environment; the end of standard input ends the session.
+FD is the listening socket. The token is the first line of standard input, so that it
+appears in no command line and in no environment; the end of standard input ends the session.
 
-The process loads its modules at once and does nothing more before somebody connects: a session
-in which nobody does has opened no store and made no namespace.
+The process loads its modules at once and does nothing else before the first connection: a
+session that nobody uses opens no store and makes no namespace.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import sys
 EXIT_UNAVAILABLE = 21
 
 NOT_NEEDED = signal.SIGUSR1
-"""Ends an engine to which nobody has connected, at once, whatever it loads; one that serves ignores it."""
+"""Ends an engine that has no connection yet, even while it loads; one that serves ignores it."""
 
 
 def main() -> int:
     """Serve one session until its launcher goes away."""
     _die_with_parent()
-    # Pending requests are the launcher's to interrupt; a terminal's ^C goes to the client first.
+    # The launcher interrupts pending requests; a terminal's ^C reaches the client first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start = sys.stdin.buffer.readline()
     if not start:
@@ -43,7 +43,7 @@ def main() -> int:
                 return 0
             signal.signal(NOT_NEEDED, lambda *_: None)  # not SIG_IGN, which commands would inherit
             return serve(listener, start)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the launcher tells clients in words
+    except Exception as error:  # noqa: BLE001 - the launcher passes any error on to clients in words
         from rondel.engine.server.refusal import LONGEST_REASON, reason_of
 
         os.write(words, reason_of(error).encode("utf-8", "replace")[:LONGEST_REASON])
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _own_stdout() -> int:
-    """Take standard output away from everybody else: it carries last words, and nothing besides."""
+    """Reserve standard output for the last error message; other output goes to standard error."""
     words = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -1,8 +1,8 @@
-"""The HTTP door: a bare ASGI application for ``POST /query``.
+"""The HTTP server: a bare ASGI application for ``POST /query``.
 
-Statuses and bodies are those of the recorded engine; whatever fails inside a query is status
-200 with ``errors``, which the client neither retries nor loses. A request whose client goes
-away is cancelled; work that somebody else waits for goes on.
+Status codes and bodies match the recorded Dagger engine. An error inside a query is status
+200 with ``errors``, which the client neither retries nor drops. If a client disconnects, its
+request is cancelled; work that another request waits for continues.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class App:
             await _respond(send, reply)
 
     def _admit(self, headers: dict[str, str]) -> None:
-        """Refuse strangers: a wrong token, and pages that a browser sends here."""
+        """Refuse requests without the token, and requests that a web page sends."""
         if not hmac.compare_digest(_user(headers.get("authorization", "")), self._token):
             raise _Reply(401)
         host = urlsplit(f"//{headers.get('host', '')}").hostname
@@ -87,7 +87,7 @@ class App:
         if method == "HEAD":
             return _Reply(405)
         if method == "GET":
-            return await self._execute({}, answer_type, receive)  # a query in the address does not count
+            return await self._execute({}, answer_type, receive)  # a query string in the URL does not count
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if method != "POST" or content_type != _JSON:
             return _errors(400, "transport not supported", "text/plain")
@@ -95,7 +95,7 @@ class App:
         return await self._execute(request, answer_type, receive)
 
     async def _execute(self, request: dict[str, Any], answer_type: str, receive: Receive) -> _Reply | None:
-        """Run the query as long as the client stays; None when it left."""
+        """Run the query while the client is connected; None if it disconnected."""
         reply: _Reply | None = None
         async with anyio.create_task_group() as tasks:
 
@@ -155,7 +155,7 @@ async def _body(headers: dict[str, str], receive: Receive) -> bytes:
 
 
 def _request(body: bytes, answer_type: str) -> dict[str, Any]:
-    """The request's JSON object; the body is not repeated in the error, it may hold a secret."""
+    """The request's JSON object. Errors do not repeat the body, which may hold a secret."""
     problem = "json request body could not be decoded: "
     try:
         request = json.loads(body)

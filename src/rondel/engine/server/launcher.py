@@ -1,11 +1,11 @@
-"""Starts sessions: binds a port at once; the engine loads beside, and starts when somebody connects.
+"""Starts sessions: binds a port at once; the engine loads in parallel and starts at the first connection.
 
 Used by ``rondel run`` and ``rondel session``, and from Python::
 
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         subprocess.run(command, env=os.environ | session.environment)
 
-As a program, ``python -m rondel.engine.server.launcher COMMAND...`` runs a command so.
+``python -m rondel.engine.server.launcher COMMAND...`` runs a command in a session.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OWN_SESSION = "RONDEL_SESSION"
-"""Set to 1 beside the session's port, so that who finds it can tell that it is no Dagger engine's."""
+"""Set to 1 with the session's port: tells clients that the session is not a Dagger engine's."""
 
 LIVE_OUTPUT = "RONDEL_ENGINE_OUTPUT"
 """The file to which the engine appends the output of commands while they run."""
 
 
-class Session:
-    """A session's port and token, and the engine behind it.
+class EmbeddedSession:
+    """A session's port and token, and the engine process behind it.
 
     The engine process loads while the client does, opens its store at the first connection, and
-    ends with :meth:`close`, or with this process, however it ends. Where there is one processor,
-    which the client needs, the process starts at the first connection. Use as a context manager.
+    ends with :meth:`close` or with this process, however that ends. On a machine with one
+    processor, which the client needs, it starts at the first connection. Use as a context manager.
     """
 
     def __init__(self, listener: socket.socket, workdir: Path, store: Path | None) -> None:
@@ -54,20 +54,20 @@ class Session:
             "workdir": str(workdir),
             "store": str(store) if store else None,
         }
-        # A file without a name: whoever is killed, nothing is left of it.
+        # A file without a name leaves nothing behind, whichever process is killed.
         self._output = tempfile.TemporaryFile(prefix="rondel-output-")  # noqa: SIM115 - closed with the session
         self._wake, self._awake = os.pipe()
         self._engine: subprocess.Popen[bytes] | None = None
-        # The kernel ends the engine together with the thread that started it: this one stays.
+        # The kernel kills the engine when the thread that started it ends, so this thread stays.
         self._keeper = threading.Thread(target=self._keep, name="engine keeper", daemon=True)
         self._keeper.start()
 
     @classmethod
     def open(cls, *, workdir: Path | None = None, store: Path | None = None) -> Self:
-        """Bind a loopback port for a session. Raises EngineUnavailable if none can be had.
+        """Bind a loopback port for a session. Raises EngineUnavailable if there is none.
 
-        ``workdir`` is what relative host paths refer to, the current directory by default;
-        ``store`` is where snapshots live, ``$RONDEL_ENGINE_HOME`` or the user's cache by default.
+        ``workdir`` is the base of relative host paths, the current directory by default;
+        ``store`` is where snapshots are kept, by default ``$RONDEL_ENGINE_HOME`` or the user's cache.
         """
         try:
             listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -77,7 +77,7 @@ class Session:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which a Dagger client finds this session, and its commands' output meanwhile."""
+        """The variables by which a Dagger client finds this session, and where its commands' output goes."""
         return {
             "DAGGER_SESSION_PORT": str(self.port),
             "DAGGER_SESSION_TOKEN": self.token,
@@ -91,7 +91,7 @@ class Session:
         return json.dumps({"port": self.port, "session_token": self.token})
 
     def close(self, timeout: float = 20.0) -> None:
-        """End the engine, and wait for its end for at most ``timeout`` seconds before killing it."""
+        """End the engine; wait at most ``timeout`` seconds before killing it."""
         if self._awake >= 0:
             os.close(self._awake)
             self._awake = -1
@@ -109,7 +109,7 @@ class Session:
         self.close()
 
     def _keep(self) -> None:
-        """Run the engine, wait for the session's end."""
+        """Run the engine and wait for the session's end."""
         try:
             if len(os.sched_getaffinity(0)) == 1:
                 readable, _, _ = select.select([self._listener.fileno(), self._wake], [], [])
@@ -122,7 +122,7 @@ class Session:
             finally:
                 os.close(pidfd)
             if self._wake not in readable:
-                # It ended by itself. Clients learn why; they would take a closed door for a broken network.
+                # It ended by itself. Tell clients the reason: a closed port looks like a broken network.
                 message = reason_of_end(engine.wait(), _last_words(engine))
                 refuse(self._listener, self.token, message, self._wake)
             self._listener.close()
@@ -141,7 +141,7 @@ class Session:
             [sys.executable, "-P", "-m", "rondel.engine.server", str(descriptor)],
             env={**os.environ, LIVE_OUTPUT: self.environment[LIVE_OUTPUT]},
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,  # for its last words: why it could not start
+            stdout=subprocess.PIPE,  # for its last words: the reason why it could not start
             pass_fds=[descriptor],
             process_group=0,
         )
@@ -150,25 +150,25 @@ class Session:
                 engine.stdin.write(json.dumps(self._settings).encode() + b"\n")
                 engine.stdin.flush()
         except BrokenPipeError:
-            pass  # it ended already; whoever waits for it learns that
+            pass  # it has ended; the waiting thread learns the reason
         return engine
 
 
 def _last_words(engine: subprocess.Popen[bytes]) -> str:
-    """What the engine, which has ended, said of the reason."""
+    """The reason that the engine gave before it ended."""
     if engine.stdout is None:
         return ""
-    os.set_blocking(engine.stdout.fileno(), False)  # a child of its may hold the other end
+    os.set_blocking(engine.stdout.fileno(), False)  # one of its children may hold the other end open
     data = engine.stdout.read(LONGEST_REASON)
     return (data or b"").decode("utf-8", "replace").strip()
 
 
 def run(command: Sequence[str], *, workdir: Path | None = None, store: Path | None = None) -> int:
-    """Run a command under a session; its exit code (128 + N if ended by signal N).
+    """Run a command in a session; returns its exit code (128 + N if signal N ended it).
 
-    SIGINT and SIGTERM are passed on to the command once, as ``dagger run`` does with SIGTERM.
+    Passes SIGINT and SIGTERM on to the command once, as ``dagger run`` does with SIGTERM.
     """
-    with Session.open(workdir=workdir, store=store) as session:
+    with EmbeddedSession.open(workdir=workdir, store=store) as session:
         try:
             child = subprocess.Popen(command, env=os.environ | session.environment)
         except OSError as error:

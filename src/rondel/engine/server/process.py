@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from rondel.engine.api.calls import Calls
-from rondel.engine.api.served import load_first
+from rondel.engine.api.resolvers import load_first
 from rondel.engine.evaluate import Session
-from rondel.engine.evaluate.live import LiveOutput
+from rondel.engine.evaluate.live_output import LiveOutput
 from rondel.engine.sandbox import Sandbox
 from rondel.engine.server.app import App, Application
 from rondel.engine.store import Store
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from socket import socket
 
 TRIM_SECONDS = 5.0
-"""How long the end of a session may remove what the store has too much of."""
+"""How many seconds the end of a session may spend on trimming the store."""
 
 
 def serve(listener: socket, start: bytes) -> int:
     """Serve a session on a listening socket. ``start`` is the launcher's JSON line.
 
-    Where the engine cannot run it raises why; the launcher tells that to clients.
+    Raises the reason if the engine cannot run; the launcher tells clients.
     """
     settings = json.loads(start)
-    live = LiveOutput.of(os.environ)  # now: the path may lead through a process that namespaces hide
+    live = LiveOutput.of(os.environ)  # now: the path may contain /proc/PID, which the new namespaces hide
     anyio.run(_serve, listener, {**settings, "in_place": not _contained(), "live": live})
     return 0
 
 
 def _contained() -> bool:
-    """Whether containers can be made here; if not, commands run in place, unless that is forbidden.
+    """Whether containers work here. If not, commands run in place, unless that is forbidden.
 
-    Raises EngineUnavailable then (``RONDEL_ENGINE_IN_PLACE=never``).
+    Raises EngineUnavailable if it is (``RONDEL_ENGINE_IN_PLACE=never``).
     """
     from rondel.engine.namespace import become_root
 
@@ -67,7 +67,7 @@ async def _serve(listener: socket, settings: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
-    """A session over the user's store; at its end everything that it started is gone."""
+    """A session over the user's store; at its end everything that it started ends."""
     load_first()
     home = settings.get("store")
     store = Store.open(Path(home) if home else None)
@@ -95,12 +95,12 @@ async def open_session(settings: dict[str, Any]) -> AsyncIterator[Session]:
 
 
 async def _trim(store: Store) -> None:
-    """Keep the store to its budget, now that nobody waits for an answer; the next session goes on with it."""
+    """Trim the store to its budget once no client waits; what is left over, the next session removes."""
     try:
         with anyio.CancelScope(shield=True):
             await store.trim(seconds=TRIM_SECONDS)
     except (OSError, RondelError) as error:
-        # The session did its work; a store that cannot shrink is worth a line, not a failure.
+        # The session has done its work: a store that cannot be trimmed deserves a line, not a failure.
         print(f"the engine's store was not trimmed: {error}", file=sys.stderr, flush=True)
 
 
@@ -153,6 +153,6 @@ async def _until_closed(descriptor: int) -> None:
 def _notify(live: LiveOutput, line: str) -> None:
     if live.tell(line):
         return
-    # On a terminal the client may be drawing a line of progress right now: the notice takes its place.
+    # The client may be drawing a progress line on the terminal right now: overwrite it.
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     print(f"{clear}{line}", file=sys.stderr, flush=True)

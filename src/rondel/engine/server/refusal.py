@@ -1,8 +1,8 @@
-"""What a session answers when its engine could not start, or died: the reason, to every query.
+"""What a session answers when its engine could not start or has died: the reason, to every query.
 
-A client takes a closed door for a broken network, and says no more than that. So the launcher
-answers in the engine's place, with an error as GraphQL has it. Standard library only: this has
-to work where an installation is broken.
+A client reports a closed port as a broken network and nothing else. So the launcher answers
+instead of the engine, with a GraphQL error. It uses the standard library only: it must
+work in a broken installation.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PATIENCE = 5.0
-"""Seconds for a client to send its request."""
+"""Seconds that a client has to send its request."""
 
 MAX_REQUEST = 64 * 1024 * 1024
 LONGEST_REASON = 64 * 1024
 ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
-"""The error's ``extensions._type``, by which a client tells it from an error of its query."""
+"""The error's ``extensions._type``, which distinguishes it from an error of the query."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Why an engine could not start, in words for people: cause, place, what to do. No traceback."""
+    """Why an engine could not start, in words: cause, place, what to do. No traceback."""
     leaves = list(_leaves(error))
     if all(isinstance(leaf, RondelError) for leaf in leaves):
         return "\n".join(str(leaf) for leaf in leaves)
@@ -48,12 +48,12 @@ def reason_of(error: BaseException) -> str:
     elif isinstance(strange, OSError):
         hint = "the engine keeps its files in $RONDEL_ENGINE_HOME, or in rondel/engine of the user's cache"
     else:
-        hint = "this is a defect of Rondel's; `rondel doctor` says what this machine can run"
+        hint = "this is a bug in Rondel; `rondel doctor` shows what this machine can run"
     return str(EngineUnavailable("the embedded engine could not start", why=said, hint=hint))
 
 
 def reason_of_end(code: int, words: str) -> str:
-    """Why an engine ended: ``words`` are its own last ones, ``code`` its exit code (-N for signal N)."""
+    """Why an engine ended: ``words`` are its last message, ``code`` its exit code (-N for signal N)."""
     if words:
         return words
     if code >= 0:
@@ -62,13 +62,13 @@ def reason_of_end(code: int, words: str) -> str:
         name = signal.Signals(-code).name
         why = f"its process was ended by {name}"
         if -code == signal.SIGKILL:
-            why += ", which is also what a machine that runs out of memory sends"
-    hint = "run again: what was finished is kept; `rondel doctor` says what this machine can run"
-    return str(EngineUnavailable("the embedded engine went away", why=why, hint=hint))
+            why += ", which the kernel also sends when memory runs out"
+    hint = "run again, finished work is kept; `rondel doctor` shows what this machine can run"
+    return str(EngineUnavailable("the embedded engine ended unexpectedly", why=why, hint=hint))
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:
-    """The single errors in a group, or the error itself."""
+    """The single errors in an exception group, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)
@@ -77,7 +77,7 @@ def _leaves(error: BaseException) -> Iterable[BaseException]:
 
 
 def refuse(listener: socket.socket, token: str, message: str, until: int) -> None:
-    """Answer every request on ``listener`` with ``message``, until the descriptor ``until`` is readable."""
+    """Answer every request on ``listener`` with ``message`` until the descriptor ``until`` is readable."""
     while True:
         readable, _, _ = select.select([listener.fileno(), until], [], [])
         if until in readable:
@@ -90,7 +90,7 @@ def refuse(listener: socket.socket, token: str, message: str, until: int) -> Non
 
 
 def _request(connection: socket.socket) -> bytes:
-    """The head of a request; its body is read, too, or the client might not get to the answer."""
+    """The head of a request. Its body is read, too: otherwise the client might never read the answer."""
     data = b""
     while b"\r\n\r\n" not in data and len(data) < LONGEST_REASON:
         block = connection.recv(65536)

@@ -12,7 +12,7 @@ from rondel.engine.store.errors import (
     StoreTooNew,
 )
 from rondel.engine.store.index import Index
-from rondel.engine.store.model import Entry, Output, Result, Snapshot
+from rondel.engine.store.model import OperationResult, Output, Snapshot, TreeEntry
 from rondel.engine.store.store import Store
 from rondel.engine.store.view import View
 from rondel.engine.store.volumes import Volumes
@@ -20,11 +20,10 @@ from rondel.engine.store.volumes import Volumes
 __all__ = [
     "Blobs",
     "Draft",
-    "Entry",
     "Index",
+    "OperationResult",
     "Output",
     "PathError",
-    "Result",
     "Snapshot",
     "Store",
     "StoreCorrupt",
@@ -32,6 +31,7 @@ __all__ = [
     "StoreFull",
     "StoreReadOnly",
     "StoreTooNew",
+    "TreeEntry",
     "Usage",
     "View",
     "Volumes",

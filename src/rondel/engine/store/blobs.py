@@ -21,7 +21,7 @@ _CHUNK = 1024 * 1024
 
 
 class BlobWriter:
-    """A blob that is written piece by piece; ``digest`` holds once it is committed."""
+    """A blob that is written in parts; ``digest`` is valid once it is committed."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -37,7 +37,7 @@ class BlobWriter:
         return len(data)
 
     def current_digest(self) -> str:
-        """The digest of what was written so far."""
+        """The digest of what has been written so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
 
@@ -49,26 +49,26 @@ class Blobs:
         self._scratch = scratch
         self._index = index
 
-    def _place(self, digest: str) -> Path:
+    def _path_of(self, digest: str) -> Path:
         kind, _, value = digest.partition(":")
         if kind != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
             raise StoreCorrupt(f"not a digest: {digest!r}")
         return self._folder / value[:2] / value
 
     def create(self) -> tuple[BlobWriter, Path]:
-        """A writer that is not bound to a block; finish it with :meth:`keep` or :meth:`drop`."""
+        """A writer without a ``with`` block; finish it with :meth:`keep` or :meth:`drop`."""
         path = self._scratch / f"b{secrets.token_hex(6)}"
         with translated(self._folder):
             return BlobWriter(path.open("xb", buffering=0)), path
 
     def keep(self, writer: BlobWriter, path: Path, *, expected: str | None = None) -> str:
         """Move a finished blob into place; StoreCorrupt if its digest is not ``expected``."""
-        writer._file.close()  # noqa: SLF001 — the two are one
+        writer._file.close()  # noqa: SLF001 — the two classes belong together
         digest = writer.digest = self._place_file(path, writer.current_digest(), writer.size, expected)
         return digest
 
     def take(self, path: Path, *, expected: str) -> str:
-        """Move a file that lies in the store's own file system into place, once its digest is verified."""
+        """Move a file of the store's own file system into place, once its digest is verified."""
         with translated(self._folder), path.open("rb") as file:
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             size = os.fstat(file.fileno()).st_size
@@ -78,11 +78,11 @@ class Blobs:
         if expected is not None and digest != expected:
             path.unlink()
             raise StoreCorrupt(
-                "what was received is not what was asked for",
+                "the received data does not match the digest",
                 why=f"expected {expected}\ngot      {digest}",
-                hint="try again; if it stays, the source serves damaged data",
+                hint="try again; if the error persists, the source serves damaged data",
             )
-        target = self._place(digest)
+        target = self._path_of(digest)
         with translated(self._folder):
             path.chmod(0o600)
             target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -92,13 +92,13 @@ class Blobs:
 
     @staticmethod
     def drop(writer: BlobWriter, path: Path) -> None:
-        """Give an unfinished blob up."""
-        writer._file.close()  # noqa: SLF001 — the two are one
+        """Discard an unfinished blob."""
+        writer._file.close()  # noqa: SLF001 — the two classes belong together
         path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def writer(self, *, expected: str | None = None) -> Iterator[BlobWriter]:
-        """Write a blob within a block; it is kept when the block ends well, and dropped otherwise."""
+        """Write a blob within a block; it is kept if the block succeeds, and dropped otherwise."""
         writer, path = self.create()
         try:
             with translated(self._folder):
@@ -130,20 +130,20 @@ class Blobs:
         return writer.digest
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is here; marks it as used."""
-        return self._index.alive("blob", [digest]) and self._place(digest).exists()
+        """Whether the blob exists; marks it as used."""
+        return self._index.alive("blob", [digest]) and self._path_of(digest).exists()
 
     def path(self, digest: str) -> Path:
-        """The blob's file (never to be changed); StoreCorrupt when missing or of the wrong size."""
-        place = self._place(digest)
+        """The blob's file (never change it); StoreCorrupt if it is missing or has the wrong size."""
+        file = self._path_of(digest)
         row = self._index.object("blob", digest)
         try:
-            size = place.stat().st_size
+            size = file.stat().st_size
         except FileNotFoundError:
             size = -1
         if row is None or size != row.size or not self._index.alive("blob", [digest]):
             raise self._damaged(digest, "it is missing" if size < 0 or row is None else "its size is wrong")
-        return place
+        return file
 
     def read(self, digest: str) -> bytes:
         """The blob's bytes, verified."""
@@ -153,12 +153,12 @@ class Blobs:
         return data
 
     def _damaged(self, digest: str, why: str) -> StoreCorrupt:
-        """The error for a bad blob, which is forgotten so that the next run gets it anew."""
+        """The error for a damaged blob; removes it, so that the next run fetches or makes it again."""
         self._index.remove("blob", [digest])
         with contextlib.suppress(OSError):
-            os.unlink(self._place(digest))
+            os.unlink(self._path_of(digest))
         return StoreCorrupt(
             f"blob {digest} of the engine's store is damaged",
             why=why,
-            hint="run again: it was removed and will be fetched or made anew",
+            hint="run again: it was removed, and will be fetched or made again",
         )

@@ -1,4 +1,4 @@
-"""How large the store may grow."""
+"""The store's size limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 VARIABLE = "RONDEL_ENGINE_CACHE_SIZE"
 LARGEST = 20 << 30
-"""The budget where the disk is large: 20 GiB."""
+"""The budget on a large disk: 20 GiB."""
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_size(text: str, *, place: str) -> int:
-    """Bytes of ``5G``, ``300 MiB``, ``0``. Raises ConfigurationError, which names ``place``."""
+    """Parse ``5G``, ``300 MiB`` or ``0`` into bytes. Raises ConfigurationError, which names ``place``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise ConfigurationError(f"{text!r} is no size", hint="for example 5G or 300M", place=place)
@@ -28,15 +28,12 @@ def parse_size(text: str, *, place: str) -> int:
 
 
 def default_budget(free: int, held: int) -> int:
-    """20 GiB, or a quarter of what would be free if the store were empty, whichever is less."""
+    """20 GiB, or a quarter of the space that an empty store would leave free, whichever is less."""
     return min(LARGEST, (free + held) // 4)
 
 
 def budget_of(root: Path, held: int, environ: Mapping[str, str]) -> int:
-    """The budget in bytes of the store in ``root``, which holds ``held`` now.
-
-    ``$RONDEL_ENGINE_CACHE_SIZE``, else :func:`default_budget`. Raises ConfigurationError.
-    """
+    """The budget in bytes of the store in ``root``, which occupies ``held`` bytes now."""
     if environ.get(VARIABLE):
         return parse_size(environ[VARIABLE], place=VARIABLE)
     disk = os.statvfs(root)

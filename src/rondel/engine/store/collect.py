@@ -1,4 +1,4 @@
-"""Keeping the store within a size budget: the least recently used goes first."""
+"""Chooses what to remove to keep the store within its budget: the least recently used first."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Usage:
 
     @property
     def collectable_bytes(self) -> int:
-        """What counts against the budget: layers and blobs, but no cache volume."""
+        """The bytes that count against the budget: layers and blobs, but no cache volumes."""
         return self.layer_bytes + self.blob_bytes
 
 
 def plan_collection(objects: Iterable[Object], *, budget: int, cutoff: float) -> list[Object]:
     """What to remove so that at most ``budget`` bytes are left, least recently used first.
 
-    Nothing used at or after ``cutoff`` (the start of the oldest live session) is
-    ever taken, even if that leaves more than the budget.
+    Never removes anything used at or after ``cutoff`` (the start of the oldest live session),
+    even if that leaves more than the budget.
     """
     rows = sorted(objects, key=lambda row: (row.used, row.kind, row.id))
     excess = sum(row.size for row in rows) - budget
@@ -48,7 +48,7 @@ def plan_collection(objects: Iterable[Object], *, budget: int, cutoff: float) ->
 
 
 def first_of(doomed: Sequence[Object], *, count: int = 64, size: int = 256 << 20) -> list[Object]:
-    """The head of a collection: as many objects as are removed in one go, at least one if there is any."""
+    """The first part of a collection: as many objects as are removed at once, at least one."""
     taken: list[Object] = []
     for row in doomed[:count]:
         if taken and sum(each.size for each in taken) + row.size > size:

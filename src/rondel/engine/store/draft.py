@@ -1,7 +1,7 @@
-"""Building one layer over a snapshot without mounting anything.
+"""Builds one layer over a snapshot without mounting anything.
 
-Every path is resolved in the merged tree of base and layer, so that a link in
-the base leads where it would lead in the container, and never to the host.
+Every path is resolved in the merged tree of base and layer, so a link in the base leads
+where it would lead in the container, and never to the host.
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ from typing import TYPE_CHECKING, TypeAlias
 from rondel.engine.store.errors import PathError
 from rondel.engine.store.files import remove_tree, set_owner, write_new
 from rondel.engine.store.layers import copy_metadata, whiteout
-from rondel.engine.store.model import Entry, Snapshot
+from rondel.engine.store.model import Snapshot, TreeEntry
 from rondel.engine.store.paths import descend, join
 from rondel.engine.store.view import OPAQUE, Lower, View, ViewNode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Keep: TypeAlias = Callable[[str, Entry], bool]
+Keep: TypeAlias = Callable[[str, TreeEntry], bool]
 
 
 class Draft:
-    """A layer under construction over a snapshot; not for several threads at a time.
+    """A layer under construction over a snapshot; not thread-safe.
 
-    Paths are container paths; links in their directories are followed inside
-    the root; missing parents are made with mode 0755, owned by root. The last
-    part of a path is never followed: it is replaced. ``view`` shows the base
-    with what was done so far.
+    Paths are container paths. Links in their directories are followed inside the root; missing
+    parents are created with mode 0755, owned by root. The last part of a path is never followed:
+    it is replaced. ``view`` shows the base with all changes so far.
     """
 
     def __init__(self, base: View, folder: Path, publish: Callable[[bool], Awaitable[Snapshot]]) -> None:
-        """Start in an empty ``folder``; ``publish`` gets whether anything was done."""
+        """Start in an empty ``folder``; ``publish`` receives whether anything changed."""
         copy_metadata(str(base.root.entry.real), str(folder)) if base.lowers else folder.chmod(0o755)
         self.view = View((*base.lowers, Lower(str(folder))), changing=True)
         self._own = len(base.lowers)
@@ -46,17 +45,17 @@ class Draft:
         self._parents: dict[str, str] = {}
         self._made: dict[str, str] = {"/": self._folder}
 
-    # --- places
+    # --- paths
 
-    def _place(self, path: str) -> tuple[str, str]:
-        """The canonical parent of a path and the last part's name."""
+    def _locate(self, path: str) -> tuple[str, str]:
+        """The canonical parent of a path, and the last part's name."""
         head, _, name = path.rstrip("/").rpartition("/")
         if name in ("", ".", ".."):
             raise PathError(errno.EINVAL, path, operation="open")
         return self._parent(head), name
 
     def _parent(self, path: str) -> str:
-        """Make sure that a directory is in the layer, with its parents; its canonical path."""
+        """Make sure that a directory and its parents are in the layer; returns its canonical path."""
         known = self._parents.get(path)
         if known is not None:
             return known
@@ -66,7 +65,7 @@ class Draft:
             raise PathError(errno.ENOTDIR, path)
         self._materialise(here)
         for name in missing:
-            if name == "..":  # below something that is not there
+            if name == "..":  # below something that does not exist
                 raise PathError(errno.ENOENT, path)
             self._make(here, name)
             here = join(here, name)
@@ -74,7 +73,7 @@ class Draft:
         return here
 
     def _materialise(self, path: str) -> str:
-        """The layer's own directory for a canonical one that exists in the merged tree."""
+        """The layer's own directory for a canonical one of the merged tree."""
         own = self._made.get(path)
         if own is not None:
             return own
@@ -88,7 +87,7 @@ class Draft:
         return own
 
     def _make(self, parent: str, name: str) -> str:
-        """Make a directory where there is none (or something else, which goes)."""
+        """Make a directory; anything else at that path is replaced."""
         own = f"{self._materialise(parent)}/{name}"
         hidden = self._clear(own)
         os.mkdir(own)
@@ -100,7 +99,7 @@ class Draft:
         return own
 
     def _clear(self, own: str) -> bool:
-        """Remove what the layer itself has there; whether there was anything, which hid the base's."""
+        """Remove what the layer itself has at a path; returns whether that hid something of the base."""
         try:
             status = os.lstat(own)
         except FileNotFoundError:
@@ -114,15 +113,15 @@ class Draft:
         return True
 
     def _forget(self) -> None:
-        """Directories may be elsewhere now."""
+        """Drop cached directories, which may have moved."""
         self._parents.clear()
         self._made = {"/": self._folder}
 
     def _replace(self, path: str) -> str:
-        """A free place in the layer for a new file at a path."""
-        parent, name = self._place(path)
+        """Make room in the layer for a new file at a path."""
+        parent, name = self._locate(path)
         own = f"{self._materialise(parent)}/{name}"
-        if path in self._parents:  # a directory or link to one stood there
+        if path in self._parents:  # it was a directory or a link to one
             self._forget()
         self._clear(own)
         self._changed = True
@@ -141,9 +140,9 @@ class Draft:
         mtime_ns: int | None = None,
         link_ok: bool = False,
     ) -> None:
-        """Put a file in place of whatever is there: bytes, or what a file of that path holds.
+        """Write a file, replacing whatever is there: bytes, or the content of a path.
 
-        With ``link_ok`` it may share that file's inode, which is never to change then.
+        With ``link_ok`` it may share that file's inode, which must never change then.
         """
         own = self._replace(path)
         if link_ok and not isinstance(data, bytes) and _linked(data, own, mode, uid, gid, mtime_ns):
@@ -160,27 +159,27 @@ class Draft:
         mtime_ns: int | None = None,
         merge: bool = False,
     ) -> str:
-        """Make a directory, or set the metadata of the one that is there; its canonical path.
+        """Make a directory, or set the metadata of an existing one; returns its canonical path.
 
-        With ``merge`` a link to a directory is as good as the directory.
+        With ``merge``, a link to a directory counts as the directory.
         """
         if not path.strip("/"):
             self._metadata(self._folder, mode, uid, gid, mtime_ns)
             return "/"
-        parent, name = self._place(path)
+        parent, name = self._locate(path)
         node, _ = descend(self.view.root, parent)
         there = node.child(name)
         entry = None if there is None else there.entry
         if entry is not None and entry.is_link and merge:
             entry = self.view.lookup(entry.path)
         if entry is not None and entry.is_dir:
-            place = entry.path
-            own = self._materialise(place)
+            canonical = entry.path
+            own = self._materialise(canonical)
         else:
-            place = join(parent, name)
+            canonical = join(parent, name)
             own = self._make(parent, name)
         self._metadata(own, mode, uid, gid, mtime_ns)
-        return place
+        return canonical
 
     def _metadata(
         self, own: str, mode: int | None, uid: int | None, gid: int | None, mtime_ns: int | None
@@ -196,14 +195,14 @@ class Draft:
     def symlink(
         self, target: str, path: str, *, uid: int = 0, gid: int = 0, mtime_ns: int | None = None
     ) -> None:
-        """Put a symbolic link, in place of whatever is there."""
+        """Create a symbolic link, replacing whatever is there."""
         own = self._replace(path)
         os.symlink(target, own)
         self._metadata(own, None, uid or None, gid or None, mtime_ns)
 
     def hardlink(self, target: str, path: str) -> None:
-        """Put another name of an existing file (image layers have them)."""
-        parent, name = self._place(target)
+        """Create another name for an existing file (image layers have them)."""
+        parent, name = self._locate(target)
         node = descend(self.view.root, parent)[0].child(name)
         if node is None:
             raise PathError(errno.ENOENT, target, operation="link")
@@ -217,7 +216,7 @@ class Draft:
             os.link(source, own, follow_symlinks=False)
 
     def remove(self, path: str) -> bool:
-        """Remove what is there, directories with all in them; whether there was anything."""
+        """Remove a path, directories with their content; returns whether there was anything."""
         head, _, name = path.rstrip("/").rpartition("/")
         if name in ("", ".", ".."):
             raise PathError(errno.EINVAL, path, operation="remove")
@@ -237,7 +236,7 @@ class Draft:
         return True
 
     def opaque(self, path: str) -> None:
-        """Hide everything the base has in this directory (image layers ask for it)."""
+        """Hide all that the base has in this directory (image layers ask for it)."""
         own = self._materialise(self._parent(path))
         os.setxattr(own, OPAQUE, b"y")
         self._forget()
@@ -252,7 +251,7 @@ class Draft:
         gid: int | None = None,
         mtime_ns: int | None = None,
     ) -> None:
-        """Change the metadata of what is there; a link at the end is not followed."""
+        """Change the metadata of a path; a link at its end is not followed."""
         entry = self.view.resolve(path, follow=False)
         if entry.is_dir:
             own = self._materialise(entry.path)
@@ -261,7 +260,7 @@ class Draft:
             own = f"{self._materialise(head or '/')}/{name}"
             if not os.path.lexists(own):
                 self._copy_entry(entry, own, None, None, None, link=False)
-            elif os.lstat(own).st_nlink > 1:  # shared with a layer, which stays as it is
+            elif os.lstat(own).st_nlink > 1:  # shared with a layer, which must not change
                 os.unlink(own)
                 self._copy_entry(entry, own, None, None, None, link=False)
         self._metadata(own, mode, uid, gid, mtime_ns)
@@ -280,17 +279,16 @@ class Draft:
         mode: int | None = None,
         share: bool = True,
     ) -> None:
-        """Copy a directory's content, or a file, merging into what is there.
+        """Copy a directory's content, or a file, merging it into what is there.
 
-        ``keep`` gets the path relative to ``src`` and the entry; a directory
-        it refuses is not entered. ``uid``, ``gid`` and ``mode`` replace those
-        of the source; ``mode`` that of files only. Without ``share`` no inode
-        of the source is used again. Raises PathError when
-        ``src`` is missing.
+        ``keep`` receives the path relative to ``src`` and the entry; a directory that it refuses is
+        not entered. ``uid``, ``gid`` and ``mode`` replace those of the source; ``mode`` only for
+        files. Without ``share``, no inode of the source is reused. Raises PathError if ``src`` is
+        missing.
         """
         node = source.node(src)
-        # A file's inode is shared only where nobody can see it twice in one
-        # tree: `cp` would take the two for the same file.
+        # An inode is shared only if it cannot appear twice in one tree: `cp` would treat
+        # the two files as the same one.
         ours = {lower.root for lower in self.view.lowers}
         link = share and uid is None and gid is None and mode is None
         link = link and not any(lower.root in ours or lower.grafts for lower in source.lowers)
@@ -332,7 +330,7 @@ class Draft:
 
     @staticmethod
     def _copy_entry(
-        entry: Entry, own: str, uid: int | None, gid: int | None, mode: int | None, *, link: bool
+        entry: TreeEntry, own: str, uid: int | None, gid: int | None, mode: int | None, *, link: bool
     ) -> None:
         owner = entry.uid if uid is None else uid, entry.gid if gid is None else gid
         if entry.link is not None:
@@ -357,9 +355,8 @@ class Draft:
     ) -> None:
         """Copy files of the host, named relative to ``root`` (parents first), below ``dst``.
 
-        ``uid`` and ``gid`` None keep the host's. Setuid and setgid bits are
-        dropped; sockets, pipes and devices are left out; what vanished
-        meanwhile is skipped.
+        ``uid`` and ``gid`` None keep the host's. Setuid and setgid bits are dropped; sockets, pipes
+        and devices are left out; files that vanish in the meantime are skipped.
         """
         base = str(root)
         if self.view.lookup(dst) is None:
@@ -387,14 +384,14 @@ class Draft:
             os.utime(self._materialise(path), ns=(mtime_ns, mtime_ns))
 
     async def commit(self) -> Snapshot:
-        """Publish the layer at once and as a whole; the base itself if nothing was done."""
+        """Publish the layer atomically; the base itself if nothing changed."""
         return await self._publish(self._changed)
 
 
 def _linked(  # noqa: PLR0917 - a file's properties, in their usual order
     source: str | Path, own: str, mode: int, uid: int, gid: int, mtime_ns: int | None
 ) -> bool:
-    """Whether a file could be shared by a hard link: only its second name, and nothing about it differs."""
+    """Whether a file could become a hard link: a second name with the same metadata."""
     status = os.lstat(source)
     same = (
         stat.S_ISREG(status.st_mode)

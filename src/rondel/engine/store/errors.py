@@ -1,4 +1,4 @@
-"""What can go wrong with the store, translated where it enters."""
+"""The store's errors, and the translation of foreign errors into them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class StoreError(EngineError):
-    """The engine's store cannot do what was asked."""
+    """The engine's store cannot do what was requested."""
 
 
 class StoreFull(StoreError):
-    """No space is left for the store, or the quota is used up."""
+    """The store has no space left, or the quota is used up."""
 
 
 class StoreReadOnly(StoreError):
-    """The store cannot be written."""
+    """The store is not writable."""
 
 
 class StoreTooNew(StoreError):
-    """The store was written by a newer version of the engine."""
+    """A newer version of the engine wrote the store."""
 
 
 class StoreCorrupt(StoreError):
@@ -35,10 +35,10 @@ class StoreCorrupt(StoreError):
 
 
 class PathError(EngineError):
-    """A path of a file system value is not there, or not of the kind asked for.
+    """A path of a file system value does not exist, or is of the wrong kind.
 
-    The message is what Go's standard library says for it, because pipelines
-    match those words: ``lstat /a/b: no such file or directory``.
+    The message is that of Go's standard library, because pipelines match it:
+    ``lstat /a/b: no such file or directory``.
     """
 
     words: ClassVar[dict[int, str]] = {
@@ -64,7 +64,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def translate(error: OSError | sqlite3.Error, root: Path) -> StoreError | None:
-    """The store's own error for a foreign one, or None when it is something else."""
+    """The store's own error for a foreign one, or None for an unrelated error."""
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
     if number in _FULL or "database or disk is full" in text:
@@ -77,7 +77,7 @@ def translate(error: OSError | sqlite3.Error, root: Path) -> StoreError | None:
         return StoreReadOnly(
             f"the engine's store in {root} cannot be written",
             why=text,
-            hint="make it writable, or set RONDEL_ENGINE_HOME to a folder of your own",
+            hint="make it writable, or set RONDEL_ENGINE_HOME to another folder",
         )
     if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
         return StoreCorrupt(

@@ -1,8 +1,8 @@
-"""Writing a tree of the store to the host, never through a link.
+"""Writes a tree of the store to the host, never through a link.
 
-A tree may hold any link, and so may the target folder, left there by an earlier
-export. Directories are entered by descriptor without following links, so that
-nothing is ever written outside the folder that the user named.
+A tree may contain any link, and so may the target folder after an earlier export.
+Directories are entered by descriptor without following links, so that nothing is
+ever written outside the folder that the user named.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 from rondel.engine.store.files import copy_bytes, remove_tree
 
 if TYPE_CHECKING:
-    from rondel.engine.store.model import Entry
+    from rondel.engine.store.model import TreeEntry
     from rondel.engine.store.view import View, ViewNode
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BITS = 0o1777  # no setuid or setgid leaves the store
+_BITS = 0o1777  # setuid and setgid bits never leave the store
 
 
 def export_tree(view: View, src: str, dest: Path, *, wipe: bool = False) -> None:
     """Write the directory ``src`` of a view into ``dest``, or the file ``src`` to ``dest``.
 
-    Merges into what is there, replacing files; with ``wipe``, what is not in
-    the tree goes. Missing parents of ``dest`` are made. Raises PathError for a
-    missing ``src``, OSError for what the host refuses.
+    Merges into existing folders and replaces files; with ``wipe``, files that are not in the tree
+    are removed. Creates missing parents of ``dest``. Raises PathError for a missing ``src``,
+    OSError for what the host refuses.
     """
     node = view.node(src)
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def export_tree(view: View, src: str, dest: Path, *, wipe: bool = False) -> None
         finally:
             os.close(folder)
         return
-    # The last part may be a link of the user's own: his file is what he named.
+    # The last part may be a link of the user: the file that it leads to is the one that was named.
     target = Path(os.path.realpath(dest))
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -80,13 +80,13 @@ def _enter(folder: int, name: str) -> int:
     except FileExistsError:
         try:
             return os.open(name, _DIRECTORY, dir_fd=folder)
-        except OSError:  # a file, or a link to who knows where
+        except OSError:  # a file, or a link to an unknown place
             _remove(folder, name)
             os.mkdir(name, 0o700, dir_fd=folder)
     return os.open(name, _DIRECTORY, dir_fd=folder)
 
 
-def _export_link(entry: Entry, folder: int) -> None:
+def _export_link(entry: TreeEntry, folder: int) -> None:
     name = entry.name
     for _ in range(2):
         try:
@@ -97,8 +97,8 @@ def _export_link(entry: Entry, folder: int) -> None:
             return
 
 
-def _export_file(entry: Entry, folder: int, name: str) -> None:
-    """Write a file: at once where there was none, else beside it and over it."""
+def _export_file(entry: TreeEntry, folder: int, name: str) -> None:
+    """Write a file: directly if it is new, else to a temporary file that replaces it."""
     temporary: str | None = None
     try:
         target = os.open(name, _NEW, 0o600, dir_fd=folder)

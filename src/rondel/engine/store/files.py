@@ -1,4 +1,4 @@
-"""Copying single files and directories' metadata, as fast as the kernel allows."""
+"""Low-level work on files: copy and write them, set owners, open and make folders without following links."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _SMALL = 256 * 1024
@@ -18,9 +18,9 @@ _CHUNK = 64 * 1024 * 1024
 
 
 def set_owner(path: str | Path | int, uid: int, gid: int) -> None:
-    """Give a file its owner; where the ID does not exist (single-ID mode), it stays the engine's.
+    """Set a file's owner; if the ID does not exist (single-ID mode), the file stays the engine's.
 
-    That mode has one ID, so there is nobody else the file could belong to.
+    That mode has one ID, so no other owner is possible.
     """
     try:
         if isinstance(path, int):
@@ -33,7 +33,7 @@ def set_owner(path: str | Path | int, uid: int, gid: int) -> None:
 
 
 def copy_bytes(source: int, target: int, size: int) -> None:
-    """Copy an open file's content to another, within the kernel where it can; ``size`` is what it holds."""
+    """Copy an open file's content to another file, inside the kernel if possible; ``size`` is its length."""
     if size <= _SMALL:
         while size > 0 and (data := os.read(source, size)):
             write_all(target, data)
@@ -49,21 +49,21 @@ def copy_bytes(source: int, target: int, size: int) -> None:
 
 
 def _written_parts(source: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that are no holes; all of it where the file system does not say."""
+    """The parts of a file that are not holes; the whole file if the file system does not say."""
     at = 0
     while at < size:
         try:
             start = os.lseek(source, at, os.SEEK_DATA)
             at = os.lseek(source, start, os.SEEK_HOLE)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # there is more than a hole up to the end
+            if error.errno != errno.ENXIO:  # ENXIO: only a hole is left up to the end
                 yield at, size
             return
         yield start, at
 
 
 def copy_on(source: int, target: int, size: int) -> int:
-    """Copy from where one open file stands to where another does; how many of ``size`` bytes there were."""
+    """Copy up to ``size`` bytes between the positions of two open files; returns how many were copied."""
     left = size
     try:
         while left > 0 and (moved := os.copy_file_range(source, target, min(left, _CHUNK))):
@@ -78,7 +78,7 @@ def copy_on(source: int, target: int, size: int) -> int:
 
 
 def write_all(target: int, data: bytes | bytearray) -> None:
-    """Write all of the bytes: a disk that fills up takes some of them before it complains."""
+    """Write all bytes: on a disk that fills up, a write takes some of them before the error comes."""
     written = os.write(target, data)
     while written < len(data):
         written += os.write(target, memoryview(data)[written:])
@@ -93,7 +93,7 @@ def write_new(
     gid: int = 0,
     mtime_ns: int | None = None,
 ) -> None:
-    """Make a new file from bytes or as a copy of a regular file; a link as the source is an error."""
+    """Create a file from bytes or as a copy of a regular file; a link as the source is an error."""
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if isinstance(data, bytes):
@@ -117,7 +117,7 @@ def write_new(
 
 
 def remove_tree(path: str | Path) -> None:
-    """Remove whatever is there, of whatever mode; nothing there is fine."""
+    """Remove whatever is there, of any mode; a missing path is fine."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -125,7 +125,7 @@ def remove_tree(path: str | Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(path)
         return
-    # Overlay work folders are mode 000; an ordinary user's engine needs them opened.
+    # Overlay work folders have mode 000; an ordinary user's engine must open them first.
     shutil.rmtree(path, onerror=_open_and_retry)
 
 
@@ -139,3 +139,34 @@ def _open_and_retry(_function: object, path: str, _: object) -> None:
             shutil.rmtree(path)
         else:
             os.unlink(path)
+
+
+def open_beneath(root: str, relative: str) -> int:
+    """Open a directory below ``root``; raises OSError if a part of the path is a link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(root, flags)
+    for name in filter(None, relative.split("/")):
+        try:
+            inner = os.open(name, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder
+
+
+def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
+    """Make nested directories below ``root``; raises OSError if a part of the path is a link.
+
+    Another container may use the same volume and create links in it at any moment, so each
+    directory is opened relative to its parent's descriptor.
+    """
+    folder = open_beneath(root, relative)
+    try:
+        for name in names:
+            os.mkdir(name, 0o755, dir_fd=folder)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+            set_owner(folder, *owner)
+    finally:
+        os.close(folder)

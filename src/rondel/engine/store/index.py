@@ -1,14 +1,13 @@
-"""The store's index: what there is, when it was used last, and what operations came to.
+"""The store's index: which objects exist, when they were last used, and the results of operations.
 
-SQLite in WAL mode, one connection for each process, every statement short. A row
-of ``objects`` is what makes a layer or blob exist for readers; it is written
-before the directory or file is moved into place and taken away before that is
-removed, so a directory without a row is always litter.
+SQLite in WAL mode, one connection per process, every statement short. A row of ``objects``
+makes a layer or blob exist for readers. It is written before the directory or file is moved
+into place, and removed before that is removed, so a directory without a row is always litter.
 
 Layers are not synced one by one: that would cost more than the commands that
-make them. Each row instead carries the boot in which it was written until the
-file system was synced as a whole; after a crash of the machine, rows of another
-boot that never were synced are dropped, and what stands on them runs again.
+make them. Instead, each row holds the boot in which it was written until the
+file system was synced as a whole. After a crash of the machine, rows of another
+boot that were never synced are dropped, and whatever depends on them runs again.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _BUSY_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One layer or blob: its bytes on disk, entries within, and when it was used last."""
+    """One layer or blob: its bytes on disk, entries within, and when it was last used."""
 
     kind: str
     id: str
@@ -50,12 +49,12 @@ class Object:
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from every other."""
+    """Identifies this boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class Index:
-    """Small JSON documents by kind and key, and the table of objects. Safe from any thread."""
+    """Small JSON documents by kind and key, and the table of objects. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._root = path.parent
@@ -72,13 +71,13 @@ class Index:
             self._db.execute("DELETE FROM objects WHERE boot IS NOT NULL AND boot != ?", (self._boot,))
 
     def close(self) -> None:
-        """Close the connection; nothing works afterwards."""
+        """Close the connection; the index is unusable afterwards."""
         with self._lock:
             self._db.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction that excludes all other writers, of any process."""
+        """A write transaction that excludes all other writers of any process."""
         with self._lock, translated(self._root):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -101,7 +100,7 @@ class Index:
             return None
         if (kind, key) not in self._fresh:
             self._fresh.add((kind, key))
-            with contextlib.suppress(StoreFull):  # reading goes on where nothing can be noted
+            with contextlib.suppress(StoreFull):  # reading still works if the time of use cannot be written
                 self._rows(
                     "UPDATE documents SET used = ? WHERE kind = ? AND key = ?", (time.time(), kind, key)
                 )
@@ -113,7 +112,7 @@ class Index:
         self._rows("REPLACE INTO documents VALUES (?, ?, ?, ?)", (kind, key, text, time.time()))
 
     def delete(self, kind: str, key: str) -> None:
-        """Forget a document, if it is there."""
+        """Delete a document if it exists."""
         self._rows("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
 
     def documents(self, kind: str) -> list[tuple[str, Any]]:
@@ -128,7 +127,7 @@ class Index:
     # --- objects
 
     def add(self, kind: str, name: str, *, size: int, entries: int = 1) -> None:
-        """Announce a layer or blob that is about to be moved into place."""
+        """Register a layer or blob that is about to be moved into place."""
         self._rows(
             "REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?)",
             (kind, name, size, entries, time.time(), self._boot),
@@ -136,17 +135,17 @@ class Index:
         self._fresh.add((kind, name))
 
     def alive(self, kind: str, names: Iterable[str]) -> bool:
-        """Whether all of these exist; marks them as used, so that no collector takes them.
+        """Whether all of these exist; marks them as used, so that no collector removes them.
 
-        What this session has marked once is not collected while it lives, so
-        it is not asked for again.
+        What this session has marked once stays uncollected while the session lives, so it is
+        not checked again.
         """
         unsure = [name for name in dict.fromkeys(names) if (kind, name) not in self._fresh]
         if not unsure:
             return True
         try:
             found = self._mark(kind, unsure)
-        except StoreFull:  # nobody can collect now, either: that takes space, too
+        except StoreFull:  # no collector can run now, either: that takes space, too
             return all(self.object(kind, name) is not None for name in unsure)
         if found:
             self._fresh.update((kind, name) for name in unsure)
@@ -163,7 +162,7 @@ class Index:
         return True
 
     def remove(self, kind: str, names: Iterable[str]) -> None:
-        """Take objects away from readers; the caller removes their files afterwards."""
+        """Hide objects from readers; the caller removes their files afterwards."""
         with self.transaction() as db:
             for name in names:
                 db.execute("DELETE FROM objects WHERE kind = ? AND id = ?", (kind, name))
@@ -175,7 +174,7 @@ class Index:
         return [Object(*row) for row in rows]
 
     def held(self) -> int:
-        """The bytes of all layers and blobs."""
+        """The total bytes of all layers and blobs."""
         return int(self._rows("SELECT coalesce(sum(size), 0) FROM objects")[0][0])
 
     def object(self, kind: str, name: str) -> Object | None:
@@ -186,9 +185,9 @@ class Index:
         return Object(*rows[0]) if rows else None
 
     def unsynced(self) -> int:
-        """How many objects would be dropped if the machine crashed now."""
+        """How many objects a crash of the machine would drop now."""
         return int(self._rows("SELECT count(*) FROM objects WHERE boot IS NOT NULL")[0][0])
 
     def synced(self, before: float) -> None:
-        """All objects written before that time are known to be on disk."""
+        """Mark all objects written before that time as safely on disk."""
         self._rows("UPDATE objects SET boot = NULL WHERE boot = ? AND used < ?", (self._boot, before))

@@ -1,8 +1,8 @@
-"""Layers: publishing them, and merging many small ones into one.
+"""Publishes layers and merges many small ones into one.
 
-A chain of commands makes a chain of small layers, and a mount takes only so
+A chain of commands makes a chain of small layers, and a mount accepts only so
 many. As in a log-structured store, a run of neighbouring small layers is merged
-into one by hard links; runs of merged ones are merged in turn, so each file is
+into one with hard links; runs of merged ones are merged in turn, so each file is
 linked a logarithmic number of times however long the chain is.
 """
 
@@ -31,20 +31,19 @@ MOST_LAYERS = 24
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a layer takes: bytes on disk, and names in it."""
+    """The size of a layer: bytes on disk, and names in it."""
 
     bytes: int
     entries: int
 
 
 def plan_merge(entries: Sequence[int], *, most: int = MOST_LAYERS, least: int = 8) -> tuple[int, int] | None:
-    """Which layers to merge so that fewer are left, as a half-open range; None when ``most`` are enough.
+    """Which layers to merge, as a half-open range; None if at most ``most`` are left anyway.
 
-    ``entries`` counts the names in each layer, bottom to top; layer 0 is never
-    merged, because it may be a base image's or stand for host directories. Of
-    all runs of at least ``least`` neighbours it is the one with the fewest
-    names for each layer that goes. In a chain of 500 equal layers that links
-    every name 3.2 times, in one of 2,000 it is 9.6.
+    ``entries`` counts the names in each layer, bottom to top. Layer 0 is never merged, because it
+    may be a base image's or represent host directories. Of all runs of at least ``least``
+    neighbours, this picks the one with the fewest names per removed layer. In a chain of 500 equal
+    layers that links every name 3.2 times, in one of 2,000 it is 9.6.
     """
     excess = len(entries) - most
     if excess <= 0 or len(entries) < 3:
@@ -72,7 +71,7 @@ class Layers:
         return self.folder / layer
 
     def publish(self, built: Path) -> str:
-        """Move a finished tree into place; the new layer's ID."""
+        """Move a finished tree into place; returns the new layer's ID."""
         size = measure(built)
         layer = secrets.token_hex(4)
         while (self.folder / layer).exists():
@@ -90,7 +89,7 @@ class Layers:
         return self._sizes[layer]
 
     def merge(self, layers: Sequence[str], scratch: Path) -> str:
-        """One layer that shows what these neighbours (bottom to top) show together."""
+        """One layer with the merged content of these neighbours (bottom to top)."""
         key = ",".join(layers)
         known = self._index.get("merged", key)
         if known is not None and self._index.alive("layer", [known]):
@@ -103,7 +102,7 @@ class Layers:
 
 
 def measure(root: Path) -> Size:
-    """What a tree takes. Files with several names are counted at each."""
+    """Measure a tree. A file with several names counts once per name."""
     total, entries = 0, 0
     waiting = [str(root)]
     while waiting:
@@ -121,7 +120,7 @@ def measure(root: Path) -> Size:
 def merge_trees(tops: Sequence[str], target: str) -> None:
     """Merge layer directories (top to bottom) into the existing directory ``target`` by hard links.
 
-    Whiteouts and opaque marks stay, because there is something below that they hide.
+    Whiteouts and opaque marks stay, because they hide something in the layers below.
     """
     if any(is_opaque(folder) for folder in tops):
         tops = tops[: 1 + next(i for i, folder in enumerate(tops) if is_opaque(folder))]
@@ -162,7 +161,7 @@ def _merge_name(target: str, candidates: Sequence[str]) -> None:
 
 
 def link_or_copy(source: str, target: str, status: os.stat_result) -> None:
-    """Another name for a layer's file; a copy where the file system allows no more links."""
+    """Create another name for a layer's file; a copy if the file system allows no more links."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Locks between tasks and sessions: flock on files that vanish with their last holder.
+"""Locks between tasks and sessions: flock on files that disappear with their last holder.
 
-The kernel frees them when a process dies, however it dies. Whoever gets the
-lock of a file that was unlinked meanwhile tries again with the new file.
+The kernel frees them when a process dies for any reason. A process that gets the lock of
+a file that has been unlinked in the meantime tries again with the new file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_WAIT = 0.1
 
 
 def try_lock(path: Path, *, exclusive: bool = True) -> int | None:
-    """An open descriptor that holds the lock of ``path``, or None when somebody else does."""
+    """An open descriptor that holds the lock of ``path``, or None if another one holds it."""
     while True:
         held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -39,7 +39,7 @@ def try_lock(path: Path, *, exclusive: bool = True) -> int | None:
 
 
 def release(path: Path, held: int) -> None:
-    """Give the lock back; its file goes when nobody else shares it."""
+    """Release the lock; the file is removed unless others share the lock."""
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -60,19 +60,19 @@ def _is_still(path: Path, held: int) -> bool:
 
 
 class Locks:
-    """Named locks in one folder. Waiting tasks of this process are woken at once, others poll."""
+    """Named locks in one folder. Waiting tasks of this process are woken at once, other processes poll."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._released: dict[str, asyncio.Event] = {}
 
     def path(self, name: str) -> Path:
-        """The file whose lock stands for ``name``."""
+        """The lock file of ``name``."""
         return self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
 
     @contextlib.asynccontextmanager
     async def hold(self, name: str, *, exclusive: bool = True) -> AsyncIterator[None]:
-        """Wait for the lock and hold it; cancellable while it waits."""
+        """Wait for the lock and hold it; can be cancelled while it waits."""
         path = self.path(name)
         wait = _FIRST_WAIT
         while (held := try_lock(path, exclusive=exclusive)) is None:

@@ -23,12 +23,12 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """One name of a merged tree.
 
-    ``path`` is its canonical path in the container, ``file`` that of the file of
-    a layer that shows there, a text because there are so many; ``link`` is the
-    target of a symbolic link. The other fields are those of ``lstat``.
+    ``path`` is its canonical path in the container; ``file`` is the path of the layer's file that
+    is visible there (a string, because there are so many); ``link`` is the target of a symbolic
+    link. The other fields are those of ``lstat``.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def real(self) -> Path:
-        """The file of a layer that shows there."""
+        """The visible file of a layer."""
         return Path(self.file)
 
     @property
@@ -68,7 +68,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command wrote to a stream: its bytes when few, else the digest of a blob.
+    """A command's output on one stream: the bytes if they are few, else the digest of a blob.
 
     Read it with :meth:`rondel.engine.store.Store.read` and ``tail``.
     """
@@ -79,7 +79,7 @@ class Output:
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        """The output that consists of ``data``."""
+        """The output with the content ``data``."""
         return cls(data=data, size=len(data))
 
     def to_json(self) -> dict[str, Any]:
@@ -97,12 +97,11 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What an operation came to; recorded durably under the operation's digest.
+class OperationResult:
+    """The result of an operation; stored durably under the operation's key.
 
-    ``mounts`` maps the path of each mounted directory or file to what it is
-    afterwards; ``meta`` holds small JSON facts of the caller's own; ``created``
-    is seconds since the epoch.
+    ``mounts`` maps the path of each mounted directory or file to its snapshot afterwards;
+    ``meta`` holds small JSON facts for the operation; ``created`` is seconds since the epoch.
     """
 
     snapshot: Snapshot
@@ -115,11 +114,11 @@ class Result:
     created: float = 0.0
 
     def layers(self) -> frozenset[str]:
-        """Every layer that the result stands on."""
+        """Every layer that the result depends on."""
         return frozenset(self.snapshot.layers).union(*(s.layers for s in self.mounts.values()))
 
     def blobs(self) -> frozenset[str]:
-        """Every blob that the result stands on."""
+        """Every blob that the result depends on."""
         return frozenset(o.blob for o in (self.stdout, self.stderr, self.combined) if o.blob)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Path resolution inside a root: one algorithm for every tree the engine reads.
+"""Resolves paths inside a root: one algorithm for every tree that the engine reads.
 
 Symbolic links are resolved against the root of the tree, never the host's: an
 absolute link starts at the tree's root, and ``..`` stops there.
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from rondel.engine.store.errors import PathError
 
 if TYPE_CHECKING:
-    from rondel.engine.store.model import Entry
+    from rondel.engine.store.model import TreeEntry
 
-_MOST_LINKS = 40  # as the kernel
+_MOST_LINKS = 40  # the kernel's limit
 
 
-class Node(Protocol):
-    """A place in a tree: its entry, and its children if it is a directory."""
+class PathNode(Protocol):
+    """A node of a tree: its entry, and its children if it is a directory."""
 
     @property
-    def entry(self) -> Entry:
-        """What is there."""
+    def entry(self) -> TreeEntry:
+        """The entry."""
         ...
 
     def child(self, name: str) -> Self | None:
@@ -30,7 +30,7 @@ class Node(Protocol):
         ...
 
 
-N = TypeVar("N", bound=Node)
+N = TypeVar("N", bound=PathNode)
 
 
 def parts_of(path: str) -> list[str]:
@@ -39,7 +39,7 @@ def parts_of(path: str) -> list[str]:
 
 
 def clean(path: str) -> str:
-    """An absolute path in its shortest spelling, by the letter: ``..`` takes a part away."""
+    """An absolute path in its shortest form; ``..`` removes a component without looking at links."""
     parts: list[str] = []
     for part in parts_of(path):
         if part == "..":
@@ -56,10 +56,9 @@ def join(path: str, name: str) -> str:
 
 
 def descend(root: N, path: str, *, follow: bool = True) -> tuple[N, list[str]]:
-    """The deepest node on the way to ``path``, and the components that are missing below it.
+    """The deepest existing node on the way to ``path``, and the missing components below it.
 
-    Raises PathError where a component that has to be a directory is none, and
-    for loops of links.
+    Raises PathError if a component that must be a directory is not one, and for loops of links.
     """
     trail = [root]
     rest = parts_of(path)[::-1]

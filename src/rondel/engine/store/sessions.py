@@ -1,8 +1,8 @@
-"""Live sessions, and what dead ones left behind.
+"""Live sessions, and the clean-up after dead ones.
 
-A session is a file whose lock its process holds; its name begins with the time
-of its start. A file whose lock can be taken is a dead session's, whatever it
-died of: its scratch folder goes, and so does litter in the store.
+A session is a file that its process keeps locked; its name begins with the start time. If the
+lock can be taken, the session is dead for whatever reason: its scratch folder is removed, and
+so is litter in the store.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from rondel.engine.store.index import Index
 
 
-class Session:
-    """The session of this process: its scratch folder, and the proof that it lives."""
+class StoreSession:
+    """The session of this process: its scratch folder, and the lock that shows that it is alive."""
 
     def __init__(self, sessions: Path, scratch: Path) -> None:
-        """Register in the folder ``sessions``; a scratch folder of the same name is made in ``scratch``."""
+        """Register in the folder ``sessions``, and make a scratch folder of the same name in ``scratch``."""
         while True:
             self.started = time.time()
             self.name = f"{int(self.started * 1000):x}{secrets.token_hex(2)}"
@@ -38,18 +38,18 @@ class Session:
         self.scratch.mkdir(mode=0o700)
 
     def close(self) -> None:
-        """Remove what is this session's own, and end it."""
+        """Remove the session's scratch folder and end it."""
         remove_tree(self.scratch)
         release(self._path, self._held)
 
 
 def started(name: str) -> float:
-    """When a session of that name started, in seconds since the epoch."""
+    """The start time in a session's name, in seconds since the epoch."""
     return int(name[:-4], 16) / 1000
 
 
-def oldest_live(sessions: Path, own: Session) -> float:
-    """When the oldest session that still lives started."""
+def oldest_live(sessions: Path, own: StoreSession) -> float:
+    """When the oldest live session started."""
     oldest = own.started
     for name in os.listdir(sessions):
         if name == own.name:
@@ -62,8 +62,8 @@ def oldest_live(sessions: Path, own: Session) -> float:
     return oldest
 
 
-def sweep(root: Path, index: Index, own: Session) -> int:
-    """Remove what dead sessions left: their scratch folders and unregistered layers. Their number."""
+def sweep(root: Path, index: Index, own: StoreSession) -> int:
+    """Remove what dead sessions left: scratch folders and unregistered layers. Returns how many."""
     sessions, scratch = root / "s", root / "t"
     dead = 0
     for name in os.listdir(sessions):
@@ -78,7 +78,7 @@ def sweep(root: Path, index: Index, own: Session) -> int:
         dead += 1
     live = set(os.listdir(sessions))
     for name in os.listdir(scratch):
-        # A session's file is there before its folder, and goes after it.
+        # A session's file is created before its folder, and removed after it.
         if name not in live and not (sessions / name).exists():
             remove_tree(scratch / name)
     if dead:
@@ -86,7 +86,7 @@ def sweep(root: Path, index: Index, own: Session) -> int:
     return dead
 
 
-def _litter(root: Path, index: Index, own: Session) -> None:
+def _litter(root: Path, index: Index, own: StoreSession) -> None:
     """Layers without a row. The listing comes first: rows are written before folders appear."""
     there = os.listdir(root / "l")
     known = {row.id for row in index.objects() if row.kind == "layer"}

@@ -1,8 +1,8 @@
 """The store: one directory on disk, shared by all sessions of one user.
 
 ``l`` layers, ``b`` blobs, ``v`` cache volumes, ``k`` locks, ``s`` live sessions,
-``t`` their scratch folders, ``index.db``. The names are short because the kernel
-takes all layers of a mount in one page.
+``t`` their scratch folders, ``index.db``. The names are short because mount(2)
+takes all its options, with the paths of all layers, in one page.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rondel.engine.store.files import remove_tree
 from rondel.engine.store.index import Index
 from rondel.engine.store.layers import MOST_LAYERS, Layers, measure, plan_merge
 from rondel.engine.store.locks import Locks
-from rondel.engine.store.model import Output, Result, Snapshot
+from rondel.engine.store.model import OperationResult, Output, Snapshot
 from rondel.engine.store.view import Lower, View
 from rondel.engine.store.volumes import Volumes
 
@@ -46,7 +46,7 @@ _FOLDERS = ("b", "k", "l", "s", "t", "v")
 
 
 def default_root() -> Path:
-    """Where the store is unless somebody says otherwise."""
+    """The store's default location."""
     named = os.environ.get("RONDEL_ENGINE_HOME")
     if named:
         return Path(named).expanduser().absolute()
@@ -55,13 +55,13 @@ def default_root() -> Path:
 
 
 class Store:
-    """One directory shared by all sessions of one user; made by :meth:`open`."""
+    """One directory shared by all sessions of one user; opened by :meth:`open`."""
 
     def __init__(self, root: Path) -> None:
         """Use the existing, checked directory ``root``; see :meth:`open`."""
         self.root = root
         self.index = Index(root / "index.db")
-        self.session = sessions.Session(root / "s", root / "t")
+        self.session = sessions.StoreSession(root / "s", root / "t")
         self.scratch = self.session.scratch
         self.locks = Locks(root / "k")
         self.layers = Layers(root / "l", self.index)
@@ -74,12 +74,12 @@ class Store:
 
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
-        """Open or make the store; sweeps what dead sessions left.
+        """Open or create the store, and clean up after dead sessions.
 
         ``root`` defaults to ``$RONDEL_ENGINE_HOME``, else ``rondel/engine`` in
-        the XDG cache directory. An engine that has only one ID to give (see
-        :mod:`rondel.engine.namespace`) uses a folder ``single`` in it, since
-        owners mean something else there. Raises StoreFull, StoreReadOnly,
+        the XDG cache directory. An engine that has only one ID (see
+        :mod:`rondel.engine.namespace`) uses the subfolder ``single``, since
+        owners have another meaning there. Raises StoreFull, StoreReadOnly,
         StoreTooNew, StoreCorrupt.
         """
         root = default_root() if root is None else root.absolute()
@@ -87,7 +87,7 @@ class Store:
             root /= "single"
         with translated(root):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            root.chmod(0o700)  # layers may hold setuid files: nobody else may reach them
+            root.chmod(0o700)  # layers may hold setuid files: no other user may reach them
             _check_version(root)
             for name in _FOLDERS:
                 (root / name).mkdir(mode=0o700, exist_ok=True)
@@ -97,10 +97,10 @@ class Store:
             return store
 
     def close(self, *, sync: bool = True) -> None:
-        """End this session: its temporary files go; with ``sync``, what it made is brought to disk.
+        """End this session: remove its temporary files; with ``sync``, flush its results to disk.
 
-        Without it, what was made since the last sync is made again after a
-        crash of the machine, and only then.
+        Without ``sync``, results since the last sync are lost in a crash of the machine, and
+        made again.
         """
         if self._closed:
             return
@@ -113,18 +113,18 @@ class Store:
         self.index.close()
 
     def at_close(self, act: Callable[[], None]) -> None:
-        """Have something done before the scratch folder goes, such as unmounting what is in it."""
+        """Register a function to call before the scratch folder is removed, for example to unmount."""
         self._at_close.append(act)
 
     def reserve(self) -> None:
-        """Keep some space back, so that a full disk leaves enough to note what is removed from it."""
+        """Reserve some space, so that on a full disk the index can still record removals."""
         path = self.root / "reserve"
         if not path.exists():
             with contextlib.suppress(OSError), path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, _RESERVE)
 
     def sync(self) -> None:
-        """Bring the file system to disk and remember that; nothing to do costs nothing."""
+        """Flush the file system and record that; costs nothing if there is nothing to flush."""
         if not self.index.unsynced():
             return
         before = time.time()
@@ -136,24 +136,24 @@ class Store:
             os.close(folder)
 
     def new_path(self) -> Path:
-        """A name in this session's scratch folder that nobody used; gone with the session."""
+        """An unused name in this session's scratch folder; removed with the session."""
         self._names += 1
         return self.scratch / f"{self._names:x}"
 
     # --- file systems
 
     def view(self, snapshot: Snapshot) -> View:
-        """The merged tree of a snapshot. StoreCorrupt when a layer of it is gone."""
+        """The merged tree of a snapshot. StoreCorrupt if one of its layers is gone."""
         if not self.alive(snapshot):
             raise StoreCorrupt(
                 "a file system of the engine's store is no longer there",
                 why=f"layers {', '.join(snapshot.layers)}",
-                hint="run again: it will be made anew",
+                hint="run again: it will be made again",
             )
         return View([self.lower(layer) for layer in snapshot.layers])
 
     def lower(self, layer: str) -> Lower:
-        """One layer as a view takes it."""
+        """One layer in the form that a view takes."""
         grafts = self._grafts.get(layer)
         if grafts is None:
             grafts = self.index.get("grafts", layer) or {}
@@ -165,10 +165,10 @@ class Store:
         return self.index.alive("layer", snapshot.layers)
 
     async def publish(self, built: Path, *, grafts: Mapping[str, str] | None = None) -> str:
-        """Make a finished tree in the scratch folder a layer; its ID.
+        """Publish a finished tree of the scratch folder as a layer; returns its ID.
 
-        ``grafts`` maps container paths to host directories that stand there, as
-        in the host image; the tree needs their parents.
+        ``grafts`` maps container paths to host directories that are visible there, as
+        in the host image; the tree must contain their parents.
         """
 
         def act() -> str:
@@ -184,7 +184,7 @@ class Store:
     async def draft(self, base: Snapshot) -> AsyncIterator[Draft]:
         """Build one layer over a snapshot: ``async with store.draft(base) as draft``.
 
-        Without ``await draft.commit()`` nothing of it stays.
+        Without ``await draft.commit()`` all changes are discarded.
         """
         folder = self.new_path()
         with translated(self.root):
@@ -225,27 +225,27 @@ class Store:
 
     # --- results
 
-    def result(self, digest: str) -> Result | None:
-        """What is known of an operation, if all it stands on is still here."""
+    def result(self, digest: str) -> OperationResult | None:
+        """The stored result of an operation, if everything it depends on still exists."""
         value = self.index.get("result", digest)
         if value is None:
             return None
-        result = Result.from_json(value)
+        result = OperationResult.from_json(value)
         if self.index.alive("layer", result.layers()) and self.index.alive("blob", result.blobs()):
             return result
         self.forget(digest)
         return None
 
-    def record(self, digest: str, result: Result) -> None:
-        """Remember durably what an operation came to."""
+    def record(self, digest: str, result: OperationResult) -> None:
+        """Store the result of an operation durably."""
         self.index.put("result", digest, result.to_json())
 
     def forget(self, digest: str) -> None:
-        """Drop a result."""
+        """Delete a result."""
         self.index.delete("result", digest)
 
     def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
-        """Hold a lock across tasks and sessions; freed by the kernel if we are killed."""
+        """Hold a lock across tasks and sessions; the kernel frees it if this process is killed."""
         return self.locks.hold(name)
 
     # --- outputs
@@ -262,7 +262,7 @@ class Store:
             file.seek(max(0, output.size - limit))
             return file.read()
 
-    # --- upkeep
+    # --- maintenance
 
     def usage(self) -> Usage:
         """What the store holds. Walks the cache volumes, which may take seconds."""
@@ -283,18 +283,18 @@ class Store:
         )
 
     async def collect(self, budget: int, *, seconds: float = math.inf) -> int:
-        """Remove the least recently used layers and blobs until ``budget`` bytes are left; the bytes freed.
+        """Remove the least recently used layers and blobs until ``budget`` bytes are left.
 
-        What any live session may be using stays: whatever was used since the
-        oldest of them started. Cache volumes are not touched. After ``seconds``
-        no further object is begun; the next collection goes on from there.
+        Returns the bytes freed. Keeps whatever a live session may use: everything used since the
+        oldest of them started. Cache volumes are not touched. After ``seconds`` it stops; the
+        next collection continues.
         """
         return await anyio.to_thread.run_sync(self._collect, budget, time.monotonic() + seconds)
 
     async def trim(self, *, seconds: float, environ: Mapping[str, str] = os.environ) -> int:
-        """Collect down to the budget (:mod:`rondel.engine.store.budget`); the bytes freed.
+        """Collect down to the budget (:mod:`rondel.engine.store.budget`); returns the bytes freed.
 
-        Costs one short query where there is nothing to do. Raises ConfigurationError.
+        Costs one short query if there is nothing to do. Raises ConfigurationError.
         """
         held = self.index.held()
         budget = budget_of(self.root, held, environ)
@@ -315,7 +315,7 @@ class Store:
         return freed
 
     def _next_doomed(self, budget: int) -> list[Object]:
-        """The next objects to remove, already gone for readers. A few at a time, for kills."""
+        """The next objects to remove, already hidden from readers. Few at a time, in case of a kill."""
         with self.index.transaction() as db:
             # Inside the transaction: a session that starts now marks what it uses after it.
             cutoff = sessions.oldest_live(self.root / "s", self.session)
@@ -338,7 +338,7 @@ class Store:
     def _forget_dead_results(self) -> None:
         there = {(row.kind, row.id) for row in self.index.objects()}
         for digest, value in self.index.documents("result"):
-            result = Result.from_json(value)
+            result = OperationResult.from_json(value)
             needs = {("layer", x) for x in result.layers()} | {("blob", x) for x in result.blobs()}
             if not needs <= there:
                 self.forget(digest)

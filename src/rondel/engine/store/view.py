@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rondel.engine.store.errors import PathError
-from rondel.engine.store.model import Entry
+from rondel.engine.store.model import TreeEntry
 from rondel.engine.store.paths import descend, join
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ OPAQUE = "user.overlay.opaque"
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """Whether a file of a layer says "nothing here, and nothing of what is below"."""
+    """Whether a file of a layer hides the entries below it and shows none itself."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
@@ -40,16 +40,16 @@ def is_opaque(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lower:
-    """One layer: its directory, and the host directories it shows in place of its own (grafts)."""
+    """One layer: its directory, and the host directories that replace its own at some paths (grafts)."""
 
     root: str
     grafts: Mapping[str, str] = field(default_factory=dict)
 
 
-def entry_of(path: str, real: str, status: os.stat_result) -> Entry:
+def entry_of(path: str, real: str, status: os.stat_result) -> TreeEntry:
     """The entry for a file with that ``lstat``."""
     link = os.readlink(real) if stat.S_ISLNK(status.st_mode) else None
-    return Entry(
+    return TreeEntry(
         path=path,
         file=real,
         mode=status.st_mode,
@@ -62,11 +62,13 @@ def entry_of(path: str, real: str, status: os.stat_result) -> Entry:
 
 
 class ViewNode:
-    """A place in a view. ``stack`` holds the directories merged here, top to bottom, with their layer."""
+    """A node of a view. ``stack`` holds the directories merged here, top to bottom, with their layers."""
 
     __slots__ = ("_lowers", "entry", "stack")
 
-    def __init__(self, lowers: Sequence[Lower], entry: Entry, stack: Sequence[tuple[int, str]] = ()) -> None:
+    def __init__(
+        self, lowers: Sequence[Lower], entry: TreeEntry, stack: Sequence[tuple[int, str]] = ()
+    ) -> None:
         self._lowers = lowers
         self.entry = entry
         self.stack = stack
@@ -76,9 +78,9 @@ class ViewNode:
         return self.child_below(name, -1)
 
     def child_below(self, name: str, layer: int) -> ViewNode | None:
-        """The child as the layers other than number ``layer`` show it."""
+        """The child as visible in the layers other than number ``layer``."""
         path = join(self.entry.path, name)
-        top: Entry | None = None
+        top: TreeEntry | None = None
         stack: list[tuple[int, str]] = []
         for index, folder in self.stack:
             if index == layer:
@@ -122,7 +124,7 @@ class ViewNode:
         return [node for node in found if node is not None]
 
     def _plain_children(self) -> list[ViewNode]:
-        """The children where nothing is merged: one ``stat`` each, and no more."""
+        """The children of a directory that only one layer has: one ``stat`` each, and no more."""
         index, folder = self.stack[0]
         children = []
         with os.scandir(folder) as found:
@@ -148,7 +150,7 @@ class View:
     """A snapshot's merged tree, read only. Symbolic links never lead out of it."""
 
     def __init__(self, lowers: Sequence[Lower], *, changing: bool = False) -> None:
-        """``lowers`` from bottom to top; ``changing`` when one of them is still being written."""
+        """``lowers`` from bottom to top; ``changing`` if one of them is still being written."""
         self.lowers = tuple(lowers)
         self._root = None if changing else self._look_at_root()
 
@@ -165,25 +167,25 @@ class View:
             if is_opaque(real):
                 break
         if not stack:
-            return ViewNode((), Entry("/", "/nonexistent", stat.S_IFDIR | 0o755, 0, 0, 0, 0))
+            return ViewNode((), TreeEntry("/", "/nonexistent", stat.S_IFDIR | 0o755, 0, 0, 0, 0))
         return ViewNode(self.lowers, entry_of("/", stack[0][1], os.lstat(stack[0][1])), stack)
 
     def node(self, path: str, *, follow: bool = True) -> ViewNode:
-        """The node at a path; PathError with Go's words when it is not there."""
+        """The node at a path; PathError with Go's message if it does not exist."""
         found, missing = descend(self.root, path, follow=follow)
         if missing:
             raise PathError(errno.ENOENT, path)
         return found
 
-    def lookup(self, path: str, *, follow: bool = True) -> Entry | None:
-        """The entry at a path, or None; ``follow`` is about the last part only."""
+    def lookup(self, path: str, *, follow: bool = True) -> TreeEntry | None:
+        """The entry at a path, or None; ``follow`` concerns the last part only."""
         try:
             return self.node(path, follow=follow).entry
         except PathError:
             return None
 
-    def find(self, path: str, *, follow: bool = True) -> Entry | None:
-        """The entry at a path, or None; PathError when the way to it leads through a file or in circles."""
+    def find(self, path: str, *, follow: bool = True) -> TreeEntry | None:
+        """The entry at a path, or None; PathError if the way to it leads through a file or in circles."""
         try:
             return self.node(path, follow=follow).entry
         except PathError as error:
@@ -191,8 +193,8 @@ class View:
                 return None
             raise
 
-    def resolve(self, path: str, *, follow: bool = True) -> Entry:
-        """The entry at a path; PathError with Go's words when it is not there."""
+    def resolve(self, path: str, *, follow: bool = True) -> TreeEntry:
+        """The entry at a path; PathError with Go's message if it does not exist."""
         return self.node(path, follow=follow).entry
 
     def _directory(self, path: str) -> ViewNode:
@@ -201,11 +203,11 @@ class View:
             raise PathError(errno.ENOTDIR, path)
         return node
 
-    def scandir(self, path: str = "/") -> list[Entry]:
-        """A directory's entries, sorted by name; PathError when it is none."""
+    def scandir(self, path: str = "/") -> list[TreeEntry]:
+        """A directory's entries, sorted by name; PathError if it is not a directory."""
         return [child.entry for child in self._directory(path).children()]
 
-    def walk(self, path: str = "/") -> Iterator[Entry]:
+    def walk(self, path: str = "/") -> Iterator[TreeEntry]:
         """All entries below a directory, parents first, sorted, without following links."""
         waiting = self._directory(path).children()[::-1]
         while waiting:
@@ -215,7 +217,7 @@ class View:
                 waiting.extend(reversed(node.children()))
 
     def open(self, path: str) -> BinaryIO:
-        """A regular file's content; PathError when it is none."""
+        """A regular file's content; PathError if it is not a regular file."""
         entry = self.resolve(path)
         if entry.is_dir:
             raise PathError(errno.EISDIR, path, operation="read")

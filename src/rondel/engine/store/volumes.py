@@ -1,4 +1,4 @@
-"""Cache volumes: writable folders that outlive sessions and are shared by them."""
+"""Cache volumes: writable folders that outlive sessions and that sessions share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Volumes:
-    """Cache volumes by key. What belongs to a volume's identity is the caller's to put into the key."""
+    """Cache volumes by key. The caller puts everything that identifies a volume into the key."""
 
     def __init__(
         self, folder: Path, scratch: Path, index: Index, locks: Locks, view: Callable[[Snapshot], View]
@@ -36,7 +36,7 @@ class Volumes:
         self._view = view
 
     def path(self, key: str) -> Path:
-        """Where the volume of that key is, or would be."""
+        """The folder of a volume, which may not exist yet."""
         return self._folder / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     async def prepare(
@@ -48,9 +48,9 @@ class Volumes:
         owner: tuple[int, int] | None = None,
         mode: int = 0o755,
     ) -> Path:
-        """The volume's folder; made at the first call, as a copy of ``source`` and owned by ``owner``.
+        """The volume's folder; created at the first call, as a copy of ``source`` owned by ``owner``.
 
-        PathError when ``subpath`` is not a directory of ``source``.
+        PathError if ``subpath`` is not a directory of ``source``.
         """
         path = self.path(key)
         if not path.exists():
@@ -68,7 +68,7 @@ class Volumes:
         uid, gid = owner if owner is not None else (None, None)
         try:
             if source is not None:
-                # Copies, not links: a volume is written in place.
+                # Copies, not links: a volume is changed in place.
                 draft = Draft(View(()), built, _never)
                 draft.copy_tree(self._view(source), subpath, "/", uid=uid, gid=gid, share=False)
                 top = self._view(source).resolve(subpath)
@@ -84,7 +84,7 @@ class Volumes:
 
     @contextlib.asynccontextmanager
     async def use(self, key: str, *, exclusive: bool) -> AsyncIterator[None]:
-        """Hold the volume for a command: exclusive for LOCKED and PRIVATE, else shared."""
+        """Hold the volume for a command: exclusively for LOCKED and PRIVATE, else shared."""
         async with self._locks.hold(f"volume {key}", exclusive=exclusive):
             yield
 
@@ -93,7 +93,7 @@ class Volumes:
         return [key for key, _ in self._index.documents("volume")]
 
     def remove(self, key: str) -> bool:
-        """Remove a volume that nobody uses at the moment; whether that was so."""
+        """Remove a volume unless it is in use; returns whether it was removed."""
         lock = self._locks.path(f"volume {key}")
         held = try_lock(lock)
         if held is None:

@@ -1,17 +1,17 @@
-"""What the API's objects are: frozen values that describe, and do nothing by themselves.
+"""The API's objects as frozen values: they describe, and do nothing by themselves.
 
 A file system is a :class:`~rondel.engine.values.node.Node`, the recipe of a
-snapshot; :class:`Container`, :class:`Directory` and :class:`File` point at one
-and say what lies around it. Evaluation is :mod:`rondel.engine.evaluate`'s.
+snapshot; :class:`Container`, :class:`Directory` and :class:`File` refer to one
+and hold the settings around it. :mod:`rondel.engine.evaluate` evaluates them.
 """
 
 from rondel.engine.values.container import (
     CacheMount,
     Container,
+    ContainerConfig,
     DirectoryMount,
     FileMount,
     Healthcheck,
-    ImageConfig,
     Mount,
     Port,
     SecretMount,
@@ -33,6 +33,7 @@ __all__ = [
     "CacheMount",
     "CacheVolume",
     "Container",
+    "ContainerConfig",
     "Directory",
     "DirectoryMount",
     "EnvVariable",
@@ -40,7 +41,6 @@ __all__ = [
     "FileMount",
     "Fs",
     "Healthcheck",
-    "ImageConfig",
     "Label",
     "Mount",
     "Node",

@@ -1,4 +1,4 @@
-"""Containers: a root file system, an image configuration, and what is mounted and bound."""
+"""Containers: a root file system, an image configuration, mounts and bound services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def with_pair(pairs: Pairs, name: str, value: str) -> Pairs:
-    """The pairs with one set: in its place if the name is known, else at the end."""
+    """The pairs with one set: a known name keeps its position, a new one goes to the end."""
     if any(key == name for key, _ in pairs):
         return tuple((key, value if key == name else old) for key, old in pairs)
     return (*pairs, (name, value))
@@ -38,9 +38,9 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck:
-    """An image's health check, by which a service is ready. Durations are Go texts such as ``1m30s``.
+    """An image's health check; it decides when a service is ready. Durations are Go texts such as ``1m30s``.
 
-    ``none`` is HEALTHCHECK NONE: a base's check does not hold.
+    ``none`` is HEALTHCHECK NONE: it disables the check of the base image.
     """
 
     args: tuple[str, ...]
@@ -54,7 +54,7 @@ class Healthcheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ContainerConfig:
     """What an image says about how to run it (OCI image configuration, the parts in use)."""
 
     env: Pairs = ()
@@ -72,7 +72,7 @@ class ImageConfig:
 
     @property
     def active_healthcheck(self) -> Healthcheck | None:
-        """The health check that is made; None as well where HEALTHCHECK NONE forbids it."""
+        """The health check to run; also None if HEALTHCHECK NONE disables it."""
         return None if self.healthcheck is not None and self.healthcheck.none else self.healthcheck
 
     def env_value(self, name: str) -> str | None:
@@ -82,7 +82,7 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryMount:
-    """A directory mounted with copy-on-write; what commands write is seen later in the chain."""
+    """A directory mounted with copy-on-write; later commands of the chain see what earlier ones wrote."""
 
     path: str
     source: Fs | None
@@ -92,7 +92,7 @@ class DirectoryMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMount:
-    """A file mounted with copy-on-write, or for reading only."""
+    """A file mounted with copy-on-write or read-only."""
 
     path: str
     source: Fs | None
@@ -102,9 +102,9 @@ class FileMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheMount:
-    """A cache volume; never part of a snapshot. ``initial`` is what an empty volume begins with.
+    """A cache volume; never part of a snapshot. ``initial`` is the content of a new volume.
 
-    ``mode`` is that of a new volume's own directory.
+    ``mode`` is the mode of a new volume's top directory.
     """
 
     path: str
@@ -117,7 +117,7 @@ class CacheMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TempMount:
-    """A tmpfs of its own for each command; ``size`` in bytes, None for the kernel's default."""
+    """A separate tmpfs for each command; ``size`` in bytes, None for the kernel's default."""
 
     path: str
     size: int | None = None
@@ -150,17 +150,16 @@ class Container:
     """An immutable container.
 
     ``fs`` None is the empty root file system. ``last_exec`` is the node of the latest
-    command, whose output ``stdout`` answers. ``services`` are pairs of alias and service
-    (the service type belongs to the network part; here it is any frozen value that has
-    a ``key``). ``platform`` is ``os/arch[/variant]``. ``default_args_set`` tells default arguments
-    that were set here from those of an image: a service then runs them without the entrypoint.
-    ``origin`` is what ``label`` answers beside the labels: where the image came from. It is in no
-    list and in no exported image.
+    command, whose output ``stdout`` returns. ``services`` are pairs of alias and service
+    (any frozen value with a ``key``). ``platform`` is ``os/arch[/variant]``. ``default_args_set``
+    says that the default arguments were set here and do not come from the image: a service then
+    runs them without the entrypoint. ``origin`` is what ``label`` returns in addition to the
+    labels: where the image came from. It is in no list of labels and in no exported image.
     """
 
     platform: str
     fs: Fs | None = None
-    config: ImageConfig = ImageConfig()
+    config: ContainerConfig = ContainerConfig()
     mounts: tuple[Mount, ...] = ()
     secret_env: tuple[tuple[str, Secret], ...] = ()
     volatile_env: Pairs = ()
@@ -173,18 +172,18 @@ class Container:
     default_args_set: bool = False
     origin: Pairs = ()
 
-    def with_config(self, config: ImageConfig) -> Container:
-        """The same container under another configuration; its image reference is gone."""
+    def with_config(self, config: ContainerConfig) -> Container:
+        """The same container with another configuration; it loses its image reference."""
         return replace(self, config=config, image_ref=None)
 
     def with_fs(self, fs: Fs | None) -> Container:
-        """The same container on another root file system."""
+        """The same container with another root file system."""
         return replace(self, fs=fs, image_ref=None)
 
     def with_mount(self, mount: Mount) -> Container:
-        """With a mount; it replaces one at the same path and hides, for good, those below it.
+        """Add a mount; it replaces one at the same path and hides those below it for good.
 
-        Secrets and sockets are a layer of their own above the others: they only replace each other.
+        Secrets and sockets form a separate layer above the others: they only replace each other.
         """
         if isinstance(mount, SecretMount | SocketMount):
             kept = [m for m in self.mounts if type(m) is not type(mount) or m.path != mount.path]
@@ -199,15 +198,15 @@ class Container:
         return replace(self, mounts=(*kept, mount), image_ref=None)
 
     def without_mount(self, path: str) -> Container:
-        """Without what is mounted at a path: file system and secret, not a socket."""
+        """Remove the mount at a path: file system or secret, but not a socket."""
         return self.with_mounts(m for m in self.mounts if isinstance(m, SocketMount) or m.path != path)
 
     def with_mounts(self, mounts: Iterable[Mount]) -> Container:
-        """With these mounts instead of the present ones."""
+        """Replace all mounts."""
         return replace(self, mounts=tuple(mounts), image_ref=None)
 
     @property
     def pending(self) -> tuple[Fs, ...]:
-        """File systems that must be evaluated before any setting is read."""
+        """The file systems that must be evaluated before any setting is read."""
         sources = [self.fs, *(m.source for m in self.mounts if isinstance(m, DirectoryMount | FileMount))]
         return tuple(fs for fs in sources if fs is not None and fs.node.forces)

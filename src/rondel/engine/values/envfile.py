@@ -1,7 +1,7 @@
 """Env files: variables as written, and as evaluated.
 
-A plain value is taken as it stands. One with quotes, backslashes or references is read as a
-shell reads a word: quotes go, references are put in, a ``#`` after a space begins a comment.
+A plain value is taken literally. A value with quotes, backslashes or references is read like
+a shell word: quotes are removed, references are replaced, ``#`` after a space starts a comment.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WORD_START = re.compile(
 class EnvFile:
     """Variables in order, each with its raw text (quotes and references as written).
 
-    ``context`` holds variables that references may mean, and that do not belong to the file.
+    ``context`` holds variables that references may use but that are not part of the file.
     """
 
     raw: tuple[tuple[str, str], ...] = ()
@@ -39,7 +39,7 @@ class EnvFile:
 
     @classmethod
     def parse(cls, text: str) -> EnvFile:
-        """The env file of a text. Raises EngineError naming the first line that is none."""
+        """Parse the text of an env file. Raises EngineError with the first invalid line."""
         found = cls()
         for line in text.split("\n"):
             name, _, value = _EXPORT.sub("", line.strip()).partition("=")
@@ -49,13 +49,13 @@ class EnvFile:
         return found
 
     def check(self) -> None:
-        """Raise EngineError for the first line that no shell would take for an assignment."""
+        """Raise EngineError with the first line that is not an assignment for a shell."""
         for name, value in self.raw:
-            if not name.startswith("#"):  # a comment: like Dagger, keep it as a variable with nothing in it
+            if not name.startswith("#"):  # a comment: like Dagger, keep it as a variable without a value
                 _check(name, value)
 
     def with_variable(self, name: str, value: str) -> EnvFile:
-        """With a variable set; one that is there keeps its place. The name ends at the first ``=``."""
+        """Set a variable; a known one keeps its position. The name ends at the first ``=``."""
         name, _, value = f"{name}={value}".partition("=")
         if any(known == name for known, _ in self.raw):
             pairs = tuple((known, value if known == name else old) for known, old in self.raw)
@@ -63,14 +63,14 @@ class EnvFile:
         return replace(self, raw=(*self.raw, (name, value)))
 
     def without_variable(self, name: str) -> EnvFile:
-        """Without a variable."""
+        """Remove a variable."""
         return replace(self, raw=tuple(pair for pair in self.raw if pair[0] != name))
 
     def namespace(self, prefix: str) -> EnvFile:
-        """The variables whose names begin with a prefix and an underscore, without that.
+        """The variables whose names begin with a prefix and an underscore, without that prefix.
 
-        A prefix of several words may stand there in camel case or with underscores. The other
-        variables stay in the background, for references.
+        A prefix of several words matches in camel case or with underscores. The other
+        variables remain available to references.
         """
         words = prefix.strip()
         camel = _DELIMITER.sub("", words)
@@ -86,16 +86,16 @@ class EnvFile:
         return EnvFile(tuple(inside), tuple(outside))
 
     def evaluated(self, environ: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
-        """The variables by name, quotes removed and references put in.
+        """The variables by name, quotes removed and references replaced.
 
-        References mean other variables of the file, wherever they stand, or else the client's
-        own (``environ``). Raises EngineError for one that means nothing, or itself.
+        References mean other variables of the file, in any order, else variables of the client
+        (``environ``). Raises EngineError for an unknown reference and for a circle.
         """
         evaluation = self._evaluation(environ)
         return tuple((name, evaluation.value(name)) for name in sorted(dict(self.raw)))
 
     def value(self, name: str, environ: Mapping[str, str] | None = None) -> str:
-        """One variable, evaluated; empty when it is not there. Raises EngineError."""
+        """One variable, evaluated; empty if it does not exist. Raises EngineError."""
         return self._evaluation(environ).value(name) if name in dict(self.raw) else ""
 
     def _evaluation(self, environ: Mapping[str, str] | None) -> _Evaluation:
@@ -107,7 +107,7 @@ class EnvFile:
 
 
 class _Evaluation:
-    """The values of an env file, each made once."""
+    """The values of an env file, each evaluated once."""
 
     def __init__(self, raw: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self.raw = raw
@@ -130,7 +130,7 @@ class _Evaluation:
         return found
 
     def _referred(self, name: str) -> str:
-        """What a reference means: nothing for a variable that means itself, or can't be evaluated."""
+        """The value of a reference: empty for a variable that refers to itself or can't be evaluated."""
         if name not in self.raw:
             return self.environ.get(name, "")
         if name in self.open:
@@ -141,7 +141,7 @@ class _Evaluation:
             return ""
 
     def _words(self, name: str, raw: str) -> str:
-        """A value as a shell would read it: the words after the first one belong to it, too."""
+        """A value as a shell reads it; unlike in a shell, the words after the first one belong to it."""
         words: list[str] = []
         word: str | None = None
         at = 0
@@ -158,7 +158,7 @@ class _Evaluation:
         return " ".join(words if word is None else [*words, word])
 
     def _part(self, name: str, raw: str, at: int) -> tuple[str, int]:
-        """One part of a word that begins at a place, and where the next one does."""
+        """The part of a word that begins at a position, and the position of the next part."""
         char = raw[at]
         if char in "'\"":
             end = _closing(raw, at)
@@ -189,7 +189,7 @@ class _Evaluation:
 
     def _reference(self, name: str, match: re.Match[str]) -> str:
         wanted, operator, other = match[1] or match[4], match[2], match[3] or ""
-        value = self._referred(wanted)  # an empty one counts as unset
+        value = self._referred(wanted)  # an empty variable counts as unset
         if operator is not None and operator[-1] == "+":
             return other if value else ""
         if value:
@@ -202,7 +202,7 @@ class _Evaluation:
 
 
 def _closing(raw: str, start: int) -> int:
-    """Where the quoted part that begins at ``start`` ends; the text's end if it is left open."""
+    """Where the quoted part that begins at ``start`` ends; the text's end if it is not closed."""
     at = start + 1
     while at < len(raw) and raw[at] != raw[start]:
         at += 2 if raw[at] == "\\" and raw[start] == '"' else 1
@@ -210,7 +210,7 @@ def _closing(raw: str, start: int) -> int:
 
 
 def _check(name: str, value: str) -> None:
-    """Raise EngineError for what is no assignment, a quote that is not closed, or a command to be run."""
+    """Raise EngineError for a line that is no assignment, an open quote, or a command substitution."""
     line = f"{name}={value}"
     if not _NAME.fullmatch(name):
         raise EngineError(f"parse error: {_quoted(line)}: not a bare assignment")

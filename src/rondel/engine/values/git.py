@@ -21,7 +21,7 @@ _VERSION = re.compile(
 
 
 def is_commit(text: str) -> bool:
-    """Whether a text is a whole commit hash."""
+    """Whether a text is a full commit hash."""
     return _COMMIT.fullmatch(text) is not None
 
 
@@ -29,7 +29,7 @@ def is_commit(text: str) -> bool:
 class GitRepository:
     """A repository: a remote one by its URL, or one in a directory of a file system (``fs``, ``path``).
 
-    ``key`` stands for where it is and how one gets in, never for a secret's text.
+    ``key`` identifies the address and the credentials, but never contains a secret's text.
     """
 
     key: str
@@ -48,7 +48,7 @@ class GitRepository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRef:
-    """A commit of a repository, and the full name of the reference that led to it, or its own hash."""
+    """A commit of a repository, and the full name of the reference that led to it, or its hash."""
 
     repository: GitRepository
     name: str
@@ -56,20 +56,20 @@ class GitRef:
 
     @property
     def full_name(self) -> str:
-        """The reference's name; empty when the commit was asked for by its hash."""
+        """The reference's name; empty if the commit was requested by its hash."""
         return "" if is_commit(self.name) else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Advertised:
-    """What ``git ls-remote --symref`` says: references with their hashes, and what symbolic ones mean."""
+    """The output of ``git ls-remote --symref``: references with hashes, and targets of symbolic ones."""
 
     refs: tuple[tuple[str, str], ...] = ()
     symbolic: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Advertised:
-        """Read the command's output."""
+        """Parse the command's output."""
         refs: list[tuple[str, str]] = []
         symbolic: list[tuple[str, str]] = []
         for line in text.splitlines():
@@ -81,7 +81,7 @@ class Advertised:
         return cls(tuple(refs), tuple(symbolic))
 
     def find(self, target: str) -> tuple[str, str] | None:
-        """The full name and commit that a name means, as ``git checkout`` would choose; None if nothing.
+        """The full name and commit of a name, as ``git checkout`` would choose; None if there is none.
 
         A full name wins over a branch, a branch over a tag; an annotated tag means its commit.
         """
@@ -101,9 +101,9 @@ class Advertised:
         return None
 
     def short_names(self, prefix: str, patterns: Iterable[str]) -> list[str]:
-        """The references below ``refs/heads/`` or ``refs/tags/`` that match any pattern, without it.
+        """The references below ``refs/heads/`` or ``refs/tags/`` that match any pattern, without that prefix.
 
-        A pattern matches the end of the full name, at a slash, as those of ``git ls-remote``.
+        A pattern matches the end of the full name after a slash, as in ``git ls-remote``.
         """
         chosen = [pattern.replace("[^", "[!") for pattern in patterns]
         names = [name for name, _ in self.refs if name.startswith(prefix) and not name.endswith("^{}")]
@@ -115,7 +115,7 @@ class Advertised:
         return [name.removeprefix(prefix) for name in matching]
 
     def latest_version(self) -> str | None:
-        """The highest tag that is a semantic version with a ``v``; None when there is none."""
+        """The highest tag that is a semantic version with a ``v``; None if there is none."""
         versions = [tag for tag in self.short_names("refs/tags/", ()) if _VERSION.fullmatch(tag)]
         return max(versions, key=_precedence, default=None)
 

@@ -1,4 +1,4 @@
-"""JSON as Go's standard library reads and writes it, whose words and spelling the API's answers have."""
+"""Reads and writes JSON like Go's standard library, whose error texts and number format the API uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rondel.errors import EngineError
 
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _LITERALS = ("true", "false", "null")
-_PLACES = {
+_POSITIONS = {
     "Expecting property name": "looking for beginning of object key string",
     "Illegal trailing comma": "looking for beginning of value",
     "Expecting value": "looking for beginning of value",
@@ -26,14 +26,14 @@ _PLACES = {
 }
 _SMALL = re.compile(rf"{_TEXT.pattern}|[\d.]+e-\d+", re.DOTALL)
 _LONGEST, _SHORTEST = 1e21, Decimal("1e-6")
-"""Between these, numbers are written without an exponent."""
+"""Go writes numbers between these bounds without an exponent."""
 
 _UNSAFE = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 
 
 def loads(text: str) -> Any:
-    """The value of a text, its numbers as Go has them. Raises EngineError with Go's words."""
+    """Parse a text; numbers are read as in Go. Raises EngineError with Go's error text."""
     try:
         return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_no_constant)
     except JSONDecodeError as error:
@@ -47,7 +47,7 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: Any, *, indent: str | None = None) -> str:
-    """A value as text: members sorted, numbers in Go's spelling, nothing that HTML would mistake."""
+    """Serialise a value: members sorted, Go's number format, HTML's special characters escaped."""
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent, separators=separators)
     text = _SMALL.sub(_small, text)
@@ -55,7 +55,7 @@ def dumps(value: Any, *, indent: str | None = None) -> str:
 
 
 class _NoConstant(Exception):
-    """NaN or Infinity, which are JSON for Python only."""
+    """NaN or Infinity, which only Python accepts as JSON."""
 
 
 def _no_constant(name: str) -> Any:
@@ -63,7 +63,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _number(text: str) -> float:
-    """A number as Go has it, a float; one without a fraction as the whole number that is written for it."""
+    """A number as Go reads it, a float; without a fraction it becomes an int."""
     number = float(text)
     if math.isinf(number):
         raise EngineError(f"json: cannot unmarshal number {text} into Go value of type float64")
@@ -72,7 +72,7 @@ def _number(text: str) -> float:
 
 
 def _small(match: re.Match[str]) -> str:
-    """A number near zero as Go spells it; a text is left alone."""
+    """A number near zero in Go's format; a text is returned as it is."""
     text = match[0]
     if text.startswith('"'):
         return text
@@ -81,7 +81,7 @@ def _small(match: re.Match[str]) -> str:
 
 
 def _complaint(text: str, error: JSONDecodeError) -> str:
-    """What Go says of the place at which Python stopped reading."""
+    """Go's error text for the position at which Python stopped."""
     at = error.pos
     literal = next(
         (word for word in _LITERALS if error.msg == "Expecting value" and text[at : at + 1] == word[0]), ""
@@ -90,21 +90,21 @@ def _complaint(text: str, error: JSONDecodeError) -> str:
     while literal and text[at : at + 1] == literal[same]:
         at, same = at + 1, same + 1
     if literal:
-        place = f"in literal {literal} (expecting {_shown(literal[same])})"
-        text += " "  # Go looks one further, to see the literal's end
+        where = f"in literal {literal} (expecting {_shown(literal[same])})"
+        text += " "  # Go reads one character further to see the literal's end
     elif error.msg.startswith("Unterminated string") or at >= len(text):
         return "unexpected end of JSON input"
     elif error.msg.startswith("Expecting ',' delimiter"):
-        place = "after object key:value pair" if _in_object(text[:at]) else "after array element"
+        where = "after object key:value pair" if _in_object(text[:at]) else "after array element"
     else:
-        place = next((words for start, words in _PLACES.items() if error.msg.startswith(start)), error.msg)
-    if place.startswith("in string escape"):
+        where = next((words for start, words in _POSITIONS.items() if error.msg.startswith(start)), error.msg)
+    if where.startswith("in string escape"):
         at += 1
-    return f"invalid character {_shown(text[at])} {place}"
+    return f"invalid character {_shown(text[at])} {where}"
 
 
 def _in_object(text: str) -> bool:
-    """Whether the innermost bracket that is open at the text's end is a brace."""
+    """Whether the innermost open bracket at the text's end is a brace."""
     open_brackets: list[str] = []
     for char in _TEXT.sub("", text):
         if char in "{[":
@@ -115,7 +115,7 @@ def _in_object(text: str) -> bool:
 
 
 def _shown(char: str) -> str:
-    """A character as Go quotes it; of one beyond ASCII only the first byte was read."""
+    """A character as Go quotes it; beyond ASCII, Go has read only the first byte."""
     first = char.encode("utf-8", "surrogatepass")[:1].decode("latin-1")
     if first in "\"'":
         return {"'": r"'\''", '"': "'\"'"}[first]

@@ -1,8 +1,8 @@
 """Recipes of file systems.
 
-A node names an operation, what goes in, and what the operation needs to know;
-its key stands for all of that, so that equal keys mean equal results. Nothing
-runs until somebody asks the evaluator for the node's result.
+A node names an operation, its inputs and its parameters; its key identifies all of
+them, so that equal keys mean equal results. Nothing runs until a caller asks the
+evaluator for the node's result.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-MEANING = 3
-"""Raised when the same call came to mean something else, so that no result of the older meaning is taken."""
+MEANING = 4
+"""Increased when the same call gets a new meaning, so that results with the old one are not reused."""
 
 
 def digest_of(*parts: Any) -> str:
@@ -27,9 +27,9 @@ class Node:
     """One operation that makes a result; see :mod:`rondel.engine.evaluate` for the operations.
 
     ``key`` identifies the result, in the process and in the store. ``inputs`` are evaluated
-    first. ``params`` is whatever the operation understands. ``forces`` tells that reading
-    any setting of a container that stands on this node must evaluate it (a command, an import).
-    ``durable`` results are remembered in the store, for other sessions as well.
+    first. ``params`` belong to the operation. ``forces`` says that reading any setting of a
+    container based on this node must evaluate it (a command, an import). The store keeps
+    ``durable`` results for other sessions.
     """
 
     op: str
@@ -42,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Fs:
-    """A file system that a node makes: its main one, or another by the slot's name.
+    """A file system that a node makes: its main one, or another one by slot name.
 
     A command has one slot for each mounted directory or file that it may write to:
     the mount's path. The slot "" is the root file system.
@@ -53,5 +53,5 @@ class Fs:
 
     @property
     def key(self) -> str:
-        """What stands for this file system in the keys of later operations."""
+        """Identifies this file system in the keys of later operations."""
         return f"{self.node.key}:{self.slot}" if self.slot else self.node.key

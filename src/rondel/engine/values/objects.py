@@ -36,7 +36,7 @@ class Secret:
     """A secret: where its text comes from, never the text itself.
 
     A secret made by ``setSecret`` has the URI ``session://NAME`` and its text in the
-    session's memory; others name a provider: ``env://``, ``file://``, ``cmd://``, and have no
+    session's memory; others name a provider (``env://``, ``file://``, ``cmd://``) and have no
     name.
     """
 

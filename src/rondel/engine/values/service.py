@@ -1,4 +1,4 @@
-"""Services: something that listens, by the name under which others reach it."""
+"""Services: processes that listen on ports, and the names by which containers reach them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortForward:
-    """A port of a front that leads to a port behind; ``frontend`` None is the back's own or any."""
+    """A forwarded port: from ``frontend`` to ``backend``; ``frontend`` None means the same port, or any."""
 
     backend: int
     frontend: int | None = None
@@ -23,12 +23,12 @@ class PortForward:
 
     @property
     def front(self) -> int:
-        """The port in front: the one behind when none was named."""
+        """The port to connect to: the backend's if no frontend was named."""
         return self.frontend if self.frontend is not None else self.backend
 
 
 class Service(Protocol):
-    """What all services have: a key that tells instances apart, and a name to reach them by."""
+    """What all services have: a key that identifies the instance, and a host name."""
 
     @property
     def key(self) -> str:
@@ -37,13 +37,13 @@ class Service(Protocol):
 
     @property
     def custom_hostname(self) -> str:
-        """The name its user chose, or empty."""
+        """The host name that the user chose, or empty."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerService:
-    """A container's command that goes on running."""
+    """A container's command that keeps running."""
 
     key: str
     container: Container
@@ -53,13 +53,13 @@ class ContainerService:
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """The ports it says that it listens on."""
+        """The ports that it declares."""
         return self.container.config.ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostService:
-    """Ports of the machine, or of another one that it reaches, as a service for containers."""
+    """Ports of the machine, or of a host that it can reach, as a service for containers."""
 
     key: str
     host: str
@@ -81,12 +81,12 @@ AnyService = ContainerService | HostService | Tunnel
 
 
 def hostname_of(service: Service) -> str:
-    """The name containers reach a service by: its user's choice, else 13 letters and digits of its key."""
+    """The host name of a service: the user's choice, else 13 letters and digits of its key."""
     return service.custom_hostname or host_hash(service.key)
 
 
 def host_hash(key: str) -> str:
-    """A key of hexadecimal digits as a host name that does not begin with a digit."""
+    """A hexadecimal key as a host name that does not begin with a digit."""
     number = int(key[:24], 16)
     letters = []
     for _ in range(12):
@@ -103,11 +103,11 @@ def service_command(
     use_entrypoint: bool,
     args_are_set: bool,
 ) -> tuple[str, ...]:
-    """What a service runs; empty when nothing says it.
+    """The command of a service; empty if nothing defines it.
 
-    Own arguments replace the default ones, and the entrypoint as well unless it is asked for.
-    Without own arguments the entrypoint is used, unless the default arguments were set apart
-    from the image (``args_are_set``) and it is not asked for.
+    Explicit arguments replace the default ones, and also the entrypoint unless it is requested.
+    Without them the entrypoint is used, unless the default arguments were set separately from the
+    image (``args_are_set``) and the entrypoint is not requested.
     """
     with_entrypoint = use_entrypoint if args or args_are_set else True
     command = tuple(args or default_args)

@@ -69,12 +69,12 @@ class Promote(Operation["AliasChange"]):
         """The alias is one, and whoever overrides the conditions says why."""
         from rondel.errors import ConfigurationError
         from rondel.registry.aliases import check_alias
-        from rondel.registry.promote import check_force
+        from rondel.registry.promote import check_override
 
         try:
             check_alias(self.to)
             if self.literal:
-                check_force(force=self.force, reason=self.reason)
+                check_override(force=self.force, reason=self.reason)
         except ConfigurationError as error:
             error.place = error.place or str(self.place or stage.place)
             yield error

@@ -19,17 +19,17 @@ async def promote_version(
     """
     from anyio import to_thread
 
-    from rondel.registry.lineage_sources import whoami
+    from rondel.registry.backends import registry_of
+    from rondel.registry.project_lineage import whoami
     from rondel.registry.promote import promote
-    from rondel.registry.store import registry
     from rondel.tracking import TrackingClient
 
     tracking = runtime.tracking("promote")
     runtime.recorder.step(f"promoting {reference} to {to}")
-    who = await to_thread.run_sync(whoami, runtime.run.root, os.environ)
+    who = await to_thread.run_sync(whoami, runtime.run.root, runtime.run.started_by)
     async with TrackingClient(tracking.endpoint) as client:
         changed = await promote(
-            registry(client),
+            registry_of(client),
             reference,
             root=runtime.run.root,
             environ=os.environ,

@@ -42,10 +42,10 @@ class Registrar:
         from anyio import to_thread
 
         from rondel.registry import attestations
-        from rondel.registry.lineage_sources import whoami
+        from rondel.registry.backends import registry_of
+        from rondel.registry.project_lineage import whoami
         from rondel.registry.register import register
-        from rondel.registry.store import registry
-        from rondel.registry.verify import attach
+        from rondel.registry.verify import store_files
         from rondel.tracking import TrackingClient
 
         tracking = self.runtime.tracking("register")
@@ -55,14 +55,14 @@ class Registrar:
         lineage = await to_thread.run_sync(lineage_of, self.runtime.run, capsule, records, model)
         packages = next((dict(each.image.packages) for each in records if each.image), {})
         async with TrackingClient(tracking.endpoint) as client:
-            store = registry(client)
+            store = registry_of(client)
             source = await self._model(client, records, model, artifact, log=log, model_file=model_file)
-            who = await to_thread.run_sync(whoami, self.runtime.run.root, os.environ)
+            who = await to_thread.run_sync(whoami, self.runtime.run.root, self.runtime.run.started_by)
             version = await register(store, model, source, lineage, who=who, alias=alias)
             kept = False
-            if attestations.available():
+            if attestations.libraries_installed():
                 packages = packages or await self._packages()
-                kept = await attach(store, version, lineage, packages=packages, environ=os.environ)
+                kept = await store_files(store, version, lineage, packages=packages, environ=os.environ)
         known = f", {alias}" if alias else ""
         first = version.tags.get("rondel.run", self.runtime.run.id)
         again = "" if first == self.runtime.run.id else f": this model is registered already, by run {first}"
@@ -70,7 +70,7 @@ class Registrar:
         if not kept:
             why = (
                 "the server takes no files of runs"
-                if attestations.available()
+                if attestations.libraries_installed()
                 else "install rondel[provenance]"
             )
             self.runtime.recorder.output(f"SBOM and provenance were not stored: {why}")
@@ -180,7 +180,7 @@ def lineage_of(run: Run, capsule: Capsule, records: list[StageRecord], model: st
     from rondel.data.run_tree import run_tree
     from rondel.gates import Verdict
     from rondel.registry.lineage import Lineage
-    from rondel.registry.lineage_sources import data_lineage
+    from rondel.registry.project_lineage import data_lineage
 
     inputs, outputs, params = data_lineage(run.root, run_tree(run.folder))
     verdicts = [each for record in records for each in record.verdicts if each.model in {model, None}]

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from rondel.engine.api.expansion import expanded
-from rondel.engine.values import Container, ImageConfig, Secret
+from rondel.engine.values import Container, ContainerConfig, Secret
 from rondel.errors import EngineError
 
 CONTAINER = Container(
     platform="linux/amd64",
-    config=ImageConfig(env=(("A", "alpha"), ("_B1", "beta"))),
+    config=ContainerConfig(env=(("A", "alpha"), ("_B1", "beta"))),
     secret_env=(("TOKEN", Secret("session://t")),),
 )
 

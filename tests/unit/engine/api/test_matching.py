@@ -6,7 +6,7 @@ import pytest
 
 from rondel.engine.api.matching import Matcher
 from rondel.engine.api.searching import search_tree
-from rondel.engine.store import Entry
+from rondel.engine.store import TreeEntry
 from rondel.errors import EngineError
 
 S_IFREG = 0o100644
@@ -25,7 +25,7 @@ class Tree:
     """One large file."""
 
     def lookup(self, path):
-        return Entry("/big", "/big", S_IFREG, 0, 0, 1, 0) if path == "/big" else None
+        return TreeEntry("/big", "/big", S_IFREG, 0, 0, 1, 0) if path == "/big" else None
 
     def open(self, path):
         return Large(b"one\ntwo\n")

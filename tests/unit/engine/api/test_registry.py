@@ -3,7 +3,7 @@
 import pytest
 
 from rondel.engine.api.registry import FIELDS, field
-from rondel.engine.api.served import load_resolvers
+from rondel.engine.api.resolvers import load_resolvers
 
 
 def test_a_field_cannot_have_two_resolvers():

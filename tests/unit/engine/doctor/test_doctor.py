@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from rondel.engine.doctor import Machine, findings
+from rondel.engine.doctor import EngineCapabilities, findings
 
-GOOD = Machine(
+GOOD = EngineCapabilities(
     root=True, mode="root", ids=4294967295, bwrap="bubblewrap 0.11.0", abstract_sockets=True, low_ports=True,
     outward="slirp4netns", tun=True, store="/s", free_bytes=50 << 30, registry="registry-1.docker.io", git=True,
 )  # fmt: skip
@@ -54,5 +54,5 @@ def test_without_namespaces_nothing_is_said_of_networks():
 
 
 def test_what_probes_found_survives_its_way_through_text():
-    assert Machine.from_json(GOOD.to_json()) == GOOD
-    assert Machine.from_json('{"mode": "root", "of a later version": 1}').mode == "root"
+    assert EngineCapabilities.from_json(GOOD.to_json()) == GOOD
+    assert EngineCapabilities.from_json('{"mode": "root", "of a later version": 1}').mode == "root"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from rondel.engine.evaluate.filters import Filter, walk
-from rondel.engine.evaluate.patterns import compile_glob
 from rondel.errors import EngineError
+from rondel.files.patterns import compile_glob
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def test_include_keeps_what_matches_and_its_parents(include: list[str], paths: l
         (["sub"], ["a.py", "a.txt", "void/"]),
         (["**/*.py", "!sub/b.py"], ["a.txt", "sub/", "sub/b.py", "sub/b.txt", "sub/deep/", "void/"]),
         (["*"], []),
+        (["**/deep", "!sub"], ["a.py", "a.txt", "sub/", "sub/b.py", "sub/b.txt", "void/"]),
         (["*", "!sub/deep/c.py"], ["sub/", "sub/deep/", "sub/deep/c.py"]),
         (
             ["  ", ""],

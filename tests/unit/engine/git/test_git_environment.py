@@ -2,7 +2,7 @@
 
 import pytest
 
-from rondel.engine.evaluate.gitaccess import Access, environment
+from rondel.engine.evaluate.gitaccess import GitAccess, environment
 from rondel.engine.evaluate.giturls import (
     GitError,
     basic,
@@ -12,8 +12,8 @@ from rondel.engine.evaluate.giturls import (
     origin_of,
     remote_url,
     split_fragment,
-    without_login,
 )
+from rondel.secrets.logins import without_login
 
 
 def settings(env):
@@ -22,7 +22,7 @@ def settings(env):
 
 
 def test_only_named_protocols_are_open_and_no_hook_runs():
-    env = environment(Access(url="https://host/r.git"), {})
+    env = environment(GitAccess(url="https://host/r.git"), {})
     found = settings(env)
     assert found["protocol.allow"] == "never"
     assert found["protocol.https.allow"] == "always"
@@ -33,7 +33,7 @@ def test_only_named_protocols_are_open_and_no_hook_runs():
 
 
 def test_files_are_opened_only_for_local_repositories():
-    found = settings(environment(Access(url="file:///x/r.git"), {}))
+    found = settings(environment(GitAccess(url="file:///x/r.git"), {}))
     assert found["protocol.file.allow"] == "always"
     assert "protocol.https.allow" not in found
 
@@ -46,7 +46,7 @@ def test_nothing_of_the_user_s_git_takes_part():
         "PATH": "/bin",
         "https_proxy": "p",
     }
-    env = environment(Access(url="https://h/r"), own)
+    env = environment(GitAccess(url="https://h/r"), own)
     assert "GIT_DIR" not in env
     assert "GIT_SSH" not in env
     assert env["GIT_CONFIG_GLOBAL"] == "/dev/null"

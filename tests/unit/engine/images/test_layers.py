@@ -18,7 +18,7 @@ import zstandard
 
 from rondel.engine.images.compression import GzipWriter, decompressed, detect
 from rondel.engine.images.model import InvalidImageError
-from rondel.engine.images.pack import Tree, pack
+from rondel.engine.images.pack import LayerStack, pack
 from rondel.engine.images.unpack import OPAQUE_ATTRIBUTE, Unpacked, unpack
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def is_whiteout(path: Path) -> bool:
 
 def packed(*layers: Path, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    pack(Tree(layers, **options), buffer)
+    pack(LayerStack(layers, **options), buffer)
     return buffer.getvalue()
 
 
@@ -145,7 +145,7 @@ def test_links_among_the_parents_are_followed_inside_only(layer: Callable[..., P
     root = layer(link("out", target), member("out/inner/file", b"x"))
     found = list(root.rglob("file"))
     assert len(found) == 1
-    assert found[0].resolve().is_relative_to(root) or target.startswith("/proc")
+    assert found[0].resolve().is_relative_to(root)
     assert not Path("/inner").exists()
     assert not Path("/tmp/inner").exists()
     assert not (root.parent / "inner").exists()
@@ -412,9 +412,9 @@ def test_files_around_the_border_of_a_piece(layer: Callable[..., Path], size: in
 
 
 def test_compressions_are_told_apart_and_read() -> None:
-    plain = os.urandom(1000) * 3
+    plain = b"plain" + os.urandom(1000) * 3
     for kind, data in {"gzip": gzip.compress(plain), "zstd": zstandard.compress(plain), "": plain}.items():
-        assert kind == "" or detect(data[:6]) == kind
+        assert detect(data[:6]) == kind
         assert decompressed(io.BytesIO(data)).read() == plain
 
 

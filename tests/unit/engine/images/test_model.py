@@ -8,7 +8,7 @@ from rondel.engine.images import model
 from rondel.engine.images.model import (
     Descriptor,
     ImageConfig,
-    Index,
+    ImageIndex,
     InvalidImageError,
     Manifest,
     parse_manifest,
@@ -25,7 +25,7 @@ def test_a_manifest_survives_its_json() -> None:
 
 
 def test_an_index_survives_its_json() -> None:
-    index = Index((Descriptor(model.OCI_MANIFEST, "sha256:" + "e" * 64, 1, platform("linux/arm/v6")),))
+    index = ImageIndex((Descriptor(model.OCI_MANIFEST, "sha256:" + "e" * 64, 1, platform("linux/arm/v6")),))
     assert parse_manifest(index.to_bytes()) == index
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rondel.engine.images.model import Descriptor, Index
+from rondel.engine.images.model import Descriptor, ImageIndex
 from rondel.engine.images.platforms import InvalidPlatformError, parse
 
 
@@ -36,7 +36,9 @@ def entry(name: str | None, **annotations: str) -> Descriptor:
 
 
 def test_the_best_image_of_an_index_is_chosen() -> None:
-    index = Index((entry("linux/arm/v5"), entry("linux/arm/v7"), entry("linux/amd64"), entry("linux/arm64")))
+    index = ImageIndex(
+        (entry("linux/arm/v5"), entry("linux/arm/v7"), entry("linux/amd64"), entry("linux/arm64"))
+    )
     assert index.best_for(parse("linux/arm/v7")) == entry("linux/arm/v7")
     assert index.best_for(parse("linux/arm/v6")) == entry("linux/arm/v5")
     assert index.best_for(parse("linux/amd64")) == entry("linux/amd64")
@@ -45,5 +47,7 @@ def test_the_best_image_of_an_index_is_chosen() -> None:
 
 def test_attestations_are_no_images() -> None:
     attestation = entry("linux/amd64", **{"vnd.docker.reference.type": "attestation-manifest"})
-    assert Index((attestation,)).best_for(parse("linux/amd64")) is None
-    assert Index((attestation, entry("linux/amd64"))).best_for(parse("linux/amd64")) == entry("linux/amd64")
+    assert ImageIndex((attestation,)).best_for(parse("linux/amd64")) is None
+    assert ImageIndex((attestation, entry("linux/amd64"))).best_for(parse("linux/amd64")) == entry(
+        "linux/amd64"
+    )

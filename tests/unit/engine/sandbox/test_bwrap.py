@@ -9,10 +9,10 @@ from rondel.engine.sandbox import ExecRefused, Limits
 from rondel.engine.sandbox.bwrap import (
     TOOLS,
     Bind,
+    ContainerPlan,
     Kernel,
     Memory,
     Overlay,
-    Plan,
     command_line,
     options,
     packed,
@@ -22,20 +22,20 @@ from rondel.engine.sandbox.seccomp import program
 from rondel.engine.sandbox.users import User
 
 
-def plan(**more) -> Plan:
+def plan(**more) -> ContainerPlan:
     values = {
-        "pieces": (),
+        "mounts": (),
         "command": "/bin/sh",
         "args": ("sh", "-c", "true"),
         "env": (("A", "1"),),
         "cwd": "/w",
         "hostname": "dagger",
     }
-    return Plan(**(values | more))
+    return ContainerPlan(**(values | more))
 
 
 def test_mounts_in_their_order():
-    pieces = (
+    mounts = (
         Overlay("/", ("/l/1", "/l/2"), "/t/u", "/t/w"),
         Overlay("/ro", ("/l/3",)),
         Overlay("/ro2", ("/l/3", "/l/4")),
@@ -45,7 +45,7 @@ def test_mounts_in_their_order():
         Memory("/t", 1024),
         Memory("/sys/firmware", readonly=True),
     )
-    text = " ".join(options(plan(pieces=pieces)))
+    text = " ".join(options(plan(mounts=mounts)))
     assert (
         "--overlay-src /l/1 --overlay-src /l/2 --overlay /t/u /t/w / --ro-bind /l/3 /ro "
         "--overlay-src /l/3 --overlay-src /l/4 --ro-overlay /ro2 --proc /proc --ro-bind /proc/sys /proc/sys "

@@ -7,7 +7,7 @@ import sys
 import anyio
 import pytest
 
-from rondel.engine.sandbox.process import Container, Stream, spawn, watched
+from rondel.engine.sandbox.spawn import BwrapProcess, Stream, spawn, watched
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_what_a_killed_bwrap_left_before_it_told_of_process_1_ends_with_it
     )
     argv = [sys.executable, "-S", "-c", script, str(status.theirs)]
     pid = spawn(argv, standard=(0, output.theirs, 2), passed=[status.theirs])
-    container = Container(pid, watched(pid), status)
+    container = BwrapProcess(pid, watched(pid), status)
     status.start()
     output.start()
     with anyio.fail_after(20):

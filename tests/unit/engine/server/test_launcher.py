@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.engine.server.__main__ import NOT_NEEDED
-from rondel.engine.server.launcher import Session, run
+from rondel.engine.server.launcher import EmbeddedSession, run
 from rondel.errors import EngineUnavailable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_a_session_has_a_port_and_a_token() -> None:
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         assert json.loads(session.connection_line) == {"port": session.port, "session_token": session.token}
         assert session.environment["DAGGER_SESSION_PORT"] == str(session.port)
         assert len(session.token) >= 32
@@ -31,7 +31,7 @@ def test_an_engine_that_nobody_connects_to_opens_no_store_and_is_ended_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    with Session.open(store=tmp_path / "store") as session:
+    with EmbeddedSession.open(store=tmp_path / "store") as session:
         time.sleep(seconds)
     assert session._engine is not None
     assert session._engine.returncode == -NOT_NEEDED
@@ -40,13 +40,13 @@ def test_an_engine_that_nobody_connects_to_opens_no_store_and_is_ended_at_once(
 
 def test_on_one_processor_no_engine_loads_before_somebody_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         time.sleep(0.2)
         assert session._engine is None
 
 
 def test_nothing_listens_after_the_end() -> None:
-    with Session.open() as session:
+    with EmbeddedSession.open() as session:
         port = session.port
     session.close()  # a second time does no harm
     with pytest.raises(ConnectionRefusedError):
@@ -54,7 +54,7 @@ def test_nothing_listens_after_the_end() -> None:
 
 
 def test_two_sessions_share_neither_port_nor_token() -> None:
-    with Session.open() as one, Session.open() as two:
+    with EmbeddedSession.open() as one, EmbeddedSession.open() as two:
         assert (one.port, one.token) != (two.port, two.token)
         assert one.token != two.token
 

@@ -83,7 +83,7 @@ def test_the_engines_own_errors_are_told_as_they_are() -> None:
     [
         (ModuleNotFoundError("No module named 'uvicorn'"), "install again"),
         (PermissionError(13, "Permission denied", "/x"), "RONDEL_ENGINE_HOME"),
-        (RuntimeError("what"), "a defect of Rondel's"),
+        (RuntimeError("what"), "a bug in Rondel"),
     ],
 )
 def test_other_errors_are_told_with_place_and_advice_but_without_a_traceback(
@@ -98,7 +98,8 @@ def test_other_errors_are_told_with_place_and_advice_but_without_a_traceback(
 
 
 @pytest.mark.parametrize(
-    ("code", "why"), [(-9, "SIGKILL, which is also what a machine"), (-11, "SIGSEGV"), (3, "exit code 3")]
+    ("code", "why"),
+    [(-9, "SIGKILL, which the kernel also sends when memory runs out"), (-11, "SIGSEGV"), (3, "exit code 3")],
 )
 def test_an_engine_that_said_nothing_is_described_by_its_end(code: int, why: str) -> None:
     assert why in reason_of_end(code, "")

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from rondel.engine.store import (
+    OperationResult,
     Output,
     PathError,
-    Result,
     Snapshot,
     Store,
     StoreCorrupt,
@@ -34,7 +34,7 @@ async def layer(store: Store, name: str, size: int = 10) -> Snapshot:
 async def test_results_survive_the_session_and_need_what_they_stand_on(store, tmp_path):
     snapshot = await layer(store, "f")
     blob = store.blobs.put(b"long output")
-    result = Result(
+    result = OperationResult(
         snapshot=snapshot,
         mounts={"/m": snapshot},
         exit_code=3,
@@ -57,8 +57,8 @@ async def test_results_survive_the_session_and_need_what_they_stand_on(store, tm
 
 async def test_what_was_written_before_a_crash_of_the_machine_is_not_trusted(store, tmp_path):
     lost, kept = await layer(store, "lost"), await layer(store, "kept")
-    store.record("lost", Result(snapshot=lost))
-    store.record("kept", Result(snapshot=kept))
+    store.record("lost", OperationResult(snapshot=lost))
+    store.record("kept", OperationResult(snapshot=kept))
     store.close(sync=False)
     with sqlite3.connect(store.root / "index.db") as db:
         db.execute("UPDATE objects SET boot = 'another boot' WHERE id = ?", lost.layers)
@@ -103,7 +103,7 @@ async def test_dead_sessions_are_swept_and_live_ones_left_alone(store, tmp_path)
 async def test_collection_takes_the_least_recently_used_and_spares_live_sessions(store, tmp_path):
     old, new = await layer(store, "old", 100_000), await layer(store, "new", 100_000)
     blob = store.blobs.put(b"y" * 50_000)
-    store.record("old", Result(snapshot=old))
+    store.record("old", OperationResult(snapshot=old))
     assert await store.collect(0) == 0  # all of it was used in this session
     store.close(sync=False)
     with sqlite3.connect(store.root / "index.db") as db:
@@ -159,7 +159,7 @@ async def test_a_file_is_taken_as_a_blob_as_it_is_if_it_is_the_right_one(store):
     assert store.blobs.path(digest).stat().st_ino == number
     assert not arrived.exists()
     arrived.write_bytes(b"other")
-    with pytest.raises(StoreCorrupt, match="not what was asked for"):
+    with pytest.raises(StoreCorrupt, match="does not match the digest"):
         store.blobs.take(arrived, expected=digest)
     assert not arrived.exists()
     assert store.blobs.read(digest) == b"layer"
@@ -167,7 +167,7 @@ async def test_a_file_is_taken_as_a_blob_as_it_is_if_it_is_the_right_one(store):
 
 async def test_a_blob_that_is_not_what_was_asked_for_is_refused(store):
     digest = store.blobs.put(b"good")
-    with pytest.raises(StoreCorrupt, match="not what was asked for"):
+    with pytest.raises(StoreCorrupt, match="does not match the digest"):
         store.blobs.put(b"bad", expected=digest)
     assert os.listdir(store.scratch) == []
 

@@ -1,4 +1,4 @@
-"""When a service is ready: its ports answer, or the health check of its image passes."""
+"""Decides when a service is ready: its ports accept connections, or its health check passes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from rondel.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rondel.engine.evaluate.services.running import Running
+    from rondel.engine.evaluate.services.running import RunningService
     from rondel.engine.sandbox import Outcome, Process
     from rondel.engine.sandbox.network import Relay
     from rondel.engine.store import Store
-    from rondel.engine.values import Healthcheck, ImageConfig
+    from rondel.engine.values import ContainerConfig, Healthcheck
     from rondel.engine.values.service import ContainerService
 
 FIRST_WAIT, LONGEST_WAIT = 0.01, 1.0
-_CHECK_SECONDS, _CHECK_RETRIES = 5.0, 3  # what the real engine takes where the image does not say
+_CHECK_SECONDS, _CHECK_RETRIES = 5.0, 3  # the real engine's defaults
 
 
-async def until_healthy(store: Store, relay: Relay, running: Running, service: ContainerService) -> None:
+async def until_healthy(
+    store: Store, relay: Relay, running: RunningService, service: ContainerService
+) -> None:
     """Wait until a service is ready.
 
-    Raises ExecError or ServiceError at once when its process ends, and when its image's
-    health check has failed too often.
+    Raises ExecError or ServiceError as soon as its process ends or its image's health check
+    has failed too often.
     """
     process = running.process
     assert process is not None  # noqa: S101 - it was just started
@@ -69,21 +71,21 @@ def _checked(service: ContainerService) -> Iterable[bool]:
     return (port.protocol == "TCP" and not port.experimental_skip_healthcheck for port in service.ports)
 
 
-async def _ready(relay: Relay, running: Running, service: ContainerService, process: Process) -> None:
+async def _ready(relay: Relay, running: RunningService, service: ContainerService, process: Process) -> None:
     config = service.container.config
     if config.active_healthcheck is not None:
         await _passes(process, config.active_healthcheck, config)
         return
-    for behind, checked in zip(running.behind, _checked(service), strict=True):
+    for backend, checked in zip(running.backends, _checked(service), strict=True):
         if checked:
             for wait in backoff(FIRST_WAIT, LONGEST_WAIT):
-                if await relay.probe(behind.destination):
+                if await relay.probe(backend.destination):
                     break
                 await anyio.sleep(wait)
 
 
-async def _passes(process: Process, check: Healthcheck, config: ImageConfig) -> None:
-    """Run a health check in the service's container until it succeeds; raises the last failure."""
+async def _passes(process: Process, check: Healthcheck, config: ContainerConfig) -> None:
+    """Run a health check in the service's container until it passes; raises the last failure."""
     args = command_of(check, config)
     started, failures = anyio.current_time(), 0
     while True:
@@ -111,18 +113,18 @@ async def _checks(process: Process, args: tuple[str, ...], limit: float) -> Exce
     return ServiceError(f"the check took longer than {limit:g} s")
 
 
-def command_of(check: Healthcheck, config: ImageConfig) -> tuple[str, ...]:
-    """What a health check runs."""
+def command_of(check: Healthcheck, config: ContainerConfig) -> tuple[str, ...]:
+    """The command of a health check."""
     return (*(config.shell or ("/bin/sh", "-c")), *check.args) if check.shell else check.args
 
 
 def seconds(duration: str) -> float:
-    """A Go duration in seconds, 0 when it is empty."""
+    """A Go duration in seconds, 0 if it is empty."""
     return nanoseconds(duration) / 1e9
 
 
 def _early(store: Store, service: ContainerService, outcome: Outcome) -> EngineError:
-    """The error of a service that ended before it was ready."""
+    """The error for a service that ended before it was ready."""
     if outcome.exit_code == 0:
         return ServiceError("service exited before healthcheck")
     return ExecError(
@@ -135,7 +137,7 @@ def _early(store: Store, service: ContainerService, outcome: Outcome) -> EngineE
 
 
 def backoff(first: float, longest: float) -> Iterable[float]:
-    """Waits that grow by half each time, without end."""
+    """Endless waiting times, each half again as long as the one before."""
     wait = first
     while True:
         yield wait

@@ -1,4 +1,4 @@
-"""The services of a session: started once each, shared, counted, watched, stopped."""
+"""The services of a session: started once, shared, counted, watched, stopped."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rondel.engine.evaluate.execs import bind_services
-from rondel.engine.evaluate.joined import Joined
-from rondel.engine.evaluate.services.reach import Reach
+from rondel.engine.evaluate.services.routes import ServiceRoutes
 from rondel.engine.evaluate.services.running import (
     Binding,
-    Running,
+    EndWatcher,
+    RunningService,
     ServiceError,
     grouped,
     within,
 )
 from rondel.engine.evaluate.services.starting import start
-from rondel.engine.evaluate.services.watches import Watches
 from rondel.engine.sandbox.network import NetworkError
+from rondel.engine.sandbox.spec import NetworkAttachment
 from rondel.engine.values.service import host_hash
 from rondel.errors import EngineError
 
@@ -37,42 +37,42 @@ _LAST_SECONDS = 0.5
 _KILLED = 128 + signal.SIGKILL
 
 
-class Services:
-    """The running services of one session; one instance a service's key."""
+class SessionServices:
+    """The running services of one session, with one instance per service key."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.reach = Reach(session.environ)
-        self._running: dict[str, Running] = {}
+        self.routes = ServiceRoutes(session.environ)
+        self._running: dict[str, RunningService] = {}
         self._starting: dict[str, anyio.Event] = {}
 
     @property
-    def all(self) -> Collection[Running]:
+    def all(self) -> Collection[RunningService]:
         """All services that run now."""
         return self._running.values()
 
-    # What the API asks
+    # For the API
 
-    async def start(self, service: AnyService) -> Running:
-        """Start a service, or join the start under way; it runs until stopped. Raises ServiceError
-        and ExecError (it ended, or its health check failed).
+    async def start(self, service: AnyService) -> RunningService:
+        """Start a service, or join a start in progress; it runs until it is stopped. Raises ServiceError,
+        and ExecError if it ended or its health check failed.
         """
         running = await self._started(service)
         running.held = True
         return running
 
-    def get(self, service: AnyService) -> Running:
-        """The running instance; raises ServiceError when there is none."""
+    def get(self, service: AnyService) -> RunningService:
+        """The running instance; raises ServiceError if there is none."""
         found = self._running.get(service.key)
         if found is None:
             raise ServiceError(f"service {host_hash(service.key)} is not running")
         return found
 
     async def stop(self, service: AnyService, *, kill: bool = False) -> None:
-        """Stop a service, once it is started if that is under way; nothing happens when it does not run.
+        """Stop a service, after its start if that is in progress; does nothing if it is not running.
 
-        Its process has ten seconds to end by itself. Until then it goes on to serve, and may
-        be killed by another call.
+        Its process has ten seconds to exit. Until then it continues to serve, and another call
+        may kill it.
         """
         starting = self._starting.get(service.key)
         if starting is not None:
@@ -82,20 +82,20 @@ class Services:
             await self._end(running, kill=kill)
 
     @asynccontextmanager
-    async def bound(self, bindings: Sequence[tuple[str, object]]) -> AsyncIterator[Joined]:
-        """Have services run, and say how a container reaches them by alias, and all others by hostname.
+    async def bound(self, bindings: Sequence[tuple[str, object]]) -> AsyncIterator[NetworkAttachment]:
+        """Start services; yields how a container reaches them by alias, and all others by host name.
 
-        They stay for ten seconds after their last user is gone. What is done meanwhile is
-        cancelled when one of them fails or is stopped; raises ServiceError then.
+        They stay for ten seconds after their last use. If one of them fails or is stopped, the block
+        is cancelled and ServiceError raised.
         """
         if not bindings and not self._running:
-            yield Joined()
+            yield NetworkAttachment()
             return
         async with AsyncExitStack() as stack:
             users = await self.use(stack, bindings)
-            joined = await self.reach.join(stack, users, self.all)
+            attachment = await self.routes.join(stack, users, self.all)
             async with self._cancelled_with([running for running, _ in users], grouped(bindings)):
-                yield joined
+                yield attachment
 
     # Using
 
@@ -104,15 +104,15 @@ class Services:
         stack: AsyncExitStack,
         bindings: Sequence[tuple[str, object]],
         *,
-        dependent: Running | None = None,
-    ) -> list[tuple[Running, list[str]]]:
-        """Start services at once, and hold them until ``stack`` ends; each with its aliases.
+        dependent: RunningService | None = None,
+    ) -> list[tuple[RunningService, list[str]]]:
+        """Start services concurrently and hold them until ``stack`` ends; returns each with its aliases.
 
-        When one ends, so does the service that is ``dependent`` on it.
+        If one of them ends, the service ``dependent`` on it ends, too.
         """
         wanted = grouped(bindings)
         errors: list[Exception] = []
-        used: dict[str, Running] = {}
+        used: dict[str, RunningService] = {}
 
         async def one(binding: Binding) -> None:
             try:
@@ -128,9 +128,9 @@ class Services:
         return [(used[binding.service.key], list(binding.aliases)) for binding in wanted]
 
     async def hold(
-        self, stack: AsyncExitStack, binding: Binding, *, dependent: Running | None = None
-    ) -> Running:
-        """Have one service run until ``stack`` ends, and ten seconds longer."""
+        self, stack: AsyncExitStack, binding: Binding, *, dependent: RunningService | None = None
+    ) -> RunningService:
+        """Keep one service running until ``stack`` ends, and ten seconds longer."""
         running = await self._started(binding.service)
         running.users += 1
         stack.callback(self._leave, running)
@@ -138,13 +138,13 @@ class Services:
             self._end_with(running, binding, dependent)
         return running
 
-    def _leave(self, running: Running) -> None:
+    def _leave(self, running: RunningService) -> None:
         running.users -= 1
         if not running.users and not running.held:
             running.generation += 1
             self._session.tasks.start_soon(self._end_if_unused, running, running.generation)
 
-    async def _end_if_unused(self, running: Running, generation: int) -> None:
+    async def _end_if_unused(self, running: RunningService, generation: int) -> None:
         with anyio.move_on_after(DETACH_SECONDS):
             await running.ended.wait()
         if not running.users and not running.held and running.generation == generation:
@@ -154,7 +154,7 @@ class Services:
 
     @asynccontextmanager
     async def _cancelled_with(
-        self, users: Sequence[Running], bindings: Sequence[Binding]
+        self, users: Sequence[RunningService], bindings: Sequence[Binding]
     ) -> AsyncIterator[None]:
         failed: list[ServiceError] = []
         work = anyio.CancelScope()
@@ -163,36 +163,36 @@ class Services:
             failed.append(error)
             work.cancel()
 
-        with Watches(self._session.tasks) as watches:
+        with EndWatcher(self._session.tasks) as watcher:
             for running, binding in zip(users, bindings, strict=True):
-                watches.add(running, binding, missing)
+                watcher.add(running, binding, missing)
             try:
                 with work:
                     yield
             except EngineError:
-                if failed:  # what failed needed it, most likely
+                if failed:  # most likely, the block failed because the service did
                     raise failed[0] from None
                 raise
             if failed and work.cancelled_caught:
                 raise failed[0]
 
-    def _end_with(self, needed: Running, binding: Binding, dependent: Running) -> None:
-        """Have a service end when one that it needs does."""
+    def _end_with(self, needed: RunningService, binding: Binding, dependent: RunningService) -> None:
+        """End a service when one that it needs ends."""
 
         def missing(error: ServiceError) -> None:
             dependent.cause = dependent.cause or error
             self._session.tasks.start_soon(self._drop, dependent)
 
-        watches = dependent.stack.enter_context(Watches(self._session.tasks))
-        watches.add(needed, binding, missing)
+        watcher = dependent.stack.enter_context(EndWatcher(self._session.tasks))
+        watcher.add(needed, binding, missing)
 
-    async def _drop(self, running: Running) -> None:
+    async def _drop(self, running: RunningService) -> None:
         if self._running.get(running.service.key) is running:
             await self._end(running, kill=True)
-        elif running.process is not None:  # whoever is starting it will see, and clear up
+        elif running.process is not None:  # it is still starting: the start notices, and cleans up
             await running.process.kill()
 
-    async def _watch_process(self, running: Running) -> None:
+    async def _watch_process(self, running: RunningService) -> None:
         if running.process is not None:
             with suppress(EngineError):
                 await running.process.wait()
@@ -200,20 +200,22 @@ class Services:
 
     # Starting
 
-    async def _started(self, service: AnyService) -> Running:
+    async def _started(self, service: AnyService) -> RunningService:
         while True:
             found = self._running.get(service.key)
             if found is None:
-                return await self._session.flights.do(("service", service.key), lambda: self._start(service))
+                return await self._session.single_flight.do(
+                    ("service", service.key), lambda: self._start(service)
+                )
             if not found.stopping:
                 return found
             await found.ended.wait()
 
-    async def _start(self, service: AnyService) -> Running:
+    async def _start(self, service: AnyService) -> RunningService:
         found = self._running.get(service.key)
         if found is not None:
             return found
-        running = Running(service=service)
+        running = RunningService(service=service)
         done = self._starting[service.key] = anyio.Event()
         try:
             await start(self._session, self, running)
@@ -228,14 +230,14 @@ class Services:
             done.set()
         if running.process is not None:
             self._session.tasks.start_soon(self._watch_process, running)
-        # Whoever it was started for may have left meanwhile, before being counted among its users.
+        # The caller may have left before it was counted among the users.
         self._session.tasks.start_soon(self._end_if_unused, running, running.generation)
         return running
 
     # Ending
 
-    async def _end(self, running: Running, *, kill: bool = False) -> None:
-        """Stop a service and give back all it had. Cancelled while it waits, it kills."""
+    async def _end(self, running: RunningService, *, kill: bool = False) -> None:
+        """Stop a service and release its resources. If cancelled while it waits, it kills."""
         running.held, running.stopping = False, True
         process = running.process
         if process is not None:
@@ -249,8 +251,8 @@ class Services:
                     await process.kill()
         await self._finish(running)
 
-    async def _finish(self, running: Running) -> None:
-        """Give back what a service had, once its process is gone."""
+    async def _finish(self, running: RunningService) -> None:
+        """Release a service's resources after the end of its process."""
         if running.finishing:
             await running.ended.wait()
             return
@@ -261,25 +263,25 @@ class Services:
             if running.process is not None:
                 try:
                     running.exit_code = (await running.process.wait()).exit_code
-                except EngineError:  # killed together with its sandbox, which says no code then
+                except EngineError:  # killed together with its sandbox, so there is no exit code
                     running.exit_code = _KILLED
-            with suppress(NetworkError):  # the relay is gone, and all of this with it
-                await self.reach.forget(running)
+            with suppress(NetworkError):  # the relay is gone, and all forwards with it
+                await self.routes.forget(running)
             await running.stack.aclose()
             if running.namespace is not None:
                 with suppress(NetworkError):
-                    await self.reach.relay.drop(running.namespace)
+                    await self.routes.relay.drop(running.namespace)
         running.ended.set()
 
     async def aclose(self) -> None:
-        """Stop everything at the session's end; the processes have half a second together."""
+        """Stop all services at the session's end; their processes have half a second together."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 for running in list(self._running.values()):
                     tasks.start_soon(self._end_soon, running)
-            self.reach.relay.stop()
+            self.routes.relay.stop()
 
-    async def _end_soon(self, running: Running) -> None:
+    async def _end_soon(self, running: RunningService) -> None:
         running.stopping = True
         if running.process is not None:
             running.process.signal(signal.SIGTERM)
@@ -290,6 +292,6 @@ class Services:
 
 @bind_services
 @asynccontextmanager
-async def _around_a_command(session: Session, container: Container) -> AsyncIterator[Joined]:
-    async with session.part(Services).bound(container.services) as joined:
-        yield joined
+async def _around_a_command(session: Session, container: Container) -> AsyncIterator[NetworkAttachment]:
+    async with session.part(SessionServices).bound(container.services) as attachment:
+        yield attachment

@@ -1,10 +1,10 @@
-"""A running service, and what is said of one that does not start or has ended."""
+"""A running service, and errors about services that do not start or have ended."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
@@ -13,7 +13,9 @@ from rondel.engine.values.service import AnyService, hostname_of
 from rondel.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import TaskGroup
 
     from rondel.engine.sandbox import Process
     from rondel.engine.sandbox.network import Destination, Forward, Namespace
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class ServiceError(EngineError):
-    """A service cannot be started, has ended too early, or is not what was asked for."""
+    """A service cannot be started, has ended too early, or cannot do what was requested."""
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """One port of a service: its number in front, and where connections to it go."""
+class Backend:
+    """One port of a service: its number, and where the relay forwards connections to."""
 
     port: int
     protocol: str
@@ -34,26 +36,26 @@ class Behind:
 
 
 @dataclass(eq=False, kw_only=True)
-class Running:
+class RunningService:
     """A running service."""
 
     service: AnyService
-    behind: tuple[Behind, ...] = ()
-    address: str | None = None  # where the host's network reaches it; None if it can't
+    backends: tuple[Backend, ...] = ()
+    address: str | None = None  # its address in the host's network; None if it has none
     endpoint_host: str = ""
     ports: tuple[Port, ...] = ()
     process: Process | None = None
     claimed: str | None = None
     namespace: Namespace | None = None
     forwards: list[Forward] = field(default_factory=list)
-    inner: str | None = None  # where the session's own network reaches a host's service
+    inner: str | None = None  # its address in the session's network, for a service of the host
     inward: list[Forward] = field(default_factory=list)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     users: int = 0
-    held: bool = False  # started by a query, until it is stopped by one
+    held: bool = False  # started by a query, runs until a query stops it
     generation: int = 0
-    stopping: bool = False  # somebody asked for its end
+    stopping: bool = False  # its end was requested
     finishing: bool = False
     exit_code: int | None = None
     cause: ServiceError | None = None  # a service that it needs ended first
@@ -61,13 +63,13 @@ class Running:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names under which everybody in the session knows it."""
+        """The names by which all containers of the session know it."""
         return (hostname_of(self.service),)
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A service under all the names by which one container knows it."""
+    """A service with all the names that one container uses for it."""
 
     service: AnyService
     aliases: tuple[str, ...]
@@ -78,7 +80,7 @@ class Binding:
 
 
 def grouped(bindings: Sequence[tuple[str, object]]) -> list[Binding]:
-    """Bindings with each service once, as its instance is one."""
+    """Bindings with each service once, because it has one instance."""
     found: dict[str, Binding] = {}
     for alias, service in bindings:
         if isinstance(service, AnyService):
@@ -89,7 +91,7 @@ def grouped(bindings: Sequence[tuple[str, object]]) -> list[Binding]:
 
 
 def within(step: str, error: Exception) -> Exception:
-    """An error with what was being done before it; what a client knows it by stays."""
+    """An error prefixed with the step that failed; its type stays what clients recognise."""
     if isinstance(error, ExecError):
         return ExecError(
             f"{step}: {error.what}",
@@ -103,11 +105,11 @@ def within(step: str, error: Exception) -> Exception:
     return ServiceError(f"{step}: {error}")
 
 
-def missed(binding: Binding, running: Running) -> ServiceError | None:
-    """What to tell whoever still needed a service that has ended.
+def missed(binding: Binding, running: RunningService) -> ServiceError | None:
+    """The error for a container that still needed a service that has ended.
 
-    None for one that was done by itself and said that all went well: a service without a
-    port may be a job that prepares something.
+    None if the service ended by itself with exit code 0: a service without a port may be a
+    job that prepares something.
     """
     text = f"bound service {binding} exited"
     if running.cause is not None:
@@ -115,3 +117,37 @@ def missed(binding: Binding, running: Running) -> ServiceError | None:
     if running.exit_code:
         return ServiceError(f"{text}: exit code: {running.exit_code}")
     return ServiceError(text) if running.stopping else None
+
+
+class EndWatcher:
+    """Tasks that wait for the end of services, until the ``with`` block ends."""
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._scopes: list[anyio.CancelScope] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for scope in self._scopes:
+            scope.cancel()
+
+    def add(self, running: RunningService, binding: Binding, missing: Callable[[ServiceError], None]) -> None:
+        """Call ``missing`` with the error if the service ends too early."""
+        scope = anyio.CancelScope()
+        self._scopes.append(scope)
+        self._tasks.start_soon(self._wait, scope, running, binding, missing)
+
+    @staticmethod
+    async def _wait(
+        scope: anyio.CancelScope,
+        running: RunningService,
+        binding: Binding,
+        missing: Callable[[ServiceError], None],
+    ) -> None:
+        with scope:
+            await running.ended.wait()
+            error = missed(binding, running)
+            if error is not None:
+                missing(error)

@@ -23,7 +23,7 @@ class Challenge:
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """Every challenge of the header; what is not understood ends the reading."""
+    """Every challenge of the header; parsing stops at the first invalid one."""
     found = []
     position = 0
     while (scheme := _SCHEME.match(header, position)) is not None:

@@ -1,4 +1,4 @@
-"""Pulling: manifests by name, blobs by digest, verified as they come."""
+"""Pulls manifests by name and blobs by digest, and verifies them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from rondel.engine.images import model
 from rondel.engine.images.model import Descriptor
 from rondel.engine.images.registry.credentials import Keychain
 from rondel.engine.images.registry.errors import ImageNotFound, RegistryError, RegistryUnreachable
-from rondel.engine.images.registry.transport import Endpoint, Interrupted, Transport, endpoints, translated
+from rondel.engine.images.registry.transport import (
+    Interrupted,
+    RegistryEndpoint,
+    Transport,
+    endpoints,
+    translated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +33,6 @@ _MAX_MANIFEST = 16 << 20
 _CHUNK = 1 << 20
 _TRIES = 5
 _RANGE = re.compile(r"bytes (\d+)-")
-_OK = frozenset((200,))
 _PARTIAL = frozenset((200, 206, 416))
 
 
@@ -44,9 +49,9 @@ class RegistryClient:
         await self.transport.aclose()
 
     async def head(self, reference: Reference) -> Descriptor | None:
-        """What a name stands for now, without its content; None if the registry does not tell."""
+        """The manifest that a name refers to now, without its content; None if the registry does not say."""
 
-        async def ask(endpoint: Endpoint) -> Descriptor | None:
+        async def ask(endpoint: RegistryEndpoint) -> Descriptor | None:
             response = await self.transport.request(
                 "HEAD", endpoint, endpoint.url(reference.repository, f"manifests/{reference.locator}"),
                 scope=(reference.repository, "pull"), headers={"Accept": model.ACCEPT},
@@ -60,9 +65,9 @@ class RegistryClient:
         return await self._first(reference, ask)
 
     async def manifest(self, reference: Reference) -> tuple[Descriptor, bytes]:
-        """A manifest or index by tag or digest; a digest that was asked for is verified."""
+        """A manifest or index by tag or digest; a requested digest is verified."""
 
-        async def ask(endpoint: Endpoint) -> tuple[Descriptor, bytes]:
+        async def ask(endpoint: RegistryEndpoint) -> tuple[Descriptor, bytes]:
             url = endpoint.url(reference.repository, f"manifests/{reference.locator}")
             data = bytearray()
             async with self.transport.stream(
@@ -80,25 +85,25 @@ class RegistryClient:
             found = Descriptor.of(bytes(data), kind)
             if reference.digest is not None and not _has_digest(bytes(data), reference.digest):
                 raise RegistryError(
-                    f"{reference}: {endpoint.host} answered other content, with digest {found.digest}"
+                    f"{reference}: {endpoint.host} returned other content, with digest {found.digest}"
                 )
             return found, bytes(data)
 
         return await self._first(reference, ask)
 
     async def download(self, reference: Reference, blob: Descriptor, target: Path) -> None:
-        """Fetch a blob to ``target``; what an interrupted download left there is gone on with.
+        """Download a blob to ``target``; resumes an interrupted download there.
 
-        The digest is verified while the bytes come; if it is wrong, the file is removed.
+        The digest is computed while bytes arrive; if it is wrong, the file is removed.
         """
 
-        async def ask(endpoint: Endpoint) -> None:
+        async def ask(endpoint: RegistryEndpoint) -> None:
             await self._download_from(endpoint, reference, blob, target)
 
         await self._first(reference, ask)
 
     async def _download_from(
-        self, endpoint: Endpoint, reference: Reference, blob: Descriptor, target: Path
+        self, endpoint: RegistryEndpoint, reference: Reference, blob: Descriptor, target: Path
     ) -> None:
         url = endpoint.url(reference.repository, f"blobs/{blob.digest}")
         with target.open("a+b") as file:
@@ -131,13 +136,13 @@ class RegistryClient:
         if partial.digest != blob.digest:
             await anyio.Path(target).unlink(missing_ok=True)
             raise RegistryError(
-                f"{reference}: layer {blob.digest[:19]}… came with other content "
+                f"{reference}: layer {blob.digest[:19]}… has the wrong content "
                 f"({partial.size} of {blob.size} bytes, digest {partial.digest[:19]}…)",
-                hint="the registry or something between it and here is damaged; try again, or another mirror",
+                hint="the registry or a proxy returns damaged data; try again, or use another mirror",
             )
 
-    async def _first(self, reference: Reference, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
-        """Ask the mirrors, then the registry: a mirror that fails in any way is passed over."""
+    async def _first(self, reference: Reference, ask: Callable[[RegistryEndpoint], Awaitable[T]]) -> T:
+        """Ask the mirrors, then the registry; a mirror with any error is skipped."""
         candidates = endpoints(reference.registry, self.settings)
         for endpoint in candidates[:-1]:
             if endpoint.base in self._silent:
@@ -155,7 +160,7 @@ class RegistryClient:
 
 
 async def _receive(chunks: AsyncIterator[bytes], partial: _Partial) -> None:
-    """Write what comes, in large pieces; of a connection that breaks, all that came."""
+    """Write the content in large chunks; keeps everything that arrived before a connection breaks."""
     pending = bytearray()
     try:
         async for chunk in chunks:
@@ -164,13 +169,13 @@ async def _receive(chunks: AsyncIterator[bytes], partial: _Partial) -> None:
                 data, pending = bytes(pending), bytearray()
                 await anyio.to_thread.run_sync(partial.write, data)
             if partial.size + len(pending) > partial.limit:
-                return  # more than the manifest says: whatever else would come, it is not the blob
+                return  # more than the manifest says: this is not the blob
     finally:
         partial.write(bytes(pending))
 
 
 class _Partial:
-    """A blob's file while it grows, with the hash of what is in it."""
+    """A blob's file while it grows, with the hash of its content."""
 
     def __init__(self, file: BinaryIO, blob: Descriptor) -> None:
         self._file = file
@@ -190,7 +195,7 @@ class _Partial:
         return f"{self._algorithm}:{self._hash.hexdigest()}"
 
     def start_at(self, offset: int | None) -> None:
-        """Go on at ``offset``: where we are (None or equal), or from the start."""
+        """Continue at ``offset``: at the current size (None or equal), or from the start."""
         if offset is None or offset == self.size:
             return
         self._file.seek(0)

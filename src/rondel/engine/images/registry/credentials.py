@@ -1,4 +1,4 @@
-"""Whom a registry is told we are: the usual Docker and Podman files, and their helper programs."""
+"""Credentials for registries: the usual Docker and Podman files, and their helper programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DOCKER_HUB = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "r
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user and a password, or an identity token to be changed for access tokens."""
+    """A user and a password, or an identity token to exchange for access tokens."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -34,17 +34,17 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Keychain:
-    """Looks credentials up for a registry: given ones first, then files, then helpers.
+    """Looks up credentials for a registry: given ones first, then files, then helpers.
 
-    ``given`` maps a registry, or a registry with a repository's beginning, to credentials
-    (what ``withRegistryAuth`` said).
+    ``given`` maps a registry, or a registry with the beginning of a repository, to credentials
+    (from ``withRegistryAuth``).
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     given: Mapping[str, Credentials] = field(default_factory=dict)
 
     def lookup(self, registry: str, repository: str) -> Credentials | None:
-        """The credentials for a repository; None to go without. May run a helper, so it blocks."""
+        """The credentials for a repository; None for anonymous access. May run a helper, so it blocks."""
         for key in _names(registry, repository):
             for name, credentials in self.given.items():
                 if _normal(name) == key:
@@ -56,14 +56,14 @@ class Keychain:
         return None
 
     def _files(self) -> list[Path]:
-        """Where docker and podman look, in the order of containers-auth.json(5)."""
+        """The files that docker and podman read, in the order of containers-auth.json(5)."""
         environ = self.environ
         home = Path(environ.get("HOME") or "/")
         files = []
-        if told := environ.get("REGISTRY_AUTH_FILE"):
-            files.append(Path(told))
-        if told := environ.get("DOCKER_CONFIG"):
-            files.append(Path(told) / "config.json")
+        if configured := environ.get("REGISTRY_AUTH_FILE"):
+            files.append(Path(configured))
+        if configured := environ.get("DOCKER_CONFIG"):
+            files.append(Path(configured) / "config.json")
         if runtime := environ.get("XDG_RUNTIME_DIR"):
             files.append(Path(runtime) / "containers/auth.json")
         config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
@@ -74,14 +74,14 @@ class Keychain:
 
 
 def _names(registry: str, repository: str) -> list[str]:
-    """What an entry for a repository may be called, the most exact first."""
+    """The possible keys of an entry for a repository, the most specific first."""
     parts = repository.split("/")
     names = [f"{registry}/{'/'.join(parts[:count])}" for count in range(len(parts), 0, -1)]
     return [*names, registry, *(_normal(hub) for hub in _DOCKER_HUB if registry == "docker.io")]
 
 
 def _normal(name: str) -> str:
-    """An entry's name without scheme and API version: ``https://index.docker.io/v1/``."""
+    """An entry's key without scheme and API version: ``https://index.docker.io/v1/``."""
     name = name.removeprefix("https://").removeprefix("http://").rstrip("/")
     return name.removesuffix("/v1").removesuffix("/v2")
 
@@ -125,7 +125,7 @@ def _from_entry(entry: dict[str, Any]) -> Credentials | None:
 
 
 def _from_helper(helper: str, registry: str, environ: Mapping[str, str]) -> Credentials | None:
-    """Ask ``docker-credential-NAME get``; a helper that is missing or knows nothing gives None."""
+    """Ask ``docker-credential-NAME get``; a missing helper or entry gives None."""
     if "/" in helper:
         return None
     program = shutil.which(f"docker-credential-{helper}", path=environ.get("PATH"))

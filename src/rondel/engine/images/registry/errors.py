@@ -1,4 +1,4 @@
-"""What can go wrong with a registry, by what a caller does about it."""
+"""Errors of registries, distinguished by what a caller can do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from rondel.errors import EngineError
 
 
 class RegistryError(EngineError):
-    """A registry answered something that cannot be used."""
+    """A registry returned something unusable."""
 
 
 class RegistryUnreachable(RegistryError):
-    """No registry answers: a refused or lost connection, an unknown host, a handshake that fails."""
+    """No registry can be reached: a refused or lost connection, an unknown host, a failed handshake."""
 
 
 class RegistryDenied(RegistryError):
-    """The registry wants credentials, or does not take the ones it got (401, 403)."""
+    """The registry wants credentials, or rejects the given ones (401, 403)."""
 
 
 class ImageNotFound(RegistryError):

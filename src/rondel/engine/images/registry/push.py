@@ -1,4 +1,4 @@
-"""Pushing: blobs that are not there yet, then manifests."""
+"""Pushes missing blobs, then manifests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio.to_thread
 
 from rondel.engine.images.model import Descriptor
 from rondel.engine.images.registry.errors import ImageNotFound, RegistryError
-from rondel.engine.images.registry.transport import Endpoint, endpoints
+from rondel.engine.images.registry.transport import RegistryEndpoint, endpoints
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rondel.engine.images.registry.client import RegistryClient
 
 _CHUNK = 1 << 20
-# Up to this size a blob goes in one request; a larger one is streamed into an upload of its own, as
-# registries that limit the size of a PUT want it.
+# Up to this size a blob is sent in one request; a larger one as an upload in chunks, because some
+# registries limit the size of a PUT.
 _SMALL = 16 << 20
 _STARTED = frozenset((201, 202))
 
@@ -32,15 +32,17 @@ class Pusher:
     def __init__(self, client: RegistryClient, reference: Reference) -> None:
         self._transport = client.transport
         self._reference = reference
-        self._endpoint: Endpoint = endpoints(reference.registry, client.settings)[-1]  # never to a mirror
+        self._endpoint: RegistryEndpoint = endpoints(reference.registry, client.settings)[
+            -1
+        ]  # never to a mirror
         self._scope = (reference.repository, "pull,push")
 
     async def check(self) -> None:
-        """Ask for some blob: a registry that is not there, or refuses us, shows before an image is packed."""
+        """Ask for some blob, so that an unreachable or refusing registry shows before an image is packed."""
         await self.has(Descriptor.of(b"", ""))
 
     async def has(self, blob: Descriptor) -> bool:
-        """Whether the repository has the blob already."""
+        """Whether the repository already has the blob."""
         try:
             await self._transport.request(
                 "HEAD", self._endpoint, self._url(f"blobs/{blob.digest}"), scope=self._scope
@@ -50,7 +52,7 @@ class Pusher:
         return True
 
     async def blob(self, blob: Descriptor, source: Path, mount_from: Iterable[str] = ()) -> None:
-        """Push a blob if it is missing; repositories of the same registry that have it are asked first."""
+        """Push a blob if it is missing; first tries to mount it from other repositories of the registry."""
         if await self.has(blob):
             return
         for repository in mount_from:
@@ -73,19 +75,19 @@ class Pusher:
             await self._finish(location, blob, headers, source)
 
     async def manifest(self, data: bytes, media_type: str, name: str) -> str:
-        """Push a manifest or index under a tag or its digest; answers its digest."""
+        """Push a manifest or index under a tag or its digest; returns its digest."""
         digest = Descriptor.of(data, media_type).digest
         response = await self._transport.request(
             "PUT", self._endpoint, self._url(f"manifests/{name}"), scope=self._scope,
             headers={"Content-Type": media_type}, body=lambda: data, fine=frozenset((200, 201, 202)),
         )  # fmt: skip
-        told = response.headers.get("docker-content-digest")
-        if told is not None and told != digest:
-            raise RegistryError(f"{self._reference}: the registry stored {told}, not {digest}")
+        stored = response.headers.get("docker-content-digest")
+        if stored is not None and stored != digest:
+            raise RegistryError(f"{self._reference}: the registry stored {stored}, not {digest}")
         return digest
 
     async def _mount(self, blob: Descriptor, repository: str) -> bool:
-        """Have the registry link the blob from another repository; False starts nothing that lasts."""
+        """Let the registry mount the blob from another repository; returns whether it did."""
         try:
             location = await self._start(f"?mount={blob.digest}&from={repository}")
         except RegistryError:
@@ -93,7 +95,7 @@ class Pusher:
         return location is None
 
     async def _start(self, query: str) -> str | None:
-        """Begin an upload: where to send it, or None if the registry has mounted the blob."""
+        """Begin an upload; returns its URL, or None if the registry has mounted the blob."""
         response = await self._transport.request(
             "POST", self._endpoint, self._url(f"blobs/uploads/{query}"), scope=self._scope, fine=_STARTED,
             headers={"Content-Length": "0"},

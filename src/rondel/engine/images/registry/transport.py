@@ -1,4 +1,4 @@
-"""Requests to a registry: authentication, retries, and errors put into words."""
+"""Requests to a registry: authentication, retries, and readable errors."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _Body = Callable[[], "bytes | AsyncIterator[bytes]"]
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a registry, or a mirror of it, is asked. ``base`` is the URL before ``/v2``'s path."""
+class RegistryEndpoint:
+    """The address of a registry or a mirror of it. ``base`` is the URL before ``/v2``."""
 
     base: str
     host: str
@@ -48,11 +48,11 @@ class Endpoint:
     is_mirror: bool = False
 
     def url(self, repository: str, rest: str) -> str:
-        """The URL of something in a repository."""
+        """The URL of an object in a repository."""
         return f"{self.base}/v2/{self.prefix}{repository}/{rest}"
 
 
-def endpoints(registry: str, settings: ImageSettings) -> tuple[Endpoint, ...]:
+def endpoints(registry: str, settings: ImageSettings) -> tuple[RegistryEndpoint, ...]:
     """The mirrors of a registry in their order, then the registry itself."""
     found = []
     for url in settings.registry(registry).mirrors:
@@ -60,15 +60,15 @@ def endpoints(registry: str, settings: ImageSettings) -> tuple[Endpoint, ...]:
         host, _, path = rest.partition("/")
         prefix = f"{path.strip('/')}/" if path.strip("/") else ""
         scheme = scheme or ("http" if settings.plain_http(host) else "https")
-        found.append(Endpoint(f"{scheme}://{host}", host, host, prefix, is_mirror=True))
+        found.append(RegistryEndpoint(f"{scheme}://{host}", host, host, prefix, is_mirror=True))
     host = _HUB_API if registry == "docker.io" else registry
     scheme = "http" if settings.plain_http(registry) else "https"
-    return (*found, Endpoint(f"{scheme}://{host}", host, registry))
+    return (*found, RegistryEndpoint(f"{scheme}://{host}", host, registry))
 
 
 @dataclass
 class Transport:
-    """One session's connections to registries, and the tokens it was given.
+    """One session's connections to registries, and its access tokens.
 
     ``pause`` waits between tries; tests replace it.
     """
@@ -88,7 +88,7 @@ class Transport:
     async def stream(
         self,
         method: str,
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         url: str,
         *,
         scope: tuple[str, str],
@@ -96,10 +96,10 @@ class Transport:
         body: _Body | None = None,
         fine: frozenset[int] = frozenset((200,)),
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request and yield its open answer, whose status is one of ``fine``.
+        """Send a request and yield its open response, whose status is one of ``fine``.
 
-        ``scope`` is the repository and the actions on it (``pull``, ``pull,push``). ``body`` makes
-        the content anew for each try. Raises the errors of :mod:`.errors`.
+        ``scope`` is the repository and the actions on it (``pull``, ``pull,push``). ``body`` creates
+        the content again for each try. Raises the errors of :mod:`.errors`.
         """
         response = await self._send(method, endpoint, url, scope, dict(headers or {}), body, fine)
         try:
@@ -107,16 +107,18 @@ class Transport:
         finally:
             await response.aclose()
 
-    async def request(self, method: str, endpoint: Endpoint, url: str, **options: Any) -> httpx.Response:
-        """Like :meth:`stream`, with the answer read to its end."""
+    async def request(
+        self, method: str, endpoint: RegistryEndpoint, url: str, **options: Any
+    ) -> httpx.Response:
+        """Like :meth:`stream`, but reads the whole response."""
         async with self.stream(method, endpoint, url, **options) as response:
             with translated(endpoint):
                 await response.aread()
             return response
 
-    async def _send(  # noqa: PLR0917 - one request, taken apart nowhere else
-        self, method: str, endpoint: Endpoint, url: str, scope: tuple[str, str], headers: dict[str, str],
-        body: _Body | None, fine: frozenset[int],
+    async def _send(  # noqa: PLR0917 - the parts of one request
+        self, method: str, endpoint: RegistryEndpoint, url: str, scope: tuple[str, str],
+        headers: dict[str, str], body: _Body | None, fine: frozenset[int],
     ) -> httpx.Response:  # fmt: skip
         client = self._open()
         challenged = False
@@ -147,16 +149,16 @@ class Transport:
             if response.status_code not in _RETRIED or attempt + 1 >= _TRIES:
                 raise _refusal(response, endpoint, scope[0])
             await self.pause(_wait(attempt, response.headers.get("retry-after")))
-        raise RegistryError(f"{endpoint.host}: no usable answer after {_TRIES} tries")
+        raise RegistryError(f"{endpoint.host}: no usable response after {_TRIES} tries")
 
-    def _known_authorization(self, endpoint: Endpoint, scope: tuple[str, str]) -> dict[str, str]:
+    def _known_authorization(self, endpoint: RegistryEndpoint, scope: tuple[str, str]) -> dict[str, str]:
         value, until = self._authorization.get((endpoint.base, ":".join(scope)), ("", 0.0))
         return {"Authorization": value} if value and time.monotonic() < until else {}
 
     async def _authenticate(
-        self, endpoint: Endpoint, scope: tuple[str, str], response: httpx.Response
+        self, endpoint: RegistryEndpoint, scope: tuple[str, str], response: httpx.Response
     ) -> None:
-        """Obtain what the challenge asks for; RegistryDenied when there is nothing to show."""
+        """Obtain a token for the challenge; RegistryDenied if there are no credentials for it."""
         challenges = parse_challenges(", ".join(response.headers.get_list("www-authenticate")))
         credentials = await anyio.to_thread.run_sync(self.keychain.lookup, endpoint.registry, scope[0])
         for challenge in challenges:
@@ -171,7 +173,7 @@ class Transport:
 
     async def _token(
         self,
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         challenge: Challenge,
         scope: tuple[str, str],
         credentials: Credentials | None,
@@ -219,24 +221,24 @@ class Transport:
         return self._client
 
     async def _only_where_allowed(self, request: httpx.Request) -> None:
-        """Plain HTTP is spoken only where it is configured, also after a redirect."""
+        """Allow plain HTTP only where it is configured, also after a redirect."""
         if request.url.scheme == "http":
             host = request.url.netloc.decode()
             mirrors = {e.host for r in self.settings.registries for e in endpoints(r, self.settings) if e.base
                        .startswith("http://")}  # fmt: skip
             if not (self.settings.plain_http(host) or host in mirrors or is_loopback(host)):
                 raise RegistryError(
-                    f"{host} would be spoken to in plain HTTP, which nothing allows",
+                    f"{host} would be contacted by plain HTTP, which is not allowed",
                     hint=f'allow it in rondel/engine.toml: [registries."{host}"] plain-http = true',
                 )
 
 
 class _Interrupted(Exception):
-    """The connection broke after it was made: worth another try."""
+    """An established connection broke: worth another try."""
 
 
 @contextlib.contextmanager
-def translated(endpoint: Endpoint) -> Any:
+def translated(endpoint: RegistryEndpoint) -> Any:
     """Raise this package's errors for httpx's; a broken connection is :class:`_Interrupted`."""
     import httpx
 
@@ -255,7 +257,7 @@ Interrupted = _Interrupted
 
 
 def _tls(settings: ImageSettings) -> ssl.SSLContext:
-    """The system's authorities (or SSL_CERT_FILE's), and those named for registries."""
+    """The system's certificate authorities (or SSL_CERT_FILE's), and those configured for registries."""
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
         import certifi
@@ -272,14 +274,14 @@ def _tls(settings: ImageSettings) -> ssl.SSLContext:
     return context
 
 
-def _wait(attempt: int, told: str | None) -> float:
-    if told is not None and told.isdecimal():
-        return min(float(told), _LONGEST_WAIT)
+def _wait(attempt: int, retry_after: str | None) -> float:
+    if retry_after is not None and retry_after.isdecimal():
+        return min(float(retry_after), _LONGEST_WAIT)
     return min(0.5 * 2.0**attempt, _LONGEST_WAIT)
 
 
-def _refusal(response: httpx.Response, endpoint: Endpoint, repository: str) -> RegistryError:
-    """A status as an error, in the registry's own words where it has some."""
+def _refusal(response: httpx.Response, endpoint: RegistryEndpoint, repository: str) -> RegistryError:
+    """The error for a status, with the registry's own message if there is one."""
     status, words = response.status_code, _words(response)
     name = f"{endpoint.registry}/{repository}"
     if status in (401, 403):
@@ -305,5 +307,5 @@ def _words(response: httpx.Response) -> str | None:
             "; ".join(f"{e.get('code', '')}: {e.get('message', '')}".strip(": ") for e in errors)[:500]
             or None
         )
-    except Exception:  # noqa: BLE001 - whatever a broken server sends, it only explains
+    except Exception:  # noqa: BLE001 - the response of a broken server only adds to the message
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .namespaces import Namespaces
 
 _CHUNK = 256 * 1024
-_TURNS = 8  # chunks a connection may move before others get their turn
+_TURNS = 8  # chunks that one connection may move before the others
 _BACKLOG = 1024
 _UDP_IDLE_SECONDS = 180.0
 _MAX_UDP_FLOWS = 4096
@@ -30,7 +30,7 @@ _view = memoryview(_buffer)
 
 @dataclass(frozen=True)
 class Target:
-    """Where to connect to: addresses to try in this order, seen from a namespace (None: the host's)."""
+    """Where to connect: addresses to try in order, as seen from a namespace (None: the host's)."""
 
     namespace: int | None
     addresses: Sequence[str]
@@ -38,7 +38,7 @@ class Target:
 
 
 def reset(sock: socket.socket) -> None:
-    """Close a connection so that the other side sees that it failed, not that it ended."""
+    """Close a connection so that the other side sees a failure, not a regular end."""
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     sock.close()
@@ -50,16 +50,16 @@ def family_of(address: str) -> int:
 
 
 class Half:
-    """One direction of a pair: what ``source`` gives goes to ``sink``."""
+    """One direction of a pair: from ``source`` to ``sink``."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, first: bytes = b"") -> None:
         self.source, self.sink = source, sink
         self.pending = first
-        self.ended = False  # the source has no more to give
-        self.closed = False  # and the sink has been told
+        self.ended = False  # the source has sent everything
+        self.closed = False  # and the sink knows it
 
     def move(self) -> None:
-        """Move what can be moved without waiting; raises OSError when the pair has to go."""
+        """Move what can be moved without waiting; raises OSError if the pair must be closed."""
         for _ in range(_TURNS):
             if self.pending:
                 try:
@@ -91,7 +91,7 @@ class Half:
 
 
 class Pair:
-    """Two connected TCP sockets joined, half-closes and resets passed on."""
+    """Two connected TCP sockets; half-closes and resets are passed on."""
 
     def __init__(self, loop: Loop, left: socket.socket, right: socket.socket, first: bytes = b"") -> None:
         self._loop = loop
@@ -123,7 +123,7 @@ class Pair:
 
 
 class Dial:
-    """A connection being made; ``done`` gets the socket, or None with the error's number."""
+    """A connection attempt; ``done`` receives the socket, or None with the error's number."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Dial:
 
 
 class TcpForward:
-    """A listener whose connections are each joined to one made to the target."""
+    """A listener that forwards each connection to a new one to the target."""
 
     def __init__(self, loop: Loop, namespaces: Namespaces, listener: socket.socket, target: Target) -> None:
         self._loop, self._namespaces, self._listener, self._target = loop, namespaces, listener, target
@@ -186,7 +186,7 @@ class TcpForward:
     def _accept(self, _events: int) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:  # gone again, or out of descriptors: the next one may do better
+        except OSError:  # it is gone, or descriptors ran out: the next one may work
             return
         client.setblocking(False)
 
@@ -199,13 +199,13 @@ class TcpForward:
         Dial(self._loop, self._namespaces, self._target, joined)
 
     def close(self) -> None:
-        """Accept no more; connections that stand go on."""
+        """Stop accepting; established connections continue."""
         self._loop.watch(self._listener.fileno(), 0, self._accept)
         self._listener.close()
 
 
 class UdpForward:
-    """A UDP port whose senders each get a socket of their own towards the target."""
+    """A UDP port; each sender gets a separate socket to the target."""
 
     def __init__(self, loop: Loop, namespaces: Namespaces, listener: socket.socket, target: Target) -> None:
         self._loop, self._namespaces, self._listener, self._target = loop, namespaces, listener, target
@@ -226,7 +226,7 @@ class UdpForward:
                 return
             out = self._flow(sender)
             if out is not None:
-                with suppress(OSError):  # datagrams may get lost; the sender knows
+                with suppress(OSError):  # UDP may lose datagrams; senders expect it
                     out.send(data)
 
     def _flow(self, sender: Any) -> socket.socket | None:

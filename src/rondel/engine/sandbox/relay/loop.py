@@ -20,7 +20,7 @@ _TICK_SECONDS = 1.0
 
 
 class Loop:
-    """Calls back when file descriptors are ready, on one thread."""
+    """Calls back on one thread when file descriptors are ready."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
@@ -32,7 +32,7 @@ class Loop:
         self.watch(self._wake_read, READ, self._drain)
 
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
-        """Call ``callback`` with what is ready of ``events``; no events means to stop watching."""
+        """Call ``callback`` with the ready ones of ``events``; no events stops the watch."""
         known = self._watched.get(fd)
         if not events:
             if known is not None:
@@ -51,7 +51,7 @@ class Loop:
         self._ticks.append(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` from the loop; may be used from other threads."""
+        """Call ``callback`` from the loop; safe to use from other threads."""
         self._calls.append(callback)
         with suppress(BlockingIOError):
             os.write(self._wake_write, b"\0")

@@ -1,4 +1,4 @@
-"""Network namespaces: making one, and making sockets in one."""
+"""Creates network namespaces, and sockets in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from . import netlink, redirect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NETWORK, GATEWAY = "198.18.0.0", "198.18.0.1"  # of the benchmarking range (RFC 2544), which no network uses
+NETWORK, GATEWAY = (
+    "198.18.0.0",
+    "198.18.0.1",
+)  # from the benchmarking range (RFC 2544), which real networks do not use
 _OWN = socket.inet_aton(NETWORK)[:2]
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -38,7 +41,7 @@ def _check(answer: int, what: str) -> None:
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; ends at once if it already has."""
+    """Let the kernel kill this process when its parent ends; exits at once if it already has."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl")
     if os.getppid() != parent:
         os._exit(0)
@@ -47,8 +50,8 @@ def die_with(parent: int) -> None:
 class Namespaces:
     """The namespaces that this process holds, by number; None is the one it was started in.
 
-    An ordinary user may step from one of his own namespaces into another, but never back
-    into the host's. So a thread of its own does the stepping, and makes the sockets.
+    An ordinary user may move from one of their namespaces into another, but never back
+    into the host's. So a separate thread enters the namespaces and creates the sockets.
     """
 
     def __init__(self) -> None:
@@ -66,11 +69,11 @@ class Namespaces:
             errand, answer = self._errands.get()
             try:
                 answer.put(errand())
-            except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+            except Exception as error:  # noqa: BLE001 - it belongs to the waiting caller
                 answer.put(error)
 
     def _send(self, errand: Callable[[], T]) -> T:
-        """Have the travelling thread do something, and wait for it."""
+        """Run a function on the thread that changes namespaces, and wait for it."""
         if self._traveller is None:
             self._traveller = threading.Thread(target=self._travel, daemon=True)
             self._traveller.start()
@@ -82,10 +85,10 @@ class Namespaces:
         return got  # type: ignore[no-any-return]
 
     def create(self) -> tuple[int, str, str | None]:
-        """A new namespace with its loopback up.
+        """Create a namespace with its loopback interface up.
 
-        Its number, the path by which others enter it, and its address in the session's own
-        network, where the machine can join namespaces by veth pairs.
+        Returns its number, the path by which others enter it, and its address in the session's
+        network if the machine can join namespaces by veth pairs.
         """
         held = self._send(_create)
         number = self._keep(held)
@@ -104,7 +107,7 @@ class Namespaces:
         return self._hub
 
     def _join(self, number: int, held: int) -> str | None:
-        """Join a namespace to the hub; None where the kernel has no veth."""
+        """Join a namespace to the hub; None if the kernel has no veth."""
         if self._hub is None and not self._hub_failed:
             try:
                 self._hub = self._keep(self._send(_create_hub))
@@ -132,7 +135,7 @@ class Namespaces:
         return address
 
     def hub_address(self) -> str:
-        """An address of the session's own network that nobody has yet."""
+        """An unused address of the session's network."""
         self._addresses += 1
         high, low = divmod(self._addresses, 250)
         return f"198.18.{high}.{low + 2}"
@@ -140,7 +143,7 @@ class Namespaces:
     def own_address(self) -> str:
         """An address at which the hub itself listens. Raises OSError without a hub."""
         if self._hub is None:
-            raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
+            raise OSError(errno.EADDRNOTAVAIL, "the session has no private network")
         hub, address = self._held[self._hub], self.hub_address()
 
         def add() -> None:
@@ -150,10 +153,10 @@ class Namespaces:
         self._send(add)
         return address
 
-    def open_outward(self, ports: dict[int, int]) -> None:
-        """Have the hub catch what leaves for the outside, by protocol. Raises OSError where it can't."""
+    def open_egress(self, ports: dict[int, int]) -> None:
+        """Let the hub catch connections to the outside, by protocol. Raises OSError if it can't."""
         if self._hub is None:
-            raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
+            raise OSError(errno.EADDRNOTAVAIL, "the session has no private network")
         hub = self._held[self._hub]
 
         def install() -> None:
@@ -163,8 +166,8 @@ class Namespaces:
 
         self._send(install)
 
-    def lead_outward(self, number: int) -> None:
-        """Send what leaves a namespace for the outside to the hub. Raises KeyError and OSError."""
+    def allow_egress(self, number: int) -> None:
+        """Route a namespace's connections to the outside to the hub. Raises KeyError and OSError."""
         held = self._held[number]
 
         def lead() -> None:
@@ -174,13 +177,13 @@ class Namespaces:
         self._send(lead)
 
     def close(self, number: int) -> None:
-        """Let a namespace go; it lasts as long as processes are in it."""
+        """Release a namespace; it lasts as long as processes are in it."""
         held = self._held.pop(number, None)
         if held is not None:
             os.close(held)
 
     def socket(self, number: int | None, family: int, kind: int) -> socket.socket:
-        """A non-blocking socket in a namespace. Raises KeyError for one that is not held, and OSError."""
+        """Create a non-blocking socket in a namespace. Raises KeyError for an unknown one, and OSError."""
         kind |= socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         if number is None:
             return socket.socket(family, kind)
@@ -194,17 +197,17 @@ class Namespaces:
 
 
 def _create() -> int:
-    """Leave for a new namespace; a descriptor that holds it."""
+    """Enter a new namespace; returns a descriptor that keeps it open."""
     _check(_libc.unshare(CLONE_NEWNET), "unshare")
     _loopback_up()
-    # Any user may listen below 1024 in there: it is nobody's but the service's.
+    # Any user may listen below 1024 in it: the namespace belongs to one service.
     with suppress(OSError):
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _create_hub() -> int:
-    """The namespace in the middle: it owns the gateway's address and passes packets on."""
+    """Create the namespace in the middle: it owns the gateway's address and forwards packets."""
     held = _create()
     netlink.add_address("lo", GATEWAY)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

@@ -1,6 +1,6 @@
 """The few rtnetlink requests that join namespaces: links, addresses, routes (rtnetlink(7), veth(4)).
 
-Spoken by hand, because iproute2 is missing in many containers.
+Written by hand, because many containers lack iproute2.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def _link(index: int = 0, flags: int = 0) -> bytes:
 
 
 def _request(kind: int, body: bytes, flags: int = 0) -> None:
-    """Send one request in the thread's present namespace; raises OSError when the kernel refuses it."""
+    """Send one request in the thread's current namespace; raises OSError if the kernel refuses it."""
     header = struct.pack("IHHII", 16 + len(body), kind, _REQUEST | _ACK | flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as door:
-        door.send(header + body)
-        answer = door.recv(65536)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        sock.send(header + body)
+        answer = sock.recv(65536)
     if struct.unpack_from("H", answer, 4)[0] == _ERROR:
         number = -struct.unpack_from("i", answer, 16)[0]
         if number:
@@ -46,7 +46,7 @@ def _request(kind: int, body: bytes, flags: int = 0) -> None:
 
 
 def make_pair(name: str, peer: str, peer_namespace: int) -> None:
-    """A pair of joined interfaces: one here, the other in the namespace of a descriptor."""
+    """Create a pair of joined interfaces: one here, the other in the namespace of a descriptor."""
     there = (
         _link() + _attribute(_IFNAME, _text(peer)) + _attribute(_NET_NS_FD, struct.pack("i", peer_namespace))
     )
@@ -69,7 +69,7 @@ def add_address(name: str, address: str) -> None:
 
 
 def take_everything(name: str) -> None:
-    """Take all addresses for this namespace's own to which no other route leads."""
+    """Treat all addresses without a more specific route as local to this namespace."""
     body = struct.pack("BBBBBBBBI", socket.AF_INET, 0, 0, 0, _TABLE_MAIN, _BY_BOOT, _SCOPE_HOST, _LOCAL, 0)
     body += _attribute(_RTA_OIF, struct.pack("i", socket.if_nametoindex(name)))
     _request(_NEWROUTE, body, _CREATE | _EXCL)
@@ -78,7 +78,7 @@ def take_everything(name: str) -> None:
 def add_route(
     name: str, to: str, *, prefix: int = 32, through: str | None = None, source: str | None = None
 ) -> None:
-    """A route by an interface to a network: through a gateway, from a source."""
+    """Add a route to a network through an interface: by a gateway, from a source address."""
     scope = _SCOPE_UNIVERSE if through else _SCOPE_LINK
     body = struct.pack("BBBBBBBBI", socket.AF_INET, prefix, 0, 0, _TABLE_MAIN, _BY_BOOT, scope, _UNICAST, 0)
     for kind, address in (

@@ -1,6 +1,6 @@
-"""An HTTP proxy (CONNECT and plain requests) for namespaces that have no other way out.
+"""An HTTP proxy (CONNECT and plain requests) for namespaces without another way out.
 
-Requests leave from the host's network, or go on to the host's own proxy when it
+Requests leave from the host's network, or go to the host's own proxy if it
 has one. Each client connection serves one request (RFC 9112, sections 3.2.2 and 9.6).
 """
 
@@ -27,7 +27,7 @@ _RESOLVERS = threading.BoundedSemaphore(16)
 
 @dataclass(frozen=True)
 class Upstream:
-    """The host's own proxy for a scheme: where it is, and the Proxy-Authorization it wants."""
+    """The host's own proxy for a scheme: its address and Proxy-Authorization header."""
 
     host: str
     port: int
@@ -36,20 +36,20 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the proxy does: which requests go to which upstream, and whether loopback may be reached."""
+    """The proxy's rules: which requests go to which upstream, and whether loopback is allowed."""
 
     upstream: Mapping[str, Upstream] = field(default_factory=dict)
     bypass: tuple[str, ...] = ()
     loopback: bool = False
 
     def upstream_for(self, scheme: str, host: str) -> Upstream | None:
-        """The host's proxy for a request, None to go straight there."""
+        """The host's proxy for a request; None to connect directly."""
         found = self.upstream.get(scheme)
         return None if found is None or _bypassed(host, self.bypass) else found
 
 
 def _bypassed(host: str, patterns: tuple[str, ...]) -> bool:
-    """Whether NO_PROXY's patterns (names, suffixes, ``*``) name this host."""
+    """Whether NO_PROXY's patterns (names, suffixes, ``*``) match this host."""
     for pattern in patterns:
         bare = pattern.lstrip("*").lstrip(".")
         if pattern == "*" or (bare and (host == bare or host.endswith("." + bare))):
@@ -58,8 +58,8 @@ def _bypassed(host: str, patterns: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Request:
-    """A parsed request head: where it goes, and what to send there (empty for CONNECT)."""
+class ProxyRequest:
+    """A parsed request head: its destination, and what to send there (empty for CONNECT)."""
 
     scheme: str
     host: str
@@ -68,7 +68,7 @@ class Request:
 
 
 class BadRequestError(ValueError):
-    """The head is no request that a proxy understands."""
+    """The head is not a request that a proxy understands."""
 
 
 def _split_host(text: str, default: int | None) -> tuple[str, int]:
@@ -81,7 +81,7 @@ def _split_host(text: str, default: int | None) -> tuple[str, int]:
     return host, int(port)
 
 
-def parse(head: bytes) -> Request:
+def parse(head: bytes) -> ProxyRequest:
     """Read a request head that ends in an empty line; raises BadRequestError."""
     lines = head.decode("latin-1").split("\r\n")
     try:
@@ -91,7 +91,7 @@ def parse(head: bytes) -> Request:
     if not version.startswith("HTTP/1."):
         raise BadRequestError(version)
     if method == "CONNECT":
-        return Request("https", *_split_host(target, None), b"")
+        return ProxyRequest("https", *_split_host(target, None), b"")
     if not target.lower().startswith("http://"):
         raise BadRequestError(target)
     authority, slash, path = target[len("http://") :].partition("/")
@@ -100,13 +100,13 @@ def parse(head: bytes) -> Request:
     drop = ("proxy-", "connection:", "keep-alive:")
     kept = [line for line in lines[1:] if line and not line.lower().startswith(drop)]
     first = f"{method} /{path if slash else question + query} {version}"
-    return Request(
+    return ProxyRequest(
         "http", host, port, "\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1")
     )
 
 
 def for_upstream(head: bytes, upstream: Upstream) -> bytes:
-    """The head as it goes to the host's own proxy: the same, with that proxy's credentials."""
+    """The head for the host's own proxy: the same, with that proxy's credentials."""
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"proxy-authorization:")]
     if upstream.authorization:
         lines.insert(1, f"Proxy-Authorization: {upstream.authorization}".encode("latin-1"))
@@ -127,7 +127,7 @@ class Proxy:
         return int(self._listener.getsockname()[1])
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         self._loop.watch(self._listener.fileno(), 0, self._accept)
         self._listener.close()
 
@@ -220,7 +220,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _resolve(loop: Loop, host: str, done: Callable[[list[str]], None]) -> None:
-    """Look a name up on a thread; the addresses come in the resolver's order, each once."""
+    """Look a name up on a thread; addresses come in the resolver's order without duplicates."""
 
     def work() -> None:
         with _RESOLVERS:

@@ -1,9 +1,9 @@
-"""Having the hub catch all that leaves a session's namespaces (nfnetlink, nf_tables' tproxy).
+"""Makes the hub catch everything that leaves a session's namespaces (nfnetlink, nf_tables' tproxy).
 
-Two rules in the hub's own namespace hand every TCP connection and every datagram for an address
-outside of it to listeners there, which still see where it was meant to go. Nothing of the
-machine's own rules is touched, no program is needed, and an ordinary user may do it as well,
-since the namespace is his.
+Two rules in the hub's namespace pass every TCP connection and every datagram for an outside
+address to local listeners, which still see the original destination. The machine's own rules
+stay untouched, no program is needed, and an ordinary user may do it, since the namespace
+belongs to that user.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _compare(how: int, data: bytes) -> bytes:
 
 
 def _rule(protocol: int, own: bytes, address: str, port: int) -> bytes:
-    """Packets of a protocol, unless for an address that begins with ``own``, go to a socket here."""
+    """A rule: packets of a protocol go to a local socket, unless their address begins with ``own``."""
     steps = (
         _step(
             "payload",
@@ -75,9 +75,9 @@ def _rule(protocol: int, own: bytes, address: str, port: int) -> bytes:
 
 
 def catch(own: bytes, address: str, ports: dict[int, int]) -> None:
-    """Install the rules in the thread's present namespace; ``ports`` by protocol number.
+    """Install the rules in the thread's current namespace; ``ports`` by protocol number.
 
-    Raises OSError where the kernel has no tproxy.
+    Raises OSError if the kernel has no tproxy.
     """
     hook = _nested(4, _number(1, _PREROUTING), _number(2, _BEFORE_ROUTING))
     messages = [
@@ -103,11 +103,11 @@ def _border(kind: int) -> bytes:
 
 
 def _send(batch: bytes, answers: int) -> None:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as door:
-        door.settimeout(5)
-        door.send(batch)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as sock:
+        sock.settimeout(5)
+        sock.send(batch)
         while answers > 0:
-            data = door.recv(65536)
+            data = sock.recv(65536)
             while data:
                 length, kind = struct.unpack_from("IH", data)
                 if kind == _ERROR:

@@ -1,4 +1,4 @@
-"""The relay's control door: one JSON line asks, one answers, in order."""
+"""The relay's control socket: one JSON line per request, one per answer, in order."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .transparent import Connections, Datagrams, listener
 _LINE_LIMIT = 1024 * 1024
 
 
-class Server:
-    """Carries out the engine's requests; an OSError becomes the answer's ``errno`` and ``error``."""
+class RelayServer:
+    """Executes the engine's requests; an OSError becomes the answer's ``errno`` and ``error``."""
 
     def __init__(self, loop: Loop, control: socket.socket) -> None:
         self._loop, self._control = loop, control
         self._namespaces = Namespaces()
         self._forwards: dict[int, TcpForward | UdpForward | Proxy] = {}
         self._claims: dict[str, socket.socket] = {}
-        self._outward: tuple[Connections, Datagrams] | None = None
+        self._egress: tuple[Connections, Datagrams] | None = None
         self._next = 1
         self._got = b""
         loop.watch(control.fileno(), READ, self._read)
@@ -60,30 +60,30 @@ class Server:
                 self._answer(number, **answer)
 
     def _answer(self, number: int, **fields: Any) -> None:
-        with suppress(OSError):  # the engine is gone: the next read says so
+        with suppress(OSError):  # the engine is gone: the next read notices
             self._control.setblocking(True)
             self._control.sendall(json.dumps({"id": number, **fields}).encode() + b"\n")
             self._control.setblocking(False)
 
     def do_namespace(self, _number: int) -> dict[str, Any]:
-        """A new namespace."""
+        """Create a namespace."""
         made, path, address = self._namespaces.create()
         return {"namespace": made, "path": path, "address": address, "hub": self._namespaces.hub}
 
     def do_hub_address(self, _number: int) -> dict[str, Any]:
-        """An address at which the hub listens for all namespaces."""
+        """Add an address at which the hub listens for all namespaces."""
         return {"address": self._namespaces.own_address()}
 
     def do_drop(self, _number: int, namespace: int) -> dict[str, Any]:
-        """Let a namespace go."""
+        """Release a namespace."""
         self._namespaces.close(namespace)
         return {}
 
     def do_claim(self, _number: int, address: str) -> dict[str, Any]:
-        """Take an address for this session.
+        """Reserve an address for this session.
 
         The mark is an abstract socket: other sessions in this network namespace see it,
-        and the kernel takes it back when this process ends in whatever way.
+        and the kernel removes it when this process ends for any reason.
         """
         mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
@@ -95,7 +95,7 @@ class Server:
         return {}
 
     def do_release(self, _number: int, address: str) -> dict[str, Any]:
-        """Give an address back."""
+        """Release an address."""
         mark = self._claims.pop(address, None)
         if mark is not None:
             mark.close()
@@ -119,7 +119,7 @@ class Server:
         listen: tuple[int | None, str, int],
         dial: tuple[int | None, list[str], int],
     ) -> dict[str, Any]:
-        """Listen there, connect here; answers the port (0 asks for a free one)."""
+        """Forward from a listening address to a destination; returns the port (0 requests a free one)."""
         kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
         forward = UdpForward if protocol == "UDP" else TcpForward
         made = forward(self._loop, self._namespaces, self._listener(*listen, kind), Target(*dial))
@@ -133,36 +133,36 @@ class Server:
         bypass: list[str],
         loopback: bool,
     ) -> dict[str, Any]:
-        """An HTTP proxy in a namespace."""
+        """Start an HTTP proxy in a namespace."""
         rules = Rules(
             {scheme: Upstream(*value) for scheme, value in upstream.items()}, tuple(bypass), loopback
         )
         made = Proxy(self._loop, self._namespaces, self._listener(*listen, socket.SOCK_STREAM), rules)
         return {"forward": self._keep(made), "port": made.port}
 
-    def do_outward(self, _number: int, namespace: int) -> dict[str, Any]:
-        """Let a namespace reach all that the host reaches, but its loopback."""
+    def do_egress(self, _number: int, namespace: int) -> dict[str, Any]:
+        """Let a namespace reach everything that the host reaches, except its loopback."""
         hub = self._namespaces.hub
         if hub is None:
-            raise OSError(errno.EADDRNOTAVAIL, "there is no network of the session's own")
-        if self._outward is None:
-            doors = [
+            raise OSError(errno.EADDRNOTAVAIL, "the session has no private network")
+        if self._egress is None:
+            listeners = [
                 listener(self._namespaces, hub, GATEWAY, kind)
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
             ]
             protocols = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
             try:
-                ports = [int(door.getsockname()[1]) for door in doors]
-                self._namespaces.open_outward(dict(zip(protocols, ports, strict=True)))
+                ports = [int(sock.getsockname()[1]) for sock in listeners]
+                self._namespaces.open_egress(dict(zip(protocols, ports, strict=True)))
             except OSError:
-                for door in doors:
-                    door.close()
+                for sock in listeners:
+                    sock.close()
                 raise
-            self._outward = (
-                Connections(self._loop, self._namespaces, doors[0]),
-                Datagrams(self._loop, self._namespaces, hub, doors[1]),
+            self._egress = (
+                Connections(self._loop, self._namespaces, listeners[0]),
+                Datagrams(self._loop, self._namespaces, hub, listeners[1]),
             )
-        self._namespaces.lead_outward(namespace)
+        self._namespaces.allow_egress(namespace)
         return {}
 
     def _keep(self, made: TcpForward | UdpForward | Proxy) -> int:
@@ -179,13 +179,13 @@ class Server:
         return {}
 
     def do_probe(self, number: int, dial: tuple[int | None, list[str], int]) -> None:
-        """Whether somebody accepts connections there; answers when it is known."""
+        """Test whether the destination accepts connections; answers when it is known."""
 
         def known(sock: socket.socket | None, error: int) -> None:
             if sock is None:
                 self._answer(number, errno=error, error=os.strerror(error))
             else:
-                sock.close()  # in order: a reset makes some servers write a traceback
+                sock.close()  # a regular close: a reset makes some servers print a traceback
                 self._answer(number)
 
         Dial(self._loop, self._namespaces, Target(*dial), known)
@@ -196,8 +196,8 @@ def serve(control: int, parent: int) -> None:
     die_with(parent)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    door = socket.socket(fileno=control)
-    door.setblocking(False)
+    sock = socket.socket(fileno=control)
+    sock.setblocking(False)
     loop = Loop()
-    Server(loop, door)
+    RelayServer(loop, sock)
     loop.run()

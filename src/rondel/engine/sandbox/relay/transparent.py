@@ -1,7 +1,8 @@
-"""What leaves the namespaces for the outside, caught at the hub and carried on from the host.
+"""Catches connections from the namespaces to the outside at the hub, and continues them from the host.
 
-A program in a namespace notices little: it connects to the address that it means. What it cannot
-notice is that nobody listens there before it is connected; the connection is reset then.
+For a program in a namespace this is transparent: it connects to the address that it means. There
+is one difference: it is connected before the engine knows whether the destination accepts; if
+not, the connection is reset.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Address = tuple[str, int]
 
 
 def listener(namespaces: Namespaces, hub: int, address: str, kind: int) -> socket.socket:
-    """A socket in the hub that takes what is meant for anybody. Raises OSError."""
+    """A socket in the hub that receives packets for any address. Raises OSError."""
     made = namespaces.socket(hub, socket.AF_INET, kind)
     try:
         made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
@@ -46,15 +47,15 @@ def listener(namespaces: Namespaces, hub: int, address: str, kind: int) -> socke
 
 
 class Connections:
-    """TCP: each connection is joined to one that the host makes to the same address."""
+    """TCP: joins each connection to a new one from the host to the same address."""
 
-    def __init__(self, loop: Loop, namespaces: Namespaces, door: socket.socket) -> None:
-        self._loop, self._namespaces, self._door = loop, namespaces, door
-        loop.watch(door.fileno(), READ, self._accept)
+    def __init__(self, loop: Loop, namespaces: Namespaces, sock: socket.socket) -> None:
+        self._loop, self._namespaces, self._sock = loop, namespaces, sock
+        loop.watch(sock.fileno(), READ, self._accept)
 
     def _accept(self, _events: int) -> None:
         try:
-            client, _ = self._door.accept()
+            client, _ = self._sock.accept()
         except OSError:
             return
         client.setblocking(False)
@@ -72,38 +73,38 @@ class Connections:
 class Datagrams:
     """UDP: each pair of sender and address has a socket on the host, and one here to answer from."""
 
-    def __init__(self, loop: Loop, namespaces: Namespaces, hub: int, door: socket.socket) -> None:
-        self._loop, self._namespaces, self._hub, self._door = loop, namespaces, hub, door
+    def __init__(self, loop: Loop, namespaces: Namespaces, hub: int, sock: socket.socket) -> None:
+        self._loop, self._namespaces, self._hub, self._sock = loop, namespaces, hub, sock
         self._flows: dict[tuple[Address, Address], _Flow] = {}
-        # Two descriptors each; the larger part is for connections.
+        # Two descriptors each; most descriptors are for connections.
         self._most = min(_MAX_FLOWS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
-        loop.watch(door.fileno(), READ, self._receive)
+        loop.watch(sock.fileno(), READ, self._receive)
         loop.each_tick(self._expire)
 
     def _receive(self, _events: int) -> None:
         for _ in range(_TURNS):
             try:
-                data, notes, _, sender = self._door.recvmsg(_DATAGRAM, 256)
+                data, notes, _, sender = self._sock.recvmsg(_DATAGRAM, 256)
             except OSError:
                 return
             meant = _meant_for(notes)
             flow = None if meant is None else self._flow(sender, meant)
             if flow is not None:
                 flow.used = time.monotonic()
-                with suppress(OSError):  # datagrams may get lost; the sender knows
+                with suppress(OSError):  # UDP may lose datagrams; senders expect it
                     flow.out.send(data)
 
     def _flow(self, sender: Address, meant: Address) -> _Flow | None:
         known = self._flows.pop((sender, meant), None)
         if known is None:
-            if len(self._flows) >= self._most:  # each question to a name server is one: the oldest is over
+            if len(self._flows) >= self._most:  # each query to a name server uses a new port: drop the oldest
                 self._drop(next(iter(self._flows)))
             try:
                 known = _Flow(self._namespaces, self._hub, sender, meant)
             except (OSError, KeyError):
                 return None
             self._loop.watch(known.out.fileno(), READ, known.answer)
-        self._flows[sender, meant] = known  # the last used is the last
+        self._flows[sender, meant] = known  # keeps the dict ordered by last use
         return known
 
     def _expire(self, now: float) -> None:
@@ -134,7 +135,7 @@ class _Flow:
             raise
 
     def answer(self, _events: int) -> None:
-        """Pass on what came back, as from whom it was meant for."""
+        """Pass an answer on, with the original destination as its sender."""
         with suppress(OSError):
             for _ in range(_TURNS):
                 self._back.sendto(self.out.recv(_DATAGRAM), self._sender)

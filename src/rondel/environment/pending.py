@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.cache.provenance import Provenance
-    from rondel.data.workspace_sync import Before
+    from rondel.data.workspace_sync import WorkspaceSnapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,19 +19,19 @@ class PendingResults:
 
     ``made`` maps addresses of DVC stages to their entries, ``entries`` lock files to the texts of
     those by stage, ``provenance`` says by address what made them. ``data`` are the outputs that DVC
-    keeps, which git has to ignore. ``aside``: they go to the run's own tree only.
+    keeps, which git has to ignore. ``run_only``: they go to the run's own tree only.
     """
 
     files: Path
-    before: Before
+    before: WorkspaceSnapshot
     made: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     data: tuple[str, ...] = ()
-    aside: bool = False
+    run_only: bool = False
 
     def locks(self) -> dict[str, str]:
         """Lock files that have these entries and no others."""
-        from rondel.data.workspace_sync import lock_of
+        from rondel.data.workspace_sync import format_lock
 
-        return {name: lock_of(entries) for name, entries in self.entries.items()}
+        return {name: format_lock(entries) for name, entries in self.entries.items()}

@@ -31,7 +31,7 @@ class InFile:
 
     def read(self, text: str, place: str) -> Any:
         """YAML, except where the file has a text: then ``text`` is one as it stands."""
-        from rondel.data.paramtypes import fits, misfit, typed
+        from rondel.data.param_types import fits, misfit, typed
 
         if not text.strip():
             if isinstance(self.value, str):
@@ -57,9 +57,9 @@ class Argument:
 
     def read(self, text: str, place: str) -> Any:
         """The text itself, which is what MLflow passes on; a number where it is written as one."""
-        from rondel.data.mlcheck import problem
+        from rondel.data.mlproject_check import value_problem
 
-        if why := problem(self.declared, self.own, text):
+        if why := value_problem(self.declared, self.own, text):
             raise ConfigurationError(
                 f"a value of the wrong type for the parameter {self.own!r}", why=why, place=place
             )

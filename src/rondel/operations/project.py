@@ -37,12 +37,12 @@ class DvcResults:
     """What serves a call of ``ctx.dvc``: the results of the stage and of those that run with it, in order.
 
     ``reason`` says why it has to run; it is empty where results serve all of them.
-    ``aside``: they are not for the working tree, whose parameters are others.
+    ``run_only``: they are not for the working tree, whose parameters are others.
     """
 
     cached: tuple[CachedResult, ...] = ()
     reason: str = ""
-    aside: bool = False
+    run_only: bool = False
 
     @property
     def undeclared(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.runtree import run_tree, with_run_tree
+from rondel.data.run_tree import run_tree, with_run_tree
 from rondel.environment import shell
 from rondel.environment.output_stream import TAG
 from rondel.errors import ConfigurationError
@@ -60,13 +60,13 @@ class StageRuntime:
 
     def locks(self) -> dict[str, str]:
         """The lock entries that this context made, by lock file."""
-        from rondel.data.workspace_sync import lock_of
+        from rondel.data.workspace_sync import format_lock
 
         entries: dict[str, dict[str, str]] = {}
         for pending in self.pending:
             for lock, found in pending.entries.items():
                 entries.setdefault(lock, {}).update(found)
-        return {lock: lock_of(found) for lock, found in entries.items()}
+        return {lock: format_lock(found) for lock, found in entries.items()}
 
     def view(self, overrides: Mapping[str, Any]) -> DvcProject:
         """The project as this stage sees it: with what the run and this very context made."""
@@ -74,12 +74,12 @@ class StageRuntime:
 
         project = with_run_tree(load_project(self.run.root, overrides), run_tree(self.run.folder))
         for pending in self.pending:
-            project = project.with_entries(pending.made, aside=pending.aside)
+            project = project.with_entries(pending.made, run_only=pending.run_only)
         return project
 
-    def sees_aside(self) -> bool:
+    def sees_run_only(self) -> bool:
         """Whether results are in sight that are not the working tree's."""
-        return bool(self.view({}).aside)
+        return bool(self.view({}).run_only)
 
     def tracking(self, method: str) -> TrackingConnection:
         """The MLflow server that the operation ``method`` needs. Raises ConfigurationError without one."""

@@ -18,7 +18,7 @@ from rondel.errors import (
     StageFailed,
     TrackingUnavailable,
 )
-from rondel.record.folder import shown
+from rondel.record.folder import short_path
 from rondel.runner.hints import hint_for
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     if _engine_is_gone(error):
         gone = EngineUnavailable(
             f"stage {stage.name!r}: the engine went away while it ran",
-            why=f"{recorder.redact(str(error).strip())}\nlog: {shown(folder.log(stage.name))}",
+            why=f"{recorder.redact(str(error).strip())}\nlog: {short_path(folder.log(stage.name))}",
             hint="run again: what was finished is kept; a machine out of memory looks like this, too",
         )
         gone.__cause__ = error
@@ -189,8 +189,8 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
         lines += _where(error, stage)
         if lines:
             recorder.output("\n".join(lines))
-    lines.append(f"log: {shown(folder.log(stage.name))}")
-    lines.append(f"capsule: {shown(folder.capsule)}")
+    lines.append(f"log: {short_path(folder.log(stage.name))}")
+    lines.append(f"capsule: {short_path(folder.capsule)}")
     why = recorder.redact("\n".join(lines))
     hint = getattr(error, "hint", None) or hint_for(stage, _last_said(folder.log(stage.name), why))
     translated = StageFailed(recorder.redact(what), why=why, hint=hint)
@@ -240,4 +240,4 @@ def _where(error: Exception, stage: Stage) -> list[str]:
 
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == stage.place.file]
-    return [f"at {shown(Path(frame.filename))}:{frame.lineno}: {frame.line}" for frame in own]
+    return [f"at {short_path(Path(frame.filename))}:{frame.lineno}: {frame.line}" for frame in own]

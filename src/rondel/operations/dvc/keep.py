@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rondel.cache import DvcCacheEntry, SharedParts
     from rondel.cache.lookup import StageLookup
     from rondel.data import DvcProject, DvcStage
-    from rondel.data.undeclared import Undeclared
+    from rondel.data.undeclared_files import OpenedFiles
     from rondel.environment.output_stream import Sink
     from rondel.files.hashes import HashCache
     from rondel.operations.runtime import StageRuntime
@@ -37,7 +37,7 @@ class PreparedStage:
     lookup: StageLookup
     overrides: Mapping[str, Any]
     shared_parts: SharedParts
-    aside: bool
+    run_only: bool
     before: Any
     folder: Path
     hashes: HashCache
@@ -50,7 +50,7 @@ class PreparedStage:
     @property
     def entry_text(self) -> str:
         """The entry as the lock file has it; empty where it has none."""
-        from rondel.data.lock import stage_blocks
+        from rondel.data.dvc_lock import stage_blocks
 
         file = self.project.root / self.stage.lock_file
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
@@ -79,7 +79,7 @@ class ResultKeeper:
             stage.address,
             [out.path for out in stage.outs],
             push=self.runtime.environment.push,
-            collect=[stage.lock_file, *stage.wanted],
+            collect=[stage.lock_file, *stage.files_to_fetch],
         )
         moved = await data.result(data.planned(data.over(executed.directory(WORK)), plan), prepared.folder)
         seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
@@ -95,10 +95,10 @@ class ResultKeeper:
         from rondel.cache import may_be_host_image
         from rondel.cache.entries import save_result
         from rondel.cache.lookup import key_of
+        from rondel.data.dvc_lock import stage_blocks
         from rondel.data.inputs import as_locked
-        from rondel.data.lock import stage_blocks
         from rondel.files.yaml_file import parse_yaml
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage = prepared.stage
         text = (made / stage.lock_file).read_text(encoding="utf-8")
@@ -136,7 +136,7 @@ class ResultKeeper:
             undeclared=undeclared,
             quiet=quiet,
             pushed=self.runtime.environment.push,
-            metrics=made_metrics(stage, made),
+            metrics=stage_metrics(stage, made),
         )
         return cache_entry, entry
 
@@ -145,10 +145,10 @@ class ResultKeeper:
         from dataclasses import replace
 
         from rondel.cache.entries import save_result
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage, text = prepared.stage, cache_entry.entry or prepared.entry_text
-        metrics = cache_entry.metrics or made_metrics(stage, made)
+        metrics = cache_entry.metrics or stage_metrics(stage, made)
         if not (cache_entry.key.digest and text):
             return replace(cache_entry, metrics=metrics)
         return save_result(
@@ -169,16 +169,16 @@ class ResultKeeper:
         """Whether commands of this stage may have changed what a stage of ``dvc.yaml`` gets."""
         return self.runtime.container_changed
 
-    def _undeclared(self, stage: DvcStage, sink: Sink) -> Undeclared | None:
+    def _undeclared(self, stage: DvcStage, sink: Sink) -> OpenedFiles | None:
         """The files that the command read beside what it declares; None where that is not known."""
-        from rondel.data.undeclared import links_of, undeclared
+        from rondel.data.undeclared_files import find_undeclared, links_of
 
         if sink.opened is None or sink.untraced:
             self.runtime.recorder.change(untraced=sink.untraced)
             return None
         root = self.runtime.run.root
         empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
-        sorted_out = undeclared(
+        sorted_out = find_undeclared(
             stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
         )
         found = sorted_out.read

@@ -185,12 +185,12 @@ class GateRunner:
         """
         from anyio import to_thread
 
-        from rondel.gates import made_metrics, metrics_from_mapping, read_metrics
+        from rondel.gates import metrics_from_mapping, read_metrics, stage_metrics
         from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, measuring
         from rondel.tracking import TrackingClient
 
         project = await to_thread.run_sync(self.runtime.view, {})
-        wanted = tuple(dict.fromkeys([*evaluation.stage.wanted, evaluation.metrics])) if whole else ()
+        wanted = tuple(dict.fromkeys([*evaluation.stage.files_to_fetch, evaluation.metrics])) if whole else ()
         program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
         assert self.runtime.environment.tracking is not None  # noqa: S101 - there is a champion
         async with AsyncExitStack() as stack:
@@ -215,7 +215,7 @@ class GateRunner:
                 raise _failed(done, _version(found.version, model))
         values: dict[str, float] = {}
         if whole:
-            values |= made_metrics(evaluation.stage, folder / "files")
+            values |= stage_metrics(evaluation.stage, folder / "files")
             values |= read_metrics(folder / "files" / evaluation.metrics, shown=evaluation.metrics).values
         values |= metrics_from_mapping(done.metrics, source="measure").values
         if done.bytes is not None:

@@ -77,7 +77,7 @@ def _judged(project: DvcProject, records: Sequence[StageRecord], model: str) -> 
                 continue
             if named := use.details.get("model_file"):
                 return str(named)
-            stage = project.keeper(metrics)
+            stage = project.owner_of(metrics)
             found = model_of(project, stage)[0] if stage is not None else None
             if found is not None:
                 return found
@@ -107,7 +107,7 @@ def _last_output(project: DvcProject, records: Sequence[StageRecord]) -> str | N
 
 def logging(project: DvcProject, model: Restorable, command: str) -> Program:
     """What is done to log the model: it and its stage's data are brought, the command runs."""
-    return Program(needs=project.data_of([model.path, *model.made.stage.deps]), commands=(command,))
+    return Program(needs=project.data_needed_for([model.path, *model.made.stage.deps]), commands=(command,))
 
 
 def logging_command(model: Restorable, name: str, log: str | None) -> str:

@@ -223,7 +223,7 @@ class FakeProject:
         """The recipe, the machine, and the variables."""
         return SharedParts(image=self.recipe, host=self.machine, environment=self.variables)
 
-    def expect(self, results: Iterable[DvcResults]) -> None:
+    def assume_restored(self, results: Iterable[DvcResults]) -> None:
         """Results are always in place here."""
 
     def champion(self, model: str) -> str | None:
@@ -238,7 +238,7 @@ class FakeProject:
         """A clean tree at that commit."""
         return Git(commit=self.commit())
 
-    def changed(self) -> None:
+    def invalidate(self) -> None:
         """Nothing is remembered here."""
 
     def save(self) -> None:

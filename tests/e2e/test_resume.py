@@ -41,7 +41,7 @@ def test_a_run_goes_on_from_the_failed_stage_and_effects_are_not_repeated(projec
     assert f"announce cached: succeeded in run {first.id}" in done.stdout
     assert states(project) == {"prepare": "cached", "train": "cached", "announce": "cached", "after": "ran"}
     assert load(project)[1].resumes == first.id
-    assert "has succeeded" in pipeline(project, "--resume", load(project)[1].id, code=24).stderr
+    assert "nothing to resume" in pipeline(project, "--resume", load(project)[1].id, code=24).stderr
     (project / "ok.txt").unlink()
 
 

@@ -112,7 +112,7 @@ def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | Non
     from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
     from rondel.runner.check import check_calls
-    from rondel.runner.disk import DiskProject
+    from rondel.runner.disk_project import DiskProject
     from rondel.settings import load_settings
     from rondel.settings.ci import load_ci_options
     from rondel.wrappers import jobs_of

@@ -56,7 +56,7 @@ def _main(words: list[str]) -> int:
         reach = find_engine(os.environ)
         if reach is not None:
             if problem := reach.unanswered():
-                print(f"dagger: {problem}; the Dagger CLI goes on trying for ten minutes", file=sys.stderr)
+                print(f"dagger: {problem}; the Dagger CLI keeps retrying for ten minutes", file=sys.stderr)
             _hand_over(str(real), words, {**os.environ, **reach.environment})
     print(NOTICE.format(why=why or NO_ENGINE), file=sys.stderr, flush=True)
     if command in RUNS:

@@ -64,10 +64,10 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
     selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
     resumed = None
     if settings.resume is not None:
-        from rondel.runner.resume import as_asked
+        from rondel.runner.resume import resumed_settings
 
         resumed = _resumed(settings, pipeline)
-        settings, selection = as_asked(settings, resumed, arguments.targets)
+        settings, selection = resumed_settings(settings, resumed, arguments.targets)
     # After that: what a fork may not do, it may not by way of a record either.
     settings = frontend.restrict(settings, os.environ)
     if settings.list_stages:

@@ -119,8 +119,8 @@ class Project(Protocol):
     def shared_parts(self) -> SharedParts:
         """What all results depend on: the image's recipe, this machine, variables."""
 
-    def expect(self, results: Iterable[DvcResults]) -> None:
-        """Take it that these results are put back, until :meth:`changed`."""
+    def assume_restored(self, results: Iterable[DvcResults]) -> None:
+        """Take it that these results are put back, until :meth:`invalidate`."""
 
     def champion(self, model: str) -> str | None:
         """The champion's version; TrackingUnavailable if a remote server does not answer."""
@@ -131,7 +131,7 @@ class Project(Protocol):
     def git(self) -> Git:
         """The state of the git repository."""
 
-    def changed(self) -> None:
+    def invalidate(self) -> None:
         """Files of the workspace changed: forget what was read of them."""
 
     def save(self) -> None:

@@ -590,7 +590,7 @@ def test_two_runs_of_one_pipeline_make_each_result_once(project: Project) -> Non
     second = next(run for run in runs if run.stage("train").state == "cached")
     assert first.id in second.stage("train").reason
     assert "made it meanwhile" in second.stage("train").reason
-    assert any(f"train: run {first.id} is making this; waiting for its result" in text for text in said)
+    assert any(f"train: waiting for run {first.id} to finish the same stage" in text for text in said)
     assert second.stage("train").metrics == first.stage("train").metrics
     assert project.metrics() == project.truth()
 

@@ -9,7 +9,7 @@ import pytest
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
 from rondel.runner.check import check_calls
-from rondel.runner.disk import DiskProject
+from rondel.runner.disk_project import DiskProject
 from rondel.settings import Settings
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
     assert result.exit_code == 10
     assert "a command ended with exit code 7" in str(result.error)
     log = (result.folder.path / str(result.capsule.stage("train").log)).read_text()
-    assert "no shell where it failed: the engine has no terminal" in log
+    assert "can't open a shell in the failed container: the engine has no terminal" in log
 
 
 def test_a_failed_attempt_takes_no_earlier_success_away(project: FakeProject) -> None:
@@ -208,7 +208,7 @@ def test_a_stage_that_takes_too_long_fails(project: FakeProject) -> None:
     services = FakeServices(FakeContexts(answers={"dvc train": forever}))
     result = run_with_fakes(pipeline, "train", project=project, services=services)
     assert isinstance(result.error, StageFailed)
-    assert "took longer than its 0.01 s" in result.error.render()
+    assert "exceeded its time limit of 0.01 s" in result.error.render()
     assert services.contexts.discarded == ["train"]
 
 

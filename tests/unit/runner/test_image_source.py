@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rondel.cache import may_be_host_image
 from rondel.cli.show import image
 from rondel.record import Image
-from rondel.runner.keys import may_be_host_image
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
 from rondel.runner.check import check_calls, check_inputs, parse_overrides
-from rondel.runner.disk import DiskProject
+from rondel.runner.disk_project import DiskProject
 from rondel.settings import Settings
 from rondel.testing import plan_of
 
@@ -200,6 +200,6 @@ def test_a_script_is_an_entry_point_as_it_is_to_mlflow(disk: DiskProject) -> Non
 def test_a_stage_asks_in_vain_for_a_repository_that_is_not_there(disk: DiskProject) -> None:
     pipeline = Pipeline()
     pipeline.dvc("train", git=True)
-    with pytest.raises(ConfigurationError, match="asks for the repository") as caught:
+    with pytest.raises(ConfigurationError, match="needs the git repository") as caught:
         given(pipeline, disk)
     assert "test_parameters.py" in str(caught.value.place)

@@ -8,7 +8,7 @@ import pytest
 
 from rondel.record import CommandRecord, StageRecord
 from rondel.reports.console import state_line
-from rondel.runner.keys import Decision
+from rondel.runner.decide import Decision
 from rondel.runner.success import outcome_of
 
 RUN = Decision(reason="parameter n changed from 1 to 2")

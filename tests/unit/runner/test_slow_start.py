@@ -3,7 +3,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from rondel.runner.slow_start import report_when_slow
+from rondel.runner.services import call_when_slow
 
 pytestmark = pytest.mark.anyio
 
@@ -17,14 +17,14 @@ async def work(seconds: float, error: Exception | None = None) -> str:
 
 async def test_what_takes_long_is_told_once() -> None:
     told: list[str] = []
-    assert await report_when_slow(work(0.2), lambda: told.append("waiting"), after=0.01) == "done"
+    assert await call_when_slow(work(0.2), lambda: told.append("waiting"), after=0.01) == "done"
     assert told == ["waiting"]
 
 
 async def test_what_is_quick_is_not_worth_a_word() -> None:
-    assert await report_when_slow(work(0), lambda: pytest.fail("told"), after=5) == "done"
+    assert await call_when_slow(work(0), lambda: pytest.fail("told"), after=5) == "done"
 
 
 async def test_an_error_comes_as_it_is() -> None:
     with pytest.raises(KeyError):
-        await report_when_slow(work(0, KeyError("x")), lambda: None)
+        await call_when_slow(work(0, KeyError("x")), lambda: None)

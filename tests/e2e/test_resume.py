@@ -92,7 +92,7 @@ def test_somebody_at_the_terminal_looks_repairs_and_retries(project: Path) -> No
     seen, code = converse(
         [sys.executable, "ci/main.py", "check", "--interactive"],
         project,
-        [("nothing that is done in it is kept", script), ("[r]etry", Repair("r\n"))],
+        [("discards its changes", script), ("[r]etry", Repair("r\n"))],
     )
     assert "left" in seen
     assert code == 0, seen
@@ -105,7 +105,7 @@ def test_skipping_lets_the_others_end(project: Path) -> None:
     seen, code = converse(
         [sys.executable, "ci/main.py", "check", "announce", "--interactive", "--jobs", "1"],
         project,
-        [("nothing that is done in it is kept", "exit\n"), ("s[k]ip", "k\n")],
+        [("discards its changes", "exit\n"), ("s[k]ip", "k\n")],
     )
     assert code == 10, seen
     assert states(project)["check"] == "failed"

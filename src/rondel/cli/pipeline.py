@@ -170,9 +170,9 @@ def _relative(file: str, root: Path) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    from rondel.engines.choice import engine_in_words, rondel_executable
+    from rondel.engines.choice import describe_engine, rondel_executable
 
-    return engine_in_words(settings, os.environ, rondel_executable())
+    return describe_engine(settings, os.environ, rondel_executable())
 
 
 def _services(settings: Settings) -> tuple[str, OpenServices]:

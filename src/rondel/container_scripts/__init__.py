@@ -1,1 +1,1 @@
-"""Programs that run inside a container, by another interpreter."""
+"""Programs that run inside a container, with the Python that is there."""

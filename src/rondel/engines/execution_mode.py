@@ -86,7 +86,7 @@ def _dagger(probe: Probe) -> ExecutionMode:
             name="dagger",
             why=tuple(why),
             trouble=probe.silent,
-            hint=f"start that engine, or unset {RUNNER_HOST}; the CLI keeps retrying for ten minutes",
+            hint=f"start that engine, or unset {RUNNER_HOST}; the CLI goes on trying for ten minutes",
         )
     return ExecutionMode(name="dagger", why=tuple(why))
 

@@ -12,7 +12,7 @@ from rondel.errors import ConfigurationError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rondel.operations.parameters import Parameter
+    from rondel.operations.parameters import SettableParameter
     from rondel.operations.project import Project
     from rondel.pipeline import Plan, Stage
 
@@ -125,9 +125,9 @@ def params_for_plan(
     return tuple(pair for pair in pairs if pair[0] not in others)
 
 
-def _parameters(stage: Stage, project: Project) -> dict[str, Parameter]:
+def _parameters(stage: Stage, project: Project) -> dict[str, SettableParameter]:
     """The parameters of a stage by the names that ``-P`` uses for them."""
-    names: dict[str, Parameter] = {}
+    names: dict[str, SettableParameter] = {}
     for operation in operations_of(stage.calls):
         names |= operation.parameters(stage, project)
     return names

@@ -589,7 +589,7 @@ def test_two_runs_of_one_pipeline_make_each_result_once(project: Project) -> Non
     first = next(run for run in runs if run.stage("train").state == "ran")
     second = next(run for run in runs if run.stage("train").state == "cached")
     assert first.id in second.stage("train").reason
-    assert "made it meanwhile" in second.stage("train").reason
+    assert "just finished it" in second.stage("train").reason
     assert any(f"train: waiting for run {first.id} to finish the same stage" in text for text in said)
     assert second.stage("train").metrics == first.stage("train").metrics
     assert project.metrics() == project.truth()
@@ -605,7 +605,7 @@ def test_what_waits_goes_on_when_the_other_run_is_killed(project: Project) -> No
     second = project.popen()
     assert second.stdout is not None
     for line in second.stdout:
-        if "waiting for its result" in line:
+        if "to finish the same stage" in line:
             break
     first.send_signal(signal.SIGKILL)
     first.communicate()

@@ -40,7 +40,7 @@ class Ended:
     ],
 )
 async def test_the_error_has_the_last_that_it_said(said: str, why: str, tmp_path: Path) -> None:
-    moved: Any = Ended(said)
+    transfer: Any = Ended(said)
     with pytest.raises(StageFailed) as raised:
-        await DataContainer(moved, lambda container: container).result(moved, tmp_path)
+        await DataContainer(transfer, lambda container: container).result(transfer, tmp_path)
     assert raised.value.why == why

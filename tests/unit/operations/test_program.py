@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from rondel.operations.program import Program, last_object, run_of_its_own
+from rondel.operations.program import Program, last_object, nested_run
 from rondel.tracking import RunHandle
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Client:
 
 
 def opened(client: Any) -> Any:
-    return run_of_its_own(client, "7", name="restored: train", tags={}, parent=None)
+    return nested_run(client, "7", name="restored: train", tags={}, parent=None)
 
 
 async def test_it_ends_as_its_block_does() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gql
 import pytest
 
-from rondel.operations.failed_exec import FailedExec, failed_exec
+from rondel.operations.failed_command import FailedCommand, find_command
 
 QUERY = """
 query {
@@ -24,8 +24,8 @@ query {
 """
 
 
-def found(query: str, *command: str) -> FailedExec | None:
-    return failed_exec(gql.gql(query).document, command)
+def found(query: str, *command: str) -> FailedCommand | None:
+    return find_command(gql.gql(query).document, command)
 
 
 def squeezed(text: str) -> str:

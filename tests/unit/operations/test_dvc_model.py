@@ -69,9 +69,7 @@ def test_without_a_gate_it_is_the_output_that_no_stage_reads(project: Any) -> No
     plain = DVC_YAML.partition("  evaluate")[0].replace("[model.bin]", "[model.bin, more.bin]")
     (project.root / "dvc.yaml").write_text(plain)
     both = record("train", model_bin="md5:bb", more_bin="md5:dd")
-    with pytest.raises(
-        ConfigurationError, match=r"unclear which output is the model: model\.bin, more\.bin"
-    ):
+    with pytest.raises(ConfigurationError, match=r"unclear which output is the model: model\.bin, more\.bin"):
         find_dvc_model(load_project(project.root), [PREPARE, both], model="toy")
     found = find_dvc_model(load_project(project.root), [PREPARE, TRAIN], model="toy")
     assert found is not None

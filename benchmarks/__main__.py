@@ -1,10 +1,10 @@
-"""``python -m benchmarks [fresh] [warm] [idle] [memory] [engine] [trace]``: measure, all without arguments."""
+"""``python -m benchmarks [fresh] [warm] [idle] [memory] [engine] [trace] [secrets]``: measure, all without arguments."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import engine, pipeline, trace
+from benchmarks import engine, pipeline, secrets, trace
 
 MEASUREMENTS = {
     "fresh": pipeline.fresh,
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "memory": pipeline.memory,
     "engine": engine.measure,
     "trace": trace.measure,
+    "secrets": secrets.measure,
 }
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import fields
 from pathlib import Path
 
 from rondel import errors
-from rondel.settings.ci import CiOptions
-from rondel.settings.options import OPTIONS, Option
+from rondel.settings import CI_OPTIONS, OPTIONS, Option
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 DVC_ROWS = Path(__file__).resolve().parents[1] / "tests/e2e/dvc_rows.yaml"
@@ -42,23 +40,19 @@ def options() -> str:
         "| option | flag | variable | key | default | concerns |",
         "|---|---|---|---|---|---|",
     ]
-    for option in OPTIONS:
-        cells = (_flags(option), option.env, option.key, _default(option))
-        written = " | ".join(f"`{cell}`" if cell else "" for cell in cells)
-        lines.append(f"| {option.help} | {written} | {option.concerns} |")
+    lines += [f"| {option.help} | {_written(option)} | {option.concerns} |" for option in OPTIONS]
     lines += [
         "",
         "## CI",
         "",
-        "Keys in `[tool.rondel.ci]`, for [GitLab](../howto/gitlab.md) and [Jenkins](../howto/jenkins.md).",
+        "The options of `rondel ci` and of `--commit`, for [GitLab](../howto/gitlab.md) and",
+        "[Jenkins](../howto/jenkins.md). The flag is one of `rondel ci`. No run depends on these options, so",
+        "no record has them.",
         "",
-        "| option | key | default |",
-        "|---|---|---|",
+        "| option | flag | variable | key | default |",
+        "|---|---|---|---|---|",
     ]
-    for each in fields(CiOptions):
-        default = _shown(each.default)
-        written = f"`{each.name.replace('_', '-')}` | {f'`{default}`' if default else ''}"
-        lines.append(f"| {each.metadata['help']} | {written} |")
+    lines += [f"| {option.help} | {_written(option)} |" for option in CI_OPTIONS]
     return "\n".join([*lines, ""])
 
 
@@ -150,8 +144,10 @@ def _flags(option: Option) -> str:
     return f"{flags} {option.metavar}" if option.metavar and flags else flags
 
 
-def _default(option: Option) -> str:
-    return _shown(option.default)
+def _written(option: Option) -> str:
+    """How the option is written in each place: flag, variable, key; and its default."""
+    cells = (_flags(option), option.env, option.key, _shown(option.default))
+    return " | ".join(f"`{cell}`" if cell else "" for cell in cells)
 
 
 def _shown(value: object) -> str:

@@ -38,3 +38,9 @@ def test_every_row_about_dvc_has_its_test(row):
         assert name in [case["case"] for case in yaml.safe_load(text)]
     else:
         assert re.search(rf"^def {name}\(", text, re.MULTILINE), f"{file} has no test {name}"
+
+
+@pytest.mark.parametrize("name", ["notify.py", "kettle.py"])
+def test_the_examples_of_a_new_operation_and_ci_system_are_those_that_the_tests_add(name):
+    example = (DOCS.parent / "tests/support/made_up" / name).read_text(encoding="utf-8")
+    assert f"```python\n{example}```" in (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``rondel doctor --ci`` in jobs of each kind says the way that a run there takes."""
+"""``rondel doctor --ci`` says in jobs of each kind how a run there executes its stages."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_plain_container_runs_stages_in_place(project: Path) -> None:
     code, text = doctor(project, "--json", before=before)
     assert code == 0, text
     assert way(text)["name"] == "in place"
-    assert "containers of its own do not" in way(text)["why"][-1]
+    assert "it can't create containers" in way(text)["why"][-1]
     assert not [each for each in json.loads(text)["findings"] if each["level"] == "bad"]
     code, text = doctor(project, "--json", before=before, RONDEL_ENGINE_IN_PLACE="never")
     assert (code, way(text)["name"]) == (1, "none")

@@ -142,7 +142,7 @@ def test_an_exported_capsule_is_only_run_after_it_was_shown_and_agreed_to(
     git(tmp_path, "clone", "-q", str(project), str(clone))
     refused = rondel(clone, "reproduce", tmp_path / "run.capsule", code=20, stdin=subprocess.DEVNULL)
     assert "python ci/main.py train --only" in refused.stdout
-    assert "--yes agrees" in refused.stderr
+    assert "confirm with --yes" in refused.stderr
     assert not list((clone / ".rondel").glob("worktrees/*"))
     # The clone's `.dvc/config` leads to a remote of its own, where nothing is: where the data lies has to be said.
     where = {"DVC_REMOTE_URL": str(project / ".rondel/remote")}
@@ -163,7 +163,7 @@ def test_a_stage_that_is_not_the_same_every_time_is_found_out(tmp_path: Path) ->
     )
     done = rondel(root, "reproduce", run, "--stage", "train", code=31)
     assert "output model.bin: md5:" in done.stdout
-    assert "no input differs that is recorded" in done.stdout
+    assert "no recorded input differs" in done.stdout
     assert (
         "the inputs are the same, but"
         in rondel(root, "parity", run, load(root)[1].id, "--stage", "train", code=31).stdout

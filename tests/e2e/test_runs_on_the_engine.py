@@ -96,7 +96,9 @@ def test_all_three_invocations_run_the_same_pipeline(project: Path) -> None:
         assert record.mlflow is not None
         assert capsule.mlflow is not None
         assert f"run {capsule.id} succeeded" in done.stdout
-        assert ("stand-in" in done.stderr) == (words == ["dagger", "run"] and not on_dagger())
+        assert ("using Rondel's embedded engine" in done.stderr) == (
+            words == ["dagger", "run"] and not on_dagger()
+        )
     done = run(project, "python", "ci/main.py", "greet")
     assert "= greet cached" in done.stdout
 

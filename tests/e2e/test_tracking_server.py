@@ -199,9 +199,8 @@ def test_a_server_whose_supervisor_and_command_were_killed_at_once_is_ended_by_t
     again.release()
 
 
-def test_in_ci_the_server_ends_with_the_last_run(project: Path) -> None:
-    environ = {**ENVIRON, "CI": "true"}
-    first, second = server.acquire(project, environ), server.acquire(project, environ)
+def test_a_server_that_does_not_linger_ends_with_the_last_run(project: Path) -> None:
+    first, second = (server.acquire(project, ENVIRON, linger=0) for _ in range(2))
     first.ready_now()
     processes = members(project)
     first.release()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rondel.cache.recipe import host_parts, read_recipe
+from rondel.secrets.names import is_secret
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,13 +75,11 @@ def environment_parts(settings: Settings, environ: Mapping[str, str]) -> dict[st
 
     A value that looks like a secret, because of its name or a login in it, counts as one.
     """
-    from rondel.record.redact import secret_values
-
     given = {name: environ[name] for name in (*settings.environment, *settings.secrets) if name in environ}
-    hidden = set(secret_values(given, settings.secrets))
+    hidden = secret_values(given, settings.secrets)
     parts: dict[str, str] = {}
     for name, value in sorted(given.items()):
-        if name in settings.secrets or any(each in value for each in hidden):
+        if name in settings.secrets or is_secret(name) or any(each in value for each in hidden):
             parts[f"secret {name}"] = "set"
         else:
             parts[name] = value

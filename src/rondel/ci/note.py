@@ -1,72 +1,57 @@
-"""The run's report as a note on the GitLab merge request that the pipeline is for.
+"""The run's report as a note on the merge request that the job is for.
 
-The job's own token may not write notes, so a project access token with the
-scope ``api`` is used, if there is one. A job has one note, which later
-pipelines of the merge request rewrite.
+A job has one note. Later pipelines of the merge request rewrite it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rondel.ci.model import first
+from rondel.ci.providers import provider_of
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rondel.ci.detect import CiContext
-
-TOKENS = ("RONDEL_GITLAB_TOKEN", "GITLAB_TOKEN")
-LONGEST = 900_000
-"""GitLab takes a million characters in a note."""
-TIMEOUT = 10.0
+    from rondel.ci.model import CiContext
 
 
 def marker(context: CiContext) -> str:
-    """An HTML comment by which the job's note is found again."""
+    """The first line of the job's note, an HTML comment."""
     return f"<!-- rondel: {re.sub('-+', '-', context.name or 'job')} -->"
 
 
 def no_note(context: CiContext | None, environ: Mapping[str, str]) -> str:
-    """Why a run of this job writes no note; empty if it does."""
-    if context is None or context.provider != "gitlab":
-        return "only GitLab's merge requests get one"
+    """Why a run of this job writes no note; empty if it writes one."""
+    if context is None:
+        return "this is no CI job"
+    provider = provider_of(context)
+    if provider.notes is None:
+        return f"Rondel writes no notes on {provider.title}"
     if context.merge_request is None:
-        return "this pipeline is for no merge request"
+        return "this job runs for no merge request"
     if context.fork:
         return "a fork's code gets no token"
-    if not any(environ.get(name) for name in TOKENS):
-        return f"no {TOKENS[0]} is set"
+    if first(environ, *provider.notes.tokens) is None:
+        return f"{provider.notes.tokens[0]} is not set"
     return ""
 
 
 def post_note(context: CiContext, environ: Mapping[str, str], report: str) -> str | None:
-    """Write the note; what became of it in words, None where there is nothing to write to.
+    """Write the note and return what happened; None if the job writes none.
 
-    Never raises: a note that could not be written is no reason to fail a job.
+    Never raises: a note that can't be written must not fail the job.
     """
-    token = next((environ[name] for name in TOKENS if environ.get(name)), None)
-    if no_note(context, environ) or not token:
+    notes = provider_of(context).notes
+    if no_note(context, environ) or notes is None:
         return None
+    token, sign = first(environ, *notes.tokens) or "", marker(context)
     try:
-        return _post(context, token, f"{marker(context)}\n{report[:LONGEST]}")
-    except ImportError:
-        return "no note on the merge request: python-gitlab is not installed (pip install 'rondel[ci]')"
-    except Exception as error:  # noqa: BLE001 - requests, urllib3 and python-gitlab raise what they like
-        reason = str(error).splitlines()[0].replace(token, "***") if str(error) else type(error).__name__
+        return notes.write(context, token, sign, f"{sign}\n{report[: notes.limit]}")
+    except ImportError as error:
+        return f"no note on the merge request: {error.msg} (pip install 'rondel[ci]')"
+    except Exception as error:  # noqa: BLE001 - the systems' clients raise whatever their libraries do
+        reason = Masker([token]).text(str(error).splitlines()[0]) if str(error) else type(error).__name__
         return f"no note on the merge request: {reason}"
-
-
-def _post(context: CiContext, token: str, body: str) -> str:
-    import gitlab
-
-    client = gitlab.Gitlab(context.server, private_token=token, timeout=TIMEOUT, retry_transient_errors=False)
-    project = client.projects.get(context.project or "", lazy=True)
-    request: Any = project.mergerequests.get(context.merge_request or 0, lazy=True)
-    sign = marker(context)
-    for note in request.notes.list(iterator=True, per_page=100):
-        if note.body.startswith(sign):
-            note.body = body
-            note.save()
-            return "the note on the merge request is rewritten"
-    request.notes.create({"body": body})
-    return "a note is on the merge request"

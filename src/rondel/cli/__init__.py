@@ -1,4 +1,4 @@
-"""The command line: one file per command, each loaded when it is called."""
+"""The command line: one module per command, loaded when the command runs."""
 
 from rondel.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Command line flags, made from the declared options."""
+"""Builds command line flags from the declared options."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a command line says: targets, and only those options that it gives."""
+    """The targets and the options of a command line, without options that it does not set."""
 
     targets: tuple[str, ...]
     flags: dict[str, Any] = field(default_factory=dict)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are Rondel's."""
+    """An argument parser that raises ConfigurationError."""
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError instead of ending the process."""
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         if len(words) == 2:
             known = [flag for action in self._actions for flag in action.option_strings]
             if not words[1].lstrip().startswith("-"):
-                raise ConfigurationError(f"there is no place for {words[1]!r}", hint=hint)
+                raise ConfigurationError(f"unexpected argument {words[1]!r}", hint=hint)
             unknown = words[1].split()[0].partition("=")[0]
             raise ConfigurationError(f"there is no flag {unknown}", hint=did_you_mean(unknown, known))
         raise ConfigurationError(message, hint=hint)
@@ -46,10 +46,31 @@ def make_parser(program: str) -> Parser:
     """The parser of a pipeline's command line."""
     parser = Parser(prog=program, description="Run stages of this pipeline.", allow_abbrev=False)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run these stages and what they need")
-    for option in OPTIONS:
+    add_options(parser, OPTIONS)
+    return parser
+
+
+def add_options(parser: Parser, options: Sequence[Option]) -> None:
+    """Add the flags of declared options."""
+    for option in options:
         if option.flags:
             _add(parser, option)
-    return parser
+
+
+def given_options(arguments: argparse.Namespace, options: Sequence[Option]) -> dict[str, Any]:
+    """The values of the options that the command line gave. Raises ConfigurationError for a wrong one."""
+    given: dict[str, Any] = {}
+    for option in options:
+        value = getattr(arguments, option.name, None)
+        if value is None or (option.kind == "count" and not value):
+            continue
+        try:
+            given[option.name] = convert(option, value)
+        except ValueError as error:
+            what, *hint = error.args
+            place = option.flags[-1]
+            raise ConfigurationError(what, hint=hint[0] if hint else None, place=place) from None
+    return given
 
 
 def _add(parser: Parser, option: Option) -> None:
@@ -76,22 +97,11 @@ def _add(parser: Parser, option: Option) -> None:
 
 def parse(argv: Sequence[str], *, program: str) -> Arguments:
     """Read a command line. Raises ConfigurationError with the nearest flag for an unknown one."""
-    found = vars(make_parser(program).parse_intermixed_args(list(argv)))
-    targets = tuple(found.pop("targets"))
-    by_name = {option.name: option for option in OPTIONS}
-    flags: dict[str, Any] = {}
-    for name, value in found.items():
-        option = by_name[name]
-        if option.kind == "count" and not value:
-            continue
-        try:
-            flags[name] = convert(option, value)
-        except ValueError as error:
-            raise ConfigurationError(str(error), place=option.flags[-1]) from None
-    return Arguments(targets, flags)
+    found = make_parser(program).parse_intermixed_args(list(argv))
+    return Arguments(tuple(found.targets), given_options(found, OPTIONS))
 
 
 def show_error(error: RondelError) -> None:
-    """Print an error on stderr, the first line marked when that is a terminal."""
+    """Print an error on stderr; on a terminal, the first line is red."""
     first, newline, rest = error.render().partition("\n")
     print(f"{paint(first, '31;1', colour=coloured(sys.stderr))}{newline}{rest}", file=sys.stderr)

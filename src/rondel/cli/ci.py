@@ -1,30 +1,31 @@
-"""``rondel ci``: write the CI system's files from the pipeline, or check that they fit it."""
+"""``rondel ci``: writes the files of CI systems from the pipeline, or checks that they match it."""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rondel.cli.arguments import Parser
+from rondel.cli.arguments import Parser, add_options, given_options
 from rondel.errors import ConfigurationError
 from rondel.git.state import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rondel.settings.ci import CiOptions
-    from rondel.wrappers import Layout, Wrapper
+    from rondel.ci.wrappers.wrapper import Wrapper
+    from rondel.settings import CiOptions
 
 DRIFTED = 1
 
 
 def main(argv: Sequence[str]) -> int:
-    """Generate or check ``.gitlab-ci.yml`` and ``Jenkinsfile``."""
-    from rondel.settings import find_root
-    from rondel.wrappers import WRAPPERS
+    """Write or check the files of CI systems, such as ``.gitlab-ci.yml`` and ``Jenkinsfile``."""
+    from rondel.settings import CI_OPTIONS, find_root
 
+    known = wrappers()
     parser = Parser(prog="rondel ci", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("action", choices=("generate", "check"))
     parser.add_argument(
@@ -32,45 +33,46 @@ def main(argv: Sequence[str]) -> int:
         nargs="*",
         default=[],
         metavar="SYSTEM",
-        help="gitlab, jenkins (default: those whose file is there)",
+        help=f"{', '.join(known)} (default: those that have a file here)",
     )
-    parser.add_argument(
-        "--layout", choices=("single", "stages"), default=None, help="one job, or one a stage"
-    )
-    parser.add_argument("--file", default="ci/main.py", help="where the pipeline is declared (ci/main.py)")
+    parser.add_argument("--file", default="ci/main.py", help="the pipeline's file (default: ci/main.py)")
+    add_options(parser, CI_OPTIONS)
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
     folder = folder_of(root)
-    unknown = [name for name in arguments.system if name not in WRAPPERS]
+    unknown = [name for name in arguments.system if name not in known]
     if unknown:
-        raise ConfigurationError(
-            f"there is no CI system {unknown[0]!r}", hint=f"known: {', '.join(WRAPPERS)}"
-        )
+        raise ConfigurationError(f"there is no CI system {unknown[0]!r}", hint=f"known: {', '.join(known)}")
     top = _top(root, folder)
-    present = [name for name, wrapper in WRAPPERS.items() if (top / wrapper.file(folder)).exists()]
+    present = [name for name, wrapper in known.items() if (top / wrapper.file(folder)).exists()]
     if arguments.action == "generate":
-        present = present or list(WRAPPERS)
-    chosen = [WRAPPERS[name] for name in arguments.system or present]
-    files = _files(root, chosen, arguments.file, arguments.layout)
+        present = present or list(known)
+    chosen = [known[name] for name in arguments.system or present]
+    files = _files(root, chosen, arguments.file, given_options(arguments, CI_OPTIONS))
     return _generate(files) if arguments.action == "generate" else _check(files)
 
 
+def wrappers() -> dict[str, Wrapper]:
+    """The files of CI systems, by the system's name."""
+    from rondel.ci.providers import providers
+
+    return {provider.name: provider.wrapper for provider in providers() if provider.wrapper is not None}
+
+
 def write_files(root: Path, names: Sequence[str], file: str = "ci/main.py") -> None:
-    """Write these CI systems' files for the project at ``root``."""
-    from rondel.wrappers import WRAPPERS
+    """Write the files of these CI systems for the project at ``root``."""
+    known = wrappers()
+    _generate(_files(root, [known[name] for name in names], file, {}))
 
-    _generate(_files(root, [WRAPPERS[name] for name in names], file, None))
 
+def is_taken(root: Path, wrapper: Wrapper) -> bool:
+    """Whether the CI system's file exists, and a person has to choose where the jobs go in it.
 
-def is_taken(root: Path, name: str) -> bool:
-    """Whether the CI system's file is there and somebody has to say where the jobs stand in it.
-
-    A file with jobs of other projects of the repository takes up those of one more.
+    A file with jobs of other projects of the repository can take the jobs of one more.
     """
-    from rondel.wrappers import WRAPPERS
-    from rondel.wrappers.regions import BEGIN
+    from rondel.ci.wrappers.regions import BEGIN
 
-    wrapper, folder = WRAPPERS[name], folder_of(root)
+    folder = folder_of(root)
     place = _top(root, folder) / wrapper.file(folder)
     if not place.exists():
         return False
@@ -79,7 +81,7 @@ def is_taken(root: Path, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A CI system's file: where it is, and the regions that the pipeline has in it."""
+    """A CI system's file, and the pipeline's regions in it."""
 
     wrapper: Wrapper
     place: Path
@@ -89,7 +91,7 @@ class _File:
 
     @property
     def shown(self) -> str:
-        """Its path from the project's folder."""
+        """The path relative to the project's folder."""
         return (
             f"{'../' * (self.folder.count('/') + 1)}{self.wrapper.path}" if self._above else self.wrapper.path
         )
@@ -99,7 +101,7 @@ class _File:
         return bool(self.folder) and self.wrapper.together
 
     def text(self) -> str | None:
-        """Its text with its own line ends; bytes that are no UTF-8 come back as they were."""
+        """The file's text, with its own line ends; bytes that are not UTF-8 survive a round trip."""
         return self.place.read_bytes().decode("utf-8", "surrogateescape") if self.place.exists() else None
 
 
@@ -107,19 +109,18 @@ def _top(root: Path, folder: str) -> Path:
     return root.parents[folder.count("/")] if folder else root
 
 
-def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | None) -> list[_File]:
+def _files(root: Path, chosen: Sequence[Wrapper], file: str, flags: Mapping[str, Any]) -> list[_File]:
+    from rondel.ci.wrappers.changes import changes_of, code_patterns, kept_of, recipe_patterns, results_of
+    from rondel.ci.wrappers.jobs import jobs_of
     from rondel.data import load_project
     from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
     from rondel.runner.check import check_calls
     from rondel.runner.disk_project import DiskProject
-    from rondel.settings import load_settings
-    from rondel.settings.ci import load_ci_options
-    from rondel.wrappers import jobs_of
-    from rondel.wrappers.changes import changes_of, code_patterns, kept_of, recipe_patterns, results_of
+    from rondel.settings import load_ci_options, load_settings
 
     settings = load_settings(root, {}, {})
-    options = load_ci_options(root)
+    options = load_ci_options(root, flags, os.environ)
     options = replace(options, secrets=tuple(dict.fromkeys((*settings.secrets, *options.secrets))))
     stages = load_pipeline(root / file).stages()
     check_calls(stages, DiskProject(settings, {}))
@@ -127,18 +128,17 @@ def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | Non
     recipe = recipe_patterns(root, settings.containerfile, settings.target, settings.build_args)
     changes = changes_of(stages, project, shared=(*code_patterns(root, file), *recipe))
     remote = find_remote(root, {}, settings.remote).folder if project.stages else None
-    chosen: Layout = layout or options.layout  # type: ignore[assignment]
     results, kept = results_of(stages, project), kept_of(remote, root)
-    jobs = jobs_of(stages, changes, file=file, layout=chosen, results=results, kept=kept)
-    if chosen == "stages" and remote is not None and len(jobs) > 1:
+    jobs = jobs_of(stages, changes, file=file, layout=options.layout, results=results, kept=kept)
+    if options.layout == "stages" and remote is not None and len(jobs) > 1:
         print(
             f"note: the DVC remote is the folder {remote}; jobs on other runners can't get data from it",
             file=sys.stderr,
         )
-    if chosen != options.layout:
+    if flags and options.layout != (expected := load_ci_options(root, {}, os.environ).layout):
         print(
-            f'note: `rondel ci check` expects layout = "{options.layout}"; '
-            f'to keep this one, put layout = "{chosen}" under [tool.rondel.ci]',
+            f'note: `rondel ci check` expects layout = "{expected}"; '
+            f'to keep this one, put layout = "{options.layout}" under [tool.rondel.ci]',
             file=sys.stderr,
         )
     folder = folder_of(root)
@@ -150,13 +150,13 @@ def _files(root: Path, wrappers: Sequence[Wrapper], file: str, layout: str | Non
             options=options,
             folder=folder,
         )
-        for wrapper in wrappers
+        for wrapper in chosen
     ]
 
 
 def _generate(files: Sequence[_File]) -> int:
+    from rondel.ci.wrappers.regions import merge
     from rondel.files.atomic import write_atomic
-    from rondel.wrappers import merge
 
     texts = [(file, merge(file.text(), file.regions, file.shown)) for file in files]
     for file, text in texts:
@@ -168,14 +168,12 @@ def _generate(files: Sequence[_File]) -> int:
         print(f"{file.shown}: {state}")
         if file.folder and not file.wrapper.together and state == "written":
             path = file.wrapper.file(file.folder)
-            print(
-                f"note: {file.wrapper.name} reads {path} where that is the job's script path", file=sys.stderr
-            )
+            print(f"note: set the script path of the {file.wrapper.name} job to {path}", file=sys.stderr)
     return 0
 
 
 def _check(files: Sequence[_File]) -> int:
-    from rondel.wrappers import drift
+    from rondel.ci.wrappers.regions import drift
 
     found = [(file, drift(file.text(), file.regions, file.shown)) for file in files]
     drifted = [(file, each) for file, each in found if each is not None]
@@ -184,10 +182,10 @@ def _check(files: Sequence[_File]) -> int:
     if drifted:
         names = " ".join(file.wrapper.name for file, _ in drifted)
         print(
-            f"{', '.join(file.shown for file, _ in drifted)}: not as the pipeline says\n"
+            f"{', '.join(file.shown for file, _ in drifted)}: differs from the pipeline\n"
             f"  → rondel ci generate {names}",
             file=sys.stderr,
         )
         return DRIFTED
-    print(f"{', '.join(file.shown for file in files) or 'no CI files'}: as the pipeline says")
+    print(f"{', '.join(file.shown for file in files) or 'no CI files'}: up to date with the pipeline")
     return 0

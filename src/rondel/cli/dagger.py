@@ -1,8 +1,8 @@
-"""The environment's own ``dagger``: the invocation that people know, where no Dagger CLI is installed.
+"""Rondel's own ``dagger`` command, for machines without the Dagger CLI.
 
-A real CLI further down the PATH takes over whenever an engine is within its
-reach, unless the embedded one is asked for, or its session is there already.
-Everything that Rondel does not serve is answered with what to do.
+If the PATH has a real CLI that can reach an engine, this command runs it
+instead, unless the embedded engine is requested or its session already runs.
+Commands that Rondel does not serve raise an error that says what to do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from rondel.cli.entry_point import guarded, open_streams
+from rondel.cli.process import repair_streams, run_guarded
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,35 +21,35 @@ SERVED = ("run", "api with-session", "session", "version")
 
 USAGE = """usage: dagger run COMMAND …
 
-  run                runs COMMAND inside a session of Rondel's embedded engine
-  api with-session   the same, by its name in Dagger 1.0
-  session            serves a session to a Dagger client, which starts this itself
-  version            prints Rondel's version
+  run                run COMMAND in a session of Rondel's embedded engine
+  api with-session   the same; the command's name in Dagger 1.0
+  session            serve a session to a Dagger client, which starts this command
+  version            print Rondel's version
 
-Where a Dagger CLI is on the PATH and an engine in its reach, this is that CLI.
-For all its other commands install it: https://docs.dagger.io/install"""
+If the PATH has a Dagger CLI that can reach an engine, this command runs that CLI.
+For other commands, install it: https://docs.dagger.io/install"""
 
-NOTICE = "dagger: this is Rondel's stand-in, with the embedded engine ({why})"
+NOTICE = "dagger: using Rondel's embedded engine ({why})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The entry point of ``dagger``; returns the exit code, or becomes the real CLI."""
-    open_streams()
+    """The entry point of ``dagger``: returns the exit code, or becomes the real CLI."""
+    repair_streams()
     words = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _main(words), lambda error: print(error.render(), file=sys.stderr))
+    return run_guarded(lambda: _main(words), lambda error: print(error.render(), file=sys.stderr))
 
 
 def _main(words: list[str]) -> int:
     from rondel.engines.choice import NO_ENGINE, SESSION_PORT, find_real_cli
 
-    command, rest = _split(words)
+    command, rest = _split_command(words)
     if command in RUNS and os.environ.get(SESSION_PORT):
-        # `dagger run make train`: the session that is there serves. No real CLI can open one inside of it.
+        # `dagger run make train` in a session uses that session; a real CLI could not open another one in it.
         from rondel.cli.run import main as run
 
-        return run(_command(rest))
+        return run(_without_flags(rest))
     real = find_real_cli(os.environ)
-    why = _stay(command) if real is not None else ""
+    why = _reason_to_stay(command) if real is not None else ""
     if real is not None and not why:
         from rondel.engines.discovery import find_engine
 
@@ -57,12 +57,12 @@ def _main(words: list[str]) -> int:
         if reach is not None:
             if problem := reach.unanswered():
                 print(f"dagger: {problem}; the Dagger CLI keeps retrying for ten minutes", file=sys.stderr)
-            _hand_over(str(real), words, {**os.environ, **reach.environment})
+            _become(str(real), words, {**os.environ, **reach.environment})
     print(NOTICE.format(why=why or NO_ENGINE), file=sys.stderr, flush=True)
     if command in RUNS:
         from rondel.cli.run import main as run
 
-        return run(_command(rest), embedded=True)
+        return run(_without_flags(rest), embedded=True)
     if command in SESSIONS:
         from rondel.cli.session import main as session
 
@@ -78,12 +78,12 @@ def _main(words: list[str]) -> int:
     raise ConfigurationError(
         what,
         why=f"it serves {', '.join(SERVED)}",
-        hint="for the rest install the Dagger CLI: https://docs.dagger.io/install",
+        hint="for other commands, install the Dagger CLI: https://docs.dagger.io/install",
     )
 
 
 RUNS = frozenset({"run", "api with-session", "api exec"})
-"""One command: up to 0.21 `run`, which 1.0 hides; its name there, and what betas called it."""
+"""The names of one command: up to 0.21, in 1.0 (which hides ``run``), and in betas."""
 
 SESSIONS = frozenset({"session", "api session"})
 
@@ -93,26 +93,26 @@ VALUED = frozenset(
         *("--cleanup-timeout", "--interactive-command", "--x-release", "--dot-output", "--dot-focus-field"),
     }
 )
-"""Flags of the real CLI whose value is the next word."""
+"""Flags of the real CLI that take a value."""
 
 
-def _stay(command: str) -> str:
-    """Why no real CLI may take over; empty if one may."""
+def _reason_to_stay(command: str) -> str:
+    """Why this command does not run a real CLI; empty if it may."""
     from rondel.engines.choice import in_own_session
 
     if in_own_session(os.environ):
-        return "this is a session of it"  # a real CLI would join it, and can't
+        return "this is a session of it"  # a real CLI would try to join it, which fails
     if command not in RUNS | SESSIONS:
         return ""
     from rondel.cli.run import settings_here
 
     settings = settings_here()
-    return f"asked for by {settings.sources.get('engine')}" if settings.engine == "embedded" else ""
+    return f"requested by {settings.sources.get('engine')}" if settings.engine == "embedded" else ""
 
 
-def _hand_over(real: str, words: list[str], environ: dict[str, str]) -> NoReturn:
-    """Become the real CLI. One that does not know the new name of `run` is given the old one."""
-    command, rest = _split(words)
+def _become(real: str, words: list[str], environ: dict[str, str]) -> NoReturn:
+    """Become the real CLI. If it does not know the new name of ``run``, use the old one."""
+    command, rest = _split_command(words)
     if command in RUNS and command != "run" and not _knows_new_name(real, environ):
         flags = words[: len(words) - len(rest) - len(command.split())]
         words = [*flags, "run", *rest]
@@ -133,20 +133,20 @@ def _knows_new_name(real: str, environ: dict[str, str]) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return True
-    # An older one may take `api` for something else and show its general help.
+    # An older CLI may not know `api`, and show its general help.
     return b"with-session" in done.stdout + done.stderr
 
 
-def _split(words: list[str]) -> tuple[str, list[str]]:
-    """The command that the words name, of one word or two, and what follows it."""
-    rest = _command(words)
+def _split_command(words: list[str]) -> tuple[str, list[str]]:
+    """The command, of one or two words, and the words after it."""
+    rest = _without_flags(words)
     if rest[:1] == ["api"] and len(rest) > 1:
         return " ".join(rest[:2]), rest[2:]
     return (rest[0] if rest and not rest[0].startswith("-") else ""), rest[1:]
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    """The words without the flags before them; those of the real CLI's display are passed over."""
+def _without_flags(words: Sequence[str]) -> list[str]:
+    """The words without leading flags."""
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in {"--", "-h", "--help"}:
         flag = rest.pop(0)

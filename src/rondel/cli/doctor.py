@@ -1,4 +1,4 @@
-"""``rondel doctor``: what this machine can run, and what is missing; ``--ci``: what a job here does."""
+"""``rondel doctor``: shows what this machine can run; with ``--ci``, also what a CI job here would do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rondel.cli.arguments import Parser
+from rondel.cli.findings import Finding, show_findings
 from rondel.version import __version__
 
 if TYPE_CHECKING:
@@ -20,27 +21,16 @@ if TYPE_CHECKING:
 
     from rondel.engine.doctor import EngineCapabilities
 
-MARKS = {"good": "✓", "note": "·", "bad": "✗"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Literal["good", "note", "bad"]
-    subject: str
-    text: str
-
 
 def main(argv: Sequence[str]) -> int:
-    """Look at Python, git, MLflow, DVC, and the engines; exit code 1 if something needed is missing.
+    """Check Python, git, MLflow, DVC and the engines. The exit code is 1 if something required is missing.
 
-    With --ci also: which CI job this is, which way its stages run and why,
-    what it would push, in whose name, and which secrets it has (names only).
+    With --ci also: which CI job this is, how its stages run and why, what it
+    would push, as whom, and which secrets it gets (names only).
     """
     parser = Parser(prog="rondel doctor", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--ci", action="store_true", help="say what a run in this CI job would do")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--ci", action="store_true", help="show what a run in this CI job would do")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(list(argv))
     _place_store()
     machine, found = look()
@@ -54,12 +44,12 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps({**document, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
-        _show(findings)
+        show_findings(findings)
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
 def _place_store() -> None:
-    """Have the engine's store looked for where a run here would have it."""
+    """Set the location of the engine's store as for a run here."""
     from rondel.engines.session import engine_home
     from rondel.errors import ConfigurationError
     from rondel.settings import find_root
@@ -67,23 +57,14 @@ def _place_store() -> None:
     try:
         os.environ.update(engine_home(find_root(Path.cwd()), os.environ))
     except ConfigurationError:
-        return  # no project, no place in it
-
-
-def _show(findings: Sequence[Finding]) -> None:
-    width = max(len(finding.subject) for finding in findings)
-    for finding in findings:
-        first, *others = finding.text.splitlines() or [""]
-        print(f"{MARKS[finding.level]} {finding.subject.ljust(width)}  {first}".rstrip())
-        for line in others:
-            print(f"{' ' * (width + 4)}{line}")
+        return  # outside a project, the default location applies
 
 
 def sdk_findings() -> Iterator[Finding]:
-    """The SDK's own needs."""
+    """What the SDK needs."""
     yield Finding("good", "rondel", f"{__version__}, Python {platform.python_version()}")
     git = shutil.which("git")
-    yield Finding("good", "git", git) if git else Finding("note", "git", "not found: records hold no commit")
+    yield Finding("good", "git", git) if git else Finding("note", "git", "not found: records have no commit")
     for module, need in (("mlflow", "a local MLflow server"), ("wsgidav", "the local DVC remote")):
         if importlib.util.find_spec(module):
             yield Finding("good", module, "installed")
@@ -108,9 +89,9 @@ def _dagger() -> Finding:
 
 
 def look() -> tuple[EngineCapabilities | None, list[Finding]]:
-    """The machine as the embedded engine sees it, and what follows."""
+    """The machine as the embedded engine sees it, with findings."""
     if sys.platform != "linux":
-        text = "the embedded engine runs on Linux; here a Dagger engine is needed"
+        text = "the embedded engine runs only on Linux; use a Dagger engine on this machine"
         return None, [Finding("bad", "engine", text)]
     from rondel.engine import doctor
     from rondel.errors import EngineUnavailable

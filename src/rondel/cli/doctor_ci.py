@@ -1,25 +1,24 @@
-"""``rondel doctor --ci``: looks at the job around this process, and says it in words and as a document."""
+"""``rondel doctor --ci``: what a run in this CI job would do, in words and as a document."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.cli.doctor import Finding
+from rondel.cli.findings import Finding
 from rondel.errors import ConfigurationError, EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rondel.ci.detect import CiContext
-    from rondel.ci.job import JobFacts
+    from rondel.ci.job_facts import JobFacts
+    from rondel.ci.model import CiContext
     from rondel.engine.doctor import EngineCapabilities
     from rondel.engines.execution_mode import ExecutionMode, Probe
-    from rondel.settings import Settings
+    from rondel.settings import CiOptions, Settings
 
-SYSTEMS = {"gitlab": "GitLab", "jenkins": "Jenkins", "github": "GitHub", "other": "a CI system"}
 MODES = {
     "root": "as root",
     "subordinate": "as an ordinary user with subordinate IDs",
@@ -29,43 +28,42 @@ MODES = {
 
 def examine_job(machine: EngineCapabilities | None) -> tuple[list[Finding], dict[str, Any]]:
     """What a run in this job would do: the findings, and the same as a document."""
-    from rondel.ci import detect
-    from rondel.ci.job import job_facts
+    from rondel.ci.job_facts import job_facts
+    from rondel.ci.providers import detect
     from rondel.engines.execution_mode import execution_mode
 
     findings: list[Finding] = []
     settings, options = _settings(findings)
     context = detect(os.environ)
-    way = execution_mode(see(settings, machine))
+    mode = execution_mode(_probe(settings, machine))
     facts = job_facts(settings, context, options, os.environ)
-    findings += [_job(context), *_way(way), *_facts(facts)]
+    findings += [_job(context), *_mode(mode), *_facts(facts)]
     document = {
         "ci": asdict(context) if context is not None else None,
-        "way": {**asdict(way), "costs": way.costs},
+        "way": {**asdict(mode), "costs": mode.costs},
         **asdict(facts),
     }
     return findings, document
 
 
-def _settings(findings: list[Finding]) -> tuple[Settings, Any]:
-    """The project's settings; without a project, or with wrong ones, the defaults and what is wrong."""
-    from rondel.settings import Settings, find_root, load_settings
-    from rondel.settings.ci import CiOptions, load_ci_options
+def _settings(findings: list[Finding]) -> tuple[Settings, CiOptions]:
+    """The project's settings; the defaults if there is no project, or if its settings are wrong."""
+    from rondel.settings import CiOptions, Settings, find_root, load_ci_options, load_settings
 
     try:
         root = find_root(Path.cwd())
     except ConfigurationError as error:
         findings.append(Finding("note", "project", error.what))
-        return replace(Settings(root=Path.cwd()), ci=True), CiOptions()
+        return Settings(root=Path.cwd()), CiOptions()
     try:
-        return load_settings(root, {}, os.environ), load_ci_options(root)
+        return load_settings(root, {}, os.environ), load_ci_options(root, {}, os.environ)
     except ConfigurationError as error:
         findings.append(Finding("bad", "project", error.render()))
         return Settings(root=root), CiOptions()
 
 
-def see(settings: Settings, machine: EngineCapabilities | None) -> Probe:
-    """Look for what decides the way, just as a run does."""
+def _probe(settings: Settings, machine: EngineCapabilities | None) -> Probe:
+    """Look for what decides the execution mode, as a run does."""
     from rondel.engines.choice import choose_engine, find_real_cli, rondel_executable
     from rondel.engines.discovery import RUNNER_HOST, find_engine
     from rondel.engines.execution_mode import Probe
@@ -91,8 +89,10 @@ def see(settings: Settings, machine: EngineCapabilities | None) -> Probe:
 
 def _job(context: CiContext | None) -> Finding:
     if context is None:
-        return Finding("note", "ci", "no CI system is detected; this is what a run here would do")
-    parts = [SYSTEMS[context.provider]]
+        return Finding("note", "ci", "no CI system was detected; this is what a run here would do")
+    from rondel.ci.providers import provider_of
+
+    parts = [provider_of(context).title]
     parts += [f"job {context.name}"] if context.name else []
     if context.merge_request is not None:
         parts.append(f"merge request {context.merge_request}")
@@ -102,13 +102,13 @@ def _job(context: CiContext | None) -> Finding:
     return Finding("good", "ci", ", ".join(parts) + (f"\n{context.url}" if context.url else ""))
 
 
-def _way(way: ExecutionMode) -> Iterator[Finding]:
-    lines = [way.name, *(f"because {each}" for each in way.why)]
-    lines += [f"it costs: {way.costs}"] if way.costs and not way.trouble else []
-    lines += [way.trouble] if way.trouble else []
-    lines += [f"→ {way.hint}"] if way.hint else []
-    level = "bad" if way.trouble else "note" if way.name == "in place" or way.hint else "good"
-    yield Finding(level, "way", "\n".join(lines))  # type: ignore[arg-type]
+def _mode(mode: ExecutionMode) -> Iterator[Finding]:
+    lines = [mode.name, *(f"because {each}" for each in mode.why)]
+    lines += [f"it costs: {mode.costs}"] if mode.costs and not mode.trouble else []
+    lines += [mode.trouble] if mode.trouble else []
+    lines += [f"→ {mode.hint}"] if mode.hint else []
+    level = "bad" if mode.trouble else "note" if mode.name == "in place" or mode.hint else "good"
+    yield Finding(level, "mode", "\n".join(lines))  # type: ignore[arg-type]
 
 
 def _facts(facts: JobFacts) -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def _facts(facts: JobFacts) -> Iterator[Finding]:
     secrets = facts.secrets
     if secrets.missing:
         text = (
-            f"not set: {', '.join(secrets.missing)}; set them, or take them out of `secrets` in [tool.rondel]"
+            f"not set: {', '.join(secrets.missing)}; set them, or remove them from `secrets` in [tool.rondel]"
         )
         yield Finding("bad", "secrets", text)
     if secrets.withheld:

@@ -1,8 +1,9 @@
-"""``rondel engine status|prune``: the embedded engine's store."""
+"""``rondel engine status|prune``: shows the embedded engine's store, or shrinks it."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,21 @@ from rondel.cli.arguments import Parser
 from rondel.engines.session import engine_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from rondel.engine.store.store import Store
 
 
 def main(argv: Sequence[str]) -> int:
-    """Show what the engine's store holds (status), or shrink it (prune)."""
+    """Show the contents of the engine's store (status), or shrink it (prune)."""
     parser = Parser(prog="rondel engine", description=main.__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="status|prune", parser_class=Parser
     )
-    commands.add_parser("status", help="where the store is, and what it holds")
+    commands.add_parser("status", help="show the store's location and contents")
     prune = commands.add_parser("prune", help="remove the least recently used layers")
     prune.add_argument(
-        "--keep", metavar="SIZE", help="leave this much, for example 5G; 0 for nothing (engine.cache-size)"
+        "--keep", metavar="SIZE", help="how much to keep, for example 5G, or 0 (default: engine.cache-size)"
     )
     arguments = parser.parse_args(list(argv))
     os.environ.update(engine_environment(Path.cwd(), os.environ))
@@ -30,14 +33,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def size(text: str, *, place: str = "--keep") -> int:
-    """Bytes of ``5G``, ``300 MiB``, ``0``. Raises ConfigurationError, which names ``place``."""
+    """The bytes in ``5G``, ``300 MiB`` or ``0``. Raises ConfigurationError with ``place``."""
     from rondel.engine.store.budget import parse_size
 
     return parse_size(text, place=place)
 
 
 def shown(count: int) -> str:
-    """A number of bytes as people read it."""
+    """A number of bytes in a unit for people."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024 or unit == "GiB":
@@ -48,20 +51,13 @@ def shown(count: int) -> str:
 
 def _status() -> int:
     from rondel.engine.store.budget import budget_of
-    from rondel.engine.store.store import Store, default_root
 
-    root = default_root()
-    if not root.exists():
-        print(f"{root}: nothing there yet")
-        return 0
-    _enter()
-    store = Store.open(root)
-    try:
+    with _store() as store:
+        if store is None:
+            return 0
         usage = store.usage()
         budget = budget_of(store.root, usage.collectable_bytes, os.environ)
-    finally:
-        store.close()
-    print(f"store    {root}")
+        print(f"store    {store.root}")
     print(f"layers   {usage.layers}, {shown(usage.layer_bytes)}")
     print(f"blobs    {usage.blobs}, {shown(usage.blob_bytes)}")
     print(f"volumes  {usage.volumes}, {shown(usage.volume_bytes)}")
@@ -75,26 +71,31 @@ def _prune(keep: str | None) -> int:
     import anyio
 
     from rondel.engine.store.budget import budget_of
-    from rondel.engine.store.store import Store, default_root
 
-    root = default_root()
-    if not root.exists():
-        print(f"{root}: nothing there yet")
-        return 0
-    _enter()
-    store = Store.open(root)
-    try:
-        asked = None if keep is None else size(keep)
-        budget = budget_of(store.root, store.index.held(), os.environ) if asked is None else asked
+    with _store() as store:
+        if store is None:
+            return 0
+        budget = size(keep) if keep is not None else budget_of(store.root, store.index.held(), os.environ)
         freed = anyio.run(store.collect, budget)
-    finally:
-        store.close()
     print(f"freed {shown(freed)}")
     return 0
 
 
-def _enter() -> None:
-    """Become what the engine is: its layers hold files that an ordinary user could not remove."""
+@contextmanager
+def _store() -> Iterator[Store | None]:
+    """The engine's store; None, with a message, if it does not exist."""
     from rondel.engine.namespace import become_root
+    from rondel.engine.store.store import Store, default_root
 
+    root = default_root()
+    if not root.exists():
+        print(f"{root}: does not exist yet")
+        yield None
+        return
+    # As the engine does: other users can't remove the files of its layers.
     become_root()
+    store = Store.open(root)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,4 +1,4 @@
-"""``rondel init``: an ML project, or what an existing DVC or MLflow project lacks for a pipeline."""
+"""``rondel init``: creates an ML project, or adds a pipeline to an existing DVC or MLflow project."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-WRAPPERS = {"gitlab": ".gitlab-ci.yml", "jenkins": "Jenkinsfile"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make an ML project in FOLDER (here): pipeline, Containerfile, DVC stages, CI files, tests.
+    """Create an ML project in FOLDER (default: here): pipeline, Containerfile, DVC stages, CI files, tests.
 
-    In a folder that has a dvc.yaml or an MLproject, their stages and entry
-    points become the pipeline, and the image is made of the packages that the
-    project names. Files that are there are kept; .gitignore, .dvc/config and
-    pyproject.toml may get lines added.
+    If the folder has a dvc.yaml or an MLproject, their stages and entry points
+    become the pipeline, and the image gets the packages that the project lists.
+    Existing files stay; .gitignore, .dvc/config and pyproject.toml may get new lines.
     """
-    from rondel.scaffold import added, adopt, apply, plan
+    from rondel.scaffold import edited_files, new_files, scan_project, write_project
 
     parser = Parser(prog="rondel init", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER")
@@ -39,12 +37,12 @@ def main(argv: Sequence[str]) -> int:
         metavar="POINT.NAME=VALUE",
         help="a parameter of an MLproject entry point that has no default",
     )
-    parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be made")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only list the files to create")
     arguments = parser.parse_args(list(argv))
     root = Path(arguments.folder).resolve()
     above = next(folder for folder in (root, *root.parents) if folder.exists())
     if not above.is_dir():
-        raise ConfigurationError(f"{above} is a file", hint="name a folder, new or there")
+        raise ConfigurationError(f"{above} is a file", hint="pass a new or existing folder")
     if arguments.name is not None and not NAME.fullmatch(arguments.name):
         raise ConfigurationError(
             f"{arguments.name!r} cannot be a project's name",
@@ -52,22 +50,24 @@ def main(argv: Sequence[str]) -> int:
             hint="use letters, digits, '-', '_' and '.'",
             place="--name",
         )
-    found = adopt(root, arguments.name, arguments.values)
-    wanted = plan(found)
+    found = scan_project(root, arguments.name, arguments.values)
+    wanted = new_files(found)
     clashes = [path for path in wanted if (root / path).exists()]
     if clashes:
         raise ConfigurationError(
-            f"{clashes[0]} is there already, and nothing was written",
+            f"{clashes[0]} already exists; nothing was written",
             why="\n".join(f"also {path}" for path in clashes[1:]) or None,
             hint="move it away, or run `rondel init` in another folder",
             place=str(root),
         )
     if arguments.dry_run:
-        wrappers = [path for path in WRAPPERS.values() if path not in found.present]
-        print("\n".join([*wanted, *(f"{path}: lines added" for path in added(found)), *wrappers]))
+        from rondel.cli.ci import wrappers
+
+        files = [wrapper.path for wrapper in wrappers().values() if not (root / wrapper.path).exists()]
+        print("\n".join([*wanted, *(f"{path}: lines added" for path in edited_files(found)), *files]))
         print("".join(f"note: {note}\n" for note in found.notes), end="")
         return 0
-    for line in apply(root, found, wanted):
+    for line in write_project(root, found, wanted):
         print(line)
     _wrappers(root)
     where = "" if root == Path.cwd() else f"cd {arguments.folder} && "
@@ -76,11 +76,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _wrappers(root: Path) -> None:
-    """The CI systems' files, where there are none."""
-    from rondel.cli.ci import is_taken, write_files
+    """Write the files of CI systems that do not exist yet."""
+    from rondel.cli.ci import is_taken, wrappers, write_files
 
-    for name, path in WRAPPERS.items():
-        if is_taken(root, name):
-            print(f"note: {path} is there already; `rondel ci generate {name}` says how the jobs get into it")
+    for name, wrapper in wrappers().items():
+        if is_taken(root, wrapper):
+            print(f"note: {wrapper.path} exists; `rondel ci generate {name}` tells how to add the jobs to it")
         else:
             write_files(root, [name])

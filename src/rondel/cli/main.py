@@ -1,4 +1,4 @@
-"""``rondel``: finds the command, loads its file, runs it."""
+"""``rondel``: finds a command, loads its module and runs it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
-from rondel.cli.entry_point import guarded, open_streams
+from rondel.cli.process import repair_streams, run_guarded
 from rondel.errors import ConfigurationError, RondelError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "run": "run a command inside a session of the embedded engine",
+    "run": "run a command in a session of the embedded engine",
     "session": "serve a session of the embedded engine to a Dagger client",
-    "runs": "list the runs of this project, export one, remove old ones",
-    "show": "show one run",
-    "reproduce": "run the failed stage of any run here, from its capsule",
-    "parity": "say what differs between two runs",
-    "why": "say why a stage ran, or why it did not",
-    "check": "say which files a stage read that are not among its dependencies",
-    "models": "list, show and check registered models",
-    "promote": "make a model version champion",
+    "runs": "list the project's runs, export one, or remove old ones",
+    "show": "show a run",
+    "reproduce": "repeat the failed stage of any run on this machine",
+    "parity": "show what differs between two runs",
+    "why": "explain why a stage ran or did not run",
+    "check": "list the undeclared files that stages read",
+    "models": "list, show and verify registered models",
+    "promote": "make a model version the champion",
     "rollback": "return to the previous champion",
-    "ui": "open the MLflow server of this project, or stop it",
-    "init": "make an ML project, or a pipeline for a DVC or MLflow project that is there",
+    "ui": "open the project's MLflow server, or stop it",
+    "init": "create an ML project, or add a pipeline to a DVC or MLflow project",
     "ci": "write the files of GitLab and Jenkins from the pipeline, or check them",
-    "doctor": "say what this machine can run",
-    "engine": "status of the embedded engine's store, and pruning it",
+    "doctor": "show what this machine can run",
+    "engine": "show the store of the embedded engine, or shrink it",
     "version": "print the version",
 }
-"""Each has a module of its name in this package with ``main(argv) -> int``."""
+"""Each command has a module of the same name in this package, with ``main(argv) -> int``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point of ``rondel``; returns the exit code."""
-    open_streams()
+    repair_streams()
     words = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: dispatch(words), _show)
+    return run_guarded(lambda: dispatch(words), _show)
 
 
 def _show(error: RondelError) -> None:
@@ -55,8 +55,8 @@ def dispatch(words: Sequence[str]) -> int:
     name = "version" if words[0] in {"--version", "-V"} else words[0]
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS)
-        if nearest(name, COMMANDS) is None:  # more likely a stage's name than a slip of the finger
-            hint += "; stages are run by `dagger run python ci/main.py STAGE`"
+        if nearest(name, COMMANDS) is None:  # more likely a stage's name than a typo
+            hint += "; to run a stage: `dagger run python ci/main.py STAGE`"
         raise ConfigurationError(f"there is no command {name!r}", hint=hint)
     module = importlib.import_module(f"rondel.cli.{name}")
     return int(module.main(words[1:]))
@@ -67,5 +67,5 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name.ljust(width)}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
-        ["usage: rondel COMMAND …", "", *lines, "", "`rondel COMMAND --help` says more about one of them."]
+        ["usage: rondel COMMAND …", "", *lines, "", "`rondel COMMAND --help` describes a command."]
     )

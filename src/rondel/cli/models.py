@@ -1,4 +1,4 @@
-"""``rondel models``: the registry's models, their versions, lineage and history."""
+"""``rondel models``: shows registered models, their versions, lineage and history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """List the registered models; show a version's lineage, who moved an alias, or check a version."""
+    """List the registered models, show a version's lineage or an alias's history, or verify a version."""
     parser = Parser(prog="rondel models", description=main.__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     listing = commands.add_parser("list", help="models and their versions (the default)")
@@ -25,10 +25,10 @@ def main(argv: Sequence[str]) -> int:
     show = commands.add_parser("show", help="one version, down to its data files and commit")
     show.add_argument("model", metavar="NAME[@ALIAS|/VERSION]")
     show.add_argument("--json", action="store_true", help="as JSON")
-    history = commands.add_parser("history", help="who moved which alias, when and why")
+    history = commands.add_parser("history", help="who changed which alias, when and why")
     history.add_argument("model", metavar="NAME[@ALIAS]")
-    history.add_argument("--at", metavar="TIME", help="which version was champion (or ALIAS) then")
-    checking = commands.add_parser("verify", help="check a version's log, SBOM, provenance and signature")
+    history.add_argument("--at", metavar="TIME", help="which version was champion (or ALIAS) at that time")
+    checking = commands.add_parser("verify", help="verify a version's log, SBOM, provenance and signature")
     checking.add_argument("model", metavar="NAME[@ALIAS|/VERSION]")
     checking.add_argument("--key", action="append", default=[], type=Path, metavar="PEM", help="a public key")
     arguments = parser.parse_args(list(argv) or ["list"])
@@ -52,9 +52,11 @@ def main(argv: Sequence[str]) -> int:
 
 def run(action: Callable[[Registry], Awaitable[list[str]]]) -> int:
     """Run ``action`` on the project's registry and print its lines."""
+    from rondel.ci.providers import detect
     from rondel.registry.commands import with_registry
 
     root = find_root(Path.cwd())
     settings = load_settings(root, {}, os.environ)
-    print("\n".join(with_registry(root, os.environ, settings.tracking_uri, action)))
+    linger = 0 if detect(os.environ) else settings.linger
+    print("\n".join(with_registry(root, os.environ, settings.tracking_uri, action, linger=linger)))
     return 0

@@ -1,4 +1,4 @@
-"""``rondel parity A B``: what differs between two runs."""
+"""``rondel parity A B``: shows what differs between two runs."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ CODES = {"same": 0, "inputs differ": InputsDiffer.exit_code, "results differ": R
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compare two runs: the first input that differs, then which results do.
+    """Compare two runs: show the first input that differs, and the results that differ.
 
-    A and B are what `rondel reproduce` takes: an ID, a file, an address. The
-    exit code is 0 if they are the same, 30 if an input differs, 31 if results
-    differ although the inputs are equal.
+    A and B are IDs, files or addresses, as for `rondel reproduce`. The exit code is 0
+    if the runs are the same, 30 if an input differs, and 31 if results differ although
+    the inputs are equal.
     """
     parser = Parser(prog="rondel parity", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
-    parser.add_argument("--stage", action="append", metavar="STAGE", help="compare only this (repeatable)")
-    parser.add_argument("--strict", action="store_true", help="engine and hardware count, too")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--stage", action="append", metavar="STAGE", help="only this stage (repeatable)")
+    parser.add_argument("--strict", action="store_true", help="also compare engine and hardware")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(list(argv))
     from rondel.parity import compare_runs
     from rondel.record.check import visible
     from rondel.reports.parity import parity_json, parity_table
-    from rondel.reproduce.source import find
+    from rondel.reproduce.capsule_source import find_capsule
 
     root = find_root(Path.cwd())
-    runs = [find(root, name).capsule for name in (arguments.a, arguments.b)]
+    runs = [find_capsule(root, name).capsule for name in (arguments.a, arguments.b)]
     known = {record.name for run in runs for record in run.stages}
     for stage in arguments.stage or ():
         if stage not in known:

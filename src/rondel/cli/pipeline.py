@@ -1,4 +1,4 @@
-"""``python ci/main.py …``: a pipeline's own command line."""
+"""``python ci/main.py …``: the command line of a pipeline."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import parse, show_error
-from rondel.cli.entry_point import guarded, open_streams
 from rondel.cli.frontend import Frontend, open_frontend
+from rondel.cli.process import repair_streams, run_guarded
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Selection
 from rondel.pipeline.source import can_restart, check_sources
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 
 
 def main(pipeline: Pipeline, argv: Sequence[str]) -> int:
-    """Run ``pipeline`` as ``argv`` says; the exit code of the process."""
-    open_streams()
+    """Run ``pipeline`` with these arguments; return the exit code."""
+    repair_streams()
     frontend = Frontend()
 
     def body() -> int:
         nonlocal frontend
         root = _root(pipeline)
-        # Only a program that was started for this run may be started again.
+        # Restart only a program that was started for this run.
         check_sources(root, restart=list(argv) == sys.argv[1:] and can_restart(root))
         frontend = open_frontend(root, os.environ)
         return _main(pipeline, argv, frontend)
 
-    def told(error: RondelError) -> None:
+    def show(error: RondelError) -> None:
         try:
             frontend.refused(error)
-        except OSError as unwritten:
-            print(f"no reports: {unwritten}", file=sys.stderr)
+        except OSError as failure:
+            print(f"no reports: {failure}", file=sys.stderr)
         show_error(error)
 
     try:
-        return guarded(body, told)
+        return run_guarded(body, show)
     finally:
         frontend.close()
 
@@ -68,7 +68,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
 
         resumed = _resumed(settings, pipeline)
         settings, selection = resumed_settings(settings, resumed, arguments.targets)
-    # After that: what a fork may not do, it may not by way of a record either.
+    # After resuming, so that the restrictions of a fork also apply to a record's settings.
     settings = frontend.restrict(settings, os.environ)
     if settings.list_stages:
         from rondel.reports.plan import show_stages
@@ -79,6 +79,7 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         from rondel.runner.interactive import check_terminal
 
         check_terminal()
+    job = frontend.context
     prepared = prepare_run(
         pipeline,
         selection,
@@ -86,6 +87,9 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
         os.environ,
         file=_relative(pipeline.place.file, settings.root),
         invocation=(Path(sys.argv[0]).name, *argv),
+        ci=job.recorded() if job is not None else None,
+        branch=job.ref if job is not None else None,
+        started_by=job.started_by if job is not None else None,
         resumed=resumed,
     )
     if settings.dry_run:
@@ -99,7 +103,7 @@ def _resumed(settings: Settings, pipeline: Pipeline) -> Capsule:
     name = settings.resume or ""
     if name in {each for stage in pipeline.stages() for each in (stage.name, stage.base)}:
         raise ConfigurationError(
-            f"--resume takes a run, and {name!r} is a stage", hint=f"name the stage first: {name} --resume"
+            f"--resume takes a run, but {name!r} is a stage", hint=f"put the stage first: {name} --resume"
         )
     return run_to_resume(settings.root, name)
 
@@ -142,12 +146,12 @@ def _run(prepared: PreparedRun, frontend: Frontend) -> int:
     console.finish(result.capsule, shown(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, prepared)
-    frontend.last_words(result)
+    frontend.last_lines(result)
     return result.exit_code
 
 
 def _judged(result: Result, settings: Settings) -> bool:
-    """Whether there are verdicts to report: new ones, or in CI, where reports are collected, any."""
+    """Whether there are verdicts to report: new ones, or any in CI, which collects reports."""
     return any(
         record.verdicts and (settings.ci or record.state != "cached") for record in result.capsule.stages
     )

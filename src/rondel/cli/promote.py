@@ -1,4 +1,4 @@
-"""``rondel promote NAME[@challenger]``: make a version champion, if nothing speaks against it."""
+"""``rondel promote NAME[@challenger]``: makes a version the champion if it meets the conditions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rondel.ci.providers import detect
 from rondel.cli.arguments import Parser
 from rondel.cli.models import run
 from rondel.settings import find_root, load_settings
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Move an alias to a version whose gate passed, made from a clean tree, with its data in the remote."""
+    """Set an alias to a version that passed its gate, has a clean commit, and has its data in the remote."""
     parser = Parser(prog="rondel promote", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("model", metavar="NAME[@ALIAS|/VERSION]", help="the challenger without an alias")
-    parser.add_argument("--to", default="champion", metavar="ALIAS", help="the alias that moves")
-    parser.add_argument("--force", action="store_true", help="though conditions are not met; needs a reason")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the log")
+    parser.add_argument("model", metavar="NAME[@ALIAS|/VERSION]", help="default: the challenger")
+    parser.add_argument("--to", default="champion", metavar="ALIAS", help="the alias to set")
+    parser.add_argument("--force", action="store_true", help="promote even if conditions are not met")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, for the log")
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
     settings = load_settings(root, {}, os.environ)
+    job = detect(os.environ)
+    started_by = job.started_by if job is not None else None
 
     async def action(source: Registry) -> list[str]:
         from rondel.registry.commands import promote_model
@@ -39,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
             force=arguments.force,
             reason=arguments.reason,
             remote=settings.remote,
+            started_by=started_by,
         )
 
     return run(action)

@@ -1,4 +1,4 @@
-"""``rondel reproduce CAPSULE``: the failed stage of any run, here."""
+"""``rondel reproduce CAPSULE``: repeats the failed stage of any run on this machine."""
 
 from __future__ import annotations
 
@@ -14,51 +14,50 @@ from rondel.settings import find_root
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rondel.reproduce.run import Reproduced
+    from rondel.reproduce.run import ReproductionResult
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the failed stage of a run again, with its code, data, parameters and image, in a fresh worktree.
+    """Repeat the failed stage of a run with the same code, data, parameters and image, in a fresh worktree.
 
-    CAPSULE is a run's ID here, an exported file, the address of one, of a
-    GitLab job or a Jenkins build, or an MLflow run ID; without it the newest
-    run that failed. The exit code is 0 if the outcome is the same, 30 if it
-    differs and so does an input, 31 if it differs although the inputs do not.
+    CAPSULE is the ID of a local run, an exported file, the address of a file, a
+    GitLab job or a Jenkins build, or an MLflow run ID. The default is the newest
+    failed run. The exit code is 0 if the outcome is the same, 30 if the outcome
+    and an input differ, and 31 if the outcome differs although the inputs are equal.
     """
     parser = Parser(prog="rondel reproduce", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("capsule", nargs="?", metavar="CAPSULE")
-    parser.add_argument("--stage", metavar="STAGE", help="this one instead of the one that failed")
+    parser.add_argument("--stage", metavar="STAGE", help="repeat this stage instead of the failed one")
     parser.add_argument(
         "--shell",
         choices=("before", "after"),
-        help="a shell in the container just before the failing command, or in what it left",
+        help="open a shell in the container before the failing command, or after it",
     )
     parser.add_argument(
         "-P", "--param", action="append", default=[], metavar="PARAM=VALUE", help="try another value"
     )
-    parser.add_argument("--keep", action="store_true", help="leave the worktree in place")
+    parser.add_argument("--keep", action="store_true", help="keep the worktree")
     parser.add_argument("--engine", choices=("auto", "dagger", "embedded"), help="what runs the containers")
     parser.add_argument(
-        "-y", "--yes", action="store_true", help="do not ask before running a foreign capsule"
+        "-y", "--yes", action="store_true", help="don't ask before running a capsule from elsewhere"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would run")
     arguments = parser.parse_args(list(argv))
+    from rondel.reproduce.capsule_source import find_capsule
     from rondel.reproduce.run import ReproduceOptions, reproduce
-    from rondel.reproduce.source import find
 
     root = find_root(Path.cwd())
     if arguments.shell and not sys.stdin.isatty():
-        raise ConfigurationError("--shell needs a terminal", hint="run this by hand")
-    found = find(root, arguments.capsule)
+        raise ConfigurationError("--shell needs a terminal", hint="run this in a terminal")
+    found = find_capsule(root, arguments.capsule)
     if arguments.dry_run:
-        from rondel.reproduce.plan import choose_stage, describe, plan
+        from rondel.reproduce.plan import choose_stage, describe_plan, make_plan
         from rondel.reproduce.worktree import changed_files
 
         stage = choose_stage(found.capsule, arguments.stage).name
-        made = plan(found.capsule, stage, params=_params(arguments.param), engine=arguments.engine)
-        lines = describe(
+        lines = describe_plan(
             found.capsule,
-            made,
+            make_plan(found.capsule, stage, params=_params(arguments.param), engine=arguments.engine),
             python="python",
             remote="the remote",
             place="a worktree",
@@ -74,11 +73,11 @@ def main(argv: Sequence[str]) -> int:
         engine=arguments.engine,
         yes=arguments.yes,
     )
-    result = reproduce(root, found, options, os.environ, Terminal())
+    result = reproduce(root, found, options, os.environ, TerminalPrompter())
     _show(result)
-    if result.verdict.same:
+    if result.comparison.same:
         return 0
-    return InputsDiffer.exit_code if result.verdict.parity.inputs else ResultsDiffer.exit_code
+    return InputsDiffer.exit_code if result.comparison.parity.inputs else ResultsDiffer.exit_code
 
 
 def _params(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -91,53 +90,54 @@ def _params(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _show(result: Reproduced) -> None:
+def _show(result: ReproductionResult) -> None:
     from rondel.record.folder import shown
 
-    verdict = result.verdict
+    comparison = result.comparison
+    parity = comparison.parity
     print()
     for text in result.image:
         print(f"another image: {text}")
-    if verdict.same:
-        print(f"the same outcome: {verdict.stage} {verdict.after}, as in run {verdict.parity.a}")
+    if comparison.same:
+        print(f"the same outcome: {comparison.stage} {comparison.after}, as in run {parity.a}")
     else:
-        print(f"a different outcome: {verdict.stage} {verdict.after}")
-        print(f"  in run {verdict.parity.a} it {verdict.before}")
-        for line in verdict.differs:
+        print(f"a different outcome: {comparison.stage} {comparison.after}")
+        print(f"  in run {parity.a} it {comparison.before}")
+        for line in comparison.differs:
             print(f"  {line}")
-        first = verdict.parity.first
+        first = parity.first
         if first is not None:
             print(
                 f"  the first input that differs: {first.part} {first.entry}: {first.a} then, {first.b} now"
             )
         else:
-            print("  no input differs that is recorded: the stage does not give the same every time")
+            print("  no recorded input differs: the stage's results vary from run to run")
     print(f"the new run: {shown(result.folder.path)}")
-    print(f"compare: rondel parity {verdict.parity.a} {verdict.parity.b}")
-    if result.place is not None:
-        print(f"its worktree: {shown(result.place)}")
+    print(f"compare: rondel parity {parity.a} {parity.b}")
+    if result.worktree is not None:
+        print(f"its worktree: {shown(result.worktree)}")
 
 
-class Terminal:
-    """Asks on the terminal; where there is none, nobody agrees to anything."""
+class TerminalPrompter:
+    """Asks on the terminal."""
 
     def show(self, lines: Sequence[str]) -> None:
         """Print lines."""
         print("\n".join(lines), flush=True)
 
     def agree(self, question: str) -> bool:
-        """Prompter for a yes."""
+        """Ask for a yes. Raises ConfigurationError without a terminal."""
         if not sys.stdin.isatty():
             raise ConfigurationError(
-                "this capsule was made elsewhere, and nobody can be asked whether to run what it says",
-                hint="look at the lines above; --yes agrees to them",
+                "this capsule comes from elsewhere; confirm with --yes",
+                why="without a terminal, Rondel can't ask you to confirm the lines above",
             )
         return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
     def secret(self, name: str) -> str | None:
-        """Prompter for a secret without showing it."""
+        """Ask for a secret without showing it."""
         if not sys.stdin.isatty():
             return None
         import getpass
 
-        return getpass.getpass(f"secret {name} (empty: none): ") or None
+        return getpass.getpass(f"secret {name} (leave empty for none): ") or None

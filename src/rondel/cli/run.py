@@ -1,4 +1,4 @@
-"""``rondel run CMD…``: a command inside a session of the engine that a pipeline here would choose."""
+"""``rondel run CMD…``: runs a command in a session of the engine that a pipeline here would choose."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 GRACE = 10.0
-"""Seconds between the signal that is passed on and the kill."""
+"""Seconds between passing a signal on and killing the child."""
 
 USAGE = """usage: rondel run [--] COMMAND [ARGUMENT …]
 
-Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that any
-Dagger client in it uses the embedded engine. The engine loads beside it,
-starts when the client connects, and ends with COMMAND, whose exit code is passed on.
+Runs COMMAND with DAGGER_SESSION_PORT and DAGGER_SESSION_TOKEN set, so that all its
+Dagger clients use the embedded engine. The engine starts when a client connects
+and ends with COMMAND. The exit code is that of COMMAND.
 
-Where a Dagger CLI is on the PATH and an engine in its reach, clients in COMMAND
-start that CLI instead; RONDEL_ENGINE=embedded, or engine.kind in [tool.rondel],
-forbids it."""
+If the PATH has a Dagger CLI that can reach an engine, clients in COMMAND start that
+CLI instead. To prevent this, set RONDEL_ENGINE=embedded, or engine.kind in
+[tool.rondel]."""
 
 
 def main(argv: Sequence[str], *, embedded: bool = False) -> int:
-    """Run the command; its exit code, or 128 + N if signal N ended it. ``embedded``: on no other engine."""
+    """Run the command; return its exit code, or 128 + N after signal N. ``embedded``: only that engine."""
     words = list(argv)
     if not words or words[0] in {"-h", "--help"}:
         print(USAGE)
@@ -45,9 +45,9 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
     if words and words[0].startswith("-"):
         raise ConfigurationError(f"`rondel run` has no flag {words[0]}", hint="rondel run -- COMMAND")
     if not words:
-        raise ConfigurationError("which command?", hint="rondel run python ci/main.py train")
+        raise ConfigurationError("a command is missing", hint="rondel run python ci/main.py train")
     if os.environ.get("DAGGER_SESSION_PORT"):
-        # A session inside of a session is the same session, as with `dagger run`.
+        # As with `dagger run`, a session in a session is the same one.
         return run_child(words, os.environ)
     if not embedded:
         from rondel.engines.choice import choose_engine, rondel_executable
@@ -64,7 +64,7 @@ def main(argv: Sequence[str], *, embedded: bool = False) -> int:
 
 
 def settings_here() -> Settings:
-    """The settings of the project that this folder is in; outside of any, those of the environment.
+    """The settings of the project in this folder; outside a project, those of the environment.
 
     Raises ConfigurationError for wrong options.
     """
@@ -75,11 +75,11 @@ def settings_here() -> Settings:
 
 
 def run_child(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a command, pass SIGINT and SIGTERM on to it, and kill it when it does not end in time.
+    """Run a command, pass SIGINT and SIGTERM on to it, and kill it if it does not end in time.
 
-    Raises ConfigurationError if it cannot be started.
+    Raises ConfigurationError if it can't be started.
     """
-    # Handlers first: a signal between the start of the child and them would end us alone.
+    # Handlers come first: a signal after the start of the child would otherwise end only this process.
     pending: list[int] = []
     child: subprocess.Popen[bytes] | None = None
 
@@ -115,7 +115,7 @@ def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _from_terminal() -> bool:
-    """Whether a SIGINT most likely is a ^C, which the terminal has sent to the child as well."""
+    """Whether a SIGINT is probably a ^C, which the terminal also sends to the child."""
     try:
         return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
     except (OSError, ValueError, AttributeError):

@@ -1,7 +1,8 @@
-"""``rondel runs [list|show|export|prune]``: the project's runs."""
+"""``rondel runs [list|show|export|prune]``: lists, shows, exports or removes the project's runs."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ COMMANDS = ("list", "show", "export", "prune")
 
 
 def main(argv: Sequence[str]) -> int:
-    """List runs, show or export one, or remove old ones. Without a command the runs are listed."""
+    """List runs (the default), show or export one, or remove old ones."""
     words = list(argv)
     if words and words[0] == "show":
         from rondel.cli.show import main as show
@@ -41,16 +42,16 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="|".join(COMMANDS), parser_class=Parser
     )
-    listing = commands.add_parser("list", help="the runs, newest first")
-    listing.add_argument("-n", "--number", type=int, default=20, help="how many (20; 0: all)")
-    commands.add_parser("show", help="one run: what it was made from, its stages, its error")
-    export = commands.add_parser("export", help="one run as one file, to be read on any machine")
-    export.add_argument("run", nargs="?", metavar="RUN", help="an ID, its beginning or a path (the newest)")
-    export.add_argument("-o", "--output", metavar="FILE", help="where to (ID.capsule)")
+    listing = commands.add_parser("list", help="list runs, newest first")
+    listing.add_argument("-n", "--number", type=int, default=20, help="how many (default: 20; 0: all)")
+    commands.add_parser("show", help="show a run: its code, image, stages and error")
+    export = commands.add_parser("export", help="write a run to a file for other machines")
+    export.add_argument("run", nargs="?", metavar="RUN", help="an ID, its start, or a path (default: newest)")
+    export.add_argument("-o", "--output", metavar="FILE", help="the file (default: ID.capsule)")
     prune = commands.add_parser("prune", help="remove old runs")
-    prune.add_argument("--keep", type=int, default=5, metavar="N", help="the newest N stay (5)")
+    prune.add_argument("--keep", type=int, default=5, metavar="N", help="keep the newest N (default: 5)")
     prune.add_argument("--size", metavar="SIZE", help="remove only until the rest fits, for example 500M")
-    prune.add_argument("-n", "--dry-run", action="store_true", help="only say what would go")
+    prune.add_argument("-n", "--dry-run", action="store_true", help="only list the runs to remove")
     return parser
 
 
@@ -67,12 +68,12 @@ def _list(number: int) -> int:
         else:
             rows.append((folder.path.name, "unreadable", "", "", "", "", found.what))
     if not rows:
-        print("there is no run yet")
+        print("there are no runs yet")
         return 0
     header = ("run", "state", "targets", "stage", "branch", "time", "metrics")
     print("\n".join(columns(header, rows, width=width_of(sys.stdout))))
     if older := len(run_ids(root)) - len(rows):
-        print(f"and {older} older; --number 0 lists them all")
+        print(f"and {older} older; --number 0 lists all")
     return 0
 
 
@@ -94,11 +95,16 @@ def _row(capsule: Capsule, *, killed: bool) -> tuple[str, ...]:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from rondel.record.archive import export
+    from rondel.record.archive import export, secret_results
+    from rondel.secrets.masker import Masker
+    from rondel.secrets.values import secret_values
 
     folder, capsule = load(find_root(Path.cwd()), arguments.run)
     target = Path(arguments.output or f"{capsule.id}.capsule")
-    print(f"{export(folder, target)}  {target}")
+    omitted = secret_results(folder, Masker(secret_values(os.environ, capsule.secrets)))
+    for name, reason in omitted.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    print(f"{export(folder, target, omitted=omitted)}  {target}")
     for path, reason in capsule.git.omitted.items():
         print(f"left out: {path} ({reason})")
     return 0
@@ -113,7 +119,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--keep cannot be negative")
     root = find_root(Path.cwd())
     runs = survey(root)
-    budget = size(arguments.size) if arguments.size else None
+    budget = size(arguments.size, place="--size") if arguments.size else None
     chosen = choose(runs, budget=budget, keep=arguments.keep, needed=cached_runs(root))
     sizes = {run.id: run.size for run in runs}
     for run in chosen:

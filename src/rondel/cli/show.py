@@ -1,4 +1,4 @@
-"""``rondel show [RUN]``: one run's capsule as people read it."""
+"""``rondel show [RUN]``: shows a run's capsule."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Show a run, the newest without a name. RUN is an ID, a file or an address, as for `reproduce`."""
+    """Show a run (default: the newest). RUN is an ID, a file or an address, as for `reproduce`."""
     parser = Parser(prog="rondel show", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("run", nargs="?", metavar="RUN")
-    parser.add_argument("--json", action="store_true", help="the capsule itself")
-    parser.add_argument("--log", metavar="STAGE", help="the whole log of a stage")
+    parser.add_argument("--json", action="store_true", help="print the capsule itself")
+    parser.add_argument("--log", metavar="STAGE", help="print the whole log of a stage")
     arguments = parser.parse_args(list(argv))
     folder, capsule = _find(find_root(Path.cwd()), arguments.run)
     if arguments.json:
@@ -40,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
 def _find(root: Path, name: str | None) -> tuple[RunFolder, Capsule]:
     if name is None:
         return load(root)
-    from rondel.reproduce.source import find, kind_of
+    from rondel.reproduce.capsule_source import find_capsule, source_kind
 
-    if kind_of(name) == "run":
+    if source_kind(name) == "run":
         return load(root, name)
-    found = find(root, name)
+    found = find_capsule(root, name)
     return found.folder, found.capsule
 
 
@@ -59,27 +59,27 @@ def _log(folder: RunFolder, capsule: Capsule, stage: str) -> str:
 
 
 SOURCES = {
-    "host": "this machine's own system stood in for the base image",
-    "in-place": "in place: this machine itself",
+    "host": "this machine's system was the base image",
+    "in-place": "in place, directly on this machine",
 }
 
 
 def image(found: Image) -> str:
-    """The image in a line: what it was built from, its digest, where its base came from."""
+    """The image in a line: its reference, its digest, and the source of its base image."""
     where = SOURCES.get(found.source or "", "")
     base = (found.base or "") if found.source == "registry" else ""
     return ", ".join(part for part in (found.reference, found.digest, where, base) if part)
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
-    """A rule, whether it holds, and of one that does not why."""
+    """A rule with its result; for a failed rule, also the reason."""
     held = bool(rule.get("passed"))
     reason = rule.get("reason")
     return f"{'✓' if held else '✗'} {rule.get('rule', '')}" + (f": {reason}" if reason and not held else "")
 
 
 def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
-    """The run in lines: where it stands, what it was made from, its stages, its error."""
+    """The run in lines: its state, code, image, stages and error."""
     git = capsule.git
     killed = capsule.state == "running" and folder.abandoned
     code = (git.commit or "no commit")[:12] + (f" on {git.branch}" if git.branch else "")

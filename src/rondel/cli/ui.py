@@ -1,4 +1,4 @@
-"""``rondel ui``: the project's MLflow server."""
+"""``rondel ui``: opens or stops the project's MLflow server."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Start the MLflow server if none runs, print its address and, on a desktop, open it; --stop ends it."""
+    """Start the MLflow server if needed, print its address and, on a desktop, open it."""
     parser = Parser(prog="rondel ui", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--stop", action="store_true", help="end the local server")
-    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument("--stop", action="store_true", help="stop the local server")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
     arguments = parser.parse_args(list(argv))
     root = find_root(Path.cwd())
     from rondel import tracking
+    from rondel.ci.providers import detect
 
     if arguments.stop:
         print("the MLflow server is stopped" if tracking.stop(root) else "no MLflow server runs here")
         return 0
     settings = load_settings(root, {}, os.environ)
-    endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri)
+    linger = 0 if detect(os.environ) else settings.linger
+    endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri, linger=linger)
     try:
         print(endpoint.uri)
         if not arguments.no_browser and sys.stdout.isatty() and _desktop():
@@ -35,9 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
             webbrowser.open(endpoint.uri)
         if lease is not None:
-            print(
-                f"it ends {settings.linger // 60} minutes after its last use; `rondel ui --stop` ends it now"
-            )
+            print(f"it ends {linger // 60} minutes after its last use; `rondel ui --stop` ends it now")
     finally:
         if lease is not None:
             lease.release()

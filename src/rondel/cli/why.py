@@ -1,4 +1,4 @@
-"""``rondel why STAGE``: why a stage ran, or why it did not."""
+"""``rondel why STAGE``: explains why a stage ran or did not run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Say which part of a stage's key changed since which run, or from where its result was served."""
+    """Show which part of a stage's key changed since which run, or where its result came from."""
     parser = Parser(prog="rondel why", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("stage", metavar="STAGE")
-    parser.add_argument("--run", metavar="RUN", help="in this run (the newest that has the stage)")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--run", metavar="RUN", help="in this run (default: the newest with the stage)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(list(argv))
     from rondel.parity import explain
     from rondel.reports.parity import why_lines

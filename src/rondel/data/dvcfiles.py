@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import subprocess
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError
 from rondel.files.yaml_file import read_text
+from rondel.git.command import git_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,19 +62,11 @@ def _walked(name: str) -> tuple[tuple[str, ...], str]:
 def _listed(root: Path) -> tuple[set[str], set[str]]:
     """The candidates, and those of them that git tracks although it ignores them."""
     patterns = ["--", "*.dvc", "dvc.yaml", "**/dvc.yaml"]
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns)
+    listed = git_paths(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns)
     if listed is None:
         return set(_walk(root)), set()
-    tracked = _git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard", *patterns)
-    return listed, tracked or set()
-
-
-def _git(root: Path, *words: str) -> set[str] | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
-    except OSError:
-        return None
-    return {os.fsdecode(name) for name in done.stdout.split(b"\0") if name} if done.returncode == 0 else None
+    tracked = git_paths(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard", *patterns)
+    return set(listed), set(tracked or ())
 
 
 def _walk(root: Path) -> Iterator[str]:

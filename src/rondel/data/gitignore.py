@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 from rondel.data.remote import dvc_config
 from rondel.files.atomic import write_atomic
+from rondel.git.command import git_paths, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,32 +60,26 @@ def _open_to_git(root: Path, paths: list[str]) -> list[str]:
         return []
     # What is not here may be a folder, which a pattern like `data/` means: git can't look.
     asked = {path: path if (root / path).exists() else f"{path}/" for path in paths}
-    listed = "\0".join([*paths, *(each for each in asked.values() if each.endswith("/"))])
-    ignored = _git(root, ["check-ignore", "-z", "--stdin", "--no-index"], listed)
+    ignored = _ignored(root, [*paths, *(each for each in asked.values() if each.endswith("/"))])
     if ignored is None:
         return []
     left = [path for path in paths if path not in ignored and asked[path] not in ignored]
     if not left:
         return []
-    tracked = _git(root, ["ls-files", "-z", "--", *(f":(literal){path}" for path in left)]) or set()
+    tracked = git_paths(root, "ls-files", "-z", "--", *(f":(literal){path}" for path in left)) or ()
     return [path for path in left if not any(f"{name}/".startswith(f"{path}/") for name in tracked)]
 
 
-def _git(root: Path, words: list[str], text: str = "") -> set[str] | None:
-    """What git lists; None where there is no repository, or no git."""
+def _ignored(root: Path, paths: Iterable[str]) -> set[str] | None:
+    """Those of ``paths`` that git ignores; None where there is no repository, or no git."""
+    listed = os.fsencode("\0".join(paths))
     try:
-        done = subprocess.run(
-            ["git", "-c", "safe.directory=*", *words],
-            cwd=root,
-            input=os.fsencode(text),
-            capture_output=True,
-            check=False,
-        )
+        done = run_git(root, "check-ignore", "-z", "--stdin", "--no-index", stdin=listed)
     except OSError:
         return None
     if done.returncode not in {0, 1}:  # 1: it ignores none of them
         return None
-    return {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
+    return {path for path in os.fsdecode(done.stdout).split("\0") if path}
 
 
 def _without_scm(root: Path) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.files.yaml_file import check_conflict
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,7 @@ class Remote:
         """The remote's address without credentials."""
         if self.folder is not None:
             return str(self.folder)
-        return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", self.url)
+        return without_login(self.url)
 
 
 def find_remote(root: Path, environ: Mapping[str, str], url: str | None = None) -> Remote:

@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.model import Source, overlap
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rondel.data.model import DvcProject, Tracked
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _QUERY = re.compile(r"\?.*$", re.DOTALL)
 _FROM_ANOTHER = "from another one it takes a remote that both reach: `dvc remote add --default NAME URL`"
 _NO_REMOTE = "no remote is defined: `dvc remote add --default NAME URL`, then"
@@ -39,7 +39,7 @@ def source_of(document: Mapping[str, Any]) -> Source | None:
 
 def _shown(url: str) -> str:
     """An address without user, password and query: signed URLs keep their signature there."""
-    return _QUERY.sub("", _CREDENTIALS.sub("", url)) if "://" in url else url
+    return _QUERY.sub("", without_login(url)) if "://" in url else url
 
 
 def describe_source(source: Source) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rondel.git.command import git_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,29 +49,17 @@ def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
 
 
 def _git_ignored(root: Path) -> list[str] | None:
-    return _git_files(root, "--others", "--ignored", "--exclude-standard", "--directory")
+    return git_paths(root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
 
 
 def _modules_without_source(root: Path) -> list[str]:
     """Bytecode that git tracks because there is nothing else of the module: that is a file like any other."""
-    tracked = _git_files(root, "--cached", "*.pyc") or []
+    tracked = git_paths(root, "ls-files", "-z", "--cached", "*.pyc") or []
     return [
         f"!{_escape(name)}"
         for name in tracked
         if "__pycache__/" not in name and not (root / name).with_suffix(".py").exists()
     ]
-
-
-def _git_files(root: Path, *arguments: str) -> list[str] | None:
-    """The paths that ``git ls-files`` lists; None where there is no git, or no repository."""
-    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", *arguments]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
-    except OSError:
-        return None
-    if done.returncode:
-        return None
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
 
 
 def _collapse(paths: Iterable[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which of the ways to run containers a job got, and why: decided from what was found, without looking."""
+"""How a job runs its stages, and why: a decision from a probe of the machine, without I/O."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Name = Literal["dagger", "embedded", "in place", "none"]
 
 COSTS: dict[Name, str] = {
     "dagger": "an engine to operate; its cache serves every job that reaches it",
-    "embedded": "nothing to operate; its store is as lasting as the folder that it lies in",
-    "in place": "stages run one at a time, in the job's own container and image, with nothing between them",
+    "embedded": "nothing to operate; its store lasts as long as its folder",
+    "in place": "stages run one at a time in the job's own container and image, without isolation",
     "none": "",
 }
-"""What each way asks for in return; docs/howto/gitlab.md has the whole table."""
+"""The costs of each mode; docs/howto/gitlab.md has the whole table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionMode:
-    """How a job's stages run. ``trouble`` is set if they will not, or hardly; ``hint`` says what to do."""
+    """How a job runs its stages. ``trouble`` says why they can't run; ``hint`` says what to do."""
 
     name: Name
     why: tuple[str, ...] = ()
@@ -37,18 +37,19 @@ class ExecutionMode:
 
     @property
     def costs(self) -> str:
-        """What it asks for in return."""
+        """The costs of this mode."""
         return COSTS[self.name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What was found on the machine.
+    """What the machine offers.
 
-    ``choice`` is the engine that a run would take, or why there is none.
-    ``cli`` and ``reach`` are a real CLI and what leads it to an engine;
-    ``silent`` tells that nothing answers there. ``namespaces`` is how containers
-    of one's own come about, or empty, for the reason in ``forbidden``.
+    ``choice`` is the engine that a run would use, or the error if there is none.
+    ``cli`` is a Dagger CLI, ``reach`` is how it finds an engine, and ``silent``
+    says that no engine answers there. ``named`` is the engine in the environment,
+    ``asked`` the place that sets the option ``engine``. ``namespaces`` is how the
+    embedded engine makes containers; if it can't, ``forbidden`` says why.
     """
 
     choice: EngineChoice | RondelError
@@ -63,13 +64,13 @@ class Probe:
 
 
 def execution_mode(probe: Probe) -> ExecutionMode:
-    """The way, and each reason for it."""
+    """The mode, and the reasons for it."""
     choice = probe.choice
     if isinstance(choice, Exception):
         return ExecutionMode(name="none", trouble=choice.what, why=_lines(choice.why), hint=choice.hint or "")
     if choice.kind == "session":
         return ExecutionMode(
-            name="dagger", why=("this command runs in a session of it: DAGGER_SESSION_PORT is set",)
+            name="dagger", why=("this command runs in its session: DAGGER_SESSION_PORT is set",)
         )
     if choice.kind == "dagger":
         return _dagger(probe)
@@ -77,16 +78,16 @@ def execution_mode(probe: Probe) -> ExecutionMode:
 
 
 def _dagger(probe: Probe) -> ExecutionMode:
-    why = [str(probe.reach) if probe.reach else f"asked for by {probe.asked}", f"its CLI is {probe.cli}"]
+    why = [str(probe.reach) if probe.reach else f"set by {probe.asked}", f"its CLI is {probe.cli}"]
     if probe.reach is None:
-        hint = f"name one with {RUNNER_HOST}, or let this job use a container runtime"
-        return ExecutionMode(name="dagger", why=tuple(why), trouble="nothing leads to an engine", hint=hint)
+        hint = f"set {RUNNER_HOST}, or give this job access to a container runtime"
+        return ExecutionMode(name="dagger", why=tuple(why), trouble="the CLI finds no engine", hint=hint)
     if probe.silent:
         return ExecutionMode(
             name="dagger",
             why=tuple(why),
             trouble=probe.silent,
-            hint=f"start that engine, or unset {RUNNER_HOST}; the CLI goes on trying for ten minutes",
+            hint=f"start that engine, or unset {RUNNER_HOST}; the CLI keeps trying for ten minutes",
         )
     return ExecutionMode(name="dagger", why=tuple(why))
 
@@ -94,12 +95,12 @@ def _dagger(probe: Probe) -> ExecutionMode:
 def _own(probe: Probe) -> ExecutionMode:
     why, hint = [_no_dagger(probe)], ""
     if probe.named and probe.cli is None:
-        hint = f"{RUNNER_HOST} is of no use without a Dagger CLI: install one into the job's image"
+        hint = f"{RUNNER_HOST} has no effect without a Dagger CLI: install one into the job's image"
     if probe.namespaces:
         return ExecutionMode(
-            name="embedded", why=(*why, f"containers of its own work: {probe.namespaces}"), hint=hint
+            name="embedded", why=(*why, f"it can create containers: {probe.namespaces}"), hint=hint
         )
-    why.append(f"containers of its own do not: {probe.forbidden or 'the machine could not be examined'}")
+    why.append(f"it can't create containers: {probe.forbidden or 'the machine could not be examined'}")
     if probe.in_place:
         return ExecutionMode(name="in place", why=tuple(why), hint=hint)
     why.append("RONDEL_ENGINE_IN_PLACE=never forbids the job's own container")
@@ -113,10 +114,10 @@ def _own(probe: Probe) -> ExecutionMode:
 
 def _no_dagger(probe: Probe) -> str:
     if probe.asked:
-        return f"asked for by {probe.asked}"
+        return f"set by {probe.asked}"
     if probe.cli is None:
         return NO_CLI
-    return f"{probe.cli} would find no engine: none is named, no container runtime answers"
+    return f"{probe.cli} finds no engine: {RUNNER_HOST} is not set, and no container runtime answers"
 
 
 def _lines(text: str | None) -> tuple[str, ...]:

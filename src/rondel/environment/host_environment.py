@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError
+from rondel.secrets.logins import has_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,6 @@ _PROXIES = tuple(name for upper in PROXIES for name in (upper, upper.lower()))
 _CERTIFICATE = "/etc/rondel/certificates/"
 _MEMORY = "/dev/shm/rondel-certificate-"  # noqa: S108 - of the build's container, where it reaches no layer
 _END = "END-OF-CERTIFICATES"
-_WITH_LOGIN = re.compile(r"://[^/\s]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ def host_environment(settings: Settings, environ: Mapping[str, str], bound: Iter
     secret: dict[str, str] = {}
     for name in (*_PROXIES, *INDEX):
         if value := environ.get(name):
-            (secret if _WITH_LOGIN.search(value) else plain)[name] = value
+            (secret if has_login(value) else plain)[name] = value
     if any(name in plain or name in secret for name in _PROXIES):
         for name in NO_PROXY:
             known = [part for part in environ.get(name, "").split(",") if part]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from rondel.record.redact import secret_options
+from rondel.secrets.values import secret_options
 from rondel.tracking.endpoint import is_loopback
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from rondel.git.state import without_credentials
+from rondel.git.command import git_output
+from rondel.secrets.logins import without_login
 
 KEPT = ("objects", "packed-refs", "refs", "reftable", "shallow")
 """What is history in a repository's folder. Logs, hooks and configuration are the machine's own."""
@@ -33,12 +32,12 @@ class Repository:
 
 def head_commit(root: Path) -> str | None:
     """The commit that ``root`` is at; None without a repository, without git, and before the first commit."""
-    return (_git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") or "").strip() or None
+    return (git_output(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") or "").strip() or None
 
 
 def read_repository(root: Path) -> Repository | None:
     """The repository that ``root`` lies in: also of a linked worktree, a submodule, a shallow clone."""
-    found = _git(root, "rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix")
+    found = git_output(root, "rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix")
     if found is None:
         return None
     own, common, prefix = [*found.split("\n"), "", ""][:3]
@@ -77,26 +76,15 @@ def _alternates(objects: Path) -> tuple[Path, ...]:
 
 def _config(root: Path) -> str:
     """The settings that the objects and files need; a remote's address comes without its password."""
-    values = [
-        line.partition(" ") for line in (_git(root, "config", "--get-regexp", _CONFIG) or "").splitlines()
-    ]
+    lines = (git_output(root, "config", "--get-regexp", _CONFIG) or "").splitlines()
+    values = [line.partition(" ") for line in lines]
     sections: dict[str, list[str]] = {"core": ["repositoryformatversion = 1", "bare = false"]}
     for name, _, value in values:
         section, _, key = name.partition(".")
         sections.setdefault(section, []).append(f"{key} = {value}")
-    if url := (_git(root, "config", "--get", "remote.origin.url") or "").strip():
-        escaped = without_credentials(url).replace("\\", "\\\\").replace('"', '\\"')
+    if url := (git_output(root, "config", "--get", "remote.origin.url") or "").strip():
+        escaped = without_login(url).replace("\\", "\\\\").replace('"', '\\"')
         sections['remote "origin"'] = [f'url = "{escaped}"', "fetch = +refs/heads/*:refs/remotes/origin/*"]
     return "".join(
         f"[{section}]\n" + "".join(f"\t{line}\n" for line in lines) for section, lines in sections.items()
     )
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    command = ["git", "-c", "safe.directory=*", *arguments]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False, env=environ)
-    except OSError:
-        return None
-    return os.fsdecode(done.stdout) if done.returncode == 0 else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rondel.git.command import git_output
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ class GitState:
 
 def read_git(root: Path) -> GitState:
     """The state of the repository that ``root`` lies in. Never raises for lack of one."""
-    status = _git(
+    status = git_output(
         root,
         "status",
         "--porcelain=v2",
@@ -65,10 +65,10 @@ def read_git(root: Path) -> GitState:
             changed = True
     commit = None if commit == "(initial)" else commit
     branch = None if branch == "(detached)" else branch
-    top = Path((_git(root, "rev-parse", "--show-toplevel") or str(root)).strip()) if untracked else root
+    top = Path((git_output(root, "rev-parse", "--show-toplevel") or str(root)).strip()) if untracked else root
     return GitState(
         commit=commit,
-        branch=branch or ci_branch(os.environ),
+        branch=branch,
         dirty=changed or bool(untracked),
         diff=_diff(root, commit) if changed else "",
         remote_url=_remote(root),
@@ -87,42 +87,18 @@ def folder_of(root: Path) -> str:
     return "" if top == root else root.relative_to(top).as_posix()
 
 
-def ci_branch(environ: Mapping[str, str]) -> str | None:
-    """The branch that a CI job is about: CI systems check out a commit, not a branch."""
-    for name in ("CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "GIT_BRANCH", "GITHUB_REF_NAME"):
-        if environ.get(name):
-            return environ[name].removeprefix("origin/")
-    return None
-
-
-def without_credentials(url: str) -> str:
-    """A URL without user and password, as it may stand in a record."""
-    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", url)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    # CI jobs often run as another user than the one who checked out; to read is harmless.
-    command = ["git", "-c", "safe.directory=*", "-c", "core.quotePath=false", *arguments]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False, env=environ)
-    except OSError:
-        return None
-    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
-
-
 def _diff(root: Path, commit: str | None) -> str:
     base = (commit,) if commit else ("4b825dc642cb6eb9a060e54bf8d69288fbee4904",)  # git's empty tree
-    return _git(root, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", *base) or ""
+    return git_output(root, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", *base) or ""
 
 
 def _remote(root: Path) -> str | None:
-    url = _git(root, "config", "--get", "remote.origin.url")
-    return without_credentials(url.strip()) if url else None
+    url = git_output(root, "config", "--get", "remote.origin.url")
+    return without_login(url.strip()) if url else None
 
 
 def _shallow(root: Path) -> bool:
-    return (_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+    return (git_output(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
 
 
 def _shown(top: Path, root: Path, name: str) -> str:

@@ -25,12 +25,14 @@ from rondel.files.atomic import write_atomic
 from rondel.record.check import check, inside
 from rondel.record.codec import LIMIT, decode, encode
 from rondel.record.folder import LOCK, RunFolder
+from rondel.record.redact import reason_to_omit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from rondel.record.capsule import Capsule
+    from rondel.secrets.masker import Masker
 
 FORMAT = 1
 ARTIFACT = "run.capsule"
@@ -42,18 +44,29 @@ MOST_FILES = 20_000
 LARGEST = 4 << 30
 _MANIFEST_LIMIT = 8 << 20
 _LEFT_OUT = frozenset({LOCK})
+RESULTS = "results/"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def pack(folder: RunFolder, out: IO[bytes], capsule: Capsule | None = None) -> str:
+def secret_results(folder: RunFolder, masker: Masker) -> dict[str, str]:
+    """The results in ``folder`` that must not leave this machine: path to the reason."""
+    results = ((name, path) for name, path in _files(folder) if name.startswith(RESULTS))
+    return {name: reason for name, path in results if (reason := reason_to_omit(name, path, masker))}
+
+
+def pack(
+    folder: RunFolder, out: IO[bytes], capsule: Capsule | None = None, *, omitted: Iterable[str] = ()
+) -> str:
     """Write the run in ``folder`` to ``out``; returns the archive's digest, ``sha256:…``.
 
-    ``capsule`` replaces the one in the folder (for a run that is about to end).
+    ``capsule`` replaces the one in the folder (for a run that is about to end),
+    ``omitted`` are files that stay out.
     Raises RecordError if the folder's own cannot be read.
     """
     data = encode(capsule) if capsule is not None else _read_capsule(folder)
     check(decode(data, str(folder.capsule)), str(folder.capsule))
-    files = {name: path for name, path in _files(folder) if name != CAPSULE}
+    without = {CAPSULE, *omitted}
+    files = {name: path for name, path in _files(folder) if name not in without}
     hashes = {CAPSULE: hashlib.sha256(data).hexdigest()}
     hashes |= {name: _sha256(path) for name, path in files.items()}
     manifest = (
@@ -71,14 +84,17 @@ def pack(folder: RunFolder, out: IO[bytes], capsule: Capsule | None = None) -> s
     return f"sha256:{digest.hexdigest()}"
 
 
-def export(folder: RunFolder, target: Path) -> str:
-    """Write the run in ``folder`` to the file ``target``, whole or not at all; its digest, ``sha256:…``."""
+def export(folder: RunFolder, target: Path, *, omitted: Iterable[str] = ()) -> str:
+    """Write the run in ``folder`` to the file ``target``, completely or not at all; its digest, ``sha256:…``.
+
+    ``omitted`` are files that stay out.
+    """
     draft = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(3)}")
     if not target.parent.is_dir():
         raise RecordError("the capsule cannot be written", why=f"there is no folder {target.parent}")
     try:
         with draft.open("wb") as file:
-            digest = pack(folder, file)
+            digest = pack(folder, file, omitted=omitted)
         draft.replace(target)
     except OSError as error:
         raise RecordError("the capsule cannot be written", why=error.strerror, place=str(target)) from None

@@ -92,7 +92,7 @@ class Host:
 class CiJob:
     """The CI job that made the run."""
 
-    provider: Literal["gitlab", "jenkins", "github", "other"]
+    provider: str
     url: str | None = None
     id: str | None = None
     name: str | None = None

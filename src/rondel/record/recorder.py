@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from rondel.record.capsule import CallRecord, CommandRecord, Image, MlflowRun, StageRecord, VerdictRecord
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     import re
@@ -43,14 +44,16 @@ class Observer(Protocol):
 class StageRecorder:
     """Keeps one stage's record and log; see the module's text.
 
-    ``redact`` replaces secret values in lines before they are written or shown.
+    ``masker`` knows the secrets, which ``redact`` replaces before a line is written or shown.
     """
 
-    def __init__(self, record: StageRecord, log: Path | None, observer: Observer) -> None:
+    def __init__(
+        self, record: StageRecord, log: Path | None, observer: Observer, masker: Masker | None = None
+    ) -> None:
         self.record = record
         self.observer = observer
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._secrets: tuple[str, ...] = ()
+        self.masker = masker or Masker()
         self._rewrite: tuple[tuple[re.Pattern[str], str], ...] = ()
         self._log: IO[str] | None = None
         if log is not None:
@@ -59,13 +62,7 @@ class StageRecorder:
 
     def hide(self, values: Iterable[str]) -> None:
         """From now on replace these secret values by ``***`` in everything that is recorded."""
-        kept = {value for value in (*self._secrets, *values) if len(value.strip()) > 3}
-        self._secrets = tuple(sorted(kept, key=len, reverse=True))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The values that were given to :meth:`hide`."""
-        return self._secrets
+        self.masker = self.masker.adding(values)
 
     def rewrite(self, rules: Iterable[tuple[re.Pattern[str], str]]) -> None:
         """From now on replace these patterns, of addresses that nobody could open, in what is recorded."""
@@ -73,8 +70,7 @@ class StageRecorder:
 
     def redact(self, text: str) -> str:
         """``text`` as people may see it: without secrets, with addresses that work for them."""
-        for value in self._secrets:
-            text = text.replace(value, "***")
+        text = self.masker.text(text)
         for pattern, new in self._rewrite:
             text = pattern.sub(new, text)
         return text

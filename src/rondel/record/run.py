@@ -15,7 +15,8 @@ class Run:
     """What a stage may know about its run, as ``ctx.run``.
 
     ``dvc_stages`` are the stages of ``dvc.yaml`` that stages of the pipeline
-    run, part of this run or not: they are left to those.
+    run, part of this run or not: they are left to those. ``started_by`` is the
+    person who started the CI job, if there is one.
     """
 
     id: str
@@ -30,4 +31,5 @@ class Run:
     git_remote: str | None = None
     engine: str = "embedded"
     ci: bool = False
+    started_by: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -14,14 +14,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rondel.files.atomic import write_atomic
-from rondel.record.redact import objection
+from rondel.record.redact import reason_to_omit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rondel.record.capsule import Git
     from rondel.record.folder import RunFolder
+    from rondel.secrets.masker import Masker
 
 DIFF = "code.diff"
 UNTRACKED = "untracked"
@@ -32,21 +33,20 @@ LARGEST_DIFF = 64 << 20
 _SECTION = re.compile(r"^diff --git ", re.MULTILINE)
 
 
-def keep_code(folder: RunFolder, root: Path, git: Git, values: Iterable[str]) -> Git:
+def keep_code(folder: RunFolder, root: Path, git: Git, masker: Masker) -> Git:
     """Keep the diff and the untracked files of ``git`` in the run's folder.
 
     ``git.diff`` is the diff itself; in the answer it is the name of its file,
-    and ``omitted`` names what was left out, with the reason. ``values`` are
-    those of secrets.
+    and ``omitted`` names what was left out, with the reason: ``masker`` knows
+    the values of secrets.
     """
-    values = tuple(values)
     omitted: dict[str, str] = {}
     changed: dict[str, str] = {}
     kept: list[str] = []
     size = 0
     for path, section in sections(git.diff):
         data = section.encode("utf-8", "surrogateescape")
-        why = objection(path, data, values)
+        why = reason_to_omit(path, data, masker)
         if not why and size + len(data) > LARGEST_DIFF:
             why = "its diff is too large"
         if why:
@@ -58,7 +58,7 @@ def keep_code(folder: RunFolder, root: Path, git: Git, values: Iterable[str]) ->
     if kept:
         text = "".join(kept).encode("utf-8", "surrogateescape")
         write_atomic(folder.path / DIFF, text, sync=False)
-    untracked = _keep_untracked(folder, root, git.untracked, values, omitted)
+    untracked = _keep_untracked(folder, root, git.untracked, masker, omitted)
     return replace(
         git,
         diff=DIFF if kept else "",
@@ -69,7 +69,7 @@ def keep_code(folder: RunFolder, root: Path, git: Git, values: Iterable[str]) ->
 
 
 def _keep_untracked(
-    folder: RunFolder, root: Path, files: dict[str, str], values: tuple[str, ...], omitted: dict[str, str]
+    folder: RunFolder, root: Path, files: dict[str, str], masker: Masker, omitted: dict[str, str]
 ) -> dict[str, str]:
     known: dict[str, str] = {}
     size = 0
@@ -88,7 +88,7 @@ def _keep_untracked(
         except OSError as error:
             omitted[path] = f"it cannot be read: {error.strerror}"
             continue
-        why = objection(path, data, values)
+        why = reason_to_omit(path, data, masker)
         if why:
             omitted[path] = why
             continue

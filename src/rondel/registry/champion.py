@@ -110,12 +110,14 @@ def local_champion_version(folder: ServerFolder, model: str, alias: str) -> str 
     An answer is cached only if the file has not changed for two seconds: file
     times are too coarse to show a change right after another one.
     """
-    if folder.database.with_name(folder.database.name + "-journal").exists():
-        return _read_version(folder.database, model, alias)  # a write is in progress, or was interrupted
     try:
+        if folder.database.with_name(folder.database.name + "-journal").exists():
+            return _read_version(folder.database, model, alias)  # a write is in progress, or was interrupted
         stat = folder.database.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # not "no champion yet", which a gate passes
+        raise TrackingUnavailable(f"cannot read {folder.database}", why=str(error)) from None
     proof = [stat.st_ino, stat.st_size, stat.st_mtime_ns]
     file = folder.path / "champions.json"
     key = f"{model}@{alias}"

@@ -28,13 +28,18 @@ def with_registry(
     environ: Mapping[str, str],
     uri: str | None,
     action: Callable[[Registry], Awaitable[list[str]]],
+    *,
+    linger: float,
 ) -> list[str]:
-    """Run ``action`` on the registry of the configured MLflow server, or of the project's own."""
+    """Run ``action`` on the registry of the configured MLflow server, or of the project's own.
+
+    The project's own stays for ``linger`` seconds after its last use.
+    """
     import anyio
 
     from rondel.tracking import TrackingClient, connect
 
-    endpoint, lease = connect(root, environ, uri=uri)
+    endpoint, lease = connect(root, environ, uri=uri, linger=linger)
 
     async def main() -> list[str]:
         async with TrackingClient(endpoint) as client:
@@ -163,9 +168,10 @@ async def promote_model(
     force: bool = False,
     reason: str = "",
     remote: str | None = None,
+    started_by: str | None = None,
 ) -> list[str]:
     """``rondel promote``; raises what :func:`rondel.registry.promote.promote` raises."""
-    who = project_lineage.whoami(root, environ)
+    who = project_lineage.whoami(root, started_by)
     change = await promote.promote(
         source,
         reference,
@@ -185,13 +191,13 @@ async def rollback_model(
     model: str,
     *,
     root: Path,
-    environ: Mapping[str, str],
     steps: int = 1,
     reason: str = "",
     alias: str = "champion",
+    started_by: str | None = None,
 ) -> list[str]:
     """``rondel rollback``; raises what :func:`rondel.registry.promote.rollback` raises."""
-    who = project_lineage.whoami(root, environ)
+    who = project_lineage.whoami(root, started_by)
     name, wanted, version = split_reference(model)
     if version or wanted.isdigit():
         raise ConfigurationError(

@@ -95,13 +95,12 @@ class Lineage:
         )
 
 
-def unmet_conditions(
-    lineage: Lineage, *, missing: Sequence[str], commit_known: bool | None = None
-) -> list[str]:
-    """Why this version must not become champion; none when it may.
+def unmet_conditions(lineage: Lineage, *, missing: Sequence[str], commit_problem: str) -> list[str]:
+    """The conditions that keep a version from becoming champion; empty if it may.
 
-    ``missing`` are the data files that the remote does not hold; ``commit_known``
-    is whether the repository here has the commit, None where there is none.
+    A condition that can't be checked is not met. ``missing`` are the data files that
+    the remote does not have. ``commit_problem`` says why the repository here does not
+    have the commit, or can't tell; it is empty if it has the commit.
     """
     found = []
     if lineage.gate != "passed":
@@ -109,12 +108,12 @@ def unmet_conditions(
     if lineage.git_dirty:
         found.append(
             "it was made from a tree with uncommitted changes: commit them and register again "
-            "(what has not changed is not made anew)"
+            "(unchanged stages do not run again)"
         )
     if not lineage.git_commit:
         found.append("its git commit is not recorded")
-    elif commit_known is False:
-        found.append(f"its commit {lineage.git_commit[:12]} is not in this repository: fetch it first")
+    elif commit_problem:
+        found.append(commit_problem)
     if not lineage.inputs and not lineage.outputs:
         found.append("the hashes of its data are not recorded")
     if not lineage.image:
@@ -123,7 +122,7 @@ def unmet_conditions(
         found.append("the run that made it is not recorded")
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        found.append(f"its data is not in the remote: {shown}; `dvc push` brings it there")
+        found.append(f"its data is not in the remote: {shown}; upload it with `dvc push`")
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from rondel.data import load_project
 from rondel.data.inputs import entry_outs
 from rondel.data.runtree import with_run_tree
+from rondel.git.command import git_output, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,19 +40,26 @@ def data_lineage(
     return inputs, outputs, params
 
 
-def commit_known(root: Path, commit: str) -> bool | None:
-    """Whether the repository here has the commit; None where there is no repository."""
-    if _git(root, "rev-parse", "--git-dir") is None:
-        return None
-    return _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
+def commit_problem(root: Path, commit: str) -> str:
+    """Why the repository at ``root`` does not have a commit, or can't tell; empty if it has the commit."""
+    named = f"its commit {commit[:12]}"
+    try:
+        if run_git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0:
+            return ""
+        asked = run_git(root, "rev-parse", "--git-dir")
+    except OSError:
+        return f"{named} can't be checked: git is not installed here"
+    if asked.returncode:
+        said = asked.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ")
+        return f"{named} can't be checked in {root}: {said or 'git failed'}"
+    return f"{named} is not in this repository: fetch it first"
 
 
-def whoami(root: Path, environ: Mapping[str, str]) -> str:
-    """The acting person: in CI the one that the CI system names, else git's user, else the login."""
-    for variable in ("GITLAB_USER_LOGIN", "BUILD_USER_ID", "CHANGE_AUTHOR", "GITHUB_ACTOR"):
-        if environ.get(variable):
-            return environ[variable]
-    if address := (_git(root, "config", "user.email") or "").strip():
+def whoami(root: Path, started_by: str | None = None) -> str:
+    """The acting person: the one who started the CI job, else git's user, else the login."""
+    if started_by:
+        return started_by
+    if address := (git_output(root, "config", "user.email") or "").strip():
         return address
     import getpass
     import os
@@ -61,15 +68,6 @@ def whoami(root: Path, environ: Mapping[str, str]) -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-def _git(root: Path, *words: str) -> str | None:
-    """What git prints; None where it fails, or is not installed."""
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rondel.registry.aliases import (
     split_reference,
 )
 from rondel.registry.lineage import Lineage, unmet_conditions
-from rondel.registry.project_lineage import commit_known
+from rondel.registry.project_lineage import commit_problem
 from rondel.registry.remote_data import missing_in_remote
 
 if TYPE_CHECKING:
@@ -121,5 +121,5 @@ def conditions_of(
     """The unmet conditions of promoting a version. Checks that the DVC remote has its data."""
     lineage = Lineage.from_tags(version.tags)
     missing = missing_in_remote(root, {**lineage.inputs, **lineage.outputs}, environ, url=remote)
-    known = commit_known(root, lineage.git_commit) if lineage.git_commit else None
-    return unmet_conditions(lineage, missing=missing, commit_known=known)
+    problem = commit_problem(root, lineage.git_commit) if lineage.git_commit else ""
+    return unmet_conditions(lineage, missing=missing, commit_problem=problem)

@@ -132,7 +132,7 @@ def _statement(
             "model and version",
             (stated["model"], stated["version"]) == (version.model, version.version),
         ),
-        ("git commit", not lineage.git_commit or lineage.git_commit in commits),
+        ("git commit", lineage.git_commit in commits if lineage.git_commit else not any(commits)),
         ("run", invocation == lineage.run),
         ("data", subjects == outputs),
     ):

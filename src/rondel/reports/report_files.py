@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from typing import TYPE_CHECKING
 
 from rondel.files.atomic import write_atomic
@@ -16,6 +17,8 @@ from rondel.reports.gate_tables import comparison, slices, verdicts_of_run, verd
 from rondel.reports.junit import render_error, render_junit
 from rondel.reports.markdown import fenced, render_gates, render_run
 from rondel.reports.openmetrics import render_openmetrics
+from rondel.secrets.masker import Masker
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,11 +52,11 @@ def publish(capsule: Capsule, root: Path, folder: Path) -> Path:
     return _write(root, texts)
 
 
-def publish_error(error: RondelError, root: Path) -> Path:
-    """Write the reports of a run that could not start."""
+def publish_error(error: RondelError, root: Path, masker: Masker | None = None) -> Path:
+    """Write the reports of a run that could not start, without secrets: by default the environment's."""
     from rondel.reports.run_page import render_error_page
 
-    text = error.render()
+    text = (masker or Masker(secret_values(os.environ))).text(error.render())
     outputs = {"RONDEL_RUN_STATE": "not started", "RONDEL_RUN_EXIT_CODE": str(error.exit_code)}
     texts = {
         "junit.xml": render_error(text),

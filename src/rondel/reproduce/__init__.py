@@ -1,1 +1,1 @@
-"""Runs the failed stage of any run here again: from its capsule, the git repository and the DVC remote."""
+"""Repeats the failed stage of any run on this machine, from its capsule, git and the DVC remote."""

@@ -1,4 +1,4 @@
-"""The capsule that a run logged to its MLflow run."""
+"""Fetches the capsule that a pipeline run logged to its MLflow run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from rondel.errors import RecordError
 from rondel.record.archive import ARTIFACT, unpack
-from rondel.reproduce.fetched import login_is_for, temporary
+from rondel.record.download import login_is_for, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,25 +19,28 @@ if TYPE_CHECKING:
 def fetch_run(
     root: Path, run_id: str, environ: Mapping[str, str], into: Path, *, page: str | None = None
 ) -> RunFolder:
-    """The capsule of an MLflow run, or of the pipeline run that a stage's run belongs to.
+    """The capsule of an MLflow run, or of the parent run of a stage's run.
 
-    The server is the project's own, or that of ``page``, the address of the
-    run's page. Raises RecordError, and TrackingUnavailable for a server that
+    The server is the project's, or that of ``page``, the address of the run's page.
+    Raises RecordError if there is no capsule, and TrackingUnavailable if the server
     does not answer.
     """
     import anyio
 
+    from rondel.ci.providers import detect
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import LOGIN_VARIABLES
     from rondel.tracking.session import connect
 
-    own = uri = load_settings(root, {}, environ).tracking_uri
+    settings = load_settings(root, {}, environ)
+    linger = 0 if detect(environ) else settings.linger
+    own = uri = settings.tracking_uri
     if page is not None:
         parts = urlsplit(page)
         uri = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         if not login_is_for(uri, own):
             environ = {name: value for name, value in environ.items() if name not in LOGIN_VARIABLES}
-    endpoint, lease = connect(root, environ, uri=uri)
+    endpoint, lease = connect(root, environ, uri=uri, linger=linger)
     try:
         data = anyio.run(_read, endpoint, run_id)
     finally:
@@ -59,8 +62,7 @@ async def _read(endpoint: object, run_id: str) -> bytes:
                 raise
             raise RecordError(
                 f"the MLflow server at {client.endpoint.uri} has no run {run_id}",
-                hint="was it made with another server? Give the address of the run's page, or set "
-                "MLFLOW_TRACKING_URI",
+                hint="if another server has it, pass the run's page, or set MLFLOW_TRACKING_URI",
             ) from None
         parent = run.tags.get("mlflow.parentRunId")
         for handle in (run, await client.get_run(parent) if parent else None):
@@ -69,6 +71,6 @@ async def _read(endpoint: object, run_id: str) -> bytes:
                 return data
     raise RecordError(
         f"MLflow run {run_id} has no capsule",
-        why=f"neither it nor its parent has the artifact {ARTIFACT}",
-        hint="runs log it when they end; `rondel runs export` makes one on the machine of the run",
+        why=f"neither this run nor its parent has the artifact {ARTIFACT}",
+        hint="runs log it when they end; or run `rondel runs export` on its machine",
     )

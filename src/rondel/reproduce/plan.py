@@ -1,4 +1,4 @@
-"""What a reproduction would do, decided before anything is touched and shown before anything runs."""
+"""Plans a reproduction and describes the plan, before anything is written or runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
 from rondel.record.check import visible
-from rondel.reproduce.verdict import outcome
-from rondel.settings.machine import option_variable, stays_here
+from rondel.reproduce.comparison import outcome
+from rondel.settings.machine_variables import is_machine_variable, is_option_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,11 +22,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,300}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
-    """The plan: the stage, the words after ``python``, and the environment that goes with them.
+class ReproductionPlan:
+    """The plan: the stage, the arguments for ``python``, and the environment variables.
 
-    ``environment`` is set, ``unset`` taken away; ``secrets`` are needed by
-    name, ``declared`` are those of them without which nothing starts.
+    ``environment`` are variables to set, ``unset`` those to remove. ``secrets`` are
+    the names of the run's secrets; those in ``declared`` are required.
     """
 
     stage: str
@@ -39,9 +39,9 @@ class Reproduction:
 
 
 def choose_stage(capsule: Capsule, wanted: str | None) -> StageRecord:
-    """The stage to run again: the one that is ``wanted``, else the first that failed, else the last that ran.
+    """The stage to repeat: ``wanted``, else the first that failed, else the last that ran.
 
-    Raises RecordError for one that is not there, did not run, or is an effect.
+    Raises RecordError if it does not exist, did not run, or is an effect.
     """
     names = [record.name for record in capsule.stages]
     if wanted is not None:
@@ -59,20 +59,20 @@ def choose_stage(capsule: Capsule, wanted: str | None) -> StageRecord:
             ),
         ]
         if not candidates:
-            raise RecordError(f"in run {capsule.id} no stage ran", hint="name one with --stage")
+            raise RecordError(f"no stage of run {capsule.id} ran", hint="choose one with --stage")
         record = candidates[0]
     if record.kind == "effect":
         raise RecordError(
-            f"{record.name} is an effect stage: it acts on the outside world, so it is not repeated",
-            hint=f"`rondel show {capsule.id} --log {record.name}` prints what it said",
+            f"{record.name} is an effect stage: it acts on other systems, so it is not repeated",
+            hint=f"`rondel show {capsule.id} --log {record.name}` prints its log",
         )
     return record
 
 
-def plan(
+def make_plan(
     capsule: Capsule, stage: str, *, params: Iterable[tuple[str, str]] = (), engine: str | None = None
-) -> Reproduction:
-    """The plan of repeating ``stage``; ``params`` win over those of the run."""
+) -> ReproductionPlan:
+    """Plan to repeat ``stage``; ``params`` override those of the run."""
     params = tuple(params)
     overrides = {**capsule.overrides, **dict(params)}
     arguments = [capsule.file, stage, "--only", "--no-cache", "--no-push"]
@@ -80,16 +80,18 @@ def plan(
         arguments += ["--engine", engine]
     for name, value in overrides.items():
         arguments += ["-P", f"{name}={value}"]
-    environment = {name: value for name, value in capsule.environment.items() if not stays_here(name)}
+    environment = {
+        name: value for name, value in capsule.environment.items() if not is_machine_variable(name)
+    }
     refused = sorted(
-        name for name in capsule.environment if name not in environment and not option_variable(name)
+        name for name in capsule.environment if name not in environment and not is_option_variable(name)
     )
     declared = capsule.options.get("secrets")
     listed = [str(name) for name in declared] if isinstance(declared, list) else []
-    warnings = [f"not set here: the run's variable {name}" for name in refused]
-    warnings += [f"the capsule does not hold {path}: {why}" for path, why in capsule.git.omitted.items()]
-    warnings += _without_effect(capsule, stage, [name for name, _ in params])
-    return Reproduction(
+    warnings = [f"the run's variable {name} is not set here" for name in refused]
+    warnings += [f"the capsule does not contain {path}: {why}" for path, why in capsule.git.omitted.items()]
+    warnings += _useless_parameters(capsule, stage, [name for name, _ in params])
+    return ReproductionPlan(
         stage=stage,
         arguments=tuple(arguments),
         environment=environment,
@@ -100,8 +102,8 @@ def plan(
     )
 
 
-def _without_effect(capsule: Capsule, stage: str, names: Iterable[str]) -> list[str]:
-    """Warnings of parameters that the stage does not have, but another one: alone, they change nothing."""
+def _useless_parameters(capsule: Capsule, stage: str, names: Iterable[str]) -> list[str]:
+    """Warnings about parameters of other stages, which change nothing for this one."""
     found = []
     for name in names:
         owners = [each.name for each in capsule.stages if name in _parameters(each)]
@@ -115,24 +117,26 @@ def _parameters(record: StageRecord) -> set[str]:
 
 
 def _compared_names(capsule: Capsule) -> tuple[str, ...]:
-    """Variables that would have been recorded had they been set."""
+    """The variables that a capsule records if they are set."""
     named = capsule.options.get("environment")
     extra = [str(name) for name in named] if isinstance(named, list) else []
-    return tuple(name for name in (*extra, "OMP_NUM_THREADS", "PYTHONHASHSEED", "TZ") if not stays_here(name))
+    return tuple(
+        name for name in (*extra, "OMP_NUM_THREADS", "PYTHONHASHSEED", "TZ") if not is_machine_variable(name)
+    )
 
 
-def describe(
+def describe_plan(
     capsule: Capsule,
-    reproduction: Reproduction,
+    reproduction: ReproductionPlan,
     *,
     python: str,
     remote: str,
     place: str,
     changed: Iterable[str] = (),
 ) -> list[str]:
-    """The plan as people read it before they let it run; nothing in a capsule can hide a part of it.
+    """The plan in lines that people read before they confirm it. A capsule can't hide a part of it.
 
-    ``changed`` are the files of its diff, as git reads it: what the capsule says of them may be a lie.
+    ``changed`` are the files of its diff according to git: a capsule may contain a wrong list.
     """
     git, record = capsule.git, capsule.stage(reproduction.stage)
     code = f"commit {(git.commit or '')[:12]}" + (f" of {git.branch}" if git.branch else "")
@@ -157,11 +161,11 @@ def describe(
     return [visible(line) for line in lines]
 
 
-def shell_at(record: StageRecord, when: str) -> int:
-    """Before or after which of the stage's commands, from 0, the shell belongs: the one that failed.
+def shell_position(record: StageRecord, when: str) -> int:
+    """The index of the command that the shell opens before or after: the one that failed.
 
-    Where all of them succeeded (a gate failed, or nothing did) it is before
-    the first and after the last.
+    If all commands succeeded, because only a gate failed or nothing did, the shell
+    opens before the first or after the last one.
     """
     for number, command in enumerate(record.commands):
         if command.exit_code != 0:
@@ -170,7 +174,7 @@ def shell_at(record: StageRecord, when: str) -> int:
 
 
 def base_image(capsule: Capsule, stage: str) -> str | None:
-    """The base image by digest that the stage's image stood on, if a store or a registry may have it."""
+    """The base image of the stage's image, by digest, if a store or a registry may have it."""
     image = capsule.stage(stage).image or capsule.image
     if image is None or image.source != "registry" or not image.base:
         return None
@@ -192,7 +196,7 @@ def _some(names: list[str], most: int = 6) -> str:
 
 
 def image_differences(original: StageRecord, again: StageRecord) -> list[str]:
-    """How the image that was rebuilt differs from the run's, one sentence each; none if it is the same."""
+    """How the rebuilt image differs from the run's, one sentence each; empty if it is the same."""
     one, other = original.image, again.image
     if one is None or other is None or (one.digest and one.digest == other.digest):
         return []
@@ -212,12 +216,12 @@ def image_differences(original: StageRecord, again: StageRecord) -> list[str]:
                 old, new = before.get(entry, "absent"), after.get(entry, "absent")
                 found.append(f"{word} {entry}: {old} then, {new} now")
     if not found and one.digest and other.digest:
-        found.append(_built_anew(one.digest, other.digest))
+        found.append(_rebuilt(one.digest, other.digest))
     return found
 
 
-def _built_anew(before: str, after: str) -> str:
+def _rebuilt(before: str, after: str) -> str:
     if before.partition(":")[0] != after.partition(":")[0]:
-        # Each engine has its own kind of digest, and nothing follows from their difference.
-        return "the image was built anew, by another kind of engine; same recipe"
-    return f"the image was built anew: {before[:24]}… then, {after[:24]}… now; same recipe"
+        # Each kind of engine has its own digests, so a difference means nothing.
+        return "the image was rebuilt, by another kind of engine, from the same recipe"
+    return f"the image was rebuilt from the same recipe: {before[:24]}… then, {after[:24]}… now"

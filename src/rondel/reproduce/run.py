@@ -1,4 +1,4 @@
-"""Carries a reproduction out: the worktree, the environment, the child process, the comparison."""
+"""Runs a reproduction: the worktree, the environment, the child process, the comparison."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rondel.errors import ConfigurationError, RecordError
 from rondel.record import RunFolder, load
 from rondel.record.folder import run_ids
 from rondel.reproduce import worktree as worktrees
+from rondel.reproduce.comparison import compare_outcomes
 from rondel.reproduce.plan import (
     base_image,
     choose_stage,
-    describe,
+    describe_plan,
     image_differences,
-    plan,
-    shell_at,
+    make_plan,
+    shell_position,
 )
-from rondel.reproduce.verdict import judge
 from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -31,38 +31,38 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rondel.record import Capsule
-    from rondel.reproduce.plan import Reproduction
-    from rondel.reproduce.source import Found
-    from rondel.reproduce.verdict import Verdict
+    from rondel.reproduce.capsule_source import FoundCapsule
+    from rondel.reproduce.comparison import OutcomeComparison
+    from rondel.reproduce.plan import ReproductionPlan
     from rondel.reproduce.worktree import Worktree
 
 GRACE = 20.0
 
-_KEPT = frozenset({"remote", "secrets", "tracking_uri", "verbose"})
-_NOT_OF_A_REPRODUCTION = tuple(
+_KEPT_OPTIONS = frozenset({"remote", "secrets", "tracking_uri", "verbose"})
+_DROPPED_VARIABLES = tuple(
     option.env
     for option in OPTIONS
-    if option.env and option.concerns in {"run", "command"} and option.name not in _KEPT
+    if option.env and option.concerns in {"run", "command"} and option.name not in _KEPT_OPTIONS
 )
-"""What is set here for runs of one's own, and would have the repetition push, commit or go on by itself."""
+"""Variables that configure the user's own runs: they could make the reproduction push, commit or resume."""
 
 
 class Prompter(Protocol):
-    """Who is asked: the terminal, or nobody."""
+    """Asks the user."""
 
     def show(self, lines: Sequence[str]) -> None:
         """Print lines."""
 
     def agree(self, question: str) -> bool:
-        """Whether the user agrees. Raises ConfigurationError where nobody can be asked."""
+        """Whether the user agrees. Raises ConfigurationError without a terminal."""
 
     def secret(self, name: str) -> str | None:
-        """The value of a secret; None where nobody can be asked."""
+        """The value of a secret; None without a terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproduceOptions:
-    """What the user asked for beside the capsule."""
+    """The options of ``rondel reproduce``."""
 
     stage: str | None = None
     params: tuple[tuple[str, str], ...] = ()
@@ -73,65 +73,69 @@ class ReproduceOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduced:
-    """What came of it. ``folder`` is the new run's, ``place`` the worktree if it was kept."""
+class ReproductionResult:
+    """The result: the new run, its comparison with the old one, and the worktree if it was kept."""
 
-    verdict: Verdict
+    comparison: OutcomeComparison
     capsule: Capsule
     folder: RunFolder
     exit_code: int
     image: tuple[str, ...] = ()
-    place: Path | None = None
+    worktree: Path | None = None
 
 
 def reproduce(
-    root: Path, found: Found, options: ReproduceOptions, environ: Mapping[str, str], ask: Prompter
-) -> Reproduced:
-    """Run the stage again and compare. ``root`` is the project here, whose tree is left alone.
+    root: Path, found: FoundCapsule, options: ReproduceOptions, environ: Mapping[str, str], prompter: Prompter
+) -> ReproductionResult:
+    """Repeat the stage and compare. The working tree of the project at ``root`` stays as it is.
 
-    Raises RecordError for a capsule that cannot be reproduced,
+    Raises RecordError for a capsule that can't be reproduced, and
     ConfigurationError if the user does not agree or a secret is missing.
     """
     capsule = found.capsule
     record = choose_stage(capsule, options.stage)
-    made = plan(capsule, record.name, params=options.params, engine=options.engine)
+    plan = make_plan(capsule, record.name, params=options.params, engine=options.engine)
     remote, remote_environment = _remote(root, capsule, environ)
-    lines = describe(
+    lines = describe_plan(
         capsule,
-        made,
+        plan,
         python="python",
         remote=remote,
         place=worktrees.WORKTREES,
         changed=worktrees.changed_files(root, found.folder, capsule),
     )
-    ask.show([f"reproducing {record.name} of run {capsule.id}", *lines])
-    if not found.own and not options.yes and not ask.agree("this capsule is from elsewhere; run that?"):
-        raise ConfigurationError("nothing was run")
-    given = _secrets(made, environ, ask)
+    prompter.show([f"reproducing {record.name} of run {capsule.id}", *lines])
+    if (
+        not found.is_local
+        and not options.yes
+        and not prompter.agree("this capsule comes from elsewhere; run it?")
+    ):
+        raise ConfigurationError("cancelled; nothing has run")
+    secrets = _secrets(plan, environ, prompter)
     with ExitStack() as stack:
-        tree = worktrees.make(root, found.folder, capsule)
+        tree = worktrees.create_worktree(root, found.folder, capsule)
         stack.callback(tree.lock.close)
         if not options.keep:
             stack.callback(tree.remove)
-        worktrees.lay_results(tree.root, found.folder, worktrees.results_before(capsule, record.name))
+        worktrees.restore_results(tree.root, found.folder, worktrees.results_before(capsule, record.name))
         _local_config(root, tree.root)
-        child = child_environment(environ, made, {**remote_environment, **given}, capsule, options)
+        child = child_environment(environ, plan, {**remote_environment, **secrets}, capsule, options)
         stack.enter_context(_tracking(root, tree.root, capsule, child))
-        starter, child = _starter(options, tree.root, child)
-        code = run_child([*starter, sys.executable, *made.arguments], tree.root, child)
+        launcher, child = _launcher(options, tree.root, child)
+        code = run_child([*launcher, sys.executable, *plan.arguments], tree.root, child)
         result = _result(root, tree, capsule, record.name, code)
         if options.keep:
             tree.keep()
-            result = replace(result, place=tree.root)
+            result = replace(result, worktree=tree.root)
     return result
 
 
-def _starter(
+def _launcher(
     options: ReproduceOptions, tree: Path, child: dict[str, str]
 ) -> tuple[list[str], dict[str, str]]:
-    """What the pipeline is started with, and its environment: for a shell on a Dagger engine, the real CLI.
+    """The launcher of the pipeline and its environment: the real CLI, for a shell on a Dagger engine.
 
-    That opens a terminal only for what runs in its own display.
+    The real CLI opens a terminal only for programs that it started itself.
     """
     if options.shell is None:
         return [], child
@@ -145,14 +149,14 @@ def _starter(
     return [choice.environment[CLI], "run"], {**child, **choice.environment}
 
 
-def _result(root: Path, tree: Worktree, capsule: Capsule, stage: str, code: int) -> Reproduced:
-    """Bring the new run's record to the project's own, and compare it with the old one."""
+def _result(root: Path, tree: Worktree, capsule: Capsule, stage: str, code: int) -> ReproductionResult:
+    """Copy the new run's record to the project's runs, and compare it with the old run."""
     runs = run_ids(tree.root)
     if not runs:
         raise RecordError(
-            "the reproduction did not come as far as a run",
+            "the reproduction failed before the run started",
             why=f"`python {capsule.file}` ended with exit code {code}; see above",
-            hint="--keep leaves the worktree for a look",
+            hint="--keep keeps the worktree, so that you can inspect it",
         )
     made = RunFolder.of(tree.root, runs[0])
     target = RunFolder.of(root, runs[0])
@@ -161,22 +165,26 @@ def _result(root: Path, tree: Worktree, capsule: Capsule, stage: str, code: int)
     shutil.copytree(made.path, draft, symlinks=True)
     draft.rename(target.path)
     again = load(root, str(target.path))[1]
-    verdict = judge(capsule, again, stage)
-    image = image_differences(capsule.stage(stage), again.stage(stage))
-    return Reproduced(verdict=verdict, capsule=again, folder=target, exit_code=code, image=tuple(image))
+    return ReproductionResult(
+        comparison=compare_outcomes(capsule, again, stage),
+        capsule=again,
+        folder=target,
+        exit_code=code,
+        image=tuple(image_differences(capsule.stage(stage), again.stage(stage))),
+    )
 
 
-def _secrets(made: Reproduction, environ: Mapping[str, str], ask: Prompter) -> dict[str, str]:
-    """The secrets of the run that are not set here, asked for by name."""
+def _secrets(plan: ReproductionPlan, environ: Mapping[str, str], prompter: Prompter) -> dict[str, str]:
+    """The run's secrets that are not set here; asks the user for each."""
     given: dict[str, str] = {}
     missing: list[str] = []
-    for name in made.secrets:
+    for name in plan.secrets:
         if environ.get(name):
             continue
-        value = ask.secret(name)
+        value = prompter.secret(name)
         if value:
             given[name] = value
-        elif name in made.declared:
+        elif name in plan.declared:
             missing.append(name)
     if missing:
         raise ConfigurationError(
@@ -188,31 +196,31 @@ def _secrets(made: Reproduction, environ: Mapping[str, str], ask: Prompter) -> d
 
 def child_environment(
     environ: Mapping[str, str],
-    made: Reproduction,
+    plan: ReproductionPlan,
     extra: Mapping[str, str],
     capsule: Capsule,
     options: ReproduceOptions,
 ) -> dict[str, str]:
-    """The environment of the repetition: what results depend on as it was, all else as it is here."""
-    kept = {name: value for name, value in environ.items() if name not in made.unset}
-    kept |= {**made.environment, **extra}
-    for name in _NOT_OF_A_REPRODUCTION:
+    """The environment of the child: the run's values where results depend on them, else this machine's."""
+    kept = {name: value for name, value in environ.items() if name not in plan.unset}
+    kept |= {**plan.environment, **extra}
+    for name in _DROPPED_VARIABLES:
         kept.pop(name, None)
     kept["RONDEL_REPRODUCES"] = capsule.id
-    if (base := base_image(capsule, made.stage)) is not None:
+    if (base := base_image(capsule, plan.stage)) is not None:
         kept["RONDEL_BASE_IMAGE"] = base
     if options.shell:
         kept["RONDEL_SHELL"] = options.shell
-        kept["RONDEL_SHELL_AT"] = str(shell_at(capsule.stage(made.stage), options.shell))
+        kept["RONDEL_SHELL_AT"] = str(shell_position(capsule.stage(plan.stage), options.shell))
     return kept
 
 
 def _remote(root: Path, capsule: Capsule, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Where the data comes from, in words, and the variable that says so to the child.
+    """The DVC remote in words, and the variable that passes it to the child.
 
-    What is set here wins, then the address that the run was given, if it is
-    one that other machines can reach, then the project's configuration. A
-    folder is named by its whole path: seen from the worktree it is elsewhere.
+    A variable on this machine takes precedence, then the run's address if other
+    machines can reach it, then the project's configuration. A folder becomes an
+    absolute path, because the child runs in the worktree.
     """
     from rondel.data.remote import find_remote
 
@@ -227,16 +235,17 @@ def _remote(root: Path, capsule: Capsule, environ: Mapping[str, str]) -> tuple[s
 
 
 def _local_config(root: Path, tree: Path) -> None:
-    """DVC's settings of this machine alone (credentials, mostly) are needed there, too."""
+    """Copy DVC's settings of this machine, mostly credentials, to the worktree."""
     source, target = root / ".dvc" / "config.local", tree / ".dvc" / "config.local"
     if source.is_file() and target.parent.is_dir():
-        target.touch(mode=0o600)  # from its first moment: most of it is credentials
+        target.touch(mode=0o600)  # before it contains credentials
         shutil.copyfile(source, target)
 
 
 @contextmanager
 def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -> Iterator[None]:
     """Lead the child to an MLflow server: the configured one, the run's, or this project's own."""
+    from rondel.ci.providers import detect
     from rondel.settings import load_settings
     from rondel.tracking.endpoint import is_loopback
     from rondel.tracking.session import connect
@@ -247,11 +256,12 @@ def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -
 
         if not is_loopback(urlsplit(recorded).hostname or ""):
             child["MLFLOW_TRACKING_URI"] = recorded
-    if load_settings(tree, {}, child).tracking_uri:
+    settings = load_settings(tree, {}, child)
+    if settings.tracking_uri:
         yield
         return
     # Not one of the worktree's own: champions and earlier runs are on the project's.
-    endpoint, lease = connect(root, child)
+    endpoint, lease = connect(root, child, linger=0 if detect(child) else settings.linger)
     child["MLFLOW_TRACKING_URI"] = endpoint.uri
     try:
         yield
@@ -261,13 +271,13 @@ def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -
 
 
 def run_child(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int:
-    """Run a command on the user's terminal; its exit code. A signal to us ends it, too."""
+    """Run a command on the user's terminal and return its exit code. Signals to us also end the command."""
     child: subprocess.Popen[bytes] | None = None
-    told: list[int] = []
+    received: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        told.append(number)
-        # ^C reaches the whole group of a terminal by itself.
+        received.append(number)
+        # A terminal sends ^C to the whole process group.
         if child is not None and (number != signal.SIGINT or not sys.stdin.isatty()):
             with suppress(ProcessLookupError):
                 child.send_signal(number)
@@ -277,9 +287,9 @@ def run_child(command: Sequence[str], folder: Path, environ: Mapping[str, str]) 
         child = subprocess.Popen(list(command), cwd=folder, env=dict(environ))
         while True:
             try:
-                return child.wait(GRACE if told else 0.5)
+                return child.wait(GRACE if received else 0.5)
             except subprocess.TimeoutExpired:
-                if told:
+                if received:
                     child.kill()
     finally:
         for number, handler in before.items():

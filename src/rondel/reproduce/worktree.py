@@ -1,8 +1,8 @@
-"""A fresh git worktree with the files of a run: its commit, its diff, what git did not know, earlier results.
+"""A fresh git worktree with the files of a run: commit, diff, untracked files, results of earlier stages.
 
-The user's own tree is never touched: the worktree lies in ``.rondel/worktrees``
-of the project. While somebody uses one its lock file is held, so that those
-of processes that died are found and removed by the next reproduction.
+Worktrees are in ``.rondel/worktrees`` of the project, so the user's own tree stays
+as it is. A process holds the lock file of its worktree. The next reproduction
+finds and removes worktrees of processes that died.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, RecordError
 from rondel.files.atomic import write_atomic
+from rondel.git import command
 from rondel.record.check import inside
 from rondel.record.snapshot import DIFF, UNTRACKED
 
@@ -35,7 +35,7 @@ _LINK = 0o120000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worktree:
-    """A worktree: ``top`` is git's, ``root`` the project's folder in it."""
+    """A worktree: ``top`` is its top folder, ``root`` the project's folder in it."""
 
     top: Path
     root: Path
@@ -43,33 +43,33 @@ class Worktree:
     lock: IO[bytes]
 
     def keep(self) -> None:
-        """From now on nobody removes it but the user."""
+        """Keep the worktree until the user removes it."""
         self.top.with_name(f"{self.top.name}{KEPT}").touch()
 
     def remove(self) -> None:
-        """Remove it, and what git knows of it."""
+        """Remove the worktree, also from git's list."""
         _remove(self.repository, self.top)
         self.lock.close()
 
 
-def make(root: Path, folder: RunFolder, capsule: Capsule) -> Worktree:
-    """A worktree with the code of ``capsule``, whose files lie in ``folder``.
+def create_worktree(root: Path, folder: RunFolder, capsule: Capsule) -> Worktree:
+    """Create a worktree with the code of ``capsule``; ``folder`` contains the run's files.
 
-    Raises RecordError for a commit that cannot be had, and for a diff that
-    does not apply or reaches out of the tree; nothing is left behind then.
+    Raises RecordError for a commit that can't be fetched, and for a diff that does
+    not apply or leaves the tree. Then nothing remains.
     """
     git = capsule.git
     if git.commit is None:
         raise RecordError(
             "the run was not made in a git repository, or before its first commit",
-            hint="commit the project; runs made then can be reproduced",
+            hint="commit the project; later runs can be reproduced",
             place=capsule.id,
         )
     repository = top_of(root)
-    clean(root)
+    remove_unused(root)
     diff = folder.path / DIFF if git.diff else None
     changed = changed_files(root, folder, capsule)
-    _have(repository, git.commit)
+    _ensure_commit(repository, git.commit)
     top = root / WORKTREES / f"{capsule.id}-{secrets.token_hex(2)}"
     top.parent.mkdir(parents=True, exist_ok=True)
     lock = top.with_name(f"{top.name}.lock").open("wb")
@@ -84,26 +84,26 @@ def make(root: Path, folder: RunFolder, capsule: Capsule) -> Worktree:
             _check_links(top, changed)
         for path, digest in git.untracked.items():
             if path not in git.omitted:
-                _put(worktree.root, path, folder.path / UNTRACKED / digest, digest)
-        _check_entry(worktree.root, capsule)
+                _write_file(worktree.root, path, folder.path / UNTRACKED / digest, digest)
+        _check_pipeline_file(worktree.root, capsule)
     except BaseException:
         worktree.remove()
         raise
     return worktree
 
 
-def _check_entry(root: Path, capsule: Capsule) -> None:
+def _check_pipeline_file(root: Path, capsule: Capsule) -> None:
     if not (root / capsule.file).is_file():
-        raise RecordError(f"that code has no {capsule.file}", place=capsule.id)
+        raise RecordError(f"the run's code has no {capsule.file}", place=capsule.id)
 
 
 def top_of(root: Path) -> Path:
-    """The top of the git repository that ``root`` lies in. Raises ConfigurationError outside of one."""
+    """The top folder of the git repository that contains ``root``. Raises ConfigurationError without one."""
     try:
         found = run_git(root, "rev-parse", "--show-toplevel").strip()
     except RecordError as error:
         raise ConfigurationError(
-            "this is no git repository",
+            "this is not a git repository",
             why=error.why,
             hint="run this in a clone of the project's repository",
             place=str(root),
@@ -112,18 +112,9 @@ def top_of(root: Path) -> Path:
 
 
 def run_git(folder: Path, *words: str) -> str:
-    """The output of a git command without hooks. Raises RecordError with what git says."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environ |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-    settings = [
-        "safe.directory=*",
-        "core.hooksPath=/dev/null",
-        "core.fsmonitor=false",
-        "core.quotePath=false",
-    ]
-    command = ["git", *(word for each in settings for word in ("-c", each)), *words]
+    """The output of a git command. Raises RecordError with what git says."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False, env=environ)
+        done = command.run_git(folder, *words)
     except OSError as error:
         raise RecordError("git cannot be run", why=str(error), hint="install git") from None
     if done.returncode:
@@ -135,15 +126,15 @@ def run_git(folder: Path, *words: str) -> str:
 
 
 def diff_paths(repository: Path, diff: Path) -> tuple[str, ...]:
-    """The paths that a diff changes, as git itself reads it.
+    """The paths that a diff changes, according to git.
 
-    Raises RecordError if it is no diff, or if one of them leaves the tree.
+    Raises RecordError if the file is not a diff, or if a path leaves the tree.
     """
     try:
         text = run_git(repository, "apply", "--numstat", "-z", "--binary", str(diff.resolve()))
     except RecordError as error:
         raise RecordError(
-            "the capsule's diff is refused", why=error.why, hint="nothing of it was used", place=str(diff)
+            "the capsule's diff is refused", why=error.why, hint="no part of it was used", place=str(diff)
         ) from None
     paths = tuple(entry.split("\t", 2)[-1] for entry in text.split("\0") if entry)
     wrong = [path for path in paths if not inside(path)]
@@ -151,7 +142,7 @@ def diff_paths(repository: Path, diff: Path) -> tuple[str, ...]:
         raise RecordError(
             "the capsule's diff is refused",
             why="\n".join(f"it leaves the tree: {path!r}" for path in wrong[:5]),
-            hint="nothing of it was used; do not trust where it came from",
+            hint="no part of it was used; don't trust the source of this capsule",
             place=str(diff),
         )
     return paths
@@ -162,8 +153,8 @@ def changed_files(root: Path, folder: RunFolder, capsule: Capsule) -> tuple[str,
     return diff_paths(top_of(root), folder.path / DIFF) if capsule.git.diff else ()
 
 
-def clean(root: Path) -> tuple[str, ...]:
-    """Remove the worktrees that nobody uses and nobody wanted to keep; their names."""
+def remove_unused(root: Path) -> tuple[str, ...]:
+    """Remove the worktrees that are not in use and not kept; return their names."""
     folder = root / WORKTREES
     removed = []
     repository = None
@@ -192,8 +183,8 @@ def _remove(repository: Path, top: Path) -> None:
         top.with_name(name).unlink(missing_ok=True)
 
 
-def _have(repository: Path, commit: str) -> None:
-    """See that the repository has ``commit``, fetching it where it has a remote."""
+def _ensure_commit(repository: Path, commit: str) -> None:
+    """Fetch ``commit`` if the repository does not have it. Raises RecordError if that fails."""
     if _has(repository, commit):
         return
     said = ""
@@ -212,7 +203,7 @@ def _have(repository: Path, commit: str) -> None:
     raise RecordError(
         f"this repository has no commit {commit}",
         why=said or None,
-        hint="fetch the branch of that run (`git fetch`), or run this in the right clone",
+        hint="fetch the run's branch (`git fetch`), or run this in the right clone",
         place=str(repository),
     )
 
@@ -226,47 +217,47 @@ def _has(repository: Path, commit: str) -> bool:
 
 
 def _check_links(top: Path, paths: Iterable[str]) -> None:
-    """No symbolic link of the diff leads out of the tree: later writes could go through it."""
+    """Refuse symbolic links of the diff that leave the tree: later writes could follow them."""
     for path in paths:
-        place = top / path
-        if place.is_symlink() and not place.resolve().is_relative_to(top.resolve()):
+        file = top / path
+        if file.is_symlink() and not file.resolve().is_relative_to(top.resolve()):
             raise RecordError(
                 "the capsule's diff is refused",
                 why=f"{path} is a symbolic link that leaves the tree",
-                hint="nothing of it was run; do not trust where it came from",
+                hint="no part of it has run; don't trust the source of this capsule",
             )
 
 
-def _put(root: Path, path: str, source: Path, digest: str | None = None) -> None:
-    """Write a file into the worktree, never through a link that leads out of it."""
+def _write_file(root: Path, path: str, source: Path, digest: str | None = None) -> None:
+    """Write a file into the worktree, but never through a link that leaves it."""
     if not inside(path):
         raise RecordError(f"{path!r} leaves the project")
-    place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.parent.resolve().is_relative_to(root.resolve()) or place.is_symlink():
-        raise RecordError(f"{path} leads out of the project", hint="do not trust where the capsule came from")
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.resolve().is_relative_to(root.resolve()) or target.is_symlink():
+        raise RecordError(f"{path} leaves the project", hint="don't trust the source of this capsule")
     try:
         data = source.read_bytes()
     except OSError as error:
-        raise RecordError(f"the capsule does not hold {path}", why=str(error)) from None
+        raise RecordError(f"the capsule does not contain {path}", why=str(error)) from None
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise RecordError(f"{path} was changed in the capsule", place=str(source))
-    write_atomic(place, data, sync=False, follow_links=False)
-    place.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+    write_atomic(target, data, sync=False, follow_links=False)
+    target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
-# -- what earlier stages of the run brought back
+# -- results of earlier stages of the run
 
 
-def lay_results(root: Path, folder: RunFolder, records: Iterable[StageRecord]) -> tuple[str, ...]:
-    """Put the results of ``records`` into the project at ``root``, as the run itself had; their paths.
+def restore_results(root: Path, folder: RunFolder, records: Iterable[StageRecord]) -> tuple[str, ...]:
+    """Restore the results of stages in the project at ``root``, as the run had them; return their paths.
 
-    Metrics, plots and the like are copied; of each lock file those entries are
-    taken that a stage changed. Raises RecordError for what leaves the project.
+    Copies metrics, plots and other files. From each lock file, takes the entries
+    that a stage changed. Raises RecordError for paths that leave the project.
     """
     from rondel.data.lock import merge_lock, stage_blocks
 
-    laid: list[str] = []
+    restored: list[str] = []
     base: dict[str, dict[str, str]] = {}
     for record in records:
         for name, file in _result_files(folder, record):
@@ -282,20 +273,20 @@ def lay_results(root: Path, folder: RunFolder, records: Iterable[StageRecord]) -
                 if merged != text:
                     write_atomic(target, merged.encode(), sync=False, follow_links=False)
             else:
-                _put(root, name, file)
-            laid.append(name)
-    return tuple(laid)
+                _write_file(root, name, file)
+            restored.append(name)
+    return tuple(restored)
 
 
 def _result_files(folder: RunFolder, record: StageRecord) -> Iterator[tuple[str, Path]]:
-    """The files that the stage's last attempt brought back, with their paths in the project."""
+    """The result files of the stage's last attempt, with their paths in the project."""
     stage = folder.path / "results" / record.name
     if not inside(record.name) or not stage.is_dir():
         return
     for step in sorted(stage.iterdir()):
         if step.name.rpartition("-")[2].partition(".")[0] != str(record.attempts or 1):
             continue
-        # A DVC stage's are in a folder beside its report; those of `sh` are not.
+        # The results of a DVC stage are in a subfolder beside its report; those of `sh` are not.
         top = step / "files" if (step / "result.json").is_file() else step
         for parent, _, names in os.walk(top):
             for name in sorted(names):
@@ -305,13 +296,13 @@ def _result_files(folder: RunFolder, record: StageRecord) -> Iterator[tuple[str,
 
 
 def results_before(capsule: Capsule, stage: str) -> list[StageRecord]:
-    """The stages of the run whose results the stage saw, in the order in which they ended."""
+    """The stages whose results the stage could read, in the order in which they ended."""
     started = capsule.stage(stage).started
     found = [
         record
         for record in capsule.stages
         if record.name != stage
-        # Of a cached stage an earlier result may have been put back, when it was its turn.
+        # A cached stage may have restored an earlier result.
         and (
             record.state == "cached"
             or (

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rondel.settings import Settings
 
 
-def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping[str, str]) -> Approval:
+def approve(
+    stage: Stage, settings: Settings, journal: Journal, environ: Mapping[str, str], started_by: str | None
+) -> Approval:
     """Get the approval for a stage that declares one; blocks while a person at the terminal decides.
 
     Raises WaitingForApproval without an approval.
@@ -37,7 +39,7 @@ def approve(stage: Stage, settings: Settings, journal: Journal, environ: Mapping
         stage.name,
         stage.approval or "",
         approve_by=settings.approve_by,
-        who=whoami(settings.root, environ),
+        who=whoami(settings.root, started_by),
         changes=changes(stage, settings.root, environ, settings.tracking_uri),
         ask=ask,
         retry_command=repeat_commands.repeat(journal.capsule, file=file, here=here),

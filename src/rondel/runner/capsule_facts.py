@@ -1,13 +1,14 @@
-"""Facts about the machine, the CI job and the environment that a capsule holds."""
+"""Facts about the machine and the environment that a capsule holds."""
 
 from __future__ import annotations
 
 import os
 import platform
-import re
 from typing import TYPE_CHECKING, Any
 
-from rondel.record import CiJob, Host
+from rondel.record import Host
+from rondel.secrets.logins import without_login
+from rondel.secrets.names import is_secret
 from rondel.settings.options import OPTIONS
 from rondel.version import __version__
 
@@ -55,7 +56,8 @@ def allowed_environment(
     options = (each for each in OPTIONS if each.concerns in {"result", "run"})
     names = {*ALLOWED, *extra, *(option.env for option in options if option.env)}
     names -= {*secrets, *CREDENTIALS, "RONDEL_SECRETS"}
-    return {name: without_login(environ[name]) for name in sorted(names) if name in environ}
+    kept = (name for name in sorted(names) if name in environ and not is_secret(name))
+    return {name: without_login(environ[name]) for name in kept}
 
 
 def secret_names(environ: Mapping[str, str], named: Iterable[str]) -> list[str]:
@@ -79,11 +81,6 @@ def _json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_json(each) for each in value]
     return without_login(value) if isinstance(value, str) else value
-
-
-def without_login(text: str) -> str:
-    """``text`` without the user and password of a URL in it."""
-    return re.sub(r"(://)[^/@\s]*@", r"\1", text)
 
 
 def host() -> Host:
@@ -118,26 +115,3 @@ def _distribution() -> str:
     except OSError:
         return ""
     return release.get("PRETTY_NAME", release.get("ID", ""))
-
-
-def ci_job(environ: Mapping[str, str]) -> CiJob | None:
-    """The CI job that this process is part of; None on a laptop."""
-    if environ.get("GITLAB_CI"):
-        return CiJob(
-            provider="gitlab",
-            url=environ.get("CI_JOB_URL"),
-            id=environ.get("CI_JOB_ID"),
-            name=environ.get("CI_JOB_NAME"),
-        )
-    if environ.get("JENKINS_URL"):
-        return CiJob(
-            provider="jenkins",
-            url=environ.get("BUILD_URL"),
-            id=environ.get("BUILD_ID"),
-            name=environ.get("JOB_NAME"),
-        )
-    if environ.get("GITHUB_ACTIONS"):
-        return CiJob(provider="github", id=environ.get("GITHUB_RUN_ID"), name=environ.get("GITHUB_JOB"))
-    if environ.get("CI"):
-        return CiJob(provider="other")
-    return None

@@ -14,7 +14,6 @@ import anyio
 
 from rondel.errors import DataError, Interrupted, RondelError, WaitingForApproval
 from rondel.record.folder import shown
-from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage
 from rondel.runner.capsule_facts import processors
@@ -34,6 +33,8 @@ from rondel.runner.success import (
     outcome_of,
     save_success,
 )
+from rondel.secrets.masker import Masker
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -252,7 +253,8 @@ class Execution:
         self.project.invalidate()
         self.began = time.time()
         root, folder = self.settings.root, self.journal.folder
-        git = keep_code(folder, root, self.project.git(), secret_values(os.environ, self.settings.secrets))
+        masker = Masker(secret_values(os.environ, self.settings.secrets))
+        git = keep_code(folder, root, self.project.git(), masker)
         self.journal.change(git=git)
 
     async def _approval(self, stage: Stage) -> Approval | None:
@@ -262,7 +264,13 @@ class Execution:
         from rondel.runner.approve import approve
 
         return await anyio.to_thread.run_sync(
-            approve, stage, self.settings, self.journal, os.environ, abandon_on_cancel=True
+            approve,
+            stage,
+            self.settings,
+            self.journal,
+            os.environ,
+            self.run.started_by,
+            abandon_on_cancel=True,
         )
 
     def _failed(self, name: str, error: RondelError, decision: Decision, *, seconds: float = 0.0) -> None:

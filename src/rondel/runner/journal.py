@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rondel.record import Capsule, Observer, RunFolder, StageRecord, StageRecorder
-from rondel.record.redact import redact, spellings
+from rondel.record.redact import redact
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,10 @@ def now() -> str:
 
 
 class Journal:
-    """The capsule of a run in progress; an observer that forwards everything to another one."""
+    """The capsule of a run in progress; an observer that forwards everything to another one.
+
+    ``masker`` knows the secrets of the run.
+    """
 
     def __init__(self, capsule: Capsule, folder: RunFolder, plan: Plan, observer: Observer) -> None:
         records = [
@@ -34,21 +38,21 @@ class Journal:
         self._observer = observer
         self._recorders: dict[str, StageRecorder] = {}
         self._begun = time.monotonic()
-        self._hidden: tuple[str, ...] = ()
+        self.masker = Masker()
 
     def hide(self, values: Iterable[str]) -> None:
         """Mask these secret values in all logs and records of this run."""
-        self._hidden = (*self._hidden, *values)
+        values = tuple(values)
+        self.masker = self.masker.adding(values)
         for recorder in self._recorders.values():
-            recorder.hide(self._hidden)
+            recorder.hide(values)
 
     def recorder(self, name: str) -> StageRecorder:
         """The recorder of a stage; the first call opens its log."""
         if name not in self._recorders:
             log = self.folder.log(name)
             record = replace(self.record(name), log=str(log.relative_to(self.folder.path)))
-            self._recorders[name] = StageRecorder(record, log, self)
-            self._recorders[name].hide(self._hidden)
+            self._recorders[name] = StageRecorder(record, log, self, self.masker)
         return self._recorders[name]
 
     def record(self, name: str) -> StageRecord:
@@ -80,8 +84,8 @@ class Journal:
 
     def redacted(self, **fields: Any) -> Capsule:
         """The capsule with all secret values masked that are known by now."""
-        own = {value for recorder in self._recorders.values() for value in recorder.secrets}
-        return redact(replace(self.capsule, **fields), spellings({*self._hidden, *own}))
+        self.masker = self.masker.joined(recorder.masker for recorder in self._recorders.values())
+        return redact(replace(self.capsule, **fields), self.masker)
 
     def close(self, **fields: Any) -> None:
         """End the run: close the logs and write the capsule for the last time."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rondel.operations.project import Project
     from rondel.pipeline import Pipeline, Selection, Stage
-    from rondel.record import Capsule
+    from rondel.record import Capsule, CiJob
     from rondel.settings import Settings
 
 
@@ -27,11 +27,15 @@ def prepare_run(
     *,
     file: str,
     invocation: tuple[str, ...] = (),
+    ci: CiJob | None = None,
+    branch: str | None = None,
+    started_by: str | None = None,
     resumed: Capsule | None = None,
     project: Project | None = None,
 ) -> PreparedRun:
     """Plan a run of ``pipeline`` and check it, without starting anything.
 
+    ``ci``, ``branch`` and ``started_by`` describe the CI job around the run.
     ``resumed`` is the run to resume. Tests pass a fake ``project`` instead of the
     one on disk. Raises ConfigurationError with all mistakes of the pipeline, and
     DataError for tracked data that differs from its ``.dvc`` file.
@@ -62,6 +66,9 @@ def prepare_run(
         settings=settings,
         project=project,
         environ=environ,
+        ci=ci,
+        branch=branch,
+        started_by=started_by,
         arguments=(*selection.targets, *settings.arguments()),
         invocation=invocation,
         overrides=overrides,

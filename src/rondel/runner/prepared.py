@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from rondel.operations.project import Project
     from rondel.pipeline import Plan
-    from rondel.record import StageRecord
+    from rondel.record import CiJob, StageRecord
     from rondel.settings import Settings
 
 
@@ -34,7 +34,9 @@ class PreparedRun:
     ``overrides`` are the ``-P`` values by stage, ``dvc_stages`` the stages of
     ``dvc.yaml`` that the pipeline runs. ``file`` is the pipeline file,
     ``arguments`` are the words after it in the command that repeats the run, and
-    ``invocation`` is the command line as the user typed it.
+    ``invocation`` is the command line as the user typed it. ``ci`` is the CI job
+    around the run, ``branch`` the job's branch or tag, which git does not know in
+    a CI checkout, and ``started_by`` the person who started the job.
     """
 
     pipeline: str
@@ -43,6 +45,9 @@ class PreparedRun:
     settings: Settings
     project: Project
     environ: Mapping[str, str]
+    ci: CiJob | None = None
+    branch: str | None = None
+    started_by: str | None = None
     arguments: tuple[str, ...] = ()
     invocation: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -14,8 +14,9 @@ from rondel.runner.keys import stage_key
 from rondel.runner.prepared import Resumption
 from rondel.runner.repeat_commands import effect_alone
 from rondel.runner.success import SUCCEEDED
+from rondel.settings.declare import COMMAND_LINE
 from rondel.settings.load import convert
-from rondel.settings.options import COMMAND_LINE, OPTIONS, RESUMED
+from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +92,8 @@ def resumed_settings(
                 ) from None
     if capsule.overrides:
         recorded["params"] = tuple({**capsule.overrides, **dict(settings.params)}.items())
-    sources = {**settings.sources, **dict.fromkeys(recorded, f"{RESUMED}{capsule.id}")}
-    settings = replace(settings, sources=sources, **recorded)
+    sources = {**settings.sources, **dict.fromkeys(recorded, f"run {capsule.id}")}
+    settings = replace(settings, sources=sources, resumed=frozenset(recorded), **recorded)
     targets = targets if selects else tuple(capsule.targets)
     return settings, Selection(targets=targets, only=settings.only, from_=settings.from_)
 

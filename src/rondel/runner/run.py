@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from rondel.data.runtree import run_tree
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
-from rondel.record.redact import secret_values
 from rondel.record.snapshot import keep_code
-from rondel.runner.capsule_facts import allowed_environment, ci_job, host, recorded_options, secret_names
+from rondel.runner.capsule_facts import allowed_environment, host, recorded_options, secret_names
 from rondel.runner.decide import forecast
 from rondel.runner.journal import Journal, now
 from rondel.runner.restore import restore_results
 from rondel.runner.success import note_cached, note_resumed
+from rondel.secrets.masker import Masker
+from rondel.secrets.values import secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +58,8 @@ def run_plan(
     folder = RunFolder.of(settings.root, new_id())
     hidden = secret_values(prepared.environ, settings.secrets)
     capsule = _capsule(prepared, folder)
-    git = keep_code(folder, settings.root, project.git(), hidden)
+    git = project.git()
+    git = keep_code(folder, settings.root, replace(git, branch=git.branch or prepared.branch), Masker(hidden))
     journal = Journal(replace(capsule, git=git), folder, prepared.plan, observer)
     journal.hide(hidden)
     project.tree = run_tree(folder.path)
@@ -187,7 +189,7 @@ def _capsule(prepared: PreparedRun, folder: RunFolder) -> Capsule:
         resumes=prepared.resumption.run,
         reproduces=settings.reproduces,
         host=host(),
-        ci=ci_job(prepared.environ),
+        ci=prepared.ci,
         environment=allowed_environment(prepared.environ, settings.environment, settings.secrets),
         secrets=secret_names(prepared.environ, settings.secrets),
     )
@@ -208,4 +210,5 @@ def _run(prepared: PreparedRun, journal: Journal, engine: str) -> Run:
         git_remote=capsule.git.remote_url,
         engine=engine,
         ci=prepared.settings.ci,
+        started_by=prepared.started_by,
     )

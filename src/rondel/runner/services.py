@@ -220,11 +220,15 @@ async def _log_capsule(tree: RunTree, journal: Journal, state: str) -> None:
 
     from anyio import to_thread
 
-    from rondel.record.archive import ARTIFACT, pack
+    from rondel.record.archive import ARTIFACT, pack, secret_results
 
     def packed() -> bytes:
         out = io.BytesIO()
-        pack(journal.folder, out, journal.redacted(state=state, finished=now()))
+        capsule = journal.redacted(state=state, finished=now())
+        omitted = secret_results(journal.folder, journal.masker)
+        for name, reason in omitted.items():
+            journal.note(f"{name} is left out of the capsule in MLflow: {reason}")
+        pack(journal.folder, out, capsule, omitted=omitted)
         return out.getvalue()
 
     if tree.parent is None:

@@ -1,6 +1,6 @@
-"""``rondel init``: a project's first files, new or for a DVC or MLflow project that is there."""
+"""``rondel init``: the first files of a new project, or of an existing DVC or MLflow project."""
 
-from rondel.scaffold.adopt import Found, adopt
-from rondel.scaffold.write import added, apply, plan
+from rondel.scaffold.scan import ScannedProject, scan_project
+from rondel.scaffold.write import edited_files, new_files, write_project
 
-__all__ = ["Found", "added", "adopt", "apply", "plan"]
+__all__ = ["ScannedProject", "edited_files", "new_files", "scan_project", "write_project"]

@@ -1,4 +1,4 @@
-"""Environments of conda and MLflow (``environment.yml``, ``python_env.yaml``) in terms of pip."""
+"""Translates environments of conda and MLflow (``environment.yml``, ``python_env.yaml``) for pip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rondel.scaffold.requirements import normalized
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Conda's names that are others on the Python index.
+# Conda packages that have another name on the Python index.
 _RENAMED = {
     "pytorch": "torch", "pytorch-cpu": "torch", "pytorch-gpu": "torch",
     "tensorflow-gpu": "tensorflow", "tensorflow-base": "tensorflow", "py-xgboost": "xgboost",
@@ -26,20 +26,20 @@ _RENAMED = {
     "prophet": "prophet", "fbprophet": "prophet", "numpy-base": "numpy", "blas-devel": "",
 }  # fmt: skip
 
-# What pip's wheels bring along, and what only conda itself needs.
-_BROUGHT = re.compile(
+# Packages that wheels bundle, and packages that only conda needs.
+_BUNDLED = re.compile(
     r"^(?:pip|setuptools|wheel|conda|_.*|lib(?!rosa$|cst$|svm$|sass$|tmux$).*|ca-certificates|certifi-.*|openssl|zlib|"
     r"zstd|xz|bzip2|lz4-c|"
     r"readline|ncurses|tk|sqlite|ld_impl.*|mkl.*|openblas|blas.*|lapack|intel-openmp|llvm-openmp|icu|expat|gettext|"
     r"freetype|jpeg|libpng|lcms2|vs2015_runtime|vc|ucrt|python_abi|tzdata|pytorch-cuda|pytorch-mutex|cpuonly|"
     r"cudatoolkit|cudnn|cuda-.*|nccl|hdf5|gmp|mpfr|mpc|nettle|gnutls|giflib|yaml|tensorflow-estimator)$"
 )
-# Other languages and programs: no wheel has them.
+# Other languages and programs, which no wheel contains.
 _PROGRAMS = re.compile(
     r"^(?:r-.*|r|rpy2|bioconductor-.*|julia|openjdk|java-.*|maven|perl.*|go|rust|ffmpeg|gdal|proj|geos|imagemagick|"
     r"texlive.*|samtools|bcftools|bedtools|blast|bwa|openmpi|mpich|octave|swi-prolog|postgresql|redis.*|spark|hadoop)$"
 )
-# Tools that stages seldom need, and a line with `apt-get` brings.
+# Tools that stages seldom need, and that apt-get can install.
 _TOOLS = re.compile(
     r"^(?:git|git-lfs|curl|wget|make|cmake|nodejs|pandoc|graphviz|gcc.*|gxx.*|gfortran.*|clang.*|compilers|"
     r"c-compiler|cxx-compiler)$"
@@ -48,8 +48,8 @@ _SPEC = re.compile(r"^(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """What an environment file asks for. The Python index has neither ``programs`` nor ``tools``."""
+class PackageEnvironment:
+    """The contents of an environment file. ``programs`` and ``tools`` are not on the Python index."""
 
     python: str | None = None
     pip: tuple[str, ...] = ()
@@ -58,8 +58,8 @@ class Environment:
     includes: tuple[str, ...] = ()
 
 
-def read_conda(root: Path, file: str) -> Environment:
-    """An environment file of conda. Raises ConfigurationError for one that conda would not take."""
+def read_conda(root: Path, file: str) -> PackageEnvironment:
+    """Read an environment file of conda. Raises ConfigurationError for one that conda would refuse."""
     python: str | None = None
     pip: dict[str, None] = {}
     programs: list[str] = []
@@ -73,7 +73,7 @@ def read_conda(root: Path, file: str) -> Environment:
             continue
         found = _SPEC.match(str(item).split("#")[0].strip())
         if found is None:
-            raise ConfigurationError(f"{str(item)[:60]!r} is no package of conda", place=file)
+            raise ConfigurationError(f"{str(item)[:60]!r} is not a conda package", place=file)
         name = found["name"].lower()
         if name == "python":
             python = _minor(found["version"])
@@ -81,12 +81,12 @@ def read_conda(root: Path, file: str) -> Environment:
             programs.append(name)
         elif _TOOLS.match(name):
             tools.append(name)
-        elif not _BROUGHT.match(name) and (real := _RENAMED.get(name, _RENAMED.get(normalized(name), name))):
+        elif not _BUNDLED.match(name) and (real := _RENAMED.get(name, _RENAMED.get(normalized(name), name))):
             version = pip_version(found["version"])
-            # The wheels of OpenCV count their builds in a fourth number.
+            # OpenCV's wheels have a build number as the fourth number.
             loose = real.startswith("opencv") and re.fullmatch(r"==\d+(\.\d+)+", version)
             pip[f"{real}{version}.*" if loose else f"{real}{version}"] = None
-    return Environment(
+    return PackageEnvironment(
         python=python,
         pip=tuple(pip),
         programs=tuple(programs),
@@ -95,15 +95,15 @@ def read_conda(root: Path, file: str) -> Environment:
     )
 
 
-def read_python_env(root: Path, file: str) -> Environment:
-    """A ``python_env.yaml`` of MLflow: pip's requirements, and the version of Python."""
+def read_python_env(root: Path, file: str) -> PackageEnvironment:
+    """Read MLflow's ``python_env.yaml``: requirements for pip, and the Python version."""
     value = read_yaml(root / file, file)
     pip: dict[str, None] = {}
     includes: list[str] = []
     for item in _dependencies(root, file):
         _take(str(item), pip, includes)
     python = value.get("python") if isinstance(value, dict) else None
-    return Environment(python=_minor(str(python or "")), pip=tuple(pip), includes=tuple(includes))
+    return PackageEnvironment(python=_minor(str(python or "")), pip=tuple(pip), includes=tuple(includes))
 
 
 def _take(line: str, pip: dict[str, None], includes: list[str]) -> None:
@@ -118,22 +118,22 @@ def _dependencies(root: Path, file: str) -> list[Any]:
     value = read_yaml(root / file, file) or {}
     items = value.get("dependencies") or [] if isinstance(value, dict) else None
     if not isinstance(items, list):
-        raise ConfigurationError("`dependencies` has to be a list", place=file)
+        raise ConfigurationError("`dependencies` must be a list", place=file)
     return items
 
 
 def pip_version(written: str) -> str:
-    """A version as conda writes it, for pip: ``=1.2`` means any 1.2, ``=1.2.3=py38h1`` a build of one."""
+    """Conda's version syntax for pip: ``=1.2`` means any 1.2, and ``=1.2.3=py38h1`` a build of 1.2.3."""
     text = re.sub(r"\[.*]$", "", written.strip()).strip()
     if not text or text == "*" or "|" in text:
         return ""
     fuzzy = re.match(r"^=\s*([0-9][^=\s,*]*)(\.\*)?(?:=(\S+))?$", text)
     if fuzzy:
-        # With a build or three numbers it is one version; otherwise the beginning of one.
+        # With a build, or with three numbers, it is an exact version; otherwise a prefix.
         exact = fuzzy[3] or (fuzzy[1].count(".") >= 2 and not fuzzy[2])
         return f"=={fuzzy[1]}" if exact else f"=={fuzzy[1]}.*"
     if re.match(r"^[0-9]", text):
-        # `numpy 1.26` and `numpy 1.26.4 py310_0`: a version, perhaps its build.
+        # `numpy 1.26` and `numpy 1.26.4 py310_0`: a version, maybe with a build.
         version = text.split()[0]
         return f"=={version}" if "," not in version else ""
     parts = [re.sub(r"\s+", "", part) for part in text.split(",")]
@@ -142,6 +142,6 @@ def pip_version(written: str) -> str:
 
 
 def _minor(written: str) -> str | None:
-    """``3.10`` of ``=3.10.4``, ``3.10.*``, ``>=3.10,<3.11``: the first version that is named."""
+    """``3.10`` for ``=3.10.4``, ``3.10.*`` and ``>=3.10,<3.11``: the first version in the text."""
     found = re.search(r"3\.\d+", written)
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Which stage needs which, by the paths that they read and make, and the names that they get in Python."""
+"""The dependencies between DVC stages, from their paths, and the stages' names in Python."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from rondel.data import DvcProject, DvcStage
 
 
-def graph(project: DvcProject) -> dict[str, tuple[str, ...]]:
-    """The stages, each after those that it needs, with these. No circles.
+def stage_needs(project: DvcProject) -> dict[str, tuple[str, ...]]:
+    """Map each stage to the stages that it needs, which come first; without cycles.
 
-    A dependency and an output belong together if one lies in the other: a
-    stage may read a part of what another made, or a folder that others fill.
+    A dependency matches an output if one contains the other: a stage may read a
+    part of another stage's output, or a folder that other stages write to.
     """
     exact: list[tuple[str, str]] = []
     wide: list[tuple[str, str]] = []
     for stage in project.stages.values():
         for other in project.stages.values():
-            if other is not stage and (kind := _link(stage, other)):
+            if other is not stage and (kind := _dependency(stage, other)):
                 (exact if kind == "exact" else wide).append((stage.address, other.address))
     needs: dict[str, list[str]] = {name: [] for name in project.stages}
-    # Two stages that share a folder may each seem to need the other: what reads a very output wins.
+    # Two stages that share a folder may seem to need each other: the exact dependency wins.
     for stage_name, need in (*exact, *wide):
         if not _reaches(needs, need, stage_name):
             needs[stage_name].append(need)
     return _ordered(needs)
 
 
-def _link(stage: DvcStage, other: DvcStage) -> str | None:
-    """How ``stage`` depends on ``other``: on an output or a part of it, or on a folder around it."""
+def _dependency(stage: DvcStage, other: DvcStage) -> str | None:
+    """``exact`` if ``stage`` reads an output of ``other`` or a part of it, ``wide`` for a parent folder."""
     pairs = [(read, out.path) for read in stage.reads for out in other.outs if overlap(read, out.path)]
     if not pairs:
         return None
@@ -56,7 +56,7 @@ def _reaches(needs: Mapping[str, Iterable[str]], start: str, goal: str) -> bool:
 
 
 def _ordered(needs: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    """As the files have them, but for those that others need: these come before."""
+    """The stages in the order of the files, except that a stage comes after those that it needs."""
     ordered: dict[str, tuple[str, ...]] = {}
     place = {name: number for number, name in enumerate(needs)}
     stack = list(reversed(needs))
@@ -71,18 +71,18 @@ def _ordered(needs: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
     return ordered
 
 
-def title(address: str) -> str:
-    """A stage's name in the pipeline: ``nlp/dvc.yaml:train`` is ``nlp/train`` there."""
+def stage_name(address: str) -> str:
+    """A stage's name in the pipeline: ``nlp/train`` for ``nlp/dvc.yaml:train``."""
     file, colon, name = address.rpartition(":")
     return f"{file.removesuffix('dvc.yaml')}{name}" if colon and file.endswith("/dvc.yaml") else address
 
 
-def variables(names: Iterable[str]) -> dict[str, str]:
-    """By stage a Python name of its own."""
+def variable_names(names: Iterable[str]) -> dict[str, str]:
+    """A unique Python name for each stage."""
     found: dict[str, str] = {}
     taken = {"pipeline", "Pipeline"}
     for name in names:
-        word = base = variable(title(name))
+        word = base = variable_name(stage_name(name))
         number = 2
         while word in taken:
             word, number = f"{base}_{number}", number + 1
@@ -91,7 +91,7 @@ def variables(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def variable(name: str) -> str:
+def variable_name(name: str) -> str:
     """A Python name for a stage."""
     word = re.sub(r"\W+", "_", name).strip("_").lower() or "stage"
     if keyword.iskeyword(word) or word == "pipeline":

@@ -1,4 +1,4 @@
-"""The stages' image of a project that is there: its own Dockerfile, or a Containerfile from what it says."""
+"""The stages' image of an existing project: its own Dockerfile, or a Containerfile from its package list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rondel.containerfile import ContainerfileError, Stage, read_context, read_outline
 from rondel.errors import ConfigurationError
-from rondel.scaffold import imports, recipes
+from rondel.scaffold import containerfiles, imports
+from rondel.scaffold.lenient import text_of
 from rondel.scaffold.packages import find_packages
 
 if TYPE_CHECKING:
@@ -24,18 +25,18 @@ _FOR_STAGES = ("stage", "train", "training")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """What there is to write for the image; ``options`` go into ``[tool.rondel]``."""
+class ImagePlan:
+    """The files to write for the image; ``options`` go into ``[tool.rondel]``."""
 
     files: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> Image:
-    """The image of the stages. ``mlflow_runs``: whether MLflow's entry points are among them.
+def plan_image(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> ImagePlan:
+    """Plan the image of the stages. ``mlflow_runs``: whether stages run MLflow's entry points.
 
-    Raises ConfigurationError for a file of packages that can't be read.
+    Raises ConfigurationError for a package list that can't be read.
     """
     if (root / "Containerfile").is_file():
         return _own(root, "Containerfile")
@@ -58,18 +59,18 @@ def image_for(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) -> 
             return _noted(
                 _own(root, copying), [f"{each}, and nothing else names the packages" for each in unfit]
             )
-        packages = imports.packages(root)
+        packages = imports.imported_packages(root)
     return _noted(_containerfile(root, packages, mlflow_runs=mlflow_runs), unfit)
 
 
-def _noted(image: Image, notes: list[str]) -> Image:
-    return Image(files=image.files, options=image.options, notes=(*notes, *image.notes))
+def _noted(image: ImagePlan, notes: list[str]) -> ImagePlan:
+    return ImagePlan(files=image.files, options=image.options, notes=(*notes, *image.notes))
 
 
-def _own(root: Path, name: str) -> Image:
-    """The team's own file, as it is."""
+def _own(root: Path, name: str) -> ImagePlan:
+    """Use the team's own file unchanged."""
     try:
-        stages = read_outline(_text(root / name), file=name).stages
+        stages = read_outline(text_of(root / name), file=name).stages
     except ContainerfileError as error:
         raise ConfigurationError(
             error.what, hint="remove it, and `rondel init` writes one", place=error.place
@@ -79,26 +80,26 @@ def _own(root: Path, name: str) -> Image:
     if target != "stage":
         options["target"] = target
     if not options:
-        return Image()
+        return ImagePlan()
     shown = f"its target {target!r}" if target else "its last stage"
     notes = [f"stages run in the image of {name}, {shown}"]
     files = {}
     if all(stage.name != "runner" for stage in stages):
         if not (root / "ci/Containerfile").exists():
-            files["ci/Containerfile"] = recipes.runner_alone()
+            files["ci/Containerfile"] = containerfiles.runner_alone()
         notes.append("ci/Containerfile is for the image of CI jobs, RONDEL_RUNNER_IMAGE")
-    return Image(files=files, options=options, notes=tuple(notes))
+    return ImagePlan(files=files, options=options, notes=tuple(notes))
 
 
 def _stages(file: Path) -> tuple[Stage, ...]:
     try:
-        return read_outline(_text(file)).stages
+        return read_outline(text_of(file)).stages
     except ContainerfileError:
         return ()
 
 
 def _target(stages: Sequence[Stage]) -> str:
-    """The build target that stages run in; empty for a last stage without a name."""
+    """The build target for stages; empty for a last target without a name."""
     named = {stage.name: stage.at.args[2] for stage in stages if stage.name}
     found = next((named[word] for word in _FOR_STAGES if word in named), None)
     return found if found is not None else named.get(stages[-1].name, "")
@@ -114,8 +115,8 @@ def _serves(stages: Iterable[Stage]) -> bool:
 
 
 def _unfit(root: Path, name: str) -> str | None:
-    """Why a Dockerfile is not what stages should run in."""
-    text = _text(root / name)
+    """Why stages should not run in the image of a Dockerfile; None if they can."""
+    text = text_of(root / name)
     try:
         target = _target(read_outline(text, file=name).stages)
         context = read_context(root, name, text, target=target)
@@ -128,9 +129,9 @@ def _unfit(root: Path, name: str) -> str | None:
     return None
 
 
-def _named(mlproject: MLProject, image: str) -> Image:
-    """The image that MLproject names, and what else it says of its containers."""
-    notes = [f"stages run in docker_env's image {image}, with nothing added"]
+def _named(mlproject: MLProject, image: str) -> ImagePlan:
+    """Use the image in MLproject's ``docker_env``, with notes on its other settings."""
+    notes = [f"stages run in docker_env's image {image}, unchanged"]
     if mlproject.variables:
         names = ", ".join(mlproject.variables)
         notes.append(f"docker_env's variables ({names}): list them in [tool.rondel], environment or secrets")
@@ -138,40 +139,41 @@ def _named(mlproject: MLProject, image: str) -> Image:
         notes.append(
             f"docker_env's volumes are not mounted ({', '.join(mlproject.volumes)}): use DVC for data"
         )
-    return Image(files={"Containerfile": recipes.on_image(image)}, notes=tuple(notes))
+    return ImagePlan(files={"Containerfile": containerfiles.on_image(image)}, notes=tuple(notes))
 
 
-def _without_python(root: Path) -> Image | None:
+def _without_python(root: Path) -> ImagePlan | None:
     """An image for R or Julia."""
     if (root / "renv.lock").is_file():
-        text, note = recipes.r_image(root)
-        return Image(files={"Containerfile": text}, notes=(note,))
+        text, note = containerfiles.r_image(root)
+        return ImagePlan(files={"Containerfile": text}, notes=(note,))
     if (root / "Project.toml").is_file():
-        text, note = recipes.julia_image(root)
-        return Image(files={"Containerfile": text}, notes=(note,))
+        text, note = containerfiles.julia_image(root)
+        return ImagePlan(files={"Containerfile": text}, notes=(note,))
     return None
 
 
-def _containerfile(root: Path, packages: Packages, *, mlflow_runs: bool) -> Image:
+def _containerfile(root: Path, packages: Packages, *, mlflow_runs: bool) -> ImagePlan:
     notes = list(packages.notes)
     for name, language in (("renv.lock", "R"), ("Project.toml", "Julia")):
         if (root / name).is_file():
             notes.append(f"{name} is not in the image: add {language} to the Containerfile if stages use it")
-    # A package below src/ is imported by its own name; anything else there is a script.
+    # Code imports a package below src/ by its own name; anything else there is a script.
     paths = "/work:/work/src" if any(root.glob("src/*/__init__.py")) else "/work"
     lacks_mlflow = not {"mlflow", "mlflow-skinny"} & packages.names
     if packages.conda and packages.programs:
-        text = recipes.conda_image(
+        text = containerfiles.conda_image(
             packages.conda, packages.copies, paths=paths, mlflow=mlflow_runs and lacks_mlflow
         )
         what = ", ".join(packages.programs)
-        notes = [f"the image is made of {packages.conda} by micromamba: no Python package has {what}"]
-        return Image(files={"Containerfile": text}, notes=tuple(notes))
-    if lacks_mlflow and not mlflow_runs and packages.names and (file := imports.first(root, "mlflow")):
-        notes.append(f"{file} imports mlflow, which {packages.source} does not name")
-    text = recipes.python_image(packages, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
-    return Image(files={"Containerfile": text, **packages.written}, notes=tuple(notes))
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+        notes = [f"micromamba installs {packages.conda} into the image: no Python package contains {what}"]
+        return ImagePlan(files={"Containerfile": text}, notes=tuple(notes))
+    if (
+        lacks_mlflow
+        and not mlflow_runs
+        and packages.names
+        and (file := imports.first_importer(root, "mlflow"))
+    ):
+        notes.append(f"{file} imports mlflow, which is not in {packages.source}")
+    text = containerfiles.python_image(packages, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
+    return ImagePlan(files={"Containerfile": text, **packages.written}, notes=tuple(notes))

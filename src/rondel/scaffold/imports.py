@@ -1,4 +1,4 @@
-"""The packages that a project's code imports: for one that names none anywhere."""
+"""The packages that a project's code imports, for projects without a package list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rondel.scaffold.requirements import normalized
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Modules that packages of another name bring.
+# Modules whose package has another name.
 _PACKAGES = {
     "sklearn": "scikit-learn", "yaml": "pyyaml", "cv2": "opencv-python-headless", "PIL": "pillow",
     "dotenv": "python-dotenv", "skimage": "scikit-image", "dateutil": "python-dateutil",
@@ -27,15 +27,15 @@ _SKIPPED = frozenset(
     {"tests", "test", "docs", "node_modules", "venv", "env", "build", "dist", "ci", "__pycache__"}
 )
 _MOST = 2000
-"""Files that are looked at; a project with more names its packages."""
+"""How many files to read; a larger project has a package list."""
 
 
-def packages(root: Path) -> Packages:
-    """What the code imports, without versions, as a requirements file that ``init`` writes."""
-    names = sorted({_PACKAGES.get(module, normalized(module)) for module in modules(root)})
+def imported_packages(root: Path) -> Packages:
+    """The packages that the code imports, without versions, for a new requirements file."""
+    names = sorted({_PACKAGES.get(module, normalized(module)) for module in imported_modules(root)})
     if not names:
         return Packages(source="nothing", notes=(f"{_unnamed(root)}, so the image has Python alone",))
-    head = "# What the code imports, as `rondel init` saw it. Pin it: `pip freeze` where it works.\n"
+    head = "# The packages that the code imports. Pin them with `pip freeze` where the code works.\n"
     target = written_file(root)
     return Packages(
         source=target,
@@ -43,21 +43,21 @@ def packages(root: Path) -> Packages:
         install=(f"{PIP} --requirement {target}",),
         names=frozenset(map(normalized, names)),
         written={target: head + "\n".join([*names, ""])},
-        notes=(f"{_unnamed(root)}: {target} has what the code imports, in its newest versions",),
+        notes=(f"{_unnamed(root)}: {target} lists what the code imports, without versions",),
     )
 
 
 def _unnamed(root: Path) -> str:
     unused = ", ".join(others(root))
     return (
-        f"no file names packages that can be taken over (not used: {unused})"
+        f"no file lists packages that can be used (not used: {unused})"
         if unused
-        else "no file names packages"
+        else "no file lists packages"
     )
 
 
-def modules(root: Path) -> dict[str, str]:
-    """The modules of others that the code imports, with the first file that does."""
+def imported_modules(root: Path) -> dict[str, str]:
+    """The third-party modules that the code imports, each with the first file that imports it."""
     files = sorted(_python_files(root))[:_MOST]
     own = {path.stem for path in files} | {
         part for path in files for part in path.relative_to(root).parts[:-1]
@@ -70,9 +70,9 @@ def modules(root: Path) -> dict[str, str]:
     return found
 
 
-def first(root: Path, module: str) -> str | None:
+def first_importer(root: Path, module: str) -> str | None:
     """The first file that imports ``module``."""
-    return modules(root).get(module)
+    return imported_modules(root).get(module)
 
 
 def _python_files(root: Path) -> Iterator[Path]:

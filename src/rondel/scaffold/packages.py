@@ -1,18 +1,19 @@
-"""Where a project says which packages it needs, and the commands that install them into an image."""
+"""Finds a project's package list, and the commands that install the packages into an image."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.dvcfiles import dvc_files
 from rondel.errors import ConfigurationError
-from rondel.scaffold.conda import Environment, read_conda, read_python_env
-from rondel.scaffold.requirements import WITHOUT_LOCAL, choose, normalized, read_requirements
-from rondel.scaffold.versions import python_for
+from rondel.scaffold.conda import PackageEnvironment, read_conda, read_python_env
+from rondel.scaffold.lenient import text_of, value_at
+from rondel.scaffold.python_version import python_for
+from rondel.scaffold.requirements import WITHOUT_LOCAL, choose_files, normalized, read_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,13 +29,12 @@ CONDA_FILES = ("environment.yml", "environment.yaml", "conda.yaml", "conda.yml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packages:
-    """What the stages' image installs. ``source`` is the file that says so.
+    """The packages that the stages' image installs. ``source`` is the file that lists them.
 
-    ``copies`` are the files that the commands need; ``names`` the packages, as
-    far as they can be known without a resolver; ``written`` a requirements
-    file that ``init`` makes from the source. ``conda`` is set where the source
-    is conda's: it can be installed as it is, and has to be if it asks for
-    ``programs`` that no wheel has.
+    ``copies`` are the files that the install commands need. ``names`` are the
+    packages that are known without a resolver. ``written`` is a requirements file
+    that ``init`` makes from the source. ``conda`` is the source if it is conda's;
+    conda must install it if it lists ``programs`` that no wheel contains.
     """
 
     source: str
@@ -50,24 +50,18 @@ class Packages:
 
 
 def find_packages(root: Path, mlproject: MLProject | None) -> Packages | None:
-    """The first source of packages that there is, the more exact ones first; None without any.
+    """The project's most exact package list; None if it has none.
 
-    Raises ConfigurationError for a file that would have been used, and can't be read.
+    Raises ConfigurationError if that file can't be read.
     """
     found = next(_sources(root, mlproject), None)
     if found is None:
         return None
     unused = [name for name in others(root) if name not in {found.source, *found.copies}]
-    note = f"the image's packages are those of {found.source}"
+    note = f"the image has the packages of {found.source}"
     if unused:
         note += f"; not used: {', '.join(unused)}"
-    return _with(found, python=found.python or python_for(root), notes=(note, *found.notes))
-
-
-def _with(packages: Packages, **changes: Any) -> Packages:
-    from dataclasses import replace
-
-    return replace(packages, **changes)
+    return replace(found, python=found.python or python_for(root), notes=(note, *found.notes))
 
 
 def _sources(root: Path, mlproject: MLProject | None) -> Iterator[Packages]:
@@ -87,7 +81,7 @@ def _sources(root: Path, mlproject: MLProject | None) -> Iterator[Packages]:
 
 
 def others(root: Path) -> Iterator[str]:
-    """The files that could say which packages are needed."""
+    """The files that may list packages."""
     names = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt", "src/requirements.txt")
     more = ("python_env.yaml", *CONDA_FILES, "setup.py", "setup.cfg", "Pipfile", "renv.lock")
     found = [name for name in (*names, *more) if (root / name).is_file()]
@@ -107,16 +101,9 @@ def _toml(path: Path) -> Mapping[str, Any]:
         raise ConfigurationError("this is not valid TOML", why=str(error), place=path.name) from None
 
 
-def _at(document: Mapping[str, Any], *keys: str) -> Any:
-    value: Any = document
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def _names(document: Mapping[str, Any], *keys: str) -> list[str]:
-    """The texts of a list, or the keys of a table; nothing where a file has something else there."""
-    value = _at(document, *keys)
+    """The texts of a list, or the keys of a table; empty for other values."""
+    value = value_at(document, *keys)
     return [each for each in value if isinstance(each, str)] if isinstance(value, list | dict) else []
 
 
@@ -137,13 +124,13 @@ def _uv_lock(root: Path, document: Mapping[str, Any]) -> Packages | None:
             f"{PIP} --no-deps --requirement locked.txt",
         ),
         names=_locked_names(root / "uv.lock"),
-        git="git+" in _text(root / "uv.lock"),
+        git="git+" in text_of(root / "uv.lock"),
         notes=_left_out(document),
     )
 
 
 def _poetry(root: Path, document: Mapping[str, Any]) -> Packages | None:
-    if not isinstance(_at(document, "tool", "poetry"), dict) or not (root / "poetry.lock").is_file():
+    if not isinstance(value_at(document, "tool", "poetry"), dict) or not (root / "poetry.lock").is_file():
         return None
     return Packages(
         source="poetry.lock",
@@ -155,12 +142,12 @@ def _poetry(root: Path, document: Mapping[str, Any]) -> Packages | None:
             f"{PIP} --no-deps --requirement locked.txt",
         ),
         names=_locked_names(root / "poetry.lock"),
-        git='type = "git"' in _text(root / "poetry.lock"),
+        git='type = "git"' in text_of(root / "poetry.lock"),
         notes=_left_out(document),
     )
 
 
-def _pipfile_lock(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001 - one reader as another
+def _pipfile_lock(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001 - all readers have the same signature
     if not (root / "Pipfile.lock").is_file() or not (root / "Pipfile").is_file():
         return None
     return Packages(
@@ -169,7 +156,7 @@ def _pipfile_lock(root: Path, document: Mapping[str, Any]) -> Packages | None:  
         install=(
             "python3 -m venv /opt/pipenv && /opt/pipenv/bin/pip install --quiet pipenv",
             "/opt/pipenv/bin/pipenv requirements > locked.txt",
-            # It begins with the index of the Pipfile, which would win over a mirror.
+            # It begins with the Pipfile's index, which would take precedence over a mirror.
             "sed -i '/^-i /d' locked.txt",
             f"{PIP} --requirement locked.txt",
         ),
@@ -183,20 +170,20 @@ def _requirement_files(root: Path) -> list[str]:
 
 
 def _requirements(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
-    chosen, rest = choose(_requirement_files(root))
+    chosen, rest = choose_files(_requirement_files(root))
     if not chosen:
         chosen = [name for name in ("src/requirements.txt", "requirements.in") if (root / name).is_file()][:1]
     return _of_requirements(root, chosen, rest)
 
 
 def _beside_stages(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
-    """What the folders of a monorepo ask for, all in the one image that stages share."""
+    """The packages of a monorepo's folders, in one image that all stages share."""
     files = [f"{folder}/requirements.txt" for folder in _stage_folders(root)]
     return _of_requirements(root, [name for name in files if (root / name).is_file()])
 
 
 def _stage_folders(root: Path) -> list[str]:
-    """The folders below the project's that have a ``dvc.yaml`` of their own."""
+    """The subfolders with their own ``dvc.yaml``."""
     found = dvc_files(root).files if root.is_dir() else ()
     return [name.removesuffix("/dvc.yaml") for name in found if name.endswith("/dvc.yaml")]
 
@@ -206,11 +193,11 @@ def _of_requirements(root: Path, files: Iterable[str], rest: Iterable[str] = ())
     names = frozenset().union(*(each.names for each in read.values()))
     local = any(each.local for each in read.values())
     if not read or (local and not names):
-        return None  # `-e .` alone: what the project needs, another file says
+        return None  # only `-e .`: another file lists what the project needs
     copies = tuple(dict.fromkeys(file for each in read.values() for file in each.files))
     words = " ".join(f"--requirement {shlex.quote(file)}" for file in read)
     strip = (f"sed -i -E '{WITHOUT_LOCAL}' {shlex.join(copies)}",) if local else ()
-    note = "the project itself is not installed: stages see its present code through PYTHONPATH"
+    note = "the image does not contain the project itself: stages import its current code through PYTHONPATH"
     unused = [name for name in rest if name not in copies]
     return Packages(
         source=", ".join(read),
@@ -230,7 +217,7 @@ _POETRY_NEEDS = (
 
 
 def _pyproject(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
-    needs = _at(document, "project", "dependencies")
+    needs = value_at(document, "project", "dependencies")
     if isinstance(needs, list) and needs:
         return Packages(
             source="pyproject.toml",
@@ -245,7 +232,7 @@ def _pyproject(root: Path, document: Mapping[str, Any]) -> Packages | None:  # n
             git=any("git+" in str(need) for need in needs),
             notes=_left_out(document),
         )
-    table = _at(document, "tool", "poetry", "dependencies")
+    table = value_at(document, "tool", "poetry", "dependencies")
     if not isinstance(table, dict) or not set(table) - {"python"}:
         return None
     return Packages(
@@ -258,7 +245,7 @@ def _pyproject(root: Path, document: Mapping[str, Any]) -> Packages | None:  # n
         ),
         names=frozenset(normalized(str(name)) for name in table),
         git=any(isinstance(each, dict) and "git" in each for each in table.values()),
-        notes=("poetry.lock is not there, so the image takes the newest versions: `poetry lock` pins them",),
+        notes=("without poetry.lock, the image gets the newest versions; `poetry lock` pins them",),
     )
 
 
@@ -268,7 +255,7 @@ def _left_out(document: Mapping[str, Any]) -> tuple[str, ...]:
     )
     if not extras:
         return ()
-    return (f"extras are not in the image ({', '.join(extras)}); the Containerfile can add them",)
+    return (f"extras are not in the image ({', '.join(extras)}); add them to the Containerfile if needed",)
 
 
 def _environment(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
@@ -286,24 +273,24 @@ def _conda(root: Path, file: str) -> Packages:
         notes.append(
             f"not in the image: {', '.join(environment.tools)}; add them with apt-get if stages use them"
         )
-    return _with(found, conda=file, programs=environment.programs, notes=tuple(notes))
+    return replace(found, conda=file, programs=environment.programs, notes=tuple(notes))
 
 
 def _python_env(root: Path, file: str) -> Packages:
     return _translated(root, file, read_python_env(root, file))
 
 
-def _translated(root: Path, file: str, environment: Environment) -> Packages:
-    """An environment for pip: its own lines in a file that ``init`` writes, and those that it includes."""
+def _translated(root: Path, file: str, environment: PackageEnvironment) -> Packages:
+    """An environment for pip: its own lines go into a file that ``init`` writes, plus included files."""
     folder = file.rpartition("/")[0]
     included = [f"{folder}/{name}".lstrip("/") for name in environment.includes]
     target = written_file(root)
-    head = f"# Taken from {file} by `rondel init`: the stages' image installs this.\n"
+    head = f"# `rondel init` made this from {file}. The stages' image installs it.\n"
     written = {target: head + "\n".join([*environment.pip, ""])} if environment.pip else {}
     found = _of_requirements(root, included) if included else None
     words = f"{PIP} --requirement {target}"
     note = (
-        (f"{target} has the packages of {file} by their names on the Python index: check them",)
+        (f"{target} lists the packages of {file} with their names on the Python index: check them",)
         if written
         else ()
     )
@@ -323,12 +310,12 @@ def _translated(root: Path, file: str, environment: Environment) -> Packages:
 
 
 def written_file(root: Path) -> str:
-    """The requirements file that ``init`` may write: not one that is there, say with `-e .` alone."""
+    """The name of the requirements file that ``init`` writes; never that of an existing file."""
     return "requirements-rondel.txt" if (root / "requirements.txt").exists() else "requirements.txt"
 
 
 def _setup(root: Path, document: Mapping[str, Any]) -> Packages | None:
-    """What setuptools or another builder computes: it is asked, with the files that it usually reads."""
+    """Dependencies that a build backend computes; it gets the files that it usually reads."""
     dynamic = "dependencies" in _names(document, "project", "dynamic")
     name = next((name for name in ("setup.py", "setup.cfg") if (root / name).is_file()), None)
     if name is None and not dynamic:
@@ -344,15 +331,15 @@ def _setup(root: Path, document: Mapping[str, Any]) -> Packages | None:
 
 
 def _pipfile(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noqa: ARG001
-    table = _at(_toml(root / "Pipfile"), "packages")
+    table = value_at(_toml(root / "Pipfile"), "packages")
     if not isinstance(table, dict) or not table:
         return None
     plain = {name: spec for name, spec in table.items() if isinstance(spec, str)}
     rest = [name for name in table if name not in plain]
     lines = [f"{name}{'' if spec == '*' else spec}" for name, spec in plain.items()]
-    head = "# Taken from Pipfile by `rondel init`: the stages' image installs this.\n"
+    head = "# `rondel init` made this from Pipfile. The stages' image installs it.\n"
     target = written_file(root)
-    odd = (f"{target} lacks {', '.join(rest)}: write them there as pip wants them",) if rest else ()
+    odd = (f"add {', '.join(rest)} to {target} in pip's syntax",) if rest else ()
     return Packages(
         source="Pipfile",
         copies=(target,),
@@ -360,15 +347,11 @@ def _pipfile(root: Path, document: Mapping[str, Any]) -> Packages | None:  # noq
         names=frozenset(map(normalized, table)),
         written={target: head + "\n".join([*lines, ""])},
         notes=(
-            "Pipfile.lock is not there, so the image takes the newest versions: `pipenv lock` pins them",
+            "without Pipfile.lock, the image gets the newest versions; `pipenv lock` pins them",
             *odd,
         ),
     )
 
 
 def _locked_names(path: Path) -> frozenset[str]:
-    return frozenset(map(normalized, re.findall(r'^name = "([^"]+)"', _text(path), re.MULTILINE)))
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+    return frozenset(map(normalized, re.findall(r'^name = "([^"]+)"', text_of(path), re.MULTILINE)))

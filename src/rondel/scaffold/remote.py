@@ -1,4 +1,4 @@
-"""The DVC configuration of a project without a remote: the one that runs use, for `dvc push` and `pull`."""
+"""Configures the remote of runs as DVC's default remote, for `dvc push` and `dvc pull`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CONFIG = ".dvc/config"
 NAME = "local"
 
 
-def with_remote(root: Path, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """The text of ``.dvc/config`` with a default remote, if it needs one; a note.
+def add_remote(root: Path, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The text of ``.dvc/config`` with a default remote, if it needs one, and a note.
 
-    The address is relative to the file, so that it means a folder of each
-    clone. A remote that is there is left alone, in whatever file it stands.
+    The address is relative to the file, so that each clone has its own folder. An
+    existing remote stays as it is, in any configuration file of DVC.
     """
     if any((folder / ".dvc").is_dir() for folder in root.parents) and not (root / ".dvc").is_dir():
-        return None, None  # a part of the project above; a `.dvc` of its own would cut it off
+        return None, None  # part of the project above, from which its own `.dvc` would separate it
     remotes = [
         match[1]
         for section in dvc_config(root, environ)
@@ -32,14 +32,14 @@ def with_remote(root: Path, environ: Mapping[str, str]) -> tuple[str | None, str
         return None, None
     if remotes:
         return None, (
-            f"no DVC remote is the default, so runs keep data in {DEFAULT_FOLDER}: "
-            f"`dvc remote default {remotes[0]}` makes it that one"
+            f"no DVC remote is the default, so runs store data in {DEFAULT_FOLDER}; "
+            f"to use {remotes[0]}, run `dvc remote default {remotes[0]}`"
         )
     file = root / CONFIG
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return _added(text), (
-        f"data is kept in {DEFAULT_FOLDER}, a folder of this clone: `dvc push` brings there what DVC has "
-        "here; CI and colleagues need a remote that they reach, too: `dvc remote add --default NAME URL`"
+        f"the DVC remote is {DEFAULT_FOLDER}, a folder of this clone; `dvc push` copies cached data there; "
+        "to share data with CI and colleagues, run `dvc remote add --default NAME URL`"
     )
 
 

@@ -1,4 +1,4 @@
-"""pip's requirements files, as far as an image has to know them: what they include and what they name."""
+"""Reads pip's requirements files: the files that they include, and the packages that they list."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _LOCAL = re.compile(
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 
 WITHOUT_LOCAL = r"/^((-e|--editable)[ =]*)?(file:)?\.{1,2}(\/[^ #]*)?(\[[^]]*\])?[ ]*(#.*)?$/d"
-"""The same as ``_LOCAL``, as a program of `sed -E`: the project's own code comes with the workspace."""
+"""``_LOCAL`` as a script for `sed -E`, which removes the project itself: its code is in the workspace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements:
     """A requirements file with all that it includes.
 
-    ``files`` are those to copy; ``names`` the packages, normalized; ``local``
-    whether the project itself, or a folder of it, is among them; ``git``
-    whether a package comes from a repository.
+    ``files`` are the files to copy. ``names`` are the normalized package names.
+    ``local`` says whether the project itself or a folder of it is listed, ``git``
+    whether a package comes from a git repository.
     """
 
     files: tuple[str, ...]
@@ -36,7 +36,7 @@ class Requirements:
 
 
 def read_requirements(root: Path, file: str) -> Requirements:
-    """The requirements file and those that it includes; what can't be read is taken for empty."""
+    """Read a requirements file and those that it includes; missing files count as empty."""
     files: dict[str, None] = {}
     names: set[str] = set()
     local = git = False
@@ -46,7 +46,7 @@ def read_requirements(root: Path, file: str) -> Requirements:
         if path in files or path.startswith("../") or not (root / path).is_file():
             continue
         files[path] = None
-        for line in lines_of(root / path):
+        for line in requirement_lines(root / path):
             if found := _INCLUDE.match(line):
                 queue.append(posixpath.normpath(posixpath.join(posixpath.dirname(path), found["file"])))
             elif _LOCAL.match(line):
@@ -57,8 +57,8 @@ def read_requirements(root: Path, file: str) -> Requirements:
     return Requirements(files=tuple(files), names=frozenset(names), local=local, git=git)
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines with something in them. PowerShell's `pip freeze >` writes UTF-16, which pip reads, too."""
+def requirement_lines(path: Path) -> list[str]:
+    """The lines without comments. PowerShell's `pip freeze >` writes UTF-16, which pip reads."""
     content = path.read_bytes()
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = content.decode("utf-16" if utf16 else "utf-8-sig", "replace").replace("\\\n", " ")
@@ -67,7 +67,7 @@ def lines_of(path: Path) -> list[str]:
 
 
 def normalized(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """A package's name in the form that indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -88,10 +88,11 @@ _MAIN = (
 )
 
 
-def choose(files: list[str]) -> tuple[list[str], list[str]]:
-    """Of several requirements files those that stages need, and those for development or serving.
+def choose_files(files: list[str]) -> tuple[list[str], list[str]]:
+    """Split requirements files into those that stages need, and the others.
 
-    One called ``base``, ``prod`` and the like is taken for the whole; otherwise all but the others.
+    A file with a name like ``base`` or ``prod`` is the only one that stages need.
+    Without such a file, they need all that are not for development or serving.
     """
     stems = {
         file: re.sub(r"^requirements[-_.]?", "", posixpath.basename(file).rpartition(".")[0])

@@ -1,23 +1,23 @@
-"""The files of a project that begins, and how they get onto the disk."""
+"""The files that ``rondel init`` writes."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from rondel.files.atomic import write_atomic
-from rondel.scaffold.adopt import options_text
+from rondel.git.command import run_git
 from rondel.scaffold.pipeline import pipeline_text
+from rondel.scaffold.scan import options_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from rondel.scaffold.adopt import Found
+    from rondel.scaffold.scan import ScannedProject
 
-NAMES = {
+TEMPLATES = {
     "ci/main.py": "ci/main.py",
     "Containerfile": "Containerfile",
     "requirements.txt": "requirements.txt",
@@ -34,19 +34,19 @@ NAMES = {
     ".dvc/config": "dvcconfig",
     ".dvc/.gitignore": "dvcignored",
 }
-"""Where each file of ``rondel.scaffold.files`` goes."""
+"""The path in the project of each file of ``rondel.scaffold.files``."""
 
 
-def plan(found: Found) -> dict[str, str]:
-    """The files to be made, with their text. Of an existing project only what it lacks."""
-    if found.new:
-        return {path: _text(source, found.name) for path, source in NAMES.items()}
+def new_files(found: ScannedProject) -> dict[str, str]:
+    """The files to create, with their text; for an existing project, only those that are missing."""
+    if found.is_new:
+        return {path: _text(source, found.name) for path, source in TEMPLATES.items()}
     wanted = {"ci/main.py": pipeline_text(found), **found.image.files}
     if "pyproject.toml" not in found.present:
         wanted["pyproject.toml"] = options_text({"name": found.name, **found.image.options})
     made = {path: text for path, text in found.edits.items() if path not in found.present}
     if ".dvc/config" in made:
-        made[".dvc/.gitignore"] = _text(NAMES[".dvc/.gitignore"], found.name)
+        made[".dvc/.gitignore"] = _text(TEMPLATES[".dvc/.gitignore"], found.name)
     return {**wanted, **made}
 
 
@@ -55,24 +55,24 @@ def _text(source: str, name: str) -> str:
     return text.replace("@NAME@", name)
 
 
-def apply(root: Path, found: Found, wanted: Mapping[str, str]) -> Iterator[str]:
-    """Write the files and add lines to others, then git; what was done, line by line."""
+def write_project(root: Path, found: ScannedProject, wanted: Mapping[str, str]) -> Iterator[str]:
+    """Write new files, add lines to existing files, and create a git repository; yield what was done."""
     for path, text in wanted.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        # x: a file that came to be since we looked is not overwritten either.
+        # x: does not overwrite a file that someone created since the scan.
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
         yield f"{path}: written"
-    for path, text in added(found).items():
+    for path, text in edited_files(found).items():
         write_atomic(root / path, text.encode("utf-8", "surrogateescape"))
         yield f"{path}: lines added"
     if not any((folder / ".git").exists() for folder in (root, *root.parents)) and shutil.which("git"):
-        subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
+        run_git(root, "init", "--quiet", ".").check_returncode()
         yield ".git: a new repository"
     yield from (f"note: {note}" for note in found.notes)
 
 
-def added(found: Found) -> dict[str, str]:
-    """The files that are there and get lines added, with their new text."""
+def edited_files(found: ScannedProject) -> dict[str, str]:
+    """The existing files that get new lines, with their new text."""
     return {path: text for path, text in found.edits.items() if path in found.present}

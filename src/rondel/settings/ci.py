@@ -1,92 +1,137 @@
-"""What a team says about its CI in ``[tool.rondel.ci]``."""
+"""The options of ``[tool.rondel.ci]``: how CI files are written, and how ``--commit`` commits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from rondel.errors import ConfigurationError, did_you_mean
-from rondel.settings.load import read_project, table_of
+from rondel.settings.declare import declare, declared
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _check_agent(value: str) -> None:
+    agent = value.strip()
+    if agent and agent not in {"any", "none"} and not (agent.startswith("{") and agent.endswith("}")):
+        raise ValueError(f"{agent!r} is not an agent of Jenkins", "any, none, or a block: { label 'ml' }")
+
+
+def _check_message(value: str) -> None:
+    try:
+        value.format(stages="", run="", pipeline="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"the message has an unknown placeholder: {error}", "{stages}, {run} and {pipeline}"
+        ) from None
+
+
+def _option(kind: Any, help_: str, default: Any, key: str, **more: Any) -> Any:
+    """An option of ``[tool.rondel.ci]``; no run depends on it, so no record has it."""
+    return declare(kind, help_, default, key=f"ci.{key}", concerns="command", **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiOptions:
-    """How the wrappers are written, and how ``--commit`` commits; docs/reference/options.md has the table."""
+    """How CI files are written, and how ``--commit`` commits.
+
+    ``sources`` maps each option that was set to the place that set it.
+    """
+
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     image: str = _option(
+        "text",
+        "the runner's image: a reference, or a variable of the CI system; empty if runners need none",
         "$RONDEL_RUNNER_IMAGE",
-        "the runner's image, a reference or a variable of the CI system; empty where runners need none",
+        "image",
+        env="RONDEL_CI_IMAGE",
     )
     layout: Literal["single", "stages"] = _option(
-        "single", "one job (`single`), or one for each stage (`stages`)"
+        "choice",
+        "one job (`single`), or one for each stage (`stages`)",
+        "single",
+        "layout",
+        flags=("--layout",),
+        env="RONDEL_CI_LAYOUT",
+        choices=("single", "stages"),
     )
-    keep_days: int = _option(30, "days that reports and capsules are kept")
+    keep_days: int = _option(
+        "number",
+        "how many days the CI system keeps reports and capsules",
+        30,
+        "keep-days",
+        env="RONDEL_CI_KEEP_DAYS",
+    )
     secrets: tuple[str, ...] = _option(
-        (), "names of variables that jobs get as secrets, besides those of the option `secrets`"
+        "list", "variables that jobs get as secrets, in addition to the option `secrets`", (), "secrets"
     )
-    stages: tuple[str, ...] = _option((), "GitLab: stages of your own, before the pipeline's")
+    stages: tuple[str, ...] = _option(
+        "list",
+        "GitLab: your own stages, which come before the pipeline's",
+        (),
+        "stages",
+        env="RONDEL_CI_STAGES",
+    )
     workflow: bool = _option(
-        True, "GitLab: whether the file says that a merge request's branch has one pipeline, not two"
+        "switch",
+        "GitLab: write a `workflow` that gives a merge request's branch one pipeline, not two",
+        True,
+        "workflow",
+        env="RONDEL_CI_WORKFLOW",
     )
-    agent: str = _option("", "Jenkins: the `agent` directive as it is, in place of the one with `image`")
+    agent: str = _option(
+        "text",
+        "Jenkins: the `agent` directive, in place of the one with `image`",
+        "",
+        "agent",
+        env="RONDEL_CI_AGENT",
+        check=_check_agent,
+    )
     branch: str = _option(
-        "main", "Jenkins: the branch that approvals are for (GitLab knows its default branch)"
+        "text",
+        "Jenkins: the branch that approvals are for (GitLab knows its default branch)",
+        "main",
+        "branch",
+        env="RONDEL_CI_BRANCH",
     )
     schedule: str = _option(
-        "H 4 * * *", "Jenkins: when scheduled stages run (GitLab keeps its schedules outside of the file)"
+        "text",
+        "Jenkins: when scheduled stages run (GitLab keeps schedules outside of the file)",
+        "H 4 * * *",
+        "schedule",
+        env="RONDEL_CI_SCHEDULE",
     )
     lock: bool = _option(
-        False, "Jenkins: keep deployments apart also across branches, by the Lockable Resources plugin"
+        "switch",
+        "Jenkins: lock deployments across branches, with the Lockable Resources plugin",
+        False,
+        "lock",
+        env="RONDEL_CI_LOCK",
     )
     commit_message: str = _option(
-        "Update results of {stages}", "the message of `--commit`, with `{stages}`, `{run}`, `{pipeline}`"
+        "text",
+        "the message of `--commit`, with `{stages}`, `{run}`, `{pipeline}`",
+        "Update results of {stages}",
+        "commit-message",
+        env="RONDEL_CI_COMMIT_MESSAGE",
+        check=_check_message,
     )
-    commit_author: str = _option("", "`Name <address>` of `--commit` (default: who started the job)")
-    commit_skip_ci: bool = _option(True, "whether that message ends with `[skip ci]`")
+    commit_author: str = _option(
+        "text",
+        "the author of `--commit`, as `Name <address>` (default: the person who started the job)",
+        "",
+        "commit-author",
+        env="RONDEL_CI_COMMIT_AUTHOR",
+    )
+    commit_skip_ci: bool = _option(
+        "switch",
+        "end the message of `--commit` with `[skip ci]`",
+        True,
+        "commit-skip-ci",
+        env="RONDEL_CI_COMMIT_SKIP_CI",
+    )
 
 
-def load_ci_options(root: Path) -> CiOptions:
-    """The options of the project at ``root``. Raises ConfigurationError that names the key."""
-    table = table_of(read_project(root)[1], "ci", place="tool.rondel.ci")
-    known = {each.name.replace("_", "-"): each for each in fields(CiOptions)}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        place = f"pyproject.toml: tool.rondel.ci.{key}"
-        if key not in known:
-            raise ConfigurationError("there is no such option", hint=did_you_mean(key, known), place=place)
-        expected = type(known[key].default)
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            value = tuple(value)  # noqa: PLW2901
-        if type(value) is not expected:
-            word = "a list of texts" if expected is tuple else expected.__name__
-            raise ConfigurationError(f"expected {word}, found {value!r}", place=place)
-        values[known[key].name] = value
-    if values.get("layout", "single") not in {"single", "stages"}:
-        raise ConfigurationError(
-            f"{values['layout']!r} is no layout",
-            hint="single or stages",
-            place="pyproject.toml: tool.rondel.ci.layout",
-        )
-    agent = values.get("agent", "").strip()
-    if agent and agent not in {"any", "none"} and not (agent.startswith("{") and agent.endswith("}")):
-        raise ConfigurationError(
-            f"{agent!r} is no agent of Jenkins",
-            hint="any, none, or a block: { label 'ml' }",
-            place="pyproject.toml: tool.rondel.ci.agent",
-        )
-    try:
-        values.get("commit_message", "").format(stages="", run="", pipeline="")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ConfigurationError(
-            f"the message has a placeholder that there is not: {error}",
-            hint="{stages}, {run} and {pipeline}",
-            place="pyproject.toml: tool.rondel.ci.commit-message",
-        ) from None
-    return CiOptions(**values)
+CI_OPTIONS = declared(CiOptions)
+"""All options of ``[tool.rondel.ci]``, in the order of their declaration."""

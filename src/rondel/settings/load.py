@@ -1,23 +1,29 @@
-"""Settings from the command line, the environment and ``pyproject.toml``, in this order of precedence."""
+"""Options from the command line, the environment and ``pyproject.toml``, in this order of precedence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError, did_you_mean
-from rondel.settings.options import COMMAND_LINE, OPTIONS, Option, Settings
+from rondel.settings.ci import CI_OPTIONS, CiOptions
+from rondel.settings.declare import COMMAND_LINE
+from rondel.settings.options import OPTIONS, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rondel.settings.declare import Option
+
+_ALL = (*OPTIONS, *CI_OPTIONS)
 
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"", "0", "false", "no", "off"})
 
 
 def find_root(start: Path) -> Path:
-    """The folder that holds the project: the nearest one upwards with a ``pyproject.toml`` or ``.git``.
+    """The project's folder: ``start`` or its closest parent with a ``pyproject.toml`` or ``.git``.
 
     Raises ConfigurationError if there is none.
     """
@@ -33,7 +39,7 @@ def find_root(start: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Setting:
     value: Any
     source: str
 
@@ -41,38 +47,53 @@ class _Found:
 def load_settings(
     root: Path, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Merge what is set where; ``flags`` holds only the options that the command line gave.
+    """The options of a run; ``flags`` has only those that the command line gave.
 
-    Raises ConfigurationError that names every wrong value with its place.
+    Raises ConfigurationError that names every wrong value with its place, also
+    those of ``[tool.rondel.ci]``.
     """
-    mistakes: list[tuple[str, str, str | None]] = []
-    found: dict[str, _Found] = {}
     project, table = read_project(root)
-    found |= _from_table(table, mistakes)
-    found |= _from_environment(environ or {}, mistakes)
-    for name, value in (flags or {}).items():
-        found[name] = _Found(value, COMMAND_LINE)
+    values, sources = _load(OPTIONS, table, flags, environ)
+    settings = replace(Settings(root=root, sources=sources), **values)
+    return settings if settings.name else replace(settings, name=project or root.name)
+
+
+def load_ci_options(
+    root: Path, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> CiOptions:
+    """The options of ``[tool.rondel.ci]``. Raises as :func:`load_settings` does."""
+    values, sources = _load(CI_OPTIONS, read_project(root)[1], flags, environ)
+    return CiOptions(sources=sources, **values)
+
+
+def _load(
+    group: Sequence[Option],
+    table: Mapping[str, Any],
+    flags: Mapping[str, Any] | None,
+    environ: Mapping[str, str] | None,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values and sources of a group's options by name; the options of all groups are checked."""
+    mistakes: list[ConfigurationError] = []
+    found = _from_table(table, mistakes) | _from_environment(environ or {}, mistakes)
     _raise(mistakes)
-    settings = Settings(root=root, sources={name: each.source for name, each in found.items()})
-    settings = replace(settings, **{name: each.value for name, each in found.items()})
-    if not settings.name:
-        settings = replace(settings, name=project or root.name)
-    return settings
+    given = {option.name: found[option] for option in group if option in found}
+    given |= {name: _Setting(value, COMMAND_LINE) for name, value in (flags or {}).items()}
+    values = {name: each.value for name, each in given.items()}
+    return values, {name: each.source for name, each in given.items()}
 
 
-def _raise(mistakes: list[tuple[str, str, str | None]]) -> None:
+def _raise(mistakes: list[ConfigurationError]) -> None:
     if len(mistakes) == 1:
-        place, what, hint = mistakes[0]
-        raise ConfigurationError(what, place=place, hint=hint)
+        raise mistakes[0]
     if mistakes:
-        lines = (f"{place}: {what}" + (f" ({hint})" if hint else "") for place, what, hint in mistakes)
+        lines = (f"{each.place}: {each.what}" + (f" ({each.hint})" if each.hint else "") for each in mistakes)
         raise ConfigurationError(f"{len(mistakes)} settings are wrong", why="\n".join(lines))
 
 
 def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
     """The name in ``[project]`` and the table ``[tool.rondel]`` of ``pyproject.toml``; empty without one.
 
-    Raises ConfigurationError for a file that can't be read, or in which these are no tables.
+    Raises ConfigurationError if the file can't be read, or if these are not tables.
     """
     import tomllib
 
@@ -81,44 +102,39 @@ def read_project(root: Path) -> tuple[str | None, Mapping[str, Any]]:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, {}
-    except ValueError as error:  # bad TOML, bytes that are no text, a number too long for Python
+    except ValueError as error:  # invalid TOML, bytes that are not text, a number too long for Python
         raise ConfigurationError("this is not valid TOML", why=str(error), place=str(file)) from None
     except RecursionError:
-        raise ConfigurationError("this is not valid TOML", why="it nests too deep", place=str(file)) from None
+        raise ConfigurationError(
+            "this is not valid TOML", why="it is nested too deeply", place=str(file)
+        ) from None
     except OSError as error:
         raise ConfigurationError("the file can't be read", why=error.strerror, place=str(file)) from None
-    name = table_of(document, "project").get("name")
-    table = table_of(table_of(document, "tool"), "rondel", place="tool.rondel")
+    name = _table_of(document, "project").get("name")
+    table = _table_of(_table_of(document, "tool"), "rondel", place="tool.rondel")
     return name if isinstance(name, str) else None, table
 
 
-def table_of(parent: Mapping[str, Any], key: str, *, place: str = "") -> Mapping[str, Any]:
-    """A table of ``pyproject.toml``, empty if it is not there; ConfigurationError for another value."""
+def _table_of(parent: Mapping[str, Any], key: str, *, place: str = "") -> Mapping[str, Any]:
     value = parent.get(key, {})
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{value!r} is no table", place=f"pyproject.toml: {place or key}")
+        raise ConfigurationError(f"{value!r} is not a table", place=f"pyproject.toml: {place or key}")
     return value
 
 
-OTHERS = ("ci.",)
-"""Tables that other parts of Rondel read for themselves."""
-
-
-def _from_table(table: Mapping[str, Any], mistakes: list[tuple[str, str, str | None]]) -> dict[str, _Found]:
-    by_key = {option.key: option for option in OPTIONS if option.key}
-    found: dict[str, _Found] = {}
+def _from_table(table: Mapping[str, Any], mistakes: list[ConfigurationError]) -> dict[Option, _Setting]:
+    by_key = {option.key: option for option in _ALL if option.key}
+    found: dict[Option, _Setting] = {}
     for key, value in _flatten(table, frozenset(by_key)):
-        if key.startswith(OTHERS):
-            continue
         place = f"pyproject.toml [tool.rondel] {key}"
         option = by_key.get(key)
-        if option is None:
-            mistakes.append((place, "there is no such option", did_you_mean(key, [k for k in by_key if k])))
-            continue
-        try:
-            found[option.name] = _Found(convert(option, value), place)
-        except ValueError as error:
-            mistakes.append((place, str(error), None))
+        if option is not None:
+            _convert(option, value, place, found, mistakes)
+        elif any(known.startswith(f"{key}.") for known in by_key):
+            mistakes.append(ConfigurationError(f"{value!r} is not a table", place=place))
+        else:
+            hint = did_you_mean(key, by_key)
+            mistakes.append(ConfigurationError("there is no such option", hint=hint, place=place))
     return found
 
 
@@ -132,26 +148,41 @@ def _flatten(table: Mapping[str, Any], known: frozenset[str], prefix: str = "") 
 
 
 def _from_environment(
-    environ: Mapping[str, str], mistakes: list[tuple[str, str, str | None]]
-) -> dict[str, _Found]:
-    found: dict[str, _Found] = {}
-    for option in OPTIONS:
-        text = environ.get(option.env) if option.env else None
-        if not text or option.env is None:
-            continue
-        try:
-            found[option.name] = _Found(convert(option, text), option.env)
-        except ValueError as error:
-            mistakes.append((option.env, str(error), None))
+    environ: Mapping[str, str], mistakes: list[ConfigurationError]
+) -> dict[Option, _Setting]:
+    found: dict[Option, _Setting] = {}
+    for option in _ALL:
+        if option.env and (text := environ.get(option.env)):
+            _convert(option, text, option.env, found, mistakes)
     return found
 
 
+def _convert(
+    option: Option,
+    value: Any,
+    place: str,
+    found: dict[Option, _Setting],
+    mistakes: list[ConfigurationError],
+) -> None:
+    try:
+        found[option] = _Setting(convert(option, value), place)
+    except ValueError as error:
+        what, *hint = error.args
+        mistakes.append(ConfigurationError(what, hint=hint[0] if hint else None, place=place))
+
+
 def convert(option: Option, value: Any) -> Any:
-    """The value of ``option`` from text or from TOML; ValueError says what is wrong with it."""
-    return _CONVERT[option.kind](option, value)
+    """The value of ``option`` from text or from TOML.
+
+    Raises ValueError that says what is wrong, with a hint as its second argument if there is one.
+    """
+    converted = _CONVERT[option.kind](option, value)
+    if option.check is not None:
+        option.check(converted)
+    return converted
 
 
-def _yes_no(option: Option, value: Any) -> bool:
+def _yes_no(_option: Option, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     word = str(value).strip().lower()
@@ -159,15 +190,12 @@ def _yes_no(option: Option, value: Any) -> bool:
         return True
     if word in NO:
         return False
-    # CI=woodpecker and the like: there the variable's presence is what counts.
-    if option.name == "ci":
-        return True
     raise ValueError(f"{value!r} is neither true nor false")
 
 
 def _text(_option: Option, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")  # noqa: TRY004 - collected with the other mistakes
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004 - collected with the other mistakes
     return value
 
 

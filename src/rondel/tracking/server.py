@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LINGER_SECONDS = 600.0
+"""How long a server outlives its last run."""
 LOCK_SECONDS = 15.0
 READY_SECONDS = 130.0
 STOP_SECONDS = 20.0
@@ -52,11 +53,6 @@ class ServerStatus:
     version: str = ""
     status: str = ""
     in_use: bool = False
-
-
-def linger_seconds(environ: Mapping[str, str]) -> float:
-    """How long a server outlives its last run: ten minutes, or not at all in CI."""
-    return 0.0 if environ.get("CI", "").lower() not in {"", "0", "false"} else LINGER_SECONDS
 
 
 class Lease:
@@ -124,17 +120,16 @@ class Lease:
         return None
 
 
-def acquire(root: Path, environ: Mapping[str, str], *, linger: float | None = None) -> Lease:
+def acquire(root: Path, environ: Mapping[str, str], *, linger: float = LINGER_SECONDS) -> Lease:
     """Lease the project's server; start one if none runs, without waiting for it.
 
     Raises TrackingUnavailable if MLflow is not installed, or if the folder is not
     writable.
     """
     folder = ServerFolder.of(root)
-    seconds = linger_seconds(environ) if linger is None else linger
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
-        return _acquire(folder, root, environ, seconds)
+        return _acquire(folder, root, environ, linger)
     except PermissionError as error:
         raise TrackingUnavailable(
             f"cannot write to {error.filename}",

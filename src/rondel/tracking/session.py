@@ -61,7 +61,7 @@ async def ensure_server(
     *,
     experiment: str,
     uri: str | None = None,
-    linger: float | None = None,
+    linger: float = server.LINGER_SECONDS,
 ) -> AsyncIterator[TrackingSession]:
     """The MLflow server of a run: the configured one, else the project's own, started on demand.
 
@@ -80,13 +80,13 @@ async def ensure_server(
 
 
 def connect(
-    root: Path, environ: Mapping[str, str], *, uri: str | None = None
+    root: Path, environ: Mapping[str, str], *, uri: str | None = None, linger: float = server.LINGER_SECONDS
 ) -> tuple[Endpoint, Lease | None]:
     """The server's endpoint, for commands; waits for a local server. The caller releases the lease."""
     remote = endpoint_for(environ, uri)
     if remote is not None:
         return remote, None
-    lease = server.acquire(root, environ)
+    lease = server.acquire(root, environ, linger=linger)
     try:
         return Endpoint(uri=lease.ready_now().uri), lease
     except BaseException:

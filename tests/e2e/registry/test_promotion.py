@@ -46,10 +46,10 @@ def test_promotion_and_rollback_go_through_the_log(project: Path, endpoint: Endp
         assert (await rollback(source, "steps", who="bob")).new == versions[0]
         await promoted(source, project, f"steps/{versions[2]}", to="blue")
         await promoted(source, project, f"steps/{versions[0]}", to="blue")
-        back = await rollback_model(source, "steps@blue", root=project, environ=ENVIRON)
+        back = await rollback_model(source, "steps@blue", root=project)
         assert back == [f"steps@blue is now version {versions[2]}; it was version {versions[0]}"]
         with pytest.raises(ConfigurationError, match="names a version"):
-            await rollback_model(source, "steps/1", root=project, environ=ENVIRON)
+            await rollback_model(source, "steps/1", root=project)
         log = await load_alias_log(source, "steps")
         second = next(
             entry for entry in log.entries if entry.alias == "champion" and entry.new == versions[1]

@@ -208,11 +208,13 @@ def files_in_memory(running, text):
     """The files with a text in the engine's own mount namespace, where the sandbox keeps secrets."""
     found = []
     for pid in processes_with(running.mark):
-        for path in Path(f"/proc/{pid}/root{running.store}").rglob("secrets/*"):
-            try:
-                found += [path] if text.encode() in path.read_bytes() else []
-            except OSError:  # the process or the file is gone
-                continue
+        # os.walk, unlike rglob, takes it that folders vanish meanwhile.
+        for folder, _, names in os.walk(f"/proc/{pid}/root{running.store}"):
+            for path in (Path(folder, name) for name in names if folder.endswith("/secrets")):
+                try:
+                    found += [path] if text.encode() in path.read_bytes() else []
+                except OSError:  # the process or the file is gone
+                    continue
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rondel.ci import CiContext
+from rondel.ci.model import CiContext
 from rondel.ci.note import marker, post_note
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def test_a_note_is_written_and_then_rewritten(gitlab: RecordingGitLab) -> None:
     gitlab.notes[1] = "somebody's own note"
     job = context(gitlab)
     environ = {"RONDEL_GITLAB_TOKEN": "glpat-secret"}
-    assert post_note(job, environ, "first") == "a note is on the merge request"
-    assert post_note(job, environ, "second") == "the note on the merge request is rewritten"
+    assert post_note(job, environ, "first") == "added a note to the merge request"
+    assert post_note(job, environ, "second") == "updated the note on the merge request"
     assert gitlab.notes == {1: "somebody's own note", 2: f"{marker(job)}\nsecond"}
     assert {token for _, _, token in gitlab.asked} == {"glpat-secret"}
     assert {path.removesuffix("/2") for _, path, _ in gitlab.asked} == {

@@ -1,4 +1,4 @@
-"""``rondel check --inputs`` on what is kept of earlier runs."""
+"""``rondel check --inputs`` with records of earlier runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def kept(root: Path, address: str, undeclared: tuple[str, ...] | None) -> None:
     save_entry(root, DvcCacheEntry(key=make_key({}), run="r1", address=address, undeclared=undeclared))
 
 
-def test_files_that_are_not_declared_have_an_exit_code_of_their_own(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_undeclared_files_have_their_own_exit_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept(project, "a", ("src/helper.py",))
     kept(project, "b", ())
     with pytest.raises(InputsUndeclared) as caught:
@@ -39,28 +37,30 @@ def test_files_that_are_not_declared_have_an_exit_code_of_their_own(
     assert caught.value.what.startswith("a read")
     said = capsys.readouterr().out
     assert "a in run r1:\n  src/helper.py\n" in said
-    assert "b: all that run r1 read is declared" in said
+    assert "b: all files that it read in run r1 are declared" in said
     assert main(["--inputs", "b"]) == 0
 
 
-def test_what_is_not_known_is_said_and_is_no_fault(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_inputs_are_reported_but_no_failure(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept(project, "b", None)
     assert main(["--inputs"]) == 0
     said = capsys.readouterr().out
-    assert "a: not known, it has not run here" in said
-    assert "b: not known, run r1 could not tell" in said
+    assert "a: unknown, because it has not run here" in said
+    assert "b: unknown, because run r1 could not trace it" in said
 
 
-def test_a_stage_that_is_not_there_is_named(project: Path) -> None:
+def test_an_unknown_stage_is_reported(project: Path) -> None:
     with pytest.raises(ConfigurationError, match="no stage 'c'"):
         main(["--inputs", "c"])
-    with pytest.raises(ConfigurationError, match="nothing was asked for"):
+    with pytest.raises(ConfigurationError, match="nothing to check"):
         main([])
 
 
-def test_a_project_without_dvc_stages_is_told_what_its_inputs_are(
+def test_a_project_without_dvc_stages_gets_an_explanation(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "dvc.yaml").unlink()
     assert main(["--inputs"]) == 0
-    assert "there are no stages of dvc.yaml" in capsys.readouterr().out
+    assert "dvc.yaml has no stages" in capsys.readouterr().out

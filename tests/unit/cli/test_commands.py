@@ -1,4 +1,4 @@
-"""What `rondel …` says and does: runs, sessions, capsules, the engine's store."""
+"""The commands of `rondel`: runs, sessions, capsules, the engine's store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_unknown_command_gets_the_nearest_match(capsys: pytest.CaptureFixture
     assert main(["shwo"]) == ConfigurationError.exit_code
     assert "did you mean 'show'?\n" in capsys.readouterr().err
     assert main(["train"]) == ConfigurationError.exit_code
-    assert "stages are run by `dagger run python ci/main.py STAGE`" in capsys.readouterr().err
+    assert "to run a stage: `dagger run python ci/main.py STAGE`" in capsys.readouterr().err
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,7 @@ def test_dagger_says_what_it_serves(words: list[str], capsys: pytest.CaptureFixt
     assert all(f"  {command}  " in out for command in dagger.SERVED)
 
 
-def test_what_may_be_left_out_is_not_said_to_be_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_optional_arguments_are_not_reported_as_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ci"]) == ConfigurationError.exit_code
     assert "required: action\n" in capsys.readouterr().err
 
@@ -69,7 +69,7 @@ def test_run_inside_of_a_session_uses_that_session(tmp_path: Path, monkeypatch: 
     assert out.read_text() == "1\n"
 
 
-def test_run_says_that_a_command_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_reports_a_missing_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "no-such-command"]) == ConfigurationError.exit_code
     assert "cannot start 'no-such-command'" in capsys.readouterr().err
 
@@ -79,7 +79,7 @@ def test_run_passes_signals_on_and_waits(tmp_path: Path, number: int) -> None:
     ready = tmp_path / "ready"
     body = f"trap 'echo got; exit 5' {int(number)}; touch {ready}; while :; do sleep 0.05; done"
     code = "import sys; from rondel.cli import main; sys.exit(main(['run', 'sh', '-c', sys.argv[1]]))"
-    # A session of its own: the signal is for this process alone, not from a terminal.
+    # A new session, so that only this process gets the signal, not from a terminal.
     process = subprocess.Popen(
         [PYTHON, "-c", code, body], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -148,7 +148,7 @@ def save(root: Path, run: str, **fields: object) -> RunFolder:
 
 def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs"]) == 0
-    assert capsys.readouterr().out == "there is no run yet\n"
+    assert capsys.readouterr().out == "there are no runs yet\n"
     stage = StageRecord(name="train", kind="pure", state="failed", seconds=3, metrics={"auc": 0.71234})
     folder = save(
         project, "20261123-200000-aaaaaa", state="failed", targets=["train"], stages=[stage], error="broke"
@@ -163,7 +163,7 @@ def test_runs_lists_and_show_shows(project: Path, capsys: pytest.CaptureFixture[
     assert "auc=0.7123" in lines[2]
     assert len(lines) == 3
     assert main(["runs", "--number", "1"]) == 0
-    assert capsys.readouterr().out.endswith("\nand 1 older; --number 0 lists them all\n")
+    assert capsys.readouterr().out.endswith("\nand 1 older; --number 0 lists all\n")
     assert main(["runs", "--number", "-1"]) == 20
     assert "cannot be negative" in capsys.readouterr().err
     assert main(["show", "aaaaaa"]) == 0
@@ -195,9 +195,7 @@ def test_an_exported_run_is_shown_from_its_file(project: Path, capsys: pytest.Ca
     assert "there is no folder gone" in capsys.readouterr().err
 
 
-def test_parity_of_a_stage_that_no_run_has_is_no_parity(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_parity_of_an_unknown_stage_is_an_error(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = StageRecord(name="train", kind="pure", state="ran")
     for run in ("20261123-200000-aaaaaa", "20261123-210000-bbbbbb"):
         save(project, run, stages=[stage])
@@ -206,7 +204,7 @@ def test_parity_of_a_stage_that_no_run_has_is_no_parity(
     assert "did you mean 'train'?" in capsys.readouterr().err
 
 
-def test_what_a_foreign_capsule_says_paints_over_nothing(
+def test_a_capsule_from_elsewhere_cannot_control_the_terminal(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = "a\x1b[2Jb\u202ec"
@@ -229,7 +227,7 @@ def test_sizes_are_read(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "five", "-1G", "1X"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no size"):
         parse_size(text, place="--keep")
 
@@ -261,24 +259,24 @@ def test_the_store_is_shown_with_its_budget_and_pruned_to_it(
     monkeypatch.setenv("RONDEL_ENGINE_CACHE_SIZE", "3G")
 
     def engine(*words: str) -> str:
-        # In a process of its own: the command enters namespaces.
+        # In a new process, because the command enters namespaces.
         code = f"import sys; from rondel.cli.main import main; sys.exit(main({['engine', *words]!r}))"
         return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert "nothing there yet" not in engine("status")
+    assert "does not exist yet" not in engine("status")
     assert "budget   3.0 GiB for layers and blobs, 0 B used" in engine("status")
     assert engine("prune") == "freed 0 B\n"
     assert engine("prune", "--keep", "0") == "freed 0 B\n"
 
 
 @pytest.mark.parametrize("word", ["", "  ", "more"])
-def test_a_word_too_many_is_told(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unexpected_argument_is_reported(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "list", word]) == 20
-    assert f"there is no place for {word!r}" in capsys.readouterr().err
+    assert f"unexpected argument {word!r}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["show", "reproduce"])
-def test_a_name_too_long_for_a_file_is_no_run(
+def test_a_name_that_is_too_long_for_a_file_is_an_unknown_run(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".git").mkdir()

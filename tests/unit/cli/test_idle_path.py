@@ -109,7 +109,7 @@ def succeed(root: Path) -> None:
 def run(
     root: Path, *words: str, importtime: bool = False, given: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    left_out = ("DAGGER", "_EXPERIMENTAL_DAGGER", "RONDEL", "MLFLOW", "CI")
+    left_out = ("DAGGER", "_EXPERIMENTAL_DAGGER", "RONDEL", "MLFLOW", "CI", "GITLAB", "JENKINS", "GITHUB")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     environ |= given or {}
     flags = ["-X", "importtime"] if importtime else []
@@ -124,7 +124,7 @@ def run(
     )
 
 
-def test_nothing_to_do_loads_nothing_heavy_and_starts_nothing(project: Path) -> None:
+def test_a_run_with_nothing_to_do_loads_nothing_heavy_and_starts_nothing(project: Path) -> None:
     done = run(project, "evaluate", importtime=True)
     assert done.returncode == 0, done.stderr
     loaded = {
@@ -138,7 +138,25 @@ def test_nothing_to_do_loads_nothing_heavy_and_starts_nothing(project: Path) -> 
     assert not (project / ".rondel" / "mlflow").exists()
 
 
-def test_nothing_to_do_still_writes_a_capsule(project: Path) -> None:
+def loaded_of_ci(project: Path, **given: str) -> set[str]:
+    done = run(project, "evaluate", importtime=True, given=given)
+    assert done.returncode == 0, done.stderr
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    return {name for name in names if name.startswith("rondel.ci.") or name in {"gitlab", "api4jenkins"}}
+
+
+def test_outside_of_ci_no_ci_system_is_loaded(project: Path) -> None:
+    assert loaded_of_ci(project) == {"rondel.ci.providers"}
+    assert loaded_of_ci(project, JENKINS_URL="http://j/") >= {"rondel.ci.providers.jenkins"}
+
+
+def test_in_ci_only_this_system_is_loaded_and_nothing_heavy(project: Path) -> None:
+    loaded = loaded_of_ci(project, GITLAB_CI="true")
+    assert "rondel.ci.providers.gitlab" in loaded
+    assert not loaded & {"rondel.ci.providers.jenkins", "gitlab", "api4jenkins"}
+
+
+def test_a_run_with_nothing_to_do_writes_a_capsule(project: Path) -> None:
     done = run(project, "evaluate")
     assert "= prepare cached: unchanged since run r1" in done.stdout
     folder, capsule = load(project)
@@ -203,7 +221,7 @@ def test_a_dry_run_shows_the_whole_plan(project: Path, commands: Path) -> None:
     ]
 
 
-def test_a_dry_run_of_nothing_to_do_asks_for_no_engine(project: Path, commands: Path) -> None:
+def test_a_dry_run_with_nothing_to_do_needs_no_engine(project: Path, commands: Path) -> None:
     command(commands, "dagger", "exit 1")
     command(commands, "docker", f": > {project}/asked")
     done = run(project, "evaluate", "--dry-run", given={"PATH": str(commands)})
@@ -218,7 +236,7 @@ def test_a_dry_run_of_nothing_to_do_asks_for_no_engine(project: Path, commands: 
         (["evaluate", "--nocache"], "did you mean '--no-cache'?"),
         (["evaluate", "-P", "m=1"], "no stage of this run has a parameter 'm'"),
         (["evaluate", "--engine", "podman"], "'podman' is none of auto, dagger, embedded"),
-        (["--resume", "evaluate"], "name the stage first: evaluate --resume"),
+        (["--resume", "evaluate"], "put the stage first: evaluate --resume"),
         ([], "no stage was named"),
     ],
 )
@@ -230,7 +248,7 @@ def test_a_wrong_command_line_starts_nothing(project: Path, words: list[str], me
     assert not (project / ".rondel" / "runs").exists()
 
 
-def test_a_bad_rule_is_told_with_its_line_before_anything_starts(project: Path) -> None:
+def test_a_bad_rule_is_reported_with_its_line_before_anything_starts(project: Path) -> None:
     file = project / "ci" / "main.py"
     file.write_text(MAIN.replace("auc >= 0.5", "auc >== 0.5"))
     done = run(project, "evaluate")
@@ -240,6 +258,6 @@ def test_a_bad_rule_is_told_with_its_line_before_anything_starts(project: Path) 
     assert not (project / ".rondel" / "runs").exists()
 
 
-def test_list_names_the_stages(project: Path) -> None:
+def test_list_shows_the_stages(project: Path) -> None:
     lines = run(project, "--list").stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["prepare", "pure"], ["evaluate", "pure"]]

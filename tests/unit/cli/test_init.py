@@ -1,4 +1,4 @@
-"""`rondel init`: a new project, an existing one, and nothing overwritten."""
+"""`rondel init` in new and existing projects, without overwriting files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.scaffold.graph import variable
+from rondel.scaffold.graph import variable_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,7 @@ def test_an_empty_folder_becomes_a_project_that_plans_and_tests(tmp_path: Path) 
     assert run(root, "git", "check-ignore", ".rondel/x", "data/train.csv", "models/model.pkl").returncode == 0
 
 
-def test_a_dvc_project_is_adopted_as_it_is(tmp_path: Path) -> None:
+def test_a_dvc_project_is_adopted_unchanged(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
     (tmp_path / "Containerfile").write_text("FROM python:3.11 AS stage\n")
     (tmp_path / ".gitlab-ci.yml").write_text("build:\n  script: make\n")
@@ -76,7 +76,7 @@ def test_a_dvc_project_is_adopted_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "dvc.yaml").read_text() == DVC
     assert (tmp_path / "Containerfile").read_text() == "FROM python:3.11 AS stage\n"
     assert (tmp_path / ".gitlab-ci.yml").read_text() == "build:\n  script: make\n"
-    assert ".gitlab-ci.yml is there already" in done.stdout
+    assert ".gitlab-ci.yml exists; `rondel ci generate gitlab` tells how" in done.stdout
     assert not (tmp_path / "src").exists()
     assert 'score = pipeline.dvc("score", needs=[fit_model])' in (tmp_path / "ci" / "main.py").read_text()
     assert list(stages(tmp_path)) == ["features", "fit-model", "score"]
@@ -89,23 +89,23 @@ def test_an_mlflow_project_is_adopted_by_its_entry_points(tmp_path: Path) -> Non
     assert "pip install --quiet mlflow" in (tmp_path / "Containerfile").read_text()
 
 
-def test_of_a_project_that_has_both_dvcs_stages_are_the_pipeline(tmp_path: Path) -> None:
+def test_dvc_stages_take_precedence_over_entry_points(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
     (tmp_path / "MLproject").write_text(MLPROJECT)
     (tmp_path / "requirements.txt").write_text("DVC[s3]>=3\n# mlflow\npandas\n")
     done = init(tmp_path)
     assert done.returncode == 0, done.stderr
     assert set(stages(tmp_path)) == {"features", "fit-model", "score"}
-    assert "MLproject's main, class: declare with pipeline.mlflow" in done.stdout
-    assert "the image's packages are those of requirements.txt\n" in done.stdout
+    assert "to add MLproject's main, class, use pipeline.mlflow" in done.stdout
+    assert "the image has the packages of requirements.txt\n" in done.stdout
     assert (tmp_path / "requirements.txt").read_text().startswith("DVC[s3]")
 
 
-def test_nothing_is_overwritten_and_nothing_is_written_then(tmp_path: Path) -> None:
+def test_if_a_file_exists_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("mine: 1\n")
     done = init(tmp_path)
     assert done.returncode == 20
-    assert "params.yaml is there already, and nothing was written" in done.stderr
+    assert "params.yaml already exists; nothing was written" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
     assert init(tmp_path, "new").returncode == 0
     again = init(tmp_path, "new")
@@ -118,13 +118,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_says_which_files_get_lines_added(tmp_path: Path) -> None:
+def test_a_dry_run_lists_files_that_get_lines_added(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
     (tmp_path / ".gitignore").write_text("*.log")
     done = init(tmp_path, "--dry-run")
     assert ".gitignore: lines added" in done.stdout.splitlines()
     assert {".gitlab-ci.yml", "Jenkinsfile"} <= set(done.stdout.splitlines())
-    assert "note: no file names packages" in done.stdout
+    assert "note: no file lists packages" in done.stdout
     assert (tmp_path / ".gitignore").read_text() == "*.log"
 
 
@@ -139,24 +139,22 @@ def test_a_dry_run_says_which_files_get_lines_added(tmp_path: Path) -> None:
         ("# .rondel/\n", "# .rondel/\n.rondel/\n"),
     ],
 )
-def test_an_adopted_project_ignores_rondels_folder_and_nothing_else(
-    tmp_path: Path, before: str, after: str
-) -> None:
+def test_an_adopted_project_ignores_only_rondels_folder(tmp_path: Path, before: str, after: str) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
     (tmp_path / ".gitignore").write_bytes(before.encode())
     assert init(tmp_path).returncode == 0
     assert (tmp_path / ".gitignore").read_bytes() == after.encode()
 
 
-def test_a_project_without_a_gitignore_gets_one_for_rondels_folder_alone(tmp_path: Path) -> None:
+def test_a_project_without_a_gitignore_gets_one_for_rondels_folder(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
     assert init(tmp_path).returncode == 0
     assert (tmp_path / ".gitignore").read_text() == ".rondel/\n"
 
 
-def test_a_project_without_a_remote_is_told_where_its_data_is_kept(tmp_path: Path) -> None:
+def test_a_note_says_where_a_project_without_a_remote_stores_its_data(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
-    note = "note: data is kept in .rondel/remote, a folder of this clone: `dvc push` brings there"
+    note = "note: the DVC remote is .rondel/remote, a folder of this clone; `dvc push` copies"
     assert note in init(tmp_path, "--dry-run").stdout
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text(
@@ -165,7 +163,7 @@ def test_a_project_without_a_remote_is_told_where_its_data_is_kept(tmp_path: Pat
     assert note not in init(tmp_path, "--dry-run").stdout
 
 
-def test_a_teams_dockerfile_becomes_the_image_by_an_option(tmp_path: Path) -> None:
+def test_an_option_makes_a_teams_dockerfile_the_image(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(DVC)
     (tmp_path / "Dockerfile").write_text("FROM python:3.11 AS train\nRUN pip install numpy\n")
     (tmp_path / "pyproject.toml").write_text("[tool.black]\nline-length = 99\n")
@@ -186,7 +184,7 @@ def test_a_teams_dockerfile_becomes_the_image_by_an_option(tmp_path: Path) -> No
         ({"dvc.yaml": "artifacts:\n  model: {path: m.pkl}\n"}, "dvc.yaml defines no stages"),
         ({".dvc/config": "", "data.csv.dvc": "outs: []\n"}, "there is no dvc.yaml"),
         ({"sub/.dvc/config": "", "sub/dvc.yaml": DVC}, "run `rondel init` in sub"),
-        ({"MLproject": "name: x\n"}, "no entry point that could become a stage"),
+        ({"MLproject": "name: x\n"}, "no entry point that can become a stage"),
         (
             {"MLproject": "entry_points: {a: {parameters: {b: path}, command: x}}\n"},
             "rondel init -P a.b=VALUE",
@@ -199,7 +197,7 @@ def test_a_teams_dockerfile_becomes_the_image_by_an_option(tmp_path: Path) -> No
         ({"dvc.yaml": DVC, "pyproject.toml": "[a\n"}, "not valid TOML"),
     ],
 )
-def test_what_cannot_be_adopted_is_said_and_nothing_is_written(
+def test_a_project_that_cannot_be_adopted_is_reported_and_nothing_is_written(
     tmp_path: Path, files: dict[str, str], said: str
 ) -> None:
     for name, text in files.items():
@@ -214,7 +212,7 @@ def test_what_cannot_be_adopted_is_said_and_nothing_is_written(
     )
 
 
-def test_a_project_below_is_left_to_itself(tmp_path: Path) -> None:
+def test_a_project_in_a_subfolder_stays_separate(tmp_path: Path) -> None:
     for name, text in {
         "dvc.yaml": DVC,
         ".dvc/config": "",
@@ -228,7 +226,7 @@ def test_a_project_below_is_left_to_itself(tmp_path: Path) -> None:
     assert "sub/dvc.yaml is not part of the pipeline, as sub/ is a DVC project of its own" in done.stdout
 
 
-def test_a_value_for_an_entry_point_that_there_is_none_of_is_told(tmp_path: Path) -> None:
+def test_a_value_for_an_unknown_entry_point_is_reported(tmp_path: Path) -> None:
     done = init(tmp_path, "-P", "main.a=1")
     assert done.returncode == 20
     assert "MLproject has no parameter 'main.a'" in done.stderr
@@ -252,8 +250,8 @@ def test_values_for_an_entry_point_reach_its_stage(tmp_path: Path) -> None:
     ("name", "word"),
     [("fit-model", "fit_model"), ("class", "class_"), ("2nd", "_2nd"), ("pipeline", "pipeline_")],
 )
-def test_stages_get_names_that_python_takes(name: str, word: str) -> None:
-    assert variable(name) == word
+def test_stages_get_valid_python_names(name: str, word: str) -> None:
+    assert variable_name(name) == word
 
 
 @pytest.mark.parametrize(
@@ -264,7 +262,7 @@ def test_stages_get_names_that_python_takes(name: str, word: str) -> None:
         (("new", "--name", 'a "b"'), "cannot be a project's name"),
     ],
 )
-def test_what_cannot_become_a_project_is_said_before_anything_is_written(
+def test_an_invalid_folder_is_reported_before_anything_is_written(
     tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "there.txt").touch()

@@ -13,8 +13,9 @@ import pytest
 
 from rondel.errors import RecordError
 from rondel.record import Capsule, Git, RunFolder, StageRecord
-from rondel.record.archive import MANIFEST, adopt, export, unpack
+from rondel.record.archive import MANIFEST, adopt, export, secret_results, unpack
 from rondel.record.codec import encode
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +63,23 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
     del expected["lock"]
     assert contents(back.path) == expected
     assert unpack(tmp_path / "run.capsule", tmp_path / "elsewhere") == back
+
+
+def test_results_that_hold_a_secret_stay_out(tmp_path: Path) -> None:
+    run = folder(tmp_path)
+    results = run.path / "results/train/sh-0-1"
+    results.mkdir(parents=True)
+    (results / "metrics.json").write_text('{"auc": 0.7}')
+    (results / "out.txt").write_text("x" * 300_000 + "hunter2-hunter2\n")
+    (results / "out.b64").write_text("aHVudGVyMi1odW50ZXIy\n")
+    (results / ".env").write_text("A=1\n")
+    omitted = secret_results(run, Masker(["hunter2-hunter2"]))
+    assert set(omitted) == {f"results/train/sh-0-1/{name}" for name in ("out.txt", "out.b64", ".env")}
+    export(run, tmp_path / "run.capsule", omitted=omitted)
+    back = unpack(tmp_path / "run.capsule", tmp_path / "elsewhere")
+    assert set(contents(run.path)) - set(contents(back.path)) == set(omitted)
+    assert (back.path / "results/train/sh-0-1/metrics.json").is_file()
+    assert (results / "out.txt").is_file()
 
 
 def test_the_same_run_gives_the_same_bytes_whatever_times_and_owners(tmp_path: Path) -> None:

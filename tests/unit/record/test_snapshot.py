@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rondel.git.state import read_git
 from rondel.record import Git, RunFolder
 from rondel.record import snapshot as module
-from rondel.record.redact import redact_text, secret_values, spellings
 from rondel.record.snapshot import keep_code, sections
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_diff_is_kept_by_file_and_applies_again(tmp_path: Path) -> None:
     git(root, "mv", "moved.txt", "new.txt")
     (root / "a.txt").chmod(0o755)
     run = RunFolder.of(root, "20261123-200000-aaaaaa")
-    kept = keep_code(run, root, state(root), ())
+    kept = keep_code(run, root, state(root), Masker())
     assert kept.diff == "code.diff"
     assert set(kept.changed) == {"a.txt", "dir/b c.txt", "ü.txt", "gone.txt", "binary.bin", "new.txt"}
     clone = tmp_path / "clone"
@@ -66,7 +66,7 @@ def test_untracked_files_are_kept_by_content(tmp_path: Path) -> None:
     (root / "run.sh").chmod(0o755)
     (root / "link").symlink_to("/etc/passwd")
     run = RunFolder.of(tmp_path, "20261123-200000-aaaaaa")
-    kept = keep_code(run, root, state(root), ())
+    kept = keep_code(run, root, state(root), Masker())
     digest = hashlib.sha256(b"echo hi\n").hexdigest()
     assert kept.untracked["run.sh"] == digest
     stored = run.path / "untracked" / digest
@@ -83,7 +83,7 @@ def test_secrets_in_code_are_left_out_and_named(tmp_path: Path) -> None:
     (root / ".env").write_text("ANYTHING=1\n")
     (root / ".env.example").write_text("ANYTHING=\n")
     run = RunFolder.of(tmp_path, "20261123-200000-aaaaaa")
-    kept = keep_code(run, root, state(root), ("hunter2-hunter2",))
+    kept = keep_code(run, root, state(root), Masker(["hunter2-hunter2"]))
     assert set(kept.omitted) == {"a.txt", "config.py", ".env"}
     assert set(kept.changed) == {"dir/b c.txt"}
     for file in run.path.rglob("*"):
@@ -96,30 +96,9 @@ def test_what_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "LARGEST_FILE", 100)
     (root / "large").write_bytes(b"x" * 101)
     (root / "small").write_bytes(b"x" * 99)
-    kept = keep_code(RunFolder.of(tmp_path, "20261123-200000-aaaaaa"), root, state(root), ())
+    kept = keep_code(RunFolder.of(tmp_path, "20261123-200000-aaaaaa"), root, state(root), Masker())
     assert kept.omitted == {"large": "it is too large"}
 
 
 def test_no_diff_has_no_sections() -> None:
     assert list(sections("")) == []
-
-
-def test_secret_values_are_found_by_declaration_by_name_and_in_urls() -> None:
-    environ = {
-        "DECLARED": "abcd",
-        "SHORT": "x",
-        "GITLAB_TOKEN": "glpat-0123456789",
-        "TOKEN_URL": "https://example.org/token",
-        "PIP_INDEX_URL": "https://user:p%40ss-word@index.example.org/simple",
-        "PATH": "/usr/bin",
-    }
-    found = secret_values(environ, ["DECLARED", "SHORT", "ABSENT"])
-    assert set(found) >= {"abcd", "glpat-0123456789", "p%40ss-word"}
-    assert "/usr/bin" not in found
-    assert "x" not in found
-    assert "https://example.org/token" not in found
-
-
-def test_spellings_cover_urls_and_lines_of_keys() -> None:
-    found = spellings(["p@ss/word", "line one\nline two\n"])
-    assert redact_text("https://u:p%40ss%2Fword@h and line two", found) == "https://u:***@h and ***"

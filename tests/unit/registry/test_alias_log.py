@@ -1,4 +1,4 @@
-"""The chain of alias moves: what holds it together, and what breaks it."""
+"""The hash chain of the alias log, intact and damaged."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def as_tags(entries: list[AliasLogEntry]) -> dict[str, str]:
 MOVES = chain(("champion", "", "1"), ("champion", "1", "2"), ("challenger", "", "3"), ("champion", "2", "1"))
 
 
-def test_a_whole_chain_is_read_back_and_gives_the_aliases() -> None:
+def test_an_intact_chain_is_read_back_and_gives_the_aliases() -> None:
     log = decode_log(as_tags(MOVES))
     assert list(log.entries) == MOVES
     assert not log.problems
     assert aliases_after(log.entries) == {"champion": "1", "challenger": "3"}
 
 
-def test_a_changed_entry_shows() -> None:
+def test_a_changed_entry_is_detected() -> None:
     tags = as_tags([*MOVES[:1], replace(MOVES[1], who="mallory"), *MOVES[2:]])
     assert decode_log(tags).problems == ("entry 2 was changed after it was written",)
 
 
-def test_an_entry_that_was_resealed_after_a_change_shows_in_the_next() -> None:
+def test_a_forged_entry_with_a_valid_hash_is_detected_by_the_next_one() -> None:
     forged = replace(MOVES[1], new="9").chained_to(MOVES[0].hash)
     assert decode_log(as_tags([MOVES[0], forged, *MOVES[2:]])).problems == (
         "entry 3 does not follow the present entry 2",
     )
 
 
-def test_a_removed_entry_shows() -> None:
+def test_a_removed_entry_is_detected() -> None:
     assert decode_log(as_tags([MOVES[0], *MOVES[2:]])).problems == ("entry 2 is missing",)
 
 
-def test_an_unreadable_entry_shows() -> None:
+def test_an_unreadable_entry_is_detected() -> None:
     tags = as_tags(MOVES) | {MOVES[3].tag: "{"}
     assert decode_log(tags).problems == ("rondel.log.000004 cannot be read",)
 
@@ -64,14 +64,14 @@ def test_an_unreadable_entry_shows() -> None:
 @given(
     st.integers(0, 3), st.sampled_from(["who", "at", "alias", "old", "new", "reason"]), st.text(max_size=8)
 )
-def test_no_field_can_be_changed_unseen(position: int, name: str, value: str) -> None:
+def test_a_change_of_any_field_is_detected(position: int, name: str, value: str) -> None:
     entry = MOVES[position]
     changed = replace(entry, **{name: value})
     tags = as_tags([*MOVES[:position], changed, *MOVES[position + 1 :]])
     assert bool(decode_log(tags).problems) == (changed != entry)
 
 
-def test_of_two_entries_with_one_number_one_counts_and_the_other_is_known() -> None:
+def test_one_of_two_entries_with_the_same_number_is_valid_and_the_other_lost() -> None:
     first = replace(MOVES[3], who="bob").chained_to(MOVES[2].hash)
     tags = {entry.hashed_tag: entry.encode() for entry in [*MOVES, first]}
     log = decode_log(tags)
@@ -81,7 +81,7 @@ def test_of_two_entries_with_one_number_one_counts_and_the_other_is_known() -> N
     assert log.lost == (loser,)
 
 
-def test_an_entry_that_is_slipped_in_later_does_not_count() -> None:
+def test_an_entry_that_is_inserted_later_is_not_valid() -> None:
     forged = MOVES[1]
     attempt = 0
     while forged.hash >= MOVES[1].hash:

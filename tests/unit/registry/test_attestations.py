@@ -1,4 +1,4 @@
-"""SBOM, provenance and signatures, with keys made on the spot."""
+"""SBOM, provenance and signatures, with generated keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def statement() -> dict[str, object]:
     return attestations.provenance("m", artifacts=LINEAGE.outputs, lineage=LINEAGE, version="3", rondel="0.1")
 
 
-def test_the_statement_names_product_materials_and_run() -> None:
+def test_the_statement_lists_product_materials_and_run() -> None:
     found = json.loads(json.dumps(statement()))
     assert found["_type"] == attestations.STATEMENT_TYPE
     assert found["predicateType"] == "https://slsa.dev/provenance/v1"
@@ -46,16 +46,14 @@ def test_the_statement_names_product_materials_and_run() -> None:
     assert found["predicate"]["runDetails"]["metadata"]["invocationId"] == LINEAGE.run
 
 
-def test_an_unsigned_envelope_gives_its_statement_back() -> None:
+def test_an_unsigned_envelope_contains_its_statement() -> None:
     document = attestations.make_envelope(statement(), {})
     assert attestations.open_envelope(document) == json.loads(json.dumps(statement()))
     assert not document["signatures"]
 
 
 @pytest.mark.parametrize("password", [None, "open sesame"])
-def test_a_signature_is_good_for_its_key_only_and_for_its_content_only(
-    tmp_path: Path, password: str | None
-) -> None:
+def test_a_signature_is_valid_only_for_its_key_and_its_content(tmp_path: Path, password: str | None) -> None:
     secret, public = keys(tmp_path, "team", password)
     _, stranger = keys(tmp_path, "stranger")
     environ = {attestations.SIGNING_KEY: str(secret)}
@@ -71,7 +69,7 @@ def test_a_signature_is_good_for_its_key_only_and_for_its_content_only(
     assert attestations.signers_of(forged, [public]) == []
 
 
-def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_an_unusable_key_is_reported_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no key")
     for path in (tmp_path / "bad.pem", tmp_path / "missing.pem"):
         with pytest.raises(ConfigurationError, match=path.name):
@@ -86,7 +84,7 @@ def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "document", [{}, {"payload": "!", "payloadType": "x", "signatures": []}, {"payload": 3}]
 )
-def test_what_is_no_envelope_is_refused(document: dict[str, object]) -> None:
+def test_a_file_that_is_not_an_envelope_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"not a DSSE envelope|not an in-toto statement"):
         attestations.open_envelope(document)
 

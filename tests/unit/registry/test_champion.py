@@ -1,4 +1,4 @@
-"""The champion's version: from the database file, by one request, by GitLab's log."""
+"""The champion's version: from the database file, from one request, from GitLab's log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """A database with the one table of MLflow's that is read."""
+    """A database with the only table of MLflow that Rondel reads."""
     path = ServerFolder.of(tmp_path).database
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path)) as connection:
@@ -79,7 +79,7 @@ def test_a_database_without_tables_has_no_champion(tmp_path: Path) -> None:
     assert champion_version(tmp_path, {}, "m") is None
 
 
-def test_a_damaged_database_is_named(tmp_path: Path, database: Path) -> None:
+def test_a_damaged_database_is_reported_with_its_path(tmp_path: Path, database: Path) -> None:
     database.write_bytes(b"not a database" * 100)
     with pytest.raises(TrackingUnavailable, match=r"cannot read .*mlflow\.db"):
         champion_version(tmp_path, {}, "m")
@@ -93,7 +93,7 @@ def test_gitlab_without_a_log_has_no_champion(tmp_path: Path, gitlab: GitlabStub
     assert champion_version(tmp_path, gitlab_environ(gitlab), "m") is None
 
 
-def test_gitlabs_champion_is_what_the_log_says(tmp_path: Path, gitlab: GitlabStub) -> None:
+def test_the_log_defines_gitlabs_champion(tmp_path: Path, gitlab: GitlabStub) -> None:
     entry = AliasLogEntry(
         number=1,
         at="2026-11-23T20:00:00Z",

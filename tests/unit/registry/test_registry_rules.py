@@ -1,4 +1,4 @@
-"""Lineage, conditions, the past of an alias, approval: the parts that decide, without a server."""
+"""Lineage, conditions, earlier versions of an alias, approval: the decisions, without a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rondel.registry.aliases import (
 )
 from rondel.registry.approval import decide
 from rondel.registry.lineage import Lineage, model_card, unmet_conditions
-from rondel.registry.project_lineage import commit_known, data_lineage, whoami
+from rondel.registry.project_lineage import commit_problem, data_lineage, whoami
 from rondel.registry.register import ModelSource, registration_key
 from rondel.registry.remote_data import missing_in_remote
 
@@ -54,7 +54,7 @@ def test_lineage_survives_tags_of_limited_length(lineage: Lineage) -> None:
 
 
 def test_a_version_that_rondel_did_not_register_meets_no_condition() -> None:
-    found = unmet_conditions(Lineage.from_tags({}), missing=())
+    found = unmet_conditions(Lineage.from_tags({}), missing=(), commit_problem="")
     assert len(found) == 6
     assert "it never went through a gate" in found
 
@@ -67,7 +67,7 @@ def entries(*moves: tuple[str, str]) -> list[AliasLogEntry]:
     ]  # fmt: skip
 
 
-def test_rollback_goes_back_step_by_step_and_not_to_and_fro() -> None:
+def test_rollback_goes_back_step_by_step_not_back_and_forth() -> None:
     log = entries(("promote", "1"), ("promote", "2"), ("promote", "3"), ("rollback", "2"))
     assert rollback_stack(log, "champion") == ["1", "2"]
     assert rollback_target(log, "champion", "2", 1, "m") == "1"
@@ -82,7 +82,7 @@ def test_rollback_goes_back_step_by_step_and_not_to_and_fro() -> None:
         rollback_target(log, "champion", "3", 0, "m")
 
 
-def test_the_log_knows_who_was_champion_when() -> None:
+def test_the_log_says_which_version_was_champion_at_a_time() -> None:
     log = entries(("promote", "1"), ("promote", "2"))
     assert champion_at(log, "champion", "2026-10-31T00:00:00.000Z") is None
     assert champion_at(log, "champion", "2026-11-01T12:00:00.000Z") == "1"
@@ -98,7 +98,7 @@ def test_times_are_read_in_utc() -> None:
         parse_time("yesterday")
 
 
-def test_what_no_server_takes_for_an_alias_is_refused_before_the_log_tells_of_it() -> None:
+def test_an_alias_that_servers_refuse_is_refused_before_it_is_logged() -> None:
     for good in ("champion", "Blue-2", "v1a"):
         check_alias(good)
     for wrong in ("", "a b", "a@b", "v1", "V12", "7", "latest", "x" * 256):
@@ -115,7 +115,7 @@ def test_references_are_split() -> None:
             split_reference(wrong)
 
 
-def test_approval_is_given_by_flag_or_at_a_terminal_or_waited_for() -> None:
+def test_approval_comes_from_a_flag_or_a_terminal_or_is_missing() -> None:
     given = decide("deploy", "production", approve_by=" bob ", who="ann")
     assert (given.by, given.how) == ("bob", "flag")
     asked: list[str] = []
@@ -146,7 +146,7 @@ def stored(folder: Path, content: bytes, *, suffix: str = "") -> str:
     return f"md5:{name}"
 
 
-def test_data_is_looked_for_in_the_remote_file_by_file(tmp_path: Path) -> None:
+def test_the_remote_is_checked_for_each_file(tmp_path: Path) -> None:
     folder = tmp_path / ".rondel" / "remote"
     one = stored(folder, b"one")
     parts = [{"md5": one[4:], "relpath": "a.csv"}, {"md5": "0" * 32, "relpath": "b.csv"}]
@@ -179,7 +179,7 @@ def test_the_data_of_a_model_comes_from_dvcs_own_files(tmp_path: Path) -> None:
     assert params == {"train.max_iter": 3}
 
 
-def test_the_card_names_data_slices_and_what_was_given_on_the_command_line() -> None:
+def test_the_model_card_lists_data_slices_and_overrides() -> None:
     lineage = Lineage(
         run="r1",
         inputs={"data/raw.csv": "md5:1"},
@@ -200,7 +200,7 @@ def test_the_card_names_data_slices_and_what_was_given_on_the_command_line() -> 
     assert Lineage.from_tags(lineage.tags()) == lineage
 
 
-def test_a_registration_is_the_same_whatever_run_and_tree_it_comes_from() -> None:
+def test_the_registration_key_does_not_depend_on_run_and_tree() -> None:
     source = ModelSource(uri="models:/m-1", run_id="a", model_id="m-1")
     one = Lineage(run="r1", git_commit="c", gate="passed")
     again = Lineage(run="r2", git_commit="c", gate="passed", git_dirty=True, ci_job="https://ci/2")
@@ -209,10 +209,14 @@ def test_a_registration_is_the_same_whatever_run_and_tree_it_comes_from() -> Non
     assert registration_key(source, one) != registration_key(source, other)
 
 
-def test_without_git_the_login_acts_and_no_commit_is_called_unknown(
+def test_without_git_the_login_acts_and_a_commit_cannot_be_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "ann")
-    assert whoami(tmp_path, {}) == "ann"
-    assert commit_known(tmp_path, "a" * 40) is None
+    assert whoami(tmp_path) == "ann"
+    assert whoami(tmp_path, "mira") == "mira"
+    assert (
+        commit_problem(tmp_path, "a" * 40)
+        == "its commit aaaaaaaaaaaa can't be checked: git is not installed here"
+    )

@@ -242,3 +242,19 @@ def test_a_run_that_could_not_start_has_a_page_too(tmp_path: Path) -> None:
     found = outline((tmp_path / ".rondel/reports/report.html").read_text())
     assert found.headings == ["title: The run could not start", "h1: The run could not start"]
     assert "no <such> stage" in found.text
+
+
+def test_reports_of_a_run_that_could_not_start_hold_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rondel.errors import ConfigurationError
+    from rondel.secrets.masker import Masker
+
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-0123456789")
+    error = ConfigurationError("no such stage", why="of glpat-0123456789 and of 'p&ss\"quagga'")
+    for masker, shown in ((None, "p&amp;ss"), (Masker(['p&ss"quagga', "glpat-0123456789"]), "***")):
+        publish_error(error, tmp_path, masker)
+        texts = [path.read_text() for path in (tmp_path / ".rondel/reports").iterdir()]
+        assert not any("glpat-0123456789" in text for text in texts)
+        assert any(shown in text for text in texts)
+    assert not any("quagga" in text for text in texts)

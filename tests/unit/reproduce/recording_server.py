@@ -1,4 +1,4 @@
-"""A recording HTTP server of a test: it says what it is, answers from a table, and keeps the requests."""
+"""An HTTP server for tests that answers from a table and records the requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Recording:
 
 @contextmanager
 def recording_server() -> Iterator[Recording]:
-    """A server on this machine's loopback, as long as the block lasts."""
+    """Run a server on this machine's loopback within a block."""
     recording = Recording()
 
     class Handler(BaseHTTPRequestHandler):

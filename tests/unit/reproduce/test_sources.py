@@ -16,11 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from recording_server import Recording, recording_server
 
+from rondel.ci.providers.gitlab import capsules as gitlab
+from rondel.ci.providers.jenkins import capsules as jenkins
 from rondel.errors import RecordError, RondelError
 from rondel.record import Capsule, RunFolder, StageRecord
 from rondel.record.archive import export
-from rondel.reproduce import gitlab, jenkins
-from rondel.reproduce.source import find, kind_of
+from rondel.reproduce.capsule_source import find_capsule, source_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,17 +88,17 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_the_form_says_what_is_meant(name: str, kind: str) -> None:
-    assert kind_of(name) == kind
+    assert source_kind(name) == kind
 
 
 def test_a_file_and_a_run_here(root: Path, tmp_path: Path) -> None:
     folder = saved(root)
     export(folder, tmp_path / "run.capsule")
-    assert find(root, None).own
-    assert find(root, ID).own
-    assert not find(root, str(saved(tmp_path / "other").path)).own
-    found = find(root, str(tmp_path / "run.capsule"))
-    assert (found.capsule.id, found.kind, found.own) == (ID, "file", False)
+    assert find_capsule(root, None).is_local
+    assert find_capsule(root, ID).is_local
+    assert not find_capsule(root, str(saved(tmp_path / "other").path)).is_local
+    found = find_capsule(root, str(tmp_path / "run.capsule"))
+    assert (found.capsule.id, found.kind, found.is_local) == (ID, "file", False)
     assert found.folder.log("train").read_text() == "it failed\n"
 
 
@@ -105,21 +106,21 @@ def test_a_run_that_waits_or_goes_on_has_not_failed(root: Path) -> None:
     saved(root, OLDER)
     saved(root, "20261124-200000-cccccc", "waiting")
     with saved(root, "20261125-200000-dddddd", "running").hold():
-        assert find(root, None).capsule.id == OLDER
-    assert find(root, None).capsule.id == "20261125-200000-dddddd"  # it was killed
+        assert find_capsule(root, None).capsule.id == OLDER
+    assert find_capsule(root, None).capsule.id == "20261125-200000-dddddd"  # it was killed
 
 
 def test_an_address_is_fetched(root: Path, tmp_path: Path, server: Recording) -> None:
     export(saved(tmp_path), tmp_path / "run.capsule")
     server.answers["/run.capsule"] = (200, (tmp_path / "run.capsule").read_bytes())
-    assert find(root, f"{server.url}/run.capsule").capsule.id == ID
+    assert find_capsule(root, f"{server.url}/run.capsule").capsule.id == ID
     with pytest.raises(RecordError, match="the server answers 404"):
-        find(root, f"{server.url}/other.capsule")
+        find_capsule(root, f"{server.url}/other.capsule")
     server.answers["/page"] = (200, b"<html>log in first</html>")
     with pytest.raises(RecordError, match="no capsule"):
-        find(root, f"{server.url}/page")
+        find_capsule(root, f"{server.url}/page")
     with pytest.raises(RecordError, match="cannot be fetched"):
-        find(root, "http://127.0.0.1:9/run.capsule")
+        find_capsule(root, "http://127.0.0.1:9/run.capsule")
     assert len(list((root / ".rondel/capsules").iterdir())) == 1
 
 
@@ -142,7 +143,7 @@ def test_a_gitlab_job(
     files = {**as_artifacts(saved(tmp_path, OLDER)), **as_artifacts(saved(tmp_path)), "public/x.html": b"x"}
     server.answers[JOB] = (200, zipped(files))
     environ = {name: value.format(server=server.url) for name, value in environ.items()}
-    found = find(root, f"{server.url}/team/project/-/jobs/7", environ)
+    found = find_capsule(root, f"{server.url}/team/project/-/jobs/7", environ)
     assert (found.capsule.id, found.kind) == (ID, "gitlab")
     assert found.folder.log("train").read_text() == "it failed\n"
     path, headers = server.requests[-1]
@@ -171,7 +172,7 @@ def test_a_login_goes_to_no_other_server(
     files = zipped(as_artifacts(saved(tmp_path)))
     server.answers |= {JOB: (200, files), BUILD: (200, files)}
     with suppress(RondelError):  # there is no MLflow run
-        find(root, f"{server.url}/{page}", environ)
+        find_capsule(root, f"{server.url}/{page}", environ)
     assert server.requests
     hidden = ("a-secret", base64.b64encode(b"me:a-secret").decode())
     assert not any(text in str(server.requests) for text in hidden)
@@ -184,7 +185,7 @@ def test_a_login_goes_to_no_other_server(
         (404, b'{"message": "404 Not Found"}', "artifacts cannot be fetched"),
         (500, b"broken", "artifacts cannot be fetched"),
         (200, b"no zip at all", "cannot be read"),
-        (200, zipped({"public/index.html": b"x"}), "left no capsule"),
+        (200, zipped({"public/index.html": b"x"}), "contain no capsule"),
         (200, zipped({f".rondel/runs/{ID}/capsule.json": b"{}"}), "capsule"),
         (200, zipped({f".rondel/runs/{ID}/../../../evil": b"x"}), "capsule"),
     ],
@@ -194,7 +195,7 @@ def test_what_gitlab_cannot_give_is_explained(
 ) -> None:
     server.answers[JOB] = (status, body)
     with pytest.raises(RecordError, match=text):
-        find(root, f"{server.url}/team/project/-/jobs/7", {})
+        find_capsule(root, f"{server.url}/team/project/-/jobs/7", {})
     assert list((root / ".rondel/capsules").rglob("*")) == []
 
 
@@ -204,7 +205,7 @@ BUILD = "/jenkins/job/team/job/train/42/artifact/*zip*/archive.zip"
 def test_a_jenkins_build(root: Path, tmp_path: Path, server: Recording) -> None:
     server.answers[BUILD] = (200, zipped(as_artifacts(saved(tmp_path), prefix="archive/")))
     environ = {"JENKINS_USER": "somebody", "JENKINS_TOKEN": "api-token"}
-    found = find(root, f"{server.url}/jenkins/job/team/job/train/42/", environ)
+    found = find_capsule(root, f"{server.url}/jenkins/job/team/job/train/42/", environ)
     assert (found.capsule.id, found.kind) == (ID, "jenkins")
     asked = [headers for path, headers in server.requests if path == BUILD]
     login = base64.b64encode(b"somebody:api-token").decode()
@@ -212,36 +213,35 @@ def test_a_jenkins_build(root: Path, tmp_path: Path, server: Recording) -> None:
 
 
 def test_what_jenkins_cannot_give_is_explained(root: Path, server: Recording) -> None:
-    with pytest.raises(RecordError, match="not there"):
-        find(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
+    with pytest.raises(RecordError, match="does not exist, or has no artifacts"):
+        find_capsule(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
     server.answers[BUILD] = (403, b"no")
     with pytest.raises(RecordError, match="refuses the login"):
-        find(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
+        find_capsule(root, f"{server.url}/jenkins/job/team/job/train/42/", {})
     with pytest.raises(RecordError, match="cannot be reached"):
-        find(root, "http://127.0.0.1:9/job/train/42/", {})
+        find_capsule(root, "http://127.0.0.1:9/job/train/42/", {})
 
 
 def test_an_exported_file_among_the_artifacts_is_taken(root: Path, tmp_path: Path, server: Recording) -> None:
     export(saved(tmp_path), tmp_path / "run.capsule")
     data = (tmp_path / "run.capsule").read_bytes()
     server.answers[JOB] = (200, zipped({"out/run.capsule": data}))
-    assert find(root, f"{server.url}/team/project/-/jobs/7", {}).capsule.id == ID
+    assert find_capsule(root, f"{server.url}/team/project/-/jobs/7", {}).capsule.id == ID
 
 
-def test_addresses_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CI_SERVER_URL", raising=False)
-    monkeypatch.delenv("GITLAB_URL", raising=False)
-    assert gitlab.split("https://g.org/a/b/c/-/jobs/5") == ("https://g.org", "a/b/c", 5)
-    monkeypatch.setenv("GITLAB_URL", "https://g.org/gitlab/")
-    assert gitlab.split("https://g.org/gitlab/a/b/-/jobs/5") == ("https://g.org/gitlab", "a/b", 5)
+def test_addresses_are_taken_apart() -> None:
+    assert gitlab.split("https://g.org/a/b/c/-/jobs/5", {}) == ("https://g.org", "a/b/c", 5)
+    below = {"GITLAB_URL": "https://g.org/gitlab/"}
+    assert gitlab.split("https://g.org/gitlab/a/b/-/jobs/5", below) == ("https://g.org/gitlab", "a/b", 5)
     assert jenkins.split("https://j.org/ci/job/a/job/b%20c/7/console") == (
         "https://j.org/ci",
         "/job/a/job/b%20c",
         7,
     )
-    for module, url in ((gitlab, "https://g.org/a/b"), (jenkins, "https://j.org/a/b")):
-        with pytest.raises(RecordError, match="no address"):
-            module.split(url)
+    with pytest.raises(RecordError, match="not the address of a GitLab job"):
+        gitlab.split("https://g.org/a/b", {})
+    with pytest.raises(RecordError, match="not the address of a Jenkins build"):
+        jenkins.split("https://j.org/a/b")
 
 
 def test_a_run_that_the_mlflow_server_does_not_have_is_said_with_where_to_look(tmp_path: Path) -> None:
@@ -249,11 +249,11 @@ def test_a_run_that_the_mlflow_server_does_not_have_is_said_with_where_to_look(t
         answer = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run not found"}'
         server.answers["/api/2.0/mlflow/runs/get"] = (404, answer)
         with pytest.raises(RecordError, match=f"has no run {'a' * 32}") as caught:
-            find(tmp_path, "a" * 32, {"MLFLOW_TRACKING_URI": server.url})
+            find_capsule(tmp_path, "a" * 32, {"MLFLOW_TRACKING_URI": server.url})
     assert "MLFLOW_TRACKING_URI" in (caught.value.hint or "")
 
 
 def test_a_file_that_is_not_there_is_not_taken_for_a_run(tmp_path: Path) -> None:
     for name in (str(tmp_path / "run.capsule"), "run.capsule"):
         with pytest.raises(RecordError, match="there is no file"):
-            find(tmp_path, name, {})
+            find_capsule(tmp_path, name, {})

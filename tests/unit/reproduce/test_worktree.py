@@ -14,7 +14,8 @@ from rondel.git.state import read_git
 from rondel.record import Capsule, Git, RunFolder, StageRecord
 from rondel.record.snapshot import keep_code
 from rondel.reproduce import worktree
-from rondel.reproduce.worktree import clean, lay_results, make, results_before
+from rondel.reproduce.worktree import create_worktree, remove_unused, restore_results, results_before
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def snapshot(root: Path) -> tuple[RunFolder, Capsule]:
     state = read_git(root)
     found = Git(commit=state.commit, diff=state.diff, dirty=state.dirty, untracked=dict(state.untracked))
     folder = RunFolder.of(root, ID)
-    return folder, capsule(keep_code(folder, root, found, ()))
+    return folder, capsule(keep_code(folder, root, found, Masker()))
 
 
 def hostile(root: Path, diff: str, **fields: object) -> tuple[RunFolder, Capsule]:
@@ -71,7 +72,7 @@ def listing(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if ".git" not in path.parts}
 
 
-def test_what_the_diff_changes_is_shown_whatever_the_capsule_says_of_it(
+def test_changed_files_come_from_the_diff_not_from_the_capsule(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "a.txt").write_text("changed\n")
@@ -83,13 +84,13 @@ def test_what_the_diff_changes_is_shown_whatever_the_capsule_says_of_it(
     assert "  changed   a.txt\n" in capsys.readouterr().out
 
 
-def test_the_code_of_a_run_is_there_again(project: Path) -> None:
+def test_the_code_of_a_run_is_restored(project: Path) -> None:
     (project / "a.txt").write_text("changed\n")
     (project / "new.sh").write_text("#!/bin/sh\n")
     (project / "new.sh").chmod(0o755)
     folder, run = snapshot(project)
     (project / "a.txt").write_text("something else\n")
-    tree = make(project, folder, run)
+    tree = create_worktree(project, folder, run)
     assert (tree.root / "a.txt").read_text() == "changed\n"
     assert os.access(tree.root / "new.sh", os.X_OK)
     again = read_git(tree.root)
@@ -107,7 +108,7 @@ def test_hooks_of_the_repository_are_not_run(project: Path) -> None:
     hook.write_text(f"#!/bin/sh\ntouch {project}/hooked\n")
     hook.chmod(0o755)
     folder, run = snapshot(project)
-    make(project, folder, run).remove()
+    create_worktree(project, folder, run).remove()
     assert not (project / "hooked").exists()
 
 
@@ -128,13 +129,11 @@ NEW = "diff --git a/{0} b/{0}\nnew file mode {1}\nindex 0000000..1111111\n--- /d
         NEW.format("link", "120000", "../../../..").rstrip("\n") + "\n\\ No newline at end of file\n",
     ],
 )
-def test_a_diff_that_leaves_the_tree_or_does_not_apply_is_refused_without_a_trace(
-    project: Path, diff: str
-) -> None:
+def test_a_bad_diff_is_refused_and_leaves_nothing_behind(project: Path, diff: str) -> None:
     folder, run = hostile(project, diff)
     before, above = listing(project), listing(project.parent)
     with pytest.raises(RecordError):
-        make(project, folder, run)
+        create_worktree(project, folder, run)
     assert listing(project) - before <= {".rondel/worktrees"}
     assert listing(project.parent) - above <= {"project/.rondel/worktrees"}
     assert git(project, "worktree", "list").count("\n") == 1
@@ -150,8 +149,8 @@ def test_a_file_is_not_written_through_a_link_of_the_repository(project: Path, t
     (folder.path / "untracked").mkdir(parents=True)
     (folder.path / "untracked" / digest).write_bytes(b"evil")
     run = capsule(Git(commit=read_git(project).commit, untracked={"out/evil.txt": digest}))
-    with pytest.raises(RecordError, match="leads out of the project"):
-        make(project, folder, run)
+    with pytest.raises(RecordError, match="leaves the project"):
+        create_worktree(project, folder, run)
     assert list((tmp_path / "outside").iterdir()) == []
 
 
@@ -160,7 +159,7 @@ def test_a_file_that_was_changed_in_the_capsule_is_refused(project: Path) -> Non
     folder, run = snapshot(project)
     (folder.path / "untracked" / run.git.untracked["new.txt"]).write_text("other\n")
     with pytest.raises(RecordError, match="was changed in the capsule"):
-        make(project, folder, run)
+        create_worktree(project, folder, run)
 
 
 def test_a_commit_that_is_only_on_the_remote_is_fetched(project: Path, tmp_path: Path) -> None:
@@ -169,12 +168,12 @@ def test_a_commit_that_is_only_on_the_remote_is_fetched(project: Path, tmp_path:
     (project / "a.txt").write_text("newer\n")
     git(project, "commit", "-qam", "two")
     folder, run = snapshot(project)
-    tree = make(clone, folder, run)
+    tree = create_worktree(clone, folder, run)
     assert (tree.root / "a.txt").read_text() == "newer\n"
     tree.remove()
     unknown = replace(run, git=replace(run.git, commit="0" * 40))
     with pytest.raises(RecordError, match="has no commit 0000"):
-        make(clone, folder, unknown)
+        create_worktree(clone, folder, unknown)
 
 
 def test_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> None:
@@ -190,7 +189,7 @@ def test_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> None:
     (root / "ci/main.py").write_text("print(2)\n")
     (root / "new.txt").write_text("new\n")
     folder, run = snapshot(root)
-    tree = make(root, folder, replace(run, git=replace(run.git, prefix="teams/one")))
+    tree = create_worktree(root, folder, replace(run, git=replace(run.git, prefix="teams/one")))
     assert tree.root == tree.top / "teams/one"
     assert (tree.top / "shared.txt").read_text() == "2\n"
     assert (tree.root / "ci/main.py").read_text() == "print(2)\n"
@@ -200,11 +199,11 @@ def test_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> None:
 
 def test_abandoned_worktrees_are_removed_and_kept_and_used_ones_stay(project: Path) -> None:
     folder, run = snapshot(project)
-    abandoned, kept, used = (make(project, folder, run) for _ in range(3))
+    abandoned, kept, used = (create_worktree(project, folder, run) for _ in range(3))
     kept.keep()
     kept.lock.close()
     abandoned.lock.close()
-    assert clean(project) == (abandoned.top.name,)
+    assert remove_unused(project) == (abandoned.top.name,)
     assert not abandoned.top.exists()
     assert kept.top.is_dir()
     assert used.top.is_dir()
@@ -229,7 +228,7 @@ def result(folder: RunFolder, step: str, files: dict[str, str], *, dvc: bool) ->
         (place / name).write_text(text)
 
 
-def test_results_of_earlier_stages_are_laid_over_and_locks_are_merged(tmp_path: Path) -> None:
+def test_results_of_earlier_stages_are_restored_and_locks_merged(tmp_path: Path) -> None:
     folder, root = RunFolder(tmp_path / "run"), tmp_path / "tree"
     root.mkdir()
     (root / "dvc.lock").write_text(LOCK.format("old", "old"))
@@ -243,14 +242,14 @@ def test_results_of_earlier_stages_are_laid_over_and_locks_are_merged(tmp_path: 
         StageRecord(name="other", kind="pure", state="ran", attempts=1),
         StageRecord(name="report", kind="pure", state="ran", attempts=1),
     ]
-    laid = lay_results(root, folder, records)
+    laid = restore_results(root, folder, records)
     assert set(laid) == {"dvc.lock", "counts.json", "report/page.html"}
     assert (root / "dvc.lock").read_text() == LOCK.format("new", "newer")
     assert (root / "counts.json").read_text() == "1"
     assert (root / "report/page.html").read_text() == "<p>"
 
 
-def test_only_what_had_ended_when_the_stage_began_counts() -> None:
+def test_only_results_of_stages_that_ended_before_are_restored() -> None:
     def stage(name: str, state: str, started: str, finished: str | None) -> StageRecord:
         return StageRecord(name=name, kind="pure", state=state, started=started, finished=finished)  # type: ignore[arg-type]
 

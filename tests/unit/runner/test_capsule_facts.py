@@ -8,7 +8,7 @@ import pytest
 
 from rondel.runner.capsule_facts import allowed_environment, recorded_options
 from rondel.settings import OPTIONS, load_settings
-from rondel.settings.machine import stays_here
+from rondel.settings.machine_variables import is_machine_variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ MACHINE = {
 def test_each_option_that_a_variable_sets_says_whom_it_concerns() -> None:
     assert {each.concerns for each in OPTIONS} == {"result", "run", "machine", "command"}
     of_machine = {each.env for each in OPTIONS if each.concerns == "machine" and each.env}
-    assert of_machine == {*MACHINE, "CI"}
+    assert of_machine == set(MACHINE)
 
 
 def test_settings_of_the_machine_are_facts_among_the_options_and_no_environment(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_concerns_one_command_alone_is_not_recorded(tmp_path: Path) -> None
     ],
 )
 def test_a_variable_of_the_machine_stays_there(name: str) -> None:
-    assert stays_here(name)
+    assert is_machine_variable(name)
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_a_variable_of_the_machine_stays_there(name: str) -> None:
     ["TZ", "LANG", "OMP_NUM_THREADS", "PYTHONHASHSEED", "MODE", "RONDEL_NAME", "MLFLOW_EXPERIMENT_NAME"],
 )
 def test_a_variable_that_results_depend_on_goes_with_the_run(name: str) -> None:
-    assert not stays_here(name)
+    assert not is_machine_variable(name)

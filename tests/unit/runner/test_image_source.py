@@ -19,9 +19,7 @@ def test_the_machine_counts_where_its_system_stood_in_or_nobody_knows(source: st
 
 def test_an_image_is_shown_with_its_digest_and_origin() -> None:
     base = Image(reference="Containerfile:stage", digest="blake2b:12", source="host", base="host@sha256:34")
-    assert image(base) == (
-        "Containerfile:stage, blake2b:12, this machine's own system stood in for the base image"
-    )
+    assert image(base) == ("Containerfile:stage, blake2b:12, this machine's system was the base image")
     pulled = Image(
         reference="Containerfile:stage", digest="sha256:12", source="registry", base="python@sha256:3"
     )

@@ -1,4 +1,4 @@
-"""Whatever lies in a folder, `rondel init` adopts it or says what is wrong with it."""
+"""`rondel init` adopts a folder with any contents, or says what is wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rondel.errors import ConfigurationError
-from rondel.scaffold import adopt, plan
+from rondel.scaffold import new_files, scan_project
 
 PIPELINE = "stages:\n  a: {cmd: x, outs: [o]}\n  'b\"c': {cmd: y, deps: [o]}\n"
 FILES = (
@@ -41,9 +41,9 @@ def test_no_file_ends_in_a_traceback(files: dict[str, bytes], good: bool) -> Non
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(content)
         try:
-            found = adopt(root)
+            found = scan_project(root)
         except ConfigurationError:
             return
-        text = plan(found)["ci/main.py"]
+        text = new_files(found)["ci/main.py"]
         compile(text, "ci/main.py", "exec")
         assert ('pipeline.dvc("a")' in text) is ("a" in found.dvc)

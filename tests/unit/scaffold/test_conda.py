@@ -1,4 +1,4 @@
-"""conda's environments in pip's words."""
+"""Conda environments, translated for pip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rondel.scaffold.conda import pip_version, read_conda, read_python_env
         ("=1.26=py310_0", "==1.26"), ("~=1.4.2", "~=1.4.2"), ("; rm -rf /", ""),
     ],
 )  # fmt: skip
-def test_versions_mean_the_same(written, for_pip):
+def test_versions_are_translated_for_pip(written, for_pip):
     assert pip_version(written) == for_pip
 
 
@@ -51,7 +51,7 @@ def test_packages_get_the_names_of_the_python_index(folder):
     assert (found.programs, found.tools, found.includes) == ((), ("git",), ("more.txt",))
 
 
-def test_other_languages_are_named(folder):
+def test_other_languages_are_listed(folder):
     root = folder({"e.yml": "dependencies: [r-base=4.3, r-dplyr, gdal, numpy]\n"})
     assert read_conda(root, "e.yml").programs == ("r-base", "r-dplyr", "gdal")
 
@@ -65,7 +65,7 @@ def test_mlflows_python_env_is_read(folder):
 
 
 @pytest.mark.parametrize("text", ["dependencies: 3\n", "- a\n", "dependencies: ['*!']\n", "a: [\n"])
-def test_what_conda_would_not_take_is_an_error_with_its_place(folder, text):
+def test_a_file_that_conda_would_refuse_is_an_error(folder, text):
     with pytest.raises(ConfigurationError) as caught:
         read_conda(folder({"e.yml": text}), "e.yml")
     assert (caught.value.place or "").startswith("e.yml")

@@ -1,4 +1,4 @@
-"""Which stage needs which: by paths that overlap, in either direction."""
+"""Dependencies between stages, from overlapping paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondel.data.model import DvcProject, DvcStage, Out, ParamSource
-from rondel.scaffold.graph import graph, title, variables
+from rondel.scaffold.graph import stage_name, stage_needs, variable_names
 
 
 def project(**stages: dict[str, list[str]]) -> DvcProject:
@@ -36,18 +36,18 @@ def project(**stages: dict[str, list[str]]) -> DvcProject:
         ("x.txt", "x.txt"),
     ],
 )
-def test_an_edge_is_where_one_path_lies_in_the_other(dep, out):
-    found = graph(project(join={"deps": [dep]}, one={"outs": [out]}))
+def test_stages_depend_on_each_other_if_one_path_contains_the_other(dep, out):
+    found = stage_needs(project(join={"deps": [dep]}, one={"outs": [out]}))
     assert found == {"one": (), "join": ("one",)}
 
 
-def test_a_name_that_only_begins_alike_is_no_edge():
-    found = graph(project(a={"outs": ["parts.txt"]}, b={"deps": ["parts"]}))
+def test_a_common_prefix_of_names_is_no_dependency():
+    found = stage_needs(project(a={"outs": ["parts.txt"]}, b={"deps": ["parts"]}))
     assert found == {"a": (), "b": ()}
 
 
-def test_a_folder_that_several_stages_fill_needs_them_all_once():
-    found = graph(
+def test_a_folder_that_several_stages_write_to_needs_each_of_them_once():
+    found = stage_needs(
         project(
             one={"outs": ["parts/1.txt", "parts/1.log"]},
             two={"outs": ["parts/2.txt"]},
@@ -57,8 +57,8 @@ def test_a_folder_that_several_stages_fill_needs_them_all_once():
     assert found["join"] == ("one", "two")
 
 
-def test_metrics_and_parameter_files_that_a_stage_makes_are_edges():
-    found = graph(
+def test_metrics_and_parameter_files_of_a_stage_are_dependencies():
+    found = stage_needs(
         project(
             report={"deps": ["metrics.json"]},
             train={"params": ["tuned.yaml"], "metrics": ["metrics.json"]},
@@ -68,8 +68,8 @@ def test_metrics_and_parameter_files_that_a_stage_makes_are_edges():
     assert found == {"tune": (), "train": ("tune",), "report": ("train",)}
 
 
-def test_stages_that_share_a_folder_make_no_circle():
-    found = graph(
+def test_stages_that_share_a_folder_make_no_cycle():
+    found = stage_needs(
         project(
             first={"deps": ["data"], "outs": ["data/a"]},
             second={"deps": ["data/a"], "outs": ["data/b"]},
@@ -83,8 +83,8 @@ bodies = st.fixed_dictionaries({"deps": st.lists(paths, max_size=3), "outs": st.
 
 
 @given(st.lists(bodies, max_size=6))
-def test_no_paths_make_a_circle_and_needs_come_first(stages):
-    found = graph(project(**{f"s{number}": body for number, body in enumerate(stages)}))
+def test_paths_never_make_a_cycle_and_needs_come_first(stages):
+    found = stage_needs(project(**{f"s{number}": body for number, body in enumerate(stages)}))
     assert len(found) == len(stages)
     seen: set[str] = set()
     for name, needs in found.items():
@@ -93,9 +93,9 @@ def test_no_paths_make_a_circle_and_needs_come_first(stages):
         seen.add(name)
 
 
-def test_a_long_chain_is_no_trouble():
+def test_a_long_chain_works():
     chain = {f"s{n}": {"deps": [f"f{n + 1}"], "outs": [f"f{n}"]} for n in range(1100)}
-    assert next(iter(graph(project(**chain)))) == "s1099"
+    assert next(iter(stage_needs(project(**chain)))) == "s1099"
 
 
 def test_upstream_knows_parameter_files_that_a_stage_makes():
@@ -103,8 +103,8 @@ def test_upstream_knows_parameter_files_that_a_stage_makes():
     assert found.upstream("train") == ("tune",)
 
 
-def test_every_stage_gets_a_name_of_its_own():
-    names = variables(
+def test_every_stage_gets_a_unique_name():
+    names = variable_names(
         ["train-a", "train@a", "train_a", "nlp/dvc.yaml:train", "Pipeline", "pipeline", "class", "2nd"]
     )
     assert len(set(names.values())) == len(names)
@@ -112,6 +112,6 @@ def test_every_stage_gets_a_name_of_its_own():
     assert all(word.isidentifier() for word in names.values())
 
 
-def test_a_stage_of_a_sub_folder_is_called_by_its_folder():
-    assert title("nlp/dvc.yaml:train@1") == "nlp/train@1"
-    assert title("train") == "train"
+def test_a_stage_of_a_subfolder_has_the_folder_in_its_name():
+    assert stage_name("nlp/dvc.yaml:train@1") == "nlp/train@1"
+    assert stage_name("train") == "train"

@@ -1,4 +1,4 @@
-"""The stages' image of a project: the team's own file where that is right, else one from its packages."""
+"""The stages' image of a project: the team's own file if it is suitable, else one from the package list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from rondel.containerfile import outline
 from rondel.data.mlproject import MLProject
-from rondel.scaffold.image import image_for
+from rondel.scaffold.image import plan_image
 
 TRAIN = "FROM python:3.10\nRUN pip install numpy\n"
 SERVES = (
@@ -21,7 +21,7 @@ STAGED = (
 
 
 def image(root, mlproject=None, *, mlflow=False):
-    return image_for(root, mlproject, mlflow_runs=mlflow)
+    return plan_image(root, mlproject, mlflow_runs=mlflow)
 
 
 def targets(text: str) -> set[str]:
@@ -45,7 +45,7 @@ def targets(text: str) -> set[str]:
         ({"Containerfile": "FROM a AS all\n"}, {"target": "all"}),
     ],
 )
-def test_a_teams_own_file_is_used_as_it_is(folder, files, options):
+def test_a_teams_own_file_is_used_unchanged(folder, files, options):
     found = image(folder(files))
     assert found.options == options
     assert set(found.files) <= {"ci/Containerfile"}
@@ -56,20 +56,20 @@ def test_a_teams_own_file_is_used_as_it_is(folder, files, options):
     ("text", "said"),
     [(SERVES, "serves something"), (WHOLE, "copies the whole project"), ("# nothing\n", "can't be built")],
 )
-def test_a_dockerfile_for_something_else_is_named_and_not_used(folder, text, said):
+def test_an_unsuitable_dockerfile_is_reported_and_not_used(folder, text, said):
     found = image(folder({"Dockerfile": text, "requirements.txt": "numpy"}))
     assert not found.options
     assert said in found.notes[0]
     assert "--requirement requirements.txt" in found.files["Containerfile"]
 
 
-def test_a_dockerfile_that_alone_knows_the_packages_is_used_all_the_same(folder):
+def test_an_unsuitable_dockerfile_is_used_if_nothing_else_lists_packages(folder):
     found = image(folder({"Dockerfile": WHOLE}))
     assert found.options["containerfile"] == "Dockerfile"
     assert "nothing else names the packages" in found.notes[0]
 
 
-def test_the_image_that_mlproject_names_is_the_base(folder):
+def test_the_image_in_mlproject_is_the_base(folder):
     project = MLProject(image="team/train:1", variables=("A",), volumes=("/a:/b",))
     found = image(folder({"requirements.txt": "numpy"}), project)
     assert "FROM team/train:1 AS stage" in found.files["Containerfile"]
@@ -96,19 +96,19 @@ def test_the_image_that_mlproject_names_is_the_base(folder):
         ({"renv.lock": '{"R": {"Version": "4.3.1"}}'}, ["FROM rocker/r-ver:4.3.1 AS stage", "renv::restore"]),
         ({"renv.lock": "[" * 9}, ["FROM rocker/r-ver:4 AS stage"]),
         ({"Project.toml": "", "Manifest.toml": 'julia_version = "1.10.2"\n'}, ["FROM julia:1.10 AS stage", "COPY Project.toml Manifest.toml"]),
-        ({"train.py": "import sklearn, json\nfrom PIL import Image\nimport helper\n", "helper.py": ""}, ["requirements.txt"]),
+        ({"train.py": "import sklearn, json\nfrom PIL import ImagePlan\nimport helper\n", "helper.py": ""}, ["requirements.txt"]),
         ({"run.sh": "echo"}, ["python3 -m venv /opt/venv"]),
     ],
 )  # fmt: skip
-def test_a_containerfile_is_written_from_what_is_there(folder, files, words):
+def test_a_containerfile_is_written_from_the_package_list(folder, files, words):
     text = image(folder(files)).files["Containerfile"]
     assert targets(text) == {"stage", "runner"}
     assert [word for word in words if word not in text] == []
 
 
-def test_code_alone_tells_its_packages(folder):
+def test_packages_come_from_imports_without_a_package_list(folder):
     files = {
-        "train.py": "import sklearn, json\nfrom PIL import Image\nfrom . import x\nimport helper\n",
+        "train.py": "import sklearn, json\nfrom PIL import ImagePlan\nfrom . import x\nimport helper\n",
         "helper.py": "import yaml\n",
         "broken.py": "import (\n",
         "tests/test_x.py": "import pytest\n",
@@ -119,7 +119,7 @@ def test_code_alone_tells_its_packages(folder):
     assert "what the code imports" in found.notes[0]
 
 
-def test_what_the_code_imports_goes_beside_a_file_that_names_nothing(folder):
+def test_imported_packages_go_to_another_file_if_requirements_exist(folder):
     found = image(folder({"requirements.txt": "-e .\n", "train.py": "import yaml\n"}))
     assert set(found.files) == {"Containerfile", "requirements-rondel.txt"}
 
@@ -132,13 +132,13 @@ def test_dvc_is_not_added_to_the_packages(folder):
 @pytest.mark.parametrize(
     ("requirements", "added"), [("numpy", True), ("mlflow==2.9", False), ("mlflow-skinny", False)]
 )
-def test_mlflow_is_added_where_it_starts_the_stages_and_is_not_named(folder, requirements, added):
+def test_mlflow_is_added_if_it_starts_stages_and_is_not_listed(folder, requirements, added):
     root = folder({"requirements.txt": requirements})
     text = image(root, MLProject(), mlflow=True).files["Containerfile"]
     assert ("pip install --quiet mlflow" in text) is added
     assert "pip install --quiet mlflow" not in image(root).files["Containerfile"]
 
 
-def test_code_that_logs_without_mlflow_is_named(folder):
+def test_code_that_imports_mlflow_without_listing_it_is_reported(folder):
     found = image(folder({"requirements.txt": "numpy", "src/train.py": "import mlflow\n"}))
-    assert "src/train.py imports mlflow, which requirements.txt does not name" in found.notes
+    assert "src/train.py imports mlflow, which is not in requirements.txt" in found.notes

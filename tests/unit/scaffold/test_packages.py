@@ -1,4 +1,4 @@
-"""Where a project says which packages it needs: each place is found, the exact ones first."""
+"""Finding a project's package list, the most exact one first."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from rondel.data.mlproject import read_mlproject
 from rondel.errors import ConfigurationError
 from rondel.scaffold.packages import find_packages
-from rondel.scaffold.requirements import choose
-from rondel.scaffold.versions import best, python_for
+from rondel.scaffold.python_version import best_version, python_for
+from rondel.scaffold.requirements import choose_files
 
 PEP621 = '[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.12"\ndependencies = ["PyYAML>=6"]\n'
 POETRY = '[tool.poetry]\nname = "x"\n[tool.poetry.dependencies]\npython = ">=3.9,<3.11"\npyyaml = "^6"\n'
@@ -40,22 +40,22 @@ LOCK = 'version = 1\n[[package]]\nname = "mlflow_skinny"\n'
         ({"requirements.txt": "", "environment.yml": CONDA}, "requirements.txt", None),
     ],
 )  # fmt: skip
-def test_each_place_is_found(folder, files, source, copied):
+def test_each_package_list_is_found(folder, files, source, copied):
     found = find_packages(folder(files), None)
     assert found is not None
     assert found.source == source
     assert copied is None or found.copies == copied
-    assert f"the image's packages are those of {source}" in found.notes[0]
+    assert f"the image has the packages of {source}" in found.notes[0]
 
 
-def test_a_folder_without_any_has_none(folder):
+def test_a_folder_without_package_list_has_none(folder):
     assert (
         find_packages(folder({"README.md": "", "pyproject.toml": "[tool.x]\n", "setup.txt": ""}), None)
         is None
     )
 
 
-def test_folders_with_stages_of_their_own_share_an_image(folder):
+def test_subfolders_with_stages_share_an_image(folder):
     files = {"nlp/dvc.yaml": "stages: {}\n", "cv/dvc.yaml": "stages: {}\n", "cv/requirements.txt": "torch\n"}
     more = {"nlp/requirements.txt": "spacy\n", "nlp/setup.py": "", "docs/requirements.txt": "mkdocs\n"}
     found = find_packages(folder({**files, **more}), None)
@@ -66,7 +66,7 @@ def test_folders_with_stages_of_their_own_share_an_image(folder):
 
 
 @pytest.mark.parametrize("key", ["conda_env", "python_env"])
-def test_what_mlproject_names_comes_first(folder, key):
+def test_the_environment_in_mlproject_comes_first(folder, key):
     files = {
         "MLproject": f"name: x\n{key}: deep/env.yaml\n",
         "deep/env.yaml": "dependencies: [a]\n",
@@ -77,7 +77,7 @@ def test_what_mlproject_names_comes_first(folder, key):
     assert found is not None
     assert (found.source, found.copies) == ("deep/env.yaml", ("requirements-rondel.txt",))
     assert found.written == {
-        "requirements-rondel.txt": "# Taken from deep/env.yaml by `rondel init`: the stages' image installs this.\na\n"
+        "requirements-rondel.txt": "# `rondel init` made this from deep/env.yaml. The stages' image installs it.\na\n"
     }
     assert "not used: requirements.txt" in found.notes[0]
 
@@ -93,7 +93,7 @@ def test_included_files_are_copied_and_the_project_itself_is_not_installed(folde
     assert found.copies == ("requirements.txt", "reqs/more.txt", "reqs/limits.txt")
     assert found.names == {"numpy", "mlflow"}
     assert found.install[0].startswith("sed -i")
-    assert any("present code through PYTHONPATH" in note for note in found.notes)
+    assert any("current code through PYTHONPATH" in note for note in found.notes)
 
 
 def test_packages_of_a_repository_need_git(folder):
@@ -106,7 +106,7 @@ def test_a_file_that_windows_wrote_is_read(folder):
     assert find_packages(root, None).names == {"numpy"}
 
 
-def test_a_lock_tells_the_packages(folder):
+def test_a_lock_file_lists_the_packages(folder):
     assert "mlflow-skinny" in find_packages(folder({"pyproject.toml": PEP621, "uv.lock": LOCK}), None).names
 
 
@@ -121,7 +121,7 @@ def test_a_workspaces_members_are_copied(folder):
     assert find_packages(folder(files), None).copies == ("pyproject.toml", "uv.lock", "libs/a/pyproject.toml")
 
 
-def test_a_file_that_is_no_toml_is_an_error_with_its_place(folder):
+def test_invalid_toml_is_an_error_with_its_place(folder):
     with pytest.raises(ConfigurationError) as caught:
         find_packages(folder({"pyproject.toml": "[a\n"}), None)
     assert caught.value.place == "pyproject.toml"
@@ -136,8 +136,8 @@ def test_a_file_that_is_no_toml_is_an_error_with_its_place(folder):
         (["requirements-dev.txt"], []),
     ],
 )  # fmt: skip
-def test_of_several_files_those_for_stages_are_taken(files, kept):
-    assert choose(files) == (kept, [file for file in files if file not in kept])
+def test_requirements_files_for_stages_are_chosen(files, kept):
+    assert choose_files(files) == (kept, [file for file in files if file not in kept])
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,11 @@ def test_of_several_files_those_for_stages_are_taken(files, kept):
         (">=3.9,<3.12.3", "3.11"), ("^3.8 || ^3.12", "3.11"), (">3.11", "3.12"), ("<=3.10", "3.10"),
     ],
 )  # fmt: skip
-def test_the_python_is_one_that_the_project_allows(written, version):
-    assert best(written) == version
+def test_the_python_version_is_one_that_the_project_allows(written, version):
+    assert best_version(written) == version
 
 
-def test_the_python_is_where_tools_write_it(folder):
+def test_the_python_version_is_found_where_tools_write_it(folder):
     assert python_for(folder({".python-version": "3.10.4\n", "pyproject.toml": PEP621})) == "3.10"
 
 
@@ -164,6 +164,6 @@ def test_without_a_version_file_the_metadata_decides(folder):
     "more",
     [{"Pipfile": "[packages]\na='*'\n"}, {"conda.yaml": CONDA}, {"python_env.yaml": "dependencies: [a]\n"}],
 )
-def test_a_requirements_file_that_is_there_is_not_written_again(folder, more):
+def test_an_existing_requirements_file_is_not_overwritten(folder, more):
     found = find_packages(folder({"requirements.txt": "-e .\n", **more}), None)
     assert list(found.written) == ["requirements-rondel.txt"]

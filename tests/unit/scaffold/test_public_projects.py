@@ -1,4 +1,4 @@
-"""What `rondel init` writes into projects as they are published, and that DVC works there before and after."""
+"""What `rondel init` writes into published projects, and that DVC works in them before and after."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 INIT = (sys.executable, "-c", "import sys; from rondel.cli import main; sys.exit(main())", "init")
 HEAD = '''\
-"""The pipeline, from what was there: `dagger run python ci/main.py --list`."""
+"""The pipeline. List its stages with `dagger run python ci/main.py --list`."""
 
 from rondel import Pipeline
 
@@ -39,8 +39,8 @@ nlp_train = pipeline.dvc("nlp/dvc.yaml:train", needs=[nlp_prepare], name="nlp/tr
 nlp_evaluate = pipeline.dvc("nlp/dvc.yaml:evaluate", needs=[nlp_prepare, nlp_train], name="nlp/evaluate")
 """
 CONTAINERFILE = """\
-# The environment of every stage (target `stage`), on a laptop and in CI, and the
-# one of a CI job that starts pipelines (target `runner`).
+# Two targets: `stage` is the image that stages run in, on a laptop and in CI;
+# `runner` is the image of CI jobs that run the pipeline.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS stage
@@ -49,7 +49,7 @@ ENV PATH=/opt/venv/bin:$PATH \\
     PYTHONUNBUFFERED=1
 WORKDIR /opt/packages
 COPY requirements.txt ./
-# The secret may hold `export PIP_INDEX_URL=…`, so that credentials reach no layer.
+# The secret may contain `export PIP_INDEX_URL=…`, to keep credentials out of layers.
 RUN --mount=type=secret,id=package-index \\
     --mount=type=cache,id=pip,target=/var/cache/pip \\
     if [ -f /run/secrets/package-index ]; then . /run/secrets/package-index; fi; \\
@@ -71,7 +71,7 @@ RUN --mount=type=secret,id=package-index \\
 CONDA = """\
 
 
-# Instead of the stage above: conda.yaml as it is, by conda.
+# An alternative for `stage` that installs conda.yaml with conda:
 #
 # FROM mambaorg/micromamba:2 AS stage
 # USER root
@@ -111,7 +111,7 @@ def test_a_dvc_project_gets_its_stages_and_packages(tmp_path: Path, name: str, s
     ]
 
 
-def test_the_folder_of_one_model_gets_no_dvc_project_of_its_own(tmp_path: Path) -> None:
+def test_a_folder_of_a_dvc_project_gets_no_dvc_project(tmp_path: Path) -> None:
     root = copy_project("monorepo", tmp_path)
     done = run(root / "nlp", *INIT, code=20)
     assert f"nlp/ is part of the DVC project in {root}" in done.stderr
@@ -129,7 +129,7 @@ def test_an_mlproject_gets_its_main_entry_point_and_conda_as_pip(tmp_path: Path)
         "pyyaml==6.0.*",
         "mlflow>=2.9,!=3.18.0",
     ]
-    assert "MLproject's validate: declare with pipeline.mlflow" in done.stdout
+    assert "to add MLproject's validate, use pipeline.mlflow" in done.stdout
     assert "not in the image: git" in done.stdout
     assert not (root / ".dvc").exists()
 
@@ -181,7 +181,7 @@ def test_data_can_be_added_and_pulled_in_a_new_project(tmp_path: Path) -> None:
     assert changed(clone) == set()
 
 
-def test_dvc_finds_what_a_new_project_makes_ignored_already(tmp_path: Path) -> None:
+def test_a_new_project_ignores_the_files_that_dvc_tracks(tmp_path: Path) -> None:
     run(tmp_path, *INIT, "shop")
     root = tmp_path / "shop"
     for name in ("data/train.csv", "data/test.csv", "models/model.pkl"):

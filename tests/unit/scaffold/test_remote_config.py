@@ -1,11 +1,11 @@
-"""The DVC remote that runs use becomes the project's default, never over one that is there."""
+"""The DVC remote of runs becomes the project's default, unless it has one."""
 
 from __future__ import annotations
 
 import pytest
 
 from rondel.data.remote import DEFAULT_FOLDER, find_remote
-from rondel.scaffold.remote import CONFIG, with_remote
+from rondel.scaffold.remote import CONFIG, add_remote
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,9 @@ from rondel.scaffold.remote import CONFIG, with_remote
         "[core]  # why\n    autostage = true\n",
     ],
 )
-def test_a_project_without_a_remote_gets_the_one_that_runs_use(folder, text):
+def test_a_project_without_a_remote_gets_the_remote_of_runs(folder, text):
     root = folder({CONFIG: text})
-    made, note = with_remote(root, {})
+    made, note = add_remote(root, {})
     assert made is not None
     assert "a folder of this clone" in (note or "")
     before = find_remote(root, {}).folder
@@ -32,29 +32,29 @@ def test_a_project_without_a_remote_gets_the_one_that_runs_use(folder, text):
 
 
 def test_a_folder_without_dvc_gets_a_configuration(folder):
-    made, _ = with_remote(folder({"dvc.yaml": ""}), {})
+    made, _ = add_remote(folder({"dvc.yaml": ""}), {})
     assert made == "[core]\n    remote = local\n['remote \"local\"']\n    url = ../.rondel/remote\n"
 
 
 @pytest.mark.parametrize("file", ["config", "config.local"])
-def test_a_default_that_is_there_stays(folder, file):
+def test_an_existing_default_remote_stays(folder, file):
     root = folder({f".dvc/{file}": "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://b\n"})
-    assert with_remote(root, {}) == (None, None)
+    assert add_remote(root, {}) == (None, None)
 
 
 def test_a_users_own_default_stays(folder):
     root = folder(
         {CONFIG: "", "home/config": "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://b\n"}
     )
-    assert with_remote(root, {"DVC_GLOBAL_CONFIG_DIR": str(root / "home")}) == (None, None)
+    assert add_remote(root, {"DVC_GLOBAL_CONFIG_DIR": str(root / "home")}) == (None, None)
 
 
-def test_remotes_without_a_default_are_named(folder):
-    made, note = with_remote(folder({CONFIG: "['remote \"team\"']\n    url = s3://b\n"}), {})
+def test_remotes_without_a_default_are_reported(folder):
+    made, note = add_remote(folder({CONFIG: "['remote \"team\"']\n    url = s3://b\n"}), {})
     assert made is None
     assert "dvc remote default team" in (note or "")
 
 
-def test_a_folder_of_a_project_above_gets_none_of_its_own(folder):
+def test_a_folder_of_a_project_above_gets_no_configuration(folder):
     root = folder({CONFIG: "", "nlp/dvc.yaml": ""})
-    assert with_remote(root / "nlp", {}) == (None, None)
+    assert add_remote(root / "nlp", {}) == (None, None)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rondel.cli.arguments import parse
 from rondel.errors import ConfigurationError
-from rondel.settings import OPTIONS, Settings, find_root, load_settings
-from rondel.settings.ci import load_ci_options
+from rondel.settings import CI_OPTIONS, OPTIONS, Settings, find_root, load_ci_options, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,7 @@ def test_the_projects_name_is_the_default_name(tmp_path: Path) -> None:
     assert load_settings(tmp_path).name == "delays"
 
 
-def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: Path) -> None:
     write(tmp_path, '[tool.rondel]\njobs = 1\n[tool.rondel.engine]\nkind = "dagger"\n')
     assert load_settings(tmp_path).jobs == 1
     environ = {"RONDEL_JOBS": "2", "RONDEL_ENGINE": "embedded"}
@@ -47,7 +46,7 @@ def test_a_key_of_the_file_is_its_source(tmp_path: Path) -> None:
     assert load_settings(tmp_path).sources == {"jobs": "pyproject.toml [tool.rondel] jobs"}
 
 
-def test_all_mistakes_are_told_with_their_places(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_with_their_places(tmp_path: Path) -> None:
     write(tmp_path, '[tool.rondel]\njobz = 1\ncache = "perhaps"\n')
     with pytest.raises(ConfigurationError) as caught:
         load_settings(tmp_path, {}, {"RONDEL_JOBS": "many", "RONDEL_ENGINE": "docker"})
@@ -65,32 +64,62 @@ def test_all_mistakes_are_told_with_their_places(tmp_path: Path) -> None:
         ("tool = 3", "tool"),
         ("project = 'x'", "project"),
         ("[tool]\nrondel = 4", "tool.rondel"),
-        ("[tool.rondel]\nci = 3", "tool.rondel.ci"),
     ],
 )
-def test_a_value_where_a_table_belongs_is_named(tmp_path: Path, text: str, place: str) -> None:
+def test_a_value_instead_of_a_table_is_reported(tmp_path: Path, text: str, place: str) -> None:
     write(tmp_path, text)
-    with pytest.raises(ConfigurationError, match="is no table") as caught:
+    with pytest.raises(ConfigurationError, match="is not a table") as caught:
         load_ci_options(tmp_path)
     assert caught.value.place == f"pyproject.toml: {place}"
 
 
 @pytest.mark.parametrize("text", ["[tool.rondel\n", "[tool.rondel]\njobs = " + "[" * 5000])
-def test_broken_toml_names_the_file(tmp_path: Path, text: str) -> None:
+def test_invalid_toml_is_reported_with_the_file(tmp_path: Path, text: str) -> None:
     write(tmp_path, text)
     with pytest.raises(ConfigurationError, match="not valid TOML"):
         load_settings(tmp_path)
 
 
-def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     assert load_settings(tmp_path, {}, {"MLFLOW_TRACKING_URI": ""}).tracking_uri is None
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("true", True), ("1", True), ("woodpecker", True), ("false", False)]
-)
-def test_ci_is_known_by_its_variable(tmp_path: Path, text: str, expected: bool) -> None:
-    assert load_settings(tmp_path, {}, {"CI": text}).ci is expected
+def test_settings_detect_no_ci_system(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}, {"CI": "true", "GITLAB_CI": "true"}).ci is False
+
+
+def test_options_of_ci_are_read_like_all_others(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.rondel.ci]\nimage = "runner:1"\nlayout = "single"\nkeep-days = 7\n')
+    environ = {"RONDEL_CI_IMAGE": "runner:2", "RONDEL_CI_LAYOUT": "single", "RONDEL_CI_WORKFLOW": "no"}
+    options = load_ci_options(tmp_path, {"layout": "stages"}, environ)
+    assert (options.image, options.layout, options.keep_days, options.workflow) == (
+        "runner:2",
+        "stages",
+        7,
+        False,
+    )
+    assert options.sources == {
+        "image": "RONDEL_CI_IMAGE",
+        "layout": "the command line",
+        "keep_days": "pyproject.toml [tool.rondel] ci.keep-days",
+        "workflow": "RONDEL_CI_WORKFLOW",
+    }
+
+
+@pytest.mark.parametrize("load", [load_settings, load_ci_options])
+def test_mistakes_of_all_tables_are_told_together(tmp_path: Path, load: Any) -> None:
+    write(
+        tmp_path, '[tool.rondel]\njobs = "many"\nengine = 3\n[tool.rondel.ci]\nlayout = "both"\nimagee = ""\n'
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, {}, {"RONDEL_CI_AGENT": "label ml"})
+    assert (caught.value.why or "").splitlines() == [
+        "pyproject.toml [tool.rondel] jobs: 'many' is not a whole number",
+        "pyproject.toml [tool.rondel] engine: 3 is not a table",
+        "pyproject.toml [tool.rondel] ci.layout: 'both' is none of single, stages",
+        "pyproject.toml [tool.rondel] ci.imagee: there is no such option (did you mean 'ci.image'?)",
+        "RONDEL_CI_AGENT: 'label ml' is not an agent of Jenkins (any, none, or a block: { label 'ml' })",
+    ]
 
 
 def test_lists_are_read_from_text_and_toml(tmp_path: Path) -> None:
@@ -134,15 +163,17 @@ def test_a_wrong_flag_is_explained(words: list[str], message: str) -> None:
 
 def test_every_option_is_declared_once() -> None:
     for each in ("flags", "env", "key"):
-        values: list[Any] = [getattr(option, each) for option in OPTIONS if getattr(option, each)]
+        options = (*OPTIONS, *CI_OPTIONS)
+        values: list[Any] = [getattr(option, each) for option in options if getattr(option, each)]
         flat = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
         assert len(flat) == len(set(flat)), each
 
 
-def test_every_field_but_two_is_an_option() -> None:
+def test_every_field_but_three_is_an_option() -> None:
     assert {each.name for each in fields(Settings)} - {option.name for option in OPTIONS} == {
         "root",
         "sources",
+        "resumed",
     }
 
 
@@ -171,14 +202,14 @@ def test_arguments_give_the_same_settings_again(
     assert replace(load_settings(root, flags), sources={}, name="") == settings
 
 
-def test_a_machines_settings_are_no_part_of_what_repeats_a_run_elsewhere(tmp_path: Path) -> None:
+def test_machine_settings_are_not_repeated_elsewhere(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, {"engine": "embedded", "keep_going": True}, {"RONDEL_JOBS": "3"})
     assert settings.arguments() == ["--keep-going"]
     # Nor are those of its environment words on a command line here: they are there already.
     assert settings.machine_arguments() == ["--engine", "embedded"]
 
 
-def test_a_flag_that_says_what_the_project_does_not_is_repeated_though_it_is_the_default(
+def test_a_flag_with_the_default_value_is_repeated_if_the_project_differs(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.rondel]\ncache = false\n")
@@ -186,6 +217,6 @@ def test_a_flag_that_says_what_the_project_does_not_is_repeated_though_it_is_the
     assert load_settings(tmp_path, {}).arguments() == ["--no-cache"]
 
 
-def test_an_option_that_is_not_given_is_no_argument(tmp_path: Path) -> None:
+def test_an_unset_option_is_no_argument(tmp_path: Path) -> None:
     settings = replace(load_settings(tmp_path, {"approve_by": "bob"}), approve_by=None)
     assert settings.arguments() == []

@@ -1,4 +1,4 @@
-"""The REST client against servers that answer wrongly, late or not at all."""
+"""The REST client with servers that give bad answers, late answers or none."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def with_answers(
         (401, "MLFLOW_TRACKING_TOKEN"),
         (403, "permission"),
         (404, "path in MLFLOW_TRACKING_URI"),
-        (429, "fewer requests"),
+        (429, "limits requests"),
         (500, "server's log"),
         (503, "server's log"),
     ],
 )
-def test_each_refusal_says_what_to_do(status: int, words: str) -> None:
+def test_each_error_says_what_to_do(status: int, words: str) -> None:
     problem = response_error(Endpoint(uri=URI), "runs/get", status, "<html>")
     assert isinstance(problem, TrackingUnavailable)
     assert problem.exit_code == 22
@@ -55,7 +55,7 @@ def test_each_refusal_says_what_to_do(status: int, words: str) -> None:
     assert words in problem.render()
 
 
-def test_the_servers_own_words_are_passed_on() -> None:
+def test_the_servers_message_is_passed_on() -> None:
     body = '{"error_code": "INVALID_PARAMETER_VALUE", "message": "No such thing"}'
     problem = response_error(Endpoint(uri=URI), "runs/get", 400, body)
     assert isinstance(problem, TrackingRefused)
@@ -63,14 +63,14 @@ def test_the_servers_own_words_are_passed_on() -> None:
     assert "No such thing" in problem.what
 
 
-def test_a_page_that_is_no_mlflow_is_recognised() -> None:
+def test_a_page_of_another_server_is_recognised() -> None:
     with pytest.raises(TrackingUnavailable, match="not an MLflow server"):
         with_answers(
             lambda _: httpx.Response(200, text="<html>login</html>"), lambda client: client.get_run("a")
         )
 
 
-def test_basic_and_bearer_are_sent_and_basic_wins() -> None:
+def test_basic_login_takes_precedence_over_a_token() -> None:
     seen: list[str | None] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -82,7 +82,7 @@ def test_basic_and_bearer_are_sent_and_basic_wins() -> None:
     assert seen == ["Bearer t", f"Basic {base64.b64encode(b'u:p').decode()}"]
 
 
-def test_reads_are_repeated_after_a_failure_and_writes_that_count_are_not() -> None:
+def test_only_repeatable_calls_are_retried() -> None:
     calls: list[str] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -99,7 +99,7 @@ def test_reads_are_repeated_after_a_failure_and_writes_that_count_are_not() -> N
     assert calls == ["runs/create"]
 
 
-def test_an_experiment_that_another_run_makes_meanwhile_is_taken() -> None:
+def test_an_experiment_that_another_run_creates_meanwhile_is_used() -> None:
     answers = iter(
         [
             httpx.Response(404, json={"error_code": "RESOURCE_DOES_NOT_EXIST"}),
@@ -110,7 +110,7 @@ def test_an_experiment_that_another_run_makes_meanwhile_is_taken() -> None:
     assert with_answers(lambda _: next(answers), lambda client: client.ensure_experiment("e")) == "5"
 
 
-def test_logging_keeps_to_the_servers_limits_and_names() -> None:
+def test_logging_respects_the_servers_limits_and_names() -> None:
     bodies: list[dict[str, Any]] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -143,7 +143,7 @@ def test_a_server_that_never_answers_is_reported_within_five_seconds(
     assert time.monotonic() - began < 5
 
 
-def test_a_server_that_is_not_there_is_reported() -> None:
+def test_a_missing_server_is_reported() -> None:
     async def main() -> None:
         async with TrackingClient(Endpoint(uri="http://127.0.0.1:9")) as client:
             await client.probe()
@@ -164,7 +164,7 @@ def test_a_broken_answer_is_reported(raw_server: Callable[[bytes | None], int]) 
         anyio.run(main)
 
 
-def test_the_probe_asks_under_the_name_that_containers_use() -> None:
+def test_the_probe_uses_the_host_name_of_containers() -> None:
     hosts: list[str] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -186,7 +186,7 @@ def test_the_probe_asks_under_the_name_that_containers_use() -> None:
 
 
 class Recorder:
-    """Answers as a server would and keeps the runs it was told of."""
+    """Answers like a server and stores runs."""
 
     def __init__(self) -> None:
         self.created: list[dict[str, Any]] = []
@@ -244,11 +244,11 @@ def test_stages_that_begin_at_once_share_one_parent() -> None:
     assert tags["rondel.git.dirty"] == "true"
     assert tags["gitlab.CI_JOB_ID"] == "42"
     assert tags["dvc.in.data/x y.csv"] == "md5:1"
-    # Stage runs that nobody ended were stopped with the run.
+    # Stage runs that did not end were stopped with the run.
     assert server.ended == {"r1": "FAILED", "r2": "KILLED", "r3": "KILLED", "r4": "KILLED"}
 
 
-def test_a_run_in_which_nothing_runs_leaves_nothing_on_the_server() -> None:
+def test_a_run_in_which_nothing_runs_creates_nothing_on_the_server() -> None:
     server = Recorder()
 
     async def action(client: TrackingClient) -> None:
@@ -259,7 +259,7 @@ def test_a_run_in_which_nothing_runs_leaves_nothing_on_the_server() -> None:
     assert not server.ended
 
 
-def test_a_stages_metrics_stand_at_the_parent_too() -> None:
+def test_the_parent_run_gets_the_stages_metrics() -> None:
     server = Recorder()
 
     async def action(client: TrackingClient) -> None:

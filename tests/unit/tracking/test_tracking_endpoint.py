@@ -1,4 +1,4 @@
-"""MLflow's variables: what they say, what reaches containers, what stays secret."""
+"""MLflow's variables: what they mean, what containers get, and what stays secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_nothing_set_means_no_remote_server() -> None:
     assert endpoint_for({"MLFLOW_TRACKING_URI": " "}) is None
 
 
-def test_user_and_password_win_over_a_token_and_only_the_password_is_secret() -> None:
+def test_a_password_takes_precedence_over_a_token_and_is_secret() -> None:
     endpoint = parse_endpoint(
         "https://mlflow.example:8443/",
         {
@@ -37,7 +37,7 @@ def test_user_and_password_win_over_a_token_and_only_the_password_is_secret() ->
     assert "to-ken" not in repr(endpoint)
 
 
-def test_credentials_in_the_address_are_taken_out_of_it() -> None:
+def test_credentials_are_removed_from_the_address() -> None:
     endpoint = parse_endpoint("http://ann:p%40ss@mlflow.example/base/", {})
     assert endpoint.uri == "http://mlflow.example/base"
     assert (endpoint.user, endpoint.password) == ("ann", "p@ss")
@@ -52,7 +52,7 @@ def test_containers_reach_a_loopback_server_by_name(host: str) -> None:
     assert found.env["MLFLOW_TRACKING_URI"] == "http://mlflow:5000/x"
 
 
-def test_certificates_travel_as_files(tmp_path: Path) -> None:
+def test_containers_get_certificates_as_files(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("x")
     found = connection_to(
@@ -62,17 +62,17 @@ def test_certificates_travel_as_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///a.db", "/tmp/mlruns", "databricks", "http://", "http://h:99999"])
-def test_what_containers_cannot_reach_is_refused_with_its_place(uri: str) -> None:
+def test_an_address_that_containers_cannot_reach_is_refused(uri: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         endpoint_for({"MLFLOW_TRACKING_URI": uri})
     assert caught.value.place == "MLFLOW_TRACKING_URI"
 
 
-def test_a_missing_certificate_is_named() -> None:
+def test_a_missing_certificate_is_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"no file '/nowhere/ca\.pem'"):
         parse_endpoint("https://m", {"MLFLOW_TRACKING_SERVER_CERT_PATH": "/nowhere/ca.pem"})
 
 
-def test_gitlab_is_known_by_its_path() -> None:
+def test_gitlab_is_recognised_by_its_path() -> None:
     assert parse_endpoint("https://gitlab.example/api/v4/projects/a%2Fb/ml/mlflow", {}).kind == "gitlab"
     assert parse_endpoint("https://gitlab.example/mlflow", {}).kind == "mlflow"

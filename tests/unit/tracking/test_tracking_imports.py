@@ -1,4 +1,4 @@
-"""The public names, and what asking for the champion loads."""
+"""The public names, and the modules that finding the champion loads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import rondel.tracking
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in rondel.tracking.__all__:
         assert getattr(rondel.tracking, name) is not None
     with pytest.raises(AttributeError, match="nothing"):

@@ -23,7 +23,7 @@ def test_shared_locks_share_and_exclusive_ones_do_not(tmp_path: Path) -> None:
     third.close()
 
 
-def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
         "import fcntl,os,sys;fd=os.open(sys.argv[1],os.O_RDWR|os.O_CREAT);"
@@ -42,19 +42,19 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
         lock.close()
 
 
-def test_a_process_is_known_by_number_and_start() -> None:
+def test_a_process_is_identified_by_number_and_start_time() -> None:
     own = ProcessId.of(os.getpid())
     assert own is not None
     assert own.alive()
     assert not ProcessId(pid=own.pid, started=own.started + 1).alive()
-    with subprocess.Popen(["true"]) as process:
+    with subprocess.Popen(["sleep", "30"]) as process:
         identity = ProcessId.of(process.pid)
-        process.wait()
-    assert identity is not None  # until it was waited for, it was a zombie at least
+        process.kill()
+    assert identity is not None
     assert not identity.alive()
 
 
-def test_only_marked_processes_of_a_group_are_ours() -> None:
+def test_only_marked_processes_of_a_group_are_found() -> None:
     with subprocess.Popen(["sleep", "30"], process_group=0, env={"MARK": "yes"}) as process:
         try:
             while not Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"):
@@ -65,7 +65,7 @@ def test_only_marked_processes_of_a_group_are_ours() -> None:
             process.kill()
 
 
-def test_the_state_survives_its_file_and_rubbish_is_no_state(tmp_path: Path) -> None:
+def test_the_state_survives_a_round_trip_and_damaged_files_have_none(tmp_path: Path) -> None:
     folder = ServerFolder.of(tmp_path)
     folder.path.mkdir(parents=True)
     assert read_state(folder) is None
@@ -78,7 +78,7 @@ def test_the_state_survives_its_file_and_rubbish_is_no_state(tmp_path: Path) -> 
     assert read_state(folder) is None
 
 
-def test_the_port_of_last_time_is_taken_again_unless_it_is_busy(tmp_path: Path) -> None:
+def test_the_last_port_is_reused_unless_it_is_busy(tmp_path: Path) -> None:
     import socket
 
     folder = ServerFolder.of(tmp_path)

@@ -1,4 +1,4 @@
-"""How the supervisor ends a server, with a program in the server's place."""
+"""How the supervisor ends a server, with a fake server."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ time.sleep(60)
     ("linger", "answered"),
     [pytest.param(600.0, True, id="lingering"), pytest.param(0.0, False, id="ends with the run")],
 )
-def test_only_a_server_that_nobody_can_use_any_more_is_killed_early(tmp_path, monkeypatch, linger, answered):
+def test_only_a_server_without_users_is_killed_early(tmp_path, monkeypatch, linger, answered):
     monkeypatch.setattr(supervisor, "QUICK_STOP_SECONDS", 0.05)
     answer = tmp_path / "answer"
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A server behind a certificate of the team's own CA, as the GitLab stub with TLS."""
+"""A server with a certificate from the team's own CA: the GitLab stub with TLS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def probe(uri: str, environ: dict[str, str]) -> None:
     anyio.run(main)
 
 
-def test_the_teams_own_ca_is_trusted_when_it_is_named(server: tuple[str, Path]) -> None:
+def test_the_teams_ca_is_trusted_if_it_is_configured(server: tuple[str, Path]) -> None:
     uri, ca = server
     assert uri.startswith("https:")
     probe(uri, {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(ca)})
@@ -55,7 +55,7 @@ def test_an_unknown_ca_is_refused_with_what_to_do(server: tuple[str, Path]) -> N
 
 
 class Experiments(BaseHTTPRequestHandler):
-    """As much of an MLflow server as a probe asks for."""
+    """An MLflow server that only answers probes."""
 
     protocol_version = "HTTP/1.1"
 
@@ -71,7 +71,7 @@ class Experiments(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("names", [(), ("mlflow",)])
-def test_a_server_on_this_machine_has_to_be_trusted_under_the_name_that_containers_use(
+def test_a_loopback_servers_certificate_must_be_valid_for_the_name_that_containers_use(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     plain = ThreadingHTTPServer(("127.0.0.1", 0), Experiments)
@@ -95,14 +95,12 @@ def test_a_server_on_this_machine_has_to_be_trusted_under_the_name_that_containe
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_the_usual_variables_for_a_ca_count_here_and_in_containers(
-    server: tuple[str, Path], variable: str
-) -> None:
+def test_common_ca_variables_apply_here_and_in_containers(server: tuple[str, Path], variable: str) -> None:
     uri, ca = server
     probe(uri, {variable: str(ca)})
     found = connection_to(parse_endpoint(uri, {variable: str(ca)}), experiment="flights")
     assert found.files[found.env["MLFLOW_TRACKING_SERVER_CERT_PATH"]] == ca
-    # Without TLS, or where MLflow's own variable says otherwise, they do not.
+    # They do not apply without TLS, or if MLflow's own variable is set.
     assert parse_endpoint(uri.replace("https", "http"), {variable: str(ca)}).ca_file is None
     both = {variable: "/nowhere.pem", "MLFLOW_TRACKING_SERVER_CERT_PATH": str(ca)}
     assert parse_endpoint(uri, both).ca_file == ca

@@ -24,10 +24,11 @@ from rondel.engine.evaluate.giturls import (
     login_of,
     origin_of,
     remote_url,
-    without_login,
 )
 from rondel.engine.evaluate.secrets import SessionSecrets
 from rondel.engine.evaluate.services import SessionServices
+from rondel.secrets.logins import without_login
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -137,8 +138,7 @@ async def git(session: Session, access: GitAccess, *args: str, cwd: Path, missin
     if done.returncode == 0:
         return done.stdout.decode(errors="replace")
     text = done.stderr.decode(errors="replace").strip()
-    for secret in access.silent:
-        text = text.replace(secret, "***")
+    text = Masker(access.silent, shortest=1).text(text)
     if missing and "not appear to be a git repository" in text:
         raise GitError(missing)
     meaning = _meaning(text)

@@ -18,10 +18,11 @@ import anyio
 import anyio.to_thread
 
 from rondel.engine.evaluate.gitaccess import REMOTE, GitAccess, accessed, git, scratch_folder
-from rondel.engine.evaluate.giturls import GitError, remote_url, without_login
+from rondel.engine.evaluate.giturls import GitError, remote_url
 from rondel.engine.evaluate.operations import operation
 from rondel.engine.values.git import Advertised, GitRef, GitRepository
 from rondel.engine.values.node import Fs, Node, digest_of
+from rondel.secrets.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from rondel.errors import EngineError
 
@@ -77,9 +77,3 @@ def login_of(url: str) -> str:
     """``user:password`` of a URL; empty if it has no password."""
     parts = urlsplit(url)
     return unquote(parts.netloc.rpartition("@")[0]) if parts.password else ""
-
-
-def without_login(url: str) -> str:
-    """A URL without user and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.scheme else url

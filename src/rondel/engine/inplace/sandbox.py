@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from rondel.engine.inplace.placement import Placement, PlacingError, clear_up, touched
 from rondel.engine.sandbox.command import DEFAULT_PATH
-from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
+from rondel.engine.sandbox.output import Spool
 from rondel.engine.sandbox.spec import (
     BindMount,
     ExecRefused,
@@ -36,6 +36,7 @@ from rondel.engine.sandbox.spec import (
 from rondel.engine.sandbox.users import User, resolve_user
 from rondel.engine.store import Output, Snapshot
 from rondel.errors import EngineError
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +184,7 @@ class InPlaceSandbox:
             identity = {"user": user.uid, "group": user.gid, "extra_groups": list(user.groups)}
         prefix = [found, "--pdeathsig", "KILL", "--"] if (found := shutil.which("setpriv")) else []
         os.makedirs(spec.cwd or "/", exist_ok=True)
-        patterns = patterns_of(spec.secrets)
+        masker = Masker(spec.secrets, shortest=1)
         with _stdin(spec) as stdin:
             try:
                 process = await anyio.open_process(
@@ -199,7 +200,7 @@ class InPlaceSandbox:
         async with process, anyio.create_task_group() as tasks:
 
             async def read(name: str) -> None:
-                scrubber = Scrubber(patterns)
+                scrubber = masker.stream()
 
                 def take(data: bytes) -> None:
                     if data:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from rondel.engine.sandbox.bwrap import ContainerPlan
-    from rondel.engine.sandbox.output import Scrubber
     from rondel.engine.sandbox.spawn import BwrapProcess
+    from rondel.secrets.masker import MaskedStream
 
 _MAIN = Path(__file__).with_name("exec_inside_main.py")
 # The interpreter may run from another path than the one where it is installed.
@@ -100,7 +100,7 @@ async def run_inside(
     *,
     bwrap: str,
     python: str,
-    scrubber: Callable[[], Scrubber],
+    scrubber: Callable[[], MaskedStream],
     prefix: Sequence[str] = (),
 ) -> InsideResult:
     """Run a command in a container with its environment, user and rights. If cancelled, it is killed."""

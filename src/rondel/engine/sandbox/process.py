@@ -14,12 +14,13 @@ import anyio.to_thread
 from rondel.engine.sandbox.command import in_go_words, refused_by_kernel
 from rondel.engine.sandbox.commit import commit_outputs
 from rondel.engine.sandbox.exec_inside import InsideResult, run_inside, terminal_inside
-from rondel.engine.sandbox.output import Scrubber, Spool, patterns_of
+from rondel.engine.sandbox.output import Spool
 from rondel.engine.sandbox.prepared import Prepared, discard
 from rondel.engine.sandbox.spawn import BwrapProcess, Stream, memory_file, spawn, watched
 from rondel.engine.sandbox.spec import ExecSpec, Opened, Outcome, SandboxError
 from rondel.engine.sandbox.tracing import Trace
 from rondel.engine.store import Output, Store
+from rondel.secrets.masker import Masker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +51,8 @@ class Process:
         self._prepared = prepared
         self._listener = listener
         self._spools = {name: Spool(store.blobs) for name in ("stdout", "stderr", "combined")}
-        patterns = patterns_of(spec.secrets)
-        self._scrubbers = {name: Scrubber(patterns) for name in ("stdout", "stderr")}
+        self._masker = Masker(spec.secrets, shortest=1)
+        self._scrubbers = {name: self._masker.stream() for name in ("stdout", "stderr")}
         self._outcome: asyncio.Task[Outcome] | None = None
         self._discarded = False
         self._trace: Trace | None = None
@@ -228,14 +229,13 @@ class Process:
 
     async def run_inside(self, args: Sequence[str]) -> InsideResult:
         """Run another command in the container, with the same environment, user and rights."""
-        patterns = patterns_of(self._spec.secrets)
         return await run_inside(
             self._container,
             self._prepared.plan,
             args,
             bwrap=self._shared.bwrap,
             python=self._shared.python,
-            scrubber=lambda: Scrubber(patterns),
+            scrubber=self._masker.stream,
             prefix=self._limited(),
         )
 

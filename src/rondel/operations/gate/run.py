@@ -60,6 +60,9 @@ class GateRunner:
         champion = None
         if model and self.runtime.environment.tracking is not None:
             champion = await self._champion_metrics(model, evaluation, found, parsed, measure)
+        elif model and any(rule.needs_champion for rule in parsed):
+            # An unknown champion is not "no champion yet", which would pass.
+            raise ConfigurationError(f"the champion of {model} is unknown: the run has no MLflow server")
         verdict = evaluate(parsed, found, champion, model=model)
         self._record(verdict, evaluation)
         if not verdict.passed:

@@ -26,7 +26,7 @@ async def promote_version(
 
     tracking = runtime.tracking("promote")
     runtime.recorder.step(f"promoting {reference} to {to}")
-    who = await to_thread.run_sync(whoami, runtime.run.root, os.environ)
+    who = await to_thread.run_sync(whoami, runtime.run.root, runtime.run.started_by)
     async with TrackingClient(tracking.endpoint) as client:
         changed = await promote(
             registry_of(client),

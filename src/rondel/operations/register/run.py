@@ -57,7 +57,7 @@ class Registrar:
         async with TrackingClient(tracking.endpoint) as client:
             store = registry_of(client)
             source = await self._find_model(client, records, model, artifact, log=log, model_file=model_file)
-            who = await to_thread.run_sync(whoami, self.runtime.run.root, os.environ)
+            who = await to_thread.run_sync(whoami, self.runtime.run.root, self.runtime.run.started_by)
             version = await register(store, model, source, lineage, who=who, alias=alias)
             stored = False
             if attestations.libraries_installed():

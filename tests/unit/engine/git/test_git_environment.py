@@ -12,8 +12,8 @@ from rondel.engine.evaluate.giturls import (
     origin_of,
     remote_url,
     split_fragment,
-    without_login,
 )
+from rondel.secrets.logins import without_login
 
 
 def settings(env):

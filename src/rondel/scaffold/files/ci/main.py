@@ -10,7 +10,7 @@ train = pipeline.dvc("train", needs=[prepare])
 
 @pipeline.stage(needs=[train])
 async def evaluate(ctx: StageContext) -> None:
-    """Measure the model; only one that is good enough goes on."""
+    """Measure the model, and fail if it is not good enough."""
     await ctx.dvc("evaluate")
     await ctx.gate("accuracy >= 0.8", metrics="metrics.json", model="@NAME@")
 

@@ -1,4 +1,4 @@
-"""Measures the model on data that it has not seen."""
+"""Evaluates the model on data that was not used for training."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Splits the data into a part to learn from and a part to be tested on."""
+"""Splits the data into training and test data."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pipeline is what it is meant to be; nothing is run."""
+"""Tests the pipeline's stages without running them."""
 
 from ci.main import pipeline
 

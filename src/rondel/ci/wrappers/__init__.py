@@ -1,0 +1,1 @@
+"""CI files such as ``.gitlab-ci.yml``: the jobs that a pipeline becomes, and the regions that hold them."""

@@ -1,4 +1,4 @@
-"""Which real engine is within reach, and by what."""
+"""Which real engine is reachable."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_engine_that_is_named_comes_first(tmp_path: Path, node: Path) -> None
     assert str(found) == "_EXPERIMENTAL_DAGGER_RUNNER_HOST names tcp://engine:1"
 
 
-def test_the_clusters_socket_is_found_and_told_to_the_cli(tmp_path: Path, node: Path) -> None:
+def test_the_clusters_socket_is_found_and_passed_to_the_cli(tmp_path: Path, node: Path) -> None:
     cli = runtime(tmp_path / "bin", "dagger", 0)
     found = find_engine({"PATH": cli})
     assert found is not None
@@ -55,7 +55,7 @@ def test_the_clusters_socket_is_found_and_told_to_the_cli(tmp_path: Path, node: 
     assert choice.environment[discovery.RUNNER_HOST] == f"unix://{node}"
 
 
-def test_a_socket_that_nobody_listens_at_is_no_engine(tmp_path: Path, node: Path) -> None:
+def test_a_socket_without_a_listener_is_not_an_engine(tmp_path: Path, node: Path) -> None:
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(stale))
@@ -71,7 +71,7 @@ def test_a_runtime_counts_when_it_answers(tmp_path: Path, monkeypatch: pytest.Mo
     assert str(found) == "podman answers, and can start one"
 
 
-def test_what_nobody_answers_at_is_told_with_the_reason(tmp_path: Path, node: Path) -> None:
+def test_an_address_without_an_answer_has_a_reason(tmp_path: Path, node: Path) -> None:
     assert connection_problem(f"unix://{node}") == ""
     assert connection_problem(f"unix://{tmp_path}/missing.sock") == "No such file or directory"
     assert connection_problem("tcp://127.0.0.1:9") == "Connection refused"
@@ -81,7 +81,7 @@ def test_what_nobody_answers_at_is_told_with_the_reason(tmp_path: Path, node: Pa
 
 
 @pytest.mark.parametrize("address", ["kube-pod://engine-0", "docker-container://engine"])
-def test_what_only_the_cli_can_ask_is_taken_as_it_is(address: str) -> None:
+def test_an_address_that_only_the_cli_can_probe_counts_as_reachable(address: str) -> None:
     assert connection_problem(address) == ""
     assert shown(f"{address}?context=x") == address
 
@@ -134,7 +134,7 @@ ENGINES: dict[str, tuple[dict[str, Any], dict[str, int], dict[str, str], str]] =
 
 
 @pytest.mark.parametrize("case", ENGINES)
-def test_which_engine_a_run_would_use_is_said_with_the_reason(
+def test_the_engine_of_a_run_is_described_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     flags, tools, variables, expected = ENGINES[case]

@@ -1,4 +1,4 @@
-"""What a stage's log says of addresses that only its container can open."""
+"""Addresses in a stage's log that only its container can open."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def test_other_addresses_stay(line: str) -> None:
     assert said(line, "http://127.0.0.1:5000", readable=False) == line
 
 
-def test_a_remote_server_is_told_as_it_is() -> None:
+def test_the_address_of_a_remote_server_stays() -> None:
     line = f"View run at: https://mlflow.example.com/{PAGE}"
     assert said(line, "https://mlflow.example.com") == line
 
 
 @pytest.mark.parametrize("address", ["http://mlflow:5000", "http://127.0.0.1:5000"])
-def test_of_a_server_that_nobody_reaches_no_address_is_told(address: str) -> None:
+def test_an_unreachable_server_is_described_without_an_address(address: str) -> None:
     told = said(f"🏃 View run train at: {address}/{PAGE}", "http://127.0.0.1:5000", readable=False)
     assert told == f"🏃 View run train at: run {RUN} on the MLflow server of this job"
     told = said(f"View experiment at: {address}/#/experiments/1.", "http://127.0.0.1:5000", readable=False)
@@ -77,7 +77,7 @@ def test_of_a_server_that_nobody_reaches_no_address_is_told(address: str) -> Non
     )
 
 
-def test_the_remote_is_told_as_the_folder_or_address_that_it_is() -> None:
+def test_the_remote_is_shown_as_its_folder_or_address() -> None:
     line = "ERROR: webdav://dvc-remote:4000/files/md5/ab: not rewrites"
     told = said(line, "http://127.0.0.1:5000", hosts={"dvc-remote": 4000}, folder="/p/.rondel/remote")
     assert told == "ERROR: /p/.rondel/remote/files/md5/ab: not rewrites"

@@ -1,4 +1,4 @@
-"""Lines of commands that run: as soon as they are whole, once, and to the stage whose they are."""
+"""Lines of running commands: complete, once, and to the right stage."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Command:
         self.say: Callable[[str, bytes], None] = take
 
 
-def test_an_engine_that_looks_for_readers_just_now_keeps_none_from_reading(file: Path) -> None:
+def test_a_stream_opens_while_the_engine_checks_for_readers(file: Path) -> None:
     with file.open("rb") as engine:
         fcntl.flock(engine, fcntl.LOCK_EX)
         stream = OutputStream(str(file), "run")
@@ -70,7 +70,7 @@ async def test_lines_come_while_the_command_runs_and_never_again(file: Path) -> 
     stream.close()
 
 
-async def test_an_engine_that_tells_nothing_meanwhile_is_logged_at_the_end(file: Path) -> None:
+async def test_without_frames_the_output_is_logged_at_the_end(file: Path) -> None:
     for path in ("", str(file), "/nowhere/at/all"):
         stream, seen = OutputStream(path, "run"), []
         assert stream.active is (path == str(file))
@@ -108,7 +108,7 @@ async def test_two_commands_at_once_keep_their_lines_apart(file: Path) -> None:
         assert "\n".join(lines).split("\n") == [f"{name} {number}" for number in range(20)]
 
 
-async def test_what_fails_fails_as_itself_after_its_last_lines(file: Path) -> None:
+async def test_an_error_is_raised_unwrapped_after_the_last_lines(file: Path) -> None:
     stream, seen = OutputStream(str(file), "run"), []
     received = stream.command_output(seen.append)
     command = Command(LiveOutput(str(file)), received.tag)
@@ -210,13 +210,13 @@ async def told(
     return received
 
 
-async def test_what_a_command_opened_is_known_when_the_engine_told_it(file: Path) -> None:
+async def test_the_trace_of_a_command_is_recorded(file: Path) -> None:
     received = await told(file, opened("src/train.py", "caf\udce9", written=("log.txt",)))
     assert received.opened == {"src/train.py", "caf\udce9", "log.txt"}
     assert (received.written, received.untraced) == ({"log.txt"}, "")
 
 
-async def test_that_nothing_was_opened_is_another_thing_than_that_nothing_is_known(file: Path) -> None:
+async def test_an_empty_trace_differs_from_no_trace(file: Path) -> None:
     received = await told(file, opened())
     assert (received.opened, received.untraced) == (frozenset(), "")
     received = await told(file)
@@ -225,7 +225,7 @@ async def test_that_nothing_was_opened_is_another_thing_than_that_nothing_is_kno
     assert (received.opened, received.untraced) == (None, NOT_TRACED)
 
 
-async def test_what_is_not_all_says_why(file: Path) -> None:
+async def test_an_incomplete_trace_has_a_reason(file: Path) -> None:
     received = await told(file, opened("a", unknown="too fast"))
     assert (received.opened, received.untraced) == ({"a"}, "too fast")
 
@@ -240,12 +240,12 @@ async def test_several_commands_of_one_tag_are_taken_together(file: Path) -> Non
     assert received.untraced == "first"
 
 
-async def test_what_a_full_session_does_not_tell_is_not_known(file: Path) -> None:
+async def test_a_full_session_has_no_trace(file: Path) -> None:
     received = await told(file, opened(*(f"file{number}" for number in range(100))), limit=500)
     assert (received.opened, received.untraced) == (None, TRACE_CUT)
 
 
-async def test_a_damaged_frame_of_opened_files_is_not_taken_for_nothing(file: Path) -> None:
+async def test_a_damaged_trace_is_not_an_empty_one(file: Path) -> None:
     for frame in (
         {"opened": ["a"]},
         {"opened": None, "written": [], "known": True},

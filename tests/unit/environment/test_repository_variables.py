@@ -1,4 +1,4 @@
-"""What a stage is told of the code that it runs."""
+"""The variables about the code that a stage runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_commit_branch_and_changes_are_variables() -> None:
     assert git_variables(Run(**RUN, git_commit="c0ffee"))["RONDEL_GIT_DIRTY"] == "0"
 
 
-def test_what_is_not_known_is_not_said() -> None:
+def test_unknown_facts_are_not_set() -> None:
     found = git_variables(Run(**RUN))
     assert not [name for name in found if name.startswith("RONDEL_")]
     assert json.loads(found["MLFLOW_RUN_CONTEXT"]) == {"rondel.run": "r1"}
@@ -41,6 +41,6 @@ def test_runs_that_a_program_starts_get_mlflows_tags(monkeypatch: pytest.MonkeyP
     assert tags["mlflow.source.git.repoURL"] == "https://git.example.org/a"
 
 
-def test_runs_beside_the_stages_own_stand_below_it() -> None:
+def test_further_runs_are_nested_in_the_stages_run() -> None:
     found = git_variables(Run(**RUN), MlflowRun(run_id="abc"))
     assert json.loads(found["MLFLOW_RUN_CONTEXT"])["mlflow.parentRunId"] == "abc"

@@ -43,7 +43,7 @@ def test_stages_that_the_pipeline_does_not_have_run_with_the_one_that_needs_them
     assert project.chain("train", {"features"}) == ("train",)
 
 
-def test_only_what_dvc_keeps_is_brought(project):
+def test_only_data_that_dvc_caches_is_fetched(project):
     assert project.data_of(project.stages["train"].deps) == ("features/a.csv",)
     assert project.data_of(["code.py"]) == ()
 
@@ -123,7 +123,7 @@ def test_a_failure_says_what_went_wrong_and_shows_the_last_lines(project):
         (TransferResult(phase="keep", code=255, output="no route"), StageFailed, "can't save the outputs"),
     ],
 )
-def test_results_that_could_not_be_kept_are_told_with_the_reason(project, transfer, kind, said):
+def test_results_that_cannot_be_saved_are_an_error_with_the_reason(project, transfer, kind, said):
     error = keep_failed(project.stages["train"], transfer, ["no route"], "s3://b")
     assert type(error) is kind
     assert said in str(error)

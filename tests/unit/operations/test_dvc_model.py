@@ -1,4 +1,4 @@
-"""Which of DVC's files is the model that a server never saw, and what becomes of it."""
+"""Which file of DVC is the model, and how it is logged again."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_single_file_is_logged_by_the_teams_command_only(project: Any) -> None
     assert program.commands == ("python log.py",)
 
 
-def test_what_went_wrong_is_told_by_what_can_be_done(project: Any) -> None:
+def test_each_failure_has_its_own_error(project: Any) -> None:
     found = find_dvc_model(project, [TRAIN, EVALUATE], model="toy")
     assert found is not None
     lost = logging_failure(found, ProgramResult(phase="data", code=1), "python log.py")

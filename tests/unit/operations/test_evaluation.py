@@ -1,4 +1,4 @@
-"""What an evaluation was made with, which file is its model, and when a champion's is comparable."""
+"""The parts of an evaluation, its model, and when a champion's metrics are comparable."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_another_model_is_the_same_evaluation(project: DvcProject, evaluation: E
     assert evaluation.differences(other.parts) == []
 
 
-def test_a_model_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
+def test_an_ambiguous_model_must_be_named(tmp_path: Path) -> None:
     text = DVC_YAML.replace("deps: [train.csv], outs: [model.bin]", "deps: [other.csv], outs: [model.bin]")
     (tmp_path / "dvc.yaml").write_text(text)
     (tmp_path / "other.csv").write_text("1")
@@ -196,7 +196,7 @@ def test_a_measured_metric_of_the_champion_is_measured_beside_the_challengers(
     assert (found.measured, found.metrics) == ("recorded", {"roc_auc": 0.6, "latency_ms": 4})
 
 
-def test_the_very_same_model_is_not_measured_twice(
+def test_the_same_model_is_not_evaluated_twice(
     monkeypatch: pytest.MonkeyPatch, evaluation: Evaluation
 ) -> None:
     judge = Judge({})
@@ -215,7 +215,7 @@ def test_a_champion_that_cannot_be_measured_again_is_stale_and_says_why(
     )
 
 
-def test_a_champion_of_which_nothing_is_known_is_compared_by_its_recorded_metrics(
+def test_a_champion_without_a_recorded_evaluation_is_compared_by_its_recorded_metrics(
     monkeypatch: pytest.MonkeyPatch, evaluation: Evaluation
 ) -> None:
     found = judged(monkeypatch, evaluation, Lineage(), Judge({}))

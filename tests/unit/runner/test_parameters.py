@@ -1,4 +1,4 @@
-"""Values of ``-P`` and of calls: read as what the parameter takes, or refused before anything starts."""
+"""Values of ``-P`` and of calls: parsed by the parameter's type, or refused before anything starts."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_script_is_an_entry_point_as_it_is_to_mlflow(disk: DiskProject) -> Non
         given(other, disk)
 
 
-def test_a_stage_asks_in_vain_for_a_repository_that_is_not_there(disk: DiskProject) -> None:
+def test_a_stage_with_git_needs_a_commit(disk: DiskProject) -> None:
     pipeline = Pipeline()
     pipeline.dvc("train", git=True)
     with pytest.raises(ConfigurationError, match="needs the git repository") as caught:

@@ -115,7 +115,7 @@ def test_a_forgotten_success_is_taken_from_the_record(project: FakeProject) -> N
     assert result.capsule.stage("prepare").state == "cached"
 
 
-def test_what_lies_in_the_folder_of_the_run_is_kept_for_its_key(project: FakeProject) -> None:
+def test_results_in_the_run_folder_are_looked_up_by_key(project: FakeProject) -> None:
     capsule = first_run(project)
     stages = [replace(record, aside=record.name == "prepare") for record in capsule.stages]
     found = resume(replace(capsule, stages=stages), plan_of(pipeline(), "train"), project, {})
@@ -175,14 +175,14 @@ ASKED: dict[str, Any] = {
 }
 
 
-def test_what_the_run_was_asked_for_is_asked_for_again(project: FakeProject) -> None:
+def test_options_of_the_run_are_taken_over(project: FakeProject) -> None:
     capsule = asked(project, ASKED)
     settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert {name: getattr(settings, name) for name in ASKED} == ASKED
     assert settings.sources["cache"] == f"run {capsule.id}"
 
 
-def test_a_run_that_is_resumed_twice_is_still_asked_for_the_same(project: FakeProject) -> None:
+def test_a_run_that_is_resumed_twice_keeps_its_options(project: FakeProject) -> None:
     (project.root / "pyproject.toml").write_text("[tool.rondel]\nkeep-going = true\ncache = false\n")
     asked(project, {"cache": True, "params": ASKED["params"]})
     for _ in range(2):
@@ -195,7 +195,7 @@ def test_a_run_that_is_resumed_twice_is_still_asked_for_the_same(project: FakePr
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_is_given_anew_wins(project: FakeProject, name: str) -> None:
+def test_options_of_this_command_override_those_of_the_run(project: FakeProject, name: str) -> None:
     other = {
         "cache": True,
         "keep_going": False,
@@ -238,7 +238,7 @@ def test_the_projects_configuration_is_that_of_now(project: FakeProject) -> None
     assert (settings.keep_going, settings.remote) == (False, "s3://now")
 
 
-def test_what_belongs_to_the_machine_is_not_taken_over(project: FakeProject) -> None:
+def test_machine_options_are_not_taken_over(project: FakeProject) -> None:
     machine = {"engine": "dagger", "jobs": 7}
     capsule = asked(project, machine, {"RONDEL_ENGINE_CACHE_SIZE": "1G", "RONDEL_ENGINE_HOST_IMAGE": "never"})
     settings, _ = resumed_settings(load_settings(project.root), capsule, ())
@@ -250,7 +250,7 @@ def test_what_belongs_to_the_machine_is_not_taken_over(project: FakeProject) -> 
     )
 
 
-def test_what_somebody_asked_for_in_person_is_not_taken_from_elsewhere(project: FakeProject) -> None:
+def test_approvals_and_commits_are_not_taken_over_from_another_clone(project: FakeProject) -> None:
     capsule = replace(asked(project, ASKED), id="20261123-000000-ffffff")
     settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert (settings.approve_by, settings.commit, settings.cache) == (None, False, False)
@@ -341,7 +341,7 @@ def test_stop_and_the_end_of_input_end_the_run(
     assert states(result) == {"prepare": "failed", "announce": "skipped", "train": "skipped"}
 
 
-def test_a_shell_that_cannot_be_opened_keeps_nobody_from_retrying(
+def test_retry_is_offered_without_a_shell(
     project: FakeProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def shell(_self: RecordingContext) -> bool:
@@ -369,7 +369,7 @@ def test_without_a_run_there_is_nothing_to_resume(project: FakeProject) -> None:
         run_to_resume(project.root, "latest")
 
 
-def test_a_run_that_goes_on_is_not_resumed(project: FakeProject) -> None:
+def test_a_running_run_is_not_resumed(project: FakeProject) -> None:
     capsule = first_run(project)
     folder = RunFolder.of(project.root, capsule.id)
     folder.save(replace(capsule, state="running"))

@@ -1,4 +1,4 @@
-"""Two runs that want the same result: one makes it, the other one waits."""
+"""Two runs that need the same result: the second waits for the first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path: Path) -> None:
+async def test_the_second_run_waits_and_learns_the_id_of_the_first(tmp_path: Path) -> None:
     order: list[str] = []
     first_has_it = anyio.Event()
 
@@ -49,7 +49,7 @@ async def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path: Pa
     assert list((tmp_path / ".rondel/locks/making").iterdir()) == []
 
 
-async def test_another_result_does_not_wait(tmp_path: Path) -> None:
+async def test_another_key_does_not_wait(tmp_path: Path) -> None:
     told: list[str] = []
     async with (
         stage_lock(tmp_path, KEY, "run-1", told.append),
@@ -59,7 +59,7 @@ async def test_another_result_does_not_wait(tmp_path: Path) -> None:
     assert told == []
 
 
-async def test_who_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_a_killed_run_frees_its_lock(tmp_path: Path) -> None:
     code = (
         "import anyio, sys\n"
         "from pathlib import Path\n"
@@ -89,7 +89,7 @@ async def test_who_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
     process.stdout.close()
 
 
-async def test_who_is_cancelled_while_waiting_leaves_the_lock_to_its_holder(tmp_path: Path) -> None:
+async def test_a_cancelled_wait_keeps_the_lock_of_its_holder(tmp_path: Path) -> None:
     async with stage_lock(tmp_path, KEY, "run-1", lambda _run: None):
         with anyio.move_on_after(0.2):
             async with stage_lock(tmp_path, KEY, "run-2", lambda _run: None):

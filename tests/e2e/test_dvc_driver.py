@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rondel.container_scripts import script
 from rondel.data import load_project
-from rondel.environment.data_container import fetch_plan, keep_plan, program_text
+from rondel.environment.data_container import fetch_plan, keep_plan
 from rondel.operations.evaluation import measuring, read_evaluation
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def workspace(project: tuple[Path, str], tmp_path: Path) -> Path:
 def move(root: Path, out: Path, plan: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The result of the driver, and its output."""
     (root / "plan.json").write_text(json.dumps({**plan, "out": str(out)}))
-    (root / "dvc_driver.py").write_text(program_text())
+    (root / "dvc_driver.py").write_text(script("dvc_driver"))
     done = subprocess.run(
         [sys.executable, "dvc_driver.py", "plan.json"],
         cwd=root,
@@ -153,7 +154,7 @@ def test_the_driver_replaces_nothing_of_dvc() -> None:
     """A replaced internal could move with the next release of DVC, and nobody would see it."""
     assigned = [
         ast.unparse(target)
-        for node in ast.walk(ast.parse(program_text()))
+        for node in ast.walk(ast.parse(script("dvc_driver")))
         if isinstance(node, ast.Assign | ast.AugAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     ]

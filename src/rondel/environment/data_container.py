@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rondel.container_scripts import script
 from rondel.environment import WORK
 from rondel.errors import StageFailed
 
@@ -86,13 +87,6 @@ def keep_plan(stage: str, outs: Sequence[str], *, push: bool, collect: Sequence[
     }
 
 
-def program_text() -> str:
-    """The source code of the DVC driver."""
-    from importlib import resources
-
-    return resources.files("rondel.container_scripts").joinpath("dvc_driver.py").read_text(encoding="utf-8")
-
-
 def with_paths(
     container: dagger.Container, source: dagger.Directory, paths: Iterable[str]
 ) -> dagger.Container:
@@ -134,7 +128,7 @@ class DataContainer:
 
         expect = dagger.ReturnType.SUCCESS if must else dagger.ReturnType.ANY
         return (
-            container.with_new_file(PROGRAM, program_text())
+            container.with_new_file(PROGRAM, script("dvc_driver"))
             .with_new_file(PLAN, json.dumps(plan))
             .with_exec(["sh", "-c", _SCRIPT], expect=expect)
         )

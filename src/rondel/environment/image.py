@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rondel.container_scripts import script
 from rondel.environment.host_environment import build_script
 from rondel.errors import StageFailed
 from rondel.record import Image
@@ -24,12 +26,6 @@ if TYPE_CHECKING:
 SOURCE_LABEL = "dev.rondel.image.source"
 BASE_LABEL = "dev.rondel.image.base"
 DIGEST_LABEL = "dev.rondel.image.digest"
-
-PACKAGES = (
-    "import importlib.metadata as m,json;"
-    "print(json.dumps({d.metadata['Name']:d.version for d in m.distributions()}))"
-)
-"""A Python program that prints the packages of its environment as JSON."""
 
 DIGEST_SECONDS = 60
 """Seconds that a Dagger engine may take to compute an image's digest."""
@@ -139,7 +135,7 @@ async def _describe(
     import dagger
     from anyio import move_on_after
 
-    described = replace(image, packages=await _packages(built))
+    described = replace(image, packages=await installed_packages(built))
     source = await built.label(SOURCE_LABEL)
     if source is not None:
         base, digest = await built.label(BASE_LABEL), await built.label(DIGEST_LABEL)
@@ -155,16 +151,17 @@ async def _describe(
     return replace(described, digest=digest, source="registry", base=base)
 
 
-async def _packages(built: dagger.Container) -> dict[str, str]:
-    """The Python packages of the image; none if it has no Python.
+async def installed_packages(container: dagger.Container) -> dict[str, str]:
+    """The Python packages of a container with their versions; none if it has no Python.
 
-    Runs before the container gets variables of this run, so that the engine caches the answer.
+    Call it on the image before the run's own variables are set, so that the engine caches the answer.
     """
     import json
 
     import dagger
 
-    listing = built.with_exec(["sh", "-c", f'python -c "{PACKAGES}" || python3 -c "{PACKAGES}"'])
+    program = shlex.quote(script("list_packages"))
+    listing = container.with_exec(["sh", "-c", f"python -c {program} || python3 -c {program}"])
     try:
         packages = json.loads(await listing.stdout())
     except (dagger.QueryError, ValueError):

@@ -83,6 +83,7 @@ class StageView:
     look: str
     time: str
     metrics: str
+    operations: tuple[str, ...]
     commands: Table
     values: tuple[Values, ...]
     undeclared: tuple[str, ...]
@@ -175,6 +176,7 @@ def _stage(record: StageRecord, folder: Path) -> StageView:
         look=_LOOKS.get(record.state, "bad"),
         time=stage_time(record),
         metrics=key_metrics(record),
+        operations=tuple(f"{use.kind} {use.name}".strip() for use in record.uses),
         commands=_commands(record),
         values=(
             _values("metric", {name: metric(value) for name, value in record.metrics.items()}),

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from made_up.notify import Notify
 
+from rondel.cli import ci
 from rondel.cli import pipeline as command_line
 from rondel.context.registry import OPERATIONS
 from rondel.context.stage import StageContext, add_operation
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
+from rondel.reports.run_page import render_run_page
 from rondel.testing import FakeContexts, FakeProject, FakeServices, run_with_fakes
 
 if TYPE_CHECKING:
@@ -110,3 +112,41 @@ def test_a_dry_run_and_the_list_of_stages_show_it(
     monkeypatch.setattr(command_line, "_root", lambda _pipeline: tmp_path)
     assert command_line.main(announcing(), flags) == 0
     assert shown in capsys.readouterr().out
+
+
+def test_the_report_shows_it(project: FakeProject) -> None:
+    result = run_with_fakes(announcing(), "announce", project=project)
+    assert "<code>notify #models</code>" in render_run_page(result.capsule, result.folder.path)
+
+
+PIPELINE = """
+from made_up.notify import Notify
+
+from rondel import Pipeline, StageContext
+from rondel.context.stage import add_operation
+
+add_operation(Notify)
+pipeline = Pipeline()
+
+
+@pipeline.effect
+async def announce(ctx: StageContext) -> None:
+    await ctx.notify("#models", text="trained")
+"""
+
+
+def test_the_wrapper_of_a_ci_system_has_its_stage_and_its_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.rondel]\nname = 'p'\n[tool.rondel.ci]\nlayout = 'stages'\n"
+    )
+    (tmp_path / "Containerfile").write_text("FROM python:3.11-slim AS stage\n")
+    (tmp_path / "ci/main.py").write_text(PIPELINE)
+    monkeypatch.chdir(tmp_path)
+    assert ci.main(["generate", "gitlab"]) == 0
+    assert "dagger run python ci/main.py announce" in (tmp_path / ".gitlab-ci.yml").read_text()
+    (tmp_path / "ci/main.py").write_text(PIPELINE.replace("#models", "models"))
+    with pytest.raises(ConfigurationError, match="which is not a channel"):
+        ci.main(["generate", "gitlab"])

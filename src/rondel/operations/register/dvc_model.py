@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from rondel.data.model import overlap
@@ -128,11 +127,6 @@ def logging_command(model: DvcModel, name: str, log: str | None) -> str:
             "or train again with --no-cache",
         )
     return shlex.join(["python", LOG_PROGRAM, model.path, name])
-
-
-def log_model_source() -> str:
-    """The source code of the program that logs a folder in MLflow's format."""
-    return resources.files("rondel.container_scripts").joinpath("log_model.py").read_text(encoding="utf-8")
 
 
 def logging_failure(model: DvcModel, done: ProgramResult, command: str) -> DataError | StageFailed:

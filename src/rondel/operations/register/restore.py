@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rondel.container_scripts import script
 from rondel.operations.program import ProgramRunner, nested_run
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class ModelRestorer:
 
         container = self.runtime.container.with_env_variable("MLFLOW_RUN_ID", handle.run_id)
         container = self._programs.with_locks(container, project, model.made.stage, model.made.params)
-        container = container.with_new_file(dvc_model.LOG_PROGRAM, dvc_model.log_model_source())
+        container = container.with_new_file(dvc_model.LOG_PROGRAM, script("log_model"))
         program = dvc_model.logging_program(project, model, command)
         _, done = await self._programs.run(container, program, "restored", does="logs")
         if done.code:

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rondel.environment.image import PACKAGES
+from rondel.environment.image import installed_packages
 from rondel.errors import RecordError
 from rondel.operations.register.restore import ModelRestorer
 
@@ -61,7 +61,7 @@ class Registrar:
             version = await register(store, model, source, lineage, who=who, alias=alias)
             stored = False
             if attestations.libraries_installed():
-                packages = packages or await self._packages()
+                packages = packages or await installed_packages(self.runtime.container)
                 stored = await store_files(store, version, lineage, packages=packages, environ=os.environ)
         suffix = f", {alias}" if alias else ""
         first = version.tags.get("rondel.run", self.runtime.run.id)
@@ -137,14 +137,6 @@ class Registrar:
                 if not refusal.missing:
                     raise
         return None
-
-    async def _packages(self) -> dict[str, str]:
-        """The Python packages of the stage's image."""
-        import json
-
-        output = await self.runtime.container.with_exec(["python", "-c", PACKAGES]).stdout()
-        found: dict[str, str] = json.loads(output)
-        return found
 
 
 def source_records(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:

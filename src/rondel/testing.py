@@ -1,7 +1,7 @@
-"""Fakes for testing pipelines without an engine, and what Rondel's own tests use.
+"""Fakes for testing pipelines without an engine; Rondel's own tests use them, too.
 
-They say what they are: nothing here runs a container, talks to a server or
-pretends that it did.
+Nothing here runs a container or talks to a server, and all values that the
+fakes return are marked as fake.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = [
 
 
 class FakeClient:
-    """A double of a Dagger client that says so and remembers the fields that were asked for."""
+    """A fake Dagger client that records the requested fields."""
 
     def __init__(self, path: tuple[str, ...] = (), calls: list[tuple[str, ...]] | None = None) -> None:
         self._path = path
@@ -75,7 +75,9 @@ class FakeClient:
         return select
 
     def __await__(self) -> Any:
-        raise RuntimeError(f"rondel.testing.FakeClient runs nothing; asked for {'.'.join(self._path)}")
+        raise RuntimeError(
+            f"rondel.testing.FakeClient can't run containers; the pipeline awaits {'.'.join(self._path)}"
+        )
 
     def __repr__(self) -> str:
         return f"<fake Dagger client at {'.'.join(self._path) or 'query'}>"
@@ -83,9 +85,9 @@ class FakeClient:
 
 @dataclass
 class FakeProject:
-    """A project that exists in memory only; change its fields between runs to see what follows.
+    """A project in memory; change its fields between runs to see what reruns.
 
-    ``dvc`` maps stages to their inputs, ``files`` workspace files to hashes.
+    ``dvc`` maps dvc stages to their inputs, ``files`` maps workspace files to hashes.
     """
 
     root: Path
@@ -102,10 +104,10 @@ class FakeProject:
 
     @classmethod
     def like(cls, source: Path, root: Path) -> FakeProject:
-        """A fake with the stages of ``dvc.yaml``, parameters and entry points of the project at ``source``.
+        """A fake with the dvc stages, parameters and entry points of the project at ``source``.
 
-        Records of runs go to ``root``, an empty folder. Raises ConfigurationError
-        for files of the project that can't be read.
+        Runs are recorded in ``root``, an empty folder. Raises ConfigurationError
+        for project files that can't be read.
         """
         from rondel.data import known_params, load_project
         from rondel.data.mlproject import entry_points
@@ -145,11 +147,11 @@ class FakeProject:
         return self.dvc[name].params
 
     def dvc_stage(self, name: str) -> DvcStage:
-        """A stage of that name and command."""
+        """A dvc stage with that name and command."""
         return DvcStage(name=name, file="dvc.yaml", cmd=(self.dvc[name].command,))
 
     def dvc_outputs(self, name: str) -> tuple[str, ...]:
-        """The outputs that ``dvc`` says."""
+        """The outputs in ``dvc``."""
         return tuple(self.dvc[name].outs)
 
     def dvc_results(
@@ -158,15 +160,15 @@ class FakeProject:
         overrides: Mapping[str, Any],
         *,
         git: bool = False,
-        shell_run: str | None = None,  # noqa: ARG002 - what was made is found by its inputs here
+        shell_run: str | None = None,  # noqa: ARG002 - this fake compares inputs only
     ) -> DvcResults:
-        """In place if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
+        """A result if a stage succeeded here with these inputs, unless the stage is in ``lost``."""
         if name in self.lost:
             return DvcResults(reason=f"the outputs of {name} are not in place")
         (wanted,) = self.dvc_inputs(name, overrides)
         commit = self.commit() if git else None
         if not any(self._made(cache_entry, wanted, commit) for cache_entry in load_all_entries(self.root)):
-            return DvcResults(reason="no earlier result of it is cached here")
+            return DvcResults(reason="no cached result")
         cache_entry = DvcCacheEntry(key=KeyRecord(digest=""), run="", address=name)
         return DvcResults(
             cached=(
@@ -188,11 +190,11 @@ class FakeProject:
         )
 
     def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:  # noqa: ARG002
-        """A success of which nothing but the key is known."""
+        """A cache entry with only the key."""
         return StageCacheEntry(key=key, run="", stage=stage.name)
 
     def succeeded_before(self, stage: Stage) -> bool:  # noqa: ARG002
-        """False: every rule is parsed."""
+        """False, so that rules are always parsed."""
         return False
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
@@ -204,7 +206,7 @@ class FakeProject:
         return name in self.files
 
     def check_entry_point(self, name: str) -> None:
-        """Nothing is wrong with any."""
+        """Accept every entry point."""
 
     def workspace(self) -> Mapping[str, str]:
         """All of ``files``."""
@@ -215,45 +217,44 @@ class FakeProject:
         return self.files.get(path)
 
     def metrics_hash(self, path: str) -> str:
-        """The hash that ``dvc`` has of an output, else that in ``files``."""
+        """The hash of an output in ``dvc``, else the hash in ``files``."""
         made = (each.outs[path] for each in self.dvc.values() if path in each.outs)
         return next(made, None) or self.files.get(path, "missing")
 
     def shared_parts(self) -> SharedParts:
-        """The recipe, the machine, and the variables."""
+        """``recipe``, ``machine`` and ``variables``."""
         return SharedParts(image=self.recipe, host=self.machine, environment=self.variables)
 
-    def expect(self, results: Iterable[DvcResults]) -> None:
-        """Results are always in place here."""
+    def assume_restored(self, results: Iterable[DvcResults]) -> None:
+        """Do nothing: results are always in place."""
 
     def champion(self, model: str) -> str | None:
         """The version in ``champions``."""
         return self.champions.get(model)
 
     def commit(self) -> str | None:
-        """The one in ``head``, or one made of the files."""
+        """``head``, or a hash of ``files``."""
         return self.head or hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()  # noqa: S324
 
     def git(self) -> Git:
         """A clean tree at that commit."""
         return Git(commit=self.commit())
 
-    def changed(self) -> None:
-        """Nothing is remembered here."""
+    def invalidate(self) -> None:
+        """Do nothing: this fake caches nothing."""
 
     def save(self) -> None:
-        """Nothing is kept here."""
+        """Do nothing: this fake caches nothing."""
 
 
 class RecordingContext(StageContext):
-    """A stage context that runs nothing and records each operation, as the real one does.
+    """A stage context that records operations instead of executing them.
 
-    It has the methods of :class:`rondel.StageContext` with their arguments.
+    It has the methods of :class:`rondel.StageContext` with the same arguments.
     ``answers`` maps ``"kind name"`` (``"dvc train"``, ``"gate flight-delay"``)
-    to an async function that is awaited in its place, for example to fail, to
-    wait, or to record metrics through ``ctx.recorder``; what it returns, if
-    anything, is what the method returns. ``container()`` is a
-    :class:`FakeClient`.
+    to an async function that is awaited instead, for example to fail, to wait,
+    or to record metrics with ``ctx.recorder``. The method returns its result,
+    unless that is None. ``container()`` returns a :class:`FakeClient`.
     """
 
     def __init__(
@@ -276,7 +277,7 @@ class RecordingContext(StageContext):
         self.mlflow_run = mlflow_run
 
     def container(self) -> Any:
-        """A double of the stage's container."""
+        """A fake of the stage's container."""
         self._record(UseContainer.call())
         return FakeClient()
 
@@ -286,19 +287,19 @@ class RecordingContext(StageContext):
         title = f"{operation.kind} {operation.name}".strip()
         self.recorder.step(title)
         answer = self.answers.get(title)
-        found = await answer(self) if answer is not None else None
-        return _result_of(operation) if found is None else found
+        result = await answer(self) if answer is not None else None
+        return _fake_result(operation) if result is None else result
 
     async def failed(self, error: BaseException) -> None:
-        """Nothing to do: no container is left."""
+        """Do nothing: there is no container."""
 
     async def shell(self) -> bool:
-        """False: there is no container here that a shell could be in."""
+        """False: there is no container to open a shell in."""
         return False
 
 
-def _result_of(operation: Operation[Any]) -> Any:
-    """What an operation without an answer returns: a value of the right type that says it is fake."""
+def _fake_result(operation: Operation[Any]) -> Any:
+    """The result of an operation without an answer: a fake value of the right type."""
     if isinstance(operation, ShellCommand):
         return ""
     if isinstance(operation, DvcStageRun):
@@ -315,7 +316,7 @@ def _result_of(operation: Operation[Any]) -> Any:
 
 @dataclass
 class FakeContexts:
-    """Makes :class:`RecordingContext` and remembers which stages were committed and discarded."""
+    """Makes :class:`RecordingContext` values and records which stages were committed and discarded."""
 
     answers: Mapping[str, Answer] = field(default_factory=dict)
     committed: list[str] = field(default_factory=list)
@@ -348,23 +349,23 @@ class FakeContexts:
         )
 
     async def commit(self, context: RecordingContext) -> None:
-        """Remember; DataError for stages in ``conflicts``."""
+        """Record the commit; raises DataError for stages in ``conflicts``."""
         if context.stage.name in self.conflicts:
             raise DataError(f"{context.stage.name}: a file was changed meanwhile")
         self.committed.append(context.stage.name)
 
     async def discard(self, context: RecordingContext) -> None:
-        """Remember."""
+        """Record the discarded stage."""
         self.discarded.append(context.stage.name)
 
     async def refresh(self) -> None:
-        """Count."""
+        """Count the call in ``refreshed``."""
         self.refreshed += 1
 
 
 @dataclass
 class FakeServices:
-    """Services without engine and server. ``opened`` counts how often they were needed."""
+    """Services without engine and server; ``opened`` and ``closed`` count their use."""
 
     contexts: FakeContexts = field(default_factory=FakeContexts)
     engine: Engine = field(default_factory=lambda: Engine(kind="embedded", version="fake"))
@@ -374,12 +375,12 @@ class FakeServices:
     closed: int = 0
 
     async def begin(self, record: StageRecord) -> MlflowRun:
-        """A run that no server knows."""
+        """A fake MLflow run."""
         self.begun.append(record.name)
         return MlflowRun(run_id=f"fake-{record.name}")
 
     async def end(self, record: StageRecord) -> None:
-        """Remember how the stage ended."""
+        """Record the stage's final state."""
         self.ended.append((record.name, record.state))
 
     @asynccontextmanager
@@ -387,9 +388,9 @@ class FakeServices:
         self,
         run: Run,
         settings: Settings,
-        journal: Journal,  # noqa: ARG002 - as the runner calls it
+        journal: Journal,  # noqa: ARG002 - the runner passes it
     ) -> AsyncIterator[FakeServices]:
-        """What the runner calls."""
+        """Open the services for a run."""
         self.opened += 1
         self.contexts.run, self.contexts.settings = run, settings
         try:
@@ -400,28 +401,28 @@ class FakeServices:
 
 @dataclass
 class RecordingObserver:
-    """An observer that remembers: ``events`` holds ``(stage, what)`` in order."""
+    """An observer that records everything; ``events`` are ``(stage, what)`` pairs in order."""
 
     events: list[tuple[str, str]] = field(default_factory=list)
     lines: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def stage_changed(self, record: StageRecord) -> None:
-        """Remember a new state."""
+        """Record a new state."""
         event = (record.name, record.state)
         if event not in self.events:
             self.events.append(event)
 
     def step(self, stage: str, text: str) -> None:
-        """Remember a step."""
+        """Record a step."""
         self.events.append((stage, f"step: {text}"))
 
     def line(self, stage: str, text: str) -> None:
-        """Remember a line."""
+        """Record a line."""
         self.lines.append((stage, text))
 
     def note(self, text: str) -> None:
-        """Remember a note."""
+        """Record a note."""
         self.notes.append(text)
 
 
@@ -439,7 +440,7 @@ def run_with_fakes(
     settings: Settings | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Result:
-    """Run a pipeline's stages for real, in this process, on fakes: no engine, no server, no DVC."""
+    """Run a pipeline's functions in this process, with fakes for engine, MLflow server and DVC."""
     from rondel.runner.prepare import prepare_run
     from rondel.runner.run import run_plan
 

@@ -124,7 +124,7 @@ def test_a_challenger_under_another_evaluation_meets_the_champion_there(project:
     folder, capsule = load(project)
     verdict = capsule.stage("evaluate").verdicts[0]
     assert (verdict.champion_version, verdict.champion_measured) == ("1", "again")
-    assert verdict.champion_note == "changed since its own evaluation: code score.py"
+    assert verdict.champion_note == "changed since its evaluation: code score.py"
     assert [rule["passed"] for rule in verdict.rules] == [False, True, True, True]
     assert verdict.champion_metrics["auc"] == pytest.approx(0.9, abs=0.1)
     assert verdict.champion_metrics["of"] == 2

@@ -315,7 +315,7 @@ def test_data_that_was_added_is_handed_to_a_remote_of_this_machine(project):
     run(str(DVC), "add", "-q", "data/raw.txt", cwd=project)
     found, said = drive(project, ["prepare"])
     assert found[0]["state"] == "ran"
-    assert "put into the local DVC remote, as `dvc push` would: data/raw.txt" in said
+    assert "copied to the local DVC remote (like `dvc push`): data/raw.txt" in said
 
 
 def test_data_that_is_nowhere_is_named(project):
@@ -323,7 +323,7 @@ def test_data_that_is_nowhere_is_named(project):
     run(str(DVC), "add", "-q", "data/raw.txt", cwd=project)
     shutil.rmtree(project / ".dvc/cache")
     _, said = drive(project, ["prepare"], code=23)
-    assert "could not get what it needs" in said
+    assert "can't fetch the inputs of dvc stage" in said
     assert "`dvc push data/raw.txt` if this clone has the data" in said
 
 
@@ -337,7 +337,7 @@ def test_a_remote_that_cannot_be_written_brings_nothing_back(project):
     finally:
         remote.unlink()
         saved.rename(remote)
-    assert "could not be pushed" in said
+    assert "can't push the results" in said
     assert (project / "dvc.lock").read_bytes() == before
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from small_project import git, run, write_files
 
 from rondel.record import load
 
-pytestmark = pytest.mark.container
+if TYPE_CHECKING:
+    from pathlib import Path
 
-BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.container
 
 MAIN = """
 from rondel import Pipeline, StageContext
@@ -49,15 +48,8 @@ FILES = {
 }
 
 
-def git(root: Path, *words: str) -> str:
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
-    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def write(root: Path) -> None:
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(exist_ok=True, parents=True)
-        (root / name).write_text(text)
+    write_files(root, FILES)
     for number in (1, 2):
         (root / "number.txt").write_text(f"{number}\n")
         git(root, "add", "-A")
@@ -92,18 +84,9 @@ def test_a_stage_knows_its_commit_and_gets_the_repository_if_it_asks(
     layout: object, tmp_path: Path, team_server: str
 ) -> None:
     root, commits = layout(tmp_path)  # type: ignore[operator]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "DAGGER", "GIT"))}
-    environ = {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "MLFLOW_TRACKING_URI": team_server}
     (root / "number.txt").write_text("changed\n")
-    done = subprocess.run(
-        ["python", "ci/main.py", "told", "asks", "lacks", "--keep-going"],
-        cwd=root,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    words = ["python", "ci/main.py", "told", "asks", "lacks", "--keep-going"]
+    done = run(root, *words, MLFLOW_TRACKING_URI=team_server)
     assert done.returncode == 10, done.stdout + done.stderr
     folder, capsule = load(root)
     commit, branch = git(root, "rev-parse", "HEAD"), git(root, "rev-parse", "--abbrev-ref", "HEAD")

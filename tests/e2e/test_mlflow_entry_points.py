@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from mlflow_runs import Server, values
+from small_project import copy_image, git, run, write_files
 
 from rondel.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.container
-
-TOP = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 FILES = {
     "ci/main.py": """
@@ -67,47 +61,14 @@ with mlflow.start_run() as run:
 }
 
 
-def environ(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGGER", "MLFLOW_"))}
-    kept.pop("CI", None)
-    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
-
-
-def run(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, cwd=root, env=environ(**more), capture_output=True, text=True, check=False, timeout=600
-    )
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("entry-points")
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text(text)
-    # The project's own image has MLflow in it, and is built already where anybody ran `make train`.
-    for name in ("Containerfile", "pyproject.toml", "uv.lock"):
-        shutil.copy(TOP / name, root / name)
-    subprocess.run(["git", "init", "-q", "."], cwd=root, check=True)
+    write_files(root, FILES)
+    copy_image(root)
+    git(root, "init", "-q", ".")
     yield root
     run(root, "rondel", "ui", "--stop")
-
-
-def runs(uri: str, parent: str) -> list[dict[str, Any]]:
-    """What the server has of the nested runs below a parent."""
-    client = httpx.Client(base_url=f"{uri}/api/2.0/mlflow/", trust_env=False, timeout=30)
-    with client:
-        experiment = client.get("runs/get", params={"run_id": parent}).json()["run"]["info"]["experiment_id"]
-        asked = {
-            "experiment_ids": [experiment],
-            "filter": f"tags.`mlflow.parentRunId` = '{parent}'",
-        }
-        found: list[dict[str, Any]] = client.post("runs/search", json=asked).json().get("runs", [])
-    return found
-
-
-def logged(run: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {pair["key"]: pair["value"] for pair in run["data"].get(kind, [])}
 
 
 @pytest.mark.parametrize(
@@ -128,12 +89,12 @@ def test_an_entry_point_logs_to_the_stages_own_nested_run(
     record = capsule.stage(stage)
     assert record.state == "ran"
     assert record.mlflow is not None
-    assert capsule.mlflow is not None
     assert f"logged to {record.mlflow.run_id}" in folder.log(stage).read_text()
-    (nested,) = runs(str(capsule.mlflow.uri), capsule.mlflow.run_id)
+    with Server(capsule) as server:
+        (nested,) = server.below(server.parent()).values()
     assert nested["info"]["run_id"] == record.mlflow.run_id
     assert nested["info"]["status"] == "FINISHED"
-    assert logged(nested, "metrics") == {"loss": pytest.approx(alpha * beta)}
+    assert values(nested, "metrics") == {"loss": pytest.approx(alpha * beta)}
 
 
 def test_a_failing_entry_point_fails_its_stage_with_what_it_said(project: Path) -> None:
@@ -142,8 +103,8 @@ def test_a_failing_entry_point_fails_its_stage_with_what_it_said(project: Path) 
     assert "alpha is below zero" in done.stderr
     assert "mlflow run . --entry-point train" in done.stderr
     _, capsule = load(project)
-    assert capsule.mlflow is not None
-    (nested,) = runs(str(capsule.mlflow.uri), capsule.mlflow.run_id)
+    with Server(capsule) as server:
+        (nested,) = server.below(server.parent()).values()
     assert nested["info"]["status"] == "FAILED"
 
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import yaml
+from mlflow_runs import Server, values
+from small_project import copy_image, git, run, write_files
 
 from rondel.record import load
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rondel.record import Capsule, RunFolder
 
 pytestmark = pytest.mark.container
-
-TOP = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 FILES = {
     "ci/main.py": """
@@ -125,89 +120,25 @@ with mlflow.start_run():
 }
 
 
-class Server:
-    """What the server knows of one run of the pipeline."""
-
-    def __init__(self, capsule: Capsule) -> None:
-        assert capsule.mlflow is not None
-        self._uri = capsule.mlflow.uri
-        self._client = httpx.Client(
-            base_url=f"{capsule.mlflow.uri}/api/2.0/mlflow/", trust_env=False, timeout=30
-        )
-        self._capsule = capsule
-
-    def close(self) -> None:
-        self._client.close()
-
-    def run(self, run_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.get("runs/get", params={"run_id": run_id}).json()["run"]
-        return found
-
-    def stage(self, name: str) -> dict[str, Any]:
-        record = self._capsule.stage(name)
-        assert record.mlflow is not None
-        return self.run(record.mlflow.run_id)
-
-    def below(self, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """The runs that are nested in a run, by name."""
-        info = run["info"]
-        asked = {
-            "experiment_ids": [info["experiment_id"]],
-            "filter": f"tags.`mlflow.parentRunId` = '{info['run_id']}'",
-        }
-        found = self._client.post("runs/search", json=asked).json().get("runs", [])
-        return {each["info"]["run_name"]: each for each in found}
-
-    def models(self, run: dict[str, Any]) -> list[dict[str, Any]]:
-        asked = {
-            "experiment_ids": [run["info"]["experiment_id"]],
-            "filter": f"source_run_id = '{run['info']['run_id']}'",
-        }
-        found: list[dict[str, Any]] = (
-            self._client.post("logged-models/search", json=asked).json().get("models", [])
-        )
-        return found
-
-    def file(self, model: dict[str, Any], name: str) -> str:
-        """A file of a logged model."""
-        path = f"ajax-api/2.0/mlflow/logged-models/{model['info']['model_id']}/artifacts/files"
-        return self._client.get(f"{self._uri}/{path}", params={"artifact_file_path": name}).text
-
-
-def values(run: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {pair["key"]: pair["value"] for pair in run["data"].get(kind, [])}
-
-
 @pytest.fixture(scope="module")
 def done(
     tmp_path_factory: pytest.TempPathFactory, team_server: str
 ) -> tuple[Path, RunFolder, Capsule, subprocess.CompletedProcess[str]]:
     root = tmp_path_factory.mktemp("features")
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text(text)
-    for name in ("Containerfile", "pyproject.toml", "uv.lock"):
-        shutil.copy(TOP / name, root / name)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    write_files(root, FILES)
+    copy_image(root)
     for words in (["init", "-q", "-b", "main", "."], ["add", "-A"], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], cwd=root, check=True)
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("CI", "DAGGER", "MLFLOW_"))
-    }
-    environ = {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "MLFLOW_TRACKING_URI": team_server}
+        git(root, *words)
     command = ["python", "ci/main.py", "search", "judge", "-P", "search.folds=3"]
-    ran = subprocess.run(
-        command, cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=900
-    )
+    ran = run(root, *command, timeout=900, MLFLOW_TRACKING_URI=team_server)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return root, *load(root), ran
 
 
 @pytest.fixture(scope="module")
 def server(done: tuple[Any, ...]) -> Iterator[Server]:
-    found = Server(done[2])
-    yield found
-    found.close()
+    with Server(done[2]) as server:
+        yield server
 
 
 def test_autologging_fills_the_stages_run(server: Server) -> None:
@@ -237,15 +168,14 @@ def test_a_nested_run_stands_below_the_stages(server: Server) -> None:
 def test_every_run_is_tagged_with_the_commit(
     server: Server, done: tuple[Path, RunFolder, Capsule, Any]
 ) -> None:
-    root, _, capsule, _ = done
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-    assert capsule.mlflow is not None
+    root, _, _, _ = done
+    head = git(root, "rev-parse", "HEAD")
     stages = [server.stage("search"), server.stage("judge")]
-    runs = [server.run(capsule.mlflow.run_id), *stages]
+    runs = [server.parent(), *stages]
     runs += [server.below(stages[0])["second"], server.below(stages[1])["inner"]]
-    for run in runs:
-        assert values(run, "tags")["mlflow.source.git.commit"] == head.stdout.strip()
-        assert values(run, "tags")["mlflow.source.git.branch"] == "main"
+    for each in runs:
+        assert values(each, "tags")["mlflow.source.git.commit"] == head
+        assert values(each, "tags")["mlflow.source.git.branch"] == "main"
 
 
 def test_a_dataset_is_an_input_of_the_stages_run(server: Server) -> None:

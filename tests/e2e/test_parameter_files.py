@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from small_project import copy_image, run, write_files
 
 from rondel.record import load
 
-pytestmark = pytest.mark.container
+if TYPE_CHECKING:
+    from pathlib import Path
 
-TOP = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.container
 
 FILES = {
     "ci/main.py": """
@@ -66,28 +63,13 @@ json.dump(found, open("shown.json", "w"))
 
 def test_a_stages_command_reads_the_values_that_were_given(tmp_path: Path, team_server: str) -> None:
     root = tmp_path / "project"
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(exist_ok=True, parents=True)
-        (root / name).write_text(text)
-    for name in ("Containerfile", "pyproject.toml", "uv.lock"):
-        shutil.copy(TOP / name, root / name)
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("CI", "DAGGER", "DVC_"))
-    }
-    environ = {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "MLFLOW_TRACKING_URI": team_server}
+    write_files(root, FILES)
+    copy_image(root)
     for words in (["git", "init", "-q", "."], ["dvc", "init", "-q"], ["git", "add", "-A"]):
-        subprocess.run(words, cwd=root, env=environ, check=True)
+        assert run(root, *words).returncode == 0
     given = {"rate": "1e-5", "train.depth": "4", "size": "20", "Train.width": "6"}
     pairs = [word for name, value in given.items() for word in ("-P", f"{name}={value}")]
-    done = subprocess.run(
-        ["python", "ci/main.py", "show", *pairs],
-        cwd=root,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run(root, "python", "ci/main.py", "show", *pairs, MLFLOW_TRACKING_URI=team_server)
     assert done.returncode == 0, done.stdout + done.stderr
     _, capsule = load(root)
     record = capsule.stage("show")

@@ -183,7 +183,7 @@ def test_the_unknown_is_refused_with_a_sentence(project: Path, failed: str) -> N
 
 
 # In the display of Dagger's CLI the shell opens later than the text that announces it.
-PROMPT = "/work#" if on_dagger() else "nothing that is done in it is kept"
+PROMPT = "/work#" if on_dagger() else "discards its changes"
 
 
 def converse(
@@ -231,7 +231,7 @@ def test_a_shell_opens_just_before_the_failing_command(project: Path, failed: st
             )
         ],
     )
-    assert "just before its command" in seen
+    assert "before its command" in seen
     assert "python src/train.py" in seen
     assert "cannot access 'half-done.txt'" in seen
     assert "\n51" in seen
@@ -246,7 +246,7 @@ def test_a_shell_opens_in_what_the_failing_command_left(project: Path, failed: s
         project,
         [(PROMPT, "cat half-done.txt; exit\n")],
     )
-    assert "as its command left it" in seen
+    assert "after its command" in seen
     assert "51 51" in seen
     assert "the same outcome" in seen
     assert code == 0
@@ -266,7 +266,7 @@ def test_a_shell_reaches_a_command_of_the_plain_dagger_api(
     )
     assert f"first second {third}" in seen
     # Not at the command that succeeded. The CLI's display paints its lines more than once.
-    assert on_dagger() or seen.count("nothing that is done in it is kept") == 1
+    assert on_dagger() or seen.count("discards its changes") == 1
     assert "the same outcome" in seen
     assert code == 0
 

@@ -83,7 +83,7 @@ def test_the_recorded_image_comes_first_and_another_one_is_told(
     del registry.manifests[old]
     elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = rondel(project, "reproduce", failed.id, env=elsewhere, code=30)
-    assert f"base:1@{old} of the run that is repeated is not to be had" in done.stdout + done.stderr
+    assert f"base:1@{old} of the original run is not available" in done.stdout + done.stderr
     assert (
         f"another image: the image's base was {image.base}, and is {registry.host}/base:1@{new}"
         in done.stdout

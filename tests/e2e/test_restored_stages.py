@@ -110,7 +110,7 @@ def test_a_result_that_is_gone_back_to_is_put_back_with_its_metrics(project: Pat
     _, capsule = load(project)
     record = capsule.stage("train")
     assert record.state == "cached"
-    assert "its results are put back" in record.reason
+    assert "its results are restored" in record.reason
     assert record.metrics == {"auc": 0.6}
     assert (project / "metrics.json").read_text() == before
     assert "= train cached" in done.stdout

@@ -41,7 +41,7 @@ def test_a_run_goes_on_from_the_failed_stage_and_effects_are_not_repeated(projec
     assert f"announce cached: succeeded in run {first.id}" in done.stdout
     assert states(project) == {"prepare": "cached", "train": "cached", "announce": "cached", "after": "ran"}
     assert load(project)[1].resumes == first.id
-    assert "has succeeded" in pipeline(project, "--resume", load(project)[1].id, code=24).stderr
+    assert "nothing to resume" in pipeline(project, "--resume", load(project)[1].id, code=24).stderr
     (project / "ok.txt").unlink()
 
 
@@ -92,7 +92,7 @@ def test_somebody_at_the_terminal_looks_repairs_and_retries(project: Path) -> No
     seen, code = converse(
         [sys.executable, "ci/main.py", "check", "--interactive"],
         project,
-        [("nothing that is done in it is kept", script), ("[r]etry", Repair("r\n"))],
+        [("discards its changes", script), ("[r]etry", Repair("r\n"))],
     )
     assert "left" in seen
     assert code == 0, seen
@@ -105,7 +105,7 @@ def test_skipping_lets_the_others_end(project: Path) -> None:
     seen, code = converse(
         [sys.executable, "ci/main.py", "check", "announce", "--interactive", "--jobs", "1"],
         project,
-        [("nothing that is done in it is kept", "exit\n"), ("s[k]ip", "k\n")],
+        [("discards its changes", "exit\n"), ("s[k]ip", "k\n")],
     )
     assert code == 10, seen
     assert states(project)["check"] == "failed"

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from engines import on_dagger
+from small_project import environ, git, run, write_files
 
 from rondel.record import RunFolder, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.container
-
-BIN = Path(sys.executable).parent
 
 MAIN = """
 from rondel import Pipeline, StageContext
@@ -63,24 +61,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "ci/main.py": MAIN,
         ".gitignore": ".rondel/\n",
     }
-    for name, text in files.items():
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text(text)
-    subprocess.run(["git", "init", "-q", "."], cwd=root, check=True)
+    write_files(root, files)
+    git(root, "init", "-q", ".")
     yield root
-    subprocess.run([BIN / "rondel", "ui", "--stop"], cwd=root, env=environ(), check=False)
-
-
-def environ() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGGER", "MLFLOW_"))}
-    kept.pop("CI", None)
-    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-
-def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, cwd=root, env=environ(), capture_output=True, text=True, check=False, timeout=300
-    )
+    run(root, "rondel", "ui", "--stop")
 
 
 def test_all_three_invocations_run_the_same_pipeline(project: Path) -> None:
@@ -174,11 +158,8 @@ def test_an_engine_that_cannot_start_is_told_with_cause_and_advice(
     project: Path, tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "format").write_text('{"version": 99}')
-    broken = {**environ(), "RONDEL_ENGINE_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [*words, "python", "ci/main.py", "greet", "--no-cache"],
-        cwd=project, env=broken, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    command = [*words, "python", "ci/main.py", "greet", "--no-cache"]
+    done = run(project, *command, timeout=120, RONDEL_ENGINE_HOME=str(tmp_path))
     assert done.returncode == 21
     assert "written by a newer version" in done.stderr
     assert "→ update rondel" in done.stderr
@@ -192,11 +173,8 @@ def test_an_engine_without_its_packages_is_told_as_an_installation_to_repair(
 ) -> None:
     hide = "import sys\nif 'rondel.engine.server' in sys.orig_argv: sys.modules['uvicorn'] = None\n"
     (tmp_path / "sitecustomize.py").write_text(hide)
-    broken = {**environ(), "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        ["python", "ci/main.py", "greet", "--no-cache"],
-        cwd=project, env=broken, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    command = ["python", "ci/main.py", "greet", "--no-cache"]
+    done = run(project, *command, timeout=120, PYTHONPATH=str(tmp_path))
     assert done.returncode == 21
     assert "uvicorn" in done.stderr
     assert "install again" in done.stderr

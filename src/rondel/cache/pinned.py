@@ -10,7 +10,7 @@ from rondel.containerfile import ContainerfileError, ImageSource, StageSource, r
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rondel.containerfile import Stage
+    from rondel.containerfile import BuildStage
 
 
 def pinned_text(text: str, base: str, build_args: Iterable[tuple[str, str]] = ()) -> str:
@@ -38,7 +38,7 @@ def base_reference(text: str, target: str, build_args: Iterable[tuple[str, str]]
     return source.reference if isinstance(source, ImageSource) else None
 
 
-def _put(lines: list[str], stage: Stage, base: str) -> None:
+def _put(lines: list[str], stage: BuildStage, base: str) -> None:
     """Write another image into the lines of a stage's FROM."""
     at = stage.at
     word = re.compile(rf"(?<!\S){re.escape(at.args[0])}(?!\S)")

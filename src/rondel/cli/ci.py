@@ -116,7 +116,7 @@ def _files(root: Path, chosen: Sequence[Wrapper], file: str, flags: Mapping[str,
     from rondel.data.remote import find_remote
     from rondel.pipeline import load_pipeline
     from rondel.runner.check import check_calls
-    from rondel.runner.disk import DiskProject
+    from rondel.runner.disk_project import DiskProject
     from rondel.settings import load_ci_options, load_settings
 
     settings = load_settings(root, {}, {})

@@ -64,10 +64,10 @@ def _main(pipeline: Pipeline, argv: Sequence[str], frontend: Frontend) -> int:
     selection = Selection(targets=arguments.targets, only=settings.only, from_=settings.from_)
     resumed = None
     if settings.resume is not None:
-        from rondel.runner.resume import as_asked
+        from rondel.runner.resume import resumed_settings
 
         resumed = _resumed(settings, pipeline)
-        settings, selection = as_asked(settings, resumed, arguments.targets)
+        settings, selection = resumed_settings(settings, resumed, arguments.targets)
     # After resuming, so that the restrictions of a fork also apply to a record's settings.
     settings = frontend.restrict(settings, os.environ)
     if settings.list_stages:
@@ -174,9 +174,9 @@ def _relative(file: str, root: Path) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    from rondel.engines.choice import engine_in_words, rondel_executable
+    from rondel.engines.choice import describe_engine, rondel_executable
 
-    return engine_in_words(settings, os.environ, rondel_executable())
+    return describe_engine(settings, os.environ, rondel_executable())
 
 
 def _services(settings: Settings) -> tuple[str, OpenServices]:

@@ -5,9 +5,9 @@ interpreter that has DVC runs it. The stage's own image needs neither. The first
 names the file with the plan. The driver writes the result, and copies of the requested
 files, to the plan's ``out``.
 
-*fetch* puts data in place, from the cache or else from the remote. *keep* adds what a
-command made to the cache and the lock file, and pushes it. None of the DVC calls here
-reads or writes DVC's run cache, which knows nothing of images.
+*fetch* puts data in place, from the cache or else from the remote. *keep* adds a
+command's outputs to the cache and the lock file, and pushes them. None of the DVC calls
+here uses DVC's run cache, which ignores images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 
 class Driver:
-    """One plan, and what became of it."""
+    """Runs one plan and collects its result."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
@@ -37,7 +37,7 @@ class Driver:
         self._began = time.monotonic()
 
     def run(self) -> int:
-        """All steps in order; the first that fails ends it."""
+        """Run the plan's steps until one fails; returns the exit code."""
         try:
             from dvc.cli import main
 
@@ -74,9 +74,9 @@ class Driver:
         return True
 
     def _bring(self, paths: list[str]) -> bool:
-        """Put paths in place: from the cache if they are there, else from the remote.
+        """Put paths in place: from the cache if it has them, else from the remote.
 
-        DVC would ask the remote once for each of them, also for what the cache has.
+        Checks the cache first, because ``dvc pull`` queries the remote even for cached paths.
         """
         missing = _missing(paths)
         if missing:
@@ -92,7 +92,7 @@ class Driver:
         return not missing or self._command("pull", *missing)
 
     def _ask(self, stage: str) -> None:
-        """Which dependencies outside of the project are not what the lock file says."""
+        """Find the dependencies outside of the project that differ from the lock file."""
         from dvc.repo import Repo
 
         with Repo() as repo:
@@ -117,7 +117,7 @@ class Driver:
         return True
 
     def _save(self) -> None:
-        """Write the stage's entry, with its data as it was fetched, and its outputs as they are."""
+        """Save the outputs to the cache and write the stage's lock entry."""
         from dvc.repo import Repo
 
         with Repo() as repo, repo.lock:
@@ -126,7 +126,7 @@ class Driver:
             for dep in stage.deps:
                 known = fetched.get(dep.fs_path)
                 if known is not None and known.hash_info:
-                    # What was fetched is what the lock says: there is no need to read it all again.
+                    # Fetched data matches the lock file, so there is no need to hash it again.
                     dep.hash_info, dep.meta = known.hash_info, known.meta
                 else:
                     dep.save()
@@ -141,7 +141,7 @@ class Driver:
         return bool(self.result["code"] == 0)
 
     def _guarded(self, step: Any) -> bool:
-        """Do ``step``; what DVC objects to is said as DVC would."""
+        """Run ``step``; prints an exception of DVC as DVC's CLI does."""
         from dvc.exceptions import DvcException
 
         try:
@@ -167,7 +167,7 @@ def _missing(paths: list[str]) -> list[str]:
 
 
 def _name_model(model: dict[str, str]) -> None:
-    """Say in the lock file that the stage made this model, so that DVC brings it."""
+    """Write the model's hash to the lock file, so that DVC fetches it, and remove the one in place."""
     from dvc.utils.serialize import modify_yaml
 
     with modify_yaml(model["lock"]) as lock:
@@ -190,7 +190,7 @@ def _size(path: Path) -> int:
 
 
 def main() -> None:
-    """Read the plan and carry it out. The exit code stays below 128, which means a signal to the engine."""
+    """Read the plan and run it. The exit code stays below 128: from there on, the engine sees a signal."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     Path(plan["out"], "files").mkdir(parents=True, exist_ok=True)
     code = Driver(plan).run()

@@ -1,7 +1,7 @@
-"""Logs a folder in MLflow's own format as a model of the run that the environment names.
+"""Logs a folder in MLflow's format as a model of the run in ``MLFLOW_RUN_ID``.
 
-This file is copied into a stage's container and run by its Python. Arguments:
-the folder, and the name of the model.
+Rondel copies this file into a stage's container and runs it with the Python
+there. Arguments: the folder, and the name of the model.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ NO_MLMODEL = 65
 
 
 def main(folder: str, name: str) -> int:
-    """Log it; the exit code says whether it could be."""
+    """Log the folder; returns the exit code."""
     if not (Path(folder) / "MLmodel").is_file():
-        print(f"{folder} has no file MLmodel")
+        print(f"{folder} has no MLmodel file")
         return NO_MLMODEL
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelOutput

@@ -7,7 +7,7 @@ this machine.
 """
 
 from rondel.containerfile.context import BuildContext, read_context, read_outline
-from rondel.containerfile.outline import Outline, Stage, outline
+from rondel.containerfile.outline import BuildStage, Outline, outline
 from rondel.containerfile.selection import Item, SourceMissing, ignore_rules, read_ignore, select
 from rondel.containerfile.steps import (
     BindUse,
@@ -33,6 +33,7 @@ from rondel.containerfile.syntax import ContainerfileError, Instruction, NotUnde
 __all__ = [
     "BindUse",
     "BuildContext",
+    "BuildStage",
     "CacheUse",
     "ContainerfileError",
     "ContextSource",
@@ -50,7 +51,6 @@ __all__ = [
     "Source",
     "SourceMissing",
     "SshUse",
-    "Stage",
     "StageSource",
     "Step",
     "TmpfsUse",

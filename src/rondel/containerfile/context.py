@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rondel.containerfile.copying import copy_steps
 from rondel.containerfile.flags import context_path
-from rondel.containerfile.outline import Outline, Stage, outline
+from rondel.containerfile.outline import BuildStage, Outline, outline
 from rondel.containerfile.selection import read_ignore, select
 from rondel.containerfile.steps import ContextSource, CopyStep, StageSource
 from rondel.containerfile.syntax import Instruction, Words
@@ -152,7 +152,7 @@ def _copies(file: Outline) -> Iterator[CopyStep]:
         ends[stage.index] = _End(scope, tuple(triggers))
 
 
-def _steps(at: Instruction, words: Words, file: Outline, stage: Stage) -> Iterator[CopyStep]:
+def _steps(at: Instruction, words: Words, file: Outline, stage: BuildStage) -> Iterator[CopyStep]:
     if at.name == "RUN":
         mounts = [flag.partition("=")[2] for flag in at.flags if flag.startswith("--mount=")]
         for mount in mounts:

@@ -26,7 +26,7 @@ PROXY_ARGS = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class BuildStage:
     """One stage: its base (None for ``scratch``) and its instructions."""
 
     index: int
@@ -43,7 +43,7 @@ class Outline:
     """A Containerfile whose stages are known, for one target and one set of build arguments."""
 
     text: str
-    stages: tuple[Stage, ...]
+    stages: tuple[BuildStage, ...]
     target: int
     escape: str
     file: str
@@ -51,7 +51,7 @@ class Outline:
     build_args: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def needed(self) -> tuple[Stage, ...]:
+    def needed(self) -> tuple[BuildStage, ...]:
         """The stages that the target needs, itself included, in the file's order."""
         wanted: set[int] = set()
         todo = [self.target]
@@ -106,7 +106,7 @@ def outline(
     script = read(text, file)
     known = _platform_args(platform, build_platform or platform, target)
     global_args = {name: given.get(name, value) for name, value in known.items()}
-    stages: list[Stage] = []
+    stages: list[BuildStage] = []
     current: list[Instruction] = []
     for instruction in script.instructions:
         if instruction.name == "FROM":
@@ -136,7 +136,7 @@ def _start(text: str, line: int) -> int:
     return before.index("\n", stripped) + 1 if stripped else 0
 
 
-def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
+def _open(at: Instruction, earlier: list[BuildStage], words: Words) -> BuildStage:
     flags = read_flags(at, ("platform",))
     name = ""
     if len(at.args) == 3 and at.args[1].lower() == "as":
@@ -158,16 +158,16 @@ def _open(at: Instruction, earlier: list[Stage], words: Words) -> Stage:
     if base != "scratch":
         stage = next((s for s in reversed(earlier) if s.name and s.name == base.lower()), None)
         source = ImageSource(base) if stage is None else StageSource(stage.index)
-    return Stage(len(earlier), name, source, platform, (), at)
+    return BuildStage(len(earlier), name, source, platform, (), at)
 
 
-def _close(stages: list[Stage], instructions: list[Instruction]) -> None:
+def _close(stages: list[BuildStage], instructions: list[Instruction]) -> None:
     if not stages:
         return
     stages[-1] = replace(stages[-1], instructions=tuple(instructions))
 
 
-def _link(stages: list[Stage]) -> None:
+def _link(stages: list[BuildStage]) -> None:
     """Find which stages each needs. Names of later stages are known now: they are an error, not an image."""
     for stage in stages:
         sources = [stage.base]
@@ -189,7 +189,7 @@ def _froms(instruction: Instruction) -> list[str]:
     return names
 
 
-def _source_of(name: str, stages: Sequence[Stage], current: int, at: Instruction) -> Source:
+def _source_of(name: str, stages: Sequence[BuildStage], current: int, at: Instruction) -> Source:
     if "$" in name:
         raise at.error(
             "'from' doesn't support variable expansion, define alias stage instead",
@@ -215,7 +215,7 @@ def _source_of(name: str, stages: Sequence[Stage], current: int, at: Instruction
     )
 
 
-def _find_target(stages: list[Stage], target: str, script: Script) -> int:
+def _find_target(stages: list[BuildStage], target: str, script: Script) -> int:
     if not target:
         return len(stages) - 1
     for stage in reversed(stages):

@@ -30,7 +30,7 @@ class SourceMissing(EngineError):
         self.ignored = ignored
 
 
-class TreeEntry(Protocol):
+class ContextEntry(Protocol):
     """A name in a tree."""
 
     @property
@@ -49,8 +49,8 @@ class TreeEntry(Protocol):
         ...
 
 
-E = TypeVar("E", bound=TreeEntry)
-E_co = TypeVar("E_co", bound=TreeEntry, covariant=True)
+E = TypeVar("E", bound=ContextEntry)
+E_co = TypeVar("E_co", bound=ContextEntry, covariant=True)
 
 
 class Tree(Protocol[E_co]):

@@ -1,4 +1,4 @@
-"""What a stage's function gets: its context, composed of the operations that there are."""
+"""The context that a stage's function gets: one method for each operation."""
 
 from rondel.context.stage import StageContext
 

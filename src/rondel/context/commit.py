@@ -1,4 +1,4 @@
-"""Brings what a stage made to the working tree once the stage has succeeded, or to the run's own tree."""
+"""Commits the results of a stage that succeeded to the working tree, or to the run's own tree."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from rondel.operations.dvc.operation import dvc_stage_names
 
 if TYPE_CHECKING:
     from rondel.data.workspace_sync import Conflict, WriteReport
-    from rondel.environment.pending import PendingResults
-    from rondel.operations.runtime import StageRuntime
+    from rondel.operations.runtime import PendingResults, StageRuntime
 
 
 def commit_results(runtime: StageRuntime) -> None:
-    """Bring back all that the stage made; what was edited meanwhile is left alone.
+    """Copy the stage's results to the working tree, except over files that were edited meanwhile.
 
-    Raises DataError with every file that was changed meanwhile, after all the others are in place.
+    After copying all others, raises DataError that lists the files edited meanwhile.
     """
     from rondel.data.workspace_sync import conflict_error
 
     conflicts: list[Conflict] = []
     for pending in runtime.pending:
-        conflicts += _write_back(runtime, pending).conflicts
+        conflicts += _commit(runtime, pending).conflicts
     runtime.pending.clear()
     if conflicts:
         raise conflict_error(runtime.stage.name, conflicts, runtime.run.root)
 
 
-def _write_back(runtime: StageRuntime, pending: PendingResults) -> WriteReport:
+def _commit(runtime: StageRuntime, pending: PendingResults) -> WriteReport:
     from rondel.cache.provenance import write_provenance
     from rondel.data.gitignore import ignore_outputs
     from rondel.data.run_tree import lock_text, run_tree
@@ -57,13 +56,13 @@ def _write_back(runtime: StageRuntime, pending: PendingResults) -> WriteReport:
     if not done.conflicts:
         with workspace_lock(root):
             write_provenance(root, pending.provenance)
-            # DVC counts them in a folder that a later stage depends on.
+            # DVC hashes .gitignore files, too, in a folder that a later stage depends on.
             copy_files(tree, root, ignore_outputs(root, pending.data))
     return done
 
 
 def _apply_parameters(runtime: StageRuntime) -> None:
-    """Write the parameters that the stage was given to the working tree's files."""
+    """With ``--apply``: write the stage's ``-P`` values to the parameter files of the working tree."""
     from rondel.data import find_stage, load_project
     from rondel.data.params import apply_params
 

@@ -1,4 +1,4 @@
-"""The contexts of a run's stages: made for each attempt, committed after success."""
+"""Makes the contexts of a run's stages, one for each attempt, and commits their results."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 async def open_contexts(
     *, run: Run, settings: Settings, client: Any, tracking: TrackingConnection | None, observer: Any
 ) -> AsyncIterator[StageContexts]:
-    """The contexts of one run, in an environment that lives as long as the block.
+    """The contexts of one run, in an environment that ends with the block.
 
-    Raises ConfigurationError for a remote that the configuration does not
-    define, and DataError if a local one can't be served.
+    Raises ConfigurationError for an undefined remote, and DataError if a local
+    one can't be served.
     """
     async with open_environment(
         run=run, settings=settings, client=client, tracking=tracking, observer=observer
@@ -35,7 +35,7 @@ async def open_contexts(
 
 
 class StageContexts:
-    """Makes the contexts of a run's stages, and commits what they made."""
+    """Makes the contexts of a run's stages, and commits their results."""
 
     def __init__(self, environment: RunEnvironment) -> None:
         import anyio
@@ -53,7 +53,7 @@ class StageContexts:
     ) -> StageContext:
         """The context of one attempt at ``stage``; ``given`` are its ``-P`` values.
 
-        Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
+        Raises StageFailed if the image can't be built, ConfigurationError for an unset secret.
         """
         container = await self.environment.container_for(stage, recorder=recorder, mlflow_run=mlflow_run)
         return StageContext(
@@ -61,16 +61,16 @@ class StageContexts:
         )
 
     async def commit(self, context: StageContext) -> None:
-        """After success: bring back what the stage made. Raises DataError; see :func:`commit_results`."""
+        """After success: commit the stage's results. Raises DataError; see :func:`commit_results`."""
         from anyio import to_thread
 
         async with self._committing:
             await to_thread.run_sync(commit_results, context.runtime)
 
     async def discard(self, context: StageContext) -> None:
-        """After failure: nothing goes to the working tree; what was made stays in the run's folder."""
+        """After failure: drop the results; their files stay in the run's folder."""
         context.runtime.pending.clear()
 
     async def refresh(self) -> None:
-        """Read the workspace again for the stages to come: somebody has worked on it meanwhile."""
+        """Read the workspace again for later attempts and stages, because the user edited it."""
         await self.environment.refresh()

@@ -1,4 +1,4 @@
-"""The operations that a stage has, by the names of the context's methods."""
+"""The registry of operations, by the names of the context's methods."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OPERATIONS: dict[str, type[Operation[Any]]] = {}
-"""Every operation by its kind. ``StageContext`` fills it: a method there is all that registers one."""
+"""Every operation by its kind. A ``method`` of ``StageContext`` registers its operation here."""
 
 
 class method(Generic[P, R]):  # noqa: N801 - used like ``property``
-    """A method of a context that records an operation and does it."""
+    """A method of a context that records an operation and executes it."""
 
     def __init__(self, call: Callable[P, Operation[R]]) -> None:
         self._call = call
         self.__doc__ = call.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        OPERATIONS[name] = self._call.__self__  # type: ignore[attr-defined]  # it is a class method
+        OPERATIONS[name] = self._call.__self__  # type: ignore[attr-defined]  # a class method
 
     @overload
     def __get__(self, context: None, owner: type) -> method[P, R]: ...
@@ -49,7 +49,7 @@ class method(Generic[P, R]):  # noqa: N801 - used like ``property``
 
 
 def operations_of(calls: Iterable[Call]) -> tuple[Operation[Any], ...]:
-    """The operations that calls of a context mean; calls of other methods are left out."""
+    """The operations of these calls; skips calls of other methods."""
     return tuple(_operations(calls))
 
 
@@ -58,21 +58,23 @@ def _operations(calls: Iterable[Call]) -> Iterator[Operation[Any]]:
         kind = OPERATIONS.get(call.kind)
         if kind is None:
             continue
-        found = kind.from_call(call)
-        yield replace(found, place=call.place, literal=call.literal) if isinstance(call, StageCall) else found
+        operation = kind.from_call(call)
+        if isinstance(call, StageCall):
+            operation = replace(operation, place=call.place, literal=call.literal)
+        yield operation
 
 
 def check_calls(stage: Stage, others: Iterable[str]) -> Iterator[ConfigurationError]:
-    """The calls of a stage's function that its context does not have, or not for a stage of its kind.
+    """The errors for calls of unknown methods, and of effects in a pure stage.
 
-    ``others`` are the context's methods that are no operations.
+    ``others`` are the context's methods that are not operations.
     """
     known = {*OPERATIONS, *others}
     for call in stage.calls:
         place = str(call.place or stage.place)
         if call.kind not in known:
             yield ConfigurationError(
-                f"stage {stage.name!r} calls ctx.{call.kind}, which there is not",
+                f"stage {stage.name!r} calls ctx.{call.kind}, which does not exist",
                 hint=did_you_mean(call.kind, known),
                 place=place,
             )
@@ -81,9 +83,9 @@ def check_calls(stage: Stage, others: Iterable[str]) -> Iterator[ConfigurationEr
 
 
 def effect_in_pure_stage(stage: Stage, kind: str, place: str) -> ConfigurationError:
-    """The error of a pure stage that calls an operation which acts on the outside world."""
+    """The error for a pure stage that calls an operation with side effects."""
     return ConfigurationError(
         f"stage {stage.name!r} calls ctx.{kind}, but it is a pure stage",
-        hint="declare it with @pipeline.effect: what it does must not be skipped or repeated",
+        hint="declare it with @pipeline.effect: Rondel skips and repeats pure stages, but not effects",
         place=place,
     )

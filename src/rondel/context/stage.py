@@ -1,4 +1,4 @@
-"""The context of a stage: what the team's function gets, and calls."""
+"""The context of a stage, with the methods that its function calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rondel.context.registry import OPERATIONS, effect_in_pure_stage, method
 from rondel.operations.container.operation import UseContainer
 from rondel.operations.dvc.operation import DvcStageRun
 from rondel.operations.gate.operation import Gate
-from rondel.operations.mlflow.operation import EntryPoint
+from rondel.operations.mlflow.operation import EntryPointRun
 from rondel.operations.promote.operation import Promote
 from rondel.operations.register.operation import Register
 from rondel.operations.shell.operation import ShellCommand
@@ -26,15 +26,15 @@ R = TypeVar("R")
 
 
 class StageContext:
-    """What a stage's function works with.
+    """The argument of a stage's function.
 
-    ``run`` is the run that the stage is part of, ``params`` its matrix values
-    and ``-P`` overrides, ``settings`` the options. Files that a stage made
-    come back to the working tree when its function has returned.
+    ``run`` is the current run, ``params`` are the stage's matrix values and
+    ``-P`` overrides, ``settings`` the options. After the function returns, the
+    stage's files are copied to the working tree.
     """
 
     dvc = method(DvcStageRun.call)
-    mlflow = method(EntryPoint.call)
+    mlflow = method(EntryPointRun.call)
     sh = method(ShellCommand.call)
     gate = method(Gate.call)
     register = method(Register.call)
@@ -54,17 +54,16 @@ class StageContext:
         return tuple(self.recorder.record.uses)
 
     def container(self) -> dagger.Container:
-        """The stage's container as it is now, after what ``dvc`` and ``sh`` did in it.
+        """The stage's container after the operations so far, for the plain Dagger API.
 
-        The image with the workspace at ``/work``, the DVC cache, the MLflow
-        environment, secrets, proxies and certificates: the rest of the Dagger
-        API starts here.
+        It is the image with the workspace at ``/work``, the DVC cache, the
+        MLflow environment, secrets, proxies and certificates.
         """
         self._record(UseContainer.call())
         return self.runtime.container
 
     async def perform(self, operation: Operation[R]) -> R:
-        """Record an operation and do it; what its own method does.
+        """Record an operation and execute it, as its own method does.
 
         Raises ConfigurationError for an effect in a pure stage, and what the operation raises.
         """
@@ -73,26 +72,26 @@ class StageContext:
         return await operation.run(self.runtime)
 
     async def shell(self) -> bool:
-        """Open a shell in what the failed command left behind; False if nothing is there."""
-        return await self.runtime.show_left()
+        """Open a shell in the container after the failed command; False if there is none."""
+        return await self.runtime.open_shell_after_failure()
 
     async def failed(self, error: BaseException) -> None:
-        """Open the shell that was asked for where a command of the plain Dagger API failed."""
+        """After a command of the plain Dagger API failed: open a shell there if ``--shell`` asks for one."""
         await self.runtime.failed(error)
 
     def _record(self, operation: Operation[Any]) -> None:
-        if operation.effect and self.stage.pure:  # the source did not show it
+        if operation.effect and self.stage.pure:  # a call that is not visible in the source
             raise effect_in_pure_stage(self.stage, operation.kind, str(self.stage.place))
         self.recorder.use(operation.kind, operation.name, operation.details)
 
 
 OPERATIONS[UseContainer.kind] = UseContainer
 OTHER_METHODS = frozenset({"perform", "shell", "failed"})
-"""What a stage's function may call besides: methods that are no operations."""
+"""The methods that a stage's function may call and that are not operations."""
 
 
 def add_operation(kind: type[Operation[Any]]) -> None:
-    """Give every stage's context the method of an operation that is not one of Rondel's own."""
+    """Register an operation that is not built in: adds its method to every stage's context."""
     added = method(kind.call)
     setattr(StageContext, kind.kind, added)
     added.__set_name__(StageContext, kind.kind)

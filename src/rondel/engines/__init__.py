@@ -1,1 +1,1 @@
-"""Which engine runs the containers: discovery, choice, execution mode."""
+"""Finds and chooses an engine, and opens a session of it."""

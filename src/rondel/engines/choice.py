@@ -1,4 +1,4 @@
-"""Which engine runs the containers."""
+"""Chooses the engine that runs the containers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SESSION_PORT = "DAGGER_SESSION_PORT"
 SESSION_TOKEN = "DAGGER_SESSION_TOKEN"  # noqa: S105 - the variable's name
 CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 EMBEDDED_SESSION = "RONDEL_SESSION"
-"""Set to 1 beside the port of a session of Rondel's own, so that one can tell whose session it is."""
+"""Set to 1 in a session of the embedded engine, to tell it from one of a Dagger engine."""
 
 NO_CLI = "there is no Dagger CLI on the PATH"
-NO_ENGINE = "no Dagger engine is in reach"
-IN_SESSION = "this command runs in a session of it"
+NO_ENGINE = "no Dagger engine is reachable"
+IN_SESSION = "this command runs in its session"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The engine, the environment variables that lead the client to it, and why it is this one."""
+    """The chosen engine, the variables with which a client finds it, and the reason for the choice."""
 
     kind: Literal["session", "dagger", "embedded"]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -39,17 +39,17 @@ class EngineChoice:
 
     @property
     def engine(self) -> Literal["dagger", "embedded"]:
-        """The engine's kind: a session that was there and is none of Rondel's is one of a Dagger engine."""
+        """The engine's kind; an existing session that is not Rondel's belongs to a Dagger engine."""
         return "embedded" if self.kind == "embedded" else "dagger"
 
 
 def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Path | None) -> EngineChoice:
-    """The engine for a run. ``executable`` is the environment's ``rondel``.
+    """Choose the engine for a run. ``executable`` is the environment's ``rondel``.
 
-    A session that is there already is used; ``--engine`` then only has to
-    agree. Otherwise ``dagger`` needs a real CLI on the PATH, and ``auto``
-    means the embedded engine unless a real one is within reach. Raises
-    EngineUnavailable if the engine that was asked for is not there.
+    In an existing session, the choice is that session, and ``--engine`` must
+    agree with it. Otherwise ``dagger`` needs a real CLI on the PATH, and
+    ``auto`` means the embedded engine unless a Dagger engine is reachable.
+    Raises EngineUnavailable if the requested engine is not available.
     """
     if environ.get(SESSION_PORT):
         return _session(settings, environ)
@@ -58,41 +58,42 @@ def choose_engine(settings: Settings, environ: Mapping[str, str], executable: Pa
         if real is None:
             raise EngineUnavailable(
                 NO_CLI,
-                why="--engine dagger asks for a real Dagger engine",
+                why="--engine dagger needs a real Dagger engine",
                 hint="install one (https://docs.dagger.io/install), or use --engine embedded",
             )
-        # The CLI asks the container runtimes itself, and says what is wrong with them.
-        return _by_cli(real, running_engine(environ), _asked(settings))
-    if settings.engine == "auto" and real is not None and (reach := find_engine(environ)) is not None:
-        return _by_cli(real, reach, str(reach))
+        # The CLI probes the container runtimes itself, and reports problems with them.
+        return _by_cli(real, running_engine(environ), _requested(settings))
+    if settings.engine == "auto" and real is not None and (endpoint := find_engine(environ)) is not None:
+        return _by_cli(real, endpoint, str(endpoint))
     if executable is None:
         raise EngineUnavailable(
             "the rondel executable is not beside this Python",
             why=f"looked in {Path(sys.executable).parent} and on the PATH",
             hint="install rondel into the environment that runs the pipeline",
         )
-    why = _asked(settings) if settings.engine == "embedded" else NO_ENGINE if real is not None else NO_CLI
+    why = _requested(settings) if settings.engine == "embedded" else NO_ENGINE if real is not None else NO_CLI
     return EngineChoice("embedded", {CLI: str(executable)}, why)
 
 
-def engine_in_words(settings: Settings, environ: Mapping[str, str], executable: Path | None) -> str:
-    """Which engine a run would take here, and why; starts nothing."""
+def describe_engine(settings: Settings, environ: Mapping[str, str], executable: Path | None) -> str:
+    """Which engine a run would use here, and why; starts nothing."""
     try:
         choice = choose_engine(settings, environ, executable)
     except RondelError as error:
         return f"none ({error.what}{f'; {error.hint}' if error.hint else ''})"
-    trouble = ""
-    if choice.kind == "dagger" and (reach := running_engine({**environ, **choice.environment})) is not None:
-        trouble = reach.unanswered()
-    return f"{choice.engine} ({'; but '.join(filter(None, (choice.why, trouble)))})"
+    problem = ""
+    if choice.kind == "dagger":
+        endpoint = running_engine({**environ, **choice.environment})
+        problem = endpoint.unanswered() if endpoint is not None else ""
+    return f"{choice.engine} ({'; but '.join(filter(None, (choice.why, problem)))})"
 
 
-def _by_cli(real: Path, reach: EngineEndpoint | None, why: str) -> EngineChoice:
-    return EngineChoice("dagger", {CLI: str(real), **(reach.environment if reach is not None else {})}, why)
+def _by_cli(real: Path, endpoint: EngineEndpoint | None, why: str) -> EngineChoice:
+    return EngineChoice("dagger", {CLI: str(real), **(endpoint.environment if endpoint else {})}, why)
 
 
-def _asked(settings: Settings) -> str:
-    return f"asked for by {settings.sources.get('engine', 'the settings')}"
+def _requested(settings: Settings) -> str:
+    return f"requested by {settings.sources.get('engine', 'the settings')}"
 
 
 def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
@@ -103,17 +104,17 @@ def _session(settings: Settings, environ: Mapping[str, str]) -> EngineChoice:
         )
     embedded = in_own_session(environ)
     if settings.engine != "auto" and (settings.engine == "embedded") != embedded:
-        there = "Rondel's embedded engine" if embedded else "a Dagger engine"
+        owner = "Rondel's embedded engine" if embedded else "a Dagger engine"
         raise ConfigurationError(
-            f"this session belongs to {there}, and --engine asks for {settings.engine}",
-            hint="run `python ci/main.py` without `dagger run`, or leave --engine out",
+            f"this session belongs to {owner}, but --engine requests {settings.engine}",
+            hint="run `python ci/main.py` without `dagger run`, or omit --engine",
             place=settings.sources.get("engine"),
         )
     return EngineChoice("embedded" if embedded else "session", why=IN_SESSION)
 
 
 def in_own_session(environ: Mapping[str, str]) -> bool:
-    """Whether the session that the environment leads to is one of Rondel's engine."""
+    """Whether the environment has a session of the embedded engine."""
     return bool(environ.get(SESSION_PORT)) and environ.get(EMBEDDED_SESSION) == "1"
 
 
@@ -133,14 +134,14 @@ def find_real_cli(environ: Mapping[str, str]) -> Path | None:
         return Path(given)
     for folder in environ.get("PATH", "").split(os.pathsep):
         candidate = Path(folder or ".") / "dagger"
-        # os.path: a folder that this user may not enter is no folder of commands, not an error.
+        # os.path, because Path.is_file raises for a folder that this user may not enter.
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK) and not is_own(candidate):  # noqa: PTH113
             return candidate
     return None
 
 
 def is_own(command: Path) -> bool:
-    """Whether an executable is one of Rondel's: a short script that imports it."""
+    """Whether an executable belongs to Rondel: a short script that imports it."""
     if command.name == "rondel":
         return True
     try:

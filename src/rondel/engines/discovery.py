@@ -1,9 +1,9 @@
-"""Whether a real Dagger engine is within reach of a job, and by what.
+"""Finds a real Dagger engine that is reachable.
 
-The real CLI looks in this order: an engine that ``_EXPERIMENTAL_DAGGER_RUNNER_HOST``
-names, then a container runtime to start one with. Between the two stands the socket
-of an engine that runs on each node of a Kubernetes cluster, where Dagger's Helm chart
-puts it: the CLI has to be told of it, which is done here.
+The real CLI uses the engine that ``_EXPERIMENTAL_DAGGER_RUNNER_HOST`` names, or else
+starts one with a container runtime. Between the two, Rondel looks for the socket that
+Dagger's Helm chart creates on each node of a Kubernetes cluster. The CLI does not
+look there, so Rondel sets the variable for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RUNTIMES = ("docker", "podman", "nerdctl", "finch")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEndpoint:
-    """A real engine that a CLI would find. ``environment`` is what the CLI has to be told besides."""
+    """A real engine that the CLI can use; ``environment`` has the variables that the CLI needs for it."""
 
     by: Literal["runner host", "node socket", "runtime"]
     name: str
@@ -42,16 +42,16 @@ class EngineEndpoint:
         return f"{self.name} answers, and can start one"
 
     def unanswered(self) -> str:
-        """That nothing answers at the named runner host, and why; empty if something does, or none can say.
+        """The problem if nothing answers at the runner host; empty if it answers, or can't be probed.
 
-        A CLI goes on trying there for ten minutes, and says nothing.
+        The CLI silently keeps retrying there for ten minutes.
         """
-        problem = silent(self.name) if self.by == "runner host" else ""
+        problem = connection_problem(self.name) if self.by == "runner host" else ""
         return f"nothing answers at {shown(self.name)}: {problem}" if problem else ""
 
 
 def find_engine(environ: Mapping[str, str], *, timeout: float = 2.0) -> EngineEndpoint | None:
-    """What leads a real CLI to an engine, if anything does."""
+    """The engine that the real CLI would use or start, if any."""
     running = running_engine(environ, timeout=timeout)
     if running is not None:
         return running
@@ -63,10 +63,10 @@ def find_engine(environ: Mapping[str, str], *, timeout: float = 2.0) -> EngineEn
 
 
 def running_engine(environ: Mapping[str, str], *, timeout: float = 2.0) -> EngineEndpoint | None:
-    """The engine that runs already, as far as that can be told without asking a container runtime for one."""
+    """The engine that already runs; does not probe container runtimes."""
     if named := environ.get(RUNNER_HOST):
         return EngineEndpoint(by="runner host", name=named)
-    if NODE_SOCKET.exists() and not silent(f"unix://{NODE_SOCKET}", timeout=timeout):
+    if NODE_SOCKET.exists() and not connection_problem(f"unix://{NODE_SOCKET}", timeout=timeout):
         address = f"unix://{NODE_SOCKET}"
         return EngineEndpoint(by="node socket", name=str(NODE_SOCKET), environment={RUNNER_HOST: address})
     return None
@@ -82,14 +82,14 @@ def _answers(command: str, environ: Mapping[str, str], timeout: float) -> bool:
     return done.returncode == 0
 
 
-def silent(address: str, *, timeout: float = 2.0) -> str:
-    """Why nothing answers at a runner host of a kind that can be asked; empty if something does."""
+def connection_problem(address: str, *, timeout: float = 2.0) -> str:
+    """Why nothing answers at a runner host; empty if it answers, or if its scheme can't be probed."""
     parts = urlsplit(address)
     try:
         if parts.scheme == "unix":
             path = parts.netloc + parts.path
             if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - a text, as it was given
-                return "it is no socket"
+                return "not a socket"
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(timeout)
                 client.connect(path)

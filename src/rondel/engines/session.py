@@ -1,4 +1,4 @@
-"""A session of an engine: a port and a token, whichever engine is behind it."""
+"""Opens a session of the chosen engine: a port and a token for Dagger clients."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ HOME = "RONDEL_ENGINE_HOME"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSession:
-    """How a Dagger client reaches an engine: the variables that it reads, with port and token among them.
+    """The variables with which a Dagger client connects to an engine, including port and token.
 
-    ``port`` is None where the client starts the Dagger CLI, which opens a session itself.
+    ``port`` is None if the client starts the Dagger CLI, which then opens the session itself.
     """
 
     port: int | None = None
@@ -35,7 +35,7 @@ class EngineSession:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """For as long as the block lasts, Dagger clients in this process use the session."""
+        """Set the variables in this process for the duration of the block."""
         before = dict(os.environ)
         os.environ.update(self.environment)
         try:
@@ -48,9 +48,9 @@ class EngineSession:
 
 @contextmanager
 def open_session(choice: EngineChoice, root: Path, environ: Mapping[str, str]) -> Iterator[EngineSession]:
-    """A session of the chosen engine for a run of the project at ``root``.
+    """Open a session of the chosen engine for a run of the project at ``root``.
 
-    The embedded engine is started, unless a session of it is there already. Raises EngineUnavailable.
+    Starts the embedded engine, unless the environment has a session of it. Raises EngineUnavailable.
     """
     port, token = environ.get(SESSION_PORT), environ.get(SESSION_TOKEN, "")
     if choice.kind == "embedded" and port is None:
@@ -61,20 +61,20 @@ def open_session(choice: EngineChoice, root: Path, environ: Mapping[str, str]) -
             EngineSession(environment=engine_environment(root, environ)).applied(),
             EmbeddedSession.open() as opened,
         ):
-            _wake(opened.port)
+            _connect_once(opened.port)
             yield EngineSession(port=opened.port, environment=opened.environment)
         return
     variables = dict(choice.environment)
     if port is not None:
-        _wake(int(port))
+        _connect_once(int(port))
         variables |= {SESSION_PORT: port, SESSION_TOKEN: token}
     yield EngineSession(port=None if port is None else int(port), environment=variables)
 
 
 def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the project's options reach the engine, which reads no project's files.
+    """The project's options as variables for the engine, which does not read project files.
 
-    Outside of a project there are none. Raises ConfigurationError for wrong options.
+    Empty outside of a project. Raises ConfigurationError for invalid options.
     """
     try:
         root = find_root(folder)
@@ -85,20 +85,20 @@ def engine_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, st
         from rondel.engine.store.budget import parse_size
 
         parse_size(settings.cache_size, place=settings.sources.get("cache_size", CACHE_SIZE))
-    given = {"host_image": HOST_IMAGE, "cache_size": CACHE_SIZE}
-    found = {
+    options = {"host_image": HOST_IMAGE, "cache_size": CACHE_SIZE}
+    variables = {
         variable: str(getattr(settings, name))
-        for name, variable in given.items()
+        for name, variable in options.items()
         if settings.sources.get(name, variable) != variable
     }
-    return found | engine_home(root, environ)
+    return variables | engine_home(root, environ)
 
 
 def engine_home(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variable that puts the engine's store into the project if the user can't write to a cache folder.
+    """The variable that moves the engine's store into the project if the user's cache folder is not writable.
 
-    Jenkins runs a job's container as its own user, who has no home in the
-    container: only the workspace is writable, and it persists.
+    Jenkins runs a job's container as its own user, which has no home in the
+    container. Only the workspace is writable, and it persists.
     """
     if environ.get(HOME):
         return {}
@@ -111,10 +111,10 @@ def engine_home(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return {} if writable else {HOME: str(root / ".rondel" / "engine")}
 
 
-def _wake(port: int) -> None:
-    """Connect once, so that an engine that starts at the first connection starts now.
+def _connect_once(port: int) -> None:
+    """Connect, so that the engine, which starts at the first connection, starts now.
 
-    Importing the Dagger client takes longer than the engine needs to start.
+    It starts while this process imports the Dagger client, which takes longer.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):

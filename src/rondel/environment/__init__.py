@@ -1,4 +1,4 @@
-"""What the stages of a run share: image, workspace, DVC remote, host environment, output stream."""
+"""The environment that all stages of a run share: image, workspace, DVC remote, host variables, output."""
 
 WORK = "/work"
-"""Where a container has the workspace."""
+"""The path of the workspace in a container."""

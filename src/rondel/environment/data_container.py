@@ -1,8 +1,8 @@
-"""The data container: brings what DVC keeps into a stage's container, and keeps what the stage made.
+"""The data container: runs DVC to fetch a stage's data and to save its outputs.
 
-A stage's command runs in its own image, which need not have DVC. Beside it
-stands a container that has, with the DVC cache, the remote and its
-credentials. The workspace goes from one to the other as a Dagger directory.
+A stage's command runs in the team's image, which may lack DVC. The data
+container has DVC, its cache, the remote and the credentials. The workspace goes
+from one to the other as a Dagger directory.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 PROGRAM = "/rondel/dvc_driver.py"
 PLAN = "/rondel/plan.json"
 OUT = "/rondel/out"
-_SHOWN = 5
-"""The last lines of what the data container said, in an error."""
+_LINES_SHOWN = 5
+"""How many of the last lines of output an error shows."""
 
 _SCRIPT = f"""exec 2>&1
 dvc=$(command -v dvc) || {{ echo "this image has no dvc on its PATH"; exit 127; }}
@@ -38,7 +38,7 @@ exec "$python" {PROGRAM} {PLAN}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
-    """What the DVC driver did. ``phase`` is the last one that it began; ``files`` has what was asked for."""
+    """The result of the DVC driver: ``phase`` is the last one it began; ``files`` has the collected paths."""
 
     phase: str
     code: int
@@ -46,7 +46,7 @@ class TransferResult:
     changed: tuple[str, ...] = ()
     bytes: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
-    said: str = ""
+    output: str = ""
     files: Path | None = None
     container: dagger.Container | None = None
 
@@ -59,11 +59,10 @@ def fetch_plan(
     ask: str | None = None,
     collect: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """A plan that puts ``needs`` in place.
+    """A plan for the DVC driver that puts ``needs`` in place.
 
-    ``models`` are put in place of those of the lock file. ``size`` is a path whose size is
-    wanted, ``ask`` a stage whose dependencies outside of the project are looked at, ``collect``
-    are paths that are wanted here.
+    ``models`` replace those in the lock file. ``size`` is a path to report the size of, ``ask`` a
+    stage whose dependencies outside of the project are checked, ``collect`` paths to export.
     """
     return {
         "do": "fetch",
@@ -77,7 +76,7 @@ def fetch_plan(
 
 
 def keep_plan(stage: str, outs: Sequence[str], *, push: bool, collect: Sequence[str]) -> dict[str, Any]:
-    """A plan that keeps what ``stage`` made, and pushes it."""
+    """A plan for the DVC driver that saves the outputs of ``stage``, and pushes them."""
     return {
         "do": "keep",
         "stage": stage,
@@ -91,7 +90,7 @@ def keep_plan(stage: str, outs: Sequence[str], *, push: bool, collect: Sequence[
 def with_paths(
     container: dagger.Container, source: dagger.Directory, paths: Iterable[str]
 ) -> dagger.Container:
-    """``container`` with those paths of another workspace."""
+    """``container`` with these paths from another workspace."""
     include = [pattern for path in paths for pattern in (_escape(path), f"{_escape(path)}/**")]
     if not include:
         return container
@@ -103,26 +102,28 @@ def _escape(path: str) -> str:
 
 
 class DataContainer:
-    """A container with DVC, its cache and the remote; each call starts from it anew."""
+    """A container with DVC, its cache and the remote; each call starts from the same one."""
 
     def __init__(self, base: dagger.Container, configured: Any) -> None:
-        """``configured`` puts DVC's configuration, cache and remote on a container."""
+        """``configured`` adds DVC's configuration, cache and remote to a container."""
         self._base = base
         self._configured = configured
 
-    def over(self, workspace: dagger.Directory, files: Mapping[str, str] | None = None) -> dagger.Container:
-        """The container with that workspace, and files in it that are others."""
+    def with_workspace(
+        self, workspace: dagger.Directory, files: Mapping[str, str] | None = None
+    ) -> dagger.Container:
+        """The container with this workspace; ``files`` replaces the texts of files in it."""
         container = self._base
         for path, text in (files or {}).items():
             workspace = workspace.with_new_file(path, text)
         container = container.with_mounted_directory(WORK, workspace).with_workdir(WORK)
-        done: dagger.Container = self._configured(container)
-        return done
+        configured: dagger.Container = self._configured(container)
+        return configured
 
-    def planned(
+    def with_plan(
         self, container: dagger.Container, plan: Mapping[str, Any], *, must: bool = False
     ) -> dagger.Container:
-        """The container in which the driver carried out a plan, lazily. With ``must`` it has to succeed."""
+        """The container after the driver ran a plan, lazily. With ``must``, a failure raises ExecError."""
         import dagger
 
         expect = dagger.ReturnType.SUCCESS if must else dagger.ReturnType.ANY
@@ -132,31 +133,31 @@ class DataContainer:
             .with_exec(["sh", "-c", _SCRIPT], expect=expect)
         )
 
-    async def result(self, moved: dagger.Container, folder: Path) -> TransferResult:
-        """What the driver did in that container; the collected files go to ``folder``.
+    async def result(self, transfer: dagger.Container, folder: Path) -> TransferResult:
+        """Run the driver and read its result; exports the collected files to ``folder``.
 
-        Raises StageFailed if it did not come to its end.
+        Raises StageFailed if the driver was killed or the result can't be read.
         """
         import dagger
 
-        said = ""
+        output = ""
         try:
-            said = await moved.stdout()
-            await moved.directory(OUT).export(str(folder))
-            found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            output = await transfer.stdout()
+            await transfer.directory(OUT).export(str(folder))
+            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         except (dagger.ExecError, dagger.QueryError, OSError, ValueError) as error:
             raise StageFailed(
                 "the container that moves data ended before its program did",
-                why="\n".join(said.splitlines()[-_SHOWN:]) or str(error),
+                why="\n".join(output.splitlines()[-_LINES_SHOWN:]) or str(error),
             ) from error
         return TransferResult(
-            phase=str(found["phase"]),
-            code=int(found["code"]),
-            unmade=tuple(found["unmade"]),
-            changed=tuple(found["changed"]),
-            bytes=found["bytes"],
-            seconds=dict(found["seconds"]),
-            said=said,
+            phase=str(result["phase"]),
+            code=int(result["code"]),
+            unmade=tuple(result["unmade"]),
+            changed=tuple(result["changed"]),
+            bytes=result["bytes"],
+            seconds=dict(result["seconds"]),
+            output=output,
             files=folder / "files",
-            container=moved,
+            container=transfer,
         )

@@ -1,8 +1,7 @@
-"""The image of the data container: the stages' own where that has DVC, else one of Rondel's.
+"""The image of the data container: the stages' image if it has DVC, else a separate one.
 
-A team's image need not have DVC nor the plug-in of a remote. What moves data
-is then an image that holds nothing else, with the versions that are installed
-beside this Rondel; it is built once for each of them.
+The team's image may lack DVC or the plug-in for the remote. Then Rondel builds
+an image with only these, in the versions that are installed beside Rondel.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ PLUGINS = {
     "azure": "dvc-azure",
     "ssh": "dvc-ssh",
 }
-"""The package that DVC needs for a remote, by its scheme."""
+"""The package that DVC needs for a remote, by the URL's scheme."""
 
 OLDEST = 3
-"""The first version of DVC whose hashes and lock files are those of today."""
+"""The first major version of DVC with today's hashes and lock files."""
 
 _UV = "0.13.9"
 
@@ -55,13 +54,13 @@ ENV PATH=/opt/dvc/venv/bin:$PATH
 
 
 def needed_packages(scheme: str) -> tuple[str, ...]:
-    """The distributions that move data of a remote of this scheme."""
+    """The packages that a remote of this scheme needs."""
     plugin = PLUGINS.get(scheme)
     return ("dvc", plugin) if plugin else ("dvc",)
 
 
 def has_dvc(packages: Mapping[str, str], scheme: str) -> bool:
-    """Whether an image with these Python packages can move the data itself."""
+    """Whether an image with these Python packages can move data itself."""
     known = {_canonical(name): version for name, version in packages.items()}
     major = known.get("dvc", "0").partition(".")[0]
     return all(name in known for name in needed_packages(scheme)) and int(major or 0) >= OLDEST
@@ -79,9 +78,9 @@ def build(client: dagger.Client, scheme: str, secret: dagger.Secret) -> dagger.C
 
 
 def pinned(names: Iterable[str]) -> tuple[str, ...]:
-    """``NAME==VERSION`` of these distributions and all that they need, as installed beside this Rondel.
+    """``NAME==VERSION`` of these packages and all their dependencies, as installed beside Rondel.
 
-    Of one that is not installed here there is no version: the name alone, and the index decides.
+    Only the name of a package that is not installed here: the index chooses the version.
     """
     from packaging.requirements import Requirement
 
@@ -112,11 +111,11 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def build_failure(said: str) -> StageFailed:
-    """The error for a data image that could not be built."""
+def build_failure(output: str) -> StageFailed:
+    """The error for a data image that fails to build."""
     return StageFailed(
-        "the image that moves data could not be built",
-        why=said,
-        hint="it has DVC and the plug-in of the remote; name one that is there already with "
-        "data.image in [tool.rondel], or put dvc into the stages' image",
+        "can't build the image that moves data",
+        why=output,
+        hint="set data.image in [tool.rondel] to an image with DVC and the remote's plug-in, "
+        "or install dvc in the stages' image",
     )

@@ -1,4 +1,4 @@
-"""What a container gets of this machine's environment: proxies, package index, CAs, named variables."""
+"""The part of this machine's environment that containers get: proxies, package index, CAs, variables."""
 
 from __future__ import annotations
 
@@ -86,11 +86,10 @@ def host_environment(settings: Settings, environ: Mapping[str, str], bound: Iter
 
 
 def build_script(environ: Mapping[str, str]) -> str:
-    """A shell script that makes a build install as this machine does: what an image's build gets as a secret.
+    """A shell script that exports the package index, proxies and certificates; a build gets it as a secret.
 
-    It exports the package index, and what it takes to come there: proxies and
-    certificates. Rondel's engine gives a build the latter anyway, a Dagger
-    engine only its own.
+    Rondel's engine gives proxies and certificates to a build anyway; a Dagger
+    engine gives it only its own.
     """
     names = (*INDEX, *_PROXIES, *NO_PROXY)
     lines = [f"export {name}={shlex.quote(environ[name])}" for name in names if environ.get(name)]
@@ -103,7 +102,7 @@ def build_script(environ: Mapping[str, str]) -> str:
 
 
 def _certificates(environ: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[str, Path]]:
-    """The variables that name certificates, as they are for copies that begin with ``place``, and these."""
+    """The variables that name certificates, with the paths of copies below ``place``, and the copies."""
     variables: dict[str, str] = {}
     places: dict[Path, str] = {}
     for name in CERTIFICATES:

@@ -1,4 +1,4 @@
-"""Builds the stages' image and asks the engine about it: digest, base, origin, Python packages."""
+"""Builds the stages' image and queries its digest, base, source and Python packages."""
 
 from __future__ import annotations
 
@@ -18,38 +18,43 @@ if TYPE_CHECKING:
 
     import dagger
 
-    from rondel.environment.output_stream import Live
+    from rondel.environment.output_stream import OutputStream
     from rondel.record import StageRecorder
     from rondel.settings import Settings
 
-# Rondel's engine answers these for an image's origin; a Dagger engine knows no such labels.
+# Rondel's engine sets these labels for an image's source; a Dagger engine has none of them.
 SOURCE_LABEL = "dev.rondel.image.source"
 BASE_LABEL = "dev.rondel.image.base"
 DIGEST_LABEL = "dev.rondel.image.digest"
 
 DIGEST_SECONDS = 60
-"""How long a Dagger engine may take to tell an image's digest."""
+"""Seconds that a Dagger engine may take to compute an image's digest."""
 
 
 class NoPinnedBase(Exception):
-    """The base image by digest is neither in the store nor in its registry."""
+    """Neither the store nor the registry has the base image of that digest."""
 
 
 class ImageBuilder:
-    """Builds the image of a run's stages: one Containerfile, one build a run."""
+    """Builds the image of a run's stages, once a run."""
 
     def __init__(
-        self, root: Path, settings: Settings, client: dagger.Client, live: Live, observer: Any
+        self,
+        root: Path,
+        settings: Settings,
+        client: dagger.Client,
+        output_stream: OutputStream,
+        observer: Any,
     ) -> None:
         self.root = root
         self.settings = settings
         self.client = client
-        self.live = live
+        self.output_stream = output_stream
         self.observer = observer
         self._containerfile = ""
 
     async def build(self, recorder: StageRecorder) -> tuple[dagger.Container, Image]:
-        """The image, built, and what the engine says of it.
+        """Build the image and describe it.
 
         Raises StageFailed if it can't be built, ConfigurationError if there is no Containerfile.
         """
@@ -86,15 +91,15 @@ class ImageBuilder:
                     built = await self._on_pinned_base(built, recorder)
                     self._containerfile = pinned
                     return built
-            return await self.live.follow(self.live.sink(recorder.output, tagged=False), build(context).sync)
+            return await self.output_stream.follow_build(recorder.output, build(context).sync)
         except dagger.ExecError as error:
-            said = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
+            output = "\n".join((error.stdout + "\n" + error.stderr).strip().splitlines()[-20:])
             raise StageFailed(
-                "the image could not be built", why=said, hint=f"see {settings.containerfile}"
+                "can't build the image", why=output, hint=f"see {settings.containerfile}"
             ) from error
 
     def _pinned(self, text: str) -> str | None:
-        """The Containerfile on the base image that is asked for by digest; None if it names no such."""
+        """With ``base_image``: the Containerfile with its digest as base; None if it has another base."""
         from rondel.cache.pinned import pinned_text
 
         if self.settings.base_image is None:
@@ -103,17 +108,17 @@ class ImageBuilder:
         return pinned if pinned != text else None
 
     async def _on_pinned_base(self, built: dagger.Container, recorder: StageRecorder) -> dagger.Container:
-        """The image on that base. Raises NoPinnedBase, once it is said, if no place has the base any more."""
+        """Build the image on the pinned base; notes the problem and raises NoPinnedBase if there is none."""
         import dagger
 
         try:
-            return await self.live.follow(self.live.sink(recorder.output, tagged=False), built.sync)
+            return await self.output_stream.follow_build(recorder.output, built.sync)
         except dagger.ExecError:
             raise
         except dagger.QueryError as error:
             self.observer.note(
-                f"the base image {self.settings.base_image} of the run that is repeated is not to be had "
-                f"({str(error).splitlines()[0]}): building on what {self.settings.containerfile} names today"
+                f"the base image {self.settings.base_image} of the original run is not available "
+                f"({str(error).splitlines()[0]}); using the base image in {self.settings.containerfile}"
             )
             raise NoPinnedBase from error
 
@@ -126,7 +131,7 @@ class ImageBuilder:
 async def _describe(
     client: dagger.Client, built: dagger.Container, image: Image, base_name: str | None
 ) -> Image:
-    """``image`` with what the engine says of it; ``base_name`` is its base as the Containerfile has it."""
+    """``image`` with the engine's details; ``base_name`` is the base image in the Containerfile."""
     import dagger
     from anyio import move_on_after
 
@@ -138,9 +143,9 @@ async def _describe(
     base = digest = None
     if base_name is not None:
         with suppress(dagger.QueryError):
-            # A name means one digest throughout a session, so this is the one that was built on.
+            # Within a session, an engine resolves a name to the same digest, so this is the build's base.
             base = await client.container().from_(base_name).image_ref()
-    # A Dagger engine reads the whole image for this, once; not knowing is no reason to wait on.
+    # A Dagger engine reads the whole image for its digest, once; the digest is not worth a long wait.
     with move_on_after(DIGEST_SECONDS), suppress(dagger.QueryError):
         digest = await built.rootfs().digest()
     return replace(described, digest=digest, source="registry", base=base)
@@ -149,17 +154,16 @@ async def _describe(
 async def installed_packages(container: dagger.Container) -> dict[str, str]:
     """The Python packages of a container with their versions; none if it has no Python.
 
-    Called on the image before the run's own variables are set, so that an engine answers
-    from its cache as long as the image is the same.
+    Call it on the image before the run's own variables are set, so that the engine caches the answer.
     """
     import json
 
     import dagger
 
     program = shlex.quote(script("list_packages"))
-    asked = container.with_exec(["sh", "-c", f"python -c {program} || python3 -c {program}"])
+    listing = container.with_exec(["sh", "-c", f"python -c {program} || python3 -c {program}"])
     try:
-        found = json.loads(await asked.stdout())
+        packages = json.loads(await listing.stdout())
     except (dagger.QueryError, ValueError):
         return {}
-    return {str(name): str(version) for name, version in sorted(found.items())}
+    return {str(name): str(version) for name, version in sorted(packages.items())}

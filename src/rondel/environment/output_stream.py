@@ -1,8 +1,8 @@
-"""Output of commands while they run, where the engine tells it; otherwise it comes when they end.
+"""Streams the output of commands while they run.
 
-Rondel's engine appends frames to a file that ``$RONDEL_ENGINE_OUTPUT`` names, for as long as a
-session writes less than it may. Other engines know of no such thing: nothing is different then
-but the time at which lines appear. However they come, no line is logged twice.
+The Dagger API returns a command's output only at its end. Rondel's engine also appends it, as frames,
+to the file that ``$RONDEL_ENGINE_OUTPUT`` names, up to a limit for each session. Without frames,
+all lines appear at the end. No line is logged twice.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ T = TypeVar("T")
 VARIABLE = "RONDEL_ENGINE_OUTPUT"
 TAG = "RONDEL_OUTPUT_TAG"
 TRACE = "RONDEL_TRACE_INPUTS"
-"""Names a folder in a command's environment: the engine tells which of its files the command opened."""
-NOT_TOLD = "this engine does not tell which files a command opens"
-NOTHING_CAME = "the engine did not tell it of this command, as when the command was not run or was killed"
-NO_ROOM = "the session printed more than the engine tells while commands run"
+"""The variable with a folder: the engine reports which of its files the command opened."""
+NOT_TRACED = "this engine does not trace which files a command opens"
+NO_TRACE = "the engine sent no trace of this command; it may have been cached or killed"
+TRACE_CUT = "the session printed more than the engine streams, so the trace is missing"
 INTERVAL = 0.1
-"""Seconds between two looks at the file."""
+"""Seconds between two reads of the file."""
 
 _BLOCK = 1 << 18
 _LONGEST_LINE = 1 << 16
 
 
-class Sink:
-    """Where the lines of one command go. ``complete`` tells whether all of its output came as frames.
+class CommandOutput:
+    """The output and the trace of one command; complete after ``follow``.
 
-    ``opened`` are the files of the folder ``TRACE`` that the command opened, of those that were there before
-    it, and ``written`` those of them that it only opened for writing. None: nothing is known.
-    ``untraced`` is why these may not be all, and empty if they are. Look at them after ``follow``.
+    ``complete`` is whether all output came as frames. ``opened`` are the files of the folder
+    ``TRACE`` that existed before the command and that it opened, ``written`` those that it only opened
+    for writing; None without a trace. ``untraced`` is why the trace may be incomplete, else empty.
     """
 
-    def __init__(self, tag: str, take: Callable[[str], None], *, untraced: str = NOT_TOLD) -> None:
+    def __init__(self, tag: str, take: Callable[[str], None], *, untraced: str = NOT_TRACED) -> None:
         self.tag = tag
         self.opened: frozenset[str] | None = None
         self.written: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Sink:
         self._partial: dict[str, bytes] = {}
 
     def feed(self, stream: str, data: bytes) -> None:
-        """Take bytes of a stream; whole lines are passed on at once."""
+        """Add bytes of a stream; whole lines are logged immediately."""
         whole, newline, rest = (self._partial.get(stream, b"") + data).rpartition(b"\n")
         if newline:
             self.lines[stream] = self.lines.get(stream, 0) + whole.count(b"\n") + 1
@@ -62,7 +62,7 @@ class Sink:
             self.close()
 
     def trace(self, opened: Iterable[str], written: Iterable[str], why: str) -> None:
-        """Take what a command opened. Of several commands with this tag, all together."""
+        """Add the files that a command opened; several commands may have this tag."""
         first = self.opened is None
         read = (self.opened or frozenset()) - self.written | (frozenset(opened) - frozenset(written))
         self.opened = (self.opened or frozenset()) | frozenset(opened)
@@ -70,7 +70,7 @@ class Sink:
         self.untraced = why if first else self.untraced or why
 
     def close(self) -> None:
-        """Pass on what is no whole line."""
+        """Log incomplete lines."""
         for stream, rest in self._partial.items():
             if rest:
                 self._take(rest.decode("utf-8", "replace"))
@@ -78,14 +78,14 @@ class Sink:
                 self._partial[stream] = b""
 
     def end(self, *, complete: bool) -> None:
-        """No more frames come; ``complete`` if none was left out."""
+        """End after the last frame; ``complete`` if the engine left none out."""
         if self.opened is None and not complete:
-            self.untraced = NO_ROOM
+            self.untraced = TRACE_CUT
         self.complete = complete and bool(self._partial)
         self.close() if self.complete else self._partial.clear()
 
     def log(self, **streams: str) -> None:
-        """Pass on the whole output, by stream, less the lines that came as frames."""
+        """Log the command's whole output, by stream, except the lines that came as frames."""
         if self.complete:
             return
         for stream, text in streams.items():
@@ -94,21 +94,21 @@ class Sink:
                 self._take(rest)
 
 
-class Live:
-    """Reads the engine's frames and gives them to those who wait for them; see the module's text.
+class OutputStream:
+    """Reads the engine's frames and passes them to the commands' outputs.
 
-    All of it happens on one event loop, between two awaits.
+    Only used on the event loop, so it needs no locks.
     """
 
     def __init__(self, path: str, run: str, note: Callable[[str], None] | None = None) -> None:
-        """Follow the file at ``path`` from its present end; an empty path means there is none.
+        """Read the file at ``path`` from its current end on; an empty path means no frames.
 
-        ``note`` is given what the engine has to say to the user.
+        ``note`` gets the engine's messages to the user.
         """
         self._run = run
         self._note = note or (lambda _text: None)
         self._numbers = itertools.count(1)
-        self._sinks: dict[str, Sink] = {}
+        self._outputs: dict[str, CommandOutput] = {}
         self._descriptor = -1
         self._data = b""
         self._full = False
@@ -118,54 +118,56 @@ class Live:
                 os.lseek(self._descriptor, 0, os.SEEK_END)
             except OSError:
                 self.close()
-        if self.on:
-            # Tells the engine that its notices are read here, and need not be printed. It may be
-            # looking just now: then they are.
+        if self.active:
+            # The shared lock shows the engine that its notices are read, so it need not print them.
+            # If the engine is just checking, it holds the lock, and prints them.
             with contextlib.suppress(OSError):
                 fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], run: str, note: Callable[[str], None] | None = None) -> Live:
-        """What the environment's session tells, for the run of that ID."""
+    def from_environ(
+        cls, environ: Mapping[str, str], run: str, note: Callable[[str], None] | None = None
+    ) -> OutputStream:
+        """The stream of the session in the environment, for the run of that ID."""
         return cls(environ.get(VARIABLE, ""), run, note)
 
     @property
-    def on(self) -> bool:
-        """Whether an engine may write frames here."""
+    def active(self) -> bool:
+        """Whether an engine may write frames."""
         return self._descriptor >= 0
 
     def close(self) -> None:
-        """Stop reading, after what is there."""
+        """Read the remaining frames and stop."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 self.drain()
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def sink(self, take: Callable[[str], None], *, tagged: bool = True) -> Sink:
-        """A sink for the next command: its tag has to be in the command's environment as ``TAG``.
+    def command_output(self, take: Callable[[str], None], *, tagged: bool = True) -> CommandOutput:
+        """The output of the next command, whose environment must contain its tag as ``TAG``.
 
-        Without a tag it is for the commands that have none: those of an image's build.
+        An output without a tag is for the commands of an image build, which have none.
         """
         tag = f"{self._run}/{next(self._numbers)}" if tagged else ""
-        return Sink(tag, take, untraced=NOTHING_CAME if self.on else NOT_TOLD)
+        return CommandOutput(tag, take, untraced=NO_TRACE if self.active else NOT_TRACED)
 
-    async def follow(self, sink: Sink, work: Callable[[], Awaitable[T]]) -> T:
-        """Do ``work``, and meanwhile give its command's lines to ``sink``.
+    async def follow(self, output: CommandOutput, work: Callable[[], Awaitable[T]]) -> T:
+        """Await ``work``, and meanwhile stream its command's lines to ``output``.
 
-        Raises what ``work`` raises. In any case, all that was written by then has been taken.
+        Raises what ``work`` raises, after reading all frames.
         """
         import anyio
 
-        if not self.on:
+        if not self.active:
             return await work()
-        self.drain()  # what came before is of other commands
+        self.drain()  # earlier frames belong to other commands
         done: list[T] = []
         raised: list[Exception] = []
-        self._sinks[sink.tag] = sink
+        self._outputs[output.tag] = output
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._pump)
+                group.start_soon(self._read_frames)
                 try:
                     done.append(await work())
                 except Exception as error:  # noqa: BLE001 - raised below: the group would wrap it
@@ -173,13 +175,17 @@ class Live:
                 group.cancel_scope.cancel()
         finally:
             self.drain()
-            del self._sinks[sink.tag]
-            sink.end(complete=not self._full)
+            del self._outputs[output.tag]
+            output.end(complete=not self._full)
         if raised:
             raise raised[0]
         return done[0]
 
-    async def _pump(self) -> None:
+    async def follow_build(self, log: Callable[[str], None], work: Callable[[], Awaitable[T]]) -> T:
+        """Await ``work``, an image build, and meanwhile pass the lines of its commands to ``log``."""
+        return await self.follow(self.command_output(log, tagged=False), work)
+
+    async def _read_frames(self) -> None:
         import anyio
 
         while True:
@@ -187,8 +193,8 @@ class Live:
             await anyio.sleep(INTERVAL)
 
     def drain(self) -> None:
-        """Give what is there to those whose it is; what is nobody's is dropped."""
-        while self.on:
+        """Read the available frames; drops those of unknown commands."""
+        while self.active:
             block = os.read(self._descriptor, _BLOCK)
             if not block:
                 return
@@ -206,19 +212,19 @@ class Live:
             if "notice" in frame:
                 self._note(str(frame["notice"]))
                 return
-            sink = self._sinks.get(frame["tag"])
-            if sink is not None:
-                _give(sink, frame)
+            output = self._outputs.get(frame["tag"])
+            if output is not None:
+                _add_frame(output, frame)
         except (ValueError, KeyError, AttributeError, TypeError):
             return
 
 
-def _give(sink: Sink, frame: Mapping[str, Any]) -> None:
+def _add_frame(output: CommandOutput, frame: Mapping[str, Any]) -> None:
     if "opened" in frame:
         why = "" if frame["known"] is True else str(frame["why"])
-        sink.trace([str(name) for name in frame["opened"]], [str(name) for name in frame["written"]], why)
+        output.trace([str(name) for name in frame["opened"]], [str(name) for name in frame["written"]], why)
     else:
-        sink.feed(str(frame["stream"]), frame["text"].encode("latin-1"))
+        output.feed(str(frame["stream"]), frame["text"].encode("latin-1"))
 
 
-__all__ = ["INTERVAL", "TAG", "TRACE", "VARIABLE", "Live", "Sink"]
+__all__ = ["INTERVAL", "TAG", "TRACE", "VARIABLE", "CommandOutput", "OutputStream"]

@@ -1,8 +1,8 @@
-"""How a container reaches the DVC remote: configuration, credentials, ways to this machine's loopback.
+"""The configuration and credentials with which a container reaches the DVC remote.
 
-Everything that may hold a secret, the whole DVC configuration included, goes
-in as a Dagger secret. Addresses on this machine's loopback are replaced by a
-name that the engine binds to ``host.service``.
+Everything that may contain a secret, including the whole DVC configuration, is
+a Dagger secret. Addresses on this machine's loopback are replaced by a host
+name that the engine binds to a ``host.service``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _SECRETS = "/run/rondel"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteConfig:
-    """What goes on a container: ``config`` is DVC's, ``hosts`` maps names to ports of this machine.
+    """The additions to a container: ``config`` is DVC's, ``hosts`` maps host names to ports of this machine.
 
     ``secret_files`` maps paths in the container to files here, ``hidden`` are
-    the secrets in ``config``.
+    the secret values in ``config``.
     """
 
     config: str = field(repr=False)
@@ -47,7 +47,7 @@ class RemoteConfig:
 def remote_config(
     remote: Remote, served: WebdavEndpoint | None, *, cache_type: str | None = None
 ) -> RemoteConfig:
-    """What a container needs for ``remote``; ``served`` is the local folder's server."""
+    """The configuration for ``remote``; ``served`` is the server of a local folder."""
     from rondel.data.webdav import USER
 
     if served is not None:
@@ -68,7 +68,7 @@ def remote_config(
     for values, keys in ((options, ("url", "endpointurl")), (environment, tuple(environment))):
         for key in keys:
             if "://" in values.get(key, ""):
-                values[key] = _outward(values[key], hosts)
+                values[key] = _from_container(values[key], hosts)
     secret_files: dict[str, Path] = {}
     for key, path in remote.files.items():
         options[key] = f"{_SECRETS}/{key}"
@@ -87,7 +87,7 @@ def remote_config(
 
 
 def config_text(remote: Mapping[str, str], cache_type: str | None = None) -> str:
-    """The ``.dvc/config.local`` of a container: the level that wins over the project's own."""
+    """The ``.dvc/config.local`` of a container, which overrides the project's own ``.dvc/config``."""
     sections: dict[str, dict[str, str]] = {
         "core": {
             "analytics": "false",
@@ -107,9 +107,9 @@ def config_text(remote: Mapping[str, str], cache_type: str | None = None) -> str
 
 
 def usable_cache_type(configured: str | None) -> str | None:
-    """The project's link types, as far as they work between a volume and a workspace.
+    """The project's link types without those that fail between a cache volume and the workspace.
 
-    A volume is a mount of its own, so a hard link into it fails; a copy always works.
+    Hard links can't cross mounts, and a volume is a mount; a copy always works.
     """
     if not configured:
         return None
@@ -123,7 +123,8 @@ def _quoted(value: str) -> str:
     return f'"{value}"' if '"' not in value else f"'''{value}'''"
 
 
-def _outward(url: str, hosts: dict[str, int]) -> str:
+def _from_container(url: str, hosts: dict[str, int]) -> str:
+    """The URL as a container reaches it; adds the host name of a loopback port to ``hosts``."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if not is_loopback(host):

@@ -1,4 +1,4 @@
-"""What a stage's container knows of the code that it runs: variables always, the repository on demand."""
+"""Adds git variables to every stage's container, and the repository itself to stages with ``git=True``."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ COMMIT = "RONDEL_GIT_COMMIT"
 BRANCH = "RONDEL_GIT_BRANCH"
 DIRTY = "RONDEL_GIT_DIRTY"
 RUN_CONTEXT = "MLFLOW_RUN_CONTEXT"
-"""MLflow's own: tags for every run that a program starts."""
+"""A variable of MLflow with tags for every run that a program starts."""
 
 
-def revision(run: Run, mlflow_run: MlflowRun | None = None) -> dict[str, str]:
-    """The variables that say which code a stage runs. What is not known is not set.
+def git_variables(run: Run, mlflow_run: MlflowRun | None = None) -> dict[str, str]:
+    """The variables about the commit that a stage runs, as far as known.
 
-    A program's first run of MLflow is the stage's own (``MLFLOW_RUN_ID``). Those that it
-    starts after that are told their commit as well, and stand below the stage's.
+    A program's first MLflow run is the stage's (``MLFLOW_RUN_ID``). Later runs of the same program get
+    the commit as tags, and the stage's run as their parent.
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if run.git_commit:
-        found[COMMIT] = run.git_commit
-        found[DIRTY] = "1" if run.git_dirty else "0"
+        variables[COMMIT] = run.git_commit
+        variables[DIRTY] = "1" if run.git_dirty else "0"
     if run.git_branch:
-        found[BRANCH] = run.git_branch
+        variables[BRANCH] = run.git_branch
     tags = {
         "mlflow.source.git.commit": run.git_commit,
         "mlflow.source.git.branch": run.git_branch,
@@ -39,13 +39,15 @@ def revision(run: Run, mlflow_run: MlflowRun | None = None) -> dict[str, str]:
         "mlflow.parentRunId": mlflow_run.run_id if mlflow_run is not None else None,
         "rondel.run": run.id,
     }
-    found[RUN_CONTEXT] = json.dumps({name: value for name, value in tags.items() if value})
-    return found
+    variables[RUN_CONTEXT] = json.dumps({name: value for name, value in tags.items() if value})
+    return variables
 
 
-def with_revision(container: dagger.Container, run: Run, mlflow_run: MlflowRun | None) -> dagger.Container:
-    """The container with these variables. They are no part of a stage's key: the files are."""
-    for name, value in revision(run, mlflow_run).items():
+def with_git_variables(
+    container: dagger.Container, run: Run, mlflow_run: MlflowRun | None
+) -> dagger.Container:
+    """The container with these variables. They are not part of a stage's key, but the files are."""
+    for name, value in git_variables(run, mlflow_run).items():
         container = container.with_env_variable(name, value)
     return container
 
@@ -53,28 +55,36 @@ def with_revision(container: dagger.Container, run: Run, mlflow_run: MlflowRun |
 def with_repository(
     container: dagger.Container, client: dagger.Client, repository: Repository
 ) -> dagger.Container:
-    """The container with the repository in its workspace, for a stage that is declared with ``git=True``."""
+    """The container with the repository in its workspace, for a stage with ``git=True``."""
     from rondel.git.repository import KEPT
 
     host = client.host()
-    # Files that another git is just writing are none of history's.
+    # Skip temporary files that another git process is writing.
     unfinished = ["objects/info/alternates", "**/*.lock", "**/tmp_obj_*", "**/tmp_pack_*"]
     git = host.directory(str(repository.folder), include=list(KEPT), exclude=unfinished)
     for place in repository.alternates:
         more = host.directory(str(place), exclude=["info/alternates", "**/tmp_obj_*", "**/tmp_pack_*"])
         git = git.with_directory("objects", more)
-    # Where all refs are packed there is no folder of them, and git takes it for no repository.
+    # If all refs are packed, refs/heads is missing, and git would not recognize the repository.
     git = git.with_new_directory("refs/heads").with_new_directory("objects/info")
     git = git.with_new_file("HEAD", repository.head).with_new_file("config", repository.config)
     if repository.index is not None:
         git = git.with_file("index", host.file(str(repository.index)))
     return (
         container.with_directory(f"{WORK}/.git", git)
-        # Its files belong to whoever they belonged to here.
+        # The files keep their owner, and git refuses a repository of another user.
         .with_env_variable("GIT_CONFIG_COUNT", "1")
         .with_env_variable("GIT_CONFIG_KEY_0", "safe.directory")
         .with_env_variable("GIT_CONFIG_VALUE_0", WORK)
     )
 
 
-__all__ = ["BRANCH", "COMMIT", "DIRTY", "RUN_CONTEXT", "revision", "with_repository", "with_revision"]
+__all__ = [
+    "BRANCH",
+    "COMMIT",
+    "DIRTY",
+    "RUN_CONTEXT",
+    "git_variables",
+    "with_git_variables",
+    "with_repository",
+]

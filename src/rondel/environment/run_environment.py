@@ -1,7 +1,7 @@
-"""What the stages of one run share: image, workspace, DVC cache and remote, the way to MLflow.
+"""The environment that all stages of a run share: image, workspace, DVC cache and remote, MLflow.
 
 The workspace is read once, when the first stage needs it, so that all stages
-of a run see the same files; what earlier stages brought back is laid over it.
+of a run see the same files, plus the results of earlier stages.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data.run_tree import run_tree
 from rondel.environment import WORK
-from rondel.environment.addresses import rules
 from rondel.environment.data_container import DataContainer
 from rondel.environment.host_environment import build_script, host_environment
 from rondel.environment.image import ImageBuilder
-from rondel.environment.output_stream import Live
+from rondel.environment.log_addresses import log_rewrites
+from rondel.environment.output_stream import OutputStream
 from rondel.environment.remote_config import (
     CACHE,
     GLOBAL,
@@ -28,7 +28,7 @@ from rondel.environment.remote_config import (
     remote_config,
     usable_cache_type,
 )
-from rondel.environment.repository import with_repository, with_revision
+from rondel.environment.repository import with_git_variables, with_repository
 from rondel.git.repository import read_repository
 from rondel.record import Image
 
@@ -54,10 +54,10 @@ CACHE_VOLUME = "rondel-dvc-cache"
 async def open_environment(
     *, run: Run, settings: Settings, client: Any, tracking: TrackingConnection | None, observer: Any
 ) -> AsyncIterator[RunEnvironment]:
-    """The environment of one run; the local remote's server lives as long as the block.
+    """The environment of one run; the server of a local remote ends with the block.
 
-    Raises ConfigurationError for a remote that the configuration does not
-    define, and DataError if a local one can't be served.
+    Raises ConfigurationError for an undefined remote, and DataError if a local
+    one can't be served.
     """
     from anyio import to_thread
 
@@ -74,7 +74,7 @@ async def open_environment(
     try:
         yield environment
     finally:
-        environment.live.close()
+        environment.output_stream.close()
         if server is not None:
             from anyio import CancelScope
 
@@ -83,7 +83,7 @@ async def open_environment(
 
 
 class RunEnvironment:
-    """Makes the contexts of a run's stages, and brings home what they made."""
+    """The environment that all stages of a run share; makes their containers."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class RunEnvironment:
         self.client = client
         self.tracking = tracking
         self.remote = remote
-        self.live = Live.of(os.environ, run.id, observer.note)
+        self.output_stream = OutputStream.from_environ(os.environ, run.id, observer.note)
         self.observer = observer
         self._server = server
         self._lock = anyio.Lock()
@@ -111,7 +111,7 @@ class RunEnvironment:
         self._image = Image(reference=f"{settings.containerfile}:{settings.target}")
         self._shared_parts: SharedParts | None = None
         self.read_at = time.time()
-        """What was changed in the workspace since this time may be another thing than what stages see."""
+        """When the workspace was read; stages may not see later changes."""
         self._workspace: dagger.Directory | None = None
         self._excludes: list[str] = []
         self._remote_config: RemoteConfig | None = None
@@ -120,19 +120,19 @@ class RunEnvironment:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The environment that variables and credentials come from."""
+        """The environment with variables and credentials."""
         return os.environ
 
     @property
     def remote_defined(self) -> bool:
-        """Whether `dvc push` here knows where to push to."""
+        """Whether the project configures a default remote, so that `dvc push` works here."""
         from rondel.data.remote import default_remote
 
         return default_remote(self.run.root, self.environ) is not None
 
     @property
     def remote_own(self) -> bool:
-        """Whether the remote is the folder that each clone has for itself."""
+        """Whether the remote is the default folder inside this clone."""
         from rondel.data.remote import DEFAULT_FOLDER
 
         return self.remote.folder == self.run.root / DEFAULT_FOLDER
@@ -140,13 +140,13 @@ class RunEnvironment:
     @property
     def data(self) -> DataContainer:
         """The container that moves data."""
-        assert self._data is not None  # noqa: S101 - `context` made it
+        assert self._data is not None  # noqa: S101 - `container_for` made it
         return self._data
 
     @property
     def shared_parts(self) -> SharedParts:
-        """The recipe of the image as it was built, and the rest that all results of the run depend on."""
-        assert self._shared_parts is not None  # noqa: S101 - `context` made them
+        """The key parts that all stages share, with the recipe of the image as it was built."""
+        assert self._shared_parts is not None  # noqa: S101 - `container_for` made them
         return self._shared_parts
 
     @property
@@ -161,7 +161,7 @@ class RunEnvironment:
     ) -> dagger.Container:
         """The container of one attempt at ``stage``; the first call builds the image and reads the workspace.
 
-        Raises StageFailed if the image can't be built, ConfigurationError for a secret that is not set.
+        Raises StageFailed if the image can't be built, ConfigurationError for an unset secret.
         """
         from anyio import to_thread
 
@@ -169,7 +169,9 @@ class RunEnvironment:
             if self._base is None:
                 recorder.step("the image")
                 self._shared_parts = await to_thread.run_sync(self._read_shared_parts)
-                builder = ImageBuilder(self.run.root, self.settings, self.client, self.live, self.observer)
+                builder = ImageBuilder(
+                    self.run.root, self.settings, self.client, self.output_stream, self.observer
+                )
                 built, image = await builder.build(recorder)
                 self._image = replace(image, recipe=dict(self._shared_parts.image))
                 await self._prepare()
@@ -177,12 +179,12 @@ class RunEnvironment:
                 self._data = await self._data_container(built, recorder)
         assert self._remote_config is not None  # noqa: S101 - set together with the base
         assert self._host_environment is not None  # noqa: S101
-        access = self._remote_config
-        recorder.hide([*access.secrets.values(), *access.hidden, *self._host_environment.secrets.values()])
+        remote = self._remote_config
+        recorder.hide([*remote.secrets.values(), *remote.hidden, *self._host_environment.secrets.values()])
         if self.tracking is not None:
             recorder.hide(self.tracking.secrets.values())
         folder = self.remote.shown if self._server is not None else None
-        recorder.rewrite(rules(self.tracking, access.hosts, folder))
+        recorder.rewrite(log_rewrites(self.tracking, remote.hosts, folder))
         recorder.image(self._image)
         container = self._container(mlflow_run)
         if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
@@ -198,7 +200,7 @@ class RunEnvironment:
         return read_shared_parts(self.settings, self.environ, hashed)
 
     def lock_texts(self, project: DvcProject, own: Mapping[str, str]) -> dict[str, str]:
-        """The project's lock files as a stage sees them: ``own`` has the entries that it made itself."""
+        """The project's lock files as a stage sees them; ``own`` are lock files with its own entries."""
         from rondel.data.dvc_lock import merge_lock, stage_blocks
         from rondel.data.run_tree import lock_text, run_tree
 
@@ -212,9 +214,9 @@ class RunEnvironment:
         return found
 
     async def _data_container(self, built: dagger.Container, recorder: StageRecorder) -> DataContainer:
-        """What moves data: the stages' image where it has DVC, else an image that has nothing else.
+        """The data container: from the stages' image if it has DVC, else from a separate image.
 
-        Raises StageFailed if the latter can't be built.
+        Raises StageFailed if that can't be built.
         """
         import dagger
 
@@ -229,15 +231,15 @@ class RunEnvironment:
             secret = self.client.set_secret("package-index", build_script(os.environ))
             image = data_image.build(self.client, scheme, secret)
             try:
-                await self.live.follow(self.live.sink(recorder.output, tagged=False), image.sync)
+                await self.output_stream.follow_build(recorder.output, image.sync)
             except dagger.QueryError as error:
                 raise data_image.build_failure(str(error)) from error
         return DataContainer(
-            self._with_surroundings(image), lambda container: self._with_dvc(container.with_workdir(WORK))
+            self._with_host_environment(image), lambda container: self._with_dvc(container.with_workdir(WORK))
         )
 
     async def refresh(self) -> None:
-        """Read the workspace again for the stages to come: somebody has worked on it meanwhile."""
+        """Read the workspace again for later attempts and stages, because the user edited it."""
         async with self._lock:
             if self._workspace is not None:
                 self.read_at = time.time()
@@ -259,8 +261,8 @@ class RunEnvironment:
                 push_tracked_data, load_project(self.run.root), self.remote.folder, self.environ
             )
             if handed:
-                self.observer.note(f"put into the local DVC remote, as `dvc push` would: {', '.join(handed)}")
-        self.read_at = time.time()  # an engine reads it a little later
+                self.observer.note(f"copied to the local DVC remote (like `dvc push`): {', '.join(handed)}")
+        self.read_at = time.time()  # the engine reads it a little later
         self._workspace = self.client.host().directory(str(self.run.root), exclude=self._excludes)
         served = None
         if self._server is not None:
@@ -282,44 +284,44 @@ class RunEnvironment:
         return CONTAINER_HOST
 
     def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
-        """The image with everything on it that a stage needs."""
-        assert self._base is not None  # noqa: S101 - `context` made them
+        """The image with workspace, DVC, MLflow and host environment."""
+        assert self._base is not None  # noqa: S101 - `container_for` made them
         assert self._workspace is not None  # noqa: S101
         container = self._base.with_directory(WORK, self._workspace)
         tree = run_tree(self.run.folder)
         if tree.is_dir():
-            # It grows while the run goes on, and an engine reads a folder of the host once in a session.
+            # The tree grows during the run, and Dagger reads a host folder only once in a session.
             made = self.client.host().directory(str(tree), exclude=[".rondel"], no_cache=True)
             container = container.with_directory(WORK, made)
         container = self._with_dvc(container.with_workdir(WORK))
         container = self._with_tracking(container, mlflow_run)
-        container = with_revision(container, self.run, mlflow_run)
-        return self._with_surroundings(container)
+        container = with_git_variables(container, self.run, mlflow_run)
+        return self._with_host_environment(container)
 
     def _with_dvc(self, container: dagger.Container) -> dagger.Container:
-        access = self._remote_config
-        if access is None or not (self.run.root / ".dvc").is_dir():
+        remote = self._remote_config
+        if remote is None or not (self.run.root / ".dvc").is_dir():
             return container
-        config = self.client.set_secret("rondel-dvc-config", access.config)
+        config = self.client.set_secret("rondel-dvc-config", remote.config)
         container = (
             container.with_mounted_cache(CACHE, self.client.cache_volume(CACHE_VOLUME))
-            # Content is shared by its hash. DVC's run cache is not: it knows of no image and no project.
+            # Share DVC's cache of contents, but not its run cache, which ignores images and projects.
             .with_mounted_temp(f"{CACHE}/runs")
             .with_mounted_temp(SITE)
             .with_mounted_secret(f"{WORK}/.dvc/config.local", config)
-            .with_env_variable("DVC_GLOBAL_CONFIG_DIR", GLOBAL)  # none of the image's own
+            .with_env_variable("DVC_GLOBAL_CONFIG_DIR", GLOBAL)  # ignore the image's own configuration
             .with_env_variable("DVC_SITE_CACHE_DIR", SITE)
             .with_env_variable("DVC_NO_ANALYTICS", "1")
         )
-        for name, value in access.environment.items():
+        for name, value in remote.environment.items():
             container = container.with_env_variable(name, value)
-        for name, value in access.secrets.items():
+        for name, value in remote.secrets.items():
             container = container.with_secret_variable(name, self.client.set_secret(name, value))
-        for place, path in access.secret_files.items():
+        for place, path in remote.secret_files.items():
             secret = self.client.set_secret(f"rondel-{place}", path.read_text(encoding="utf-8"))
             container = container.with_mounted_secret(place, secret)
-        for name, port in access.hosts.items():
-            container = container.with_service_binding(name, self._port_here(port))
+        for name, port in remote.hosts.items():
+            container = container.with_service_binding(name, self._host_port(port))
         return container
 
     def _with_tracking(self, container: dagger.Container, mlflow_run: MlflowRun | None) -> dagger.Container:
@@ -335,22 +337,22 @@ class RunEnvironment:
         if mlflow_run is not None:
             container = container.with_env_variable("MLFLOW_RUN_ID", mlflow_run.run_id)
         if tracking.needs_host_service:
-            container = container.with_service_binding(self._mlflow_host(), self._port_here(tracking.port))
+            container = container.with_service_binding(self._mlflow_host(), self._host_port(tracking.port))
         return container
 
-    def _with_surroundings(self, container: dagger.Container) -> dagger.Container:
+    def _with_host_environment(self, container: dagger.Container) -> dagger.Container:
         host = self._host_environment
-        assert host is not None  # noqa: S101 - `context` made it
+        assert host is not None  # noqa: S101 - `container_for` made it
         for name, value in host.environment.items():
             container = container.with_env_variable(name, value)
         for name, value in host.secrets.items():
             container = container.with_secret_variable(name, self.client.set_secret(name, value))
         for place, path in host.files.items():
             container = container.with_file(place, self.client.host().file(str(path)))
-        # Unique in each run: a stage that was chosen to run does run, whatever an engine remembers.
+        # Unique to each run, so that the engine's cache can't skip a stage that Rondel decided to run.
         return container.with_env_variable("RONDEL_RUN_ID", self.run.id).with_env_variable("USER", "rondel")
 
-    def _port_here(self, port: int) -> dagger.Service:
+    def _host_port(self, port: int) -> dagger.Service:
         import dagger
 
         return self.client.host().service([dagger.PortForward(backend=port, frontend=port)], host="127.0.0.1")

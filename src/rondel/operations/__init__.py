@@ -1,1 +1,1 @@
-"""What a stage can do, one folder for each operation."""
+"""The operations of a stage, one folder each."""

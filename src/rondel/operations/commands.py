@@ -1,4 +1,4 @@
-"""Commands of a stage in its container: output while they run, shells on failure, outputs that come back."""
+"""Runs a command in the stage's container: streams its output, opens shells, and exports its outputs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from rondel.environment import WORK
-from rondel.environment.pending import PendingResults
 from rondel.environment.shell import keeps_failures
 from rondel.errors import StageFailed
+from rondel.operations.runtime import PendingResults
 
 if TYPE_CHECKING:
     import dagger
@@ -23,8 +23,8 @@ async def run_command(
 ) -> str:
     """Run a command in the stage's container and return its standard output.
 
-    ``shown`` is the command as a person would type it. ``outputs`` come back to the working tree
-    when the stage has succeeded. Raises StageFailed if the command fails or does not make them.
+    ``shown`` is the command as a person would type it. ``outputs`` are copied to the working tree
+    after the stage succeeded. Raises StageFailed if the command fails or does not make them.
     """
     import dagger
     from anyio import to_thread
@@ -38,20 +38,20 @@ async def run_command(
     runtime.recorder.command(shown)
     began = time.monotonic()
     keep = keeps_failures(runtime.settings)
-    # Expecting success an engine drops what a failed command wrote.
+    # Dagger drops the container of a failed command if it expected success.
     expect = dagger.ReturnType.ANY if keep else dagger.ReturnType.SUCCESS
-    sink, container = runtime.listened(runtime.container)
+    output, container = runtime.with_output_stream(runtime.container)
     executed = container.with_exec(args, expect=expect)
     try:
-        stdout = await runtime.environment.live.follow(sink, executed.stdout)
+        stdout = await runtime.environment.output_stream.follow(output, executed.stdout)
         stderr, code = await executed.stderr(), await executed.exit_code() if keep else 0
-        runtime.left = executed
+        runtime.last_container = executed
     except dagger.ExecError as error:
         stdout, stderr, code = error.stdout, error.stderr, error.exit_code
     seconds = round(time.monotonic() - began, 3)
-    sink.log(stdout=stdout, stderr=stderr)
+    output.log(stdout=stdout, stderr=stderr)
     runtime.recorder.command(shown, exit_code=code, seconds=seconds)
-    await runtime.open_shell("after", of=runtime.left)
+    await runtime.open_shell("after", of=runtime.last_container)
     if code:
         tail = [f"│ {line}" for line in list(runtime.recorder.tail)[-20:]]
         raise StageFailed(
@@ -89,6 +89,6 @@ async def _export(
     made = {name.rstrip("/"): hashes.of(name.rstrip("/")) for name in outputs}
     runtime.recorder.outputs({name: digest for name, digest in made.items() if digest})
     run_only = bool(runtime.given and not runtime.settings.apply) or await to_thread.run_sync(
-        runtime.sees_run_only
+        runtime.sees_aside_results
     )
     runtime.pending.append(PendingResults(files=folder, before=before, run_only=run_only))

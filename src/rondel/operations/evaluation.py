@@ -1,11 +1,11 @@
-"""How a model was measured, and how another one is measured the same way; pure.
+"""How a model was evaluated, and how to evaluate another one in the same way; pure.
 
 A gate's metrics come from a stage of ``dvc.yaml``. Its entry in ``dvc.lock``
-says what it measured with: test data, code, parameters, command. With the
-image these are the *parts* of an evaluation. They are tags of a registered
-version, so that a later gate can tell whether its champion's metrics are
-comparable with its challenger's, and if not, run the same command once more
-with the champion's model file in place of the challenger's.
+has the test data, code, parameters and command of the evaluation. With the
+image these are the *parts* of an evaluation. A registered version keeps them
+as tags, so that a later gate knows whether the metrics of champion and
+challenger are comparable. If not, the gate runs the same command with the
+champion's model file in place of the challenger's.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _KINDS = {kind: number for number, kind in enumerate(("data", "code", "command",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """An evaluation: the DVC stage that measured, its file of metrics, which file its model is, its parts.
+    """An evaluation: its DVC stage, its metrics file, the path of the model, and its parts.
 
-    ``model`` is None where it is not clear which dependency is the model;
-    ``unclear`` then says why. ``parts`` map names in words (``data …``,
-    ``code …``, ``parameter …``, ``command``, ``image …``) to hashes or values.
+    ``model`` is None if it is unclear which dependency is the model; ``unclear``
+    then says why. ``parts`` maps readable names (``data …``, ``code …``,
+    ``parameter …``, ``command``, ``image …``) to hashes or values.
     """
 
     stage: DvcStage
@@ -48,13 +48,13 @@ class Evaluation:
     params: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
 
-    def differs(self, other: Mapping[str, str]) -> list[str]:
-        """The parts in which another evaluation is different, by name: data first, the image last."""
+    def differences(self, other: Mapping[str, str]) -> list[str]:
+        """The names of the parts that differ from another evaluation's: data first, the image last."""
         changed = {name for name in {*self.parts, *other} if self.parts.get(name) != other.get(name)}
         return sorted(changed, key=lambda name: (_KINDS.get(name.partition(" ")[0], len(_KINDS)), name))
 
-    def measured(self) -> dict[str, float]:
-        """``model_mb``: the size of the model's file in millions of bytes, as its DVC entry has it."""
+    def size_metric(self) -> dict[str, float]:
+        """``model_mb``: the size of the model file in millions of bytes, from its lock entry."""
         return {} if self.model_bytes is None else {MODEL_SIZE: round(self.model_bytes / MEGABYTE, 6)}
 
 
@@ -67,9 +67,9 @@ def read_evaluation(
     model: str | None = None,
     image: Mapping[str, str] | None = None,
 ) -> Evaluation:
-    """The evaluation that ``entry``, the lock's entry of ``stage``, tells of.
+    """The evaluation that the lock entry of ``stage`` describes.
 
-    ``model`` names the model's file where :func:`model_of` would not find it;
+    ``model`` is the path of the model file, if :func:`model_of` can't find it;
     ``image`` is the recipe of the image.
     """
     found, unclear = (model, "") if model else model_of(project, stage)
@@ -102,10 +102,10 @@ def read_evaluation(
 
 
 def model_of(project: DvcProject, stage: DvcStage) -> tuple[str | None, str]:
-    """Which dependency of an evaluation is the model; or None, and why that is not clear.
+    """Which dependency of an evaluation is the model; or None, and why that is unclear.
 
-    It is the one whose stage stands below those of all the others: what is
-    trained is made from data, and data is not made from it.
+    It is the dependency whose stage comes after those of all others: the model
+    is made from the data, not the other way round.
     """
     makers = {
         dep: maker
@@ -117,12 +117,16 @@ def model_of(project: DvcProject, stage: DvcStage) -> tuple[str | None, str]:
     last = [dep for dep, maker in makers.items() if maker.address not in above]
     if len(last) == 1:
         return last[0], ""
-    what = "none" if not last else "any of " + ", ".join(last)
-    return None, f"of what {stage.name} depends on, {what} may be the model: name it with model_file="
+    if not last:
+        return (
+            None,
+            f"no dependency of {stage.name} is the output of a stage; name the model with model_file=",
+        )
+    return None, f"{stage.name} has several candidates for the model: {', '.join(last)}; use model_file="
 
 
 def champion_model(outputs: Mapping[str, str], evaluation: Evaluation) -> tuple[str | None, str]:
-    """The DVC hash of the champion's model file by its lineage; or None, and why there is none."""
+    """The DVC hash of the champion's model file in its lineage; or None, and why there is none."""
     if evaluation.model is None:
         return None, evaluation.unclear
     digest = outputs.get(evaluation.model)
@@ -131,7 +135,7 @@ def champion_model(outputs: Mapping[str, str], evaluation: Evaluation) -> tuple[
     return digest, ""
 
 
-def measuring(
+def evaluation_program(
     evaluation: Evaluation,
     project: DvcProject,
     *,
@@ -140,10 +144,10 @@ def measuring(
     measure: str | None = None,
     collect: Sequence[str] = (),
 ) -> Program:
-    """What is done to measure a model.
+    """The program that evaluates a model.
 
-    ``swap`` is the hash of another model to measure; ``evaluate`` runs the
-    stage's command, ``measure`` a command that prints further metrics.
+    ``swap`` is the hash of another model to evaluate; ``evaluate`` runs the
+    stage's command, ``measure`` is a command that prints more metrics.
     """
     stage = evaluation.stage
     maker = project.producer(evaluation.model) if evaluation.model else None

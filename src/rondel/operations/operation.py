@@ -1,8 +1,9 @@
-"""An operation: what a stage can do, as one value with one coroutine.
+"""The base class of operations.
 
-Each method of a stage's context is an operation. Its value checks itself before
-anything starts, gives its part of the stage's key, says what it affects and how a
-plan shows it; ``run`` does it. CONTRIBUTING.md shows how to add one.
+Each method of a stage's context is an operation: a value that checks itself
+before anything starts, adds its part to the stage's key, and describes itself
+in a plan. Its coroutine ``run`` executes it. CONTRIBUTING.md shows how to add
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rondel.errors import ConfigurationError
-    from rondel.operations.parameters import Parameter
+    from rondel.operations.parameters import SettableParameter
     from rondel.operations.project import DvcResults, Project
     from rondel.operations.runtime import StageRuntime
     from rondel.pipeline import SourceLocation, Stage
@@ -24,7 +25,7 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
 class Call(Protocol):
-    """A call of a context method, as the source has it or as a run recorded it."""
+    """A call of a context method, in the source or in a run's record."""
 
     @property
     def kind(self) -> str:
@@ -41,7 +42,7 @@ class Call(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class KeyParts:
-    """The parts of a stage's key that its operations fill; ``made`` are the paths that these make."""
+    """The parts of a stage's key that its operations add; ``made`` are the paths that these make."""
 
     command: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class KeyParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChange:
-    """A change that an operation makes to a registered model: ``action`` in a word, and ``NAME[@ALIAS]``."""
+    """A change that an operation makes to a registered model: a verb, and ``NAME[@ALIAS]``."""
 
     action: str
     reference: str
@@ -60,26 +61,26 @@ class ModelChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(ABC, Generic[ResultT_co]):
-    """One thing that a stage does.
+    """One operation of a stage, with its arguments.
 
-    ``place`` is the line of the call, ``literal`` is False where the source
-    does not say all of its arguments. Both are unknown of a recorded call.
+    ``place`` is the line of the call. ``literal`` is False if not all arguments
+    are literals in the source. A recorded call has neither.
     """
 
     kind: ClassVar[str]
     """The name of the context's method."""
     reads_workspace: ClassVar[bool] = False
-    """Whether it may read any file of the workspace, and make any."""
+    """Whether it may read or make any file of the workspace."""
     changes_container: ClassVar[bool] = False
-    """Whether it leaves the container another one for the operations after it."""
+    """Whether it may change the container for the operations after it."""
     keeps_results: ClassVar[bool] = False
-    """Whether Rondel keeps its results by keys of their own, so that :meth:`results` finds them."""
+    """Whether its results have keys of their own, so that :meth:`results` finds them."""
     effect: ClassVar[bool] = False
-    """Whether it acts on the outside world, so that only an effect stage may call it."""
+    """Whether it has side effects outside, so that only an effect stage may call it."""
 
     if TYPE_CHECKING:
         call: ClassVar[Callable[..., Any]]
-        """The context's method: its arguments make the operation."""
+        """Makes the operation from the arguments of the context's method."""
 
     place: SourceLocation | None = None
     literal: bool = True
@@ -87,7 +88,7 @@ class Operation(ABC, Generic[ResultT_co]):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What it is about: the dvc stage, the command, the model. Recorded, and part of the key."""
+        """Its main argument: the dvc stage, the command, the model. Recorded, and part of the key."""
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -97,41 +98,41 @@ class Operation(ABC, Generic[ResultT_co]):
     @classmethod
     @abstractmethod
     def from_call(cls, call: Call) -> Self:
-        """The operation that a call in the source or in a record means."""
+        """The operation of a call in the source or in a record."""
 
     @abstractmethod
     async def run(self, runtime: StageRuntime) -> ResultT_co:
-        """Do it, in the container of ``runtime``."""
+        """Execute it, in the container of ``runtime``."""
 
     def check(self, stage: Stage, project: Project) -> Iterable[ConfigurationError]:
-        """What is wrong with it whatever ran before, known before anything starts."""
+        """The mistakes that can be found before anything starts, without reading its inputs."""
         return ()
 
     def check_inputs(
         self, stage: Stage, project: Project, given: Mapping[str, Any], *, files_known: bool
     ) -> Iterable[ConfigurationError]:
-        """What is wrong with its files and values; ``given`` are the stage's ``-P`` values.
+        """The mistakes in its files and values; ``given`` are the stage's ``-P`` values.
 
-        ``files_known`` is False behind a stage that may make any file. May
-        raise DataError for data that is not what its ``.dvc`` file says.
+        ``files_known`` is False after a stage that may make any file. May
+        raise DataError for data that differs from its ``.dvc`` file.
         """
         return ()
 
     def add_to_key(
         self, key: KeyParts, number: int, stage: Stage, project: Project, given: Mapping[str, Any]
     ) -> None:
-        """Add what its result depends on to the key; ``number`` is its place among the stage's operations.
+        """Add what its result depends on to the key; ``number`` is its index in the stage's operations.
 
         Raises what the project raises: DataError, ConfigurationError, TrackingUnavailable.
         """
         key.command[f"{self.kind} {number}"] = [self.name, dict(self.details)]
 
-    def parameters(self, stage: Stage, project: Project) -> Mapping[str, Parameter]:
-        """The parameters that ``-P`` can set for it, by the name that the command line uses."""
+    def parameters(self, stage: Stage, project: Project) -> Mapping[str, SettableParameter]:
+        """The parameters that ``-P`` can set for it, by their names on the command line."""
         return {}
 
     def outputs(self, project: Project) -> Sequence[str]:
-        """The paths that it makes, as far as they are declared anywhere."""
+        """The declared paths that it makes."""
         return ()
 
     def results(
@@ -141,16 +142,16 @@ class Operation(ABC, Generic[ResultT_co]):
         given: Mapping[str, Any],
         shell_run: str | None,
     ) -> DvcResults | None:
-        """The results of an earlier run that hold, or why none do; None if it keeps none.
+        """The valid results of an earlier run, or why there are none; None if it keeps no results.
 
-        ``shell_run`` is the run whose results count after an operation that changed the container.
+        After an operation that changed the container, only results of the run ``shell_run`` are valid.
         """
         return None
 
     def affects(self) -> Sequence[ModelChange]:
-        """The changes that somebody who approves the stage has to know of."""
+        """The changes to models that are shown to the person who approves the stage."""
         return ()
 
     def describe(self, project: Project, given: Mapping[str, Any]) -> Sequence[str]:
-        """How a plan shows it, in lines."""
+        """The lines that describe it in a plan."""
         return [f"{self.kind} {self.name}".rstrip()]

@@ -1,4 +1,4 @@
-"""Values that ``-P`` gives: read as what the parameter takes, or refused with what it has."""
+"""Parameters that ``-P`` can set: each kind parses the text of a value and checks its type."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Parameter(Protocol):
-    """A parameter that ``-P`` may set; ``own`` is the name that the stage knows it by."""
+class SettableParameter(Protocol):
+    """A parameter that ``-P`` can set; ``own`` is its name within the stage."""
 
     @property
     def own(self) -> str:
         """The name within the stage."""
 
     def read(self, text: str, place: str) -> Any:
-        """The value that ``text`` stands for. Raises ConfigurationError."""
+        """Parse ``text``. Raises ConfigurationError."""
 
 
 @dataclass(frozen=True, slots=True)
-class InFile:
-    """A parameter of a dvc stage, with the value that its file has."""
+class FileParameter:
+    """A parameter of a dvc stage, with its value in the parameter file."""
 
     own: str
     value: Any
 
     def read(self, text: str, place: str) -> Any:
-        """YAML, except where the file has a text: then ``text`` is one as it stands."""
+        """Parse ``text`` as YAML, but keep it as it is if the file's value is a string."""
         from rondel.data.param_types import fits, misfit, typed
 
         if not text.strip():
             if isinstance(self.value, str):
                 return ""
-            # `-P rate=$RATE` with a variable that is not set.
-            raise ConfigurationError("the value is empty", hint="null stands for no value", place=place)
+            # `-P rate=$RATE` with an unset variable.
+            raise ConfigurationError("the value is empty", hint="null means no value", place=place)
         value = typed(text, _yaml(text, place), self.value)
         if not fits(value, self.value):
             raise ConfigurationError(
-                f"a value of the wrong kind for the parameter {self.own!r}",
+                f"wrong type of value for the parameter {self.own!r}",
                 why=misfit(value, self.value, "the parameter file"),
                 place=place,
             )
@@ -49,19 +49,19 @@ class InFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
-    """A parameter of an entry point, with what ``MLproject`` declares of it."""
+class EntryPointParameter:
+    """A parameter of an entry point, with the entry point's parameters in ``MLproject``."""
 
     own: str
     declared: Mapping[str, Any]
 
     def read(self, text: str, place: str) -> Any:
-        """The text itself, which is what MLflow passes on; a number where it is written as one."""
+        """Keep the text, which MLflow passes on, unless it is the usual form of a number."""
         from rondel.data.mlproject_check import value_problem
 
         if why := value_problem(self.declared, self.own, text):
             raise ConfigurationError(
-                f"a value of the wrong type for the parameter {self.own!r}", why=why, place=place
+                f"wrong type of value for the parameter {self.own!r}", why=why, place=place
             )
         for number in (int, float):
             try:

@@ -1,4 +1,4 @@
-"""Commands beside a stage's own, with DVC's data in place: to measure, and to log a model."""
+"""Runs commands besides a stage's own, with DVC's data in place: to evaluate or to log a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rondel.environment import WORK
 from rondel.environment.data_container import fetch_plan, with_paths
-from rondel.environment.shell import dagger_any
 from rondel.errors import StageFailed
 
 if TYPE_CHECKING:
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 
 
 END_SECONDS = 5.0
-"""How long the end of a run may take to be told to the server once the stage is cancelled."""
+"""Seconds to report the end of an MLflow run to the server after the stage was cancelled."""
 
 
 @asynccontextmanager
-async def run_of_its_own(
+async def nested_run(
     client: TrackingClient, experiment: str, *, name: str, tags: Mapping[str, str], parent: str | None
 ) -> AsyncIterator[RunHandle]:
-    """An MLflow run beside the stage's, that ends as the block does: also when that is cancelled."""
+    """A nested MLflow run that ends with the block, also if the block is cancelled."""
     import anyio
 
     handle = await client.create_run(experiment, name=name, tags=tags, parent=parent)
@@ -50,12 +49,12 @@ async def run_of_its_own(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What is done beside a stage's own commands.
+    """Steps to run besides a stage's own commands.
 
-    ``needs`` are paths that DVC puts in place, ``models`` take the place of
-    those of the lock file. Then ``remove`` goes, ``commands`` run in ``wdir``,
-    and ``measure`` prints a JSON object. ``collect`` are paths that are
-    wanted, ``size`` one whose size is.
+    DVC puts the paths ``needs`` in place, and ``models`` instead of those in
+    the lock file. Then the paths ``remove`` are removed, ``commands`` run in
+    ``wdir``, and ``measure`` prints a JSON object. The paths ``collect`` are
+    exported to the run's folder; ``size`` is a path to report the size of.
     """
 
     needs: tuple[str, ...] = ()
@@ -68,7 +67,7 @@ class Program:
     size: str | None = None
 
     def script(self) -> str:
-        """The commands as a shell script that ends with the first failure."""
+        """A shell script of the commands that stops at the first failure."""
         lines = ["exec 2>&1"]
         if self.remove:
             lines.append(f"rm -rf -- {shlex.join(self.remove)}")
@@ -78,8 +77,8 @@ class Program:
 
 
 @dataclass(slots=True, kw_only=True)
-class Done:
-    """How far a program came: ``phase`` is the last that it began, ``code`` that of what failed."""
+class ProgramResult:
+    """The result of a program: ``phase`` is the last one that began, ``code`` its exit code."""
 
     phase: Literal["start", "model", "data", "command", "measure"] = "start"
     code: int = 0
@@ -88,7 +87,7 @@ class Done:
 
 
 class ProgramRunner:
-    """Runs programs beside a stage's own commands, to measure a model or to log it."""
+    """Runs programs besides a stage's own commands, to evaluate a model or to log it."""
 
     def __init__(self, runtime: StageRuntime) -> None:
         self.runtime = runtime
@@ -96,11 +95,11 @@ class ProgramRunner:
     def with_locks(
         self, container: dagger.Container, project: DvcProject, stage: DvcStage, params: Mapping[str, Any]
     ) -> dagger.Container:
-        """The container with the lock files, and with these values in the parameter files of ``stage``."""
+        """The container with lock files, and with these values in the parameter files of ``stage``."""
         from rondel.data.params import changed_text
 
         root = self.runtime.run.root
-        for name, text in self.runtime.environment.lock_texts(project, self.runtime.locks()).items():
+        for name, text in self.runtime.environment.lock_texts(project, self.runtime.own_locks()).items():
             container = container.with_new_file(f"{WORK}/{name}", text)
         for source in stage.params:
             text = (root / source.path).read_text(encoding="utf-8")
@@ -110,22 +109,22 @@ class ProgramRunner:
         return container
 
     async def run(
-        self, container: dagger.Container, program: Program, kind: str, *, does: str = "measures"
-    ) -> tuple[Path, Done]:
-        """Carry out a program; its output is logged, what it collects comes to a folder of the run.
+        self, container: dagger.Container, program: Program, kind: str, *, does: str = "evaluates"
+    ) -> tuple[Path, ProgramResult]:
+        """Run a program: log its output, and export the collected paths to a folder of the run.
 
-        Raises StageFailed where a container ends before it has told how.
+        Raises StageFailed if a container ends without an exit code.
         """
         import dagger
 
         folder = self.folder(kind)
-        done = Done()
+        done = ProgramResult()
         try:
             container = await self._with_data(container, program, folder, done)
             if not done.code and program.commands:
-                container = await self._commanded(container, program, done)
+                container = await self._run_commands(container, program, done)
             if not done.code and program.measure:
-                await self._measured(container, program.measure, done)
+                await self._measure(container, program.measure, done)
             if not done.code and program.collect:
                 collected = with_paths(
                     self.runtime.environment.client.container(), container.directory(WORK), program.collect
@@ -148,54 +147,60 @@ class ProgramRunner:
         return folder
 
     async def _with_data(
-        self, container: dagger.Container, program: Program, folder: Path, done: Done
+        self, container: dagger.Container, program: Program, folder: Path, done: ProgramResult
     ) -> dagger.Container:
-        """The container with what DVC has to bring."""
+        """The container with the data that DVC fetches."""
         wanted = [*program.needs, *(model["path"] for model in program.models)]
         if not wanted and program.size is None:
             return container
         data = self.runtime.environment.data
         plan = fetch_plan(program.needs, models=program.models, size=program.size)
-        moved = await data.result(
-            data.planned(data.over(container.directory(WORK)), plan), folder / "fetched"
+        transfer = await data.result(
+            data.with_plan(data.with_workspace(container.directory(WORK)), plan), folder / "fetched"
         )
-        done.phase = "model" if moved.phase == "model" else "data"
-        done.code, done.bytes = moved.code, moved.bytes
-        if moved.code:
-            self.runtime.recorder.output(moved.said)
-        if moved.code or moved.container is None:
+        done.phase = "model" if transfer.phase == "model" else "data"
+        done.code, done.bytes = transfer.code, transfer.bytes
+        if transfer.code:
+            self.runtime.recorder.output(transfer.output)
+        if transfer.code or transfer.container is None:
             return container
-        return with_paths(container, moved.container.directory(WORK), wanted)
+        return with_paths(container, transfer.container.directory(WORK), wanted)
 
-    async def _commanded(self, container: dagger.Container, program: Program, done: Done) -> dagger.Container:
+    async def _run_commands(
+        self, container: dagger.Container, program: Program, done: ProgramResult
+    ) -> dagger.Container:
+        import dagger
+
         done.phase = "command"
-        executed = container.with_exec(["sh", "-c", program.script()], expect=dagger_any())
+        executed = container.with_exec(["sh", "-c", program.script()], expect=dagger.ReturnType.ANY)
         self.runtime.recorder.output(await executed.stdout())
         done.code = await executed.exit_code()
         return executed
 
-    async def _measured(self, container: dagger.Container, command: str, done: Done) -> None:
-        """Run the command, and read the JSON object on the last line of what it prints."""
+    async def _measure(self, container: dagger.Container, command: str, done: ProgramResult) -> None:
+        """Run the command, and read the JSON object on the last line of its output."""
+        import dagger
+
         done.phase = "measure"
-        executed = container.with_exec(["sh", "-c", command], expect=dagger_any())
-        said = await executed.stdout()
-        self.runtime.recorder.output(f"{await executed.stderr()}\n{said}".strip())
+        executed = container.with_exec(["sh", "-c", command], expect=dagger.ReturnType.ANY)
+        output = await executed.stdout()
+        self.runtime.recorder.output(f"{await executed.stderr()}\n{output}".strip())
         done.code = await executed.exit_code()
         if done.code:
             return
-        found = last_object(said)
-        if found is None:
-            self.runtime.recorder.output("the last line of what it printed is no JSON object")
+        metrics = last_object(output)
+        if metrics is None:
+            self.runtime.recorder.output("the last line of its output is not a JSON object")
             done.code = 1
         else:
-            done.metrics = found
+            done.metrics = metrics
 
 
-def last_object(said: str) -> dict[str, Any] | None:
+def last_object(output: str) -> dict[str, Any] | None:
     """The JSON object on the last line of a command's output; None if there is none."""
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     try:
-        found = json.loads(lines[-1]) if lines else None
+        value = json.loads(lines[-1]) if lines else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

@@ -1,8 +1,7 @@
-"""What the runner reads from the project to make keys, behind one small interface.
+"""The interface to the project that keys, checks and decisions use.
 
-:class:`Project` is what keys and checks need; :class:`DiskProject` reads it
-with ``rondel.data`` and ``rondel.tracking``; tests use a fake of
-``rondel.testing``.
+``rondel.runner.disk_project`` implements :class:`Project` for the files on disk,
+``rondel.testing`` with a fake.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcInputs:
-    """What a stage of ``dvc.yaml`` depends on, as files and parameters are now."""
+    """The inputs of a stage of ``dvc.yaml``, with the hashes of files and the values of parameters now."""
 
     command: str
     address: str = ""
@@ -34,10 +33,10 @@ class DvcInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcResults:
-    """What serves a call of ``ctx.dvc``: the results of the stage and of those that run with it, in order.
+    """The earlier results for a call of ``ctx.dvc``: of the stage and those that run with it, in order.
 
-    ``reason`` says why it has to run; it is empty where results serve all of them.
-    ``run_only``: they are not for the working tree, whose parameters are others.
+    ``reason`` says why the stage has to run; it is empty if all of them have results.
+    ``run_only``: the results go to the run's own tree, because the parameters in the working tree differ.
     """
 
     cached: tuple[CachedResult, ...] = ()
@@ -46,12 +45,12 @@ class DvcResults:
 
     @property
     def undeclared(self) -> tuple[str, ...]:
-        """The files that their commands are known to have read beside what they declare."""
+        """The files that the commands read without declaring them, as far as known."""
         return tuple(path for each in self.cached for path in each.cache_entry.undeclared or ())
 
 
 class Project(Protocol):
-    """The project's files, as far as decisions depend on them."""
+    """The project, as keys, checks and decisions see it."""
 
     tree: Path | None
     """The run's own tree, once there is one."""
@@ -64,14 +63,14 @@ class Project(Protocol):
         """The names of the stages in ``dvc.yaml``."""
 
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
-        """What that dvc stage depends on, after those that run with it; DataError if a file is missing."""
+        """The inputs of a dvc stage and those that run before it; DataError if a file is missing."""
 
     def check_dvc(
         self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
     ) -> None:
-        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
+        """Raise ConfigurationError for a missing file or parameter that no stage makes.
 
-        ``given`` are parameters of the call itself, which all have to be the stage's.
+        ``given`` are the call's own parameters; the dvc stage must have them all.
         """
 
     def dvc_parameters(self, name: str) -> Mapping[str, Any]:
@@ -86,53 +85,53 @@ class Project(Protocol):
     def dvc_results(
         self, name: str, overrides: Mapping[str, Any], *, git: bool = False, shell_run: str | None = None
     ) -> DvcResults:
-        """What serves the dvc stage as things are now, or why it has to run.
+        """The valid earlier results of the dvc stage, or why it has to run.
 
-        With ``git`` its results depend on the commit, too. Behind shell commands only those count
-        that the run ``shell_run`` made.
+        With ``git`` they depend on the commit, too. After shell commands, only results of the run
+        ``shell_run`` are valid.
         """
 
     def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:
-        """The success of a stage of which only the results of its dvc stages are known."""
+        """The cache entry of a pipeline stage, made from the results of its dvc stages."""
 
     def succeeded_before(self, stage: Stage) -> bool:
-        """Whether the very code of the stage's function has succeeded here before."""
+        """Whether the stage's function succeeded here before, with exactly its code of now."""
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
-        """The entry points of ``MLproject`` with their parameters as they are declared."""
+        """The entry points of ``MLproject`` with their parameters."""
 
     def runs_script(self, name: str) -> bool:
-        """Whether MLflow takes ``name`` for a script to run, in place of an entry point."""
+        """Whether MLflow takes ``name`` as a script to run, not as an entry point."""
 
     def check_entry_point(self, name: str) -> None:
-        """Raise ConfigurationError for what keeps MLflow from running ``name``, whatever its values are."""
+        """Raise ConfigurationError if MLflow can't run ``name`` with any parameters."""
 
     def workspace(self) -> Mapping[str, str]:
-        """All files of the workspace that stages get to see, with their hashes."""
+        """Every file that stages see, with its hash."""
 
     def file_hash(self, path: str) -> str | None:
-        """The hash of one file of the workspace as ``md5:…``; None if it is no file."""
+        """The hash of a file or folder as ``md5:…``; None if it is missing or outside of the project."""
 
     def metrics_hash(self, path: str) -> str:
-        """The hash of a file that a gate reads, as the run sees it; ``missing`` where there is none yet."""
+        """The hash of a file that a gate reads; ``missing`` if there is none yet."""
 
     def shared_parts(self) -> SharedParts:
-        """What all results depend on: the image's recipe, this machine, variables."""
+        """The key parts that all stages share: image recipe, host, and variables."""
 
-    def expect(self, results: Iterable[DvcResults]) -> None:
-        """Take it that these results are put back, until :meth:`changed`."""
+    def assume_restored(self, results: Iterable[DvcResults]) -> None:
+        """Read the project as if these results were restored, until :meth:`invalidate`."""
 
     def champion(self, model: str) -> str | None:
         """The champion's version; TrackingUnavailable if a remote server does not answer."""
 
     def commit(self) -> str | None:
-        """The commit that the project is at; None if there is none."""
+        """The commit that is checked out; None if there is none."""
 
     def git(self) -> Git:
         """The state of the git repository."""
 
-    def changed(self) -> None:
-        """Files of the workspace changed: forget what was read of them."""
+    def invalidate(self) -> None:
+        """Forget what was read, because files changed."""
 
     def save(self) -> None:
-        """Keep what was computed for the next run."""
+        """Save computed hashes for the next run."""

@@ -1,8 +1,9 @@
-"""What the operations of a stage share: the container, its log, results to come, shells."""
+"""The state that the operations of a stage share: container, recorder, pending results, shells."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.run_tree import run_tree, with_run_tree
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
     import dagger
 
+    from rondel.cache.provenance import Provenance
     from rondel.data import DvcProject
-    from rondel.environment.output_stream import Sink
-    from rondel.environment.pending import PendingResults
+    from rondel.data.workspace_sync import WorkspaceSnapshot
+    from rondel.environment.output_stream import CommandOutput
     from rondel.environment.run_environment import RunEnvironment
     from rondel.pipeline import Stage
     from rondel.record import Run, StageRecorder
@@ -26,14 +28,38 @@ if TYPE_CHECKING:
     from rondel.tracking import TrackingConnection
 
 
-class StageRuntime:
-    """What the operations of one attempt at a stage share.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingResults:
+    """Results that are committed to the working tree after the stage succeeded; ``files`` is their folder.
 
-    ``container`` is the stage's container as the last operation left it, and
-    ``left`` what the last command that failed left behind, where that is kept.
-    ``pending`` are results that come back when the stage has succeeded.
-    ``container_changed`` says that an operation left the container another one for those
-    after it. ``given`` are the stage's ``-P`` values, ``params`` these and its matrix values.
+    ``made`` maps addresses of DVC stages to lock entries, ``entries`` maps lock files to the texts of
+    these entries by stage, ``provenance`` maps addresses to what made them. ``data`` are outputs that
+    DVC caches, which git must ignore. ``run_only``: the results go to the run's own tree only.
+    """
+
+    files: Path
+    before: WorkspaceSnapshot
+    made: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    run_only: bool = False
+
+    def locks(self) -> dict[str, str]:
+        """Lock files with only these entries."""
+        from rondel.data.workspace_sync import format_lock
+
+        return {name: format_lock(entries) for name, entries in self.entries.items()}
+
+
+class StageRuntime:
+    """The state that the operations of one attempt at a stage share.
+
+    ``container`` is the stage's container after the last operation. ``last_container`` is
+    the container after the last command, even if that failed, if the engine
+    keeps it. ``pending`` are results that are committed after the stage succeeded.
+    ``container_changed`` is set after an operation that may have changed the container.
+    ``given`` are the stage's ``-P`` values; ``params`` are these and its matrix values.
     """
 
     def __init__(
@@ -56,10 +82,10 @@ class StageRuntime:
         self.pending: list[PendingResults] = []
         self.commands = 0
         self.container_changed = False
-        self.left: dagger.Container | None = None
+        self.last_container: dagger.Container | None = None
 
-    def locks(self) -> dict[str, str]:
-        """The lock entries that this context made, by lock file."""
+    def own_locks(self) -> dict[str, str]:
+        """Lock files with only the entries that this context made."""
         from rondel.data.workspace_sync import format_lock
 
         entries: dict[str, dict[str, str]] = {}
@@ -68,8 +94,8 @@ class StageRuntime:
                 entries.setdefault(lock, {}).update(found)
         return {lock: format_lock(found) for lock, found in entries.items()}
 
-    def view(self, overrides: Mapping[str, Any]) -> DvcProject:
-        """The project as this stage sees it: with what the run and this very context made."""
+    def dvc_project(self, overrides: Mapping[str, Any]) -> DvcProject:
+        """The DVC project as this stage sees it, with the results of the run and of this context."""
         from rondel.data import load_project
 
         project = with_run_tree(load_project(self.run.root, overrides), run_tree(self.run.folder))
@@ -77,9 +103,9 @@ class StageRuntime:
             project = project.with_entries(pending.made, run_only=pending.run_only)
         return project
 
-    def sees_run_only(self) -> bool:
-        """Whether results are in sight that are not the working tree's."""
-        return bool(self.view({}).run_only)
+    def sees_aside_results(self) -> bool:
+        """Whether this stage sees results that are not for the working tree."""
+        return bool(self.dvc_project({}).run_only)
 
     def tracking(self, method: str) -> TrackingConnection:
         """The MLflow server that the operation ``method`` needs. Raises ConfigurationError without one."""
@@ -89,73 +115,75 @@ class StageRuntime:
         return tracking
 
     async def failed(self, error: BaseException) -> None:
-        """See to it that a shell can be opened where a command of the plain Dagger API failed.
+        """After a command of the plain Dagger API failed: find its container, for a shell.
 
-        Opens the one that was asked for; ``shell`` opens what the command left.
+        Opens a shell if ``--shell`` asks for one.
         """
         when = self.settings.shell
         if when is None and not self.settings.interactive:
             return
-        from rondel.operations.failed_exec import container_of, exec_error, failed_exec
+        from rondel.operations.failed_command import container_of, exec_error, find_command
 
         raw = exec_error(error)
         if raw is None:
             return
         command = shlex.join(str(word) for word in raw.command)
-        place = failed_exec(raw.query, [str(word) for word in raw.command])
+        place = find_command(raw.query, [str(word) for word in raw.command])
         if place is None:
             self.recorder.output(
-                f"no shell: it cannot be told which container `{command}` ran in, because its result was "
-                "an input of the query that failed; await it by itself (`.sync()`)"
+                f"can't open a shell: can't tell which container `{command}` ran in; await it separately "
+                "with `.sync()`, so that its result is not an input of another query"
             )
             return
-        self.left = await container_of(place, self.container, "after")
+        self.last_container = await container_of(place, self.container, "after")
         if when is None:
             return
         if when == "before":
             container = await container_of(place, self.container, "before")
-            text = f"{self.stage.name}, just before its command:\n  {command}"
+            text = f"{self.stage.name}, before its command:\n  {command}"
         else:
-            container, text = self.left, f"{self.stage.name}, as its command left it."
+            container, text = self.last_container, f"{self.stage.name}, after its command."
         await shell.open_shell(container, self.environment.observer, text)
 
-    async def show_left(self) -> bool:
-        """Open a shell in what the failed command left behind; False if nothing is there."""
-        if self.left is None:
+    async def open_shell_after_failure(self) -> bool:
+        """Open a shell in the container after the failed command; False if there is none."""
+        if self.last_container is None:
             return False
         await shell.open_shell(
-            self.left, self.environment.observer, f"{self.stage.name}, as its command left it."
+            self.last_container, self.environment.observer, f"{self.stage.name}, after its command."
         )
         return True
 
     async def open_shell(self, when: str, *, of: dagger.Container | None = None, command: str = "") -> None:
-        """Open the shell that was asked for, if this is the place.
+        """Open a shell if ``--shell`` asks for one at this point.
 
-        ``of`` is the container to open it in, if not the stage's own or what is left of its command.
+        ``of`` overrides the container: the stage's before a command, ``last_container`` after it.
         """
-        if not shell.wanted(self.settings, when, self.commands):
+        if not shell.shell_is_due(self.settings, when, self.commands):
             return
         name, observer = self.stage.name, self.environment.observer
         if when == "before":
-            text = f"{name}, just before its command:\n  {command}"
+            text = f"{name}, before its command:\n  {command}"
             await shell.open_shell(of or self.container, observer, text)
-        elif (container := of or self.left) is not None:
-            await shell.open_shell(container, observer, f"{name}, as its command left it.")
+        elif (container := of or self.last_container) is not None:
+            await shell.open_shell(container, observer, f"{name}, after its command.")
         else:
-            self.recorder.output("no shell: the command was killed, and nothing of it is left")
+            self.recorder.output(
+                "can't open a shell: the command was killed, and the engine kept no container"
+            )
 
-    def listened(self, container: dagger.Container) -> tuple[Sink, dagger.Container]:
-        """Where the next command's lines go, and the container to run it in."""
-        live = self.environment.live
-        sink = live.sink(self.recorder.output)
-        if not live.on:
-            return sink, container
-        # Python holds back what it prints to a pipe: then nothing would come before the end.
-        return sink, container.with_env_variable(TAG, sink.tag).with_env_variable("PYTHONUNBUFFERED", "1")
+    def with_output_stream(self, container: dagger.Container) -> tuple[CommandOutput, dagger.Container]:
+        """The output of the next command, and the container to run it in."""
+        output_stream = self.environment.output_stream
+        output = output_stream.command_output(self.recorder.output)
+        if not output_stream.active:
+            return output, container
+        # Python buffers what it prints to a pipe; unbuffered, lines appear while it runs.
+        return output, container.with_env_variable(TAG, output.tag).with_env_variable("PYTHONUNBUFFERED", "1")
 
     def results_folder(self, name: str) -> Path:
         """A new folder of the run for results of that name."""
-        # Each attempt gets a new one: an engine reads a folder of the host once in a session.
+        # A new one for each attempt: Dagger reads a host folder only once in a session.
         attempt = self.recorder.record.attempts or 1
         folder = self.run.folder / "results" / self.stage.name / f"{name.replace('/', '_')}-{attempt}"
         number = 0

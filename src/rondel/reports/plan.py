@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rondel.operations.project import Project
     from rondel.pipeline import Plan, Stage
-    from rondel.runner.keys import Decision
+    from rondel.runner.decide import Decision
     from rondel.runner.prepared import PreparedRun
 
 

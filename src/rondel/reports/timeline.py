@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class TimeTick:
     """A line of the grid; ``label`` is empty at the right edge, where there is no room for it."""
 
     at: str
@@ -53,7 +53,7 @@ class Timeline:
     """The stages below one another on one axis of time."""
 
     rows: tuple[Row, ...]
-    ticks: tuple[Tick, ...]
+    ticks: tuple[TimeTick, ...]
 
 
 def timeline(capsule: Capsule) -> Timeline | None:
@@ -89,9 +89,9 @@ def _bar(record: StageRecord, start: float, whole: float) -> Bar:
     )
 
 
-def _tick(at: float, whole: float) -> Tick:
+def _tick(at: float, whole: float) -> TimeTick:
     place = at / whole
-    return Tick(
+    return TimeTick(
         at=f"{place:.2%}",
         label=_short(at) if place < 0.97 else "",
         anchor="start" if place < 0.03 else "middle",

@@ -1,1 +1,1 @@
-"""Executes a plan: engine, stages at once, cancellation, the capsule at every checkpoint."""
+"""Prepares a run, decides which stages run, executes them, and records each checkpoint in the capsule."""

@@ -1,4 +1,4 @@
-"""Asks for the approval that a stage needs, showing what the stage would change."""
+"""Asks for the approval that a stage needs and shows what the stage would change."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def approve(
     stage: Stage, settings: Settings, journal: Journal, environ: Mapping[str, str], started_by: str | None
 ) -> Approval:
-    """The approval of a stage that declares one; blocks while a person at the terminal decides.
+    """Get the approval for a stage that declares one; blocks while a person at the terminal decides.
 
-    Raises WaitingForApproval when nobody gives it.
+    Raises WaitingForApproval without an approval.
     """
     from rondel.record.folder import short_path
     from rondel.registry.approval import decide, terminal_prompt
@@ -48,7 +48,7 @@ def approve(
 
 
 def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | None) -> list[str]:
-    """What the stage's function would do to which model, as far as its source says it literally."""
+    """What the stage would do to which model, read from the literal calls in its function's source."""
     from rondel.registry.champion import champion_version
 
     lines = []
@@ -59,11 +59,11 @@ def changes(stage: Stage, root: Path, environ: Mapping[str, str], uri: str | Non
             champion = champion_version(root, environ, model, uri=uri)
             candidate = champion_version(root, environ, model, alias=alias or "challenger", uri=uri)
         except RondelError as error:
-            lines.append(f"{action} {reference} (its versions are not known: {error.what})")
+            lines.append(f"{action} {reference} (its versions are unknown: {error.what})")
             continue
         known = [("champion", champion), (alias or "challenger", candidate)]
-        told = ", ".join(
+        versions = ", ".join(
             f"{name} is version {number}" if number else f"no {name} yet" for name, number in known
         )
-        lines.append(f"{action} {reference} ({told})")
+        lines.append(f"{action} {reference} ({versions})")
     return lines

@@ -1,4 +1,4 @@
-"""Runs the stages of a plan: at once where they do not need each other, each checkpoint recorded."""
+"""Runs the stages of a plan, concurrently where possible, and records each checkpoint."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ import anyio
 from rondel.errors import DataError, Interrupted, RondelError, WaitingForApproval
 from rondel.record.folder import short_path
 from rondel.record.snapshot import keep_code
-from rondel.runner.attempt import attempt_stage, stage_error
+from rondel.runner.attempt import attempt_stage
 from rondel.runner.capsule_facts import processors
-from rondel.runner.decide import decide_stage, key_before
+from rondel.runner.decide import Decision, decide_stage
 from rondel.runner.interactive import Intervention
 from rondel.runner.journal import now
-from rondel.runner.keys import Decision
+from rondel.runner.keys import key_before
 from rondel.runner.restore import restore_results
 from rondel.runner.signals import run_interruptibly
-from rondel.runner.stage_locks import making
+from rondel.runner.stage_errors import stage_error
+from rondel.runner.stage_locks import stage_lock
 from rondel.runner.success import (
     SUCCEEDED,
     note_cached,
     note_key,
-    note_taken_over,
+    note_resumed,
     outcome_of,
     save_success,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Execution:
-    """One run of a plan: what it is given, and what becomes of it."""
+    """One run of a plan, with the failures of its stages."""
 
     plan: Plan
     settings: Settings
@@ -61,13 +62,13 @@ class Execution:
     failures: dict[str, RondelError] = field(default_factory=dict)
     interrupted: str | None = None
     began: float = field(default_factory=time.time)
-    """Stages see no edit of the workspace that was made later; see ``save_success``."""
+    """When the workspace was read: stages see no later edits; see ``save_success``."""
 
     async def execute(self, open_services: OpenServices) -> None:
         """Run the plan.
 
-        Failures of stages are kept in ``failures``, in the order in which they
-        happened; what goes wrong before or around the stages is raised.
+        Collects failures of stages in ``failures``, in the order in which they
+        happened. Raises errors from before or around the stages.
         """
 
         async def work() -> None:
@@ -88,10 +89,10 @@ class Execution:
     def _on_signal(self, name: str) -> None:
         if self.interrupted is None:
             self.interrupted = name
-            self.journal.note(f"{name}: stopping the stages; once more to stop at once")
+            self.journal.note(f"{name}: stopping the stages; repeat to stop immediately")
 
     async def _stages(self, services: Services) -> None:
-        self._done = {planned.name: anyio.Event() for planned in self.plan.stages}
+        self._ended = {planned.name: anyio.Event() for planned in self.plan.stages}
         self._skipped: set[str] = set()
         self._intervention = Intervention(self.journal)
         slots = self.settings.jobs or processors()
@@ -99,39 +100,36 @@ class Execution:
         async with anyio.create_task_group() as group:
             self._group = group
             for planned in self.plan.stages:
-                group.start_soon(self._stage, services, planned, name=f"stage {planned.name}")
+                group.start_soon(self._stage_after_needs, services, planned, name=f"stage {planned.name}")
 
-    async def _stage(self, services: Services, planned: PlannedStage) -> None:
+    async def _stage_after_needs(self, services: Services, planned: PlannedStage) -> None:
         try:
             for need in planned.waits_for:
-                await self._done[need].wait()
-            broken = [need for need in planned.waits_for if not self._succeeded(need)]
-            if broken:
-                reason = f"{broken[0]} {self.journal.record(broken[0]).state}"
-                self.journal.checkpoint(planned.name, state="skipped", reason=reason)
-                return
+                await self._ended[need].wait()
+            states = {need: self.journal.record(need).state for need in planned.waits_for}
+            for need, state in states.items():
+                if state not in SUCCEEDED:
+                    self.journal.checkpoint(planned.name, state="skipped", reason=f"{need} {state}")
+                    return
             async with self._slots:
-                await self._run(services, planned)
+                await self._stage(services, planned)
         finally:
-            self._done[planned.name].set()
+            self._ended[planned.name].set()
 
-    def _succeeded(self, name: str) -> bool:
-        return self.journal.record(name).state in SUCCEEDED
-
-    async def _run(self, services: Services, planned: PlannedStage) -> None:
+    async def _stage(self, services: Services, planned: PlannedStage) -> None:
         name, stage = planned.name, planned.stage
         overrides = self.overrides.get(name, {})
         if name in self.done:
-            note_taken_over(self.journal, self.done[name], self.journal.capsule.resumes)
+            note_resumed(self.journal, self.done[name], self.journal.capsule.resumes)
             return
         try:
-            async with self._turn(stage, overrides) as meanwhile:
+            async with self._stage_lock(stage, overrides) as waited:
                 cached = self.settings.cache or name in self.kept
                 decision = await anyio.to_thread.run_sync(
                     decide_stage, stage, self.project, overrides, cached
                 )
                 if decision.idle:
-                    put_back = partial(
+                    restore = partial(
                         restore_results,
                         stage,
                         decision,
@@ -140,21 +138,21 @@ class Execution:
                         folder=self.run.folder,
                         overrides=overrides,
                     )
-                    await anyio.to_thread.run_sync(put_back)
-                    if meanwhile:
-                        decision = replace(decision, reason=f"{decision.reason}, which made it meanwhile")
+                    await anyio.to_thread.run_sync(restore)
+                    if waited:
+                        decision = replace(decision, reason=f"{decision.reason}, which just finished it")
                     note_cached(self.journal, name, decision)
                     return
-                await self._make(services, stage, decision, overrides)
+                await self._run(services, stage, decision, overrides)
         except RondelError as error:
             self._failed(name, error, Decision(reason=""))
         except OSError as error:
-            told = DataError(f"stage {name!r}: results could not be put in place", why=str(error))
-            self._failed(name, told, Decision(reason=""))
+            failure = DataError(f"stage {name!r}: can't restore its results", why=str(error))
+            self._failed(name, failure, Decision(reason=""))
 
     @asynccontextmanager
-    async def _turn(self, stage: Stage, overrides: Mapping[str, Any]) -> AsyncIterator[bool]:
-        """One run makes a result at a time: another one that wants the same waits for it, and is told."""
+    async def _stage_lock(self, stage: Stage, overrides: Mapping[str, Any]) -> AsyncIterator[bool]:
+        """Wait while another run makes the same result; yields whether it had to wait."""
         key = None
         if stage.pure and self.settings.cache:
             key = await anyio.to_thread.run_sync(key_before, stage, self.project, overrides)
@@ -162,24 +160,24 @@ class Execution:
             yield False
             return
 
-        def waiting(run: str) -> None:
-            who = f"run {run}" if run else "another run"
-            self.journal.note(f"{stage.name}: {who} is making this; waiting for its result")
+        def on_wait(run: str) -> None:
+            holder = f"run {run}" if run else "another run"
+            self.journal.note(f"{stage.name}: waiting for {holder} to finish the same stage")
 
-        async with making(self.run.root, key.digest, self.run.id, waiting) as waited:
+        async with stage_lock(self.run.root, key.digest, self.run.id, on_wait) as waited:
             if waited:
-                await anyio.to_thread.run_sync(self.project.changed)
+                await anyio.to_thread.run_sync(self.project.invalidate)
             yield waited
 
-    async def _make(
+    async def _run(
         self, services: Services, stage: Stage, decision: Decision, overrides: Mapping[str, Any]
     ) -> None:
-        """Run the stage in a container, or bring its results by one, and record what became of it."""
+        """Run the stage, or fetch its results, in a container; record how it ended."""
         name = stage.name
         try:
             approval = await self._approval(stage)
         except WaitingForApproval as error:
-            # Nothing failed, so what does not depend on it goes on; the exit code tells.
+            # Nothing failed, so independent stages go on. The exit code shows that the run waits.
             self.failures[name] = error
             reason = f"waiting for approval for {stage.approval}"
             self.journal.checkpoint(
@@ -212,7 +210,7 @@ class Execution:
                 seconds=seconds,
                 error=None,
             )
-            await anyio.to_thread.run_sync(self.project.changed)
+            await anyio.to_thread.run_sync(self.project.invalidate)
             save = partial(
                 save_success, self.journal, self.project, stage, overrides, before=before, began=self.began
             )
@@ -223,7 +221,7 @@ class Execution:
         elif isinstance(raised, Exception):
             failure = stage_error(raised, stage, recorder, self.journal.folder)
             if recorder.record.uses:
-                with suppress(RondelError):  # what failed may be the very thing that the key is made from
+                with suppress(RondelError):  # the failure may also prevent making the key
                     await anyio.to_thread.run_sync(note_key, self.journal, self.project, stage, overrides)
             self._failed(name, failure, decision, seconds=seconds)
         else:
@@ -232,27 +230,27 @@ class Execution:
     def _on_failure(
         self, stage: Stage, services: Services
     ) -> Callable[[Exception, Any], Awaitable[bool]] | None:
-        """With --interactive: who is asked when ``stage`` fails."""
+        """With --interactive: what asks the user when ``stage`` fails."""
         if not self.settings.interactive:
             return None
 
         async def ask(error: Exception, ctx: Any) -> bool:
             recorder = self.journal.recorder(stage.name)
-            said = stage_error(error, stage, recorder, self.journal.folder).render()
-            choice = await self._intervention.ask(stage, said, ctx)
+            text = stage_error(error, stage, recorder, self.journal.folder).render()
+            choice = await self._intervention.ask(stage, text, ctx)
             if choice == "skip":
                 self._skipped.add(stage.name)
             if choice != "retry":
                 return False
-            # Files were edited, most likely: they are read anew, and recorded as they are now.
+            # The user has probably edited files: read and record them again.
             await services.contexts.refresh()
-            await anyio.to_thread.run_sync(self._look_again)
+            await anyio.to_thread.run_sync(self._reread_project)
             return True
 
         return ask
 
-    def _look_again(self) -> None:
-        self.project.changed()
+    def _reread_project(self) -> None:
+        self.project.invalidate()
         self.began = time.time()
         root, folder = self.settings.root, self.journal.folder
         masker = Masker(secret_values(os.environ, self.settings.secrets))
@@ -260,7 +258,7 @@ class Execution:
         self.journal.change(git=git)
 
     async def _approval(self, stage: Stage) -> Approval | None:
-        """Who approved the stage; None where nobody has to. Raises WaitingForApproval where nobody did."""
+        """The stage's approval; None if it needs none. Raises WaitingForApproval without one."""
         if not stage.approval:
             return None
         from rondel.runner.approve import approve

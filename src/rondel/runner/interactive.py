@@ -1,4 +1,4 @@
-"""``--interactive``: a stage failed, and somebody is at the terminal."""
+"""``--interactive``: asks what to do after a stage failed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ANSWERS: dict[str, Choice | Literal["shell"]] = {
 
 
 def check_terminal() -> None:
-    """Raise ConfigurationError where nobody can be asked."""
+    """Raise ConfigurationError without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigurationError("--interactive needs a terminal", hint="leave it out in scripts and in CI")
+        raise ConfigurationError("--interactive needs a terminal", hint="omit it in scripts and in CI")
 
 
 class Intervention:
-    """Shows what failed, opens the shell, and asks what next; one stage at a time."""
+    """Shows a failure, opens a shell, and asks what to do next; one stage at a time."""
 
     def __init__(self, journal: Journal, read: Callable[[str], str] | None = None) -> None:
         import anyio
@@ -44,7 +44,7 @@ class Intervention:
         self._lock = anyio.Lock()
 
     async def ask(self, stage: Stage, error: str, ctx: Any) -> Choice:
-        """What to do after the failure of ``stage``. An effect is not offered to be repeated."""
+        """Ask what to do after ``stage`` failed. An effect can't be retried."""
         async with self._lock:
             self._journal.pause()
             print(f"\n{error}", file=sys.stderr, flush=True)
@@ -73,9 +73,10 @@ class Intervention:
     async def _shell(self, ctx: Any) -> bool:
         try:
             return bool(await ctx.shell())
-        except Exception as error:  # noqa: BLE001 - it is told; the question what next comes all the same
-            said = str(error).strip() or type(error).__name__
-            print(said if isinstance(error, ConfigurationError) else f"no shell: {said}", file=sys.stderr)
+        except Exception as error:  # noqa: BLE001 - printed; the user still chooses what to do next
+            text = str(error).strip() or type(error).__name__
+            prefix = "" if isinstance(error, ConfigurationError) else "can't open a shell: "
+            print(f"{prefix}{text}", file=sys.stderr)
             return False
 
 

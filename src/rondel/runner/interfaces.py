@@ -1,4 +1,4 @@
-"""What the runner expects of the layers below it, so that tests can put fakes in their place."""
+"""What the runner expects of the layers below it; ``rondel.testing`` implements the same with fakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Contexts(Protocol):
-    """Makes the contexts of a run's stages; the real one is ``rondel.context.contexts.StageContexts``."""
+    """Makes the contexts of a run's stages; implemented by ``rondel.context.contexts.StageContexts``."""
 
     async def context(
         self,
@@ -30,13 +30,13 @@ class Contexts(Protocol):
         """
 
     async def commit(self, context: Any) -> None:
-        """After the stage succeeded: bring files back, merge ``dvc.lock``. Raises DataError."""
+        """After the stage succeeded: copy results to the working tree and merge locks. Raises DataError."""
 
     async def discard(self, context: Any) -> None:
-        """After it failed or was cancelled: forget what it made. Does not raise."""
+        """After it failed or was cancelled: discard its outputs. Does not raise."""
 
     async def refresh(self) -> None:
-        """Before another attempt that somebody asked for: read the workspace again."""
+        """Before another attempt that the user asked for: read the workspace again."""
 
 
 class Services(Protocol):
@@ -44,21 +44,21 @@ class Services(Protocol):
 
     @property
     def contexts(self) -> Contexts:
-        """Where contexts come from."""
+        """Makes the contexts of stages."""
 
     @property
     def engine(self) -> Engine:
-        """What executes the run, for the record."""
+        """The engine that executes the run, for the record."""
 
     async def begin(self, record: StageRecord) -> MlflowRun | None:
-        """A stage begins: its nested MLflow run."""
+        """Begin a stage's nested MLflow run."""
 
     async def end(self, record: StageRecord) -> None:
-        """A stage ended as ``record`` says: end its nested run. Raises TrackingUnavailable."""
+        """End a stage's nested MLflow run with the results in ``record``. Raises TrackingUnavailable."""
 
 
 class OpenServices(Protocol):
-    """Opens the services of a run; the real one is made by ``rondel.runner.services.services_on``."""
+    """Opens the services of a run; ``rondel.runner.services.services_on`` makes the real one."""
 
     def __call__(self, run: Run, settings: Settings, journal: Any) -> AbstractAsyncContextManager[Services]:
-        """Start or reach what the run needs; everything that was started ends with it."""
+        """Start or connect to what the run needs, and stop on exit what was started."""

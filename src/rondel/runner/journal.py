@@ -1,4 +1,4 @@
-"""Keeps a run's capsule true on disk: written at every checkpoint of a stage, never in between."""
+"""Writes a run's capsule to disk at every checkpoint of a stage."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def now() -> str:
-    """The time as records write it: ISO 8601 in UTC, to the millisecond."""
+    """The current time in a record's format: ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Journal:
-    """One run's capsule while it grows; an observer that passes everything on to another one.
+    """The capsule of a run in progress; an observer that forwards everything to another one.
 
     ``masker`` knows the secrets of the run.
     """
@@ -41,14 +41,14 @@ class Journal:
         self.masker = Masker()
 
     def hide(self, values: Iterable[str]) -> None:
-        """Secret values that no log and no record of this run may hold."""
+        """Mask these secret values in all logs and records of this run."""
         values = tuple(values)
         self.masker = self.masker.adding(values)
         for recorder in self._recorders.values():
             recorder.hide(values)
 
     def recorder(self, name: str) -> StageRecorder:
-        """The recorder of a stage; its log is opened now."""
+        """The recorder of a stage; the first call opens its log."""
         if name not in self._recorders:
             log = self.folder.log(name)
             record = replace(self.record(name), log=str(log.relative_to(self.folder.path)))
@@ -60,16 +60,16 @@ class Journal:
         return self.capsule.stage(name)
 
     def change(self, **fields: Any) -> None:
-        """Replace fields of the capsule; they reach the disk at the next checkpoint."""
+        """Replace fields of the capsule; the next checkpoint writes them to disk."""
         self.capsule = replace(self.capsule, **fields)
 
     def checkpoint(self, name: str, **fields: Any) -> None:
-        """A stage begins or ends: note it, write the capsule, tell the observer."""
+        """Record that a stage begins or ends, notify the observer and write the capsule."""
         self.note_stage(name, **fields)
         self.save()
 
     def note_stage(self, name: str, **fields: Any) -> None:
-        """As :meth:`checkpoint`, but the capsule reaches the disk with the next one."""
+        """Like :meth:`checkpoint`, but without writing the capsule."""
         recorder = self._recorders.get(name)
         if recorder is not None:
             recorder.change(**fields)
@@ -77,45 +77,45 @@ class Journal:
             self.stage_changed(replace(self.record(name), **fields))
 
     def save(self) -> None:
-        """Write the capsule as it is."""
+        """Write the capsule to disk."""
         seconds = round(time.monotonic() - self._begun, 3)
         self.capsule = replace(self.capsule, seconds=seconds)
         self.folder.save(self.redacted())
 
     def redacted(self, **fields: Any) -> Capsule:
-        """The capsule as it may be written: without the value of any secret that is known by now."""
+        """The capsule with all secret values masked that are known by now."""
         self.masker = self.masker.joined(recorder.masker for recorder in self._recorders.values())
         return redact(replace(self.capsule, **fields), self.masker)
 
     def close(self, **fields: Any) -> None:
-        """The run is over: close the logs and write the capsule for the last time."""
+        """End the run: close the logs and write the capsule for the last time."""
         for recorder in self._recorders.values():
             recorder.close()
         self.capsule = replace(self.capsule, finished=now(), **fields)
         self.save()
 
     def pause(self) -> None:
-        """Take away what is drawn, because somebody is asked something; it comes back with the next stage."""
+        """Remove the progress display, to ask the user something; the next stage shows it again."""
         stop = getattr(self._observer, "stop", None)
         if stop is not None:
             stop()
 
-    # The observer's part: keep, and pass on.
+    # The observer's interface.
 
     def stage_changed(self, record: StageRecord) -> None:
-        """Keep a stage's record and pass it on."""
+        """Keep a stage's record and forward it."""
         stages = [record if each.name == record.name else each for each in self.capsule.stages]
         self.capsule = replace(self.capsule, stages=stages)
         self._observer.stage_changed(record)
 
     def step(self, stage: str, text: str) -> None:
-        """Pass on."""
+        """Forward to the observer."""
         self._observer.step(stage, text)
 
     def line(self, stage: str, text: str) -> None:
-        """Pass on."""
+        """Forward to the observer."""
         self._observer.line(stage, text)
 
     def note(self, text: str) -> None:
-        """Pass on."""
+        """Forward to the observer."""
         self._observer.note(text)

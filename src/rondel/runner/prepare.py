@@ -1,4 +1,4 @@
-"""From a pipeline and its settings to a run that is ready to start: every mistake is found here."""
+"""Prepares a run: plans the pipeline, checks it, and reads the overrides, before anything starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rondel.context.registry import operations_of
 from rondel.operations.dvc.operation import dvc_stage_names
 from rondel.pipeline import make_plan
-from rondel.runner.check import check_calls, check_inputs, concerning, parse_overrides
+from rondel.runner.check import check_calls, check_inputs, params_for_plan, parse_overrides
 from rondel.runner.prepared import PreparedRun, Resumption
 
 if TYPE_CHECKING:
@@ -36,22 +36,22 @@ def prepare_run(
     """Plan a run of ``pipeline`` and check it, without starting anything.
 
     ``ci``, ``branch`` and ``started_by`` describe the CI job around the run.
-    ``resumed`` is the run that this one goes on with. ``project`` stands in for
-    the one on disk in tests. Raises ConfigurationError with all mistakes of the
-    pipeline, and DataError for tracked data that is not what its ``.dvc`` file says.
+    ``resumed`` is the run to resume. Tests pass a fake ``project`` instead of the
+    one on disk. Raises ConfigurationError with all mistakes of the pipeline, and
+    DataError for tracked data that differs from its ``.dvc`` file.
     """
     stages = pipeline.stages()
     plan = make_plan(stages, selection)
     own = dvc_stages_of(pipeline.declared)
     if project is None:
-        from rondel.runner.disk import DiskProject
+        from rondel.runner.disk_project import DiskProject
 
         project = DiskProject(settings, environ, own=own)
     check_calls((planned.stage for planned in plan.stages), project)
     params = settings.params
     if settings.reproduces or resumed is not None:
-        # The whole run's parameters, of which only those of the stages at hand count here.
-        params = concerning(params, plan, stages, project)
+        # The record has the parameters of all stages; keep those of the planned ones.
+        params = params_for_plan(params, plan, stages, project)
     overrides = parse_overrides(params, plan, project)
     resumption = Resumption()
     if resumed is not None:
@@ -78,5 +78,5 @@ def prepare_run(
 
 
 def dvc_stages_of(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The stages of ``dvc.yaml`` that these stages run, as far as their source says so."""
+    """The stages of ``dvc.yaml`` that these stages run, read from their sources."""
     return dvc_stage_names(operation for stage in stages for operation in operations_of(stage.calls))

@@ -1,4 +1,4 @@
-"""A run that is ready to start: everything that was asked for and checked, and nothing begun."""
+"""A run that is checked and ready to start."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """The run that is resumed, and the records of its stages that need not run again.
+    """The run to resume, with the records of its stages that need not run again.
 
-    ``kept`` are stages whose results lie in that run's folder: they are taken by their keys,
-    with ``--no-cache``, too.
+    ``kept`` are stages whose results are in that run's folder. They are looked up by key,
+    also with ``--no-cache``.
     """
 
     run: str | None = None
@@ -29,14 +29,14 @@ class Resumption:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRun:
-    """What a run is made from.
+    """Everything that a run needs to start.
 
     ``overrides`` are the ``-P`` values by stage, ``dvc_stages`` the stages of
-    ``dvc.yaml`` that stages of the pipeline run. ``file`` is the pipeline's,
-    ``arguments`` what follows it on a command line that repeats the run, and
-    ``invocation`` the command line as it was typed. ``ci`` is the CI job around
-    the run, ``branch`` the job's branch or tag, which git does not know in a CI
-    checkout, and ``started_by`` the person who started the job.
+    ``dvc.yaml`` that the pipeline runs. ``file`` is the pipeline file,
+    ``arguments`` are the words after it in the command that repeats the run, and
+    ``invocation`` is the command line as the user typed it. ``ci`` is the CI job
+    around the run, ``branch`` the job's branch or tag, which git does not know in
+    a CI checkout, and ``started_by`` the person who started the job.
     """
 
     pipeline: str

@@ -1,8 +1,8 @@
-"""The commands that repeat a run, go on with it and look into it: put together here and nowhere else.
+"""The commands that repeat, resume and reproduce a run.
 
-They repeat what the run was asked for. Those that are printed where it ran repeat the
-flags about this machine, too; those in a record or a report are good for any. No secret
-is among them: secrets are variables, and no option takes their values.
+Commands printed where the run took place repeat the flags about this machine, too; those in a
+record or a report work on any machine. They contain no secrets: secrets are variables, and no
+option takes their values.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 
 
 def repeat(capsule: Capsule, *, file: str = "", here: Sequence[str] = ()) -> str:
-    """The command that asks for the same run again. ``file`` is the pipeline's, seen from where it is run."""
+    """The command that repeats the run. ``file`` is the path of the pipeline file from the current folder."""
     return _python(file or capsule.file, *capsule.arguments, *here)
 
 
 def approve(capsule: Capsule, *, file: str = "", here: Sequence[str] = ()) -> str:
-    """The same with somebody's approval; their name is to be filled in."""
+    """The command that repeats the run with an approval; the user fills in the name."""
     return f"{repeat(capsule, file=file, here=here)} --approve-by NAME"
 
 
 def resume(capsule: Capsule, *, file: str = "", here: Sequence[str] = ()) -> str:
-    """The command that goes on with a run; what it was asked for is in its record."""
+    """The command that resumes the run; its record has the options."""
     words = _python(file or capsule.file, "--resume", capsule.id, *here)
     return f"{words} --approve-by NAME" if capsule.state == "waiting" else words
 
 
 def reproduce(capsule: Capsule, *, anywhere: bool = False) -> str:
-    """The command that repeats the failed stage; ``anywhere`` else, it takes the address of the CI job."""
+    """The command that reproduces the failed stage; ``anywhere`` prefers the URL of the CI job to the ID."""
     url = capsule.ci.url if capsule.ci else None
     return shlex.join(["rondel", "reproduce", (url if anywhere else None) or capsule.id])
 
 
 def stage_alone(run: PreparedRun, capsule: Capsule) -> str | None:
-    """The command that runs the failed stage again without what it needs; None if none failed."""
+    """The command that runs only the failed stage again; None if none failed."""
     broken = [record for record in capsule.stages if record.state in {"failed", "cancelled"}]
-    # What failed first, whose error is the run's; the others may only have been ended because of it.
-    # After an interrupt there are none but those.
+    # The stage that failed first: its failure may have cancelled the others.
+    # After an interrupt all of them are cancelled.
     failed = min(
         broken, key=lambda record: (record.state == "cancelled", record.finished or ""), default=None
     )
@@ -61,7 +61,7 @@ def stage_alone(run: PreparedRun, capsule: Capsule) -> str | None:
 
 
 def effect_alone(capsule: Capsule, stage: str) -> str:
-    """The command that runs an effect stage of a run by name; parameters are for the others."""
+    """The command that runs an effect stage by name, without the parameters of other stages."""
     words = capsule.arguments[len(capsule.targets) :]
     flags: list[str] = []
     while words:
@@ -74,35 +74,35 @@ def effect_alone(capsule: Capsule, stage: str) -> str:
 
 
 def follow_ups(run: PreparedRun, capsule: Capsule) -> list[str]:
-    """The commands that go on from where the run ended, and that look into its failure."""
+    """The commands to print after a run that did not succeed."""
     if run.settings.reproduces:
         return []
     file, here = _file(run), run.settings.machine_arguments()
-    onwards = f"resume: {resume(capsule, file=file, here=here)}"
+    resuming = f"resume: {resume(capsule, file=file, here=here)}"
     if capsule.state == "waiting":
-        return [onwards]
+        return [resuming]
     lines = [f"again: {stage_alone(run, capsule) or repeat(capsule, file=file, here=here)}"]
     if capsule.exit_code != ConfigurationError.exit_code:
-        lines.append(onwards)
+        lines.append(resuming)
     if can_be_reproduced(capsule):
         lines.append(f"reproduce: {reproduce(capsule)}")
     return lines
 
 
 def can_be_reproduced(capsule: Capsule) -> bool:
-    """Whether a stage failed that may be repeated: an effect is not."""
+    """Whether a pure stage failed; effects are never repeated."""
     return any(record.state == "failed" and record.kind == "pure" for record in capsule.stages)
 
 
 def _params_of(run: PreparedRun, stage: str) -> tuple[tuple[str, str], ...]:
-    """The ``-P`` values that concern the stage: alone, it would refuse the others."""
+    """The ``-P`` values of the stage; a run of only this stage would reject the others."""
     known = run.overrides.get(stage, {})
 
-    def concerns(name: str) -> bool:
+    def belongs(name: str) -> bool:
         base, _, parameter = name.partition(".")  # of an entry point: STAGE.PARAMETER
         return name in known or (parameter in known and stage.startswith(base))
 
-    return tuple((name, text) for name, text in run.settings.params if concerns(name))
+    return tuple((name, text) for name, text in run.settings.params if belongs(name))
 
 
 def _unset(settings: Settings, *names: str) -> Settings:

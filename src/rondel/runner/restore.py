@@ -1,4 +1,4 @@
-"""Puts the results of earlier successes back: into the working tree, or into the run's own."""
+"""Restores cached results into the working tree, or into the run's own tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rondel.cache.lookup import CachedResult
     from rondel.operations.project import Project
     from rondel.pipeline import Stage
-    from rondel.runner.keys import Decision
+    from rondel.runner.decide import Decision
     from rondel.settings import Settings
 
 
@@ -39,9 +39,9 @@ def restore_results(
     folder: Path,
     overrides: Mapping[str, Any],
 ) -> None:
-    """Put in place what the success that ``decision`` found left; ``folder`` is the run's.
+    """Restore the results of the success that ``decision`` found; ``folder`` is the run's.
 
-    Raises DataError for a place outside of the project, OSError where the disk fails.
+    Raises DataError for a path outside of the project, OSError for a disk error.
     """
     if settings.apply and overrides:
         from rondel.data.params import apply_params
@@ -49,7 +49,7 @@ def restore_results(
         calls = decision.cache_entry.uses if decision.cache_entry else ()
         for name in dvc_stage_names(operations_of(calls)):
             apply_params(settings.root, project.dvc_stage(name), overrides)
-    moved = False
+    restored = False
     for number, results in enumerate(decision.results):
         for result in results.cached:
             if result.location == "stage cache":
@@ -59,9 +59,9 @@ def restore_results(
                     result, settings.root, step / "files", run_tree(folder), run_only=results.run_only
                 )
                 (step / "result.json").touch()
-                moved = True
-    if moved or settings.apply:
-        project.changed()
+                restored = True
+    if restored or settings.apply:
+        project.invalidate()
 
 
 def _restore_result(result: CachedResult, root: Path, made: Path, tree: Path, *, run_only: bool) -> None:
@@ -70,7 +70,7 @@ def _restore_result(result: CachedResult, root: Path, made: Path, tree: Path, *,
     restore_files(root, cache_entry.files, made)
     paths = result.in_working_tree
     entry = {result.stage.lock_file: {result.stage.name: cache_entry.entry}}
-    # What repeats a run looks for its results here, lock entries included.
+    # `rondel reproduce` compares with the results in the run's folder, lock entries included.
     for lock, entries in entry.items():
         write_atomic(made / lock, format_lock(entries).encode())
     copy_files(tree, made, paths)

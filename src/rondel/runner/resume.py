@@ -1,4 +1,4 @@
-"""Going on with a run that failed, was interrupted or waits: what succeeded in it is taken over."""
+"""Resumes a run that failed, was interrupted or waits: takes over the stages that succeeded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rondel.record import RunFolder, StageRecord
     from rondel.settings import Option, Settings
 
-_SHOWN = 12
+_MAX_CHANGES_SHOWN = 12
 
 
 def run_to_resume(root: Path, name: str) -> Capsule:
@@ -39,48 +39,51 @@ def run_to_resume(root: Path, name: str) -> Capsule:
     if name != "latest":
         folder, capsule = load(root, name)
         if capsule.state == "succeeded":
-            raise RecordError(f"run {capsule.id} has succeeded: there is nothing to resume")
-        return _ended(folder, capsule)
+            raise RecordError(f"run {capsule.id} succeeded, so there is nothing to resume")
+        return _check_ended(folder, capsule)
     for folder, found in list_runs(root):
         if isinstance(found, Capsule) and found.reproduces is None:
             if found.state == "succeeded":
                 break
-            return _ended(folder, found)
+            return _check_ended(folder, found)
     if not run_ids(root):
         raise RecordError("there is no run yet, so there is nothing to resume")
     raise RecordError(
-        "the newest run has not failed", hint="`rondel runs` lists the runs; --resume RUN names an older one"
+        "the newest run succeeded, so there is nothing to resume",
+        hint="choose an older one with --resume RUN; `rondel runs` lists them",
     )
 
 
-def _ended(folder: RunFolder, capsule: Capsule) -> Capsule:
+def _check_ended(folder: RunFolder, capsule: Capsule) -> Capsule:
     if capsule.state == "running" and not folder.abandoned:
-        raise RecordError(f"run {capsule.id} is still running", hint="wait for its end, or stop it first")
+        raise RecordError(f"run {capsule.id} is still running", hint="wait until it ends, or stop it")
     return capsule
 
 
 _SELECTING = frozenset({"only", "from_"})
-_IN_PERSON = frozenset({"approve_by", "commit"})
-"""What somebody asked for in this clone, which the record of another one does not ask for here."""
+_PERSONAL = frozenset({"approve_by", "commit"})
+"""Options taken over only from a run of this clone: no other record may approve or commit here."""
 
 
-def as_asked(settings: Settings, capsule: Capsule, targets: tuple[str, ...]) -> tuple[Settings, Selection]:
-    """The settings and the selection of a run that goes on with the one of ``capsule``.
+def resumed_settings(
+    settings: Settings, capsule: Capsule, targets: tuple[str, ...]
+) -> tuple[Settings, Selection]:
+    """The settings and the selection for resuming the run of ``capsule``.
 
-    What that run was asked for, this one is, too: by flags, and by variables
-    that are not set any more. What this command line says wins; with stages of
-    its own it has its own selection. The project's configuration, and what
-    belongs to the machine, are as they are here and now. Raises RecordError
-    for a record of values that the options do not have.
+    Takes over the values that the run got from flags, and from variables that
+    are no longer set. This command line overrides them; if it selects stages,
+    its selection replaces the run's. The project's configuration and options
+    about the machine keep their values of here and now. Raises RecordError if
+    the record has a value that its option doesn't accept.
     """
-    own = bool(targets or settings.only or settings.from_)
-    found: dict[str, Any] = {}
+    selects = bool(targets or settings.only or settings.from_)
+    recorded: dict[str, Any] = {}
     for option in OPTIONS:
-        if option.name in _SELECTING and own:
+        if option.name in _SELECTING and selects:
             continue
-        if _was_asked(option, settings, capsule):
+        if _takes_over(option, settings, capsule):
             try:
-                found[option.name] = convert(option, capsule.options[option.name])
+                recorded[option.name] = convert(option, capsule.options[option.name])
             except ValueError as error:
                 raise RecordError(
                     f"run {capsule.id} records an option that can't be read",
@@ -88,28 +91,28 @@ def as_asked(settings: Settings, capsule: Capsule, targets: tuple[str, ...]) -> 
                     place=option.name,
                 ) from None
     if capsule.overrides:
-        found["params"] = tuple({**capsule.overrides, **dict(settings.params)}.items())
-    sources = {**settings.sources, **dict.fromkeys(found, f"run {capsule.id}")}
-    settings = replace(settings, sources=sources, resumed=frozenset(found), **found)
-    chosen = targets if own else tuple(capsule.targets)
-    return settings, Selection(targets=chosen, only=settings.only, from_=settings.from_)
+        recorded["params"] = tuple({**capsule.overrides, **dict(settings.params)}.items())
+    sources = {**settings.sources, **dict.fromkeys(recorded, f"run {capsule.id}")}
+    settings = replace(settings, sources=sources, resumed=frozenset(recorded), **recorded)
+    targets = targets if selects else tuple(capsule.targets)
+    return settings, Selection(targets=targets, only=settings.only, from_=settings.from_)
 
 
-def _was_asked(option: Option, settings: Settings, capsule: Capsule) -> bool:
-    """Whether the run was asked for this option's value, and this command does not say another."""
+def _takes_over(option: Option, settings: Settings, capsule: Capsule) -> bool:
+    """Whether the resumed run set this option, and this command does not."""
     then, now = capsule.settings.get(option.name, ""), settings.sources.get(option.name)
     if option.name not in capsule.options or option.concerns not in {"result", "run"}:
         return False
     if not then or then.startswith("pyproject.toml") or now == COMMAND_LINE:
         return False
-    if option.name in _IN_PERSON and not _is_of(settings.root, capsule):
+    if option.name in _PERSONAL and not _is_local_run(settings.root, capsule):
         return False
-    # A variable that is set now is given anew, if the run had it from there; it may say the same.
+    # If the run took the value from a variable, and it is still set, the variable counts.
     return now is None or now.startswith("pyproject.toml") or then != option.env
 
 
-def _is_of(root: Path, capsule: Capsule) -> bool:
-    """Whether a record is one of this clone's own runs."""
+def _is_local_run(root: Path, capsule: Capsule) -> bool:
+    """Whether the record is of a run in this clone."""
     try:
         return load(root, capsule.id)[1] == capsule
     except RecordError:
@@ -124,12 +127,12 @@ def resume(
     *,
     force: bool = False,
 ) -> Resumption:
-    """What of ``capsule`` is taken over into a run of ``plan``.
+    """The stages of ``capsule`` that a run of ``plan`` takes over.
 
-    Raises ConfigurationError that names every input of a stage that succeeded
-    which is not what it was then; with ``force`` such a stage runs again,
-    unless it is an effect: those are never repeated. Neither is one that
-    failed half-way, so that is an error, too.
+    If inputs of a pure stage changed since it succeeded, raises
+    ConfigurationError that lists them all; with ``force`` the stage runs again.
+    Effects are never repeated: one that succeeded is taken over, one that
+    failed half-way is an error.
     """
     known = {record.name: record for record in capsule.stages}
     done: dict[str, StageRecord] = {}
@@ -141,10 +144,11 @@ def resume(
             continue
         if record.state not in SUCCEEDED:
             if not stage.pure and record.attempts:
+                state = "failed" if record.state == "failed" else f"was {record.state}"
                 raise ConfigurationError(
                     f"{stage.name} is an effect stage that had begun, so it is not repeated",
-                    why=f"it {record.state} in run {capsule.id}; what it did by then is not known",
-                    hint=f"look, then run it by name: {effect_alone(capsule, stage.name)}",
+                    why=f"it {state} in run {capsule.id}; what it had done by then is unknown",
+                    hint=f"check what it did, then run it by name: {effect_alone(capsule, stage.name)}",
                     place=str(stage.place),
                 )
             continue
@@ -154,16 +158,16 @@ def resume(
         if record.aside:
             kept.add(stage.name)
             continue
-        found = _changes(stage, record, project, overrides.get(stage.name, {}))
-        if not found:
+        changes = _changes(stage, record, project, overrides.get(stage.name, {}))
+        if not changes:
             done[stage.name] = record
-        changed += [f"{stage.name}: {text}" for text in found]
+        changed += [f"{stage.name}: {text}" for text in changes]
     if changed and not force:
-        more = f"\nand {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        more = len(changed) - _MAX_CHANGES_SHOWN
         raise ConfigurationError(
-            f"what succeeded in run {capsule.id} was made from other inputs",
-            why="\n".join(changed[:_SHOWN]) + more,
-            hint="put them back, or use --force: those stages run again",
+            f"inputs changed since run {capsule.id}, for stages that succeeded in it",
+            why="\n".join(changed[:_MAX_CHANGES_SHOWN]) + (f"\nand {more} more" if more > 0 else ""),
+            hint="restore them, or use --force to run those stages again",
             place="--resume",
         )
     return Resumption(run=capsule.id, done=done, kept=frozenset(kept))
@@ -193,6 +197,6 @@ def _sentence(change: Change) -> str:
     word = {"inputs": "input", "parameters": "parameter"}.get(change.part, change.part)
     if change.kind != "changed":
         return f"{word} {change.entry} was {change.kind}"
-    short = [str(value) for value in (change.before, change.after)]
-    shown = f": {short[0]} then, {short[1]} now" if all(len(text) <= 40 for text in short) else ""
-    return f"{word} {change.entry} changed{shown}"
+    before, after = str(change.before), str(change.after)
+    values = f" from {before} to {after}" if max(len(before), len(after)) <= 40 else ""
+    return f"{word} {change.entry} changed{values}"

@@ -1,4 +1,4 @@
-"""One run, from a plan to its capsule."""
+"""Executes a prepared run and writes its capsule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rondel.runner.capsule_facts import allowed_environment, host, recorded_opti
 from rondel.runner.decide import forecast
 from rondel.runner.journal import Journal, now
 from rondel.runner.restore import restore_results
-from rondel.runner.success import note_cached, note_taken_over
+from rondel.runner.success import note_cached, note_resumed
 from rondel.secrets.masker import Masker
 from rondel.secrets.values import secret_values
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from rondel.record import Observer, StageRecord
     from rondel.record.capsule import RunState
+    from rondel.runner.decide import Decision
     from rondel.runner.interfaces import OpenServices
-    from rondel.runner.keys import Decision
     from rondel.runner.prepared import PreparedRun
     from rondel.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a run: its capsule, where it lies, and the error that decides the exit code."""
+    """The result of a run: its capsule and folder, and the error that decides the exit code."""
 
     capsule: Capsule
     folder: RunFolder
@@ -46,11 +46,11 @@ class Result:
 def run_plan(
     prepared: PreparedRun, observer: Observer, choose_services: Callable[[], tuple[str, OpenServices]]
 ) -> Result:
-    """Run a plan, and leave a capsule whatever happens.
+    """Run a plan; always leaves a capsule.
 
-    ``choose_services`` is asked only when a stage has to run: for the engine's
-    kind and the opener of services. Errors of the run are in the result;
-    those that precede it (nothing was started) are raised.
+    ``choose_services`` returns the engine's kind and the opener of services; it
+    is called only if a stage has to run. The result contains the run's error.
+    Raises errors that occur before anything starts.
     """
     settings, project = prepared.settings, prepared.project
     done = prepared.resumption.done
@@ -64,17 +64,17 @@ def run_plan(
     journal.hide(hidden)
     project.tree = run_tree(folder.path)
     if all(decision.idle for decision in expected.values()):
-        return _nothing_to_do(prepared, journal, expected, done)
-    return _do(prepared, journal, choose_services)
+        return _reuse_all(prepared, journal, expected, done)
+    return _execute(prepared, journal, choose_services)
 
 
-def _nothing_to_do(
+def _reuse_all(
     prepared: PreparedRun, journal: Journal, expected: Mapping[str, Decision], done: Mapping[str, StageRecord]
 ) -> Result:
     for planned in prepared.plan.stages:
         name, decision = planned.name, expected[planned.name]
         if name in done:
-            note_taken_over(journal, done[name], journal.capsule.resumes, save=False)
+            note_resumed(journal, done[name], journal.capsule.resumes, save=False)
         else:
             restore_results(
                 planned.stage,
@@ -90,13 +90,13 @@ def _nothing_to_do(
     return Result(capsule=journal.capsule, folder=journal.folder)
 
 
-def _do(
+def _execute(
     prepared: PreparedRun, journal: Journal, choose_services: Callable[[], tuple[str, OpenServices]]
 ) -> Result:
     import anyio
 
     from rondel.runner.execute import Execution
-    from rondel.runner.signals import single
+    from rondel.runner.signals import unwrap
 
     began = time.time()
     lock = journal.folder.lock()
@@ -119,24 +119,24 @@ def _do(
     except RondelError as raised:
         error = raised
     except BaseException as raised:
-        # A defect or ^C outside of the stages: the capsule says so, too, before it goes on.
+        # A bug, or ^C outside of the stages: record it before raising it.
         journal.close(state="failed", exit_code=1, error=f"{type(raised).__name__}: {raised}")
         if isinstance(raised, Exception):
-            found = single(raised)
-            if isinstance(found, RondelError):
-                return _result(journal, found)
-            raise found from None
+            cause = unwrap(raised)
+            if isinstance(cause, RondelError):
+                return _result(journal, cause)
+            raise cause from None
         raise
     finally:
         prepared.project.save()
         lock.close()
     result = _result(journal, error)
-    _trim(prepared.settings, began)
+    _prune(prepared.settings, began)
     return result
 
 
-def _trim(settings: Settings, began: float) -> None:
-    """Keep the records of the project to their size; the runs that stand for a stage's success stay."""
+def _prune(settings: Settings, began: float) -> None:
+    """Remove old runs above the size limit, except those that the stage cache refers to."""
     from rondel.cache.entries import referenced_objects
     from rondel.cache.objects import remove_unused
 
@@ -162,7 +162,7 @@ def _state(error: RondelError | None) -> RunState:
 
 def _result(journal: Journal, error: RondelError | None) -> Result:
     state = _state(error)
-    # A cached stage's image is that of the run which made its result.
+    # The image of a cached stage belongs to the run that made its result.
     images = [each.image for each in journal.capsule.stages if each.image and each.state != "cached"]
     journal.close(
         state=state,

@@ -6,18 +6,18 @@ import getpass
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rondel.engines.discovery import running_engine
 from rondel.engines.session import open_session
 from rondel.errors import EngineUnavailable, RondelError
 from rondel.record import Engine, MlflowRun
 from rondel.runner.journal import now
-from rondel.runner.slow_start import report_when_slow
+from rondel.runner.signals import unwrap
 from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from rondel.engines.choice import EngineChoice
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     GateFiles = Callable[[StageRecord, Path], Mapping[str, bytes]]
 
 LARGEST_CAPSULE = 64 << 20
-"""Bytes up to which a run's capsule is logged to MLflow."""
+"""Bytes; a larger capsule is not logged to MLflow."""
+
+SLOW = 2.0
+"""Seconds after which a note says what the run is waiting for."""
+
+T = TypeVar("T")
 
 OUTCOMES = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "interrupted"}
 
@@ -62,29 +67,29 @@ class RunServices:
         self._open: dict[str, RunHandle] = {}
 
     async def begin(self, record: StageRecord) -> MlflowRun:
-        """Start the stage's nested MLflow run, and before the first one the parent."""
+        """Start the stage's nested MLflow run; the first call starts the parent run, too."""
         handle = await self._tree.begin(_stage_facts(record))
         self._open[record.name] = handle
         parent = self._tree.parent
         if parent is not None and self._journal.capsule.mlflow is None:
-            self._journal.change(mlflow=self._told(parent))
-        return self._told(handle)
+            self._journal.change(mlflow=self._mlflow_run(parent))
+        return self._mlflow_run(handle)
 
-    def _told(self, handle: RunHandle) -> MlflowRun:
-        """The run for the record: with its page's address, unless nobody who reads it could open that."""
+    def _mlflow_run(self, handle: RunHandle) -> MlflowRun:
+        """The run for the record, with the URL of its page if readers of the record can open it."""
         url = handle.url if self._tracking.readable else None
         return MlflowRun(run_id=handle.run_id, url=url, uri=self._tracking.uri)
 
     async def end(self, record: StageRecord) -> None:
-        """End the stage's nested run with what the record says."""
+        """End the stage's nested run and log the results in the record to it."""
         handle = self._open.pop(record.name, None)
         if handle is not None:
             status: Any = STATUS.get(record.state, "FAILED")
             tags, files = _verdicts(record)
             if files and self._gate_files is not None:
                 files |= self._gate_files(record, self._journal.folder.path)
-            if _only_served(record):
-                # The command that would have logged them did not run.
+            if _no_command_ran(record):
+                # The stage's own command logs metrics and parameters, and it did not run.
                 await self._mlflow.log(handle.run_id, metrics=record.metrics, params=record.parameters)
             await self._tree.end(
                 handle,
@@ -96,14 +101,14 @@ class RunServices:
             )
 
 
-def _only_served(record: StageRecord) -> bool:
-    """Whether the stage's commands did not run, because results of theirs hold."""
+def _no_command_ran(record: StageRecord) -> bool:
+    """Whether all results of the stage's commands were restored or unchanged."""
     outcomes = {command.outcome for command in record.commands}
     return bool(outcomes) and outcomes <= {"restored", "unchanged"}
 
 
 def _verdicts(record: StageRecord) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The verdicts of a stage's gates as MLflow tags, and whole as files."""
+    """The verdicts of a stage's gates as MLflow tags, and as files with all their details."""
     if not record.verdicts:
         return {}, {}
     import json
@@ -129,9 +134,9 @@ def _stage_facts(record: StageRecord) -> StageFacts:
 
 
 def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> OpenServices:
-    """An opener of services on the chosen engine.
+    """A function that opens the services of a run on the chosen engine.
 
-    ``gate_files`` renders what MLflow keeps of a stage's gates, besides the verdict itself.
+    ``gate_files`` renders files about a stage's gates to log to MLflow, besides the verdict.
     """
 
     @asynccontextmanager
@@ -139,7 +144,7 @@ def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> Op
         from anyio import to_thread
 
         async with AsyncExitStack() as stack:
-            # First what starts by itself in the background, then the import of the client.
+            # Start the background processes before the slow import of the client.
             session = await stack.enter_async_context(
                 ensure_server(
                     run.root,
@@ -152,12 +157,12 @@ def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> Op
             engine_session = stack.enter_context(open_session(choice, run.root, os.environ))
             stack.enter_context(engine_session.applied())
             if choice.kind == "dagger":
-                await to_thread.run_sync(_warn_of_silence, journal)
+                await to_thread.run_sync(_warn_if_unreachable, journal)
             client = await stack.enter_async_context(_client())
-            version = await report_when_slow(
+            version = await call_when_slow(
                 client.version(), lambda: journal.note("waiting for the engine to start")
             )
-            tracking = await report_when_slow(
+            tracking = await call_when_slow(
                 session.ready(), lambda: journal.note("waiting for the MLflow server to start")
             )
             tracking = replace(tracking, readable=_readable(session, tracking, settings))
@@ -188,9 +193,9 @@ def services_on(choice: EngineChoice, gate_files: GateFiles | None = None) -> Op
 
 
 def _readable(session: TrackingSession, tracking: TrackingConnection, settings: Settings) -> bool:
-    """Whether the server's pages open for who reads this run's output: not another machine's loopback.
+    """Whether readers of this run's output can open the server's pages.
 
-    A CI job's output is read elsewhere; a server that does not linger is gone by then.
+    Not if it listens on the loopback of a CI machine, or ends together with the run.
     """
     if not tracking.endpoint.loopback:
         return True
@@ -201,16 +206,16 @@ async def _close(tree: RunTree, journal: Journal) -> None:
     import anyio
 
     states = {record.state for record in journal.capsule.stages}
-    ended: Any = (
+    status: Any = (
         "FAILED" if "failed" in states else "KILLED" if states & {"cancelled", "running"} else "FINISHED"
     )
     with anyio.move_on_after(10, shield=True):
-        await _keep_capsule(tree, journal, OUTCOMES[ended])
-        await tree.close(ended)
+        await _log_capsule(tree, journal, OUTCOMES[status])
+        await tree.close(status)
 
 
-async def _keep_capsule(tree: RunTree, journal: Journal, state: str) -> None:
-    """Log the capsule, as far as it is known now, to the parent run: whoever sees that can reproduce this."""
+async def _log_capsule(tree: RunTree, journal: Journal, state: str) -> None:
+    """Log the capsule to the parent run, so that others can reproduce the run from there."""
     import io
 
     from anyio import to_thread
@@ -233,20 +238,20 @@ async def _keep_capsule(tree: RunTree, journal: Journal, state: str) -> None:
         if len(data) <= LARGEST_CAPSULE:
             await tree.client.log_artifact(tree.parent, ARTIFACT, data)
     except RondelError as error:
-        journal.note(f"the capsule was not logged to MLflow: {error.what}")
+        journal.note(f"can't log the capsule to MLflow: {error.what}")
 
 
-def _warn_of_silence(journal: Journal) -> None:
-    reach = running_engine(os.environ)
-    if reach is not None and (problem := reach.unanswered()):
-        journal.note(f"{problem}; the Dagger CLI goes on trying for ten minutes")
+def _warn_if_unreachable(journal: Journal) -> None:
+    endpoint = running_engine(os.environ)
+    if endpoint is not None and (problem := endpoint.unanswered()):
+        journal.note(f"{problem}; the Dagger CLI keeps retrying for ten minutes")
 
 
 @asynccontextmanager
 async def _client() -> AsyncIterator[Any]:
     """A Dagger client. Its retries are off: they would run a failed command five times.
 
-    Raises EngineUnavailable if no session comes about.
+    Raises EngineUnavailable if the client can't open a session.
     """
     import dagger
 
@@ -262,16 +267,37 @@ async def _client() -> AsyncIterator[Any]:
 
 
 def engine_error(error: Exception) -> EngineUnavailable:
-    """Why there is no session. What the engine itself says is told without the client's words around it."""
-    said = str(error).strip() or type(error).__name__
-    _, met, own = said.partition("introspection query: ")
-    hint = "`rondel doctor` says what this machine can run"
-    if not met:
-        return EngineUnavailable("the engine does not answer", why=said, hint=hint)
-    what, *lines = own.splitlines()
+    """Why the client can't open a session.
+
+    The client's first query is an introspection query, and it wraps the engine's own error in its words.
+    """
+    text = str(error).strip() or type(error).__name__
+    _, from_engine, message = text.partition("introspection query: ")
+    hint = "`rondel doctor` shows what this machine can run"
+    if not from_engine:
+        return EngineUnavailable("the engine does not answer", why=text, hint=hint)
+    what, *lines = message.splitlines()
     hints = [line.strip().removeprefix("→ ") for line in lines if line.strip().startswith("→")]
     why = [line.strip() for line in lines if not line.strip().startswith("→")]
     return EngineUnavailable(what, why="\n".join(why) or None, hint=" ".join(hints) or hint)
+
+
+async def call_when_slow(work: Awaitable[T], callback: Callable[[], None], *, after: float = SLOW) -> T:
+    """Await ``work``; call ``callback`` once if that takes longer than ``after`` seconds."""
+    import anyio
+
+    async def call_later() -> None:
+        await anyio.sleep(after)
+        callback()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(call_later)
+            result = await work
+            group.cancel_scope.cancel()
+    except ExceptionGroup as error:
+        raise unwrap(error) from None
+    return result
 
 
 def _facts(run: Run, journal: Journal) -> RunFacts:
@@ -281,7 +307,7 @@ def _facts(run: Run, journal: Journal) -> RunFacts:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    found = {"provider": ci.provider, "url": ci.url, "id": ci.id, "name": ci.name} if ci else {}
+    job = {"provider": ci.provider, "url": ci.url, "id": ci.id, "name": ci.name} if ci else {}
     return RunFacts(
         run_id=run.id,
         pipeline=capsule.pipeline,
@@ -292,5 +318,5 @@ def _facts(run: Run, journal: Journal) -> RunFacts:
         git_dirty=capsule.git.dirty,
         engine=run.engine,
         capsule=str(journal.folder.capsule.relative_to(run.root)),
-        ci={key: value for key, value in found.items() if value},
+        ci={key: value for key, value in job.items() if value},
     )

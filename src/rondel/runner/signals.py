@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
-SAME = 1.0
-"""Seconds within which a second signal is the first one again.
+DUPLICATE_SECONDS = 1.0
+"""Seconds within which a second signal counts as a duplicate of the first one.
 
-CI runners signal a whole process group: `dagger run` gets it and passes it on
-to a child that has got it already.
+CI runners signal a whole process group: the child gets the signal itself, and
+once more from `dagger run`.
 """
 
 
 async def run_interruptibly(work: Callable[[], Awaitable[None]], on_signal: Callable[[str], None]) -> None:
-    """Await ``work()``; the first SIGINT or SIGTERM cancels it, after ``on_signal`` was told its name.
+    """Await ``work()``; the first SIGINT or SIGTERM calls ``on_signal`` with its name and cancels the work.
 
-    A second signal ends the process at once: what clean-up there is left to
-    do is what the next run's start-up does anyway. Raises what ``work`` raises.
+    A second signal ends the process immediately: the next run does the clean-up
+    that is left. Raises what ``work`` raises.
     """
     raised: Exception | None = None
-    # The watcher stands outside of the scope that it cancels, so that a second
-    # signal is still heard while the stages clean up.
+    # The watcher runs outside of the scope that it cancels, so that it still
+    # receives a second signal while the stages clean up.
     async with anyio.create_task_group() as group:
         scope = anyio.CancelScope()
         await group.start(_watch, scope, on_signal)
@@ -44,7 +44,7 @@ async def run_interruptibly(work: Callable[[], Awaitable[None]], on_signal: Call
                 raised = error
         group.cancel_scope.cancel()
     if raised is not None:
-        raise single(raised)
+        raise unwrap(raised)
 
 
 async def _watch(
@@ -58,13 +58,13 @@ async def _watch(
                 first = anyio.current_time()
                 on_signal(signal.Signals(number).name)
                 scope.cancel()
-            elif anyio.current_time() - first > SAME:
+            elif anyio.current_time() - first > DUPLICATE_SECONDS:
                 os._exit(128 + number)
 
 
-def single(error: Exception) -> Exception:
-    """The error that a group of them is about: one of Rondel's own if there is any, else the first."""
+def unwrap(error: Exception) -> Exception:
+    """The one error to show for an exception group: Rondel's own if there is one, else the first."""
     if not isinstance(error, ExceptionGroup):
         return error
-    leaves = [single(each) for each in error.exceptions]
+    leaves = [unwrap(each) for each in error.exceptions]
     return next((each for each in leaves if isinstance(each, RondelError)), leaves[0])

@@ -1,4 +1,4 @@
-"""Two runs of one pipeline at once: the second one waits for the result that the first one is making."""
+"""One lock for each stage key: when two runs need the same result, the second waits for the first."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INTERVAL = 0.1
-"""Seconds between two looks at a lock that another run holds."""
+"""Seconds between two attempts at a lock that another run holds."""
 
 
 @asynccontextmanager
-async def making(root: Path, key: str, run: str, waiting: Callable[[str], None]) -> AsyncIterator[bool]:
-    """Hold the right to make the result of that key; whether it had to be waited for.
+async def stage_lock(root: Path, key: str, run: str, on_wait: Callable[[str], None]) -> AsyncIterator[bool]:
+    """Hold the lock of a stage's key; yields whether it had to wait.
 
-    ``waiting`` is told the ID of the run that makes it now. The kernel frees the
-    lock when a process ends, however it does.
+    Calls ``on_wait`` once with the ID of the run that holds the lock. The kernel
+    frees an flock when its process dies.
     """
     import anyio
 
@@ -34,14 +34,14 @@ async def making(root: Path, key: str, run: str, waiting: Callable[[str], None])
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not waited:
-                waiting(os.pread(descriptor, 100, 0).decode("ascii", "replace").strip())
+                on_wait(os.pread(descriptor, 100, 0).decode("ascii", "replace").strip())
                 waited = True
             os.close(descriptor)
             await anyio.sleep(INTERVAL)
             continue
-        if _is(path, descriptor):
+        if _is_same_file(path, descriptor):
             break
-        os.close(descriptor)  # its holder removed it just now
+        os.close(descriptor)  # The holder removed the file between our open and flock.
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, run.encode(), 0)
@@ -51,7 +51,7 @@ async def making(root: Path, key: str, run: str, waiting: Callable[[str], None])
         os.close(descriptor)
 
 
-def _is(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

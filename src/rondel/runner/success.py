@@ -1,4 +1,4 @@
-"""What is kept of a stage that succeeded, so that it need not run again, and where its results are."""
+"""Records that a stage succeeded, and saves it to the stage cache."""
 
 from __future__ import annotations
 
@@ -20,32 +20,31 @@ if TYPE_CHECKING:
     from rondel.pipeline import Stage
     from rondel.record import KeyRecord, StageRecord
     from rondel.record.capsule import StageState
+    from rondel.runner.decide import Decision
     from rondel.runner.journal import Journal
-    from rondel.runner.keys import Decision
 
 
 SUCCEEDED = frozenset({"ran", "restored", "cached"})
-"""The states of a stage that is done, so that others may stand on it."""
+"""The states of a stage whose dependents can run."""
 
 
 def outcome_of(record: StageRecord, decision: Decision) -> tuple[StageState, str]:
-    """The state of a stage that succeeded in a container, and why it is that.
+    """The state of a stage that succeeded in a container, and the reason.
 
-    ``restored`` if it was decided that its results only have to be brought,
-    and so it was: no command of it ran.
+    ``restored`` if the decision was to restore it, and no command had to run.
     """
     outcomes = {command.outcome for command in record.commands}
     if decision.action == "restore" and outcomes <= {"restored", "unchanged"}:
         return "restored", decision.reason
     if decision.action == "restore":
-        return "ran", f"{decision.reason} no longer: it ran again"
+        return "ran", f"{decision.reason} no longer available: ran again"
     return "ran", record.reason
 
 
 def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool = True) -> None:
-    """Record that an earlier success of a stage holds, with the image that it was made in."""
+    """Record that a stage is cached, with the results and the image of the earlier success."""
     cache_entry = decision.cache_entry
-    assert cache_entry is not None  # noqa: S101 - there is none without it
+    assert cache_entry is not None  # noqa: S101 - a cached stage always has one
     change = journal.checkpoint if save else journal.note_stage
     change(
         name,
@@ -68,15 +67,15 @@ def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool =
 
 
 def _undeclared(decision: Decision) -> list[str] | None:
-    """The files that are known to have been read beside the declared ones; None where that is not known."""
+    """The undeclared files that the commands read; None if a result has no trace of that."""
     known = [result.cache_entry.undeclared for found in decision.results for result in found.cached]
     if not known or None in known:
         return None
     return sorted({path for paths in known for path in paths or ()})
 
 
-def note_taken_over(journal: Journal, record: StageRecord, run: str | None, *, save: bool = True) -> None:
-    """Record that a stage need not run because it succeeded in the run that this one goes on with."""
+def note_resumed(journal: Journal, record: StageRecord, run: str | None, *, save: bool = True) -> None:
+    """Record that a stage succeeded in the resumed run."""
     change = journal.checkpoint if save else journal.note_stage
     change(
         record.name,
@@ -108,13 +107,13 @@ def save_success(
     before: KeyRecord | None,
     began: float,
 ) -> None:
-    """Make the key of a stage that just ran and, for a pure one, keep what it made under that key.
+    """Make the key of a stage that just ran and save a pure stage to the cache under that key.
 
-    The key is made after the run because only now it is known what the stage
-    used. What was edited since ``before``, the key as the stage began, or since
-    ``began``, the time when the workspace was read, is not what ran: then it is
-    no success of this key. What its stages of ``dvc.yaml``
-    made is kept beside, by their own keys.
+    The key is made after the run because it contains what the stage used. If
+    something was edited since ``before`` (the key when the stage began) or since
+    ``began`` (the time when the workspace was read), the result does not belong
+    to this key and is not saved. Results of stages of ``dvc.yaml`` are cached
+    separately, under their own keys.
     """
     key = note_key(journal, project, stage, overrides)
     journal.save()
@@ -127,7 +126,7 @@ def save_success(
         edited = edited_since(project.root, key, began, made)
     if edited:
         journal.note(
-            f"{stage.name}: {describe(edited)} while it ran, so its result is not kept for later runs"
+            f"{stage.name}: {describe(edited)} while it ran, so its result is not cached for later runs"
         )
         return
     by_dvc = {path for operation in operations_of(record.uses) for path in operation.outputs(project)}
@@ -150,17 +149,15 @@ def save_success(
 
 
 def made_by(journal: Journal, project: Project, stage: Stage) -> frozenset[str]:
-    """The paths that this run's stages make: that they change while a stage runs is no edit."""
-    records = journal.capsule.stages
-    found = {path for record in records for path in record.outputs}
-    for record in records:
-        for operation in operations_of(record.uses) if record.name == stage.name else ():
-            found.update(operation.outputs(project))
-    return frozenset(found)
+    """The paths that this run's stages make; changes of them are not edits by the user."""
+    made = {path for record in journal.capsule.stages for path in record.outputs}
+    for operation in operations_of(journal.record(stage.name).uses):
+        made.update(operation.outputs(project))
+    return frozenset(made)
 
 
 def changed_meanwhile(before: KeyRecord, after: KeyRecord, made: Collection[str]) -> tuple[Change, ...]:
-    """What of a stage's key is another one as it ended than as it began, and was not made by the run."""
+    """The differences between a stage's keys before and after it ran that the run did not make itself."""
     parts = ("image", "environment", "code", "parameters", "inputs")
     common = [part for part in parts if part in before.parts]
     return tuple(
@@ -169,7 +166,7 @@ def changed_meanwhile(before: KeyRecord, after: KeyRecord, made: Collection[str]
             replace(before, parts={part: before.parts[part] for part in common}),
             replace(after, parts={part: after.parts.get(part, {}) for part in common}),
         )
-        # A stage may turn out to use more than was known as it began.
+        # Ignore additions: only the run shows everything that the stage uses.
         if change.kind == "changed"
         and change.entry.rpartition("/")[2] not in {"dvc.lock", ".gitignore"}
         and not any(overlap(change.entry, path) for path in made)
@@ -177,21 +174,21 @@ def changed_meanwhile(before: KeyRecord, after: KeyRecord, made: Collection[str]
 
 
 def edited_since(root: Path, key: KeyRecord, began: float, made: Collection[str]) -> tuple[Change, ...]:
-    """Files of the workspace that were edited since then, and not by the run: the stage did not see that."""
-    found: list[Change] = []
+    """Files that were edited after the workspace was read, and not by the run: the stage saw the old ones."""
+    edited: list[Change] = []
     for path in key.parts.get("inputs", {}):
         if path.rpartition("/")[2] == "dvc.lock" or any(overlap(path, each) for each in made):
             continue
         with suppress(OSError):
             if (root / path).stat().st_ctime >= began:
-                found.append(Change("inputs", path, "changed"))
-    return tuple(found)
+                edited.append(Change("inputs", path, "changed"))
+    return tuple(edited)
 
 
 def note_key(journal: Journal, project: Project, stage: Stage, overrides: Mapping[str, Any]) -> KeyRecord:
-    """Make the key of what the stage used so far, and note it with the recipe of the image that it ran in.
+    """Record the key of what the stage used so far, and the recipe of the image that it ran in.
 
-    Raises what the project raises when something in it cannot be read (any more).
+    Raises what the project raises if it can't read something.
     """
     record = journal.record(stage.name)
     image = record.image

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rondel.containerfile import ContainerfileError, Stage, read_context, read_outline
+from rondel.containerfile import BuildStage, ContainerfileError, read_context, read_outline
 from rondel.errors import ConfigurationError
 from rondel.scaffold import containerfiles, imports
 from rondel.scaffold.lenient import text_of
@@ -91,21 +91,21 @@ def _own(root: Path, name: str) -> ImagePlan:
     return ImagePlan(files=files, options=options, notes=tuple(notes))
 
 
-def _stages(file: Path) -> tuple[Stage, ...]:
+def _stages(file: Path) -> tuple[BuildStage, ...]:
     try:
         return read_outline(text_of(file)).stages
     except ContainerfileError:
         return ()
 
 
-def _target(stages: Sequence[Stage]) -> str:
+def _target(stages: Sequence[BuildStage]) -> str:
     """The build target for stages; empty for a last target without a name."""
     named = {stage.name: stage.at.args[2] for stage in stages if stage.name}
     found = next((named[word] for word in _FOR_STAGES if word in named), None)
     return found if found is not None else named.get(stages[-1].name, "")
 
 
-def _serves(stages: Iterable[Stage]) -> bool:
+def _serves(stages: Iterable[BuildStage]) -> bool:
     """Whether what these stages make answers requests, so that it is no image to train in."""
     return any(
         at.name == "EXPOSE" or (at.name in {"CMD", "ENTRYPOINT"} and _SERVES.search(at.source))

@@ -228,3 +228,15 @@ def states(project: Project, run: str | None = None) -> dict[str, Any]:
     from rondel.record import load
 
     return {record.name: record.state for record in load(project.root, run)[1].stages}
+
+
+def plan(project: Project) -> dict[str, tuple[str, str]]:
+    """The action and the reason that a dry run shows for each stage."""
+    found = re.findall(r"^   (\w+): (\w+), (.*)$", project.run("--dry-run").stdout, re.MULTILINE)
+    return {name: (word, reason) for name, word, reason in found}
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read the process's output up to the first line that contains ``text``."""
+    assert process.stdout is not None
+    assert any(text in line for line in process.stdout), f"no line with {text!r}"

@@ -10,7 +10,7 @@ import pytest
 
 from rondel.engine.evaluate import live_output as engine_live
 from rondel.engine.server.launcher import LIVE_OUTPUT
-from rondel.environment.output_stream import NOTHING_CAME, TAG, TRACE, Live, Sink
+from rondel.environment.output_stream import NO_TRACE, TAG, TRACE, CommandOutput, OutputStream
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Queries
@@ -27,9 +27,9 @@ def test_client_and_engine_mean_the_same_variables() -> None:
     assert (TAG, TRACE) == (engine_live.TAG, engine_live.TRACE)
 
 
-def command(script: str, sink: Sink, *, folder: str = "/work", files: int = 3) -> str:
+def command(script: str, output: CommandOutput, *, folder: str = "/work", files: int = 3) -> str:
     made = "".join(f'withNewFile(path:"/work/f{number}",contents:"{number}"){{' for number in range(files))
-    variables = {TAG: sink.tag, **({TRACE: folder} if folder else {})}
+    variables = {TAG: output.tag, **({TRACE: folder} if folder else {})}
     env = "".join(f'withEnvVariable(name:"{name}",value:"{value}"){{' for name, value in variables.items())
     closing = "}" * (files + len(variables))
     text = json.dumps(script)
@@ -39,66 +39,68 @@ def command(script: str, sink: Sink, *, folder: str = "/work", files: int = 3) -
     )
 
 
-async def follow(query: Queries, text: str, live: Live, sink: Sink) -> Any:
-    return await live.follow(sink, lambda: asyncio.to_thread(query, text))
+async def follow(query: Queries, text: str, stream: OutputStream, output: CommandOutput) -> Any:
+    return await stream.follow(output, lambda: asyncio.to_thread(query, text))
 
 
-def opened_live(query: Queries) -> Live:
-    return Live(query.session.environment[LIVE_OUTPUT], "run")
+def opened_live(query: Queries) -> OutputStream:
+    return OutputStream(query.session.environment[LIVE_OUTPUT], "run")
 
 
 async def test_the_files_that_a_command_opened_come_with_its_tag(query: Queries) -> None:
-    live = opened_live(query)
-    sinks = [live.sink(print) for _ in range(2)]
+    stream = opened_live(query)
+    sinks = [stream.command_output(print) for _ in range(2)]
     texts = [command(f"cat /work/f{number}; echo x >> /work/f2", sinks[number]) for number in range(2)]
-    await asyncio.gather(*(follow(query, text, live, sink) for text, sink in zip(texts, sinks, strict=True)))
-    assert [sink.opened for sink in sinks] == [{"f0", "f2"}, {"f1", "f2"}]
-    assert [(sink.written, sink.untraced) for sink in sinks] == [({"f2"}, "")] * 2
+    await asyncio.gather(
+        *(follow(query, text, stream, output) for text, output in zip(texts, sinks, strict=True))
+    )
+    assert [output.opened for output in sinks] == [{"f0", "f2"}, {"f1", "f2"}]
+    assert [(output.written, output.untraced) for output in sinks] == [({"f2"}, "")] * 2
 
 
 async def test_the_command_does_not_see_that_it_is_traced(query: Queries) -> None:
-    live = opened_live(query)
-    sink = live.sink(print)
-    output = await follow(query, command("env", sink), live, sink)
-    assert sink.opened == set()
+    stream = opened_live(query)
+    output = stream.command_output(print)
+    output = await follow(query, command("env", output), stream, output)
+    assert output.opened == set()
     assert TRACE not in output
-    assert sink.tag in output
+    assert output.tag in output
 
 
 async def test_a_failed_command_is_told_of(query: Queries) -> None:
-    live = opened_live(query)
-    sink = live.sink(print)
-    await follow(query, command("cat /work/f1; exit 3", sink), live, sink)
-    assert (sink.opened, sink.untraced) == ({"f1"}, "")
+    stream = opened_live(query)
+    output = stream.command_output(print)
+    await follow(query, command("cat /work/f1; exit 3", output), stream, output)
+    assert (output.opened, output.untraced) == ({"f1"}, "")
 
 
 async def test_what_is_not_known_says_why(query: Queries) -> None:
-    live = opened_live(query)
-    sink = live.sink(print)
-    await follow(query, command("cat /work/f1", sink, folder="/elsewhere"), live, sink)
-    assert (sink.opened, "no folder /elsewhere" in sink.untraced) == (set(), True)
+    stream = opened_live(query)
+    output = stream.command_output(print)
+    await follow(query, command("cat /work/f1", output, folder="/elsewhere"), stream, output)
+    assert (output.opened, "no folder /elsewhere" in output.untraced) == (set(), True)
 
 
 @pytest.mark.parametrize("folder", ["", "/work"])
 async def test_what_nothing_is_told_of_is_not_known(query: Queries, folder: str) -> None:
-    live = opened_live(query)
-    sink = live.sink(print)
-    text = command("cat /work/f1", sink, folder=folder)
+    stream = opened_live(query)
+    output = stream.command_output(print)
+    text = command("cat /work/f1", output, folder=folder)
     query(text)
-    live.drain()  # for nobody
-    await follow(query, text, live, sink)  # answered from what is known
-    assert (sink.opened, sink.untraced) == (None, NOTHING_CAME)
+    stream.drain()  # for nobody
+    await follow(query, text, stream, output)  # answered from what is known
+    assert (output.opened, output.untraced) == (None, NO_TRACE)
 
 
 async def test_many_files_are_told_whole(query: Queries) -> None:
-    live = opened_live(query)
-    sink = live.sink(print)
+    stream = opened_live(query)
+    output = stream.command_output(print)
     made = "mkdir -p /work/many && cd /work/many && seq -f file-with-a-rather-long-name-%g 5000 | xargs touch"
     text = (
         f'{{container{{from(address:"host"){{withExec(args:["sh","-c",{json.dumps(made)}]){{'
-        f'withEnvVariable(name:"{TAG}",value:"{sink.tag}"){{withEnvVariable(name:"{TRACE}",value:"/work"){{'
+        f'withEnvVariable(name:"{TAG}",value:"{output.tag}"){{withEnvVariable(name:"{TRACE}",value:"/work"){{'
         'withExec(args:["sh","-c","cat /work/many/*"]){stdout}}}}}}}'
     )
-    await follow(query, text, live, sink)
-    assert sink.untraced == ""
-    assert sink.opened == {f"many/file-with-a-rather-long-name-{number}" for number in range(1, 5001)}
+    await follow(query, text, stream, output)
+    assert output.untraced == ""
+    assert output.opened == {f"many/file-with-a-rather-long-name-{number}" for number in range(1, 5001)}

@@ -17,7 +17,7 @@ from rondel.cache.lookup import key_of
 from rondel.data import load_project, stage_inputs
 from rondel.pipeline import Pipeline
 from rondel.record import CallRecord, load
-from rondel.runner.disk import DiskProject
+from rondel.runner.disk_project import DiskProject
 from rondel.runner.keys import stage_key
 from rondel.settings import load_settings
 

@@ -1,4 +1,4 @@
-"""Which real engine is within reach, and by what."""
+"""Which real engine is reachable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rondel.engines import discovery
-from rondel.engines.choice import choose_engine, engine_in_words
-from rondel.engines.discovery import find_engine, shown, silent
+from rondel.engines.choice import choose_engine, describe_engine
+from rondel.engines.discovery import connection_problem, find_engine, shown
 from rondel.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_an_engine_that_is_named_comes_first(tmp_path: Path, node: Path) -> None
     assert str(found) == "_EXPERIMENTAL_DAGGER_RUNNER_HOST names tcp://engine:1"
 
 
-def test_the_clusters_socket_is_found_and_told_to_the_cli(tmp_path: Path, node: Path) -> None:
+def test_the_clusters_socket_is_found_and_passed_to_the_cli(tmp_path: Path, node: Path) -> None:
     cli = runtime(tmp_path / "bin", "dagger", 0)
     found = find_engine({"PATH": cli})
     assert found is not None
@@ -55,7 +55,7 @@ def test_the_clusters_socket_is_found_and_told_to_the_cli(tmp_path: Path, node: 
     assert choice.environment[discovery.RUNNER_HOST] == f"unix://{node}"
 
 
-def test_a_socket_that_nobody_listens_at_is_no_engine(tmp_path: Path, node: Path) -> None:
+def test_a_socket_without_a_listener_is_not_an_engine(tmp_path: Path, node: Path) -> None:
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(stale))
@@ -71,23 +71,23 @@ def test_a_runtime_counts_when_it_answers(tmp_path: Path, monkeypatch: pytest.Mo
     assert str(found) == "podman answers, and can start one"
 
 
-def test_what_nobody_answers_at_is_told_with_the_reason(tmp_path: Path, node: Path) -> None:
-    assert silent(f"unix://{node}") == ""
-    assert silent(f"unix://{tmp_path}/missing.sock") == "No such file or directory"
-    assert silent("tcp://127.0.0.1:9") == "Connection refused"
-    assert silent("tcp://127.0.0.1:port").startswith("Port could not be")
+def test_an_address_without_an_answer_has_a_reason(tmp_path: Path, node: Path) -> None:
+    assert connection_problem(f"unix://{node}") == ""
+    assert connection_problem(f"unix://{tmp_path}/missing.sock") == "No such file or directory"
+    assert connection_problem("tcp://127.0.0.1:9") == "Connection refused"
+    assert connection_problem("tcp://127.0.0.1:port").startswith("Port could not be")
     (tmp_path / "file").touch()
-    assert silent(f"unix://{tmp_path}/file") == "it is no socket"
+    assert connection_problem(f"unix://{tmp_path}/file") == "not a socket"
 
 
 @pytest.mark.parametrize("address", ["kube-pod://engine-0", "docker-container://engine"])
-def test_what_only_the_cli_can_ask_is_taken_as_it_is(address: str) -> None:
-    assert silent(address) == ""
+def test_an_address_that_only_the_cli_can_probe_counts_as_reachable(address: str) -> None:
+    assert connection_problem(address) == ""
     assert shown(f"{address}?context=x") == address
 
 
 ENGINES: dict[str, tuple[dict[str, Any], dict[str, int], dict[str, str], str]] = {
-    "a CLI without an engine": ({}, {"dagger": 1}, {}, "embedded (no Dagger engine is in reach)"),
+    "a CLI without an engine": ({}, {"dagger": 1}, {}, "embedded (no Dagger engine is reachable)"),
     "a runtime that answers": (
         {},
         {"dagger": 1, "docker": 0},
@@ -98,7 +98,7 @@ ENGINES: dict[str, tuple[dict[str, Any], dict[str, int], dict[str, str], str]] =
         {"engine": "embedded"},
         {"dagger": 1, "docker": 0},
         {},
-        "embedded (asked for by the command line)",
+        "embedded (requested by the command line)",
     ),
     "a Dagger engine by variable, without a CLI": (
         {},
@@ -122,19 +122,19 @@ ENGINES: dict[str, tuple[dict[str, Any], dict[str, int], dict[str, str], str]] =
         {},
         {},
         {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t", "RONDEL_SESSION": "1"},
-        "embedded (this command runs in a session of it)",
+        "embedded (this command runs in its session)",
     ),
     "a session of a Dagger engine": (
         {},
         {},
         {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t"},
-        "dagger (this command runs in a session of it)",
+        "dagger (this command runs in its session)",
     ),
 }
 
 
 @pytest.mark.parametrize("case", ENGINES)
-def test_which_engine_a_run_would_use_is_said_with_the_reason(
+def test_the_engine_of_a_run_is_described_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     flags, tools, variables, expected = ENGINES[case]
@@ -143,10 +143,10 @@ def test_which_engine_a_run_would_use_is_said_with_the_reason(
         runtime(tmp_path / "bin", name, code)
     environ = {"PATH": str(tmp_path / "bin"), **variables}
     settings = load_settings(tmp_path, flags, environ)
-    assert engine_in_words(settings, environ, tmp_path / "rondel") == expected
+    assert describe_engine(settings, environ, tmp_path / "rondel") == expected
 
 
 def test_an_engine_on_the_node_is_named_as_the_reason(tmp_path: Path, node: Path) -> None:
     environ = {"PATH": runtime(tmp_path / "bin", "dagger", 0)}
-    found = engine_in_words(load_settings(tmp_path), environ, tmp_path / "rondel")
+    found = describe_engine(load_settings(tmp_path), environ, tmp_path / "rondel")
     assert found == f"dagger (an engine answers at {node})"

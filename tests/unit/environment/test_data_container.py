@@ -1,4 +1,4 @@
-"""The data container's answer, where its program did not come to its end."""
+"""The error for a DVC driver that was killed."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Ended:
         ("", "stat /rondel/out: no such file or directory"),
     ],
 )
-async def test_the_error_has_the_last_that_it_said(said: str, why: str, tmp_path: Path) -> None:
-    moved: Any = Ended(said)
+async def test_the_error_shows_the_last_lines(said: str, why: str, tmp_path: Path) -> None:
+    transfer: Any = Ended(said)
     with pytest.raises(StageFailed) as raised:
-        await DataContainer(moved, lambda container: container).result(moved, tmp_path)
+        await DataContainer(transfer, lambda container: container).result(transfer, tmp_path)
     assert raised.value.why == why

@@ -9,7 +9,7 @@ from rondel.errors import ConfigurationError
 from rondel.settings import Settings
 
 
-def test_proxies_go_along_and_know_what_is_not_theirs(tmp_path):
+def test_containers_get_proxies_and_their_exceptions(tmp_path):
     found = host_environment(
         Settings(root=tmp_path),
         {"https_proxy": "http://proxy:3128", "no_proxy": "corp"},
@@ -20,7 +20,7 @@ def test_proxies_go_along_and_know_what_is_not_theirs(tmp_path):
     assert found.environment["NO_PROXY"] == "localhost,127.0.0.1,mlflow,dvc-remote"
 
 
-def test_without_a_proxy_nothing_is_said_of_proxies(tmp_path):
+def test_without_a_proxy_no_proxy_variables_are_set(tmp_path):
     assert not host_environment(Settings(root=tmp_path), {"PATH": "/bin"}, ["mlflow"]).environment
 
 

@@ -1,4 +1,4 @@
-"""Lines of commands that run: as soon as they are whole, once, and to the stage whose they are."""
+"""Lines of running commands: complete, once, and to the right stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from rondel.engine.evaluate.live_output import LiveOutput
 from rondel.engine.sandbox import Opened
-from rondel.environment.output_stream import NO_ROOM, NOT_TOLD, NOTHING_CAME, Live, Sink
+from rondel.environment.output_stream import NO_TRACE, NOT_TRACED, TRACE_CUT, CommandOutput, OutputStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,18 +41,18 @@ class Command:
         self.say: Callable[[str, bytes], None] = take
 
 
-def test_an_engine_that_looks_for_readers_just_now_keeps_none_from_reading(file: Path) -> None:
+def test_a_stream_opens_while_the_engine_checks_for_readers(file: Path) -> None:
     with file.open("rb") as engine:
         fcntl.flock(engine, fcntl.LOCK_EX)
-        live = Live(str(file), "run")
-    assert live.on
-    live.close()
+        stream = OutputStream(str(file), "run")
+    assert stream.active
+    stream.close()
 
 
 async def test_lines_come_while_the_command_runs_and_never_again(file: Path) -> None:
-    live, seen = Live(str(file), "run"), []
-    sink = live.sink(seen.append)
-    command = Command(LiveOutput(str(file)), sink.tag)
+    stream, seen = OutputStream(str(file), "run"), []
+    received = stream.command_output(seen.append)
+    command = Command(LiveOutput(str(file)), received.tag)
 
     async def work() -> str:
         command.say("stdout", b"one\ntw")
@@ -64,42 +64,42 @@ async def test_lines_come_while_the_command_runs_and_never_again(file: Path) -> 
         command.say("stderr", b"\xa9\nno newline")
         return "one\ntwo\n"
 
-    assert await live.follow(sink, work) == "one\ntwo\n"
-    sink.log(stdout="one\ntwo\n", stderr="café\nno newline")
+    assert await stream.follow(received, work) == "one\ntwo\n"
+    received.log(stdout="one\ntwo\n", stderr="café\nno newline")
     assert seen == ["one", "two", "café", "no newline"]
-    live.close()
+    stream.close()
 
 
-async def test_an_engine_that_tells_nothing_meanwhile_is_logged_at_the_end(file: Path) -> None:
+async def test_without_frames_the_output_is_logged_at_the_end(file: Path) -> None:
     for path in ("", str(file), "/nowhere/at/all"):
-        live, seen = Live(path, "run"), []
-        assert live.on is (path == str(file))
-        sink = live.sink(seen.append)
+        stream, seen = OutputStream(path, "run"), []
+        assert stream.active is (path == str(file))
+        received = stream.command_output(seen.append)
 
         async def work() -> str:
             return "one\ntwo\n"
 
-        await live.follow(sink, work)
-        sink.log(stdout="one\ntwo\n", stderr="")
+        await stream.follow(received, work)
+        received.log(stdout="one\ntwo\n", stderr="")
         assert "\n".join(seen).split() == ["one", "two"]
-        live.close()
+        stream.close()
 
 
 async def test_two_commands_at_once_keep_their_lines_apart(file: Path) -> None:
-    live = Live(str(file), "run")
+    stream = OutputStream(str(file), "run")
     output = LiveOutput(str(file))
     seen: dict[str, list[str]] = {"a": [], "b": []}
 
     async def stage(name: str) -> None:
-        sink = live.sink(seen[name].append)
-        command = Command(output, sink.tag)
+        received = stream.command_output(seen[name].append)
+        command = Command(output, received.tag)
 
         async def work() -> None:
             for number in range(20):
                 command.say("stdout", f"{name} {number}\n".encode())
                 await anyio.sleep(0.005)
 
-        await live.follow(sink, work)
+        await stream.follow(received, work)
 
     async with anyio.create_task_group() as group:
         group.start_soon(stage, "a")
@@ -108,25 +108,25 @@ async def test_two_commands_at_once_keep_their_lines_apart(file: Path) -> None:
         assert "\n".join(lines).split("\n") == [f"{name} {number}" for number in range(20)]
 
 
-async def test_what_fails_fails_as_itself_after_its_last_lines(file: Path) -> None:
-    live, seen = Live(str(file), "run"), []
-    sink = live.sink(seen.append)
-    command = Command(LiveOutput(str(file)), sink.tag)
+async def test_an_error_is_raised_unwrapped_after_the_last_lines(file: Path) -> None:
+    stream, seen = OutputStream(str(file), "run"), []
+    received = stream.command_output(seen.append)
+    command = Command(LiveOutput(str(file)), received.tag)
 
     async def work() -> None:
         command.say("stdout", b"last words\n")
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await live.follow(sink, work)
-    sink.log(stdout="last words\n", stderr="")
+        await stream.follow(received, work)
+    received.log(stdout="last words\n", stderr="")
     assert seen == ["last words"]
 
 
 async def test_more_than_a_session_may_write_comes_at_the_end_without_repeating(file: Path) -> None:
-    live, seen = Live(str(file), "run"), []
-    sink = live.sink(seen.append)
-    command = Command(LiveOutput(str(file), limit=1000), sink.tag)
+    stream, seen = OutputStream(str(file), "run"), []
+    received = stream.command_output(seen.append)
+    command = Command(LiveOutput(str(file), limit=1000), received.tag)
     whole = "".join(f"line {number}\n" for number in range(100))
 
     async def work() -> str:
@@ -134,37 +134,37 @@ async def test_more_than_a_session_may_write_comes_at_the_end_without_repeating(
             command.say("stdout", line.encode())
         return whole
 
-    await live.follow(sink, work)
+    await stream.follow(received, work)
     assert 0 < len("\n".join(seen).split("\n")) < 100
-    sink.log(stdout=whole, stderr="")
+    received.log(stdout=whole, stderr="")
     assert "\n".join(seen).strip() == whole.strip()
     assert file.stat().st_size < 1100
 
 
 async def test_a_later_run_in_the_same_session_does_not_see_the_earlier_ones_lines(file: Path) -> None:
-    first = Live(str(file), "run")
-    tag = first.sink(print).tag
+    first = OutputStream(str(file), "run")
+    tag = first.command_output(print).tag
     Command(LiveOutput(str(file)), tag).say("stdout", b"old\n")
-    live, seen = Live(str(file), "run"), []
-    sink = live.sink(seen.append)
-    assert sink.tag == tag  # even so
+    stream, seen = OutputStream(str(file), "run"), []
+    received = stream.command_output(seen.append)
+    assert received.tag == tag  # even so
 
     async def work() -> None:
         pass
 
-    await live.follow(sink, work)
+    await stream.follow(received, work)
     assert seen == []
 
 
 async def test_damaged_frames_are_passed_over(file: Path) -> None:
-    live, seen = Live(str(file), "run"), []
-    sink = live.sink(seen.append)
-    good = json.dumps({"tag": sink.tag, "stream": "stdout", "text": "good\n"})
+    stream, seen = OutputStream(str(file), "run"), []
+    received = stream.command_output(seen.append)
+    good = json.dumps({"tag": received.tag, "stream": "stdout", "text": "good\n"})
 
     async def work() -> None:
         file.write_text(f'not json\n[]\n{{}}\n{{"tag": 1}}\n{good}\n{{"half')
 
-    await live.follow(sink, work)
+    await stream.follow(received, work)
     assert seen == ["good"]
 
 
@@ -178,7 +178,7 @@ async def test_a_notice_is_for_the_reader_if_there_is_one_and_else_to_be_printed
     engine = LiveOutput(str(file))
     assert not engine.tell("nobody reads")
     told: list[str] = []
-    reader = Live(str(file), "run", told.append)
+    reader = OutputStream(str(file), "run", told.append)
     assert engine.tell("one reads")
     assert file.read_text().count("nobody reads") == 0
     reader.drain()
@@ -195,66 +195,68 @@ def opened(*names: str, written: tuple[str, ...] = (), unknown: str = "") -> Ope
     return Opened(names=frozenset({*names, *written}), written=frozenset(written), unknown=unknown)
 
 
-async def told(file: Path, *frames: Opened, limit: int = 10_000, live: Live | None = None) -> Sink:
-    """What a sink has of the files that a command opened, after the engine told that."""
-    live = live or Live(str(file), "run")
-    sink, output = live.sink(print), LiveOutput(str(file), limit=limit)
+async def told(
+    file: Path, *frames: Opened, limit: int = 10_000, stream: OutputStream | None = None
+) -> CommandOutput:
+    """What is received of the files that a command opened, after the engine told that."""
+    stream = stream or OutputStream(str(file), "run")
+    received, output = stream.command_output(print), LiveOutput(str(file), limit=limit)
 
     async def work() -> None:
         for frame in frames:
-            output.opened(sink.tag, "digest", frame)
+            output.opened(received.tag, "digest", frame)
 
-    await live.follow(sink, work)
-    return sink
-
-
-async def test_what_a_command_opened_is_known_when_the_engine_told_it(file: Path) -> None:
-    sink = await told(file, opened("src/train.py", "caf\udce9", written=("log.txt",)))
-    assert sink.opened == {"src/train.py", "caf\udce9", "log.txt"}
-    assert (sink.written, sink.untraced) == ({"log.txt"}, "")
+    await stream.follow(received, work)
+    return received
 
 
-async def test_that_nothing_was_opened_is_another_thing_than_that_nothing_is_known(file: Path) -> None:
-    sink = await told(file, opened())
-    assert (sink.opened, sink.untraced) == (frozenset(), "")
-    sink = await told(file)
-    assert (sink.opened, sink.untraced) == (None, NOTHING_CAME)
-    sink = await told(file, live=Live("", "run"))
-    assert (sink.opened, sink.untraced) == (None, NOT_TOLD)
+async def test_the_trace_of_a_command_is_recorded(file: Path) -> None:
+    received = await told(file, opened("src/train.py", "caf\udce9", written=("log.txt",)))
+    assert received.opened == {"src/train.py", "caf\udce9", "log.txt"}
+    assert (received.written, received.untraced) == ({"log.txt"}, "")
 
 
-async def test_what_is_not_all_says_why(file: Path) -> None:
-    sink = await told(file, opened("a", unknown="too fast"))
-    assert (sink.opened, sink.untraced) == ({"a"}, "too fast")
+async def test_an_empty_trace_differs_from_no_trace(file: Path) -> None:
+    received = await told(file, opened())
+    assert (received.opened, received.untraced) == (frozenset(), "")
+    received = await told(file)
+    assert (received.opened, received.untraced) == (None, NO_TRACE)
+    received = await told(file, stream=OutputStream("", "run"))
+    assert (received.opened, received.untraced) == (None, NOT_TRACED)
+
+
+async def test_an_incomplete_trace_has_a_reason(file: Path) -> None:
+    received = await told(file, opened("a", unknown="too fast"))
+    assert (received.opened, received.untraced) == ({"a"}, "too fast")
 
 
 async def test_several_commands_of_one_tag_are_taken_together(file: Path) -> None:
-    sink = await told(
+    received = await told(
         file, opened("a", written=("b", "c")), opened("b", written=("d",)), opened(unknown="full")
     )
-    assert sink.opened == {"a", "b", "c", "d"}
-    assert (sink.written, sink.untraced) == ({"c", "d"}, "full")
-    sink = await told(file, opened(unknown="first"), opened("a"))
-    assert sink.untraced == "first"
+    assert received.opened == {"a", "b", "c", "d"}
+    assert (received.written, received.untraced) == ({"c", "d"}, "full")
+    received = await told(file, opened(unknown="first"), opened("a"))
+    assert received.untraced == "first"
 
 
-async def test_what_a_full_session_does_not_tell_is_not_known(file: Path) -> None:
-    sink = await told(file, opened(*(f"file{number}" for number in range(100))), limit=500)
-    assert (sink.opened, sink.untraced) == (None, NO_ROOM)
+async def test_a_full_session_has_no_trace(file: Path) -> None:
+    received = await told(file, opened(*(f"file{number}" for number in range(100))), limit=500)
+    assert (received.opened, received.untraced) == (None, TRACE_CUT)
 
 
-async def test_a_damaged_frame_of_opened_files_is_not_taken_for_nothing(file: Path) -> None:
+async def test_a_damaged_trace_is_not_an_empty_one(file: Path) -> None:
     for frame in (
         {"opened": ["a"]},
         {"opened": None, "written": [], "known": True},
         {"opened": [], "known": True},
     ):
-        live = Live(str(file), "run")
-        sink = live.sink(print)
+        stream = OutputStream(str(file), "run")
+        received = stream.command_output(print)
 
-        async def work(line: str = json.dumps({"tag": sink.tag, **frame})) -> None:
+        async def work(line: str = json.dumps({"tag": received.tag, **frame})) -> None:
             file.write_text(file.read_text() + line + "\n")
 
-        await live.follow(sink, work)
-        assert (sink.opened, sink.untraced) == (None, NOTHING_CAME)
-        live.close()
+        await stream.follow(received, work)
+        assert (received.opened, received.untraced) == (None, NO_TRACE)
+        stream.close()

@@ -40,7 +40,7 @@ def test_the_configuration_keeps_dvc_quiet_and_away_from_git():
     assert parsed["cache"] == {"dir": "/dvc/cache"}
 
 
-def test_loopback_endpoints_become_names_that_lead_outward():
+def test_loopback_endpoints_become_host_names():
     access = remote_config(
         Remote(
             url="s3://bucket",
@@ -55,14 +55,14 @@ def test_loopback_endpoints_become_names_that_lead_outward():
     assert access.hosts == {"dvc-remote": 9000, "dvc-remote-1": 5000}
 
 
-def test_far_endpoints_stay_as_they_are():
+def test_other_endpoints_stay():
     remote = Remote(url="s3://bucket", origin="", environment={"AWS_ENDPOINT_URL": "https://s3.example.org"})
     access = remote_config(remote, None)
     assert access.environment == {"AWS_ENDPOINT_URL": "https://s3.example.org"}
     assert not access.hosts
 
 
-def test_files_with_secrets_get_places_in_the_container():
+def test_secret_files_get_paths_in_the_container():
     access = remote_config(
         Remote(
             url="ssh://host/x",

@@ -9,7 +9,7 @@ import pytest
 from rondel.data import DvcProject, DvcStage, Out, TrackedFile
 from rondel.environment.data_container import TransferResult
 from rondel.errors import DataError, StageFailed
-from rondel.operations.dvc.commands import command_failed, command_script, keep_failed, never_made
+from rondel.operations.dvc.commands import command_failed, command_script, keep_failed, unmade_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_stages_that_the_pipeline_does_not_have_run_with_the_one_that_needs_them
     assert project.chain("train", {"features"}) == ("train",)
 
 
-def test_only_what_dvc_keeps_is_brought(project):
+def test_only_data_that_dvc_caches_is_fetched(project):
     assert project.data_needed_for(project.stages["train"].deps) == ("features/a.csv",)
     assert project.data_needed_for(["code.py"]) == ()
 
@@ -59,14 +59,14 @@ def test_a_folder_is_whole_when_all_outputs_in_it_are(tmp_path):
 def test_an_input_that_no_run_has_made_is_named_with_the_stage_that_makes_it(project):
     missing = {"prepared": "missing"}
     features = project.stages["features"]
-    lacking = never_made(project, features, missing)
+    lacking = unmade_input(project, features, missing)
     assert "'features' needs prepared, which stage 'prepare' has not made yet" in lacking.what
     assert "--only" in lacking.hint
-    assert never_made(project, features, {"prepared": "md5:1"}) is None
+    assert unmade_input(project, features, {"prepared": "md5:1"}) is None
     locked = replace(project, lock={"prepare": {}})  # DVC may have it
-    assert never_made(locked, features, missing) is None
+    assert unmade_input(locked, features, missing) is None
     (project.root / "prepared").touch()
-    assert never_made(project, features, missing) is None
+    assert unmade_input(project, features, missing) is None
 
 
 def run(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -112,15 +112,19 @@ def test_a_failure_says_what_went_wrong_and_shows_the_last_lines(project):
 
 
 @pytest.mark.parametrize(
-    ("moved", "kind", "said"),
+    ("transfer", "kind", "said"),
     [
         (TransferResult(phase="keep", code=1, unmade=("model",)), StageFailed, "did not make model"),
-        (TransferResult(phase="push", code=255, said="no route"), DataError, "could not be pushed to s3://b"),
-        (TransferResult(phase="keep", code=255, said="no route"), StageFailed, "could not keep"),
+        (
+            TransferResult(phase="push", code=255, output="no route"),
+            DataError,
+            "to s3://b",
+        ),
+        (TransferResult(phase="keep", code=255, output="no route"), StageFailed, "can't save the outputs"),
     ],
 )
-def test_results_that_could_not_be_kept_are_told_with_the_reason(project, moved, kind, said):
-    error = keep_failed(project.stages["train"], moved, ["no route"], "s3://b")
+def test_results_that_cannot_be_saved_are_an_error_with_the_reason(project, transfer, kind, said):
+    error = keep_failed(project.stages["train"], transfer, ["no route"], "s3://b")
     assert type(error) is kind
     assert said in str(error)
     assert "│ no route" in str(error)

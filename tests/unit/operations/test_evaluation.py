@@ -1,4 +1,4 @@
-"""What an evaluation was made with, which file is its model, and when a champion's is comparable."""
+"""The parts of an evaluation, its model, and when a champion's metrics are comparable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from rondel.data import DvcProject, load_project
 from rondel.errors import StageFailed
 from rondel.gates import metrics_from_mapping, parse_rules
-from rondel.operations.evaluation import champion_model, measuring, model_of, read_evaluation
+from rondel.operations.evaluation import champion_model, evaluation_program, model_of, read_evaluation
 from rondel.operations.gate.run import GateRunner
 from rondel.registry.champion import Champion
 from rondel.registry.lineage import Lineage
@@ -57,18 +57,18 @@ def evaluation(project: DvcProject) -> Evaluation:
 
 def test_an_evaluation_is_data_code_parameters_command_and_image(evaluation: Evaluation) -> None:
     assert (evaluation.model, evaluation.model_hash) == ("model.bin", "md5:c1")
-    assert evaluation.measured() == {"model_mb": 2.5}
+    assert evaluation.size_metric() == {"model_mb": 2.5}
     assert set(evaluation.parts) == {
         "data test.csv", "code score.py", "parameter evaluate.threshold", "command", "image target",
     }  # fmt: skip
-    assert evaluation.differs(evaluation.parts) == []
+    assert evaluation.differences(evaluation.parts) == []
     other = {
         "of a later Rondel": "1",
         **evaluation.parts,
         "data test.csv": "md5:00",
         "image target": "runner",
     }
-    assert evaluation.differs(other) == ["data test.csv", "image target", "of a later Rondel"]
+    assert evaluation.differences(other) == ["data test.csv", "image target", "of a later Rondel"]
 
 
 def test_another_model_is_the_same_evaluation(project: DvcProject, evaluation: Evaluation) -> None:
@@ -76,17 +76,17 @@ def test_another_model_is_the_same_evaluation(project: DvcProject, evaluation: E
     other = read_evaluation(
         project, project.stages["evaluate"], {**ENTRY, "deps": deps}, image={"target": "stage"}
     )
-    assert evaluation.differs(other.parts) == []
+    assert evaluation.differences(other.parts) == []
 
 
-def test_a_model_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
+def test_an_ambiguous_model_must_be_named(tmp_path: Path) -> None:
     text = DVC_YAML.replace("deps: [train.csv], outs: [model.bin]", "deps: [other.csv], outs: [model.bin]")
     (tmp_path / "dvc.yaml").write_text(text)
     (tmp_path / "other.csv").write_text("1")
     project = load_project(tmp_path)
     found, why = model_of(project, project.stages["evaluate"])
     assert found is None
-    assert "any of test.csv, model.bin" in why
+    assert "test.csv, model.bin" in why
     assert "model_file=" in why
     named = read_evaluation(project, project.stages["evaluate"], ENTRY, model="model.bin")
     assert named.model_hash == "md5:c1"
@@ -95,7 +95,7 @@ def test_a_model_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
 
 
 def test_the_plan_puts_the_champions_file_in_place(project: DvcProject, evaluation: Evaluation) -> None:
-    program = measuring(evaluation, project, swap="md5:c0", evaluate=True, collect=["metrics.json"])
+    program = evaluation_program(evaluation, project, swap="md5:c0", evaluate=True, collect=["metrics.json"])
     assert program.models == (
         {"lock": "dvc.lock", "stage": "train", "wdir": ".", "path": "model.bin", "md5": "c0"},
     )
@@ -121,7 +121,7 @@ class Judge(GateRunner):
         of_file = metrics_from_mapping({"roc_auc": 0.7}, source="metrics.json")
         self._files = SimpleNamespace(read=lambda _metrics: of_file)  # type: ignore[assignment]
 
-    async def _again(  # type: ignore[override]
+    async def _evaluate_champion(  # type: ignore[override]
         self,
         model: str,
         found: Champion,
@@ -159,7 +159,7 @@ def judged(
     monkeypatch.setattr("rondel.tracking.TrackingClient", Client)
     monkeypatch.setattr("rondel.registry.champion.fetch_champion", fetch)
     challenger = metrics_from_mapping({"roc_auc": 0.7, "latency_ms": 5}, source="metrics.json")
-    found = anyio.run(judge._champion, "m", evaluation, challenger, parse_rules([rule]), "measure it")
+    found = anyio.run(judge._champion_metrics, "m", evaluation, challenger, parse_rules([rule]), "measure it")
     assert found is not None
     return found
 
@@ -196,7 +196,7 @@ def test_a_measured_metric_of_the_champion_is_measured_beside_the_challengers(
     assert (found.measured, found.metrics) == ("recorded", {"roc_auc": 0.6, "latency_ms": 4})
 
 
-def test_the_very_same_model_is_not_measured_twice(
+def test_the_same_model_is_not_evaluated_twice(
     monkeypatch: pytest.MonkeyPatch, evaluation: Evaluation
 ) -> None:
     judge = Judge({})
@@ -211,13 +211,13 @@ def test_a_champion_that_cannot_be_measured_again_is_stale_and_says_why(
     found = judged(monkeypatch, evaluation, before, Judge(StageFailed("its file could not be pulled")))
     assert found.measured == "stale"
     assert found.note == (
-        "changed since its own evaluation: code score.py; it cannot be measured again: its file could not be pulled"
+        "changed since its evaluation: code score.py; it can't be evaluated again: its file could not be pulled"
     )
 
 
-def test_a_champion_of_which_nothing_is_known_is_compared_by_its_recorded_metrics(
+def test_a_champion_without_a_recorded_evaluation_is_compared_by_its_recorded_metrics(
     monkeypatch: pytest.MonkeyPatch, evaluation: Evaluation
 ) -> None:
     found = judged(monkeypatch, evaluation, Lineage(), Judge({}))
     assert (found.measured, found.metrics) == ("recorded", {"roc_auc": 0.6})
-    assert "nothing says what its own evaluation was made with" in found.note
+    assert "does not record its evaluation" in found.note

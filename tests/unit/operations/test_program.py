@@ -1,4 +1,4 @@
-"""Commands and MLflow runs beside a stage's own."""
+"""Commands and MLflow runs besides a stage's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from rondel.operations.program import Program, last_object, run_of_its_own
+from rondel.operations.program import Program, last_object, nested_run
 from rondel.tracking import RunHandle
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Client:
 
 
 def opened(client: Any) -> Any:
-    return run_of_its_own(client, "7", name="restored: train", tags={}, parent=None)
+    return nested_run(client, "7", name="restored: train", tags={}, parent=None)
 
 
 async def test_it_ends_as_its_block_does() -> None:
@@ -48,7 +48,7 @@ async def test_it_ends_as_its_block_does() -> None:
     assert client.ended == [("of 7", "FINISHED"), ("of 7", "FAILED")]
 
 
-async def test_a_cancelled_stage_leaves_no_run_that_seems_to_go_on() -> None:
+async def test_a_cancelled_stage_ends_its_mlflow_run() -> None:
     client = Client()
     with anyio.move_on_after(0.01):
         async with opened(client):
@@ -57,7 +57,7 @@ async def test_a_cancelled_stage_leaves_no_run_that_seems_to_go_on() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "no JSON", "[1]", "{}\nand more", '{"a": '])
-def test_what_is_no_object_on_the_last_line_is_none(said: str) -> None:
+def test_a_last_line_that_is_not_an_object_is_none(said: str) -> None:
     assert last_object(said) is None
 
 

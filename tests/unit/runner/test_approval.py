@@ -1,4 +1,4 @@
-"""Stages that need approval: given by flag, at a terminal, or waited for."""
+"""Stages that need approval: by flag, at a terminal, or waiting."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def nothing_deployed() -> None:
     DEPLOYED.clear()
 
 
-def test_without_anybody_the_stage_waits_and_the_run_says_so(
-    project: FakeProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_without_an_approval_waits(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "terminal_prompt", lambda: None)
     result = run_with_fakes(pipeline(), "announce", project=project)
     assert result.exit_code == 12
@@ -56,7 +54,7 @@ def test_without_anybody_the_stage_waits_and_the_run_says_so(
     assert "promote flight-delay (no champion yet, no challenger yet)" in result.error.render()
 
 
-def test_what_cannot_be_asked_is_not_called_absent(
+def test_versions_that_cannot_be_looked_up_are_shown_as_unknown(
     project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(approval, "terminal_prompt", lambda: None)
@@ -93,7 +91,7 @@ def test_a_person_at_the_terminal_decides(
     assert "Stage deploy acts on production" in questions[0]
 
 
-def test_in_ci_nobody_is_asked(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_shows_no_prompt(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "terminal_prompt", lambda: pytest.fail("somebody was asked"))
     result = run_with_fakes(
         pipeline(), "deploy", project=project, settings=Settings(root=project.root, ci=True)

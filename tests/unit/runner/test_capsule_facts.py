@@ -1,4 +1,4 @@
-"""What a capsule records of the options and the environment, and which of it concerns the machine alone."""
+"""The options and variables that a capsule records."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MACHINE = {
 }
 
 
-def test_each_option_that_a_variable_sets_says_whom_it_concerns() -> None:
+def test_each_option_with_a_variable_declares_what_it_concerns() -> None:
     assert {each.concerns for each in OPTIONS} == {"result", "run", "machine", "command"}
     of_machine = {each.env for each in OPTIONS if each.concerns == "machine" and each.env}
     assert of_machine == set(MACHINE)
 
 
-def test_settings_of_the_machine_are_facts_among_the_options_and_no_environment(tmp_path: Path) -> None:
+def test_machine_options_are_recorded_as_options_not_as_environment(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, {}, MACHINE)
     assert allowed_environment({**MACHINE, "RONDEL_NAME": "n", "TZ": "CET"}, ()) == {
         "RONDEL_NAME": "n",
@@ -40,7 +40,7 @@ def test_settings_of_the_machine_are_facts_among_the_options_and_no_environment(
     assert (recorded["engine"], recorded["jobs"], recorded["cache_size"]) == ("embedded", 3, "1G")
 
 
-def test_what_concerns_one_command_alone_is_not_recorded(tmp_path: Path) -> None:
+def test_options_of_one_command_are_not_recorded(tmp_path: Path) -> None:
     environ = {"RONDEL_VERBOSE": "2", "RONDEL_SHELL": "before", "RONDEL_BASE_IMAGE": "x"}
     settings = load_settings(tmp_path, {"resume": "x", "force": True, "dry_run": True}, environ)
     assert recorded_options(settings).keys() == {"name"}

@@ -1,4 +1,4 @@
-"""A pipeline that uses DVC stages in a project that has none is told why there are none."""
+"""A pipeline with DVC stages in a project without any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
 from rondel.runner.check import check_calls
-from rondel.runner.disk import DiskProject
+from rondel.runner.disk_project import DiskProject
 from rondel.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
         ("stages:\n  trian: {cmd: x}\n", "uses the dvc stage 'train', which dvc.yaml does not have"),
     ],
 )
-def test_a_dvc_stage_that_is_not_there_is_told_with_the_reason(
-    tmp_path: Path, text: str | None, said: str
-) -> None:
+def test_a_missing_dvc_stage_is_an_error_with_the_reason(tmp_path: Path, text: str | None, said: str) -> None:
     if text is not None:
         (tmp_path / "dvc.yaml").write_text(text)
     pipeline = Pipeline()

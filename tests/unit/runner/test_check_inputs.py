@@ -1,4 +1,4 @@
-"""Files and parameters that stages of ``dvc.yaml`` name: missing ones are told before anything starts."""
+"""Missing files and parameters of DVC stages are errors before anything starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
 from rondel.runner.check import check_inputs
-from rondel.runner.disk import DiskProject
+from rondel.runner.disk_project import DiskProject
 from rondel.settings import Settings
 from rondel.testing import plan_of
 
@@ -57,7 +57,7 @@ def straight() -> Pipeline:
     return pipeline
 
 
-def test_what_no_stage_makes_is_told_with_what_is_meant(disk: DiskProject) -> None:
+def test_a_missing_file_is_an_error_with_a_suggestion(disk: DiskProject) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check(straight(), disk, "train")
     assert caught.value.place == "dvc.yaml:9"
@@ -66,7 +66,7 @@ def test_what_no_stage_makes_is_told_with_what_is_meant(disk: DiskProject) -> No
     check(straight(), disk, "train", done=("train",))
 
 
-def test_a_parameter_that_is_not_there_is_told(disk: DiskProject) -> None:
+def test_a_missing_parameter_is_an_error(disk: DiskProject) -> None:
     (disk.root / "src/trian.py").touch()
     with pytest.raises(ConfigurationError, match=r"no parameter 'train\.rat'") as caught:
         check(straight(), disk, "train")
@@ -79,11 +79,11 @@ def test_all_mistakes_come_together(disk: DiskProject) -> None:
         check(straight(), disk, "train")
 
 
-def test_what_a_stage_makes_is_not_missing(disk: DiskProject) -> None:
+def test_outputs_of_a_stage_are_not_missing(disk: DiskProject) -> None:
     check(straight(), disk, "prepare", "tuned")
 
 
-def test_behind_a_stage_that_may_make_any_file_nothing_is_known(disk: DiskProject) -> None:
+def test_files_are_not_checked_after_a_stage_that_may_make_any_file(disk: DiskProject) -> None:
     pipeline = Pipeline()
 
     @pipeline.stage

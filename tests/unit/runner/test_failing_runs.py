@@ -68,7 +68,7 @@ def test_a_failed_command_is_explained(project: FakeProject, monkeypatch: pytest
     assert (result.capsule.state, result.capsule.exit_code) == ("failed", 10)
 
 
-def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
+def test_a_problem_with_the_shell_does_not_hide_the_failure(
     project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failed(_self: RecordingContext, _error: BaseException) -> None:
@@ -80,10 +80,10 @@ def test_what_goes_wrong_with_the_shell_hides_nothing_of_the_failure(
     assert result.exit_code == 10
     assert "a command ended with exit code 7" in str(result.error)
     log = (result.folder.path / str(result.capsule.stage("train").log)).read_text()
-    assert "no shell where it failed: the engine has no terminal" in log
+    assert "can't open a shell in the failed container: the engine has no terminal" in log
 
 
-def test_a_failed_attempt_takes_no_earlier_success_away(project: FakeProject) -> None:
+def test_a_failed_attempt_keeps_the_earlier_success(project: FakeProject) -> None:
     first = run_with_fakes(straight(), "train", project=project)
     project.dvc["train"] = replace(project.dvc["train"], command="python broken.py")
     services = FakeServices(FakeContexts(answers={"dvc train": fail}))
@@ -208,7 +208,7 @@ def test_a_stage_that_takes_too_long_fails(project: FakeProject) -> None:
     services = FakeServices(FakeContexts(answers={"dvc train": forever}))
     result = run_with_fakes(pipeline, "train", project=project, services=services)
     assert isinstance(result.error, StageFailed)
-    assert "took longer than its 0.01 s" in result.error.render()
+    assert "exceeded its time limit of 0.01 s" in result.error.render()
     assert services.contexts.discarded == ["train"]
 
 
@@ -298,7 +298,7 @@ def test_a_record_of_a_stage_that_never_started_is_not_marked_as_running(project
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["answered by the launcher", "broken off"])
-def test_an_engine_that_went_away_is_no_failure_of_the_stage(
+def test_an_engine_that_went_away_is_reported_as_such(
     project: FakeProject, answered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import gql
@@ -328,9 +328,7 @@ def test_an_engine_that_went_away_is_no_failure_of_the_stage(
         ("sh: 1: git: not found", "the image has no git"),
     ],
 )
-def test_a_stage_that_lacks_the_repository_is_told_how_to_get_it(
-    project: FakeProject, said: str, hint: str
-) -> None:
+def test_a_stage_without_the_repository_gets_a_hint(project: FakeProject, said: str, hint: str) -> None:
     async def lacks(ctx: RecordingContext) -> None:
         ctx.recorder.output(f"{said}\n" + "a line\n" * 50)
         raise StageFailed("the command ended with exit code 128")

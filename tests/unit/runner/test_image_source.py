@@ -1,19 +1,21 @@
-"""The machine is part of a stage's key exactly where its own system stood in for the image."""
+"""The host is part of a stage's key only if the image is made from it."""
 
 from __future__ import annotations
 
 import pytest
 
+from rondel.cache import may_be_host_image
 from rondel.cli.show import image
 from rondel.record import Image
-from rondel.runner.keys import may_be_host_image
 
 
 @pytest.mark.parametrize(
     ("source", "own"),
     [("host", True), ("in-place", True), (None, True), ("registry", False), ("fake", False)],
 )
-def test_the_machine_counts_where_its_system_stood_in_or_nobody_knows(source: str | None, own: bool) -> None:
+def test_the_host_is_part_of_the_key_for_the_host_image_and_unknown_images(
+    source: str | None, own: bool
+) -> None:
     assert may_be_host_image(source) is own
 
 

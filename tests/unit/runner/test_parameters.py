@@ -1,4 +1,4 @@
-"""Values of ``-P`` and of calls: read as what the parameter takes, or refused before anything starts."""
+"""Values of ``-P`` and of calls: parsed by the parameter's type, or refused before anything starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Pipeline
 from rondel.runner.check import check_calls, check_inputs, parse_overrides
-from rondel.runner.disk import DiskProject
+from rondel.runner.disk_project import DiskProject
 from rondel.settings import Settings
 from rondel.testing import plan_of
 
@@ -197,9 +197,9 @@ def test_a_script_is_an_entry_point_as_it_is_to_mlflow(disk: DiskProject) -> Non
         given(other, disk)
 
 
-def test_a_stage_asks_in_vain_for_a_repository_that_is_not_there(disk: DiskProject) -> None:
+def test_a_stage_with_git_needs_a_commit(disk: DiskProject) -> None:
     pipeline = Pipeline()
     pipeline.dvc("train", git=True)
-    with pytest.raises(ConfigurationError, match="asks for the repository") as caught:
+    with pytest.raises(ConfigurationError, match="needs the git repository") as caught:
         given(pipeline, disk)
     assert "test_parameters.py" in str(caught.value.place)

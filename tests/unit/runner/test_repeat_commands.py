@@ -1,4 +1,4 @@
-"""The commands that repeat a run, go on with it and look into it repeat what it was asked for."""
+"""The commands that repeat, resume and reproduce a run."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_wrong_command_line_is_not_to_be_resumed(root: Path) -> None:
     assert follow_ups(asked, run_of(asked, exit_code=20)) == ["again: python ci/main.py train"]
 
 
-def test_elsewhere_a_run_is_known_by_its_job(root: Path) -> None:
+def test_other_machines_reproduce_a_run_by_its_job_url(root: Path) -> None:
     asked = request(root)
     job = CiJob(provider="gitlab", url="https://gitlab.example/-/jobs/1?a=b&c")
     ended = run_of(asked, failed(), ci=job)

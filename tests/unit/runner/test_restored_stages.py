@@ -1,4 +1,4 @@
-"""What a stage is called when it succeeded although nothing was computed."""
+"""The state of a stage that succeeded without computing anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from rondel.record import CommandRecord, StageRecord
 from rondel.reports.console import state_line
-from rondel.runner.keys import Decision
+from rondel.runner.decide import Decision
 from rondel.runner.success import outcome_of
 
 RUN = Decision(reason="parameter n changed from 1 to 2")
@@ -34,7 +34,7 @@ def test_a_stage_that_was_to_be_restored_is(outcomes: tuple[str, ...]) -> None:
     assert outcome_of(record(*outcomes), RESTORE) == ("restored", RESTORE.reason)
 
 
-def test_what_could_not_be_restored_ran_and_says_so() -> None:
+def test_a_stage_that_could_not_be_restored_ran_with_the_reason() -> None:
     state, reason = outcome_of(record("ran"), RESTORE)
     assert state == "ran"
     assert reason.startswith(RESTORE.reason)

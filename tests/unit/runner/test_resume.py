@@ -13,7 +13,7 @@ from rondel.pipeline import Pipeline, Selection
 from rondel.record import Capsule, RunFolder, load
 from rondel.runner.interactive import Intervention
 from rondel.runner.prepare import prepare_run
-from rondel.runner.resume import as_asked, resume, run_to_resume
+from rondel.runner.resume import resume, resumed_settings, run_to_resume
 from rondel.runner.run import run_plan
 from rondel.settings import Settings, load_settings
 from rondel.testing import (
@@ -65,7 +65,7 @@ def go_on(
 ) -> tuple[Result, FakeServices]:
     capsule = run_to_resume(project.root, name)
     given = load_settings(project.root, {**(flags or {}), **({"params": params} if params else {})})
-    settings, selection = as_asked(given, capsule, targets)
+    settings, selection = resumed_settings(given, capsule, targets)
     services = FakeServices()
     prepared = prepare_run(
         pipeline(),
@@ -90,7 +90,7 @@ def test_what_succeeded_is_taken_over_and_effects_are_not_repeated(project: Fake
     assert services.begun == ["train"]
     assert result.capsule.resumes == failed.id
     assert result.capsule.stage("announce").reason == f"succeeded in run {failed.id}"
-    with pytest.raises(RecordError, match="has not failed"):
+    with pytest.raises(RecordError, match="newest run succeeded"):
         run_to_resume(project.root, "latest")
     with pytest.raises(RecordError, match="nothing to resume"):
         run_to_resume(project.root, result.capsule.id)
@@ -115,7 +115,7 @@ def test_a_forgotten_success_is_taken_from_the_record(project: FakeProject) -> N
     assert result.capsule.stage("prepare").state == "cached"
 
 
-def test_what_lies_in_the_folder_of_the_run_is_kept_for_its_key(project: FakeProject) -> None:
+def test_results_in_the_run_folder_are_looked_up_by_key(project: FakeProject) -> None:
     capsule = first_run(project)
     stages = [replace(record, aside=record.name == "prepare") for record in capsule.stages]
     found = resume(replace(capsule, stages=stages), plan_of(pipeline(), "train"), project, {})
@@ -127,7 +127,7 @@ def test_changed_inputs_are_named_and_refused(project: FakeProject) -> None:
     project.dvc["prepare"] = replace(project.dvc["prepare"], files={"raw.csv": "md5:other"})
     with pytest.raises(ConfigurationError) as caught:
         go_on(project)
-    assert "prepare: input raw.csv changed: md5:1 then, md5:other now" in str(caught.value)
+    assert "prepare: input raw.csv changed from md5:1 to md5:other" in str(caught.value)
     result, services = go_on(project, force=True)
     assert states(result) == {"prepare": "ran", "announce": "cached", "train": "ran"}
     assert services.begun == ["prepare", "train"]
@@ -159,10 +159,10 @@ def asked(
 def test_the_selection_of_the_run_is_used_unless_there_is_another(project: FakeProject) -> None:
     capsule = asked(project, {"from_": "prepare"})
     settings = load_settings(project.root)
-    assert as_asked(settings, capsule, ())[1] == Selection(targets=("train",), from_="prepare")
-    assert as_asked(settings, capsule, ("prepare",))[1] == Selection(targets=("prepare",))
+    assert resumed_settings(settings, capsule, ())[1] == Selection(targets=("train",), from_="prepare")
+    assert resumed_settings(settings, capsule, ("prepare",))[1] == Selection(targets=("prepare",))
     own = load_settings(project.root, {"from_": "train"})
-    assert as_asked(own, capsule, ())[1] == Selection(from_="train")
+    assert resumed_settings(own, capsule, ())[1] == Selection(from_="train")
 
 
 ASKED: dict[str, Any] = {
@@ -175,27 +175,27 @@ ASKED: dict[str, Any] = {
 }
 
 
-def test_what_the_run_was_asked_for_is_asked_for_again(project: FakeProject) -> None:
+def test_options_of_the_run_are_taken_over(project: FakeProject) -> None:
     capsule = asked(project, ASKED)
-    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert {name: getattr(settings, name) for name in ASKED} == ASKED
     assert settings.sources["cache"] == f"run {capsule.id}"
 
 
-def test_a_run_that_is_resumed_twice_is_still_asked_for_the_same(project: FakeProject) -> None:
+def test_a_run_that_is_resumed_twice_keeps_its_options(project: FakeProject) -> None:
     (project.root / "pyproject.toml").write_text("[tool.rondel]\nkeep-going = true\ncache = false\n")
     asked(project, {"cache": True, "params": ASKED["params"]})
     for _ in range(2):
         services = FakeServices(contexts=FakeContexts(answers={"dvc train": fail}))
         capsule = run_to_resume(project.root, "latest")
-        settings, selection = as_asked(load_settings(project.root), capsule, ())
+        settings, selection = resumed_settings(load_settings(project.root), capsule, ())
         assert settings.cache
         assert settings.params == ASKED["params"]
         run_with_fakes(pipeline(), *selection.targets, project=project, settings=settings, services=services)
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_is_given_anew_wins(project: FakeProject, name: str) -> None:
+def test_options_of_this_command_override_those_of_the_run(project: FakeProject, name: str) -> None:
     other = {
         "cache": True,
         "keep_going": False,
@@ -205,7 +205,7 @@ def test_what_is_given_anew_wins(project: FakeProject, name: str) -> None:
         "params": (("train.rate", "0.9"),),
     }[name]
     capsule = asked(project, ASKED)
-    settings, _ = as_asked(load_settings(project.root, {name: other}), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root, {name: other}), capsule, ())
     if name == "params":
         assert dict(settings.params) == {"train.rate": "0.9", "train.max_iter": "7"}
     else:
@@ -216,16 +216,16 @@ def test_what_is_given_anew_wins(project: FakeProject, name: str) -> None:
 
 def test_a_variable_of_the_run_counts_where_none_is_set_now(project: FakeProject) -> None:
     capsule = asked(project, {}, {"DVC_REMOTE_URL": "s3://bucket", "RONDEL_KEEP_GOING": "1"})
-    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert (settings.remote, settings.keep_going) == ("s3://bucket", True)
     here = load_settings(project.root, {}, {"DVC_REMOTE_URL": "s3://other", "RONDEL_KEEP_GOING": "0"})
-    settings, _ = as_asked(here, capsule, ())
+    settings, _ = resumed_settings(here, capsule, ())
     assert (settings.remote, settings.keep_going) == ("s3://other", False)
 
 
 def test_a_variable_that_is_always_set_does_not_beat_the_flag_of_the_run(project: FakeProject) -> None:
     capsule = asked(project, {"cache": False}, {"RONDEL_CACHE": "1"})
-    settings, _ = as_asked(load_settings(project.root, {}, {"RONDEL_CACHE": "1"}), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root, {}, {"RONDEL_CACHE": "1"}), capsule, ())
     assert not settings.cache
 
 
@@ -234,14 +234,14 @@ def test_the_projects_configuration_is_that_of_now(project: FakeProject) -> None
     file.write_text('[tool.rondel]\nkeep-going = true\nremote = "s3://then"\n')
     capsule = asked(project, {})
     file.write_text('[tool.rondel]\nremote = "s3://now"\n')
-    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert (settings.keep_going, settings.remote) == (False, "s3://now")
 
 
-def test_what_belongs_to_the_machine_is_not_taken_over(project: FakeProject) -> None:
+def test_machine_options_are_not_taken_over(project: FakeProject) -> None:
     machine = {"engine": "dagger", "jobs": 7}
     capsule = asked(project, machine, {"RONDEL_ENGINE_CACHE_SIZE": "1G", "RONDEL_ENGINE_HOST_IMAGE": "never"})
-    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert (settings.engine, settings.jobs, settings.cache_size, settings.host_image) == (
         "auto",
         0,
@@ -250,9 +250,9 @@ def test_what_belongs_to_the_machine_is_not_taken_over(project: FakeProject) -> 
     )
 
 
-def test_what_somebody_asked_for_in_person_is_not_taken_from_elsewhere(project: FakeProject) -> None:
+def test_approvals_and_commits_are_not_taken_over_from_another_clone(project: FakeProject) -> None:
     capsule = replace(asked(project, ASKED), id="20261123-000000-ffffff")
-    settings, _ = as_asked(load_settings(project.root), capsule, ())
+    settings, _ = resumed_settings(load_settings(project.root), capsule, ())
     assert (settings.approve_by, settings.commit, settings.cache) == (None, False, False)
 
 
@@ -262,7 +262,7 @@ def test_a_record_of_impossible_values_is_an_error(project: FakeProject) -> None
     (project.root / ".rondel/runs" / capsule.id / "capsule.json").unlink()
     RunFolder.of(project.root, capsule.id).save(capsule)
     with pytest.raises(RecordError, match="records an option that can't be read"):
-        as_asked(load_settings(project.root), capsule, ())
+        resumed_settings(load_settings(project.root), capsule, ())
 
 
 def test_without_cache_what_succeeded_is_taken_over_and_the_rest_runs(project: FakeProject) -> None:
@@ -341,7 +341,7 @@ def test_stop_and_the_end_of_input_end_the_run(
     assert states(result) == {"prepare": "failed", "announce": "skipped", "train": "skipped"}
 
 
-def test_a_shell_that_cannot_be_opened_keeps_nobody_from_retrying(
+def test_retry_is_offered_without_a_shell(
     project: FakeProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def shell(_self: RecordingContext) -> bool:
@@ -352,7 +352,7 @@ def test_a_shell_that_cannot_be_opened_keeps_nobody_from_retrying(
         project, monkeypatch, Answers("r"), "prepare", outcomes={"dvc prepare": fails_once()}
     )
     assert result.exit_code == 0
-    assert "no shell: the container is gone" in capsys.readouterr().err
+    assert "can't open a shell: the container is gone" in capsys.readouterr().err
 
 
 def test_an_effect_is_never_offered_again(project: FakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +369,7 @@ def test_without_a_run_there_is_nothing_to_resume(project: FakeProject) -> None:
         run_to_resume(project.root, "latest")
 
 
-def test_a_run_that_goes_on_is_not_resumed(project: FakeProject) -> None:
+def test_a_running_run_is_not_resumed(project: FakeProject) -> None:
     capsule = first_run(project)
     folder = RunFolder.of(project.root, capsule.id)
     folder.save(replace(capsule, state="running"))

@@ -259,7 +259,7 @@ def test_a_wrong_parameter_starts_nothing(project: FakeProject, text: str, messa
     assert not (project.root / ".rondel").exists()
 
 
-def test_an_unknown_dvc_stage_and_a_bad_rule_are_told_together(project: FakeProject) -> None:
+def test_an_unknown_dvc_stage_and_a_bad_rule_are_reported_together(project: FakeProject) -> None:
     pipeline = Pipeline()
 
     @pipeline.stage

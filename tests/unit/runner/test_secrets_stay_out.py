@@ -1,4 +1,4 @@
-"""Secrets in every place that a run reads or writes; afterwards its folder and its archive hold none of them."""
+"""Secrets in every place that a run reads or writes stay out of its folder and its archive."""
 
 from __future__ import annotations
 

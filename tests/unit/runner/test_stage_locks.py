@@ -1,4 +1,4 @@
-"""Two runs that want the same result: one makes it, the other one waits."""
+"""Two runs that need the same result: the second waits for the first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from rondel.runner.stage_locks import making
+from rondel.runner.stage_locks import stage_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +24,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path: Path) -> None:
+async def test_the_second_run_waits_and_learns_the_id_of_the_first(tmp_path: Path) -> None:
     order: list[str] = []
     first_has_it = anyio.Event()
 
     async def first() -> None:
-        async with making(tmp_path, KEY, "run-1", order.append) as waited:
+        async with stage_lock(tmp_path, KEY, "run-1", order.append) as waited:
             assert not waited
             first_has_it.set()
             while not order:
@@ -38,7 +38,7 @@ async def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path: Pa
 
     async def second() -> None:
         await first_has_it.wait()
-        async with making(tmp_path, KEY, "run-2", order.append) as waited:
+        async with stage_lock(tmp_path, KEY, "run-2", order.append) as waited:
             assert waited
             order.append("second has it")
 
@@ -49,23 +49,23 @@ async def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path: Pa
     assert list((tmp_path / ".rondel/locks/making").iterdir()) == []
 
 
-async def test_another_result_does_not_wait(tmp_path: Path) -> None:
+async def test_another_key_does_not_wait(tmp_path: Path) -> None:
     told: list[str] = []
     async with (
-        making(tmp_path, KEY, "run-1", told.append),
-        making(tmp_path, KEY.replace("a", "b"), "run-2", told.append) as waited,
+        stage_lock(tmp_path, KEY, "run-1", told.append),
+        stage_lock(tmp_path, KEY.replace("a", "b"), "run-2", told.append) as waited,
     ):
         assert not waited
     assert told == []
 
 
-async def test_who_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_a_killed_run_frees_its_lock(tmp_path: Path) -> None:
     code = (
         "import anyio, sys\n"
         "from pathlib import Path\n"
-        "from rondel.runner.stage_locks import making\n"
+        "from rondel.runner.stage_locks import stage_lock\n"
         "async def main():\n"
-        f"    async with making(Path(sys.argv[1]), {KEY!r}, 'run-1', print):\n"
+        f"    async with stage_lock(Path(sys.argv[1]), {KEY!r}, 'run-1', print):\n"
         "        print('mine', flush=True)\n"
         "        await anyio.sleep(600)\n"
         "anyio.run(main)\n"
@@ -82,16 +82,16 @@ async def test_who_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
         process.kill()
 
     with anyio.fail_after(60):
-        async with making(tmp_path, KEY, "run-2", waiting) as waited:
+        async with stage_lock(tmp_path, KEY, "run-2", waiting) as waited:
             assert waited
     assert told == ["run-1"]
     process.wait()
     process.stdout.close()
 
 
-async def test_who_is_cancelled_while_waiting_leaves_the_lock_to_its_holder(tmp_path: Path) -> None:
-    async with making(tmp_path, KEY, "run-1", lambda _run: None):
+async def test_a_cancelled_wait_keeps_the_lock_of_its_holder(tmp_path: Path) -> None:
+    async with stage_lock(tmp_path, KEY, "run-1", lambda _run: None):
         with anyio.move_on_after(0.2):
-            async with making(tmp_path, KEY, "run-2", lambda _run: None):
+            async with stage_lock(tmp_path, KEY, "run-2", lambda _run: None):
                 pytest.fail("two runs make one result")
         assert len(list((tmp_path / ".rondel/locks/making").iterdir())) == 1

@@ -75,7 +75,7 @@ def commit_results(root: Path, wanted: ResultCommit, environ: Mapping[str, str])
     Raises DataError, and commits nothing, if an entry refers to data that was not
     pushed, or if neither branch can be pushed to.
     """
-    git = Git(Path(Git(root, environ)("rev-parse", "--show-toplevel").rstrip("\n")), environ)
+    git = GitClient(Path(GitClient(root, environ)("rev-parse", "--show-toplevel").rstrip("\n")), environ)
     folder = root.resolve().relative_to(git.root.resolve()).as_posix()
     changed = changed_files(git, "" if folder == "." else f"{folder}/", wanted.paths)
     if not changed:
@@ -94,7 +94,7 @@ def commit_results(root: Path, wanted: ResultCommit, environ: Mapping[str, str])
     return _deliver(git, commit, base, wanted)
 
 
-class Git:
+class GitClient:
     """Git in one repository, with the team's token if it is set. Calls raise DataError."""
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
@@ -121,7 +121,7 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
     return "\n".join(without_login(line) for line in lines[-8:])
 
 
-def changed_files(git: Git, folder: str, paths: Iterable[str]) -> list[str]:
+def changed_files(git: GitClient, folder: str, paths: Iterable[str]) -> list[str]:
     """The files to commit: those that differ from HEAD and that git does not ignore.
 
     Candidates are the lock files, ``rondel.lock`` and ``*.dvc`` below ``folder``
@@ -138,7 +138,7 @@ def changed_files(git: Git, folder: str, paths: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def _already_pushed(git: Git, paths: Sequence[str], wanted: ResultCommit) -> bool:
+def _already_pushed(git: GitClient, paths: Sequence[str], wanted: ResultCommit) -> bool:
     """Whether the branch has the same versions of these files."""
     fetched = git.run(
         "fetch", "--no-tags", "--depth=1", wanted.url or "origin", f"refs/heads/{wanted.branch}"
@@ -149,7 +149,7 @@ def _already_pushed(git: Git, paths: Sequence[str], wanted: ResultCommit) -> boo
     )
 
 
-def _check_locks(git: Git, locks: Sequence[str], made: frozenset[str]) -> None:
+def _check_locks(git: GitClient, locks: Sequence[str], made: frozenset[str]) -> None:
     for lock in locks:
         old = git.run("show", f"HEAD:./{lock}")
         before = stage_blocks(old.stdout) if old.returncode == 0 else {}
@@ -186,7 +186,7 @@ def _push_data(root: Path, pointers: Sequence[str], environ: Mapping[str, str]) 
         )
 
 
-def _commit(git: Git, paths: Sequence[str], base: str, wanted: ResultCommit) -> str | None:
+def _commit(git: GitClient, paths: Sequence[str], base: str, wanted: ResultCommit) -> str | None:
     with tempfile.TemporaryDirectory(prefix="rondel-index-") as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         git("read-tree", base, **index)
@@ -201,7 +201,7 @@ def _commit(git: Git, paths: Sequence[str], base: str, wanted: ResultCommit) -> 
     return git("commit-tree", tree, "-p", base, "-m", wanted.message).strip()
 
 
-def _deliver(git: Git, commit: str, base: str, wanted: ResultCommit) -> PushedCommit:
+def _deliver(git: GitClient, commit: str, base: str, wanted: ResultCommit) -> PushedCommit:
     remote = wanted.url or "origin"
     foreign = wanted.merged and _is_merge(git, base)
     why = ""
@@ -234,13 +234,13 @@ def _deliver(git: Git, commit: str, base: str, wanted: ResultCommit) -> PushedCo
 
 
 def _push(
-    git: Git, remote: str, commit: str, branch: str, options: Sequence[str] = ()
+    git: GitClient, remote: str, commit: str, branch: str, options: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     flags = [word for option in options for word in ("--push-option", option)]
     return git.run("push", "--porcelain", *flags, remote, f"{commit}:refs/heads/{branch}")
 
 
-def _is_merge(git: Git, commit: str) -> bool:
+def _is_merge(git: GitClient, commit: str) -> bool:
     """Whether a commit has several parents, by its own text, because a shallow clone lacks the parents."""
     head = git("cat-file", "commit", commit).partition("\n\n")[0]
     return head.count("\nparent ") > 1
@@ -251,7 +251,7 @@ def _moved_on(pushed: subprocess.CompletedProcess[str]) -> bool:
     return any(sign in said for sign in ("fetch first", "non-fast-forward", "cannot lock ref"))
 
 
-def _rebased(git: Git, remote: str, commit: str, branch: str) -> str | None:
+def _rebased(git: GitClient, remote: str, commit: str, branch: str) -> str | None:
     """The commit on top of the branch; None if it conflicts."""
     shallow = git("rev-parse", "--is-shallow-repository").strip() == "true"
     git("fetch", "--no-tags", *(["--depth=50"] if shallow else []), remote, f"refs/heads/{branch}")
@@ -265,17 +265,17 @@ def _rebased(git: Git, remote: str, commit: str, branch: str) -> str | None:
 
 
 @contextmanager
-def _worktree(git: Git, commit: str) -> Iterator[Git]:
+def _worktree(git: GitClient, commit: str) -> Iterator[GitClient]:
     with tempfile.TemporaryDirectory(prefix="rondel-rebase-") as folder:
         path = Path(folder, "tree")
         git("worktree", "add", "--detach", "--quiet", str(path), commit)
         try:
-            yield Git(path, git.environ)
+            yield GitClient(path, git.environ)
         finally:
             git.run("worktree", "remove", "--force", str(path))
 
 
-def _follow(git: Git, commit: str, base: str, branch: str) -> None:
+def _follow(git: GitClient, commit: str, base: str, branch: str) -> None:
     """Move the local branch to the commit; the detached HEAD of a CI job stays."""
     current = git.run("symbolic-ref", "--quiet", "HEAD").stdout.strip()
     if current == f"refs/heads/{branch}" and git.run("update-ref", current, commit, base).returncode == 0:

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 import rondel.engine.evaluate.buildsteps  # noqa: F401 - registers what the steps do
 from rondel.containerfile import (
+    BuildStage,
     ContainerfileError,
     ContextSource,
     CopyStep,
@@ -27,7 +28,6 @@ from rondel.containerfile import (
     Outline,
     RunStep,
     Source,
-    Stage,
     StageSource,
     Step,
     WorkdirStep,
@@ -124,7 +124,7 @@ class _Builder:
     async def run(self) -> Container:
         errors: list[Exception] = []
 
-        async def one(stage: Stage) -> None:
+        async def one(stage: BuildStage) -> None:
             try:
                 self._built[stage.index] = await self._stage(stage)
                 self._done[stage.index].set()
@@ -159,7 +159,7 @@ class _Builder:
         found = {name: text for base in chosen for name, text in base.origin}
         return tuple({**found, DIGEST_LABEL: f"blake2b:{digest}"}.items())
 
-    async def _stage(self, stage: Stage) -> _Built:
+    async def _stage(self, stage: BuildStage) -> _Built:
         fs, config, scope = await self._base(stage)
         last = self._built[stage.base.index].last if isinstance(stage.base, StageSource) else None
         plan = plan_stage(self.outline, stage, config, scope)
@@ -180,7 +180,7 @@ class _Builder:
                 ) from error  # fmt: skip
         return _Built(fs, plan, last)
 
-    async def _base(self, stage: Stage) -> tuple[Fs | None, ImageConfig, Mapping[str, str] | None]:
+    async def _base(self, stage: BuildStage) -> tuple[Fs | None, ImageConfig, Mapping[str, str] | None]:
         try:
             platform = platforms.parse(stage.platform or self.platform)
         except EngineError as error:

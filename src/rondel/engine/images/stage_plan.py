@@ -8,7 +8,16 @@ import signal
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.containerfile import InlineFile, Instruction, Outline, RunStep, Stage, Step, Words, WorkdirStep
+from rondel.containerfile import (
+    BuildStage,
+    InlineFile,
+    Instruction,
+    Outline,
+    RunStep,
+    Step,
+    Words,
+    WorkdirStep,
+)
 from rondel.containerfile.copying import copy_steps
 from rondel.containerfile.flags import read_flags, read_mount
 from rondel.containerfile.outline import PROXY_ARGS
@@ -36,14 +45,14 @@ class StagePlan:
     ``scope`` are the variables and arguments at its end: a stage based on this one inherits them.
     """
 
-    stage: Stage
+    stage: BuildStage
     steps: tuple[Step, ...]
     config: ImageConfig
     scope: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_stage(
-    outline: Outline, stage: Stage, base: ImageConfig, inherited: Mapping[str, str] | None = None
+    outline: Outline, stage: BuildStage, base: ImageConfig, inherited: Mapping[str, str] | None = None
 ) -> StagePlan:
     """The plan of ``stage`` over a base with this configuration.
 
@@ -65,7 +74,7 @@ class _Planner:
     those and the arguments, where the instruction that comes last wins.
     """
 
-    def __init__(self, outline: Outline, stage: Stage, base: ImageConfig, scope: dict[str, str]) -> None:
+    def __init__(self, outline: Outline, stage: BuildStage, base: ImageConfig, scope: dict[str, str]) -> None:
         self.outline = outline
         self.stage = stage
         env = dict(pair.partition("=")[::2] for pair in base.env)

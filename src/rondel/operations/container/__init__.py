@@ -1,1 +1,1 @@
-"""Hand the stage's container to the plain Dagger API: ``ctx.container``."""
+"""``ctx.container``: use the stage's container with the plain Dagger API."""

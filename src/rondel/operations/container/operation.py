@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class UseContainer(Operation["dagger.Container"]):
-    """The stage's container, with which its function does what it likes."""
+    """The stage's container for the plain Dagger API, with which the function can do anything."""
 
     kind = "container"
     reads_workspace = True
 
     @classmethod
     def call(cls) -> Self:
-        """The operation; ``StageContext.container`` says what it gives."""
+        """The operation; see ``StageContext.container``."""
         return cls()
 
     @classmethod
@@ -32,7 +32,7 @@ class UseContainer(Operation["dagger.Container"]):
 
     @property
     def name(self) -> str:
-        """Empty: it is about nothing but the container."""
+        """Empty: the call has no arguments."""
         return ""
 
     async def run(self, runtime: StageRuntime) -> dagger.Container:

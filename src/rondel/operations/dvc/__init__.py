@@ -1,1 +1,1 @@
-"""Run a stage of ``dvc.yaml``."""
+"""``ctx.dvc``: run a stage of ``dvc.yaml``."""

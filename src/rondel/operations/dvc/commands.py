@@ -1,4 +1,4 @@
-"""What running a DVC stage means, and what its failures mean. Pure."""
+"""The script that runs a DVC stage's commands, and the errors for its failures. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 State = Literal["ran", "restored", "unchanged"]
 
-_LINES = 20
+_LINES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcOutcome:
-    """What became of a DVC stage: ``seconds`` by phase; ``state`` tells whether its command ran.
+    """The result of a DVC stage.
 
-    ``made_by`` is the run that made its result.
+    ``state`` is whether its command ran, ``seconds`` the duration of each phase, ``made_by`` the run
+    that made the outputs.
     """
 
     state: State
@@ -32,10 +33,10 @@ class DvcOutcome:
 
 
 def command_script(stage: DvcStage) -> str:
-    """The shell script that runs the stage's commands as DVC does, in the image's own shell.
+    """The shell script that runs the stage's commands as DVC does, in the image's shell.
 
-    Outputs of the last time are removed first, one command follows the other as long as none
-    fails, and stderr joins stdout, so that the log has the order in which things were said.
+    It first removes the old outputs, except those with ``persist``. It stops at the first command
+    that fails. It redirects stderr to stdout, to keep the order of the lines.
     """
     lines = ["exec 2>&1"]
     stale = [out.path for out in stage.outs if not out.persist]
@@ -55,8 +56,8 @@ def shown_command(stage: DvcStage) -> str:
     return text if stage.wdir in {"", "."} else f"cd {shlex.quote(stage.wdir)} && {text}"
 
 
-def never_made(project: DvcProject, stage: DvcStage, inputs: Mapping[str, str]) -> DataError | None:
-    """The error for a stage whose input no run has made yet, when this one does not make it either."""
+def unmade_input(project: DvcProject, stage: DvcStage, inputs: Mapping[str, str]) -> DataError | None:
+    """The error for a stage that needs an output of another stage which never ran."""
     for path in stage.deps:
         maker = project.producer(path)
         if maker is None or inputs.get(path) != "missing":
@@ -64,47 +65,47 @@ def never_made(project: DvcProject, stage: DvcStage, inputs: Mapping[str, str]) 
         if maker.address not in project.lock and not (project.root / path).exists():
             return DataError(
                 f"dvc stage {stage.address!r} needs {path}, which stage {maker.address!r} has not made yet",
-                why=f"dvc.lock knows nothing of {maker.address!r}, and it is not part of this run",
-                hint=f"run without --only; where a stage runs {maker.address!r}, name it in needs=",
+                why=f"dvc.lock has no entry for {maker.address!r}, and it is not part of this run",
+                hint=f"run without --only; if another stage runs {maker.address!r}, name it in needs=",
             )
     return None
 
 
 def command_failed(stage: DvcStage, code: int, lines: Sequence[str]) -> StageFailed:
-    """The error of a command that ended with ``code``; ``lines`` are the last of its output."""
+    """The error for a command that ended with ``code``; ``lines`` are the end of its output."""
     return StageFailed(
         f"the command of dvc stage {stage.address!r} ended with exit code {code}", why=_why(stage, lines)
     )
 
 
-def fetch_failed(stage: DvcStage, moved: TransferResult, remote: str, hint: str | None) -> DataError:
-    """The error of data that could not be brought."""
+def fetch_failed(stage: DvcStage, transfer: TransferResult, remote: str, hint: str | None) -> DataError:
+    """The error for data that DVC can't fetch."""
     return DataError(
-        f"dvc stage {stage.address!r} could not get what it needs from {remote}",
-        why=_why(stage, moved.said.splitlines()),
-        hint=hint or "what its stages made is nowhere any more: --no-cache makes it again",
+        f"can't fetch the inputs of dvc stage {stage.address!r} from {remote}",
+        why=_why(stage, transfer.output.splitlines()),
+        hint=hint or "use --no-cache to make the lost outputs of earlier stages again",
     )
 
 
 def keep_failed(
-    stage: DvcStage, moved: TransferResult, lines: Sequence[str], remote: str
+    stage: DvcStage, transfer: TransferResult, lines: Sequence[str], remote: str
 ) -> StageFailed | DataError:
-    """The error of results that could not be kept."""
-    if moved.unmade:
+    """The error for outputs that DVC can't save or push."""
+    if transfer.unmade:
         return StageFailed(
-            f"the command of dvc stage {stage.address!r} did not make {', '.join(moved.unmade)}",
+            f"the command of dvc stage {stage.address!r} did not make {', '.join(transfer.unmade)}",
             why=_why(stage, lines),
-            hint="its dvc.yaml declares that as an output",
+            hint="dvc.yaml declares that as an output",
         )
-    said = moved.said.splitlines()
-    if moved.phase == "push":
+    output = transfer.output.splitlines()
+    if transfer.phase == "push":
         return DataError(
-            f"the results of dvc stage {stage.address!r} could not be pushed to {remote}",
-            why=_why(stage, ["nothing was brought back; the results wait in the DVC cache", *said]),
-            hint="check the remote and its credentials and run again; --no-push leaves the remote alone",
+            f"can't push the results of dvc stage {stage.address!r} to {remote}",
+            why=_why(stage, ["the working tree is unchanged; the results are in the DVC cache", *output]),
+            hint="check the remote and its credentials and run again, or run with --no-push",
         )
-    return StageFailed(f"DVC could not keep what dvc stage {stage.address!r} made", why=_why(stage, said))
+    return StageFailed(f"DVC can't save the outputs of dvc stage {stage.address!r}", why=_why(stage, output))
 
 
 def _why(stage: DvcStage, lines: Sequence[str]) -> str:
-    return "\n".join([f"command: {shown_command(stage)}", *(f"│ {line}" for line in lines[-_LINES:])])
+    return "\n".join([f"command: {shown_command(stage)}", *(f"│ {line}" for line in lines[-_LINES_SHOWN:])])

@@ -1,4 +1,4 @@
-"""What a stage of ``dvc.yaml`` made, kept under the key that it was made under."""
+"""Saves the outputs of a DVC stage to DVC's cache, and the result to the stage cache under its key."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from rondel.cache.lookup import StageLookup
     from rondel.data import DvcProject, DvcStage
     from rondel.data.undeclared_files import OpenedFiles
-    from rondel.environment.output_stream import Sink
+    from rondel.environment.output_stream import CommandOutput
     from rondel.files.hashes import HashCache
     from rondel.operations.runtime import StageRuntime
 
 EDITED = "edited while it ran"
-_SHOWN = 5
-"""How many files are named in a line."""
+_FILES_SHOWN = 5
+"""How many file names a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedStage:
-    """Everything that is known about a DVC stage before anything is done for it."""
+    """Everything that is known about a DVC stage before it runs."""
 
     project: DvcProject
     lookup: StageLookup
@@ -49,7 +49,7 @@ class PreparedStage:
 
     @property
     def entry_text(self) -> str:
-        """The entry as the lock file has it; empty where it has none."""
+        """The stage's entry in the lock file; empty if it has none."""
         from rondel.data.dvc_lock import stage_blocks
 
         file = self.project.root / self.stage.lock_file
@@ -58,7 +58,7 @@ class PreparedStage:
 
 
 class ResultKeeper:
-    """Keeps what stages of ``dvc.yaml`` made in a stage's container."""
+    """Saves the results of stages of ``dvc.yaml`` that ran in a stage's container."""
 
     def __init__(self, runtime: StageRuntime) -> None:
         self.runtime = runtime
@@ -68,10 +68,10 @@ class ResultKeeper:
         prepared: PreparedStage,
         executed: dagger.Container,
         lines: list[str],
-        sink: Sink,
+        output: CommandOutput,
         seconds: dict[str, float],
     ) -> tuple[DvcCacheEntry, Mapping[str, Any]]:
-        """Take what the command made into DVC's cache, and keep it under the key that it was made under."""
+        """Save the command's outputs to DVC's cache, push them, and save the result under its key."""
         from anyio import to_thread
 
         stage, data = prepared.stage, self.runtime.environment.data
@@ -81,16 +81,18 @@ class ResultKeeper:
             push=self.runtime.environment.push,
             collect=[stage.lock_file, *stage.files_to_fetch],
         )
-        moved = await data.result(data.planned(data.over(executed.directory(WORK)), plan), prepared.folder)
-        seconds.update({name: value for name, value in moved.seconds.items() if name != "import"})
-        if moved.code:
-            self.runtime.recorder.output(moved.said)
-            raise keep_failed(stage, moved, lines, self.runtime.environment.remote.shown)
-        assert moved.files is not None  # noqa: S101 - it did not fail
-        return await to_thread.run_sync(self._remember, prepared, moved.files, sink)
+        transfer = await data.result(
+            data.with_plan(data.with_workspace(executed.directory(WORK)), plan), prepared.folder
+        )
+        seconds.update({name: value for name, value in transfer.seconds.items() if name != "import"})
+        if transfer.code:
+            self.runtime.recorder.output(transfer.output)
+            raise keep_failed(stage, transfer, lines, self.runtime.environment.remote.shown)
+        assert transfer.files is not None  # noqa: S101 - it did not fail
+        return await to_thread.run_sync(self._save, prepared, transfer.files, output)
 
-    def _remember(
-        self, prepared: PreparedStage, made: Path, sink: Sink
+    def _save(
+        self, prepared: PreparedStage, made: Path, output: CommandOutput
     ) -> tuple[DvcCacheEntry, Mapping[str, Any]]:
         from rondel.cache import may_be_host_image
         from rondel.cache.entries import save_result
@@ -106,14 +108,15 @@ class ResultKeeper:
         if block is None:
             raise DataError(f"DVC wrote no lock entry for stage {stage.address!r}")
         entry: Mapping[str, Any] = parse_yaml(block, stage.lock_file)[stage.name]
-        read = self._undeclared(stage, sink)
+        read = self._undeclared(stage, output)
         undeclared, quiet = (read.read, read.quiet) if read else (None, ())
         image = self.runtime.recorder.record.image
         inputs = prepared.lookup.inputs
-        if not self.behind_shell():
-            # Behind one the files may be its own: then those here count, with the command.
+        if not self.runtime.container_changed:
+            # A shell command may have changed the inputs in the container. Then the lock's hashes
+            # are of those, and the key has the files of the working tree and the command instead.
             inputs = as_locked(stage, inputs, entry)
-        # Of a folder with several owners the lock tells no hash that could be compared.
+        # The lock file has no comparable hash of a folder with several owners.
         mixed = [path for path, value in inputs.paths.items() if value.startswith("dvc:")]
         edited = {
             path: EDITED for path in mixed if "://" not in path and self._edited_in(path, prepared.hashes)
@@ -141,7 +144,7 @@ class ResultKeeper:
         return cache_entry, entry
 
     def keep_restored(self, prepared: PreparedStage, cache_entry: DvcCacheEntry, made: Path) -> DvcCacheEntry:
-        """A result that DVC brought, kept here from now on with the metrics in its files."""
+        """Save a result that DVC fetched to the stage cache, with the metrics in its files."""
         from dataclasses import replace
 
         from rondel.cache.entries import save_result
@@ -165,42 +168,37 @@ class ResultKeeper:
             metrics=metrics,
         )
 
-    def behind_shell(self) -> bool:
-        """Whether commands of this stage may have changed what a stage of ``dvc.yaml`` gets."""
-        return self.runtime.container_changed
-
-    def _undeclared(self, stage: DvcStage, sink: Sink) -> OpenedFiles | None:
-        """The files that the command read beside what it declares; None where that is not known."""
+    def _undeclared(self, stage: DvcStage, output: CommandOutput) -> OpenedFiles | None:
+        """The files that the command read without declaring them; None without a complete trace."""
         from rondel.data.undeclared_files import find_undeclared, links_of
 
-        if sink.opened is None or sink.untraced:
-            self.runtime.recorder.change(untraced=sink.untraced)
+        if output.opened is None or output.untraced:
+            self.runtime.recorder.change(untraced=output.untraced)
             return None
         root = self.runtime.run.root
-        empty = {path for path in sink.opened if (root / path).is_file() and not (root / path).stat().st_size}
+        empty = {
+            path for path in output.opened if (root / path).is_file() and not (root / path).stat().st_size
+        }
         sorted_out = find_undeclared(
-            stage, sink.opened, written=sink.written, empty=empty, links=links_of(root, stage)
+            stage, output.opened, written=output.written, empty=empty, links=links_of(root, stage)
         )
-        found = sorted_out.read
-        if found:
-            shown = ", ".join(found[:_SHOWN]) + (
-                f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-            )
-            those = "which is" if len(found) == 1 else "which are"
-            said = f"{stage.address} read {shown}, {those} not among its deps"
-            self.runtime.recorder.output(said)
-            self.runtime.environment.observer.note(said)
+        if files := sorted_out.read:
+            more = f" and {len(files) - _FILES_SHOWN} more" if len(files) > _FILES_SHOWN else ""
+            which = "which is" if len(files) == 1 else "which are"
+            message = f"{stage.address} read {', '.join(files[:_FILES_SHOWN])}{more}, {which} not in its deps"
+            self.runtime.recorder.output(message)
+            self.runtime.environment.observer.note(message)
         return sorted_out
 
     def _hash_of(self, path: str, hashes: HashCache) -> str:
-        """The hash of a file that the command read; one that was edited meanwhile has none that is known."""
+        """The hash of a file that the command read; the hash is unknown if it was edited meanwhile."""
         return EDITED if self._edited(path, hashes) else hashes.of(path) or "missing"
 
     def _edited_in(self, folder: str, hashes: HashCache) -> bool:
         return any(self._edited(f"{folder}/{name}", hashes) for name in hashes.files(folder))
 
     def _edited(self, path: str, hashes: HashCache) -> bool:
-        """Whether a file of the working tree may be another one by now than what the container got."""
+        """Whether a file of the working tree was edited after the container got it."""
         try:
             changed = (self.runtime.run.root / path).stat().st_ctime
         except OSError:

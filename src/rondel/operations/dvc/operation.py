@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.operations.operation import Call, KeyParts, Operation
-from rondel.operations.parameters import InFile
+from rondel.operations.parameters import FileParameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rondel.operations.dvc.commands import DvcOutcome
-    from rondel.operations.parameters import Parameter
+    from rondel.operations.parameters import SettableParameter
     from rondel.operations.project import DvcResults, Project
     from rondel.operations.runtime import StageRuntime
     from rondel.pipeline import Stage
@@ -31,18 +31,18 @@ class DvcStageRun(Operation["DvcOutcome"]):
 
     @classmethod
     def call(cls, name: str, /, params: Mapping[str, Any] | None = None, **more: Any) -> Self:
-        """Bring a stage of ``dvc.yaml`` up to date, and push what it made.
+        """Bring a stage of ``dvc.yaml`` up to date, and push its outputs.
 
-        Its command runs in the stage's container, with the data that it depends
-        on in place; the image needs no DVC. It does not run where an earlier
-        result holds under the whole key. Stages that it depends on and that no
-        stage of the pipeline has for its own are brought up to date before it.
+        Its command runs in the stage's container with its dependencies in
+        place; the image doesn't need DVC. It does not run if an earlier result
+        has the same key. First brings the stages up to date that it depends on
+        and that the pipeline does not run itself.
 
-        ``params`` are values for parameters of this call, by dotted key; they
-        change the container's copy of the parameter file, never the working
-        tree's. Metrics, plots, uncached outputs and the stage's entry in
-        ``dvc.lock`` come back when the stage has succeeded; not, if parameters
-        are others than the files say: then they stay in the run's folder.
+        ``params`` sets parameters for this call, by dotted key, in the
+        container's copy of the parameter file, not in the working tree. After
+        the stage succeeded, its metrics, plots, uncached outputs and entry in
+        ``dvc.lock`` are copied to the working tree. If parameters differ from
+        the parameter files, they stay in the run's folder instead.
 
         Raises StageFailed if the command fails, DataError if data can't be
         pulled or pushed, ConfigurationError for an unknown stage or parameter.
@@ -51,7 +51,7 @@ class DvcStageRun(Operation["DvcOutcome"]):
 
     @classmethod
     def from_call(cls, call: Call) -> Self:
-        """The stage of a call, with the parameters that the source or the record says."""
+        """The stage of a call, with the parameters in the source or the record."""
         return cls(stage=call.name, params=call.details.get("params", call.details))
 
     @property
@@ -71,7 +71,7 @@ class DvcStageRun(Operation["DvcOutcome"]):
         return await DvcRunner(runtime).bring_up_to_date(self.stage, self.params)
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
-        """``dvc.yaml`` has the stage."""
+        """Check that ``dvc.yaml`` has the stage."""
         known = project.dvc_stages()
         if not self.stage or self.stage in known:
             return
@@ -87,7 +87,7 @@ class DvcStageRun(Operation["DvcOutcome"]):
     def check_inputs(
         self, stage: Stage, project: Project, given: Mapping[str, Any], *, files_known: bool
     ) -> Iterator[ConfigurationError]:
-        """The files and parameters that the stage names are there, or made by another stage."""
+        """Check that the stage's files and parameters exist, or that another stage makes them."""
         if not self.stage or not files_known:
             return
         try:
@@ -96,7 +96,7 @@ class DvcStageRun(Operation["DvcOutcome"]):
             yield error
 
     def values(self, stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What parameters are set to: by the matrix, the command line, and this call."""
+        """The parameters that are set by the matrix, the command line, and this call."""
         return {**stage.variant, **given, **self.params}
 
     def add_to_key(
@@ -108,10 +108,10 @@ class DvcStageRun(Operation["DvcOutcome"]):
             key.inputs |= inputs.files
             key.parameters |= inputs.params
 
-    def parameters(self, stage: Stage, project: Project) -> Mapping[str, Parameter]:
+    def parameters(self, stage: Stage, project: Project) -> Mapping[str, SettableParameter]:
         """The dotted keys of the stage's parameter files."""
         known = project.dvc_parameters(self.stage) if self.stage else {}
-        return {name: InFile(name, value) for name, value in known.items()}
+        return {name: FileParameter(name, value) for name, value in known.items()}
 
     def outputs(self, project: Project) -> Sequence[str]:
         """The outputs that ``dvc.yaml`` declares."""
@@ -120,7 +120,7 @@ class DvcStageRun(Operation["DvcOutcome"]):
     def results(
         self, stage: Stage, project: Project, given: Mapping[str, Any], shell_run: str | None
     ) -> DvcResults:
-        """The results that hold under today's key."""
+        """The results of earlier runs with the same key."""
         return project.dvc_results(self.stage, self.values(stage, given), git=stage.git, shell_run=shell_run)
 
     def describe(self, project: Project, given: Mapping[str, Any]) -> Sequence[str]:
@@ -131,6 +131,6 @@ class DvcStageRun(Operation["DvcOutcome"]):
 
 
 def dvc_stage_names(operations: Iterable[Operation[Any]]) -> tuple[str, ...]:
-    """The stages of ``dvc.yaml`` that these operations run, as far as their source says so."""
-    found = (each.stage for each in operations if isinstance(each, DvcStageRun) and each.stage)
-    return tuple(dict.fromkeys(found))
+    """The stages of ``dvc.yaml`` that these operations run, if the source names them literally."""
+    names = (each.stage for each in operations if isinstance(each, DvcStageRun) and each.stage)
+    return tuple(dict.fromkeys(names))

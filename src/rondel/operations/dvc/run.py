@@ -1,4 +1,4 @@
-"""Stages of ``dvc.yaml`` in a stage's container: what they are given, and what comes of them."""
+"""Runs stages of ``dvc.yaml`` in a stage's container, or reuses their results."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from rondel.environment import WORK
 from rondel.environment.data_container import TransferResult, fetch_plan, with_paths
 from rondel.environment.output_stream import TRACE
-from rondel.environment.pending import PendingResults
-from rondel.environment.shell import dagger_any, wanted
+from rondel.environment.shell import shell_is_due
 from rondel.operations.dvc.commands import (
     DvcOutcome,
     State,
     command_failed,
     command_script,
     fetch_failed,
-    never_made,
     shown_command,
+    unmade_input,
 )
 from rondel.operations.dvc.keep import PreparedStage, ResultKeeper
+from rondel.operations.runtime import PendingResults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rondel.cache import DvcCacheEntry
     from rondel.cache.lookup import CachedResult
     from rondel.data import DvcStage
-    from rondel.environment.output_stream import Sink
+    from rondel.environment.output_stream import CommandOutput
     from rondel.operations.runtime import StageRuntime
 
 
@@ -44,19 +44,21 @@ class DvcRunner:
         self._keeper = ResultKeeper(runtime)
 
     async def bring_up_to_date(self, name: str, params: Mapping[str, Any]) -> DvcOutcome:
-        """Bring the stage up to date, and before it those that no stage of the pipeline has for its own.
+        """Bring the stage up to date, after those that it needs and the pipeline does not run itself.
 
         Raises StageFailed, DataError and ConfigurationError.
         """
         from anyio import to_thread
 
-        overrides, chain = await to_thread.run_sync(self._chain, name, params)
+        overrides, chain = await to_thread.run_sync(self._stages_to_update, name, params)
         done = DvcOutcome(state="unchanged")
         for address in chain:
-            done = await self._up_to_date(address, overrides)
+            done = await self._update_stage(address, overrides)
         return done
 
-    def _chain(self, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def _stages_to_update(
+        self, name: str, given: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The parameters that are set for the stage, and the stages to bring up to date, in order."""
         from rondel.data import find_stage, load_project
         from rondel.data.params import check_overrides, used_params
@@ -72,7 +74,7 @@ class DvcRunner:
         return overrides, project.chain(stage.address, own)
 
     def _prepare(self, address: str, overrides: Mapping[str, Any]) -> PreparedStage:
-        """Everything that is known of a DVC stage before anything is done for it."""
+        """Look up the stage's inputs and earlier results before it runs."""
         from rondel.cache.lookup import look_up_stage
         from rondel.data.params import leaves
         from rondel.data.run_tree import is_run_only, run_tree, tree_hashes
@@ -81,16 +83,15 @@ class DvcRunner:
         from rondel.git.repository import head_commit
 
         root, settings = self.runtime.run.root, self.runtime.settings
-        project = self.runtime.view(overrides)
+        project = self.runtime.dvc_project(overrides)
         hashes = HashCache(root, tree_hashes(run_tree(self.runtime.run.folder)))
         shared_parts = self.runtime.environment.shared_parts
         if self.runtime.stage.git:
             shared_parts = shared_parts.with_commit(head_commit(root))
-        behind = self._keeper.behind_shell()
-        if behind:
+        if self.runtime.container_changed:
             shared_parts = shared_parts.after_shell(self.runtime.run.id)
         lookup = look_up_stage(project, address, overrides, shared_parts, hashes)
-        if behind:
+        if self.runtime.container_changed:
             lookup = replace(lookup, result=None, unconfirmed=None)
         hashes.save()
         stage, inputs = lookup.stage, lookup.inputs
@@ -118,42 +119,42 @@ class DvcRunner:
             hashes=hashes,
         )
 
-    async def _up_to_date(self, address: str, overrides: Mapping[str, Any]) -> DvcOutcome:
+    async def _update_stage(self, address: str, overrides: Mapping[str, Any]) -> DvcOutcome:
         from anyio import to_thread
 
         prepared = await to_thread.run_sync(self._prepare, address, overrides)
-        result = await self._reusable(prepared)
+        result = await self._find_result(prepared)
         if result is not None:
             done = await self._reuse(prepared, result)
             if done is not None:
                 return done
         return await self._run_stage(prepared)
 
-    async def _reusable(self, prepared: PreparedStage) -> CachedResult | None:
-        """The result that holds, if one does: where dependencies lie outside, DVC is asked."""
+    async def _find_result(self, prepared: PreparedStage) -> CachedResult | None:
+        """The valid earlier result, if any; DVC checks dependencies outside of the project."""
         lookup = prepared.lookup
         if not self.runtime.settings.cache or lookup.unconfirmed is None:
             return lookup.result if self.runtime.settings.cache else None
         plan = fetch_plan([], ask=lookup.stage.address)
-        moved = await self._moved(prepared, self.runtime.container, plan, "asked")
-        return None if moved.code or moved.changed else lookup.unconfirmed
+        transfer = await self._transfer(prepared, self.runtime.container, plan, "asked")
+        return None if transfer.code or transfer.changed else lookup.unconfirmed
 
     async def _reuse(self, prepared: PreparedStage, result: CachedResult) -> DvcOutcome | None:
-        """Put a result in place that holds; None if it is nowhere to be had any more."""
+        """Put an earlier result in place; None if neither the DVC cache nor the remote has it any more."""
         from anyio import to_thread
 
         stage, cache_entry = prepared.stage, result.cache_entry
         made = prepared.folder / "files"
         if result.location == "dvc":
-            self.runtime.recorder.step(f"bringing the results of {stage.address}")
+            self.runtime.recorder.step(f"fetching the results of {stage.address}")
             plan = fetch_plan(
                 prepared.project.data_needed_for(stage.files_to_fetch), collect=stage.files_to_fetch
             )
-            moved = await self._moved(prepared, self.runtime.container, plan, "", locks={stage: result})
-            if moved.code:
-                self.runtime.recorder.output(moved.said)
+            transfer = await self._transfer(prepared, self.runtime.container, plan, "", locks={stage: result})
+            if transfer.code:
+                self.runtime.recorder.output(transfer.output)
                 self.runtime.recorder.output(
-                    f"the results of run {cache_entry.run} are nowhere any more: {stage.address} runs"
+                    f"the results of run {cache_entry.run} are lost, so {stage.address} runs again"
                 )
                 return None
             cache_entry = await to_thread.run_sync(self._keeper.keep_restored, prepared, cache_entry, made)
@@ -167,15 +168,15 @@ class DvcRunner:
         )
         by = f", made by run {cache_entry.run}" if cache_entry.run else ""
         self.runtime.recorder.step(f"dvc stage {stage.address}: {state}{by}")
-        await to_thread.run_sync(partial(self._take, prepared, cache_entry, result.entry, reused=True))
+        await to_thread.run_sync(partial(self._record, prepared, cache_entry, result.entry, reused=True))
         self.runtime.container = self._with_results(prepared, made)
-        self.runtime.container = await to_thread.run_sync(self._with_ignores)
+        self.runtime.container = await to_thread.run_sync(self._with_gitignores)
         return DvcOutcome(state=state, made_by=cache_entry.run)
 
-    def _take(
+    def _record(
         self, prepared: PreparedStage, cache_entry: DvcCacheEntry, entry: Mapping[str, Any], *, reused: bool
     ) -> None:
-        """A result is the stage's: record it, and have it wait for the working tree."""
+        """Record a result of the stage, and queue it for the commit to the working tree."""
         from rondel.cache.provenance import Provenance
         from rondel.data.inputs import entry_outs
         from rondel.data.run_tree import reads_run_only
@@ -191,7 +192,7 @@ class DvcRunner:
         run_only = prepared.run_only or reads_run_only(prepared.project, cache_entry.files_read)
         text = cache_entry.entry or prepared.entry_text
         if reused and text:
-            # What repeats a run looks for its results here, lock entries included.
+            # `rondel reproduce` compares with the results in the run's folder, lock entries included.
             write_atomic(made / stage.lock_file, format_lock({stage.name: text}).encode())
             (prepared.folder / "result.json").touch()
         self.runtime.pending.append(
@@ -219,7 +220,7 @@ class DvcRunner:
         )
 
     def _with_results(self, prepared: PreparedStage, made: Path) -> dagger.Container:
-        """The stage's container with what the DVC stage made in place, once something looks for it."""
+        """The stage's container with the DVC stage's outputs; data is fetched when something reads it."""
         stage, container = prepared.stage, self.runtime.container
         if made.is_dir():
             container = container.with_directory(
@@ -228,15 +229,15 @@ class DvcRunner:
         data = prepared.project.data_needed_for(out.path for out in stage.outs if out.cached)
         if not data:
             return container
-        files = self.runtime.environment.lock_texts(prepared.project, self.runtime.locks())
-        over = self.runtime.environment.data.over(self.runtime.container.directory(WORK), files)
-        fetched = self.runtime.environment.data.planned(over, fetch_plan(data), must=True)
+        files = self.runtime.environment.lock_texts(prepared.project, self.runtime.own_locks())
+        over = self.runtime.environment.data.with_workspace(self.runtime.container.directory(WORK), files)
+        fetched = self.runtime.environment.data.with_plan(over, fetch_plan(data), must=True)
         return with_paths(container, fetched.directory(WORK), data)
 
-    def _with_ignores(self) -> dagger.Container:
-        """The stage's container with the ``.gitignore`` entries that its results get here.
+    def _with_gitignores(self) -> dagger.Container:
+        """The stage's container with the ``.gitignore`` entries that its results get in the working tree.
 
-        DVC counts these files in a folder that a later stage depends on.
+        DVC hashes ``.gitignore`` files, too, in a folder that a later stage depends on.
         """
         from rondel.data.gitignore import gitignore_updates
 
@@ -247,23 +248,23 @@ class DvcRunner:
         return container
 
     async def _run_stage(self, prepared: PreparedStage) -> DvcOutcome:
-        """Run the stage's command and keep what it made."""
+        """Run the stage's command and save its outputs."""
         from anyio import to_thread
 
         stage = prepared.stage
-        # What this very context made lies in its container, and is in no lock file here yet.
+        # Outputs that this context made are in its container, but not in the lock file yet.
         if not self.runtime.pending and (
-            lacking := never_made(prepared.project, stage, prepared.lookup.inputs.paths)
+            error := unmade_input(prepared.project, stage, prepared.lookup.inputs.paths)
         ):
-            raise lacking
+            raise error
         seconds: dict[str, float] = {}
-        container = await self._ready(prepared, seconds)
-        if wanted(self.runtime.settings, "before", self.runtime.commands):
+        container = await self._with_inputs(prepared, seconds)
+        if shell_is_due(self.runtime.settings, "before", self.runtime.commands):
             await self.runtime.open_shell("before", of=container, command=shown_command(stage))
         self.runtime.recorder.step(f"dvc stage {stage.address}: {shown_command(stage)}"[:160])
         self.runtime.recorder.command([shown_command(stage)])
         began = time.monotonic()
-        executed, code, lines, sink = await self._execute(prepared, container)
+        executed, code, lines, output = await self._execute(prepared, container)
         seconds["command"] = round(time.monotonic() - began, 3)
         self.runtime.recorder.command(
             [shown_command(stage)],
@@ -278,21 +279,23 @@ class DvcRunner:
         await self.runtime.open_shell("after", of=executed)
         self.runtime.commands += 1
         self.runtime.container = executed
-        cache_entry, entry = await self._keeper.keep(prepared, executed, lines, sink, seconds)
-        await to_thread.run_sync(partial(self._take, prepared, cache_entry, entry, reused=False))
-        self.runtime.container = await to_thread.run_sync(self._with_ignores)
+        cache_entry, entry = await self._keeper.keep(prepared, executed, lines, output, seconds)
+        await to_thread.run_sync(partial(self._record, prepared, cache_entry, entry, reused=False))
+        self.runtime.container = await to_thread.run_sync(self._with_gitignores)
         took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
         self.runtime.recorder.step(f"dvc stage {stage.address}: ran ({took})")
         return DvcOutcome(state="ran", seconds=seconds, made_by=self.runtime.run.id)
 
-    async def _ready(self, prepared: PreparedStage, seconds: dict[str, float]) -> dagger.Container:
-        """The stage's container with everything in place that the command needs."""
+    async def _with_inputs(self, prepared: PreparedStage, seconds: dict[str, float]) -> dagger.Container:
+        """The stage's container with lock files, parameters and data in place for the command."""
         from rondel.data.import_sources import hint_for_missing
         from rondel.data.params import changed_text
 
         stage, root = prepared.stage, self.runtime.run.root
         container = self.runtime.container
-        for lock, text in self.runtime.environment.lock_texts(prepared.project, self.runtime.locks()).items():
+        for lock, text in self.runtime.environment.lock_texts(
+            prepared.project, self.runtime.own_locks()
+        ).items():
             container = container.with_new_file(f"{WORK}/{lock}", text)
         for source in stage.params if prepared.overrides else ():
             text = (root / source.path).read_text(encoding="utf-8")
@@ -303,22 +306,22 @@ class DvcRunner:
         needs = prepared.project.data_needed_for([*stage.deps, *persisted])
         if not needs:
             return container
-        self.runtime.recorder.step(f"getting what {stage.address} needs")
-        moved = await self._moved(prepared, container, fetch_plan(needs), "fetched")
-        seconds.update(moved.seconds)
-        if moved.code:
-            self.runtime.recorder.output(moved.said)
+        self.runtime.recorder.step(f"fetching the inputs of {stage.address}")
+        transfer = await self._transfer(prepared, container, fetch_plan(needs), "fetched")
+        seconds.update(transfer.seconds)
+        if transfer.code:
+            self.runtime.recorder.output(transfer.output)
             hint = hint_for_missing(
                 prepared.project,
                 needs,
                 remote_defined=self.runtime.environment.remote_defined,
                 own_folder=self.runtime.environment.remote_own,
             )
-            raise fetch_failed(stage, moved, self.runtime.environment.remote.shown, hint)
-        assert moved.container is not None  # noqa: S101 - it did not fail
-        return with_paths(container, moved.container.directory(WORK), needs)
+            raise fetch_failed(stage, transfer, self.runtime.environment.remote.shown, hint)
+        assert transfer.container is not None  # noqa: S101 - it did not fail
+        return with_paths(container, transfer.container.directory(WORK), needs)
 
-    async def _moved(
+    async def _transfer(
         self,
         prepared: PreparedStage,
         container: dagger.Container,
@@ -327,39 +330,39 @@ class DvcRunner:
         *,
         locks: Mapping[DvcStage, CachedResult] | None = None,
     ) -> TransferResult:
-        """Have the data container carry out a plan over the workspace of ``container``."""
-        entries = self.runtime.locks()
+        """Run a plan in the data container, on the workspace of ``container``."""
+        entries = self.runtime.own_locks()
         for stage, result in (locks or {}).items():
             if result.cache_entry.entry:
                 from rondel.data.workspace_sync import format_lock
 
                 entries[stage.lock_file] = format_lock({stage.name: result.cache_entry.entry})
         data = self.runtime.environment.data
-        over = data.over(
+        over = data.with_workspace(
             container.directory(WORK), self.runtime.environment.lock_texts(prepared.project, entries)
         )
-        return await data.result(data.planned(over, plan), prepared.folder / name)
+        return await data.result(data.with_plan(over, plan), prepared.folder / name)
 
     async def _execute(
         self, prepared: PreparedStage, container: dagger.Container
-    ) -> tuple[dagger.Container | None, int, list[str], Sink]:
-        """Run the command: the container that it left, its exit code, its last lines."""
+    ) -> tuple[dagger.Container | None, int, list[str], CommandOutput]:
+        """Run the command; returns the container after it, the exit code, the last lines and the output."""
         import dagger
 
         stage = prepared.stage
-        sink, container = self.runtime.listened(container)
+        output, container = self.runtime.with_output_stream(container)
         executed = (
             container.with_env_variable(TRACE, WORK)
             .with_env_variable("DVC_STAGE", stage.address)
             .with_env_variable("DVC_ROOT", WORK)
-            .with_exec(["sh", "-c", command_script(stage)], expect=dagger_any())
+            .with_exec(["sh", "-c", command_script(stage)], expect=dagger.ReturnType.ANY)
         )
         try:
-            log = await self.runtime.environment.live.follow(sink, executed.stdout)
+            log = await self.runtime.environment.output_stream.follow(output, executed.stdout)
             code = await executed.exit_code()
-        except dagger.ExecError as error:  # killed by a signal: nothing is left of it but output
-            sink.log(stdout=error.stdout, stderr=error.stderr)
-            return None, error.exit_code, list(self.runtime.recorder.tail), sink
-        sink.log(stdout=log)
-        self.runtime.left = executed
-        return executed, code, self.runtime.recorder.redact(log).splitlines()[-30:], sink
+        except dagger.ExecError as error:  # killed by a signal: only its output remains
+            output.log(stdout=error.stdout, stderr=error.stderr)
+            return None, error.exit_code, list(self.runtime.recorder.tail), output
+        output.log(stdout=log)
+        self.runtime.last_container = executed
+        return executed, code, self.runtime.recorder.redact(log).splitlines()[-30:], output

@@ -1,1 +1,1 @@
-"""Judge a model by rules over its metrics."""
+"""``ctx.gate``: judge a model by rules over its metrics."""

@@ -1,4 +1,4 @@
-"""The files of metrics that gates read: those of the working tree, of the run, and in what DVC keeps."""
+"""Finds the metrics files that gates read: in the working tree, in the run's tree, and in DVC's cache."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class MetricFiles:
-    """Finds the metrics that a gate judges, and what they were measured with."""
+    """Finds the metrics that a gate judges, and the evaluation that made them."""
 
     def __init__(self, runtime: StageRuntime) -> None:
         self.runtime = runtime
-        self._brought: dict[str, Metrics] = {}
+        self._fetched: dict[str, Metrics] = {}
 
-    async def bring(self, metrics: str | Mapping[str, Any]) -> None:
-        """Have DVC bring a file of metrics that only it has: what lies in the working tree may be old."""
+    async def fetch(self, metrics: str | Mapping[str, Any]) -> None:
+        """Fetch a metrics file that DVC caches: the copy in the working tree may be old."""
         from anyio import to_thread
 
         from rondel.gates import Metrics, read_metrics
@@ -34,26 +34,26 @@ class MetricFiles:
             return
         if any((pending.files / metrics).is_file() for pending in self.runtime.pending):
             return
-        project = await to_thread.run_sync(self.runtime.view, {})
+        project = await to_thread.run_sync(self.runtime.dvc_project, {})
         if not project.data_needed_for([metrics]) or project.in_working_tree(metrics):
             return
-        self.runtime.recorder.step(f"the gate: getting {metrics}")
-        texts = self.runtime.environment.lock_texts(project, self.runtime.locks())
+        self.runtime.recorder.step(f"the gate: fetching {metrics}")
+        texts = self.runtime.environment.lock_texts(project, self.runtime.own_locks())
         data = self.runtime.environment.data
-        moved = await data.result(
-            data.planned(
-                data.over(self.runtime.container.directory(WORK), texts),
+        transfer = await data.result(
+            data.with_plan(
+                data.with_workspace(self.runtime.container.directory(WORK), texts),
                 fetch_plan([metrics], collect=[metrics]),
             ),
             ProgramRunner(self.runtime).folder("metrics"),
         )
-        if moved.code:
-            self.runtime.recorder.output(moved.said)
-            said = [line for line in moved.said.splitlines() if line.strip()]
-            problem = f"{metrics}: DVC can't bring it{f': {said[-1]}' if said else ''}"
-            self._brought[metrics] = Metrics(source=metrics, problem=problem)
-        elif moved.files is not None:
-            self._brought[metrics] = read_metrics(moved.files / metrics, shown=metrics)
+        if transfer.code:
+            self.runtime.recorder.output(transfer.output)
+            lines = [line for line in transfer.output.splitlines() if line.strip()]
+            problem = f"{metrics}: DVC can't fetch it{f': {lines[-1]}' if lines else ''}"
+            self._fetched[metrics] = Metrics(source=metrics, problem=problem)
+        elif transfer.files is not None:
+            self._fetched[metrics] = read_metrics(transfer.files / metrics, shown=metrics)
 
     def read(self, metrics: str | Mapping[str, Any]) -> Metrics:
         """The metrics of a file as the stage sees it, or of a mapping."""
@@ -61,8 +61,8 @@ class MetricFiles:
 
         if not isinstance(metrics, str):
             return metrics_from_mapping(metrics, source="the stage")
-        if metrics in self._brought:
-            return self._brought[metrics]
+        if metrics in self._fetched:
+            return self._fetched[metrics]
         for pending in reversed(self.runtime.pending):
             if (pending.files / metrics).is_file():
                 return read_metrics(pending.files / metrics, shown=metrics)
@@ -70,12 +70,12 @@ class MetricFiles:
         return read_metrics(aside if aside.is_file() else self.runtime.run.root / metrics, shown=metrics)
 
     def evaluation(self, metrics: str | Mapping[str, Any], model_file: str | None) -> Evaluation | None:
-        """The evaluation that made the file of metrics; None if it was no stage of ``dvc.yaml``."""
+        """The evaluation that made the metrics file; None if no stage of ``dvc.yaml`` made it."""
         from rondel.operations.evaluation import read_evaluation
 
         if not isinstance(metrics, str) or not (self.runtime.run.root / ".dvc").is_dir():
             return None
-        project = self.runtime.view({})
+        project = self.runtime.dvc_project({})
         stage = project.owner_of(metrics)
         entry = None if stage is None else project.lock.get(stage.address)
         if stage is None or entry is None:
@@ -83,7 +83,7 @@ class MetricFiles:
         return read_evaluation(project, stage, entry, metrics=metrics, model=model_file, image=self._recipe())
 
     def _recipe(self) -> dict[str, str]:
-        """What the stages' image is made from; two machines never build the same digest."""
+        """The recipe of the stages' image, not its digest: no two machines build the same one."""
         from rondel.cache import may_be_host_image
 
         shared_parts = self.runtime.environment.shared_parts

@@ -1,4 +1,4 @@
-"""``ctx.gate``: rules that a model has to meet."""
+"""``ctx.gate``: rules that a model must pass."""
 
 from __future__ import annotations
 
@@ -39,27 +39,26 @@ class Gate(Operation["Verdict"]):
         model_file: str | None = None,
         measure: str | None = None,
     ) -> Self:
-        """Let the stage pass only if every rule holds; the verdict is recorded either way.
+        """Fail the stage unless every rule passes; the verdict is recorded in any case.
 
-        ``metrics`` is a file that the stage made (or that lies in the working
-        tree), or a mapping. ``model`` is whose champion the rules compare
-        with. When the file is made by a stage of ``dvc.yaml``, and its data,
-        code, parameters or image are not those of the champion's own
-        evaluation, the champion is evaluated again by the same command;
-        ``model_file`` names the dependency of that stage that is the model
-        where this is not clear. ``measure`` is a command that prints a JSON
-        object of further metrics, such as latency: it runs in the container
-        and, where rules ask for it, with the champion's model in place, too.
+        ``metrics`` is a file that the stage made (or a file of the working
+        tree), or a mapping. The rules compare with the champion of ``model``.
+        If a stage of ``dvc.yaml`` makes the file, and its data, code,
+        parameters or image differ from those of the champion's evaluation, the
+        same command evaluates the champion again. ``model_file`` names the
+        dependency of that stage that is the model, if this is unclear.
+        ``measure`` is a command that prints a JSON object with more metrics,
+        such as latency. It runs in the container and, if a rule needs that,
+        once more with the champion's model in place.
 
-        Raises GateFailed with every rule that does not hold,
-        ConfigurationError for a rule that can't be read, StageFailed if
-        ``measure`` fails.
+        Raises GateFailed with every rule that fails, ConfigurationError for a
+        rule that can't be parsed, StageFailed if ``measure`` fails.
         """
         return cls(rules=rules, metrics=metrics, model=model, model_file=model_file, measure=measure)
 
     @classmethod
     def from_call(cls, call: Call) -> Self:
-        """The gate of a call: in the source the rules are arguments, in a record they are details."""
+        """The gate of a call: the rules are arguments in the source, and details in a record."""
         details = call.details
         rules, model, metrics = details.get("rules", ()), call.name or None, details.get("metrics")
         if isinstance(call, StageCall):
@@ -80,7 +79,7 @@ class Gate(Operation["Verdict"]):
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """The rules, and the other arguments that are texts."""
+        """The rules, and the other arguments that are strings."""
         given = {"metrics": self.metrics, "model_file": self.model_file, "measure": self.measure}
         return {
             "rules": list(self.rules),
@@ -100,7 +99,7 @@ class Gate(Operation["Verdict"]):
         )
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
-        """Every rule can be read. Code that succeeded before is not parsed again: the parser loads slowly."""
+        """Check that every rule parses, unless this code succeeded before: the parser is slow to import."""
         if not self.rules or project.succeeded_before(stage):
             return
         from rondel.gates import parse_rules
@@ -113,9 +112,9 @@ class Gate(Operation["Verdict"]):
     def add_to_key(
         self, key: KeyParts, number: int, stage: Stage, project: Project, given: Mapping[str, Any]
     ) -> None:
-        """The rules, the champion's version, and the file of metrics if the stage does not make it itself."""
+        """The rules, the champion's version, and the metrics file if the stage does not make it itself."""
         key.command[f"gate {number}"] = self.name
-        # Entries of their own, so that `rondel why` can name the rule that changed.
+        # Separate entries, so that `rondel why` can name the rule that changed.
         key.command |= {f"gate {number} {name}": value for name, value in self.details.items()}
         if self.model:
             key.champion[self.model] = project.champion(self.model)

@@ -1,4 +1,4 @@
-"""``ctx.gate``: metrics, champion and rules become a verdict."""
+"""Judges a model: reads its metrics, evaluates the champion again if needed, and records the verdict."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.errors import ConfigurationError, DataError, GateFailed, StageFailed
 from rondel.operations.gate.metric_files import MetricFiles
-from rondel.operations.program import ProgramRunner, run_of_its_own
+from rondel.operations.program import ProgramRunner, nested_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rondel.gates import ChampionMetrics, Metrics, Rule, Verdict
     from rondel.operations.evaluation import Evaluation
-    from rondel.operations.program import Done
+    from rondel.operations.program import ProgramResult
     from rondel.operations.runtime import StageRuntime
     from rondel.registry.champion import Champion
 
 CHAMPION_FOLDER = "champion"
-"""The folder of a run, with one for each stage, that keeps what the champion's evaluation made."""
+"""The folder of a run with the files of the champion's evaluation, by stage."""
 
-_NAMED = 3
+_PARTS_SHOWN = 3
 
 
 class GateRunner:
@@ -42,15 +42,15 @@ class GateRunner:
         model_file: str | None,
         measure: str | None,
     ) -> Verdict:
-        """The verdict, which is recorded. Raises GateFailed, ConfigurationError, StageFailed."""
+        """Judge the model and record the verdict. Raises GateFailed, ConfigurationError, StageFailed."""
         from anyio import to_thread
 
         from rondel.gates import evaluate, metrics_from_mapping, parse_rules
 
         parsed = parse_rules(rules, place=str(self.runtime.stage.place))
-        await self._files.bring(metrics)
+        await self._files.fetch(metrics)
         evaluation = await to_thread.run_sync(self._files.evaluation, metrics, model_file)
-        extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.measured())
+        extra: dict[str, Any] = {} if evaluation is None else dict(evaluation.size_metric())
         if measure is not None:
             extra |= await self._measure(evaluation, measure)
         found = self._files.read(metrics).merged(
@@ -59,7 +59,7 @@ class GateRunner:
         self.runtime.recorder.metrics({name: found.values[name] for name in extra if name in found.values})
         champion = None
         if model and self.runtime.environment.tracking is not None:
-            champion = await self._champion(model, evaluation, found, parsed, measure)
+            champion = await self._champion_metrics(model, evaluation, found, parsed, measure)
         elif model and any(rule.needs_champion for rule in parsed):
             # An unknown champion is not "no champion yet", which would pass.
             raise ConfigurationError(f"the champion of {model} is unknown: the run has no MLflow server")
@@ -90,7 +90,7 @@ class GateRunner:
             self.runtime.recorder.output(verdict.champion())
         self.runtime.recorder.output(verdict.summary())
 
-    async def _champion(
+    async def _champion_metrics(
         self,
         model: str,
         evaluation: Evaluation | None,
@@ -98,7 +98,7 @@ class GateRunner:
         rules: Sequence[Rule],
         measure: str | None,
     ) -> ChampionMetrics | None:
-        """The champion with metrics that are comparable with the challenger's, or with a note why not."""
+        """The champion with metrics that are comparable with the challenger's, or a note why they are not."""
         from rondel.gates import ChampionMetrics
         from rondel.registry.champion import fetch_champion
         from rondel.registry.lineage import Lineage
@@ -116,15 +116,17 @@ class GateRunner:
         lineage = Lineage.from_tags(found.tags)
         if evaluation.model_hash and lineage.outputs.get(evaluation.model or "") == evaluation.model_hash:
             return ChampionMetrics(version=found.version, metrics=challenger.values, measured="same")
-        changed = evaluation.differs(lineage.evaluation) if lineage.evaluation else None
-        measured_now = bool(measure) and _asks_for(rules, challenger, self._files.read(challenger.source))
+        changed = evaluation.differences(lineage.evaluation) if lineage.evaluation else None
+        measured_now = bool(measure) and _needs_measured_champion(
+            rules, challenger, self._files.read(challenger.source)
+        )
         if changed == [] and not measured_now:
             return recorded
-        return await self._compared(
+        return await self._comparable_metrics(
             model, found, lineage.outputs, evaluation, changed=changed, measure=measure
         )
 
-    async def _compared(
+    async def _comparable_metrics(
         self,
         model: str,
         found: Champion,
@@ -134,11 +136,11 @@ class GateRunner:
         changed: list[str] | None,
         measure: str | None,
     ) -> ChampionMetrics:
-        """The champion after another evaluation; without one, its recorded metrics and why.
+        """The champion after a new evaluation; if that is impossible, its recorded metrics and the reason.
 
-        ``changed`` is None when nothing says what it was evaluated with: then
-        its recorded metrics are taken, as they are all there is. When it is
-        known that something changed, they are stale.
+        ``changed`` is None if the champion's version does not record its
+        evaluation: then its recorded metrics count, for want of others. If
+        something is known to have changed, they are stale.
         """
         from rondel.gates import ChampionMetrics
         from rondel.operations.evaluation import champion_model
@@ -147,14 +149,14 @@ class GateRunner:
         digest, problem = champion_model(outputs, evaluation)
         metrics: dict[str, float] = {}
         if digest is not None:
-            self.runtime.recorder.step(f"the gate: measuring version {found.version} of {model} again")
+            self.runtime.recorder.step(f"the gate: evaluating version {found.version} of {model} again")
             try:
-                metrics = await self._again(
+                metrics = await self._evaluate_champion(
                     model, found, evaluation, digest, whole=changed != [], measure=measure
                 )
             except (StageFailed, DataError) as error:
-                of = f"{_version(found.version, model)} could not be measured: "
-                digest, problem = None, error.what.removeprefix(of)
+                prefix = f"can't evaluate {_version(found.version, model)}: "
+                digest, problem = None, error.what.removeprefix(prefix)
         if digest is not None:
             return ChampionMetrics(
                 version=found.version,
@@ -166,10 +168,10 @@ class GateRunner:
             version=found.version,
             metrics=found.metrics,
             measured="stale" if changed else "recorded",
-            note=f"{reason}; it cannot be measured again: {problem}",
+            note=f"{reason}; it can't be evaluated again: {problem}",
         )
 
-    async def _again(
+    async def _evaluate_champion(
         self,
         model: str,
         found: Champion,
@@ -179,19 +181,21 @@ class GateRunner:
         whole: bool,
         measure: str | None,
     ) -> dict[str, float]:
-        """Measure the champion with the challenger's evaluation, logging to a run of its own.
+        """Evaluate the champion like the challenger, logging to a separate MLflow run.
 
         Raises StageFailed or DataError with what went wrong.
         """
         from anyio import to_thread
 
         from rondel.gates import metrics_from_mapping, read_metrics, stage_metrics
-        from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, measuring
+        from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, evaluation_program
         from rondel.tracking import TrackingClient
 
-        project = await to_thread.run_sync(self.runtime.view, {})
+        project = await to_thread.run_sync(self.runtime.dvc_project, {})
         wanted = tuple(dict.fromkeys([*evaluation.stage.files_to_fetch, evaluation.metrics])) if whole else ()
-        program = measuring(evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted)
+        program = evaluation_program(
+            evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted
+        )
         assert self.runtime.environment.tracking is not None  # noqa: S101 - there is a champion
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(
@@ -203,7 +207,7 @@ class GateRunner:
                 name = f"champion: {model} version {found.version}"
                 tags = {"rondel.run": self.runtime.run.id, "rondel.champion": found.version}
                 made = await stack.enter_async_context(
-                    run_of_its_own(client, experiment, name=name, tags=tags, parent=mine.run_id)
+                    nested_run(client, experiment, name=name, tags=tags, parent=mine.run_id)
                 )
                 container = container.with_env_variable("MLFLOW_RUN_ID", made.run_id)
             folder, done = await self._programs.run(
@@ -223,21 +227,21 @@ class GateRunner:
         return values
 
     async def _measure(self, evaluation: Evaluation | None, command: str) -> dict[str, Any]:
-        """What ``command`` prints about the challenger, as the last line of its output."""
+        """The metrics of the challenger that ``command`` prints on its last line."""
         from anyio import to_thread
 
-        from rondel.operations.evaluation import measuring
+        from rondel.operations.evaluation import evaluation_program
 
         if evaluation is None:
             raise ConfigurationError(
-                "measure= needs a file of metrics that a stage of dvc.yaml makes",
-                why="its dependencies are what the command finds in the container",
-                hint="without DVC, run the command with ctx.sh and give ctx.gate the numbers",
+                "measure= needs a metrics file that a stage of dvc.yaml makes",
+                why="the command runs with the dependencies of that stage in place",
+                hint="without DVC, run the command with ctx.sh and pass its numbers to ctx.gate",
                 place=str(self.runtime.stage.place),
             )
         self.runtime.recorder.step(f"the gate: {command}")
-        project = await to_thread.run_sync(self.runtime.view, {})
-        program = measuring(evaluation, project, measure=command)
+        project = await to_thread.run_sync(self.runtime.dvc_project, {})
+        program = evaluation_program(evaluation, project, measure=command)
         container = self._programs.with_locks(
             self.runtime.container, project, evaluation.stage, evaluation.params
         )
@@ -247,8 +251,8 @@ class GateRunner:
         return dict(done.metrics)
 
 
-def _asks_for(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> bool:
-    """Whether a rule needs a metric of the champion that is measured and not in the file."""
+def _needs_measured_champion(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> bool:
+    """Whether a rule needs a champion's metric that only ``measure`` prints."""
     from rondel.gates.metrics import canonical
 
     wanted = {canonical(str(rule.bound.champion)) for rule in rules if rule.bound.champion is not None}
@@ -257,20 +261,18 @@ def _asks_for(rules: Sequence[Rule], challenger: Metrics, of_file: Metrics) -> b
 
 def _reason(changed: list[str] | None) -> str:
     if changed is None:
-        return "nothing says what its own evaluation was made with"
+        return "its version does not record its evaluation"
     if not changed:
-        return "measured beside the challenger"
-    shown = ", ".join(changed[:_NAMED]) + (
-        f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    )
-    return f"changed since its own evaluation: {shown}"
+        return "evaluated together with the challenger"
+    more = f" and {len(changed) - _PARTS_SHOWN} more" if len(changed) > _PARTS_SHOWN else ""
+    return f"changed since its evaluation: {', '.join(changed[:_PARTS_SHOWN])}{more}"
 
 
 _PHASES = {
-    "model": "its file could not be pulled from the DVC remote",
-    "data": "the data could not be pulled from the DVC remote",
+    "model": "can't pull its file from the DVC remote",
+    "data": "can't pull the data from the DVC remote",
     "command": "the command that evaluates it ended with exit code {code}",
-    "measure": "the command that measures it ended with exit code {code}",
+    "measure": "the measure= command ended with exit code {code}",
 }
 
 
@@ -278,6 +280,6 @@ def _version(version: str, model: str) -> str:
     return f"version {version} of {model}"
 
 
-def _failed(done: Done, what: str) -> StageFailed:
-    said = _PHASES.get(done.phase, "the program ended early").format(code=done.code)
-    return StageFailed(f"{what} could not be measured: {said}")
+def _failed(done: ProgramResult, what: str) -> StageFailed:
+    reason = _PHASES.get(done.phase, "the program ended early").format(code=done.code)
+    return StageFailed(f"can't evaluate {what}: {reason}")

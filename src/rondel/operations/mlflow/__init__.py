@@ -1,1 +1,1 @@
-"""Run an entry point of the ``MLproject`` file: ``ctx.mlflow``."""
+"""``ctx.mlflow``: run an entry point of the ``MLproject`` file."""

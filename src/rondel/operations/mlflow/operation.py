@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.operations.operation import Call, KeyParts, Operation
-from rondel.operations.parameters import Argument
+from rondel.operations.parameters import EntryPointParameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rondel.operations.parameters import Parameter
+    from rondel.operations.parameters import SettableParameter
     from rondel.operations.project import Project
     from rondel.operations.runtime import StageRuntime
     from rondel.pipeline import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntryPoint(Operation[None]):
+class EntryPointRun(Operation[None]):
     """An entry point of ``MLproject`` with values for its parameters."""
 
     kind = "mlflow"
@@ -33,13 +33,13 @@ class EntryPoint(Operation[None]):
     def call(cls, entry_point: str, /, **parameters: Any) -> Self:
         """Run an entry point of the ``MLproject`` file, logging to the stage's MLflow run.
 
-        ``-P STAGE.PARAMETER=VALUE`` of the command line wins over ``parameters``.
+        ``-P STAGE.PARAMETER=VALUE`` on the command line overrides ``parameters``.
         """
         return cls(entry_point=entry_point, values=parameters)
 
     @classmethod
     def from_call(cls, call: Call) -> Self:
-        """The entry point of a call, with the values that the source says."""
+        """The entry point of a call, with the literal values in the source."""
         return cls(entry_point=call.name, values=call.details)
 
     @property
@@ -59,7 +59,7 @@ class EntryPoint(Operation[None]):
         await run_entry_point(runtime, self.entry_point, self.values)
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
-        """``MLproject`` has the entry point, and MLflow can run it."""
+        """Check that ``MLproject`` has the entry point, and that MLflow can run it."""
         if not self.entry_point:
             return
         points = project.entry_points()
@@ -79,7 +79,7 @@ class EntryPoint(Operation[None]):
     def check_inputs(
         self, stage: Stage, project: Project, given: Mapping[str, Any], *, files_known: bool
     ) -> Iterator[ConfigurationError]:
-        """Each parameter without a default has a value, and each value is of its parameter's type."""
+        """Check that each parameter without a default has a value, and that each value has the right type."""
         from rondel.data.mlproject import FILE
         from rondel.data.mlproject_check import missing_parameters, value_problem
 
@@ -88,17 +88,17 @@ class EntryPoint(Operation[None]):
             return
         place = str(self.place or stage.place)
         values = {**self.values, **stage.variant, **given}
-        # Where the source does not say what it passes, only the container will tell what is missing.
-        lacking = missing_parameters(declared, values) if self.literal else ()
-        if lacking:
-            names = ", ".join(repr(name) for name in lacking)
-            in_code = ", ".join(f"{name}=…" for name in lacking)
+        # If the arguments are not literal, only MLflow can find out what is missing.
+        unset = missing_parameters(declared, values) if self.literal else ()
+        if unset:
+            names = ", ".join(repr(name) for name in unset)
+            in_code = ", ".join(f"{name}=…" for name in unset)
             call = f"pipeline.mlflow({self.entry_point!r}, {in_code})"
-            on_line = " ".join(f"-P {stage.base}.{name}=VALUE" for name in lacking)
+            on_line = " ".join(f"-P {stage.base}.{name}=VALUE" for name in unset)
             yield ConfigurationError(
                 f"stage {stage.name!r}: no value for {names} of entry point {self.entry_point!r}",
-                why=f"{FILE} has no default for {'it' if len(lacking) == 1 else 'them'}",
-                hint=f"give it in the pipeline, as in {call}, or for one run: {on_line}",
+                why=f"{FILE} has no default for {'it' if len(unset) == 1 else 'them'}",
+                hint=f"set it in the pipeline with {call}, or for one run with {on_line}",
                 place=place,
             )
         for name, value in values.items():
@@ -114,9 +114,11 @@ class EntryPoint(Operation[None]):
         super().add_to_key(key, number, stage, project, given)
         key.parameters |= given
 
-    def parameters(self, stage: Stage, project: Project) -> Mapping[str, Parameter]:
-        """``STAGE.PARAMETER`` for each one that is declared or passed."""
+    def parameters(self, stage: Stage, project: Project) -> Mapping[str, SettableParameter]:
+        """``STAGE.PARAMETER`` for each parameter that is declared or passed."""
         if not self.entry_point:
             return {}
         declared = project.entry_points().get(self.entry_point, {})
-        return {f"{stage.base}.{name}": Argument(name, declared) for name in {*declared, *self.values}}
+        return {
+            f"{stage.base}.{name}": EntryPointParameter(name, declared) for name in {*declared, *self.values}
+        }

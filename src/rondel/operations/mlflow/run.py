@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def run_entry_point(runtime: StageRuntime, entry_point: str, parameters: Mapping[str, Any]) -> None:
-    """Run the entry point; values that the stage was given win over ``parameters``. Raises StageFailed."""
+    """Run the entry point; ``-P`` and matrix values override ``parameters``. Raises StageFailed."""
     values = {**parameters, **runtime.params}
     args = ["mlflow", "run", ".", "--entry-point", entry_point, "--env-manager", "local"]
     for name, value in sorted(values.items()):
@@ -29,7 +29,7 @@ async def run_entry_point(runtime: StageRuntime, entry_point: str, parameters: M
 
 
 async def _log_arguments(runtime: StageRuntime, entry_point: str, values: Mapping[str, Any]) -> None:
-    """Log the entry point and its parameters, defaults included: MLflow does so for its own runs only."""
+    """Log the entry point and its parameters with defaults: MLflow does so only for runs it creates."""
     from anyio import to_thread
 
     from rondel.data.mlproject import entry_points, parameters
@@ -46,13 +46,16 @@ async def _log_arguments(runtime: StageRuntime, entry_point: str, values: Mappin
         async with TrackingClient(tracking.endpoint) as client:
             await client.log(run.run_id, params=used, tags={"mlflow.project.entryPoint": entry_point})
     except RondelError as error:
-        # A run has one value for each name; a stage may run an entry point twice.
-        runtime.recorder.output(f"MLflow did not take the parameters: {error.what}")
+        # MLflow refuses a second value for a parameter; a stage may run an entry point twice.
+        runtime.recorder.output(f"can't log the parameters to MLflow: {error.what}")
 
 
 @asynccontextmanager
 async def _as_project(runtime: StageRuntime) -> AsyncIterator[None]:
-    """For as long as MLflow runs: its file without the Docker image that this container stands for."""
+    """While MLflow runs, replace ``MLproject`` by a copy without ``docker_env``.
+
+    MLflow would start a Docker container, and this container already is the stage's.
+    """
     from anyio import to_thread
 
     from rondel.data.mlproject import mlproject_for_container
@@ -64,14 +67,13 @@ async def _as_project(runtime: StageRuntime) -> AsyncIterator[None]:
     for name, value in copy.environment.items():
         runtime.container = runtime.container.with_env_variable(name, value)
     passed = {*runtime.settings.environment, *runtime.settings.secrets}
-    if lacking := [name for name in copy.from_host if name not in passed]:
-        names = ", ".join(lacking)
+    if missing := [name for name in copy.from_host if name not in passed]:
         runtime.recorder.output(
-            f"MLproject's docker_env copies {names} from the host; a stage gets that by "
-            "`environment` or `secrets` in [tool.rondel]"
+            f"docker_env in MLproject copies {', '.join(missing)} from the host; to pass that to a stage, "
+            "add it to `environment` or `secrets` in [tool.rondel]"
         )
     if copy.ignores_volumes:
-        runtime.recorder.output("the volumes of MLproject's docker_env are not mounted")
+        runtime.recorder.output("the volumes of docker_env in MLproject are not mounted")
     runtime.container = runtime.container.with_new_file(f"{WORK}/{copy.name}", copy.text)
     yield
     runtime.container = runtime.container.with_new_file(f"{WORK}/{copy.name}", copy.before)

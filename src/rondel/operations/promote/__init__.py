@@ -1,1 +1,1 @@
-"""Move an alias to a model version that meets its conditions: ``ctx.promote``."""
+"""``ctx.promote``: move an alias to a model version that meets the conditions."""

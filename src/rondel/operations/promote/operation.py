@@ -1,4 +1,4 @@
-"""``ctx.promote``: an alias moves to another version."""
+"""``ctx.promote``: move an alias to another version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Promote(Operation["AliasChange"]):
-    """The move of alias ``to`` to the version that ``reference`` means."""
+    """Move the alias ``to`` to the version that ``reference`` names."""
 
     kind = "promote"
     effect = True
@@ -31,15 +31,16 @@ class Promote(Operation["AliasChange"]):
 
     @classmethod
     def call(cls, reference: str, *, to: str = "champion", force: bool = False, reason: str = "") -> Self:
-        """Move ``to`` to the version that ``reference`` means; a bare name means its challenger.
+        """Move the alias ``to`` to the version that ``reference`` names.
 
-        Raises GateFailed with every condition that is not met; see ``rondel promote``.
+        A model name without version or alias means its challenger. Raises
+        GateFailed with every unmet condition; see ``rondel promote``.
         """
         return cls(reference=reference, to=to, force=force, reason=reason)
 
     @classmethod
     def from_call(cls, call: Call) -> Self:
-        """The promotion that a call means."""
+        """The promotion of a call."""
         details = dict(call.details)
         return cls(
             reference=str(details.pop("reference", call.name)),
@@ -53,7 +54,7 @@ class Promote(Operation["AliasChange"]):
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """The alias, and why the conditions are overridden if they are."""
+        """The alias, and the reason if the conditions are overridden."""
         forced = {"force": True} if self.force else {}
         return {"to": self.to, **forced, **({"reason": self.reason} if self.reason else {})}
 
@@ -66,7 +67,7 @@ class Promote(Operation["AliasChange"]):
         )
 
     def check(self, stage: Stage, project: Project) -> Iterator[ConfigurationError]:
-        """The alias is one, and whoever overrides the conditions says why."""
+        """Check the alias, and that overriding the conditions has a reason."""
         from rondel.errors import ConfigurationError
         from rondel.registry.aliases import check_alias
         from rondel.registry.promote import check_override

@@ -1,4 +1,4 @@
-"""Promotes a version of a registered model from a stage."""
+"""Promotes a version of a registered model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 async def promote_version(
     runtime: StageRuntime, reference: str, *, to: str, force: bool, reason: str
 ) -> AliasChange:
-    """Move the alias ``to`` to the version that ``reference`` means.
+    """Move the alias ``to`` to the version that ``reference`` names.
 
-    Raises GateFailed with every condition that is not met, and TrackingUnavailable.
+    Raises GateFailed with every unmet condition, and TrackingUnavailable.
     """
     from anyio import to_thread
 
@@ -40,12 +40,12 @@ async def promote_version(
             remote=runtime.settings.remote,
             run=runtime.run.id,
         )
-    done = "is already" if changed.entry is None else "is now"
-    runtime.recorder.output(f"{changed.model}@{to} {done} version {changed.new}")
+    state = "is already" if changed.entry is None else "is now"
+    runtime.recorder.output(f"{changed.model}@{to} {state} version {changed.new}")
     return changed
 
 
 def _reason(runtime: StageRuntime) -> str:
-    """What the alias log says when the call gives no reason: the run, and who approved it."""
+    """The default reason for the alias log: the run, and who approved it."""
     approval = runtime.recorder.record.approval
     return f"run {runtime.run.id}" + (f", {approval.sentence}" if approval else "")

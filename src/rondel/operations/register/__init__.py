@@ -1,1 +1,1 @@
-"""Register a model version from what the run's stages logged."""
+"""``ctx.register``: register a model version from what the run's stages logged."""

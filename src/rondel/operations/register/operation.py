@@ -1,4 +1,4 @@
-"""``ctx.register``: a version of a registered model."""
+"""``ctx.register``: make a version of a registered model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Register(Operation["ModelVersion"]):
-    """A new version of ``model`` from what the run's stages logged, and the alias that points at it."""
+    """Make a new version of ``model`` from what the run's stages logged, and point ``alias`` at it."""
 
     kind = "register"
     effect = True
@@ -41,24 +41,24 @@ class Register(Operation["ModelVersion"]):
     ) -> Self:
         """Make a version of the registered model ``name`` from what this run's stages logged.
 
-        The version carries the run's lineage and verdict; ``alias`` points at
-        it afterwards. Repeating a run after a crash registers nothing twice.
-        ``artifact`` names the logged model where a stage logged several.
+        The version records the run's lineage and verdict; afterwards ``alias``
+        points at it. Repeating a run after a crash registers nothing twice.
+        ``artifact`` names the logged model if a stage logged several.
 
-        A stage that DVC restored did not run and logged nothing. If no earlier
-        run on this server logged the model either, ``log`` does: a command that
-        logs the model's file, which it finds in place with what its stage
-        depends on. A folder in MLflow's format needs no command. ``model_file``
-        names that file where it is not clear.
+        A stage that DVC restored did not run, so it logged nothing. If no
+        earlier run on this server logged the model either, the command ``log``
+        does. It runs with the model file and the dependencies of its stage in
+        place. A folder in MLflow's format needs no command. ``model_file``
+        names the model file if it is unclear.
 
-        Raises DataError when there is no model, StageFailed if ``log`` fails,
-        TrackingUnavailable when the server does not answer.
+        Raises DataError if there is no model, StageFailed if ``log`` fails,
+        TrackingUnavailable if the server does not answer.
         """
         return cls(model=name, alias=alias, artifact=artifact, log=log, model_file=model_file)
 
     @classmethod
     def from_call(cls, call: Call) -> Self:
-        """The registration that a call means."""
+        """The registration of a call."""
         details = dict(call.details)
         alias = details.get("alias", "challenger")
         if isinstance(call, StageCall) and call.args[1:]:

@@ -1,4 +1,4 @@
-"""Registers a model: from what a run recorded to a version with lineage."""
+"""Registers a model version with the lineage from a run's record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Registrar:
         log: str | None,
         model_file: str | None,
     ) -> ModelVersion:
-        """The version. Raises DataError, StageFailed and TrackingUnavailable."""
+        """Register the model. Raises DataError, StageFailed and TrackingUnavailable."""
         from anyio import to_thread
 
         from rondel.registry import attestations
@@ -51,32 +51,33 @@ class Registrar:
         tracking = self.runtime.tracking("register")
         self.runtime.recorder.step(f"registering {model}")
         capsule = await to_thread.run_sync(_capsule, self.runtime.run.folder)
-        records = await to_thread.run_sync(originals, self.runtime.run.root, capsule, self.runtime.stage)
+        records = await to_thread.run_sync(source_records, self.runtime.run.root, capsule, self.runtime.stage)
         lineage = await to_thread.run_sync(lineage_of, self.runtime.run, capsule, records, model)
         packages = next((dict(each.image.packages) for each in records if each.image), {})
         async with TrackingClient(tracking.endpoint) as client:
             store = registry_of(client)
-            source = await self._model(client, records, model, artifact, log=log, model_file=model_file)
+            source = await self._find_model(client, records, model, artifact, log=log, model_file=model_file)
             who = await to_thread.run_sync(whoami, self.runtime.run.root, self.runtime.run.started_by)
             version = await register(store, model, source, lineage, who=who, alias=alias)
-            kept = False
+            stored = False
             if attestations.libraries_installed():
                 packages = packages or await installed_packages(self.runtime.container)
-                kept = await store_files(store, version, lineage, packages=packages, environ=os.environ)
-        known = f", {alias}" if alias else ""
+                stored = await store_files(store, version, lineage, packages=packages, environ=os.environ)
+        suffix = f", {alias}" if alias else ""
         first = version.tags.get("rondel.run", self.runtime.run.id)
-        again = "" if first == self.runtime.run.id else f": this model is registered already, by run {first}"
-        self.runtime.recorder.output(f"registered {model} version {version.version}{known}{again}")
-        if not kept:
+        if first != self.runtime.run.id:
+            suffix += f" (registered before by run {first})"
+        self.runtime.recorder.output(f"registered {model} version {version.version}{suffix}")
+        if not stored:
             why = (
-                "the server takes no files of runs"
+                "the server stores no files for runs"
                 if attestations.libraries_installed()
                 else "install rondel[provenance]"
             )
             self.runtime.recorder.output(f"SBOM and provenance were not stored: {why}")
         return version
 
-    async def _model(
+    async def _find_model(
         self,
         client: TrackingClient,
         records: list[StageRecord],
@@ -86,9 +87,10 @@ class Registrar:
         log: str | None,
         model_file: str | None,
     ) -> ModelSource:
-        """The model that the stages logged in this run, or when they first made the same outputs; else again.
+        """The model that the stages logged.
 
-        The latter two serve a stage that DVC restored, with the same server and with another one.
+        For a restored stage: the model that an earlier run on this server logged with the same
+        outputs, or else one that is logged again from DVC's file.
         """
         from rondel.errors import DataError
         from rondel.registry.register import find_model, twin_runs
@@ -116,10 +118,10 @@ class Registrar:
             except DataError:
                 raise DataError(
                     "there is no model to register",
-                    why=f"`{log}` ended well, but logged no model"
+                    why=f"`{log}` succeeded, but logged no model"
                     + (f" {artifact!r}" if artifact else "")
                     + f" to the run {again.url}",
-                    hint="it has to log to the run in MLFLOW_RUN_ID: "
+                    hint="it must log to the run in MLFLOW_RUN_ID, for example with "
                     "mlflow.sklearn.log_model(model, name='model')",
                 ) from nothing
 
@@ -137,21 +139,17 @@ class Registrar:
         return None
 
 
-def originals(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:
-    """The records of the stages that ``stage`` stands on, in order.
+def source_records(root: Path, capsule: Capsule, stage: Stage) -> list[StageRecord]:
+    """The records of all stages before ``stage``, in order.
 
-    Of a cached one it is the record of the run that its result is from.
+    For a cached one, the record in the run that made its result.
     """
-    wanted = _upstream(capsule, stage.needs)
-    found = []
-    for record in capsule.stages:
-        if record.name not in wanted:
-            continue
-        if record.state == "cached":
-            found.append(_original(root, record))
-        else:
-            found.append(record)
-    return found
+    upstream = _upstream(capsule, stage.needs)
+    return [
+        _original(root, record) if record.state == "cached" else record
+        for record in capsule.stages
+        if record.name in upstream
+    ]
 
 
 def _original(root: Path, record: StageRecord) -> StageRecord:
@@ -164,7 +162,7 @@ def _original(root: Path, record: StageRecord) -> StageRecord:
     try:
         return load(root, cache_entry.run)[1].stage(record.name)
     except (RecordError, KeyError):
-        return record  # that run's folder was removed: what this run knows of the stage has to do
+        return record  # that run's folder was removed
 
 
 def lineage_of(run: Run, capsule: Capsule, records: list[StageRecord], model: str) -> Lineage:

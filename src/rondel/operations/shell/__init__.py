@@ -1,1 +1,1 @@
-"""Run a shell command: ``ctx.sh``."""
+"""``ctx.sh``: run a shell command."""

@@ -29,14 +29,14 @@ class ShellCommand(Operation[str]):
         """Run a shell command in the workspace and return its standard output.
 
         ``outputs`` are files that it makes for the working tree (a folder ends
-        in ``/``); they come back when the stage has succeeded. A command that
-        fails fails the stage.
+        in ``/``); they are copied there after the stage succeeded. If the
+        command fails, the stage fails.
         """
         return cls(command=command, made=tuple(outputs))
 
     @classmethod
     def from_call(cls, call: Call) -> Self:
-        """The command of a call; its outputs as far as the source says them."""
+        """The command of a call, with its outputs if they are literals in the source."""
         made = call.details.get("outputs") or ()
         return cls(command=call.name, made=tuple(made))
 

@@ -290,11 +290,11 @@ def test_a_pointer_is_committed_only_after_its_data_was_pushed(tmp_path: Path, o
 
 def test_the_token_is_given_to_git_by_the_environment(tmp_path: Path, origin: Path) -> None:
     """Git asks the helper, which knows the token; no command line and no configuration file has it."""
-    from rondel.ci.commit.push import Git
+    from rondel.ci.commit.push import GitClient
     from rondel.git.command import run_git
 
     root = checkout(tmp_path, origin)
-    asked = Git(root, {**ENVIRON, "RONDEL_GIT_TOKEN": "glpat-x"})
+    asked = GitClient(root, {**ENVIRON, "RONDEL_GIT_TOKEN": "glpat-x"})
     assert not any("glpat-x" in word for word in asked._settings)
     request = b"protocol=https\nhost=gitlab.example\n\n"
     done = run_git(root, "credential", "fill", environ=asked.environ, settings=asked._settings, stdin=request)

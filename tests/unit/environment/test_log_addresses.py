@@ -1,4 +1,4 @@
-"""What a stage's log says of addresses that only its container can open."""
+"""Addresses in a stage's log that only its container can open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.environment.addresses import rules
+from rondel.environment.log_addresses import log_rewrites
 from rondel.record import StageRecord, StageRecorder
 from rondel.runner.services import _readable
 from rondel.settings import Settings
@@ -31,10 +31,10 @@ def said(
     hosts: Mapping[str, int] | None = None,
     folder: str | None = None,
 ) -> str:
-    found = replace(connection_to(Endpoint(uri=uri), experiment="e"), readable=readable)
+    rewrites = replace(connection_to(Endpoint(uri=uri), experiment="e"), readable=readable)
     observer = RecordingObserver()
     recorder = StageRecorder(StageRecord(name="train", kind="pure"), None, observer)
-    recorder.rewrite(rules(found, hosts or {}, folder))
+    recorder.rewrite(log_rewrites(rewrites, hosts or {}, folder))
     recorder.output(text)
     return recorder.tail[-1]
 
@@ -60,13 +60,13 @@ def test_other_addresses_stay(line: str) -> None:
     assert said(line, "http://127.0.0.1:5000", readable=False) == line
 
 
-def test_a_remote_server_is_told_as_it_is() -> None:
+def test_the_address_of_a_remote_server_stays() -> None:
     line = f"View run at: https://mlflow.example.com/{PAGE}"
     assert said(line, "https://mlflow.example.com") == line
 
 
 @pytest.mark.parametrize("address", ["http://mlflow:5000", "http://127.0.0.1:5000"])
-def test_of_a_server_that_nobody_reaches_no_address_is_told(address: str) -> None:
+def test_an_unreachable_server_is_described_without_an_address(address: str) -> None:
     told = said(f"🏃 View run train at: {address}/{PAGE}", "http://127.0.0.1:5000", readable=False)
     assert told == f"🏃 View run train at: run {RUN} on the MLflow server of this job"
     told = said(f"View experiment at: {address}/#/experiments/1.", "http://127.0.0.1:5000", readable=False)
@@ -77,10 +77,10 @@ def test_of_a_server_that_nobody_reaches_no_address_is_told(address: str) -> Non
     )
 
 
-def test_the_remote_is_told_as_the_folder_or_address_that_it_is() -> None:
-    line = "ERROR: webdav://dvc-remote:4000/files/md5/ab: not found"
+def test_the_remote_is_shown_as_its_folder_or_address() -> None:
+    line = "ERROR: webdav://dvc-remote:4000/files/md5/ab: not rewrites"
     told = said(line, "http://127.0.0.1:5000", hosts={"dvc-remote": 4000}, folder="/p/.rondel/remote")
-    assert told == "ERROR: /p/.rondel/remote/files/md5/ab: not found"
+    assert told == "ERROR: /p/.rondel/remote/files/md5/ab: not rewrites"
     line = 'Could not connect to the endpoint URL: "http://dvc-remote-1:9000/bucket"'
     told = said(line, "http://127.0.0.1:5000", hosts={"dvc-remote": 80, "dvc-remote-1": 9000})
     assert told == line.replace("dvc-remote-1", "127.0.0.1")
@@ -102,5 +102,5 @@ def test_pages_open_where_the_server_outlives_the_run_and_is_within_reach(
 ) -> None:
     remote = Endpoint(uri=uri) if uri else None
     session = TrackingSession(remote, None, experiment="e")
-    found = connection_to(remote or Endpoint(uri="http://127.0.0.1:5001"), experiment="e")
-    assert _readable(session, found, Settings(root=tmp_path, ci=ci, linger=linger)) is readable
+    rewrites = connection_to(remote or Endpoint(uri="http://127.0.0.1:5001"), experiment="e")
+    assert _readable(session, rewrites, Settings(root=tmp_path, ci=ci, linger=linger)) is readable

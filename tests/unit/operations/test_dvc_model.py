@@ -1,4 +1,4 @@
-"""Which of DVC's files is the model that a server never saw, and what becomes of it."""
+"""Which file of DVC is the model, and how it is logged again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from rondel.container_scripts import log_model
 from rondel.data import load_project
 from rondel.errors import ConfigurationError, DataError, StageFailed
-from rondel.operations.program import Done
-from rondel.operations.register.restorable import (
+from rondel.operations.program import ProgramResult
+from rondel.operations.register.dvc_model import (
     LOG_PROGRAM,
     NO_MLMODEL,
-    logging,
+    find_dvc_model,
     logging_command,
     logging_failure,
-    restorable,
+    logging_program,
 )
 from rondel.record import CallRecord, StageRecord
 
@@ -59,56 +59,56 @@ def project(tmp_path: Path) -> Any:
 
 
 def test_it_is_the_model_that_the_gate_judged(project: Any) -> None:
-    found = restorable(project, [PREPARE, TRAIN, EVALUATE], model="toy")
+    found = find_dvc_model(project, [PREPARE, TRAIN, EVALUATE], model="toy")
     assert found is not None
     assert (found.path, found.digest, found.record.name) == ("model.bin", "md5:bb", "train")
 
 
 def test_without_a_gate_it_is_the_output_that_no_stage_reads(project: Any) -> None:
-    assert restorable(project, [PREPARE, TRAIN], model="toy") is None  # the evaluation reads the model
+    assert find_dvc_model(project, [PREPARE, TRAIN], model="toy") is None  # the evaluation reads the model
     plain = DVC_YAML.partition("  evaluate")[0].replace("[model.bin]", "[model.bin, more.bin]")
     (project.root / "dvc.yaml").write_text(plain)
     both = record("train", model_bin="md5:bb", more_bin="md5:dd")
-    with pytest.raises(
-        ConfigurationError, match=r"not clear which output is the model: model\.bin, more\.bin"
-    ):
-        restorable(load_project(project.root), [PREPARE, both], model="toy")
-    found = restorable(load_project(project.root), [PREPARE, TRAIN], model="toy")
+    with pytest.raises(ConfigurationError, match=r"unclear which output is the model: model\.bin, more\.bin"):
+        find_dvc_model(load_project(project.root), [PREPARE, both], model="toy")
+    found = find_dvc_model(load_project(project.root), [PREPARE, TRAIN], model="toy")
     assert found is not None
     assert found.path == "model.bin"
 
 
 def test_a_file_that_is_named_has_to_be_an_output_of_the_stages_before(project: Any) -> None:
-    found = restorable(project, [PREPARE, TRAIN, EVALUATE], model="toy", model_file="data.csv")
+    found = find_dvc_model(project, [PREPARE, TRAIN, EVALUATE], model="toy", model_file="data.csv")
     assert found is not None
     assert found.record.name == "prepare"
-    with pytest.raises(ConfigurationError, match=r"nothing\.bin is no output of the stages"):
-        restorable(project, [PREPARE, TRAIN], model="toy", model_file="nothing.bin")
+    with pytest.raises(ConfigurationError, match=r"nothing\.bin is not an output of the stages"):
+        find_dvc_model(project, [PREPARE, TRAIN], model="toy", model_file="nothing.bin")
 
 
 def test_a_single_file_is_logged_by_the_teams_command_only(project: Any) -> None:
-    found = restorable(project, [TRAIN, EVALUATE], model="toy")
+    found = find_dvc_model(project, [TRAIN, EVALUATE], model="toy")
     assert found is not None
     assert logging_command(found, "toy", "python log.py") == "python log.py"
     with pytest.raises(DataError, match="no model to register") as caught:
         logging_command(found, "toy", None)
     assert "log=" in str(caught.value.hint)
-    program = logging(project, found, "python log.py")
+    program = logging_program(project, found, "python log.py")
     assert program.needs == ("model.bin", "data.csv")
     assert program.commands == ("python log.py",)
 
 
-def test_what_went_wrong_is_told_by_what_can_be_done(project: Any) -> None:
-    found = restorable(project, [TRAIN, EVALUATE], model="toy")
+def test_each_failure_has_its_own_error(project: Any) -> None:
+    found = find_dvc_model(project, [TRAIN, EVALUATE], model="toy")
     assert found is not None
-    lost = logging_failure(found, Done(phase="data", code=1), "python log.py")
+    lost = logging_failure(found, ProgramResult(phase="data", code=1), "python log.py")
     assert isinstance(lost, DataError)
     assert "model.bin is lost" in lost.what
-    failed = logging_failure(found, Done(phase="command", code=7), "python log.py")
+    failed = logging_failure(found, ProgramResult(phase="command", code=7), "python log.py")
     assert isinstance(failed, StageFailed)
     assert "exit code 7" in failed.what
-    strange = logging_failure(found, Done(phase="command", code=NO_MLMODEL), f"python {LOG_PROGRAM} m toy")
-    assert "without a file MLmodel" in str(strange.why)
+    strange = logging_failure(
+        found, ProgramResult(phase="command", code=NO_MLMODEL), f"python {LOG_PROGRAM} m toy"
+    )
+    assert "without an MLmodel file" in str(strange.why)
 
 
 @pytest.mark.filterwarnings("ignore")  # SQLAlchemy and MLflow warn about MLflow's own code

@@ -1,8 +1,8 @@
-"""Commands that a stage runs through the plain Dagger API: which container they ran in.
+"""Finds the container of a command that failed in the plain Dagger API.
 
-The API's client keeps no trace of what a stage builds, but an error carries the
-query that failed: the chain of calls from which the container's own can be cut
-out, before the failing command or with it.
+The Dagger client does not keep what a stage builds, but its error has the query
+that failed. From the query's chain of calls, this module cuts out those of the
+container before the command, or after it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedExec:
-    """A command that failed, and the chain of calls that it was part of: ``parts[at]`` is the command."""
+class FailedCommand:
+    """A command that failed: ``parts`` is the query's chain of calls, and ``parts[at]`` the command."""
 
     parts: Sequence[Part]
     at: int
 
     def query(self, when: Literal["before", "after"]) -> str:
-        """The query for the ID of the container that the command began in, or of what it left."""
+        """The query for the ID of the container before or after the command."""
         from graphql import FieldNode, NameNode, OperationDefinitionNode, OperationType, print_ast
 
         chain = list(self.parts[: self.at + (when == "after")])
@@ -42,8 +42,8 @@ class FailedExec:
         return print_ast(made)
 
 
-def failed_exec(document: graphql.DocumentNode, command: Sequence[str]) -> FailedExec | None:
-    """Where in a query a command is; None if it is in another one, whose result this one was given."""
+def find_command(document: graphql.DocumentNode, command: Sequence[str]) -> FailedCommand | None:
+    """Find a command in a query; None if it is in another query, whose result is an input of this one."""
     from graphql import FieldNode, value_from_ast_untyped
 
     parts = _chain(document)
@@ -53,13 +53,13 @@ def failed_exec(document: graphql.DocumentNode, command: Sequence[str]) -> Faile
         if isinstance(part, FieldNode) and part.name.value == "withExec"
     ]
     same = [number for number, args in found if args == [list(command)]]
-    # An entry point, or variables that were put in, make the command another one than was asked for.
+    # An entry point or expanded variables make the failed command differ from the requested one.
     at = same[0] if same else found[0][0] if len(found) == 1 else None
-    return None if at is None else FailedExec(parts=parts, at=at)
+    return None if at is None else FailedCommand(parts=parts, at=at)
 
 
 def exec_error(error: BaseException) -> dagger.ExecError | None:
-    """The failed command among what a stage raised, which may be a group of several errors."""
+    """The failed command in a stage's exception, which may be a group."""
     import dagger
 
     if isinstance(error, dagger.ExecError):
@@ -69,12 +69,15 @@ def exec_error(error: BaseException) -> dagger.ExecError | None:
 
 
 async def container_of(
-    failed: FailedExec, of: dagger.Container, when: Literal["before", "after"]
+    failed: FailedCommand, of: dagger.Container, when: Literal["before", "after"]
 ) -> dagger.Container:
-    """The container that the command began in, or with what it left: the engine keeps that only if asked."""
+    """The container before or after the failed command.
+
+    The query for the latter expects any exit code: otherwise Dagger drops the container.
+    """
     import gql
 
-    # The client has no public way to send a query that was not built call by call.
+    # The Dagger client has no public way to send a whole query.
     context = of._ctx  # noqa: SLF001
     found: Any = await context.conn.session.execute(gql.gql(failed.query(when)))
     while isinstance(found, dict):

@@ -1,11 +1,11 @@
-"""From the query of a failed command to the container that it ran in."""
+"""Finds the container of a failed command in its query."""
 
 from __future__ import annotations
 
 import gql
 import pytest
 
-from rondel.operations.failed_exec import FailedExec, failed_exec
+from rondel.operations.failed_command import FailedCommand, find_command
 
 QUERY = """
 query {
@@ -24,15 +24,15 @@ query {
 """
 
 
-def found(query: str, *command: str) -> FailedExec | None:
-    return failed_exec(gql.gql(query).document, command)
+def found(query: str, *command: str) -> FailedCommand | None:
+    return find_command(gql.gql(query).document, command)
 
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_before_is_all_that_precedes_the_command() -> None:
+def test_the_query_before_ends_ahead_of_the_command() -> None:
     failed = found(QUERY, "sh", "-c", "exit 3")
     assert failed is not None
     assert squeezed(failed.query("before")) == (
@@ -41,7 +41,7 @@ def test_before_is_all_that_precedes_the_command() -> None:
     )
 
 
-def test_after_is_with_the_command_which_may_fail_now() -> None:
+def test_the_query_after_includes_the_command_and_expects_any_exit_code() -> None:
     failed = found(QUERY, "sh", "-c", "exit 3")
     assert failed is not None
     assert squeezed(failed.query("after")).endswith(
@@ -67,5 +67,5 @@ def test_a_command_that_the_image_changed_is_known_if_it_is_the_only_one(
     assert (failed is not None) is known
 
 
-def test_a_query_without_the_command_says_nothing() -> None:
+def test_a_query_without_the_command_finds_nothing() -> None:
     assert found('{ file(id: "y") { contents } }', "true") is None

@@ -1,4 +1,4 @@
-"""The project as it lies on disk, read with ``rondel.data`` and ``rondel.tracking``."""
+"""The project on disk, for keys, checks and decisions."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 
 class DiskProject:
-    """Reads each thing once, until :meth:`changed` says that stages changed files.
+    """Reads each file once, until :meth:`invalidate`.
 
-    Safe to use from several threads: stages decide in worker threads, and the
-    hash cache below is not shared well.
+    Thread-safe: stages decide in worker threads, and the hash cache below is
+    not safe to share between them.
     """
 
     def __init__(
         self, settings: Settings, environ: Mapping[str, str] | None = None, *, own: Iterable[str] = ()
     ) -> None:
-        """``own`` are the stages of ``dvc.yaml`` that stages of the pipeline run."""
+        """``own`` are the stages of ``dvc.yaml`` that the pipeline runs itself."""
         self.settings = settings
         self.root = settings.root
         self.tree: Path | None = None
-        """The run's own tree, once there is one: its lock entries come before the working tree's."""
+        """The run's own tree, once there is one: its lock entries override the working tree's."""
         self._environ = os.environ if environ is None else environ
         self._own = tuple(own)
         self._lock = threading.RLock()
         self._dvc: DvcProject | None = None
         self._hashes: HashCache | None = None
-        self._overlaid = False
-        self._expected: list[DvcResults] = []
-        self._links: dict[str, tuple[StageLookup, ...]] = {}
+        self._overlay_current = False
+        self._assumed: list[DvcResults] = []
+        self._lookups: dict[str, tuple[StageLookup, ...]] = {}
         self._shared_parts: SharedParts | None = None
         self._workspace: Mapping[str, str] | None = None
         self._champions: dict[str, str | None] = {}
@@ -65,7 +65,7 @@ class DiskProject:
         from rondel.data.run_tree import with_run_tree
 
         project = with_run_tree(load_project(self.root, overrides), self.tree)
-        for results in self._expected:
+        for results in self._assumed:
             entries = {
                 each.cache_entry.address: each.entry
                 for each in results.cached
@@ -79,71 +79,71 @@ class DiskProject:
 
         if self._hashes is None:
             self._hashes = HashCache(self.root)
-        if not self._overlaid:
-            self._hashes.over = self._seen()
-            self._overlaid = True
+        if not self._overlay_current:
+            self._hashes.over = self._overlay()
+            self._overlay_current = True
         return self._hashes
 
-    def _seen(self) -> dict[str, str]:
-        """The files that stages see in place of the working tree's: the run's own, and what is put back."""
+    def _overlay(self) -> dict[str, str]:
+        """The files that stages see instead of the working tree's: the run's own, and restored results."""
         from rondel.cache.lookup import file_hashes
         from rondel.data.run_tree import lock_text, tree_hashes
         from rondel.data.workspace_sync import merge_entries
 
-        seen = tree_hashes(self.tree)
+        overlay = tree_hashes(self.tree)
         texts: dict[str, str] = {}
-        for results in self._expected:
+        for results in self._assumed:
             for each in results.cached:
                 if each.location == "working tree":
                     continue
-                seen |= file_hashes(each)
+                overlay |= file_hashes(each)
                 lock = each.stage.lock_file
                 base = texts.get(lock) or lock_text(self.root, self.tree, lock)
                 texts[lock] = merge_entries(base, {each.stage.name: each.cache_entry.entry})
         for lock, text in texts.items():
-            seen[lock] = f"md5:{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
-        return seen
+            overlay[lock] = f"md5:{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
+        return overlay
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The stages of ``dvc.yaml``."""
         with self._lock:
             return tuple(self._project().stages)
 
-    def _follow(
+    def _look_up(
         self,
         name: str,
         overrides: Mapping[str, Any],
         commit: str | None = None,
         shell_run: str | None = None,
     ) -> tuple[StageLookup, ...]:
-        """What is known of the dvc stage and those that run with it; overrides for others are left out."""
+        """The lookups of the dvc stage and those that run with it, with the overrides that they use."""
         from rondel.cache.lookup import look_up_stages
         from rondel.data import find_stage
         from rondel.data.params import used_params
 
-        # Values of a matrix may be of the stage's parameters, or of its function alone.
+        # Only some values of a matrix are parameters of the dvc stage.
         overrides = used_params(self.root, find_stage(self._project(), name), overrides)
         memo = f"{name} {sorted(overrides.items())!r} {commit} {shell_run}"
-        if memo not in self._links:
-            # Templates see overridden values, too.
+        if memo not in self._lookups:
+            # DVC's templates see overridden values, too.
             project = self._load(overrides) if overrides else self._project()
-            address = find_stage(project, name).address
-            chain = project.chain(address, self._own_addresses(project) - {address})
+            chain = self._chain(project, find_stage(project, name).address)
             shared_parts = self.shared_parts().with_commit(commit).after_shell(shell_run)
-            self._links[memo] = look_up_stages(project, chain, overrides, shared_parts, self._hash_cache())
-        return self._links[memo]
+            self._lookups[memo] = look_up_stages(project, chain, overrides, shared_parts, self._hash_cache())
+        return self._lookups[memo]
 
-    def _own_addresses(self, project: DvcProject) -> set[str]:
+    def _chain(self, project: DvcProject, address: str) -> tuple[str, ...]:
+        """The dvc stage and those that run with it: what it needs and the pipeline does not run itself."""
         from rondel.data import find_stage
 
-        found = set()
+        own = set()
         for name in self._own:
-            with suppress(ConfigurationError):  # check_calls names them, with its place
-                found.add(find_stage(project, name).address)
-        return found
+            with suppress(ConfigurationError):  # check_calls reports it, with its location
+                own.add(find_stage(project, name).address)
+        return project.chain(address, own - {address})
 
     def dvc_inputs(self, name: str, overrides: Mapping[str, Any]) -> tuple[DvcInputs, ...]:
-        """What a dvc stage depends on, after those that run with it."""
+        """What a dvc stage and those that run with it depend on; the stage itself comes last."""
         from rondel.cache.lookup import flatten_params
 
         with self._lock:
@@ -155,7 +155,7 @@ class DiskProject:
                     params=flatten_params(lookup.inputs.params),
                     outs=lookup.inputs.outs,
                 )
-                for lookup in self._follow(name, overrides)
+                for lookup in self._look_up(name, overrides)
             )
 
     def dvc_outputs(self, name: str) -> tuple[str, ...]:
@@ -164,20 +164,19 @@ class DiskProject:
 
         with self._lock:
             project = self._project()
-            address = find_stage(project, name).address
-            chain = project.chain(address, self._own_addresses(project) - {address})
+            chain = self._chain(project, find_stage(project, name).address)
             return tuple(out.path for each in chain for out in project.stages[each].outs)
 
     def dvc_results(
         self, name: str, overrides: Mapping[str, Any], *, git: bool = False, shell_run: str | None = None
     ) -> DvcResults:
-        """What serves a dvc stage and those that run with it."""
+        """The earlier results of a dvc stage and those that run with it."""
         with self._lock:
-            lookups = self._follow(name, overrides, self.commit() if git else None, shell_run)
+            lookups = self._look_up(name, overrides, self.commit() if git else None, shell_run)
         for lookup in lookups:
             if lookup.result is None:
-                shown = "" if lookup is lookups[-1] else f"{lookup.stage.address}: "
-                return DvcResults(reason=shown + lookup.reason)
+                prefix = "" if lookup is lookups[-1] else f"{lookup.stage.address}: "
+                return DvcResults(reason=prefix + lookup.reason)
         cached = tuple(lookup.result for lookup in lookups if lookup.result)
         return DvcResults(cached=cached, run_only=self._is_run_only(lookups, overrides))
 
@@ -198,7 +197,7 @@ class DiskProject:
             return find_stage(self._project(), name)
 
     def entry_of(self, stage: Stage, results: tuple[DvcResults, ...], key: KeyRecord) -> StageCacheEntry:
-        """What is known of a stage's success by the results of its dvc stages."""
+        """The cache entry of a pipeline stage, made from the results of its dvc stages."""
         from rondel.data.inputs import entry_outs
 
         cached = [each for found in results for each in found.cached]
@@ -220,7 +219,7 @@ class DiskProject:
         )
 
     def _metrics(self, result: CachedResult) -> Mapping[str, float]:
-        """A result's metrics: as they were kept, else as the files in the working tree say."""
+        """A result's metrics: the recorded ones, else those of the files in the working tree."""
         from rondel.gates import stage_metrics
 
         if result.cache_entry.metrics or result.location != "working tree":
@@ -228,22 +227,22 @@ class DiskProject:
         stage = self._project().stages[result.cache_entry.address]
         return stage_metrics(stage, None, self.root)
 
-    def expect(self, results: Iterable[DvcResults]) -> None:
-        """Take it that these results are put back, until :meth:`changed`."""
+    def assume_restored(self, results: Iterable[DvcResults]) -> None:
+        """Read the project as if these results were restored, until :meth:`invalidate`."""
         with self._lock:
-            self._expected += results
-            self._overlaid = False
+            self._assumed += results
+            self._overlay_current = False
             self._workspace = None
             self._dvc = None
-            self._links.clear()
+            self._lookups.clear()
 
     def check_dvc(
         self, name: str, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None
     ) -> None:
-        """Raise ConfigurationError for a file or parameter that the dvc stage names and nothing makes.
+        """Raise ConfigurationError for a missing file or parameter that no stage makes.
 
-        ``given`` are the call's own parameters, all of which have to be the stage's. Also raises
-        DataError for tracked data that is not what its ``.dvc`` file says.
+        ``given`` are the call's own parameters; the dvc stage must have them all. Also raises
+        DataError for tracked data that differs from its ``.dvc`` file.
         """
         from rondel.cache.lookup import stage_inputs_of
         from rondel.data import find_stage
@@ -254,44 +253,44 @@ class DiskProject:
             project = self._project()
             stage = find_stage(project, name)
             check_dvc_project(self.root)
-            for each in project.chain(stage.address, self._own_addresses(project) - {stage.address}):
+            for each in self._chain(project, stage.address):
                 check_paths(project, project.stages[each], self._environ)
             if not any(project.producer(source.path) for source in stage.params):
                 check_overrides(self.root, stage, given or {})
                 stage_inputs_of(project, stage.address, {**overrides, **(given or {})}, self._hash_cache())
 
     def dvc_parameters(self, name: str) -> Mapping[str, Any]:
-        """The parameters that ``-P`` may set for a dvc stage, with the values that the files have."""
+        """The parameters that ``-P`` can set for a dvc stage, with their values in the files."""
         from rondel.data import find_stage, known_params
 
         with self._lock:
             return known_params(self.root, find_stage(self._project(), name))
 
     def succeeded_before(self, stage: Stage) -> bool:
-        """Whether the very code of the stage's function has succeeded here before."""
+        """Whether the stage's function succeeded here before, with exactly its code of now."""
         code = code_parts(stage.body, self.root)
         return any(entry.key.parts.get("code") == code for entry in load_entries(self.root, stage.name))
 
     def entry_points(self) -> Mapping[str, Mapping[str, Any]]:
-        """What ``MLproject`` declares."""
+        """The entry points of ``MLproject`` with their parameters."""
         from rondel.data.mlproject import entry_points
 
         return entry_points(self.root)
 
     def runs_script(self, name: str) -> bool:
-        """Whether MLflow takes ``name`` for a script to run, in place of an entry point."""
+        """Whether MLflow takes ``name`` as a script to run, not as an entry point."""
         from rondel.data.mlproject import is_script
 
         return is_script(self.root, name)
 
     def check_entry_point(self, name: str) -> None:
-        """Raise ConfigurationError for what keeps MLflow from running ``name``, whatever its values are."""
+        """Raise ConfigurationError if MLflow can't run ``name`` with any parameters."""
         from rondel.data.mlproject_check import check_entry_point
 
         check_entry_point(self.root, name)
 
     def workspace(self) -> Mapping[str, str]:
-        """Every file that stages see, by hash."""
+        """Every file that stages see, with its hash."""
         from rondel.data import workspace_files
         from rondel.data.model import overlap
 
@@ -299,7 +298,7 @@ class DiskProject:
             if self._workspace is None:
                 hashes = self._hash_cache()
                 project = self._project()
-                # Of what is seen in place of the working tree's, the same as of that: nothing that DVC keeps.
+                # The workspace has no outputs that DVC caches, so none of those of the overlay, either.
                 made = [
                     path
                     for path in hashes.over
@@ -311,14 +310,14 @@ class DiskProject:
             return self._workspace
 
     def file_hash(self, path: str) -> str | None:
-        """The hash of a file or folder; None if there is nothing, or if it lies outside of the project."""
+        """The hash of a file or folder; None if it is missing or outside of the project."""
         if Path(path).is_absolute() or ".." in Path(path).parts:
             return None
         with self._lock:
             return self._hash_cache().of(path)
 
     def metrics_hash(self, path: str) -> str:
-        """The hash of a file that a gate reads: of what a dvc stage made, as the lock has it."""
+        """The hash of a file that a gate reads; for the output of a dvc stage, the hash in its lock file."""
         from rondel.data.inputs import locked_outs
 
         with self._lock:
@@ -333,7 +332,7 @@ class DiskProject:
             )
 
     def shared_parts(self) -> SharedParts:
-        """The recipe of the stages' image, the machine's part in it, and the stages' variables."""
+        """The key parts that all stages share: image recipe, host, and variables."""
         with self._lock:
             if self._shared_parts is None:
                 hashed = relative_hasher(self.root, self._hash_cache().of)
@@ -341,7 +340,7 @@ class DiskProject:
             return self._shared_parts
 
     def champion(self, model: str) -> str | None:
-        """The champion's version, asked once a run."""
+        """The champion's version, looked up once in a run."""
         from rondel.registry.champion import champion_version
 
         with self._lock:
@@ -352,13 +351,13 @@ class DiskProject:
             return self._champions[model]
 
     def commit(self) -> str | None:
-        """The commit that the project is at; None if there is none."""
+        """The commit that is checked out; None if there is none."""
         from rondel.git.repository import head_commit
 
         return head_commit(self.root)
 
     def git(self) -> Git:
-        """The repository's state. The diff itself is written beside the capsule."""
+        """The repository's state. The diff itself is kept in a file beside the capsule."""
         from rondel.git.state import folder_of, read_git
 
         state = read_git(self.root)
@@ -372,18 +371,18 @@ class DiskProject:
             prefix=folder_of(self.root) if state.commit else "",
         )
 
-    def changed(self) -> None:
-        """Read files again when they are asked for next."""
+    def invalidate(self) -> None:
+        """Forget what was read, because files changed."""
         with self._lock:
             self._dvc = None
-            self._overlaid = False
-            self._expected.clear()
-            self._links.clear()
+            self._overlay_current = False
+            self._assumed.clear()
+            self._lookups.clear()
             self._workspace = None
             self._shared_parts = None
 
     def save(self) -> None:
-        """Keep the hashes that were computed."""
+        """Save the computed hashes for the next run."""
         with self._lock:
             if self._hashes is not None:
                 self._hashes.save()

@@ -1,4 +1,4 @@
-"""Which file of DVC's is the model that a server does not have, and how it is logged again; pure."""
+"""Finds the model file that DVC keeps, and makes the program that logs it to MLflow again; pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
     from rondel.data import DvcProject
     from rondel.operations.evaluation import Evaluation
-    from rondel.operations.program import Done
+    from rondel.operations.program import ProgramResult
     from rondel.record import StageRecord
 
 LOG_PROGRAM = "/rondel/log_model.py"
 NO_MLMODEL = 65
-"""What the program ends with when the folder is not in MLflow's format."""
+"""The program's exit code for a folder that is not in MLflow's format."""
 
 RESTORED_TAG = "rondel.restored"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Restorable:
-    """A model that DVC keeps: its path, the stage of ``dvc.yaml`` that makes it, the record that tells of it.
+class DvcModel:
+    """A model that DVC keeps, with its DVC hash.
 
-    ``made`` is how the lock file says it was made; ``digest`` its DVC hash.
+    ``made`` is the stage of ``dvc.yaml`` that made it, with its inputs from the
+    lock file; ``record`` is the pipeline stage that ran it.
     """
 
     path: str
@@ -44,14 +45,14 @@ class Restorable:
         return self.digest.endswith(".dir")
 
 
-def restorable(
+def find_dvc_model(
     project: DvcProject, records: Sequence[StageRecord], *, model: str, model_file: str | None = None
-) -> Restorable | None:
-    """The model that the stages of these records made with DVC; None where they made nothing with it.
+) -> DvcModel | None:
+    """The model that the stages of these records made with DVC; None if they made none.
 
-    Raises ConfigurationError when it is not clear which output is the model.
+    Raises ConfigurationError if it is unclear which output is the model.
     """
-    path = model_file or _judged(project, records, model) or _last_output(project, records)
+    path = model_file or _evaluated_model(project, records, model) or _last_output(project, records)
     if path is None:
         return None
     maker = project.producer(path)
@@ -61,15 +62,15 @@ def restorable(
         if model_file is None:
             return None
         raise ConfigurationError(
-            f"{model_file} is no output of the stages that this one needs",
-            hint="model_file= names an output of a stage of dvc.yaml, as written there",
+            f"{model_file} is not an output of the stages that this one needs",
+            hint="set model_file= to an output of a stage of dvc.yaml, as written there",
         )
     made = read_evaluation(project, maker, entry)
-    return Restorable(path=path, digest=record.outputs[path], made=made, record=record)
+    return DvcModel(path=path, digest=record.outputs[path], made=made, record=record)
 
 
-def _judged(project: DvcProject, records: Sequence[StageRecord], model: str) -> str | None:
-    """The model file of the evaluation whose metrics the gate judged."""
+def _evaluated_model(project: DvcProject, records: Sequence[StageRecord], model: str) -> str | None:
+    """The model file of the evaluation whose metrics a gate judged."""
     for record in reversed(records):
         for use in record.uses:
             metrics = use.details.get("metrics")
@@ -85,7 +86,7 @@ def _judged(project: DvcProject, records: Sequence[StageRecord], model: str) -> 
 
 
 def _last_output(project: DvcProject, records: Sequence[StageRecord]) -> str | None:
-    """The one cached output that no other stage of ``dvc.yaml`` reads; None if there is none."""
+    """The only cached output that no stage of ``dvc.yaml`` reads; None if there is none."""
     made = {path for record in records for path in record.outputs}
     read = [dep for stage in project.stages.values() for dep in stage.deps]
     last = [
@@ -99,21 +100,21 @@ def _last_output(project: DvcProject, records: Sequence[StageRecord]) -> str | N
     ]
     if len(last) > 1:
         raise ConfigurationError(
-            f"it is not clear which output is the model: {', '.join(last)}",
-            hint="name it: ctx.register(…, model_file='…')",
+            f"it is unclear which output is the model: {', '.join(last)}",
+            hint="name it with ctx.register(…, model_file='…')",
         )
     return last[0] if last else None
 
 
-def logging(project: DvcProject, model: Restorable, command: str) -> Program:
-    """What is done to log the model: it and its stage's data are brought, the command runs."""
+def logging_program(project: DvcProject, model: DvcModel, command: str) -> Program:
+    """The program that logs the model: fetches it and its stage's dependencies, and runs the command."""
     return Program(needs=project.data_needed_for([model.path, *model.made.stage.deps]), commands=(command,))
 
 
-def logging_command(model: Restorable, name: str, log: str | None) -> str:
-    """The command that logs the model: the team's own, else the program for folders in MLflow's format.
+def logging_command(model: DvcModel, name: str, log: str | None) -> str:
+    """The command that logs the model: ``log`` if given, else the program for folders in MLflow's format.
 
-    Raises DataError when a single file would have to be logged: what is in it, only the team knows.
+    Raises DataError for a single file without ``log``: only the team knows its format.
     """
     if log is not None:
         return log
@@ -122,30 +123,30 @@ def logging_command(model: Restorable, name: str, log: str | None) -> str:
             "there is no model to register",
             why=f"no run on this MLflow server logged it; DVC has {model.path}, "
             f"so stage {model.record.name!r} did not run again",
-            hint="say how that file is logged: ctx.register(…, log='python log_model.py'), and it is logged "
-            "again without training; or train anew with --no-cache",
+            hint="add a command that logs that file, ctx.register(…, log='python log_model.py'), "
+            "or train again with --no-cache",
         )
     return shlex.join(["python", LOG_PROGRAM, model.path, name])
 
 
-def logging_failure(model: Restorable, done: Done, command: str) -> DataError | StageFailed:
-    """What it means that the program failed."""
+def logging_failure(model: DvcModel, done: ProgramResult, command: str) -> DataError | StageFailed:
+    """The error for a program that failed to log the model."""
     code = done.code
     if done.phase in {"model", "data"}:
         return DataError(
             f"{model.path} is lost: neither this MLflow server nor the DVC remote has it",
-            why=f"stage {model.record.name!r} made it ({model.digest}), and DVC cannot bring it",
-            hint="`dvc push` where it still is, or train anew: --no-cache",
+            why=f"stage {model.record.name!r} made it ({model.digest}), and DVC can't fetch it",
+            hint="run `dvc push` on a machine that has it, or train again with --no-cache",
         )
     if code == NO_MLMODEL and LOG_PROGRAM in command:
         return DataError(
             "there is no model to register",
-            why=f"{model.path} is a folder without a file MLmodel, so it cannot be logged as it is",
-            hint="say how it is logged: ctx.register(…, log='python log_model.py'); "
-            "or train anew with --no-cache",
+            why=f"{model.path} is a folder without an MLmodel file, so it can't be logged as it is",
+            hint="add a command that logs it, ctx.register(…, log='python log_model.py'), "
+            "or train again with --no-cache",
         )
     return StageFailed(
         f"the command that logs {model.path} again ended with exit code {code}",
         why=f"command: {command}",
-        hint="it finds that file and what its stage depends on in place, and MLFLOW_RUN_ID set",
+        hint="it runs with that file and the dependencies of its stage in place, and with MLFLOW_RUN_ID set",
     )

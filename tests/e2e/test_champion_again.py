@@ -129,7 +129,7 @@ def test_a_challenger_under_another_evaluation_meets_the_champion_there(project:
     assert verdict.champion_metrics["auc"] == pytest.approx(0.9, abs=0.1)
     assert verdict.champion_metrics["of"] == 2
     assert (verdict.metrics["answer_ms"], verdict.champion_metrics["answer_ms"]) == (0.8, 0.9)
-    assert "evaluated again beside the challenger" in (folder.path / "reports/gate.md").read_text()
+    assert "evaluated again together with the challenger" in (folder.path / "reports/gate.md").read_text()
     assert (folder.path / "reports/gate.html").is_file()
     # What the champion's evaluation made goes nowhere: the tree has nothing of a failed stage.
     assert '"of": 1' in (project / "metrics.json").read_text()

@@ -233,7 +233,7 @@ def test_data_of_an_address_is_fetched_from_there_where_it_was_not_downloaded_ye
     (workspace / "whole.csv").unlink()
     shutil.rmtree(workspace / ".dvc/cache", ignore_errors=True)
     assert not (workspace / "partial.csv").exists()
-    needs = load_project(workspace).data_of(["whole.csv", "partial.csv"])
+    needs = load_project(workspace).data_needed_for(["whole.csv", "partial.csv"])
     result, said = move(workspace, tmp_path, fetch_plan(needs))
     assert result["code"] == 0, said
     assert [(workspace / name).read_text() for name in ("whole.csv", "partial.csv")] == ["far", "far"]
@@ -252,7 +252,7 @@ def test_imported_data_is_fetched_from_where_it_came(workspace: Path, tmp_path: 
             dvc(workspace, "import", "-q", f"file://{other}", "data.txt")
     (workspace / "data.txt").unlink()
     shutil.rmtree(workspace / ".dvc/cache", ignore_errors=True)
-    needs = load_project(workspace).data_of(["data.txt"])
+    needs = load_project(workspace).data_needed_for(["data.txt"])
     result, said = move(workspace, tmp_path / "out", fetch_plan(needs))
     assert result["code"] == 0, said
     assert (workspace / "data.txt").read_text() == "one"

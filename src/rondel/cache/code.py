@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache.references import PRIMITIVES, REPR_TYPES, imported_files, referenced_values
-from rondel.pipeline.source import of_project
+from rondel.pipeline.source import is_project_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -100,10 +100,10 @@ def _text(value: Any, root: Path) -> str | None:
         return _literal(value)
     if isinstance(value, types.ModuleType):
         file = getattr(value, "__file__", None)
-        return _read(file) if file and of_project(file, root) else None
+        return _read(file) if file and is_project_file(file, root) else None
     if isinstance(value, types.FunctionType) or inspect.isclass(value):
         file = _file(value)
-        return _source(value, file) if file and of_project(file, root) else None
+        return _source(value, file) if file and is_project_file(file, root) else None
     return None
 
 

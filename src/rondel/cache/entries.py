@@ -136,7 +136,7 @@ def save_result(
         address=stage.address,
         image=image,
         entry=entry,
-        files=store_files(root, folder, [out.path for out in stage.outs if out.returns]),
+        files=store_files(root, folder, [out.path for out in stage.outs if out.in_working_tree]),
         undeclared=undeclared,
         quiet=quiet,
         pushed=pushed,

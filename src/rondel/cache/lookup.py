@@ -15,7 +15,7 @@ from rondel.cache.key import compare, describe, make_key, part_digests, part_ran
 from rondel.cache.objects import is_intact
 from rondel.cache.provenance import entry_digest, read_provenance
 from rondel.cache.shared_parts import may_be_host_image
-from rondel.data.inputs import entry_outs, kept_by_remote, matches_lock, returned_wrong, stage_inputs
+from rondel.data.inputs import entry_outs, matches_lock, outdated_outputs, remote_has_data, stage_inputs
 from rondel.data.params import leaves, used_params
 from rondel.files.yaml_file import parse_yaml
 from rondel.record import Image, KeyRecord
@@ -48,15 +48,19 @@ class CachedResult:
     why: str = ""
 
     @property
-    def returns(self) -> tuple[str, ...]:
+    def in_working_tree(self) -> tuple[str, ...]:
         """The outputs that belong in the working tree."""
-        return tuple(out.path for out in self.stage.outs if out.returns)
+        return tuple(out.path for out in self.stage.outs if out.in_working_tree)
 
 
 def file_hashes(result: CachedResult) -> dict[str, str]:
     """The hashes of a result's files in the working tree, as far as they are known."""
     outs = entry_outs(result.stage, result.entry)
-    single = {path: outs[path] for path in result.returns if path in outs and not outs[path].endswith(".dir")}
+    single = {
+        path: outs[path]
+        for path in result.in_working_tree
+        if path in outs and not outs[path].endswith(".dir")
+    }
     return {**result.cache_entry.files, **single}
 
 
@@ -197,7 +201,7 @@ def _candidates(
     found: list[DvcCacheEntry | str] = list(load_dvc_entries(project.root, stage.address))
     known = read_provenance(project.root).get(stage.address)
     entry = project.lock.get(stage.address)
-    if known is None or entry is None or stage.address in project.ahead:
+    if known is None or entry is None or stage.address in project.unwritten:
         return found
     if known.entry != entry_digest(entry):
         return [*found, "something other than Rondel has changed dvc.lock since"]
@@ -259,9 +263,9 @@ def _locate(
     outs = entry_outs(stage, entry)
     if set(outs) != {out.path for out in stage.outs}:
         return "it has different outputs now"
-    if not kept_by_remote(project, stage, outs):
+    if not remote_has_data(project, stage, outs):
         return f"the data of run {cache_entry.run} is not in the DVC remote"
-    wrong = returned_wrong(project, stage, outs, hashes)
+    wrong = outdated_outputs(project, stage, outs, hashes)
     same = current is not None and entry_digest(current) == entry_digest(entry)
     reported = any(out.kind == "metric" and out.cached for out in stage.reported)
     if same and not wrong and reported and not (cache_entry.metrics or cache_entry.entry):
@@ -297,7 +301,7 @@ def _frozen_result(
         address=stage.address,
         image=Image(reference="", digest=known.image, source=known.source) if known and same else None,
     )
-    wrong = returned_wrong(project, stage, inputs.outs, hashes)
+    wrong = outdated_outputs(project, stage, inputs.outs, hashes)
     location: ResultLocation = "dvc" if wrong else "working tree"
     return CachedResult(
         stage=stage, cache_entry=cache_entry, entry=entry, location=location, why="frozen in dvc.yaml"

@@ -20,7 +20,7 @@ import textwrap
 import types
 from typing import TYPE_CHECKING, Any
 
-from rondel.pipeline.source import of_project
+from rondel.pipeline.source import is_project_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def referenced_values(name: str, value: Any, root: Path) -> Iterator[tuple[str, 
 def is_own(kind: type, root: Path) -> bool:
     """Whether a class is defined in the project."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return bool(file) and of_project(str(file), root)
+    return bool(file) and is_project_file(str(file), root)
 
 
 def _constants(kind: type) -> Iterator[tuple[str, Any]]:
@@ -87,7 +87,7 @@ def imported_files(text: str, file: str, package: str, root: Path) -> dict[str, 
     found: dict[str, str] = {}
     for name in _imported(tree, package):
         path = _module_file(name, pathlib.Path(file).parent)
-        if path is not None and of_project(path, root):
+        if path is not None and is_project_file(path, root):
             found[name] = path
     return found
 

@@ -7,7 +7,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from rondel.errors import RecordError
-from rondel.record.archive import LARGEST, MOST_FILES, adopt, unpack
+from rondel.record.archive import LARGEST, MOST_FILES, unpack, unpack_members
 from rondel.record.download import temporary
 from rondel.record.folder import ID
 
@@ -46,7 +46,7 @@ def capsule_in(archive: Path, into: Path, place: str) -> RunFolder:
                     "as `rondel ci generate` sets it up",
                     place=place,
                 )
-            return adopt(_members(zipped, runs[max(runs)], place), into, place)
+            return unpack_members(_members(zipped, runs[max(runs)], place), into, place)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError) as error:
         raise RecordError("the job's artifacts cannot be read", why=str(error), place=place) from None
 

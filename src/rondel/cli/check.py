@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
 from rondel.errors import ConfigurationError, InputsUndeclared
-from rondel.record.check import visible
+from rondel.record.validation import printable
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     found: list[str] = []
     for stage in chosen:
         lines, wrong = inputs_of(root, stage)
-        print("\n".join(map(visible, lines)))
+        print("\n".join(map(printable, lines)))
         found += [stage.address] if wrong else []
     if found:
         raise InputsUndeclared(

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(list(argv))
     from rondel.parity import compare_runs
-    from rondel.record.check import visible
+    from rondel.record.validation import printable
     from rondel.reports.parity import parity_json, parity_table
     from rondel.reproduce.capsule_source import find_capsule
 
@@ -45,5 +45,5 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(parity_json(parity), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(map(visible, parity_table(parity))))
+        print("\n".join(map(printable, parity_table(parity))))
     return CODES[parity.verdict]

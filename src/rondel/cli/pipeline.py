@@ -128,7 +128,7 @@ def _show_plan(prepared: PreparedRun) -> int:
 
 
 def _run(prepared: PreparedRun, frontend: Frontend) -> int:
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
     from rondel.reports.report_files import PAGE
     from rondel.runner.run import run_plan
 
@@ -143,7 +143,7 @@ def _run(prepared: PreparedRun, frontend: Frontend) -> int:
 
         write_gate_reports(result.capsule, result.folder.path)
     result = frontend.finish(result, settings)
-    console.finish(result.capsule, shown(result.folder.path / PAGE))
+    console.finish(result.capsule, short_path(result.folder.path / PAGE))
     if result.error is not None:
         _explain(result, prepared)
     frontend.last_lines(result)
@@ -158,12 +158,12 @@ def _judged(result: Result, settings: Settings) -> bool:
 
 
 def _explain(result: Result, prepared: PreparedRun) -> None:
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
     from rondel.runner.repeat_commands import follow_ups
 
     if result.error is not None:
         show_error(result.error)
-        if (capsule := shown(result.folder.capsule)) not in result.error.render():
+        if (capsule := short_path(result.folder.capsule)) not in result.error.render():
             print(f"capsule: {capsule}", file=sys.stderr)
     print("\n".join(follow_ups(prepared, result.capsule)), file=sys.stderr)
 

@@ -37,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
         "-P", "--param", action="append", default=[], metavar="PARAM=VALUE", help="try another value"
     )
     parser.add_argument("--keep", action="store_true", help="keep the worktree")
-    parser.add_argument("--engine", choices=("auto", "dagger", "embedded"), help="what runs the containers")
+    parser.add_argument(
+        "--engine", choices=("auto", "dagger", "embedded"), help="the engine that runs containers"
+    )
     parser.add_argument(
         "-y", "--yes", action="store_true", help="don't ask before running a capsule from elsewhere"
     )
@@ -91,7 +93,7 @@ def _params(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _show(result: ReproductionResult) -> None:
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
 
     comparison = result.comparison
     parity = comparison.parity
@@ -112,10 +114,10 @@ def _show(result: ReproductionResult) -> None:
             )
         else:
             print("  no recorded input differs: the stage's results vary from run to run")
-    print(f"the new run: {shown(result.folder.path)}")
+    print(f"the new run: {short_path(result.folder.path)}")
     print(f"compare: rondel parity {parity.a} {parity.b}")
     if result.worktree is not None:
-        print(f"its worktree: {shown(result.worktree)}")
+        print(f"its worktree: {short_path(result.worktree)}")
 
 
 class TerminalPrompter:

@@ -113,14 +113,14 @@ def _export(arguments: argparse.Namespace) -> int:
 def _prune(arguments: argparse.Namespace) -> int:
     from rondel.cache.entries import cached_runs
     from rondel.cli.engine import shown, size
-    from rondel.record.prune import choose, survey
+    from rondel.record.prune import runs_to_remove, runs_with_sizes
 
     if arguments.keep < 0:
         raise ConfigurationError("--keep cannot be negative")
     root = find_root(Path.cwd())
-    runs = survey(root)
+    runs = runs_with_sizes(root)
     budget = size(arguments.size, place="--size") if arguments.size else None
-    chosen = choose(runs, budget=budget, keep=arguments.keep, needed=cached_runs(root))
+    chosen = runs_to_remove(runs, budget=budget, keep=arguments.keep, needed=cached_runs(root))
     sizes = {run.id: run.size for run in runs}
     for run in chosen:
         print(f"{run}  {shown(sizes[run])}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rondel.cli.arguments import Parser
 from rondel.errors import RecordError, did_you_mean
 from rondel.record import Capsule, Image, RunFolder, load
-from rondel.record.check import visible
-from rondel.record.folder import shown
+from rondel.record.folder import short_path
+from rondel.record.validation import printable
 from rondel.reports.report_files import PAGE
 from rondel.reports.terminal import coloured, summary, width_of
 from rondel.runner.repeat_commands import repeat
@@ -94,15 +94,15 @@ def describe(folder: RunFolder, capsule: Capsule) -> list[str]:
         "machine": f"{capsule.host.distribution}, Python {capsule.host.python}",
         "job": (capsule.ci.url or capsule.ci.provider) if capsule.ci else "",
         "mlflow": capsule.mlflow.url or capsule.mlflow.run_id if capsule.mlflow else "",
-        "folder": shown(folder.path),
-        "report": shown(folder.path / PAGE) if (folder.path / PAGE).is_file() else "",
+        "folder": short_path(folder.path),
+        "report": short_path(folder.path / PAGE) if (folder.path / PAGE).is_file() else "",
     }
-    lines = [visible(f"{name:8} {text}") for name, text in facts.items() if text]
+    lines = [printable(f"{name:8} {text}") for name, text in facts.items() if text]
     lines += ["", *summary(capsule, colour=coloured(sys.stdout), width=width_of(sys.stdout))]
     for record in capsule.stages:
         for verdict in record.verdicts:
             lines += ["", f"gate of {record.name}: {'passed' if verdict.passed else 'failed'}"]
-            lines += [visible(f"  {_rule(rule)}") for rule in verdict.rules]
+            lines += [printable(f"  {_rule(rule)}") for rule in verdict.rules]
     if capsule.error:
-        lines += ["", *map(visible, capsule.error.splitlines())]
+        lines += ["", *map(printable, capsule.error.splitlines())]
     return lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
 from rondel.record import Capsule, list_runs, load
-from rondel.record.check import visible
+from rondel.record.validation import printable
 from rondel.settings import find_root
 
 if TYPE_CHECKING:
@@ -37,6 +37,6 @@ def main(argv: Sequence[str]) -> int:
     print(
         json.dumps(why.as_json(), indent=1, default=str)
         if arguments.json
-        else "\n".join(map(visible, why_lines(why)))
+        else "\n".join(map(printable, why_lines(why)))
     )
     return 0

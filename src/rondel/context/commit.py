@@ -8,7 +8,7 @@ from rondel.context.registry import operations_of
 from rondel.operations.dvc.operation import dvc_stage_names
 
 if TYPE_CHECKING:
-    from rondel.data.workspace_sync import Conflict, Returned
+    from rondel.data.workspace_sync import Conflict, WriteReport
     from rondel.operations.runtime import PendingResults, StageRuntime
 
 
@@ -27,29 +27,37 @@ def commit_results(runtime: StageRuntime) -> None:
         raise conflict_error(runtime.stage.name, conflicts, runtime.run.root)
 
 
-def _commit(runtime: StageRuntime, pending: PendingResults) -> Returned:
+def _commit(runtime: StageRuntime, pending: PendingResults) -> WriteReport:
     from rondel.cache.provenance import write_provenance
     from rondel.data.gitignore import ignore_outputs
-    from rondel.data.runtree import lock_text, run_tree
-    from rondel.data.workspace_sync import Returned, bring_back, lay_aside, put_entries, turn
+    from rondel.data.run_tree import lock_text, run_tree
+    from rondel.data.workspace_sync import (
+        WriteReport,
+        copy_files,
+        workspace_lock,
+        write_entries,
+        write_results,
+    )
 
     root, tree = runtime.run.root, run_tree(runtime.run.folder)
-    with turn(tree):
-        lay_aside(tree, pending.files, pending.before.hashes)
+    with workspace_lock(tree):
+        copy_files(tree, pending.files, pending.before.hashes)
         for lock, entries in pending.entries.items():
-            if pending.aside or (tree / lock).is_file():
-                put_entries(tree / lock, lock_text(root, tree, lock), entries)
-    if pending.aside:
-        return Returned()
+            if pending.run_only or (tree / lock).is_file():
+                write_entries(tree / lock, lock_text(root, tree, lock), entries)
+    if pending.run_only:
+        return WriteReport()
     if runtime.settings.apply:
         _apply_parameters(runtime)
-    aside = runtime.run.folder / "conflicts" / runtime.stage.name
-    done = bring_back(root, pending.files, pending.before, aside=aside, new_locks=pending.locks())
+    conflicts = runtime.run.folder / "conflicts" / runtime.stage.name
+    done = write_results(
+        root, pending.files, pending.before, conflict_folder=conflicts, new_locks=pending.locks()
+    )
     if not done.conflicts:
-        with turn(root):
+        with workspace_lock(root):
             write_provenance(root, pending.provenance)
             # DVC hashes .gitignore files, too, in a folder that a later stage depends on.
-            lay_aside(tree, root, ignore_outputs(root, pending.data))
+            copy_files(tree, root, ignore_outputs(root, pending.data))
     return done
 
 

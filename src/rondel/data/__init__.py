@@ -1,10 +1,10 @@
-"""The project's data: what DVC's and git's files say, the remote, and what comes back from a stage.
+"""DVC projects, parameters, remotes, the workspace, and writing results to the working tree.
 
 Importing this package imports neither DVC nor a web server.
 """
 
 from rondel.data.inputs import stage_inputs
-from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, Tracked
+from rondel.data.model import DvcProject, DvcStage, Out, ParamSource, StageInputs, TrackedFile
 from rondel.data.params import known_params
 from rondel.data.project import find_stage, load_project
 from rondel.data.workspace import workspace_excludes, workspace_files
@@ -15,7 +15,7 @@ __all__ = [
     "Out",
     "ParamSource",
     "StageInputs",
-    "Tracked",
+    "TrackedFile",
     "find_stage",
     "known_params",
     "load_project",

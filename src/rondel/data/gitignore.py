@@ -1,7 +1,7 @@
-"""Entries of ``.gitignore`` for what DVC keeps, as DVC writes them where it runs a stage itself.
+"""Adds ``.gitignore`` entries for DVC's outputs, as DVC does when it runs a stage itself.
 
-Stages run in containers, so what DVC writes there is lost. Without the entry
-the next ``git add --all`` after a ``dvc pull`` commits the data.
+Stages run in containers, so the entries that DVC writes there are lost. Without
+them, ``git add --all`` after a ``dvc pull`` would commit the data.
 """
 
 from __future__ import annotations
@@ -21,30 +21,29 @@ if TYPE_CHECKING:
 
 
 def ignore_outputs(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
-    """Have git ignore ``paths``; returns the ``.gitignore`` files that got an entry.
+    """Make git ignore ``paths``; return the ``.gitignore`` files that were changed.
 
-    Nothing is done for what git ignores already or has been told to track,
-    where there is no git, and in a project that is set to do without it. The
-    caller holds the lock of the working tree.
+    Skips paths that git already ignores or tracks. Does nothing without git, or if DVC
+    is configured to work without it. The caller holds the working tree's lock.
     """
-    texts = ignoring_texts(root, paths)
+    texts = gitignore_updates(root, paths)
     for file, text in texts.items():
         write_atomic(root / file, text.encode(errors="surrogateescape"))
     return tuple(texts)
 
 
-def ignoring_texts(root: Path, paths: Iterable[str]) -> dict[str, str]:
-    """The ``.gitignore`` files that need an entry, with their texts as they will be."""
-    open_to_git = _open_to_git(root, [path for path in paths if _inside(path)])
-    if not open_to_git or _without_scm(root):
+def gitignore_updates(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """The ``.gitignore`` files that need entries, with their new texts."""
+    not_ignored = _not_ignored(root, [path for path in paths if _inside(path)])
+    if not not_ignored or _without_scm(root):
         return {}
     texts: dict[str, str] = {}
-    for path in open_to_git:
+    for path in not_ignored:
         folder, name = posixpath.split(path)
         file = posixpath.join(folder, ".gitignore")
         text = texts[file] if file in texts else _text(root / file)
         entry = f"/{_escape(name)}"
-        if entry not in text.splitlines():  # a later line takes it back: that is somebody's own wish
+        if entry not in text.splitlines():  # else a later line reverts it, on purpose
             gap = "" if not text or text.endswith("\n") else "\n"
             texts[file] = f"{text}{gap}{entry}\n"
     return texts
@@ -54,11 +53,11 @@ def _inside(path: str) -> bool:
     return "://" not in path and not path.startswith(("/", "../"))
 
 
-def _open_to_git(root: Path, paths: list[str]) -> list[str]:
-    """Those of ``paths`` that ``git add --all`` would take up."""
+def _not_ignored(root: Path, paths: list[str]) -> list[str]:
+    """Those of ``paths`` that ``git add --all`` would add."""
     if not paths:
         return []
-    # What is not here may be a folder, which a pattern like `data/` means: git can't look.
+    # A missing path may be a folder, which patterns like `data/` match; git can't tell.
     asked = {path: path if (root / path).exists() else f"{path}/" for path in paths}
     ignored = _ignored(root, [*paths, *(each for each in asked.values() if each.endswith("/"))])
     if ignored is None:
@@ -71,13 +70,13 @@ def _open_to_git(root: Path, paths: list[str]) -> list[str]:
 
 
 def _ignored(root: Path, paths: Iterable[str]) -> set[str] | None:
-    """Those of ``paths`` that git ignores; None where there is no repository, or no git."""
+    """Those of ``paths`` that git ignores; None without git or a repository."""
     listed = os.fsencode("\0".join(paths))
     try:
         done = run_git(root, "check-ignore", "-z", "--stdin", "--no-index", stdin=listed)
     except OSError:
         return None
-    if done.returncode not in {0, 1}:  # 1: it ignores none of them
+    if done.returncode not in {0, 1}:  # 1: none of them is ignored
         return None
     return {path for path in os.fsdecode(done.stdout).split("\0") if path}
 
@@ -94,7 +93,7 @@ def _text(file: Path) -> str:
 
 
 def _escape(name: str) -> str:
-    """A file's name as a pattern that means nothing else."""
+    """A pattern that matches only this file name."""
     escaped = re.sub(r"([\\*?\[\]!#])", r"\\\1", name)
     stripped = escaped.rstrip(" ")
     return stripped + "\\ " * (len(escaped) - len(stripped))

@@ -1,4 +1,4 @@
-"""What a DVC stage depends on, and whether what it made is still there."""
+"""What a DVC stage depends on, and whether its outputs are still there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data.model import DvcProject, DvcStage, Out, StageInputs, overlap
-from rondel.data.params import normal, stage_params
+from rondel.data.params import comparable, stage_params
 from rondel.data.project import find_stage, join, lock_hash
 from rondel.errors import ConfigurationError, DataError, did_you_mean
 from rondel.files.hashes import HashCache
@@ -27,14 +27,13 @@ def stage_inputs(
     *,
     hashes: HashCache | None = None,
 ) -> StageInputs:
-    """Everything that decides what the DVC stage ``name`` makes.
+    """Everything that the result of the DVC stage ``name`` depends on.
 
-    Data that DVC keeps (outputs of other stages, tracked files) counts as
-    ``dvc.lock`` and the ``.dvc`` files say it: that is what the container
-    pulls, whatever lies in the working tree. ``overrides`` are parameters by
-    dotted key. Raises ConfigurationError for a dependency or parameter that
-    does not exist, and DataError for a tracked file that was changed and not
-    added again.
+    Tracked data (outputs of other stages, ``.dvc`` files) counts with the hash in
+    ``dvc.lock`` or the ``.dvc`` file, because the container pulls that version,
+    whatever is in the working tree. ``overrides`` are parameters by dotted key. Raises
+    ConfigurationError if a dependency or parameter does not exist, and DataError if
+    tracked data was changed without ``dvc add``.
     """
     stage = find_stage(project, name)
     own = hashes or HashCache(project.root)
@@ -50,12 +49,12 @@ def stage_inputs(
 
 
 def locked_outs(project: DvcProject, stage: DvcStage) -> dict[str, str]:
-    """The outputs of ``stage`` as ``dvc.lock`` has them: path relative to the root → ``md5:…``."""
+    """The hashes (``md5:…``) of a stage's outputs in ``dvc.lock``, by path relative to the root."""
     return entry_outs(stage, project.lock.get(stage.address, {}))
 
 
 def entry_outs(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, str]:
-    """The outputs in a lock file's entry for ``stage``, as :func:`locked_outs` gives them."""
+    """The hashes of a stage's outputs in a lock entry, as in :func:`locked_outs`."""
     found: dict[str, str] = {}
     for item in entry.get("outs") or ():
         digest = lock_hash(item)
@@ -64,27 +63,27 @@ def entry_outs(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def returned_wrong(
+def outdated_outputs(
     project: DvcProject, stage: DvcStage, outs: Mapping[str, str], hashes: HashCache
 ) -> tuple[Out, ...]:
-    """The outputs that belong into the working tree and are not there as ``outs`` says.
+    """The outputs in the working tree whose hashes differ from ``outs``.
 
-    Those of a stage whose entry is a run's own lie in that run's folder, and are taken for right.
+    Empty for a stage whose entry is not written yet: its outputs are in the run's folder.
     """
-    if stage.address in project.ahead:
+    if stage.address in project.unwritten:
         return ()
     return tuple(
         out
         for out in stage.outs
-        if out.returns and (out.path not in outs or hashes.of(out.path) != outs[out.path])
+        if out.in_working_tree and (out.path not in outs or hashes.of(out.path) != outs[out.path])
     )
 
 
-def kept_by_remote(project: DvcProject, stage: DvcStage, outs: Mapping[str, str]) -> bool:
-    """Whether the stage's data is still where DVC keeps it, as far as that can be told from here.
+def remote_has_data(project: DvcProject, stage: DvcStage, outs: Mapping[str, str]) -> bool:
+    """Whether the DVC remote still has the stage's data, as far as this machine can tell.
 
-    The local default remote is looked into; data in the cache volume or in a
-    far remote is taken for kept.
+    Checks only a default remote that is a local folder; assumes that other remotes
+    and the cache volume have the data.
     """
     from rondel.data.remote import local_remote
 
@@ -96,7 +95,7 @@ def kept_by_remote(project: DvcProject, stage: DvcStage, outs: Mapping[str, str]
 
 
 def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> bool:
-    """Whether ``dvc.lock`` has ``stage`` with this command, these dependencies and these parameters."""
+    """Whether the stage's entry in ``dvc.lock`` has this command, these dependencies and these parameters."""
     entry = project.lock.get(stage.address)
     if entry is None:
         return False
@@ -111,11 +110,11 @@ def matches_lock(project: DvcProject, stage: DvcStage, inputs: StageInputs) -> b
         return False
     if "missing" in inputs.paths.values():
         return False
-    return bool(normal(_locked_params(stage, entry)) == normal(inputs.params))
+    return bool(comparable(_locked_params(stage, entry)) == comparable(inputs.params))
 
 
 def as_locked(stage: DvcStage, inputs: StageInputs, entry: Mapping[str, Any]) -> StageInputs:
-    """``inputs`` as DVC found them where the stage ran: files may have been edited here since."""
+    """``inputs`` as the container had them: files may have been edited here since."""
     locked = {_from_wdir(stage, str(dep["path"])): lock_hash(dep) for dep in entry.get("deps") or ()}
     paths = {
         path: (locked.get(path) or value) if value.startswith("md5:") or value == "missing" else value
@@ -140,13 +139,13 @@ def _locked_params(stage: DvcStage, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def object_path(store: Path, digest: str) -> Path:
-    """Where a DVC cache or remote keeps the object ``md5:…``."""
+    """The path of the object ``md5:…`` in a DVC cache or remote."""
     name = digest.partition(":")[2]
     return store / "files" / "md5" / name[:2] / name[2:]
 
 
 def _from_wdir(stage: DvcStage, path: str) -> str:
-    # In a lock entry paths are relative to the stage's working folder, as in dvc.yaml.
+    # In lock entries, as in dvc.yaml, paths are relative to the stage's working folder.
     return join(stage.wdir, path)
 
 
@@ -156,7 +155,7 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
     parts: dict[str, str] = {}
     for other in project.stages.values():
         for out in other.outs:
-            if (out.cached or other.address in project.ahead) and overlap(dep, out.path):
+            if (out.cached or other.address in project.unwritten) and overlap(dep, out.path):
                 parts[out.path] = locked_outs(project, other).get(out.path, "missing")
     for tracked in project.tracked.values():
         if tracked.cached and overlap(dep, tracked.path):
@@ -173,8 +172,8 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
         return parts[dep]
     if "missing" in parts.values():
         return "missing"
-    # A folder with data of several owners, or a part of one: DVC computes its hash when
-    # everything has been pulled; here it is enough that it changes when a part does.
+    # The folder combines data of several owners, or is a part of one. DVC computes its hash
+    # once everything is pulled; here it only has to change when one of them does.
     lines = [f"{path} {digest}" for path, digest in sorted(parts.items())]
     if (project.root / dep).is_dir():
         own = hashes.files(dep)
@@ -182,7 +181,7 @@ def _dep_hash(project: DvcProject, stage: DvcStage, dep: str, hashes: HashCache)
             f"{name} {digest}"
             for name, digest in sorted(own.items())
             if not any(overlap(f"{dep}/{name}", path) for path in parts)
-            # What git ignores is written down beside the data while stages run.
+            # Running stages add .gitignore files beside the data.
             and posixpath.basename(name) != ".gitignore"
         ]
     return "dvc:" + hashlib.sha256("\n".join([dep, *lines]).encode()).hexdigest()
@@ -200,8 +199,8 @@ def _check_added(path: str, file: str, digest: str | None, hashes: HashCache) ->
     here = hashes.of(path)
     if here is not None and digest is not None and here != digest:
         raise DataError(
-            f"{path} is not what {file} says",
-            why="it was changed after `dvc add`, and stages read the version that DVC keeps",
+            f"{path} does not match {file}",
+            why="it was changed after `dvc add`, and stages read the version that was added",
             hint=f"dvc add {path} && dvc push {path}",
             place=file,
         )
@@ -215,7 +214,7 @@ def _no_such_dep(project: DvcProject, stage: DvcStage, dep: str) -> Configuratio
         line = None
     return ConfigurationError(
         f"stage {stage.name!r} depends on {dep!r}, which does not exist",
-        hint=did_you_mean(dep, [*_beside(root, dep), *project.owned()]),
+        hint=did_you_mean(dep, [*_beside(root, dep), *project.data_paths()]),
         place=f"{stage.file}:{line}" if line else stage.file,
     )
 
@@ -223,6 +222,6 @@ def _no_such_dep(project: DvcProject, stage: DvcStage, dep: str) -> Configuratio
 def _beside(root: Path, dep: str) -> list[str]:
     folder = posixpath.dirname(dep)
     try:
-        return [posixpath.join(folder, name) for name in os.listdir(root / folder)]  # noqa: PTH208 - the names alone
+        return [posixpath.join(folder, name) for name in os.listdir(root / folder)]  # noqa: PTH208 - only names are needed
     except OSError:
         return []

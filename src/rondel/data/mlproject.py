@@ -1,4 +1,4 @@
-"""What ``MLproject`` declares, read as MLflow reads it and without importing MLflow."""
+"""Reads ``MLproject`` as MLflow does, without importing MLflow."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DOCKER = "docker_env"
 ENVIRONMENTS = (DOCKER, "python_env", "conda_env")
 
 SCRIPTS = (".py", ".sh", ".R")
-"""What MLflow runs as an entry point of its own, without a declaration."""
+"""Scripts that MLflow runs as entry points without a declaration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """A parameter of an entry point. A ``default`` of None means that a value has to be given."""
+class DeclaredParameter:
+    """A parameter of an entry point. Without a ``default``, it needs a value."""
 
     name: str
     type: str = "string"
@@ -34,29 +34,29 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether the entry point can't run without a value for it."""
+        """Whether the entry point needs a value for it."""
         return self.default is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPoint:
-    """A command of the project, with its parameters."""
+class DeclaredEntryPoint:
+    """An entry point: a command with parameters."""
 
     name: str
     command: str = ""
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, DeclaredParameter] = field(default_factory=dict)
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The parameters that have no default."""
+        """The parameters without a default."""
         return tuple(name for name, each in self.parameters.items() if each.required)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLProject:
-    """The project. At most one of the three environments is set: files below the root, or an image."""
+    """The project. At most one of ``python_env``, ``conda_env`` (files) and ``image`` is set."""
 
-    points: Mapping[str, EntryPoint] = field(default_factory=dict)
+    points: Mapping[str, DeclaredEntryPoint] = field(default_factory=dict)
     name: str | None = None
     python_env: str | None = None
     conda_env: str | None = None
@@ -66,7 +66,7 @@ class MLProject:
 
 
 def find_mlproject(root: Path) -> Path | None:
-    """The project's ``MLproject`` file; like MLflow in whichever case its name is written."""
+    """The project's ``MLproject`` file; like MLflow, ignores the case of its name."""
     exact = root / FILE
     if exact.is_file():
         return exact
@@ -78,22 +78,21 @@ def find_mlproject(root: Path) -> Path | None:
 
 
 def read_document(root: Path) -> Mapping[str, Any]:
-    """The file's content; empty where there is none. Raises ConfigurationError."""
+    """The file's content; empty if there is no file. Raises ConfigurationError."""
     path = find_mlproject(root)
     document = read_yaml(path, path.name) if path is not None else None
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigurationError("this is no MLproject file: it has to hold keys and values", place=FILE)
+        raise ConfigurationError("this is not an MLproject file: it has to be a mapping", place=FILE)
     return document
 
 
 def read_mlproject(root: Path) -> MLProject | None:
-    """The project at ``root``; None where there is no ``MLproject``.
+    """Read the ``MLproject`` at ``root``; None if there is none.
 
-    Where the file names no environment, ``python_env.yaml`` and ``conda.yaml``
-    beside it count, as they do for MLflow. Raises ConfigurationError for a
-    file that MLflow would not take, either.
+    If the file names no environment, uses ``python_env.yaml`` or ``conda.yaml`` beside
+    it, as MLflow does. Raises ConfigurationError if MLflow would not accept the file.
     """
     if find_mlproject(root) is None:
         return None
@@ -101,7 +100,7 @@ def read_mlproject(root: Path) -> MLProject | None:
     environments = [key for key in ("python_env", "conda_env", "docker_env") if document.get(key)]
     if len(environments) > 1:
         raise ConfigurationError(
-            f"{' and '.join(environments)}: a project has one environment",
+            f"{' and '.join(environments)}: a project can have only one environment",
             place=FILE,
             hint="keep one of them",
         )
@@ -110,7 +109,7 @@ def read_mlproject(root: Path) -> MLProject | None:
         raise ConfigurationError("`docker_env` names no `image`", place=FILE)
     image = str(docker.get("image") or "")
     if re.search(r"\s", image):
-        raise ConfigurationError(f"{image!r} is no name of an image", place=FILE)
+        raise ConfigurationError(f"{image!r} is not the name of an image", place=FILE)
     python_env, conda_env = (_file(root, document, key) for key in ("python_env", "conda_env"))
     if not environments:
         python_env = "python_env.yaml" if (root / "python_env.yaml").is_file() else None
@@ -126,17 +125,17 @@ def read_mlproject(root: Path) -> MLProject | None:
     )
 
 
-def _point(name: str, body: Any) -> EntryPoint:
+def _point(name: str, body: Any) -> DeclaredEntryPoint:
     if body is not None and not isinstance(body, dict):
         raise ConfigurationError(f"entry point {name!r} has to be a mapping with a `command`", place=FILE)
     declared = (body or {}).get("parameters") or {}
     if not isinstance(declared, dict):
         raise ConfigurationError(f"`parameters` of entry point {name!r} have to be a mapping", place=FILE)
     found = {str(key): _parameter(name, str(key), value) for key, value in declared.items()}
-    return EntryPoint(name=name, command=str((body or {}).get("command") or ""), parameters=found)
+    return DeclaredEntryPoint(name=name, command=str((body or {}).get("command") or ""), parameters=found)
 
 
-def _parameter(point: str, name: str, value: Any) -> Parameter:
+def _parameter(point: str, name: str, value: Any) -> DeclaredParameter:
     """``alpha: float`` or ``alpha: {type: float, default: 0.1}``; types unknown to MLflow are text."""
     if not isinstance(value, dict | str):
         raise ConfigurationError(
@@ -147,15 +146,15 @@ def _parameter(point: str, name: str, value: Any) -> Parameter:
     return parameters({name: value})[0]
 
 
-def parameters(declared: Mapping[str, Any]) -> tuple[Parameter, ...]:
-    """The parameters of an entry point, from either form: ``alpha: float``, or with type and default."""
+def parameters(declared: Mapping[str, Any]) -> tuple[DeclaredParameter, ...]:
+    """The parameters of an entry point, in short form (``alpha: float``) or with type and default."""
     found = []
     for name, body in declared.items():
         if isinstance(body, Mapping):
             kind = str(body.get("type") or "string")
-            found.append(Parameter(name=str(name), type=kind, default=body.get("default")))
+            found.append(DeclaredParameter(name=str(name), type=kind, default=body.get("default")))
         else:
-            found.append(Parameter(name=str(name), type=str(body or "string")))
+            found.append(DeclaredParameter(name=str(name), type=str(body or "string")))
     return tuple(found)
 
 
@@ -180,19 +179,19 @@ def _file(root: Path, document: Mapping[str, Any], key: str) -> str | None:
     if not isinstance(value, str) or value.startswith("/") or ".." in value.split("/"):
         raise ConfigurationError(f"`{key}` has to be a file of the project, not {value!r}", place=FILE)
     if not (root / value).is_file():
-        raise ConfigurationError(f"`{key}` names {value}, and there is no such file", place=FILE)
+        raise ConfigurationError(f"`{key}` names {value}, which does not exist", place=FILE)
     return value.removeprefix("./")
 
 
 def _variable(item: Any) -> str:
-    """The name of a variable: ``NAME`` comes from the machine, ``[NAME, value]`` is set."""
+    """The name of a variable: ``NAME`` is copied from the machine, ``[NAME, value]`` is set."""
     return str(item[0]) if isinstance(item, list) and item else str(item)
 
 
 def entry_points(root: Path) -> dict[str, Mapping[str, Any]]:
-    """The declared entry points, each with its parameters as they are declared.
+    """The declared entry points with their parameters as declared.
 
-    Raises ConfigurationError for what MLflow could not read either.
+    Raises ConfigurationError if MLflow could not read them, either.
     """
     points = read_document(root).get("entry_points") or {}
     if not isinstance(points, dict):
@@ -209,16 +208,16 @@ def entry_points(root: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def is_script(root: Path, name: str) -> bool:
-    """Whether MLflow takes ``name`` for a script of the project to run."""
+    """Whether MLflow runs ``name`` as a script of the project."""
     return name.endswith(SCRIPTS) and (root / name).is_file()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InContainer:
-    """``MLproject`` as a stage's container gets it where it names a Docker image.
+class ContainerMlproject:
+    """``MLproject`` as a stage's container gets it if it names a Docker image.
 
-    The stage's own image stands for that one: there is no Docker in a container. ``environment``
-    are the variables that ``docker_env`` defines, ``from_host`` those that it would copy.
+    The stage's own image replaces that one, because there is no Docker in a container.
+    ``environment`` are the variables that ``docker_env`` sets, ``from_host`` those that it copies.
     """
 
     name: str
@@ -229,8 +228,8 @@ class InContainer:
     ignores_volumes: bool
 
 
-def in_container(root: Path) -> InContainer | None:
-    """What the container's copy has to say; None if the file can stay as it is."""
+def mlproject_for_container(root: Path) -> ContainerMlproject | None:
+    """The file for the container; None if it can stay as it is."""
     path = find_mlproject(root)
     document = read_document(root)
     docker = document.get(DOCKER)
@@ -239,9 +238,9 @@ def in_container(root: Path) -> InContainer | None:
     entries = docker.get("environment") or []
     pairs = [each for each in entries if isinstance(each, list) and len(each) == 2]
     rest = {key: value for key, value in document.items() if key != DOCKER}
-    return InContainer(
+    return ContainerMlproject(
         name=path.name,
-        # JSON is YAML, and says dates and other scalars as the texts that MLflow makes of them.
+        # JSON is YAML, and has dates and other scalars as strings, as MLflow passes them.
         text=json.dumps(rest, default=str, indent=1) + "\n",
         before=read_text(path, path.name),
         environment={str(name): str(value) for name, value in pairs},

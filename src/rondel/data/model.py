@@ -1,4 +1,4 @@
-"""What DVC's files say, as values."""
+"""The contents of DVC's files as values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ OutKind = Literal["out", "metric", "plot"]
 class Out:
     """An output of a DVC stage. ``path`` is relative to the project's root.
 
-    ``cached``: DVC keeps it in its cache (git ignores it); otherwise it is
-    an ordinary file of the working tree. ``persist``: the command finds the
-    last one in place. ``remote`` is one of its own.
+    ``cached``: it is in DVC's cache and git ignores it; otherwise it is an ordinary
+    file of the working tree. ``persist``: the command finds the previous version.
+    ``remote`` is the output's own remote.
     """
 
     path: str
@@ -29,14 +29,14 @@ class Out:
     remote: str | None = None
 
     @property
-    def returns(self) -> bool:
-        """Whether the file comes back to the working tree after the stage succeeded."""
+    def in_working_tree(self) -> bool:
+        """Whether the file is written to the working tree after the stage succeeded."""
         return not self.cached or self.kind != "out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParamSource:
-    """A parameter file and which of its dotted keys a stage uses; no keys: the whole file."""
+    """A parameter file and the dotted keys that a stage uses; without keys, all of them."""
 
     path: str
     keys: tuple[str, ...] = ()
@@ -46,8 +46,8 @@ class ParamSource:
 class DvcStage:
     """One stage of a ``dvc.yaml``; all paths are relative to the project's root, POSIX style.
 
-    ``reported`` are files in its outputs that are named as metrics or plots at top level. Where
-    DVC keeps the folder that they lie in, they come to the run's folder and not to the working tree.
+    ``reported`` are metrics and plots in its outputs that the top level of ``dvc.yaml`` names. If
+    DVC tracks the folder that they are in, they go to the run's folder and not to the working tree.
     """
 
     name: str
@@ -63,7 +63,7 @@ class DvcStage:
 
     @property
     def lock_file(self) -> str:
-        """The lock file that has the stage's entry."""
+        """The lock file with the stage's entry."""
         return self.file.removesuffix("dvc.yaml") + "dvc.lock"
 
     @property
@@ -73,28 +73,28 @@ class DvcStage:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """All paths whose content the stage depends on: dependencies, then parameter files."""
+        """All paths that the stage depends on: dependencies, then parameter files."""
         return (*self.deps, *(source.path for source in self.params))
 
     @property
-    def wanted(self) -> tuple[str, ...]:
-        """What comes here from the container: for the working tree, or for the record of the run."""
-        back = [out.path for out in self.outs if out.returns]
-        inside = [out.path for out in self.reported if not _lies_in(out.path, back)]
-        return (*back, *inside)
+    def files_to_fetch(self) -> tuple[str, ...]:
+        """The outputs to copy from the container: for the working tree, or for the run's record."""
+        tree = [out.path for out in self.outs if out.in_working_tree]
+        inside = [out.path for out in self.reported if not _is_in(out.path, tree)]
+        return (*tree, *inside)
 
     @property
     def external(self) -> tuple[str, ...]:
-        """Dependencies outside of the project: only DVC itself can tell whether they changed."""
+        """Dependencies outside of the project; only DVC can tell whether they changed."""
         return tuple(dep for dep in self.deps if "://" in dep)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where DVC took data from: ``git`` (``dvc import``), ``url`` (``import-url``) or ``db`` (``import-db``).
+class ImportSource:
+    """Where data was imported from: ``git`` (``dvc import``), ``url`` (``import-url``) or ``db`` (database).
 
-    ``address`` is free of credentials; ``path`` lies in the git repository, at
-    ``rev``: the branch or tag that was asked for, else the commit.
+    ``address`` has no credentials. ``path`` is the path in the git repository at
+    ``rev``: the requested branch or tag, else the commit.
     """
 
     kind: Literal["git", "url", "db"]
@@ -104,11 +104,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class TrackedFile:
     """A file or folder that a ``.dvc`` file tracks.
 
-    ``source`` is set for what was imported; data that was added here has none.
-    ``remote`` is the one that the ``.dvc`` file itself names.
+    ``source`` is set if the data was imported, None if it was added here.
+    ``remote`` is the remote that the ``.dvc`` file names.
     """
 
     path: str
@@ -117,80 +117,81 @@ class Tracked:
     cached: bool = True
     push: bool = True
     remote: str | None = None
-    source: Source | None = None
+    source: ImportSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcProject:
     """A DVC project as its files describe it; ``lock`` maps addresses to entries of ``dvc.lock``.
 
-    Those of the stages in ``ahead`` are not in the working tree yet; those in ``aside`` never will
-    be: they are a run's own.
+    The entries of the stages in ``unwritten`` are not in the working tree yet. Those in
+    ``run_only`` never will be: they belong to a run with other parameters.
     """
 
     root: Path
     stages: Mapping[str, DvcStage]
-    tracked: Mapping[str, Tracked] = field(default_factory=dict)
+    tracked: Mapping[str, TrackedFile] = field(default_factory=dict)
     lock: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    ahead: frozenset[str] = frozenset()
-    aside: frozenset[str] = frozenset()
+    unwritten: frozenset[str] = frozenset()
+    run_only: frozenset[str] = frozenset()
 
-    def with_entries(self, entries: Mapping[str, Mapping[str, Any]], *, aside: bool = False) -> DvcProject:
-        """The project with these entries in place of those of the lock files."""
+    def with_entries(self, entries: Mapping[str, Mapping[str, Any]], *, run_only: bool = False) -> DvcProject:
+        """The project with these entries instead of those in the lock files."""
         if not entries:
             return self
         return replace(
             self,
             lock={**self.lock, **entries},
-            ahead=self.ahead | set(entries),
-            aside=self.aside | set(entries) if aside else self.aside - set(entries),
+            unwritten=self.unwritten | set(entries),
+            run_only=self.run_only | set(entries) if run_only else self.run_only - set(entries),
         )
 
     def producer(self, path: str) -> DvcStage | None:
-        """The stage that makes exactly ``path``."""
+        """The stage that has ``path`` as an output."""
         for stage in self.stages.values():
             if any(out.path == path for out in stage.outs):
                 return stage
         return None
 
-    def keeper(self, path: str) -> DvcStage | None:
-        """The stage that makes ``path``, or a folder that it lies in."""
+    def owner_of(self, path: str) -> DvcStage | None:
+        """The stage with an output that is or contains ``path``."""
         for stage in self.stages.values():
             if any(path == out.path or path.startswith(f"{out.path}/") for out in stage.outs):
                 return stage
         return None
 
-    def returns(self, path: str) -> bool:
-        """Whether ``path`` is, or lies in, an output that comes back to the working tree."""
-        stage = self.keeper(path)
+    def in_working_tree(self, path: str) -> bool:
+        """Whether ``path`` is in an output that is written to the working tree."""
+        stage = self.owner_of(path)
         return stage is not None and any(
-            out.returns and (path == out.path or path.startswith(f"{out.path}/")) for out in stage.outs
+            out.in_working_tree and (path == out.path or path.startswith(f"{out.path}/"))
+            for out in stage.outs
         )
 
-    def data_of(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """What DVC has to bring so that ``paths`` are whole: data that it keeps at, in or around them."""
+    def data_needed_for(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """The data that DVC has to fetch for ``paths``: the tracked data at, in or around them."""
         found: dict[str, None] = {}
         for path in paths:
-            for owned in self.owned():
-                if overlap(path, owned):
-                    found[path if path.startswith(f"{owned}/") else owned] = None
+            for data in self.data_paths():
+                if overlap(path, data):
+                    found[path if path.startswith(f"{data}/") else data] = None
         return tuple(found)
 
-    def uncached(self) -> tuple[str, ...]:
-        """The outputs of stages that DVC does not keep: ordinary files of the working tree."""
+    def uncached_outputs(self) -> tuple[str, ...]:
+        """The outputs that DVC does not cache: ordinary files of the working tree."""
         outs = {out.path for stage in self.stages.values() for out in stage.outs if not out.cached}
         return tuple(sorted(outs))
 
-    def owned(self) -> tuple[str, ...]:
-        """The paths whose content DVC keeps: cached outputs of stages, and tracked files."""
+    def data_paths(self) -> tuple[str, ...]:
+        """The paths whose content DVC tracks: cached outputs of stages, and ``.dvc`` files' data."""
         outs = {out.path for stage in self.stages.values() for out in stage.outs if out.cached}
         return tuple(sorted(outs | {each.path for each in self.tracked.values() if each.cached}))
 
     def chain(self, address: str, own: Collection[str]) -> tuple[str, ...]:
-        """The stages that run for ``address`` in one container, in order, itself last.
+        """The stages that run for ``address`` in one container, in order, ending with itself.
 
-        Those that it depends on run with it, unless the pipeline has stages of its ``own``
-        for them; stages above one of those are its business, too.
+        They include the stages that it depends on, except those that the pipeline's ``own``
+        stages run, and what only these depend on.
         """
         above = set(self.upstream(address))
         for name in set(own) & above:
@@ -198,7 +199,7 @@ class DvcProject:
         return (*(name for name in self.upstream(address) if name in above), address)
 
     def upstream(self, address: str) -> tuple[str, ...]:
-        """The stages that ``address`` depends on, directly or not, each after what it needs."""
+        """The stages that ``address`` depends on, directly or indirectly, in order."""
         found: dict[str, None] = {}
 
         def visit(stage: DvcStage, above: tuple[str, ...]) -> None:
@@ -217,10 +218,9 @@ class DvcProject:
 class StageInputs:
     """What a DVC stage depends on.
 
-    ``paths``: each dependency with its hash, ``md5:…`` as DVC computes it,
-    ``dvc:…`` where it is a mixture, ``missing`` where nothing is known yet.
-    ``params``: ``file:key`` with its value. ``outs``: what ``dvc.lock`` says
-    of the outputs.
+    ``paths`` maps each dependency to its hash: ``md5:…`` as DVC computes it, ``dvc:…``
+    if it combines several, ``missing`` if it is not known yet. ``params`` maps
+    ``file:key`` to values. ``outs`` are the outputs' hashes in ``dvc.lock``.
     """
 
     paths: Mapping[str, str]
@@ -229,10 +229,10 @@ class StageInputs:
     outs: Mapping[str, str]
 
 
-def _lies_in(path: str, folders: Iterable[str]) -> bool:
+def _is_in(path: str, folders: Iterable[str]) -> bool:
     return any(path.startswith(f"{folder}/") for folder in folders)
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
+    """Whether two paths are the same, or one is in the other."""
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")

@@ -1,4 +1,4 @@
-"""Parameter files: values by dotted key, and a copy with other values."""
+"""Reads parameter files, and changes values by dotted key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.paramtext import assign, write_params
-from rondel.data.paramtypes import fits, misfit
-from rondel.data.pyparams import parse_python, python_line
+from rondel.data.param_text import assign, write_params
+from rondel.data.param_types import fits, misfit
+from rondel.data.python_params import parse_python, python_line
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.files.atomic import write_atomic
 from rondel.files.yaml_file import check_conflict, line_of, parse_yaml, read_text
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def parse_params(path: str, text: str) -> Any:
-    """The values of a parameter file: YAML, JSON, TOML or Python, by its ending, as DVC reads it."""
+    """Parse a parameter file as DVC does: YAML, JSON, TOML or Python, depending on its suffix."""
     check_conflict(text, path)
     try:
         if path.endswith(".py"):
@@ -36,7 +36,7 @@ def parse_params(path: str, text: str) -> Any:
             return tomllib.loads(text)
     except RecursionError:
         raise ConfigurationError(
-            "the parameter file can't be read", why="it nests too deep", place=path
+            "the parameter file can't be read", why="it nests too deeply", place=path
         ) from None
     except ValueError as error:
         raise ConfigurationError("the parameter file can't be read", why=str(error), place=path) from None
@@ -44,18 +44,18 @@ def parse_params(path: str, text: str) -> Any:
 
 
 def read_params(root: Path, path: str) -> Any:
-    """The values of the parameter file ``path``. Raises ConfigurationError if there is none."""
+    """Read the parameter file ``path``. Raises ConfigurationError if it does not exist."""
     try:
         values = parse_params(path, read_text(root / path, path))
     except FileNotFoundError:
         raise ConfigurationError("the parameter file does not exist", place=path) from None
     if values is not None and not isinstance(values, dict):
-        raise ConfigurationError("a parameter file has to hold names and values", place=path)
+        raise ConfigurationError("a parameter file has to be a mapping of names to values", place=path)
     return values or {}
 
 
-def lookup(values: Any, key: str) -> Any:
-    """The value of a dotted key; KeyError if there is none. Digits reach into lists."""
+def get_dotted(values: Any, key: str) -> Any:
+    """The value of a dotted key; numbers are indexes of lists. Raises KeyError if there is none."""
     for part in key.split("."):
         if isinstance(values, Mapping) and part in values:
             values = values[part]
@@ -67,7 +67,7 @@ def lookup(values: Any, key: str) -> Any:
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key that holds no further mapping, with its value."""
+    """Each dotted key whose value is not a mapping, with its value."""
     if isinstance(values, Mapping):
         for key, value in values.items():
             yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -76,10 +76,10 @@ def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def stage_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``file:key`` → value of every parameter that ``stage`` uses, ``overrides`` applied.
+    """The parameters that ``stage`` uses, with ``overrides``, by ``file:key``.
 
-    Raises ConfigurationError if a key is not in its file, or if an override
-    is for a parameter that the stage does not use.
+    Raises ConfigurationError if a key is not in its file, or if the stage does not
+    use an overridden parameter.
     """
     check_overrides(root, stage, overrides)
     found: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def stage_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> d
         values = with_overrides(read_params(root, source.path), overrides)
         for key in source.keys:
             try:
-                found[f"{source.path}:{key}"] = lookup(values, key)
+                found[f"{source.path}:{key}"] = get_dotted(values, key)
             except KeyError:
                 raise ConfigurationError(
                     f"there is no parameter {key!r}, which stage {stage.name!r} uses",
@@ -100,7 +100,7 @@ def stage_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> d
 
 
 def known_params(root: Path, stage: DvcStage) -> dict[str, Any]:
-    """What can be overridden for ``stage``: the dotted keys of all that it uses, each with its value."""
+    """The parameters of ``stage`` that can be overridden, by dotted key."""
     found: dict[str, Any] = {}
     for source in stage.params:
         for key, value in _settable(read_params(root, source.path)):
@@ -110,7 +110,7 @@ def known_params(root: Path, stage: DvcStage) -> dict[str, Any]:
 
 
 def _settable(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf, and what lists hold."""
+    """Each leaf, and each item of a list."""
     for key, value in leaves(values, prefix):
         yield key, value
         if isinstance(value, list):
@@ -119,7 +119,7 @@ def _settable(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def used_params(root: Path, stage: DvcStage, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``values`` that are for parameters of ``stage``, or for a group of them."""
+    """Those of ``values`` that belong to parameters of ``stage``, or to groups of them."""
     if not values:
         return {}
     known = known_params(root, stage)
@@ -131,10 +131,7 @@ def _is_used(key: str, known: Collection[str]) -> bool:
 
 
 def check_overrides(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> None:
-    """Check that ``stage`` uses the overridden parameters, and that the values are of their kind.
-
-    Raises ConfigurationError.
-    """
+    """Raise ConfigurationError if ``stage`` does not use a parameter, or a value has the wrong type."""
     if not overrides:
         return
     known = known_params(root, stage)
@@ -147,16 +144,16 @@ def check_overrides(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -
         values = read_params(root, path)
         for key, value in overrides.items():
             with contextlib.suppress(KeyError):
-                if not fits(value, old := lookup(values, key)):
+                if not fits(value, old := get_dotted(values, key)):
                     raise ConfigurationError(
-                        f"stage {stage.name!r}: a value of the wrong kind for the parameter {key!r}",
+                        f"stage {stage.name!r}: the value for the parameter {key!r} has the wrong type",
                         why=misfit(value, old, path),
                         place=param_place(root, path, key),
                     )
 
 
 def param_place(root: Path, path: str, key: str) -> str:
-    """``path:line`` of a dotted key; without the line where only a parser of its own could tell."""
+    """``path:line`` of a dotted key; without the line if it can't be found."""
     try:
         text = read_text(root / path, path)
         line = python_line(text, path, key) if path.endswith(".py") else line_of(text, *key.split("."))
@@ -166,34 +163,34 @@ def param_place(root: Path, path: str, key: str) -> str:
 
 
 def with_overrides(values: Any, overrides: Mapping[str, Any]) -> Any:
-    """A copy of ``values`` in which those overridden keys that it has are replaced."""
+    """A copy of ``values`` with the overrides whose keys it has."""
     changed = copy.deepcopy(values)
     assign(changed, overrides)
     return changed
 
 
 def changed_text(path: str, text: str, overrides: Mapping[str, Any]) -> str:
-    """The text of a parameter file with other values; comments and style of the rest stay.
+    """Change values in the text of a parameter file; keeps comments and style.
 
-    Raises ConfigurationError for a value that can't be written into such a file.
+    Raises ConfigurationError for a value that can't be represented in the file.
     """
     values = parse_params(path, text) or {}
     changed = with_overrides(values, overrides)
     if changed == values:
         return text
     written = write_params(path, text, {key: value for key, value in overrides.items() if _has(values, key)})
-    if normal(parse_params(path, written)) != normal(changed):
+    if comparable(parse_params(path, written)) != comparable(changed):
         keys = ", ".join(overrides)
         raise ConfigurationError(
-            f"{keys} can't be written into this file", why="it would be read as something else", place=path
+            f"{keys} can't be written to this file", why="DVC would read another value", place=path
         )
     return written
 
 
 def apply_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> tuple[str, ...]:
-    """Write those ``overrides`` that are for ``stage`` into its parameter files; returns the changed paths.
+    """Write those ``overrides`` that belong to ``stage`` to its parameter files; return the changed paths.
 
-    All is checked before the first file is replaced. Raises ConfigurationError.
+    Checks everything before it replaces the first file. Raises ConfigurationError.
     """
     overrides = used_params(root, stage, overrides)
     check_overrides(root, stage, overrides)
@@ -203,7 +200,7 @@ def apply_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> t
         text = read_text(root / path, path)
         changed = changed_text(path, text, overrides)
         if changed != text:
-            # Read as text, every kind of line end has become the one.
+            # Reading as text has converted the line ends.
             changed = changed.replace("\n", "\r\n") if b"\r\n" in before else changed
             mark = codecs.BOM_UTF8 if before.startswith(codecs.BOM_UTF8) else b""
             written[path] = mark + changed.encode()
@@ -212,20 +209,20 @@ def apply_params(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> t
     return tuple(written)
 
 
-def normal(value: Any) -> Any:
-    """A value so that equal ones compare equal, wherever they were read: tuples, sets, not-a-numbers."""
+def comparable(value: Any) -> Any:
+    """Normalize a value for comparison across file formats: tuples, sets, NaN."""
     if isinstance(value, Mapping):
-        return {str(key): normal(each) for key, each in value.items()}
+        return {str(key): comparable(each) for key, each in value.items()}
     if isinstance(value, set):
-        return sorted(map(normal, value), key=repr)
+        return sorted(map(comparable, value), key=repr)
     if isinstance(value, list | tuple):
-        return [normal(each) for each in value]
+        return [comparable(each) for each in value]
     return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _has(values: Any, key: str) -> bool:
     try:
-        lookup(values, key)
+        get_dotted(values, key)
     except KeyError:
         return False
     return True

@@ -1,8 +1,8 @@
 """Reads ``dvc.yaml``, ``dvc.lock`` and ``.dvc`` files without importing DVC.
 
-A run in which nothing changed has half a second, of which importing DVC alone
-would take most. Templates (``${…}``, ``foreach``, ``matrix``) are left to DVC
-itself, in ``rondel.data.templates``; their result is remembered.
+A run in which nothing changed takes half a second; importing DVC alone would take
+most of it. DVC itself resolves templates (``${…}``, ``foreach``, ``matrix``) in
+``rondel.data.templates``, and the result is cached.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rondel.data import templates
-from rondel.data.dvcfiles import dvc_files
-from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, Tracked
-from rondel.data.outputs import check_graph
-from rondel.data.reported_outputs import Named, named_paths, reporting
-from rondel.data.sources import source_of
+from rondel.data.dvc_files import dvc_files
+from rondel.data.import_sources import import_source_of
+from rondel.data.model import DvcProject, DvcStage, Out, OutKind, ParamSource, TrackedFile
+from rondel.data.stage_graph import check_graph
+from rondel.data.top_level_outputs import TopLevelPath, top_level_paths, with_top_level
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.files.yaml_file import line_of, parse_yaml, read_text, read_yaml
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LONGEST_NAME = 255
-"""Bytes that a file's name may have, on every file system that a project lies on."""
+"""The maximal length of a file's name in bytes on common file systems."""
 
 
 def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcProject:
-    """The DVC project at ``root``; without any ``dvc.yaml`` it has no stages.
+    """Load the DVC project at ``root``; without ``dvc.yaml`` it has no stages.
 
-    ``overrides`` are values of parameters that templates have to see. Raises
-    ConfigurationError with ``file:line`` for files that are not as DVC wants them.
+    ``overrides`` are parameter values for templates. Raises ConfigurationError with
+    ``file:line`` for files that DVC would not accept.
     """
     stages: dict[str, DvcStage] = {}
-    tracked: dict[str, Tracked] = {}
+    tracked: dict[str, TrackedFile] = {}
     lock: dict[str, Mapping[str, Any]] = {}
     made: set[str] = set()
-    named: list[Named] = []
+    named: list[TopLevelPath] = []
     for path in dvc_files(root).files:
-        # DVC doesn't look into a folder that an output is, say dvclive/ with its own dvc.yaml.
+        # DVC ignores files in outputs, such as dvclive/ with its own dvc.yaml.
         if not made.isdisjoint(_folders(path)):
             continue
         if path.endswith(".dvc"):
@@ -57,15 +57,15 @@ def load_project(root: Path, overrides: Mapping[str, Any] | None = None) -> DvcP
         by_name = {stage.name: stage.address for stage in here}
         lock.update((by_name[name], entry) for name, entry in entries.items() if name in by_name)
     if named:
-        stages = {address: reporting(stage, named) for address, stage in stages.items()}
+        stages = {address: with_top_level(stage, named) for address, stage in stages.items()}
     check_graph(root, stages, tracked.values())
     return DvcProject(root=root, stages=stages, tracked=tracked, lock=lock)
 
 
 def find_stage(project: DvcProject, name: str, *, place: str | None = None) -> DvcStage:
-    """The stage called ``name``; ConfigurationError with the nearest match if there is none.
+    """The stage called ``name``. Raises ConfigurationError with the nearest match if there is none.
 
-    ``sub:train`` and ``sub/dvc.yaml:train`` mean the same.
+    ``sub:train`` and ``sub/dvc.yaml:train`` are the same stage.
     """
     file, _, stage = name.rpartition(":")
     candidates = (name, f"{file}/dvc.yaml:{stage}", stage if file in {"dvc.yaml", "."} else name)
@@ -80,7 +80,7 @@ def find_stage(project: DvcProject, name: str, *, place: str | None = None) -> D
     reason = next((ignored[each] for each in (file, f"{file}/dvc.yaml") if each in ignored), None)
     raise ConfigurationError(
         f"dvc.yaml has no stage {name!r}",
-        why=f"{file} is not part of this project, as {reason}" if reason else None,
+        why=f"{file} is not part of this project: {reason}" if reason else None,
         hint=did_you_mean(name, project.stages),
         place=place,
     )
@@ -90,12 +90,12 @@ ADD_STAGE = "`dvc stage add` writes one: dvc stage add -n train -d train.py -o m
 
 
 def no_stages(root: Path) -> str:
-    """Why a project has no stages, as the first half of a sentence."""
+    """Why a project has no stages, for an error message."""
     return "dvc.yaml defines no stages" if (root / "dvc.yaml").exists() else "there is no dvc.yaml"
 
 
 def read_lock(root: Path, path: str) -> Mapping[str, Mapping[str, Any]]:
-    """The entries of a ``dvc.lock`` by stage name; empty where there is none."""
+    """The entries of a ``dvc.lock`` by stage name; empty if it does not exist."""
     value = read_yaml(root / path, path)
     if value is None:
         return {}
@@ -103,16 +103,16 @@ def read_lock(root: Path, path: str) -> Mapping[str, Mapping[str, Any]]:
     if stages is None:
         stages = {}
     if not isinstance(value, dict) or not isinstance(stages, dict):
-        raise ConfigurationError("this is no lock file of DVC", place=path, hint=_RESTORE)
+        raise ConfigurationError("this is not a DVC lock file", place=path, hint=_RESTORE)
     for name, entry in stages.items():
         if not _is_lock_entry(entry):
             raise ConfigurationError(
-                f"the entry of {name!r} is none that DVC writes", place=path, hint=_RESTORE
+                f"the entry of {name!r} is not one that DVC writes", place=path, hint=_RESTORE
             )
     return {str(name): entry for name, entry in stages.items()}
 
 
-_RESTORE = "restore it (`git checkout dvc.lock`), or remove the entry: its stage then runs again"
+_RESTORE = "restore it (`git checkout dvc.lock`), or remove the entry; its stage then runs again"
 
 
 def _is_lock_entry(entry: Any) -> bool:
@@ -126,8 +126,10 @@ def _is_lock_entry(entry: Any) -> bool:
     )
 
 
-def _read_file(root: Path, file: str, overrides: Mapping[str, Any]) -> tuple[list[DvcStage], list[Named]]:
-    """The stages of a ``dvc.yaml``, and what it names at top level."""
+def _read_file(
+    root: Path, file: str, overrides: Mapping[str, Any]
+) -> tuple[list[DvcStage], list[TopLevelPath]]:
+    """The stages of a ``dvc.yaml``, and the metrics and plots at its top level."""
     text = read_text(root / file, file)
     value = parse_yaml(text, file)
     if value is None:
@@ -135,12 +137,12 @@ def _read_file(root: Path, file: str, overrides: Mapping[str, Any]) -> tuple[lis
     if not isinstance(value, dict) or not isinstance(value.get("stages") or {}, dict):
         raise ConfigurationError("`stages` has to be a mapping of names to stages", place=file)
     raw: dict[str, Any] = value.get("stages") or {}
-    if templates.needed(text, value):
-        value = templates.resolve(root, file, text, overrides)
+    if templates.uses_templates(text, value):
+        value = templates.resolve_templates(root, file, text, overrides)
         raw = value.get("stages") or {}
     folder = posixpath.dirname(file)
     try:
-        named = [replace(each, path=join(folder, each.path)) for each in named_paths(value)]
+        named = [replace(each, path=join(folder, each.path)) for each in top_level_paths(value)]
     except ValueError as error:
         raise ConfigurationError(str(error), place=file) from None
     found = []
@@ -153,7 +155,7 @@ def _read_file(root: Path, file: str, overrides: Mapping[str, Any]) -> tuple[lis
         except ValueError as error:
             line = line_of(text, "stages", str(name))
             raise ConfigurationError(
-                f"stage {name!r} is not as DVC wants it",
+                f"DVC would not accept stage {name!r}",
                 why=str(error),
                 place=f"{file}:{line}" if line else file,
             ) from None
@@ -192,18 +194,18 @@ def _list(body: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _path(value: Any, key: str) -> str:
-    """A path as a file system takes it."""
+    """Check that a value can be the path of a file."""
     if isinstance(value, dict | list) or value is None:
-        raise ValueError(f"`{key}` has to hold paths, not {_word(value)}")
+        raise ValueError(f"`{key}` has to be a list of paths, not {_word(value)}")
     path = str(value)
     if "\0" in path or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.split("/")):
         shown = f"{path[:60]}…" if len(path) > 60 else path
-        raise ValueError(f"`{key}` names {shown!r}, which no file can be called")
+        raise ValueError(f"`{key}` names {shown!r}, which is not a valid path")
     return path
 
 
 def _word(value: Any) -> str:
-    """What a value is, in the words of YAML."""
+    """A value's type in YAML terms, or the value."""
     words = {dict: "a mapping", list: "a list", type(None): "nothing"}
     return words.get(type(value)) or repr(value)[:60]
 
@@ -242,20 +244,20 @@ def _params(items: list[Any], wdir: str) -> tuple[ParamSource, ...]:
 
 
 def join(wdir: str, path: str) -> str:
-    """``path`` as written in a stage of working folder ``wdir``, relative to the root; URLs stay."""
+    """A path in a stage with working folder ``wdir``, relative to the project's root; URLs stay."""
     return path if "://" in path else posixpath.normpath(posixpath.join(wdir, path))
 
 
-def _tracked(root: Path, file: str) -> Iterator[Tracked]:
+def _tracked(root: Path, file: str) -> Iterator[TrackedFile]:
     value = read_yaml(root / file, file)
     outs = (value.get("outs") or []) if isinstance(value, dict) else None
     if not isinstance(outs, list):
-        raise ConfigurationError("this is no `.dvc` file of DVC", place=file)
+        raise ConfigurationError("this is not a `.dvc` file", place=file)
     folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(value.get("wdir") or ".")))
-    source = source_of(value)
+    source = import_source_of(value)
     for out in outs:
         if isinstance(out, dict) and "path" in out:
-            yield Tracked(
+            yield TrackedFile(
                 path=join(folder, str(out["path"])),
                 file=file,
                 hash=lock_hash(out),
@@ -267,15 +269,15 @@ def _tracked(root: Path, file: str) -> Iterator[Tracked]:
 
 
 def _folders(path: str) -> set[str]:
-    """The folders that a path lies in."""
+    """The folders that contain a path."""
     parts = path.split("/")[:-1]
     return {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
 
 
 def lock_hash(entry: Mapping[str, Any]) -> str | None:
-    """``md5:…`` of an entry in a lock or ``.dvc`` file; None for hashes of DVC 2 and of clouds.
+    """``md5:…`` of an entry in a lock or ``.dvc`` file; None for hashes of DVC 2 and of cloud storage.
 
-    DVC 2 hashed text files with other line ends, so its ``md5`` is another number.
+    DVC 2 normalized line ends before hashing, so its MD5 is different.
     """
     if entry.get("hash") == "md5" and isinstance(entry.get("md5"), str):
         return f"md5:{entry['md5']}"

@@ -1,9 +1,9 @@
-"""Which DVC remote a run uses, and what a container needs in order to reach it.
+"""Finds the DVC remote of a run, and what containers need to reach it.
 
-In this order: ``DVC_REMOTE_URL`` (the ``remote`` option), the default remote
-of the project's DVC configuration, a folder ``.rondel/remote``. A local folder
-is not mounted but served (``rondel.data.webdav``), so that an engine on
-another machine can use it just as well.
+The remote is ``DVC_REMOTE_URL`` (the ``remote`` option), else the default remote in
+the project's DVC configuration, else the folder ``.rondel/remote``. A local folder is
+served over WebDAV (``rondel.data.webdav``) instead of mounted, so that an engine on
+another machine can use it, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = ".rondel/remote"
 
-# Options of a remote that name a file on this machine.
+# Options of a remote whose value is a file on this machine.
 _FILES = (
     "credentialpath",
     "configpath",
@@ -36,7 +36,7 @@ _FILES = (
     "gdrive_service_account_json_file_path",
 )
 
-# By scheme: variables with secrets, plain ones, and variables that name files (with their usual places).
+# By scheme: variables with secrets, other variables, and variables that name files, with default paths.
 _VARIABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Mapping[str, str]]] = {
     "s3": (
         ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
@@ -80,10 +80,10 @@ _SSH_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 class Remote:
     """A DVC remote as a run uses it.
 
-    ``folder`` is set for a local one. ``options`` are DVC's own, ``files``
-    those of them whose value is a file that has to travel. ``secrets`` and
-    ``environment`` are variables, ``secret_files`` variables that name files
-    with secrets. ``origin`` says where the choice was made.
+    ``folder`` is set for a local folder. ``options`` are DVC's; ``files`` are those whose
+    value is a file that the container needs. ``secrets`` and ``environment`` are
+    variables; ``secret_files`` are variables that name files with secrets. ``origin`` says
+    where the remote was configured.
     """
 
     url: str
@@ -109,17 +109,16 @@ class Remote:
 
 
 def find_remote(root: Path, environ: Mapping[str, str], url: str | None = None) -> Remote:
-    """The remote of a run in the project at ``root``.
+    """Find the remote for runs in the project at ``root``.
 
-    Raises ConfigurationError if the configuration is damaged or names a remote
-    that it does not define.
+    Raises ConfigurationError if the configuration is invalid or names an undefined remote.
     """
     address, origin, options, base = _named(root, environ, url)
     return _remote(address, origin, options, base=base, environ=environ)
 
 
 def _named(root: Path, environ: Mapping[str, str], url: str | None) -> tuple[str, str, dict[str, str], Path]:
-    """The remote's address, where that was found, its options, and what the address is relative to."""
+    """The remote's address, its origin, its options, and the folder that the address is relative to."""
     if url:
         return url, "DVC_REMOTE_URL", {}, root
     name, options, folder = _configured(root, environ)
@@ -132,17 +131,17 @@ def _named(root: Path, environ: Mapping[str, str], url: str | None) -> tuple[str
 
 
 def default_remote(root: Path, environ: Mapping[str, str]) -> str | None:
-    """The name of the default remote in DVC's configuration: without one `dvc push` and `dvc pull` refuse."""
+    """The name of the default remote in DVC's configuration. `dvc push` and `dvc pull` need one."""
     return dvc_config(root, environ).get("core", {}).get("remote")
 
 
 def pushes(remote: Remote, push: bool | None, *, ci: bool) -> bool:
-    """Whether results are pushed: as told, else in CI and to a folder on this machine."""
+    """Whether to push results: the option ``push``, else in CI and to a folder on this machine."""
     return push if push is not None else ci or remote.folder is not None
 
 
 def local_remote(root: Path, environ: Mapping[str, str] | None = None) -> Path | None:
-    """The folder of the run's remote, if it is one on this machine; of another one nothing is asked."""
+    """The remote's folder if it is local; does not access other remotes."""
     environ = os.environ if environ is None else environ
     address, _, _, base = _named(root, environ, environ.get("DVC_REMOTE_URL"))
     return _folder(address, base)
@@ -164,13 +163,13 @@ def _remote(
     named = url.partition("://")[0]
     scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "sftp": "ssh"}.get(named, named)
     if scheme == "ssh":
-        from rondel.data.ssh import resolved
+        from rondel.data.ssh import resolve_ssh_address
 
         try:
-            url, options = resolved(url, options, environ)
+            url, options = resolve_ssh_address(url, options, environ)
         except ValueError as error:
             raise ConfigurationError(
-                "this is no address of an SSH remote", why=str(error), place=origin
+                "this is not the address of an SSH remote", why=str(error), place=origin
             ) from None
     secret, plain, paths = _VARIABLES.get(scheme, ((), (), {}))
     files = {
@@ -186,7 +185,7 @@ def _remote(
     for key, path in files.items():
         if not path.is_file():
             raise ConfigurationError(
-                f"{key} of the DVC remote names a file that is not there: {path}", place=".dvc/config"
+                f"{key} of the DVC remote names a file that does not exist: {path}", place=".dvc/config"
             )
     return Remote(
         url=url,
@@ -208,7 +207,7 @@ def _secret_files(
         if environ.get(name):
             path = Path(environ[name]).expanduser()
             if not path.is_file():
-                raise ConfigurationError(f"{name} names a file that is not there: {path}")
+                raise ConfigurationError(f"{name} names a file that does not exist: {path}")
             found[name] = path
         elif usual and not given and (path := Path(usual).expanduser()).is_file():
             found[name] = path
@@ -220,7 +219,7 @@ def _first_file(candidates: tuple[str, ...]) -> Path | None:
 
 
 def _configured(root: Path, environ: Mapping[str, str]) -> tuple[str | None, dict[str, str], Path]:
-    """The default remote's name and options, and what its address is relative to."""
+    """The default remote's name and options, and the folder that its address is relative to."""
     sections = dvc_config(root, environ)
     bases: dict[str, Path] = {}
     for path in _levels(root, environ):
@@ -246,7 +245,7 @@ def _configured(root: Path, environ: Mapping[str, str]) -> tuple[str | None, dic
 
 
 def dvc_config(root: Path, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """DVC's configuration from all of its levels, later ones winning. Raises ConfigurationError."""
+    """DVC's configuration, merged from all levels. Raises ConfigurationError."""
     sections: dict[str, dict[str, str]] = {}
     for path in _levels(root, environ):
         for section, options in _read(path).items():

@@ -1,4 +1,4 @@
-"""An SSH remote as the user here reaches it: a container has neither that user nor ``~/.ssh/config``."""
+"""Resolves SSH remotes with the user's configuration, because containers lack ``~/.ssh/config``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 SECONDS = 5
 
 
-def resolved(url: str, options: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The address and options with host, port, user and key as OpenSSH's configuration has them.
+def resolve_ssh_address(
+    url: str, options: Mapping[str, str], environ: Mapping[str, str]
+) -> tuple[str, dict[str, str]]:
+    """The address and options, with host, port, user and key from OpenSSH's configuration.
 
-    What the address or DVC's own options say wins. The key is left out where
-    there is a password. Raises ValueError for an address that is none.
+    The address and DVC's own options take precedence. No key is added if there is a
+    password. Raises ValueError for an invalid address.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
@@ -41,10 +43,10 @@ def resolved(url: str, options: Mapping[str, str], environ: Mapping[str, str]) -
 
 
 def _configured(host: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What ``ssh -G`` says of the host; of several values (keys, that is) the first whose file exists."""
+    """The output of ``ssh -G`` for the host; of several keys, the first whose file exists."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", host):
         return {}
-    said = ""
+    output = ""
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
             ["ssh", "-G", host],
@@ -55,9 +57,9 @@ def _configured(host: str, environ: Mapping[str, str]) -> dict[str, str]:
             timeout=SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        said = done.stdout if done.returncode == 0 else ""
+        output = done.stdout if done.returncode == 0 else ""
     found: dict[str, str] = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         key, _, value = line.partition(" ")
         if key == "identityfile" and not Path(value).expanduser().is_file():
             continue

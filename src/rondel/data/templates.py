@@ -1,9 +1,8 @@
-"""Templates in ``dvc.yaml``, resolved by DVC itself.
+"""Resolves templates in ``dvc.yaml`` with DVC.
 
-``${…}``, ``vars``, ``foreach`` and ``matrix`` are a small language, and DVC is
-its only definition. DVC is asked in a process of its own (importing it here
-would slow every run down); the answer is kept under ``.rondel/cache`` by the
-content of the files it was made from.
+``${…}``, ``vars``, ``foreach`` and ``matrix`` are a small language that only DVC
+defines. DVC runs in a separate process, because importing it here would slow down
+every run. The result is cached in ``.rondel/cache`` by the content of its sources.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _FORMAT = 2
-_ASK = """
+_RESOLVE_SCRIPT = """
 import json, sys
 from dvc.repo import Repo
 from dvc.parsing import DataResolver
@@ -51,32 +50,32 @@ except Exception as error:
 """
 
 
-def needed(text: str, value: Mapping[str, Any]) -> bool:
-    """Whether the file uses templates anywhere in its stages."""
+def uses_templates(text: str, value: Mapping[str, Any]) -> bool:
+    """Whether the file uses templates."""
     stages = value.get("stages") or {}
     loops = any(isinstance(body, dict) and ({"foreach", "matrix"} & body.keys()) for body in stages.values())
     return loops or "${" in text
 
 
-def resolve(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``file`` with all templates resolved: stages, and what it names at top level.
+def resolve_templates(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``file`` with all templates resolved: stages, and metrics and plots at the top level.
 
-    ``overrides`` (dotted keys of the parameter files) are seen by templates, too.
-    Raises ConfigurationError with DVC's own message, or if DVC is not installed.
+    Templates see ``overrides`` (dotted keys of parameter files). Raises
+    ConfigurationError with DVC's message, or if DVC is not installed.
     """
     sources = _sources(root, file, text, overrides)
     digest = hashlib.sha256(json.dumps([_FORMAT, file, sorted(sources.items())]).encode()).hexdigest()
-    kept = root / ".rondel" / "cache" / "templates" / f"{digest}.json"
+    cache = root / ".rondel" / "cache" / "templates" / f"{digest}.json"
     try:
-        answer: dict[str, Any] | None = json.loads(kept.read_text(encoding="utf-8"))
+        answer: dict[str, Any] | None = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        answer = _ask(file, sources)
-        write_atomic(kept, json.dumps(answer).encode())
-    return answer or {}  # nothing at all of a file that has no stages, but templates elsewhere
+        answer = _ask_dvc(file, sources)
+        write_atomic(cache, json.dumps(answer).encode())
+    return answer or {}  # None for a file with templates but without stages
 
 
 def _sources(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> dict[str, str]:
-    """The files that can take part: the file itself, and every file that holds variables."""
+    """The texts of the file itself and of all files with variables."""
     folder = posixpath.dirname(file)
     names = {posixpath.join(folder, "params.yaml")}
     value = parse_yaml(text, file)
@@ -104,7 +103,7 @@ def _sources(root: Path, file: str, text: str, overrides: Mapping[str, Any]) -> 
 
 
 def _parameter_files(folder: str, bodies: Iterable[Any]) -> set[str]:
-    """The files that stages name as parameters, whose values ``-P`` changes."""
+    """The parameter files of stages; ``-P`` changes their values."""
     found: set[str] = set()
     for body in bodies:
         inner = body.get("do", body) if isinstance(body, dict) else None
@@ -117,14 +116,14 @@ def _parameter_files(folder: str, bodies: Iterable[Any]) -> set[str]:
     return found
 
 
-def _ask(file: str, sources: Mapping[str, str]) -> dict[str, Any]:
+def _ask_dvc(file: str, sources: Mapping[str, str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="rondel-dvc-") as folder:
         for name, content in sources.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         done = subprocess.run(
-            [dvc_python(), "-c", _ASK, file],
+            [dvc_python(), "-c", _RESOLVE_SCRIPT, file],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -140,7 +139,7 @@ def _ask(file: str, sources: Mapping[str, str]) -> dict[str, Any]:
 
 
 def dvc_python() -> str:
-    """An interpreter that can import DVC: this one, or that of ``dvc`` on the PATH."""
+    """An interpreter that can import DVC: this one, or that of the ``dvc`` on the PATH."""
     if importlib.util.find_spec("dvc") is not None:
         return sys.executable
     found = shutil.which("dvc")
@@ -150,6 +149,6 @@ def dvc_python() -> str:
         if first.startswith(b"#!") and b"python" in first:
             return first[2:].decode().split()[0]
     raise ConfigurationError(
-        "dvc.yaml uses templates, and DVC is not installed here to resolve them",
+        "dvc.yaml uses templates, but DVC, which resolves them, is not installed",
         hint="install it: pip install 'rondel[mlops]'",
     )

@@ -1,13 +1,12 @@
-"""Serves a folder as a DVC remote over WebDAV: a child process of the run, on loopback, with a token.
+"""Serves a folder as a DVC remote over WebDAV, in a child process, on the loopback interface, with a token.
 
-``python -m rondel.data.webdav`` reads one JSON line (folder, token) from its
-standard input, prints one JSON line (port), and serves until that input ends:
-that happens when the run ends, however it ends, also by ``kill -9``. The token
-stands in no command line and in no environment.
+``python -m rondel.data.webdav`` reads one line of JSON (folder, token) from standard
+input, prints one line of JSON (port), and serves until standard input is closed. That
+happens whenever the run ends, even by ``kill -9``. The token is in no command line and
+in no environment.
 
-An upload becomes visible only when it is whole: it is written beside its
-place, compared with the length that was announced and, for an object of
-DVC's, with the md5 that is its name, and then renamed.
+Uploads are atomic: an upload goes to a temporary file, is compared with the announced
+length and, for a DVC object, with the MD5 in its name, and is then renamed.
 """
 
 from __future__ import annotations
@@ -43,58 +42,58 @@ _UPLOAD = ".rondel-upload-"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A folder that is being served: the port on 127.0.0.1, and the token to show as password."""
+class WebdavEndpoint:
+    """A server's port on 127.0.0.1, and the token that is its password."""
 
     port: int
     token: str = field(repr=False)
 
 
-class Server:
-    """The child process that serves ``folder``; it starts at once, and :meth:`ready` waits for it."""
+class WebdavServer:
+    """The child process that serves ``folder``. It starts immediately; :meth:`ready` waits for it."""
 
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"the DVC remote {folder} can't be made", why=str(error)) from None
-        self._served = Served(0, secrets.token_urlsafe(24))
+            raise DataError(f"can't create the DVC remote {folder}", why=str(error)) from None
+        self._endpoint = WebdavEndpoint(0, secrets.token_urlsafe(24))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rondel.data.webdav"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the run; it ends this process when it is done
+            start_new_session=True,  # Ctrl-C must not end it before the run does
         )
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError):
-            options = {"folder": str(folder), "token": self._served.token}
+            options = {"folder": str(folder), "token": self._endpoint.token}
             self._process.stdin.write(json.dumps(options).encode() + b"\n")
             self._process.stdin.flush()
 
-    def ready(self) -> Served:
-        """Wait for the port; blocks. Raises DataError if the server does not start."""
-        if self._served.port:
-            return self._served
+    def ready(self) -> WebdavEndpoint:
+        """Wait for the server; blocks. Raises DataError if it does not start."""
+        if self._endpoint.port:
+            return self._endpoint
         assert self._process.stdout is not None  # noqa: S101
         line = b""
         if select.select([self._process.stdout], [], [], _START_SECONDS)[0]:
             line = self._process.stdout.readline()
         try:
-            self._served = Served(int(json.loads(line)["port"]), self._served.token)
+            self._endpoint = WebdavEndpoint(int(json.loads(line)["port"]), self._endpoint.token)
         except (ValueError, KeyError, TypeError):
             self._process.kill()
             stderr = self._process.stderr
-            said = stderr.read().decode(errors="replace")[-1000:] if stderr else ""
+            output = stderr.read().decode(errors="replace")[-1000:] if stderr else ""
             raise DataError(
                 "the server of the local DVC remote did not start",
-                why=said.strip() or f"it said nothing within {_START_SECONDS:.0f} s",
-                hint="pip install 'rondel[mlops]' brings what it needs",
+                why=output.strip() or f"it printed nothing within {_START_SECONDS:.0f} s",
+                hint="install what it needs: pip install 'rondel[mlops]'",
             ) from None
-        return self._served
+        return self._endpoint
 
     def stop(self) -> None:
-        """End the server. Safe to call twice."""
+        """Stop the server. Safe to call twice."""
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -107,9 +106,9 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Served]:
-    """Serve ``folder`` while the block lasts. Raises DataError if the server does not start."""
-    server = Server(folder)
+def serve_folder(folder: Path) -> Iterator[WebdavEndpoint]:
+    """Serve ``folder`` during the block. Raises DataError if the server does not start."""
+    server = WebdavServer(folder)
     try:
         yield server.ready()
     finally:
@@ -117,7 +116,7 @@ def serve(folder: Path) -> Iterator[Served]:
 
 
 class Upload:
-    """A file that replaces ``path`` when it is complete, and otherwise never was."""
+    """A file that replaces ``path`` once it is complete."""
 
     def __init__(self, path: Path, length: int | None) -> None:
         self._path = path
@@ -134,7 +133,7 @@ class Upload:
         return self._file.write(data)
 
     def close(self) -> None:
-        """Put the file in its place. Raises ValueError, leaving nothing, if it is damaged or cut short."""
+        """Rename the file to its path. If it is damaged or incomplete, remove it and raise ValueError."""
         if self._file.closed:
             return
         self._file.flush()
@@ -149,13 +148,13 @@ class Upload:
         self._temporary.replace(self._path)
 
     def discard(self) -> None:
-        """Drop what was written."""
+        """Remove the temporary file."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 
-def clean(folder: Path, now: float) -> None:
-    """Remove what uploads of killed runs left behind: temporary files older than a day."""
+def remove_stale_uploads(folder: Path, now: float) -> None:
+    """Remove temporary files of interrupted uploads that are older than a day."""
     for path in folder.glob(f"files/md5/*/{_UPLOAD}*"):
         with contextlib.suppress(OSError):
             if now - path.stat().st_mtime > _STALE_SECONDS:
@@ -168,14 +167,14 @@ def make_app(folder: Path, token: str) -> Any:
     from wsgidav.wsgidav_app import WsgiDAVApp
 
     class ObjectFile(FileResource):  # type: ignore[misc]
-        """A file whose uploads are atomic; it need not exist yet."""
+        """A file with atomic uploads; it may not exist yet."""
 
         def __init__(self, path: str, environ: dict[str, Any], file_path: str) -> None:
             self._upload: Upload | None = None
             if Path(file_path).exists():
                 super().__init__(path, environ, file_path)
                 return
-            # An object that is about to be uploaded: it has a name and a folder, but no content.
+            # An object about to be uploaded has a name and a folder, but no content.
             super(FileResource, self).__init__(path, environ)
             self._file_path = file_path
             self.file_stat = Path(file_path).parent.stat()
@@ -196,7 +195,7 @@ def make_app(folder: Path, token: str) -> Any:
             return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
     class ObjectFolder(FolderResource):  # type: ignore[misc]
-        """A folder that makes no empty file in advance."""
+        """A folder that does not create an empty file before an upload."""
 
         def create_empty_resource(self, name: str) -> ObjectFile:
             path = f"{self.path.rstrip('/')}/{name}"
@@ -206,12 +205,12 @@ def make_app(folder: Path, token: str) -> Any:
             return [name for name in super().get_member_names() if not name.startswith(_UPLOAD)]
 
         def create_collection(self, name: str) -> None:
-            # Two runs that push at once make the same folders.
+            # Concurrent pushes create the same folders.
             path = f"{self.path.rstrip('/')}/{name}"
             Path(self.provider._loc_to_file_path(path, self.environ)).mkdir(exist_ok=True)  # noqa: SLF001
 
     class ObjectProvider(FilesystemProvider):  # type: ignore[misc]
-        """The folder, with those resources."""
+        """Provides these resources for the folder."""
 
         def get_resource_inst(self, path: str, environ: dict[str, Any]) -> Any:
             file_path = self._loc_to_file_path(path, environ)
@@ -220,7 +219,7 @@ def make_app(folder: Path, token: str) -> Any:
             kind = ObjectFolder if Path(file_path).is_dir() else ObjectFile
             return kind(path, environ, file_path)
 
-    served = WsgiDAVApp(
+    app = WsgiDAVApp(
         {
             "provider_mapping": {"/": ObjectProvider(str(folder), readonly=False)},
             "http_authenticator": {
@@ -238,19 +237,19 @@ def make_app(folder: Path, token: str) -> Any:
         }
     )
 
-    def below(environ: dict[str, Any], start_response: Any) -> Any:
-        # WsgiDAV refuses such a path, too, but announces a text that it does not send; clients wait for it.
+    def reject_parents(environ: dict[str, Any], start_response: Any) -> Any:
+        # WsgiDAV rejects such paths, too, but announces a body that it does not send, so clients hang.
         if ".." in environ.get("PATH_INFO", "").split("/"):
             start_response("400 Bad Request", [("Content-Length", "0")])
             return [b""]
-        return served(environ, start_response)
+        return app(environ, start_response)
 
-    return below
+    return reject_parents
 
 
 def main(source: IO[bytes] | None = None) -> None:
-    """Serve as the module's text says. Ends when standard input ends."""
-    # If the run is killed its end of the pipe closes; this is a second rope.
+    """Serve until standard input is closed; see the module's docstring."""
+    # In addition to the closed pipe: get a signal when the parent dies.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
     source = source or sys.stdin.buffer
@@ -264,11 +263,11 @@ def main(source: IO[bytes] | None = None) -> None:
     server = wsgi.Server(("127.0.0.1", 0), make_app(folder, options["token"]), numthreads=8, server_name=USER)
     server.prepare()
     print(json.dumps({"port": server.bind_addr[1]}), flush=True)
-    threading.Thread(target=clean, args=(folder, time.time()), daemon=True).start()
+    threading.Thread(target=remove_stale_uploads, args=(folder, time.time()), daemon=True).start()
     threading.Thread(target=server.serve, daemon=True).start()
     while source.read(4096):
         pass
-    os._exit(0)  # uploads that were not finished leave a temporary file, which `clean` removes
+    os._exit(0)  # unfinished uploads leave temporary files for `remove_stale_uploads`
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Which files of the project a stage sees: git's, and yours that git does not ignore.
+"""Which files of the project a stage sees: those that git tracks or does not ignore.
 
-What ``.gitignore`` excludes and what DVC keeps stays outside. The answer is a
-list of exclude patterns for ``host.directory``: that list is short where the
-list of all files is long.
+Ignored files and data that DVC tracks are excluded. The result is a list of
+exclude patterns for ``host.directory``, which is much shorter than a list of all
+files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ALWAYS = (
     ".git", ".rondel", "rondel.lock", ".dvc/tmp", ".dvc/cache", ".dvc/config.local",
     "**/__pycache__", "**/*.pyc",
 )  # fmt: skip
-"""Never a stage's business. Bytecode may be that of an older source: a stage compiles what it runs."""
+"""Never in the workspace. Bytecode may be outdated; stages compile the sources themselves."""
 _WITHOUT_GIT = (
     ".venv",
     "venv",
@@ -37,15 +37,15 @@ _WITHOUT_GIT = (
 
 
 def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
-    """Patterns, in the style of ``.dockerignore``, of what does not belong to the stages' workspace.
+    """Patterns, in the style of ``.dockerignore``, of what is not in the stages' workspace.
 
-    Outputs that DVC does not keep belong to it whatever git says: nobody else could bring them.
+    Outputs that DVC does not cache are always in it, because nothing else provides them.
     """
-    owned = [_escape(path) for path in project.owned()]
+    data_paths = [_escape(path) for path in project.data_paths()]
     ignored = _git_ignored(project.root)
     rest = _WITHOUT_GIT + _gitignore_lines(project.root) if ignored is None else _collapse(ignored)
-    kept = [f"!{_escape(path)}" for path in project.uncached()]
-    return tuple(dict.fromkeys([*owned, *rest, *kept, *ALWAYS, *_modules_without_source(project.root)]))
+    kept = [f"!{_escape(path)}" for path in project.uncached_outputs()]
+    return tuple(dict.fromkeys([*data_paths, *rest, *kept, *ALWAYS, *_modules_without_source(project.root)]))
 
 
 def _git_ignored(root: Path) -> list[str] | None:
@@ -53,7 +53,7 @@ def _git_ignored(root: Path) -> list[str] | None:
 
 
 def _modules_without_source(root: Path) -> list[str]:
-    """Bytecode that git tracks because there is nothing else of the module: that is a file like any other."""
+    """Re-include bytecode that git tracks and that has no source."""
     tracked = git_paths(root, "ls-files", "-z", "--cached", "*.pyc") or []
     return [
         f"!{_escape(name)}"
@@ -72,7 +72,7 @@ def _collapse(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def _gitignore_lines(root: Path) -> tuple[str, ...]:
-    """The root's ``.gitignore`` as far as its patterns mean the same in a ``.dockerignore``."""
+    """The root's ``.gitignore`` as ``.dockerignore`` patterns."""
     try:
         lines = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -93,11 +93,11 @@ def _escape(path: str) -> str:
 
 
 def workspace_files(project: DvcProject) -> tuple[str, ...]:
-    """Every file that a stage sees, relative to the root, sorted: for keys that depend on all of them."""
+    """All files that a stage sees, sorted, relative to the root; for keys that depend on all of them."""
     import pathspec
 
     spec = pathspec.PathSpec.from_lines("gitignore", [_anchored(p) for p in workspace_excludes(project)])
-    kept = project.uncached()
+    kept = project.uncached_outputs()
     found = []
     for folder, folders, files in os.walk(project.root):
         relative = Path(folder).relative_to(project.root).as_posix()
@@ -113,7 +113,7 @@ def workspace_files(project: DvcProject) -> tuple[str, ...]:
 
 
 def _anchored(pattern: str) -> str:
-    """A ``.dockerignore`` pattern as ``.gitignore`` writes it: anchored at the root unless it says ``**``."""
+    """Convert a ``.dockerignore`` pattern to ``.gitignore``: anchored at the root unless it has ``**``."""
     sign = "!" if pattern.startswith("!") else ""
     body = pattern.removeprefix("!")
     return sign + (body if body.startswith("**/") else f"/{body}")

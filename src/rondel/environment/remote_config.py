@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.data.remote import Remote
-    from rondel.data.webdav import Served
+    from rondel.data.webdav import WebdavEndpoint
 
 CACHE = "/dvc/cache"
 SITE = "/dvc/site"
@@ -44,7 +44,9 @@ class RemoteConfig:
     hidden: tuple[str, ...] = field(default=(), repr=False)
 
 
-def remote_config(remote: Remote, served: Served | None, *, cache_type: str | None = None) -> RemoteConfig:
+def remote_config(
+    remote: Remote, served: WebdavEndpoint | None, *, cache_type: str | None = None
+) -> RemoteConfig:
     """The configuration for ``remote``; ``served`` is the server of a local folder."""
     from rondel.data.webdav import USER
 

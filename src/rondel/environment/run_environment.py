@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.runtree import run_tree
+from rondel.data.run_tree import run_tree
 from rondel.environment import WORK
 from rondel.environment.data_container import DataContainer
 from rondel.environment.host_environment import build_script, host_environment
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rondel.cache import SharedParts
     from rondel.data import DvcProject
     from rondel.data.remote import Remote
-    from rondel.data.webdav import Server
+    from rondel.data.webdav import WebdavServer
     from rondel.environment.host_environment import HostEnvironment
     from rondel.pipeline import Stage
     from rondel.record import MlflowRun, Run, StageRecorder
@@ -62,10 +62,12 @@ async def open_environment(
     from anyio import to_thread
 
     from rondel.data.remote import find_remote
-    from rondel.data.webdav import Server
+    from rondel.data.webdav import WebdavServer
 
     remote = find_remote(run.root, os.environ, settings.remote)
-    server = Server(remote.folder) if remote.folder is not None and (run.root / ".dvc").is_dir() else None
+    server = (
+        WebdavServer(remote.folder) if remote.folder is not None and (run.root / ".dvc").is_dir() else None
+    )
     environment = RunEnvironment(
         run, settings, client, tracking, observer=observer, remote=remote, server=server
     )
@@ -92,7 +94,7 @@ class RunEnvironment:
         *,
         observer: Any,
         remote: Remote,
-        server: Server | None,
+        server: WebdavServer | None,
     ) -> None:
         import anyio
 
@@ -199,8 +201,8 @@ class RunEnvironment:
 
     def lock_texts(self, project: DvcProject, own: Mapping[str, str]) -> dict[str, str]:
         """The project's lock files as a stage sees them; ``own`` are lock files with its own entries."""
-        from rondel.data.lock import merge_lock, stage_blocks
-        from rondel.data.runtree import lock_text, run_tree
+        from rondel.data.dvc_lock import merge_lock, stage_blocks
+        from rondel.data.run_tree import lock_text, run_tree
 
         found: dict[str, str] = {}
         for lock in {stage.lock_file for stage in project.stages.values()}:
@@ -248,7 +250,7 @@ class RunEnvironment:
         from anyio import to_thread
 
         from rondel.data import load_project, workspace_excludes
-        from rondel.data.local_push import hand_over
+        from rondel.data.push_tracked import push_tracked_data
 
         def read() -> tuple[str, ...]:
             return workspace_excludes(load_project(self.run.root))
@@ -256,7 +258,7 @@ class RunEnvironment:
         self._excludes = list(await to_thread.run_sync(read))
         if self._server is not None and self.remote.folder is not None:
             handed = await to_thread.run_sync(
-                hand_over, load_project(self.run.root), self.remote.folder, self.environ
+                push_tracked_data, load_project(self.run.root), self.remote.folder, self.environ
             )
             if handed:
                 self.observer.note(f"copied to the local DVC remote (like `dvc push`): {', '.join(handed)}")

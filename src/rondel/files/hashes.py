@@ -1,9 +1,9 @@
-"""File hashes as DVC computes them, remembered by what ``stat`` says.
+"""Computes file hashes as DVC does, and caches them by what ``stat`` returns.
 
-A file is its md5; a folder is the md5 of DVC's manifest: a JSON list of
-``{"md5", "relpath"}`` sorted by path, with ``.dir`` behind the digest. What
-``.dvcignore`` excludes takes no part. The cache lies in
-``.rondel/cache/hashes.json``; a lost or damaged one only costs time.
+A file's hash is its MD5. A folder's hash is the MD5 of DVC's manifest, a JSON
+list of ``{"md5", "relpath"}`` sorted by path, with ``.dir`` appended. Files that
+``.dvcignore`` excludes are left out. The cache is ``.rondel/cache/hashes.json``;
+losing it only costs time.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from rondel.files.atomic import write_atomic
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# A file changed twice within one tick of the filesystem's clock can't be told
-# apart by its times; hashes of files that young are not remembered.
-_RACY_NS = 50_000_000
-_ALWAYS = frozenset({".git", ".hg", ".dvc"})
+# Two changes within one tick of the filesystem's clock leave the same times, so
+# hashes of files that were just changed are not cached.
+_TOO_NEW_NS = 50_000_000
+_ALWAYS_IGNORED = frozenset({".git", ".hg", ".dvc"})
 
 
 class HashCache:
     """md5 hashes of a project's files. Not shared between threads; ``save`` when done."""
 
     def __init__(self, root: Path, over: Mapping[str, str] | None = None) -> None:
-        """``over`` has the hashes of files that are seen in place of those at ``root``."""
+        """``over`` has hashes that replace those of the files at ``root``."""
         self.root = root
         self.over: Mapping[str, str] = over or {}
         self._file = root / ".rondel" / "cache" / "hashes.json"
@@ -47,7 +47,7 @@ class HashCache:
         return value if isinstance(value, dict) else {}
 
     def save(self) -> None:
-        """Write the cache if it changed. A disk that can't be written to is no reason to fail."""
+        """Write the cache if it changed. Ignores OSError."""
         if self._dirty:
             try:
                 write_atomic(self._file, json.dumps(self._known, separators=(",", ":")).encode())
@@ -56,7 +56,7 @@ class HashCache:
             self._dirty = False
 
     def of(self, path: str) -> str | None:
-        """``md5:…`` of a file or folder relative to the root; None if there is nothing."""
+        """``md5:…`` of a file or folder relative to the root; None if it does not exist."""
         full = self.root / path
         if path not in self.over and (full.is_dir() or self._over(path)):
             return f"md5:{self._folder(path)}"
@@ -64,7 +64,7 @@ class HashCache:
         return None if digest is None else f"md5:{digest}"
 
     def files(self, path: str) -> dict[str, str]:
-        """The md5 of each file in a folder, by its path in the folder; DVC's ignore rules apply."""
+        """The MD5 of each file in a folder, by its path in the folder, without files that DVC ignores."""
         found = {}
         for name in self._walk(path):
             digest = self._file_md5(f"{path}/{name}")
@@ -73,7 +73,7 @@ class HashCache:
         return found | {name: value.removeprefix("md5:") for name, value in self._over(path).items()}
 
     def _over(self, path: str) -> dict[str, str]:
-        """The files in a folder that are seen in place of those at the root, by their path in it."""
+        """The replaced hashes of files in a folder, by their path in it."""
         prefix = f"{path}/"
         names = [name for name in self.over if name.startswith(prefix)]
         return {name.removeprefix(prefix): self.over[name] for name in names}
@@ -89,9 +89,9 @@ class HashCache:
             stat = full.stat()
         except OSError:
             return None
-        seal = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        fingerprint = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         known = self._known.get(path)
-        if known is not None and known[:4] == seal:
+        if known is not None and known[:4] == fingerprint:
             return str(known[4])
         now = time.time_ns()
         digest = hashlib.md5(usedforsecurity=False)
@@ -101,8 +101,8 @@ class HashCache:
                     digest.update(chunk)
         except OSError:
             return None
-        if now - stat.st_mtime_ns > _RACY_NS and now - stat.st_ctime_ns > _RACY_NS:
-            self._known[path] = [*seal, digest.hexdigest()]
+        if now - stat.st_mtime_ns > _TOO_NEW_NS and now - stat.st_ctime_ns > _TOO_NEW_NS:
+            self._known[path] = [*fingerprint, digest.hexdigest()]
             self._dirty = True
         return digest.hexdigest()
 
@@ -115,7 +115,7 @@ class HashCache:
             folders[:] = [
                 name
                 for name in folders
-                if name not in _ALWAYS and not (ignored and ignored(f"{path}/{prefix}{name}/"))
+                if name not in _ALWAYS_IGNORED and not (ignored and ignored(f"{path}/{prefix}{name}/"))
             ]
             for name in files:
                 if not (ignored and ignored(f"{path}/{prefix}{name}")):
@@ -128,13 +128,13 @@ class HashCache:
 
 
 def manifest_digest(files: dict[str, str]) -> str:
-    """DVC's digest of a folder with these files: the md5 of its manifest and ``.dir``."""
+    """DVC's digest of a folder with these files: the MD5 of its manifest, with ``.dir`` appended."""
     manifest = [{"md5": files[name], "relpath": name} for name in sorted(files, key=lambda n: n.split("/"))]
     return hashlib.md5(json.dumps(manifest).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _dvcignore(root: Path) -> Any:
-    """A test of ``.dvcignore``; None where it holds no rule, which spares an import."""
+    """A function that tests paths against ``.dvcignore``; None if it has no rules, which saves an import."""
     try:
         lines = (root / ".dvcignore").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -145,5 +145,5 @@ def _dvcignore(root: Path) -> Any:
     import pathspec
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of an odd pattern, such as `[[a]`
+        warnings.simplefilter("ignore", FutureWarning)  # for unusual patterns such as `[[a]`
         return pathspec.PathSpec.from_lines("gitignore", rules).match_file

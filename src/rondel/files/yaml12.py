@@ -1,7 +1,8 @@
-"""Plain scalars as YAML 1.2 reads them, which DVC does: ``1e-3`` is a number, ``no`` and ``12:30`` are texts.
+"""Reads plain YAML scalars by the rules of YAML 1.2, as DVC does.
 
-PyYAML knows YAML 1.1 only. Read with that, a rate of ``1e-3`` would never be the
-0.001 that DVC writes into ``dvc.lock``.
+``1e-3`` is a number; ``no`` and ``12:30`` are strings. PyYAML implements only
+YAML 1.1, where ``1e-3`` is a string, so it would never equal the 0.001 that DVC
+writes to ``dvc.lock``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _INT = re.compile(r"^[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)$")
 _BASES = {"0b": 2, "0o": 8, "0x": 16}
 
 
-def read_as_1_2(loader: Any) -> None:
-    """Make a class of PyYAML's loaders read plain scalars by the rules of YAML 1.2."""
+def use_yaml12_scalars(loader: Any) -> None:
+    """Make a PyYAML loader class read plain scalars by the rules of YAML 1.2."""
     replaced = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:int"}
     loader.yaml_implicit_resolvers = {
         first: [rule for rule in rules if rule[0] not in replaced]
@@ -38,6 +39,6 @@ def read_as_1_2(loader: Any) -> None:
 def _int(loader: Any, node: Any) -> int:
     text = loader.construct_scalar(node).replace("_", "")
     digits = text.lstrip("+-")
-    # `017` is seventeen here, not fifteen.
+    # In YAML 1.2, `017` is seventeen, not fifteen.
     value = int(digits[2:], _BASES[digits[:2]]) if digits[:2] in _BASES else int(digits)
     return -value if text.startswith("-") else value

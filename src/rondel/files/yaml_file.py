@@ -1,4 +1,4 @@
-"""YAML files with mistakes that are told by file and line, and atomic writing."""
+"""Reads YAML files; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rondel.errors import ConfigurationError
-from rondel.files.yaml12 import read_as_1_2
+from rondel.files.yaml12 import use_yaml12_scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# libyaml where it is there: dvc.lock is read on the path that has half a second in all.
+# libyaml if available: a run with nothing to do reads dvc.lock, and must stay under half a second.
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Fast):  # type: ignore[misc] # which of the two is known only when this runs
-    """Takes a key that is there twice for the mistake that it is, as DVC does."""
+    """Rejects duplicate keys, as DVC does."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """The mapping; what is merged by ``<<`` may be set again."""
+        """Construct a mapping. Keys that ``<<`` merges may be set again."""
         written = list(node.value) if isinstance(node, yaml.MappingNode) else []
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         if len(mapping) < len(written) and not any(key.value == "<<" for key, _ in written):
@@ -30,28 +30,27 @@ class _Loader(_Fast):  # type: ignore[misc] # which of the two is known only whe
             for key, _ in written:
                 if key.value in seen:
                     raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark
+                        problem=f"the key {key.value!r} appears twice", problem_mark=key.start_mark
                     )
                 seen.add(key.value)
         return mapping
 
 
-read_as_1_2(_Loader)
+use_yaml12_scalars(_Loader)
 
-DEEPEST = 200
-"""Levels of nesting that a file may have. libyaml's composer calls itself for each, without a limit."""
+MAX_DEPTH = 200
+"""The maximal nesting of a file. libyaml's composer recurses without a limit."""
 
-LARGEST = 1_000_000
-"""Values that a file may stand for when its aliases are written out."""
+MAX_VALUES = 1_000_000
+"""The maximal number of values when all aliases are expanded."""
 
-_DEEP_LINE = re.compile(rf"^[ \t?:-]{{{DEEPEST}}}", re.MULTILINE)
+_DEEP_LINE = re.compile(rf"^[ \t?:-]{{{MAX_DEPTH}}}", re.MULTILINE)
 
 
 def parse_yaml(text: str, shown: str) -> Any:
-    """The value of a YAML text: a tree, of a size that can be walked. ``shown`` names the file in messages.
+    """Parse YAML into a tree of limited size. ``shown`` is the file's name in messages.
 
-    Raises ConfigurationError with ``file:line`` where the text is no YAML, or
-    none that can be worked with.
+    Raises ConfigurationError with ``file:line`` if the text is not valid YAML or exceeds the limits.
     """
     check_conflict(text, shown)
     try:
@@ -60,14 +59,14 @@ def parse_yaml(text: str, shown: str) -> Any:
     except yaml.YAMLError as error:
         line = problem_line(error, text)
         place = f"{shown}:{line}" if line else shown
-        raise ConfigurationError("this is no valid YAML", why=problem(error), place=place) from None
+        raise ConfigurationError("this is not valid YAML", why=problem(error), place=place) from None
     except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
-        # A scalar that looks like a date or number and is none: PyYAML passes on what its conversion raises.
+        # A scalar that only looks like a date or a number: PyYAML does not catch the conversion error.
         line, scalar = _unreadable(text)
         raise ConfigurationError(
             "this value can't be read",
             why=f"{scalar[:80]}: {error}" if scalar else str(error),
-            hint="put it in quotes if it is a text",
+            hint="quote it if it is a string",
             place=f"{shown}:{line}" if line else shown,
         ) from None
     if "*" in text and "&" in text:
@@ -76,39 +75,39 @@ def parse_yaml(text: str, shown: str) -> Any:
 
 
 _MARKER = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
-"""The lines that git puts around the two sides of a conflict."""
+"""The lines that git writes around the two sides of a conflict."""
 
 
 def check_conflict(text: str, shown: str) -> None:
-    """Raise ConfigurationError, with the line, where git left a merge conflict in a file."""
+    """Raise ConfigurationError with the line of a merge conflict, if the file has one."""
     found = _MARKER.search(text) if "<<<<<<<" in text or ">>>>>>>" in text else None
     if found is None:
         return
-    hint = f"edit it, remove the markers, then `git add {shown}`"
+    hint = f"resolve it, then `git add {shown}`"
     if shown.rpartition("/")[2] == "dvc.lock":
         hint = (
             f"take one side (`git checkout --ours {shown}` or `--theirs`), then `git add {shown}`; "
-            "stages that the other side ran run again"
+            "the stages of the other side then run again"
         )
     raise ConfigurationError(
         "this file has a merge conflict",
-        why="git left both sides in it, between <<<<<<< and >>>>>>>",
+        why="it has both sides, between <<<<<<< and >>>>>>>",
         hint=hint,
         place=f"{shown}:{text.count(chr(10), 0, found.start()) + 1}",
     )
 
 
 def problem(error: yaml.YAMLError) -> str:
-    """What is wrong, without the place."""
+    """The error's message without the position."""
     if isinstance(error, yaml.reader.ReaderError):
-        # libyaml's is a number, PyYAML's own a character.
+        # From libyaml it is a number, from PyYAML a character.
         found = error.character
-        return f"the character U+{found if isinstance(found, int) else ord(found):04X} may not stand in it"
+        return f"the character U+{found if isinstance(found, int) else ord(found):04X} is not allowed"
     return str(getattr(error, "problem", None) or error)
 
 
 def problem_line(error: yaml.YAMLError, text: str) -> int | None:
-    """The line that the error is about, counted from 1."""
+    """The line of the error, counted from 1."""
     if isinstance(error, yaml.reader.ReaderError):
         return text.count("\n", 0, error.position) + 1
     mark = getattr(error, "problem_mark", None)
@@ -116,25 +115,25 @@ def problem_line(error: yaml.YAMLError, text: str) -> int | None:
 
 
 def check_depth(text: str) -> None:
-    """Raise YAMLError for a text that nests deeper than any real one: composing it would end the process."""
-    # The quick way for every real file: levels need brackets, or indentation.
-    if text.count("[") + text.count("{") < DEEPEST and not _DEEP_LINE.search(text):
+    """Raise YAMLError if the text nests too deep: composing it would overflow the stack."""
+    # Fast path for every real file: nesting needs brackets or indentation.
+    if text.count("[") + text.count("{") < MAX_DEPTH and not _DEEP_LINE.search(text):
         return
     depth = 0
     for event in yaml.parse(text, _Fast):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > DEEPEST:
+            if depth > MAX_DEPTH:
                 mark: Any = event.start_mark
                 raise yaml.MarkedYAMLError(
-                    problem=f"it nests more than {DEEPEST} levels deep", problem_mark=mark
+                    problem=f"it nests more than {MAX_DEPTH} levels deep", problem_mark=mark
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
 def _unreadable(text: str) -> tuple[int | None, str]:
-    """Line and text of the first scalar that does not convert."""
+    """The line and text of the first scalar that can't be converted."""
     loader = _Loader("")
     for event in _nodes(yaml.compose(text, _Loader)):
         try:
@@ -179,16 +178,16 @@ def _check_aliases(value: Any, shown: str) -> None:
             known = sizes[id(each)] = 1 + sum(map(size, items))
         return known
 
-    if size(value) > LARGEST:
+    if size(value) > MAX_VALUES:
         raise ConfigurationError(
-            f"this file stands for more than {LARGEST:,} values".replace(",", " "),
+            f"this file expands to more than {MAX_VALUES:,} values".replace(",", " "),
             why="its aliases repeat one another",
             place=shown,
         )
 
 
 def read_yaml(path: Path, shown: str) -> Any:
-    """The value of a YAML file; None if it does not exist. Raises ConfigurationError."""
+    """Parse a YAML file; None if it does not exist. Raises ConfigurationError."""
     try:
         text = read_text(path, shown)
     except FileNotFoundError:
@@ -197,9 +196,9 @@ def read_yaml(path: Path, shown: str) -> Any:
 
 
 def read_text(path: Path, shown: str) -> str:
-    """The text of a file that a person wrote. ``shown`` is its name for messages.
+    """Read a text file. ``shown`` is its name in messages.
 
-    Raises FileNotFoundError, and ConfigurationError for what can't be read for another reason.
+    Raises FileNotFoundError, or ConfigurationError if it can't be read for another reason.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -208,7 +207,7 @@ def read_text(path: Path, shown: str) -> str:
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             "the file can't be read",
-            why=f"byte {error.start} is no UTF-8: is this a text file?",
+            why=f"byte {error.start} is not UTF-8; is this a text file?",
             hint="save it as UTF-8",
             place=shown,
         ) from None
@@ -217,7 +216,7 @@ def read_text(path: Path, shown: str) -> str:
 
 
 def line_of(text: str, *keys: str) -> int | None:
-    """The line on which the nested key stands, counted from 1; None where there is none."""
+    """The line of a nested key, counted from 1, or of its innermost existing parent."""
     try:
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError:

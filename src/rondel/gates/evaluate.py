@@ -1,4 +1,4 @@
-"""From rules and metrics to a verdict; pure."""
+"""Evaluates rules; pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChampionMetrics:
-    """The champion as far as rules need it: its version and its metrics by name.
+    """The champion's version, and its metrics by name.
 
-    ``measured`` says where the metrics are from, ``note`` why. ``stale`` ones
-    are of other data or code, and could not be taken again.
+    ``measured`` says where the metrics come from, ``note`` why. ``stale`` metrics
+    come from an evaluation with other data or code that could not be repeated.
     """
 
     version: str
@@ -32,7 +32,7 @@ class ChampionMetrics:
 
     @property
     def stale(self) -> bool:
-        """Whether the metrics are known not to be comparable."""
+        """Whether the metrics are not comparable with the challenger's."""
         return self.measured == "stale"
 
 
@@ -45,20 +45,20 @@ def evaluate(
     no_champion: NoChampion = "pass",
     stale_champion: StaleChampion = "fail",
 ) -> Verdict:
-    """Evaluate the rules. Never raises for what metrics hold: a rule without its number fails.
+    """Evaluate the rules. Does not raise for missing or bad metrics: rules that need them fail.
 
-    ``no_champion`` is what rules that need a champion count as while there is
-    none, ``stale_champion`` while its metrics are not comparable; policies among
-    ``rules`` say otherwise.
+    ``no_champion`` decides rules that need a champion while there is none,
+    ``stale_champion`` while its metrics are not comparable. Policies among
+    ``rules`` take precedence.
     """
     rules = tuple(rules)
     for rule in rules:
         no_champion = rule.no_champion or no_champion
         stale_champion = rule.stale_champion or stale_champion
-    distrusted = champion is not None and champion.stale and stale_champion == "fail"
+    incomparable = champion is not None and champion.stale and stale_champion == "fail"
     known = {canonical(name): value for name, value in champion.metrics.items()} if champion else {}
     results = tuple(
-        _result(rule, metrics, champion, known, no_champion, distrusted=distrusted)
+        _result(rule, metrics, champion, known, no_champion, incomparable=incomparable)
         for rule in rules
         if rule.metric is not None
     )
@@ -82,7 +82,7 @@ def _result(
     known: Mapping[str, float],
     no_champion: NoChampion,
     *,
-    distrusted: bool,
+    incomparable: bool,
 ) -> RuleResult:
     assert rule.metric is not None  # noqa: S101 (policies were left out)
     name = canonical(str(rule.metric))
@@ -90,7 +90,7 @@ def _result(
     if value is None:
         return _failed(rule, name, reason=problem)
     bound = rule.bound.value(None)
-    theirs: float | None = None
+    champion_value: float | None = None
     if rule.bound.champion is not None:
         if champion is None:
             passed = no_champion == "pass"
@@ -102,13 +102,13 @@ def _result(
                 value=value,
                 reason=f"{_show(value)}; there is no champion yet",
             )
-        if distrusted:
+        if incomparable:
             reason = f"not comparable with the champion (version {champion.version}): {champion.note}"
-            return _failed(rule, name, value=value, reason=reason)
-        theirs, problem = _champion_value(rule.bound.champion, champion, known)
-        if theirs is None:
+            return _failed(rule, name, value=value, reason=reason, comparable=False)
+        champion_value, problem = _champion_value(rule.bound.champion, champion, known)
+        if champion_value is None:
             return _failed(rule, name, value=value, reason=problem)
-        bound = rule.bound.value(theirs)
+        bound = rule.bound.value(champion_value)
     holds = rule.holds(value, bound)
     return RuleResult(
         rule=rule.text,
@@ -117,7 +117,7 @@ def _result(
         metric=name,
         value=value,
         bound=bound,
-        champion=theirs,
+        champion=champion_value,
         reason=f"{_show(value)} {'is' if holds else 'is not'} {rule.operator} {_show(bound)}",
     )
 
@@ -151,8 +151,18 @@ def _missing(name: str, known: Mapping[str, float], where: str) -> str:
     return f"{where} has no metric {name!r}{hint}"
 
 
-def _failed(rule: Rule, name: str, *, reason: str, value: float | None = None) -> RuleResult:
-    return RuleResult(rule=rule.text, passed=False, outcome="failed", metric=name, value=value, reason=reason)
+def _failed(
+    rule: Rule, name: str, *, reason: str, value: float | None = None, comparable: bool = True
+) -> RuleResult:
+    return RuleResult(
+        rule=rule.text,
+        passed=False,
+        outcome="failed",
+        metric=name,
+        value=value,
+        reason=reason,
+        comparable=comparable,
+    )
 
 
 def _show(value: float) -> str:

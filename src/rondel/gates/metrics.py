@@ -1,13 +1,14 @@
-"""Metrics as files hold them: nested JSON or YAML, with every bad value and its place.
+"""Reads metrics from nested JSON, YAML or TOML files.
 
-A bad value is no reason to stop: it fails the rules that need it, and they say
-why. Names of nested values are joined by dots. Slices of the data are
+A value that is not a finite number is no error here: a rule that needs it fails
+and names the value and its line. Names of nested values are joined by dots.
+There are three ways to write a metric of a slice of the data:
 
-- ``{"slices": {"origin": {"JFK": {"roc_auc": 0.61}}}}``,
-- ``{"slices": {"origin=JFK": {"roc_auc": 0.61}}}``, or
-- a name that says it: ``{"roc_auc[origin=JFK]": 0.61}``;
+- ``{"slices": {"origin": {"JFK": {"roc_auc": 0.61}}}}``
+- ``{"slices": {"origin=JFK": {"roc_auc": 0.61}}}``
+- ``{"roc_auc[origin=JFK]": 0.61}``
 
-all three are ``roc_auc[origin=JFK]``.
+Each of them is ``roc_auc[origin=JFK]``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     import yaml
 
+    from rondel.data import DvcStage
+
 SLICES = "slices"
 _SLICED_NAME = re.compile(r"^(?P<name>.+?)\[(?P<slice>[^\]]+)\]$")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
@@ -34,9 +38,9 @@ _NOT_FINITE = frozenset({"nan", ".nan", "inf", ".inf", "infinity", "-inf", "-.in
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
-    """Numbers by name; ``problems`` says of other names why they have no number.
+    """Metrics by name. ``problems`` explains the names whose value is not a finite number.
 
-    ``problem`` is set when nothing could be read at all.
+    ``problem`` is set if the file could not be read at all.
     """
 
     source: str
@@ -45,12 +49,12 @@ class Metrics:
     problem: str | None = None
 
     def merged(self, measured: Metrics) -> Metrics:
-        """With what was measured elsewhere (``model_mb``, ``latency_ms``); the file's own values win."""
-        mine = {*self.values, *self.problems}
+        """Add metrics measured elsewhere (``model_mb``, ``latency_ms``); the file's take precedence."""
+        own = {*self.values, *self.problems}
         return Metrics(
             source=self.source,
             values={
-                **{name: value for name, value in measured.values.items() if name not in mine},
+                **{name: value for name, value in measured.values.items() if name not in own},
                 **self.values,
             },
             problems={**measured.problems, **self.problems},
@@ -59,7 +63,7 @@ class Metrics:
 
 
 def canonical(name: str) -> str:
-    """A metric's name with its slice's columns in order."""
+    """A metric's name with the columns of its slice sorted."""
     match = _SLICED_NAME.match(name)
     if match is None:
         return name
@@ -68,15 +72,12 @@ def canonical(name: str) -> str:
 
 
 def read_metrics(path: Path, *, shown: str | None = None) -> Metrics:
-    """The metrics in a file; never raises for what the file says or that it is missing.
-
-    ``shown`` is the name used in messages.
-    """
+    """Read the metrics in a file; never raises. ``shown`` is the file's name in messages."""
     source = shown or str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Metrics(source=source, problem=f"{source}: there is no such file")
+        return Metrics(source=source, problem=f"{source} does not exist")
     except (OSError, UnicodeDecodeError) as error:
         return Metrics(source=source, problem=f"{source}: {error}")
     if path.suffix.lower() == ".toml":
@@ -85,17 +86,17 @@ def read_metrics(path: Path, *, shown: str | None = None) -> Metrics:
 
 
 def parse_metrics(text: str, *, source: str, is_json: bool) -> Metrics:
-    """As :func:`read_metrics`, for text."""
+    """Parse metrics as :func:`read_metrics` does, from a text."""
     import yaml
 
     if is_json:
         try:
             json.loads(text, parse_int=float)
         except RecursionError:
-            return Metrics(source=source, problem=f"{source}: it nests too deep")
+            return Metrics(source=source, problem=f"{source}: the JSON nests too deep")
         except ValueError as error:
             return Metrics(source=source, problem=f"{source}: not valid JSON: {error}")
-        text = text.expandtabs(1)  # YAML takes no tabs between tokens; columns stay as they are
+        text = text.expandtabs(1)  # YAML allows no tabs between tokens; columns stay as they are
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         check_depth(text)
@@ -103,9 +104,9 @@ def parse_metrics(text: str, *, source: str, is_json: bool) -> Metrics:
     except yaml.YAMLError as error:
         return Metrics(source=source, problem=f"{source}: not valid YAML: {error}")
     if not isinstance(node, yaml.MappingNode):
-        return Metrics(source=source, problem=f"{source}: it should hold names and numbers")
+        return Metrics(source=source, problem=f"{source}: expected a mapping of names to numbers")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
-        return Metrics(source=source, problem=f"{source}: metrics with YAML aliases are not read")
+        return Metrics(source=source, problem=f"{source}: YAML aliases are not supported in metrics")
     return _collect(source, _walk(node, ()))
 
 
@@ -120,7 +121,7 @@ def _toml(text: str, source: str) -> Metrics:
 
 
 def metrics_from_mapping(values: Mapping[str, Any], *, source: str) -> Metrics:
-    """Metrics from values that are in memory."""
+    """Make metrics from values in memory."""
     return _collect(source, _flat(values, (), source))
 
 
@@ -129,7 +130,7 @@ class _Leaf:
     path: tuple[str, ...]
     value: float | None
     problem: str
-    place: str
+    line: str
 
 
 def _collect(source: str, leaves: Iterator[_Leaf]) -> Metrics:
@@ -138,9 +139,9 @@ def _collect(source: str, leaves: Iterator[_Leaf]) -> Metrics:
     seen: dict[str, str] = {}
     for leaf in leaves:
         name = _name(leaf.path)
-        place = f"{source}:{leaf.place}" if leaf.place else source
+        place = f"{source}:{leaf.line}" if leaf.line else source
         if name in seen:
-            problems[name] = f"{place}: {name} is there twice; first at {seen[name]}"
+            problems[name] = f"{place}: {name} appears twice; first at {seen[name]}"
             values.pop(name, None)
             continue
         seen[name] = place
@@ -155,15 +156,15 @@ def _walk(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[_Leaf]:
     import yaml
 
     for key, value in node.value:
-        place = f"{key.start_mark.line + 1}"
+        line = f"{key.start_mark.line + 1}"
         here = (*path, str(key.value))
         if isinstance(value, yaml.MappingNode):
             yield from _walk(value, here)
         elif isinstance(value, yaml.SequenceNode):
-            yield _Leaf(here, None, "a list", place)
+            yield _Leaf(here, None, "a list", line)
         else:
             number, problem = _scalar(value.value, plain=not value.style)  # "" or None, by loader
-            yield _Leaf(here, number, problem, place)
+            yield _Leaf(here, number, problem, line)
 
 
 def _scalar(text: str, *, plain: bool) -> tuple[float | None, str]:
@@ -209,3 +210,36 @@ def _name(path: tuple[str, ...]) -> str:
     else:
         return canonical(".".join(path))
     return canonical(f"{'.'.join(rest)}[{part}]")
+
+
+def stage_metrics(stage: DvcStage, made: Path | None, tree: Path | None = None) -> dict[str, float]:
+    """The metrics of a stage of ``dvc.yaml``: from its files in ``made``, else in ``tree``, the working tree.
+
+    Files in a folder that DVC tracks are not read from the working tree, because it may have any
+    version of them. If several files have the same name, the file is part of it, as in ``dvc metrics``.
+    """
+    found: dict[str, Mapping[str, float]] = {}
+    for out in (*stage.outs, *stage.reported):
+        if out.kind != "metric":
+            continue
+        in_tree = out.in_working_tree if out in stage.outs else not out.cached
+        for folder in (made, tree if in_tree else None):
+            if folder is not None and (folder / out.path).exists():
+                for path in _files(folder, out.path):
+                    found[path] = read_metrics(folder / path, shown=path).values
+                break
+    times = Counter(name for values in found.values() for name in values)
+    return {
+        name if times[name] == 1 else f"{path}:{name}": value
+        for path, values in found.items()
+        for name, value in values.items()
+    }
+
+
+def _files(folder: Path, path: str) -> Iterator[str]:
+    if (folder / path).is_dir():
+        for file in sorted((folder / path).rglob("*")):
+            if file.is_file():
+                yield file.relative_to(folder).as_posix()
+    else:
+        yield path

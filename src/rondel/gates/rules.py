@@ -1,10 +1,9 @@
-"""Rules: what they are, and how they are read from text.
+"""Gate rules and their parser. The grammar is in ``rules.lark``.
 
-The grammar is in ``rules.lark``. A rule compares a metric of the challenger
-with a number or with the champion. Two policies say what becomes of rules that
-need a champion: ``no champion: pass`` (or ``fail``) while there is none, and
-``stale champion: fail`` (or ``compare``) when what it was evaluated on has
-changed and it cannot be evaluated again.
+A rule compares a metric of the challenger with a number or with the champion's
+metric. Two policies decide rules that need a champion: ``no champion: pass`` (or
+``fail``) while there is none, and ``stale champion: fail`` (or ``compare``) if
+the champion was evaluated with something else and can't be evaluated again.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ NoChampion = Literal["pass", "fail"]
 StaleChampion = Literal["fail", "compare"]
 
 CHAMPION = "champion"
-_SAME: dict[str, Operator] = {"≥": ">=", "≤": "<=", "≠": "!="}
+_ASCII: dict[str, Operator] = {"≥": ">=", "≤": "<=", "≠": "!="}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricName:
-    """A metric, perhaps on a slice of the data: ``roc_auc[origin=JFK]``."""
+    """The name of a metric, optionally of a slice of the data: ``roc_auc[origin=JFK]``."""
 
     name: str
     slice: tuple[tuple[str, str], ...] = ()
@@ -43,14 +42,14 @@ class MetricName:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bound:
-    """What a metric is compared with: ``factor`` × the champion's metric + ``offset``, or a number alone."""
+    """What a metric is compared with: ``factor`` × the champion's metric + ``offset``, or only ``offset``."""
 
     offset: float = 0.0
     factor: float = 1.0
     champion: MetricName | None = None
 
     def value(self, champion: float | None) -> float:
-        """The number, given the champion's metric where one is needed."""
+        """The bound as a number, given the champion's metric."""
         if self.champion is None or champion is None:
             return self.offset
         return self.factor * champion + self.offset
@@ -69,11 +68,11 @@ class Rule:
 
     @property
     def needs_champion(self) -> bool:
-        """Whether the rule cannot be evaluated without a champion."""
+        """Whether the rule compares with a champion."""
         return self.bound.champion is not None
 
     def holds(self, value: float, bound: float) -> bool:
-        """Whether ``value OPERATOR bound``."""
+        """Whether ``value OPERATOR bound`` is true."""
         match self.operator:
             case ">=":
                 return value >= bound
@@ -91,7 +90,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleMistake:
-    """A text that is no rule: where (a column counted from 0), what was wrong, what may have been meant."""
+    """A syntax error in a rule: its column (from 0), what is wrong, and a hint."""
 
     text: str
     column: int
@@ -99,7 +98,7 @@ class RuleMistake:
     hint: str | None = None
 
     def show(self) -> str:
-        """The text with a mark under the character."""
+        """The text with a mark below the wrong character."""
         line = self.text.replace("\n", " ").replace("\t", " ")
         return f"{line}\n{' ' * self.column}^ {self.what}"
 
@@ -111,12 +110,12 @@ class _Mistake(Exception):
 
 
 def parse_rule(text: str, *, place: str | None = None) -> Rule:
-    """The rule that ``text`` says. ConfigurationError points at the character that is wrong."""
+    """Parse one rule. Raises ConfigurationError that points at the wrong character."""
     return parse_rules([text], place=place)[0]
 
 
 def parse_rules(texts: Iterable[str], *, place: str | None = None) -> tuple[Rule, ...]:
-    """The rules of a gate. One ConfigurationError names all that are wrong."""
+    """Parse the rules of a gate. Raises one ConfigurationError for all mistakes."""
     rules: list[Rule] = []
     mistakes: list[tuple[int, RuleMistake]] = []
     for number, text in enumerate(texts, start=1):
@@ -143,7 +142,7 @@ def parse_rules(texts: Iterable[str], *, place: str | None = None) -> tuple[Rule
 
 
 def check_rules(texts: Sequence[str]) -> list[RuleMistake]:
-    """The mistakes in these texts, none if all are rules; for checks before anything starts."""
+    """The mistakes in these rules, for checks before anything starts."""
     mistakes = []
     for text in texts:
         try:
@@ -188,7 +187,7 @@ def _rule(text: str, tree: Any) -> Rule:
     return Rule(
         text=text.strip(),
         metric=_metric(text, metric),
-        operator=_SAME.get(sign, sign),  # type: ignore[arg-type]
+        operator=_ASCII.get(sign, sign),  # type: ignore[arg-type]
         bound=_bound(text, bound),
     )
 
@@ -201,7 +200,7 @@ def _metric(text: str, tree: Any) -> MetricName:
             RuleMistake(
                 text=text,
                 column=first.meta.start_pos,
-                what="the champion stands on the right side",
+                what="the champion belongs on the right side",
                 hint="write: roc_auc >= champion.roc_auc - 0.005",
             )
         )
@@ -225,7 +224,7 @@ def _bound(text: str, tree: Any) -> Bound:
             if champion is not None:
                 raise _Mistake(
                     RuleMistake(
-                        text=text, column=child.meta.start_pos, what="the champion stands here a second time"
+                        text=text, column=child.meta.start_pos, what="the champion appears a second time here"
                     )
                 )
             factor = sign
@@ -282,30 +281,30 @@ def _explain(text: str, error: UnexpectedInput) -> RuleMistake:
         column = len(text)
     names = sorted({_NAMES[name] for name in expected if name in _NAMES})
     found = text[column : column + 1].strip()
-    what = f"{_found(text, column)!r} does not belong here" if found else "the rule ends too early"
+    what = f"{_word_at(text, column)!r} does not belong here" if found else "the rule ends too early"
     if names:
         what += f"; expected {' or '.join(names)}"
-    return RuleMistake(text=text, column=column, what=what, hint=_meant(text, column, expected))
+    return RuleMistake(text=text, column=column, what=what, hint=_suggestion(text, column, expected))
 
 
-def _found(text: str, column: int) -> str:
+def _word_at(text: str, column: int) -> str:
     end = column
     while end < len(text) and (text[end].isalnum() or text[end] in "_."):
         end += 1
     return text[column : max(end, column + 1)]
 
 
-def _meant(text: str, column: int, expected: set[str]) -> str | None:
-    word = _found(text, column)
+def _suggestion(text: str, column: int, expected: set[str]) -> str | None:
+    word = _word_at(text, column)
     if "CHAMPION" in expected and nearest(word.split(".")[0], [CHAMPION]):
         return did_you_mean(word.split(".")[0], [CHAMPION])
     if "CHAMPION" in expected and word[:1].isalpha():
-        return f"a metric stands on the left side; for the champion's write champion.{word}"
+        return f"a metric belongs on the left side; write champion.{word} for the champion's"
     sign = text[column : column + 2]
     if "OPERATOR" in expected and sign[:1] == "=":
         return f"write {'==' if sign[1:] not in {'>', '<'} else sign[1:] + '='}"
     if sign[:1] == "," and text[column + 1 : column + 2].isdigit():
-        return "a number has a decimal point"
+        return "write numbers with a decimal point"
     if sign[:1] == "-" and "OPERATOR" in expected:
-        return 'a name with other characters than letters, digits, "_" and "/" is written in double quotes'
+        return 'put names with characters other than letters, digits, "_" and "/" in double quotes'
     return None

@@ -1,4 +1,4 @@
-"""The verdict of a gate: one value, which every surface renders."""
+"""The verdict of a gate: one value, which every report renders."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ if TYPE_CHECKING:
 
 Outcome = Literal["passed", "failed", "no champion"]
 Measured = Literal["", "recorded", "again", "same", "stale"]
-"""Where the champion's metrics are from: its own evaluation, which was on the same data with the same
-code (or nobody knows), one made beside the challenger's, the challenger's own because both are the same
-model, or an evaluation on something else."""
+"""Where the champion's metrics come from.
+
+- ``recorded``: its own evaluation, which used the same data and code, or it is unknown what it used
+- ``again``: an evaluation that was repeated together with the challenger's
+- ``same``: the challenger's metrics, because both are the same model
+- ``stale``: an evaluation with something else
+"""
 
 MEASURED = {
     "recorded": "metrics as recorded when it was registered",
-    "again": "evaluated again beside the challenger",
-    "same": "the very same model",
+    "again": "evaluated again together with the challenger",
+    "same": "the same model",
     "stale": "metrics of another evaluation",
 }
-"""The same in words."""
+"""The same, for people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleResult:
-    """What became of one rule.
+    """The result of one rule.
 
-    ``outcome`` is ``no champion`` for a rule that could not be evaluated and
-    counts as the policy says, which ``passed`` tells. ``value`` and ``bound``
-    are None where there is no number; ``reason`` says why in words.
+    ``outcome`` is ``no champion`` if there is none to compare with; ``passed`` is then
+    what the policy says. ``value`` and ``bound`` are None if there is no number;
+    ``reason`` says why. ``comparable`` is False if the rule failed because the
+    champion's metrics are stale.
     """
 
     rule: str
@@ -40,11 +45,12 @@ class RuleResult:
     bound: float | None = None
     champion: float | None = None
     reason: str = ""
+    comparable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """Whether a model may go on, rule by rule. ``champion_version`` is None when there is none yet."""
+    """Whether a model passes, rule by rule. ``champion_version`` is None if there is no champion yet."""
 
     passed: bool
     results: tuple[RuleResult, ...]
@@ -62,37 +68,36 @@ class Verdict:
         return tuple(result for result in self.results if not result.passed)
 
     def champion(self) -> str:
-        """The champion in words: its version and where its metrics are from."""
+        """The champion in words: its version and where its metrics come from."""
         if self.champion_version is None:
             return "there is no champion yet"
         words = [MEASURED.get(self.champion_measured, ""), self.champion_note]
-        told = "; ".join(word for word in words if word)
-        return f"champion: version {self.champion_version}" + (f" ({told})" if told else "")
+        details = "; ".join(word for word in words if word)
+        return f"champion: version {self.champion_version}" + (f" ({details})" if details else "")
 
     def summary(self) -> str:
-        """One sentence: how many rules hold, and which do not."""
+        """How many rules hold, and which do not."""
         total = len(self.results)
         if self.passed:
             waiting = sum(result.outcome == "no champion" for result in self.results)
             note = f", {waiting} of them because there is no champion yet" if waiting else ""
             return f"the gate is passed: {total} of {total} rules hold{note}"
-        held = total - len(self.failures)
+        holding = total - len(self.failures)
         lines = "".join(f"\n{result.rule}: {result.reason}" for result in self.failures)
-        return f"the gate is not passed: {held} of {total} rules hold{lines}"
+        return f"the gate is not passed: {holding} of {total} rules hold{lines}"
 
     def advice(self) -> str | None:
-        """How to go on where rules failed only because the champion cannot be compared with; else None."""
-        distrusted = any("not comparable" in each.reason for each in self.failures)
-        if self.champion_measured != "stale" or not distrusted:
+        """What to do if rules failed only because the champion's metrics are stale; else None."""
+        if self.champion_measured != "stale" or all(each.comparable for each in self.failures):
             return None
         return (
-            "bring the champion's file back (`dvc push` where it still is); or take a champion that can be "
-            f"measured (`rondel rollback {self.model}`); or compare with its recorded metrics all the same: "
-            "the rule 'stale champion: compare'"
+            "restore the champion's file (`dvc push` where it still exists), or switch to a champion that "
+            f"can be evaluated (`rondel rollback {self.model}`), or compare with its recorded metrics "
+            "anyway: add the rule 'stale champion: compare'"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, for the record and for tags."""
+        """The verdict as JSON values."""
         return {
             "passed": self.passed,
             "model": self.model,
@@ -107,7 +112,7 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The verdict that :meth:`to_dict` wrote. KeyError or TypeError when it is something else."""
+        """Read what :meth:`to_dict` wrote. Raises KeyError or TypeError for anything else."""
         return cls(
             passed=bool(data["passed"]),
             results=tuple(RuleResult(**rule) for rule in data["rules"]),
@@ -121,7 +126,7 @@ class Verdict:
         )
 
     def tags(self) -> dict[str, str]:
-        """MLflow tags that tell the verdict."""
+        """The verdict as MLflow tags."""
         tags = {"rondel.gate": "passed" if self.passed else "failed"}
         if self.model:
             tags["rondel.gate.model"] = self.model

@@ -14,7 +14,7 @@ from rondel.operations.runtime import PendingResults
 if TYPE_CHECKING:
     import dagger
 
-    from rondel.data.workspace_sync import Before
+    from rondel.data.workspace_sync import WorkspaceSnapshot
     from rondel.operations.runtime import StageRuntime
 
 
@@ -29,10 +29,10 @@ async def run_command(
     import dagger
     from anyio import to_thread
 
-    from rondel.data.workspace_sync import look_before
+    from rondel.data.workspace_sync import take_snapshot
 
     names = [name.rstrip("/") for name in outputs]
-    before = await to_thread.run_sync(look_before, runtime.run.root, names, {})
+    before = await to_thread.run_sync(take_snapshot, runtime.run.root, names, {})
     await runtime.open_shell("before", command=shlex.join(shown))
     runtime.recorder.step(shlex.join(shown)[:120])
     runtime.recorder.command(shown)
@@ -66,7 +66,7 @@ async def run_command(
 
 
 async def _export(
-    runtime: StageRuntime, container: dagger.Container, outputs: tuple[str, ...], before: Before
+    runtime: StageRuntime, container: dagger.Container, outputs: tuple[str, ...], before: WorkspaceSnapshot
 ) -> None:
     import dagger
     from anyio import to_thread
@@ -88,7 +88,7 @@ async def _export(
     hashes = HashCache(folder)
     made = {name.rstrip("/"): hashes.of(name.rstrip("/")) for name in outputs}
     runtime.recorder.outputs({name: digest for name, digest in made.items() if digest})
-    aside = bool(runtime.given and not runtime.settings.apply) or await to_thread.run_sync(
-        runtime.sees_aside_results
+    run_only = bool(runtime.given and not runtime.settings.apply) or await to_thread.run_sync(
+        runtime.sees_run_only
     )
-    runtime.pending.append(PendingResults(files=folder, before=before, aside=aside))
+    runtime.pending.append(PendingResults(files=folder, before=before, run_only=run_only))

@@ -75,13 +75,13 @@ def read_evaluation(
     found, unclear = (model, "") if model else model_of(project, stage)
     parts: dict[str, str] = {}
     size = digest = None
-    owned = project.owned()
+    data_paths = project.data_paths()
     for dep in entry.get("deps") or ():
         path, value = join(stage.wdir, str(dep["path"])), lock_hash(dep) or "unknown"
         if path == found:
             digest, size = value, dep.get("size")
         else:
-            kind = "data" if any(overlap(path, each) for each in owned) else "code"
+            kind = "data" if any(overlap(path, each) for each in data_paths) else "code"
             parts[f"{kind} {path}"] = value
     if found and digest is None:
         found, unclear = None, f"{stage.name} does not depend on {found}"
@@ -164,7 +164,7 @@ def evaluation_program(
         )
     return Program(
         models=tuple(models),
-        needs=project.data_of(stage.deps),
+        needs=project.data_needed_for(stage.deps),
         commands=stage.cmd if evaluate else (),
         wdir=stage.wdir,
         remove=tuple(out.path for out in stage.outs) if evaluate else (),

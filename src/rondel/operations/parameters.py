@@ -31,7 +31,7 @@ class FileParameter:
 
     def read(self, text: str, place: str) -> Any:
         """Parse ``text`` as YAML, but keep it as it is if the file's value is a string."""
-        from rondel.data.paramtypes import fits, misfit, typed
+        from rondel.data.param_types import fits, misfit, typed
 
         if not text.strip():
             if isinstance(self.value, str):
@@ -57,9 +57,9 @@ class EntryPointParameter:
 
     def read(self, text: str, place: str) -> Any:
         """Keep the text, which MLflow passes on, unless it is the usual form of a number."""
-        from rondel.data.mlcheck import problem
+        from rondel.data.mlproject_check import value_problem
 
-        if why := problem(self.declared, self.own, text):
+        if why := value_problem(self.declared, self.own, text):
             raise ConfigurationError(
                 f"wrong type of value for the parameter {self.own!r}", why=why, place=place
             )

@@ -36,12 +36,12 @@ class DvcResults:
     """The earlier results for a call of ``ctx.dvc``: of the stage and those that run with it, in order.
 
     ``reason`` says why the stage has to run; it is empty if all of them have results.
-    ``aside``: the results go to the run's own tree, because the parameters in the working tree differ.
+    ``run_only``: the results go to the run's own tree, because the parameters in the working tree differ.
     """
 
     cached: tuple[CachedResult, ...] = ()
     reason: str = ""
-    aside: bool = False
+    run_only: bool = False
 
     @property
     def undeclared(self) -> tuple[str, ...]:

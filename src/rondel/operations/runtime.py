@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.runtree import run_tree, with_run_tree
+from rondel.data.run_tree import run_tree, with_run_tree
 from rondel.environment import shell
 from rondel.environment.output_stream import TAG
 from rondel.errors import ConfigurationError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rondel.cache.provenance import Provenance
     from rondel.data import DvcProject
-    from rondel.data.workspace_sync import Before
+    from rondel.data.workspace_sync import WorkspaceSnapshot
     from rondel.environment.output_stream import CommandOutput
     from rondel.environment.run_environment import RunEnvironment
     from rondel.pipeline import Stage
@@ -34,22 +34,22 @@ class PendingResults:
 
     ``made`` maps addresses of DVC stages to lock entries, ``entries`` maps lock files to the texts of
     these entries by stage, ``provenance`` maps addresses to what made them. ``data`` are outputs that
-    DVC caches, which git must ignore. ``aside``: the results go to the run's own tree only.
+    DVC caches, which git must ignore. ``run_only``: the results go to the run's own tree only.
     """
 
     files: Path
-    before: Before
+    before: WorkspaceSnapshot
     made: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     data: tuple[str, ...] = ()
-    aside: bool = False
+    run_only: bool = False
 
     def locks(self) -> dict[str, str]:
         """Lock files with only these entries."""
-        from rondel.data.workspace_sync import lock_of
+        from rondel.data.workspace_sync import format_lock
 
-        return {name: lock_of(entries) for name, entries in self.entries.items()}
+        return {name: format_lock(entries) for name, entries in self.entries.items()}
 
 
 class StageRuntime:
@@ -86,13 +86,13 @@ class StageRuntime:
 
     def own_locks(self) -> dict[str, str]:
         """Lock files with only the entries that this context made."""
-        from rondel.data.workspace_sync import lock_of
+        from rondel.data.workspace_sync import format_lock
 
         entries: dict[str, dict[str, str]] = {}
         for pending in self.pending:
             for lock, found in pending.entries.items():
                 entries.setdefault(lock, {}).update(found)
-        return {lock: lock_of(found) for lock, found in entries.items()}
+        return {lock: format_lock(found) for lock, found in entries.items()}
 
     def dvc_project(self, overrides: Mapping[str, Any]) -> DvcProject:
         """The DVC project as this stage sees it, with the results of the run and of this context."""
@@ -100,12 +100,12 @@ class StageRuntime:
 
         project = with_run_tree(load_project(self.run.root, overrides), run_tree(self.run.folder))
         for pending in self.pending:
-            project = project.with_entries(pending.made, aside=pending.aside)
+            project = project.with_entries(pending.made, run_only=pending.run_only)
         return project
 
-    def sees_aside_results(self) -> bool:
+    def sees_run_only(self) -> bool:
         """Whether this stage sees results that are not for the working tree."""
-        return bool(self.dvc_project({}).aside)
+        return bool(self.dvc_project({}).run_only)
 
     def tracking(self, method: str) -> TrackingConnection:
         """The MLflow server that the operation ``method`` needs. Raises ConfigurationError without one."""

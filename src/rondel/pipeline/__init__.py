@@ -1,10 +1,10 @@
-"""What a team declares: stages, how they depend on one another, and the plan of one run. Pure."""
+"""What a team declares: stages and their dependencies; and the plan of one run. Pure."""
 
 from rondel.pipeline.graph import order
 from rondel.pipeline.load import load_pipeline
 from rondel.pipeline.pipeline import Pipeline
 from rondel.pipeline.plan import Plan, PlannedStage, Selection, make_plan
-from rondel.pipeline.source import follow_main
+from rondel.pipeline.source import read_main_from_source
 from rondel.pipeline.stage import SourceLocation, Stage, StageBody, StageCall
 
 __all__ = [
@@ -21,5 +21,5 @@ __all__ = [
     "order",
 ]
 
-# From here on: what `ci/main.py` imports after Rondel, it imports from source.
-follow_main()
+# Modules that `ci/main.py` imports after Rondel are compiled from their source.
+read_main_from_source()

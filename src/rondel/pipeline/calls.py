@@ -1,8 +1,9 @@
-"""Which methods a stage's function calls on its context, read from its source.
+"""Finds the context methods that a stage's function calls, by reading its source.
 
-A bad rule or an unknown dvc stage is reported before anything starts, though
-the call is inside a function that has not run yet. So the source is searched
-for calls such as ``ctx.dvc("train")``, and what they pass as literals is checked.
+This reports a bad rule or an unknown DVC stage before anything starts, although
+the call is in a function that has not run yet: calls such as
+``ctx.dvc("train")`` are found in the source, and their literal arguments are
+checked.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from rondel.pipeline.stage import SourceLocation, StageBody, StageCall
 
 
 def find_calls(body: StageBody) -> tuple[StageCall, ...]:
-    """The calls of context methods in the source of ``body``, in the order of the source.
+    """The calls of context methods in the source of ``body``, in source order.
 
-    Empty where there is no source (a prompt, a compiled module).
+    Empty if there is no source (interactive input, a compiled module).
     """
     try:
         lines, first = inspect.getsourcelines(body)

@@ -1,4 +1,4 @@
-"""The graph of stages: its mistakes, its order, its matrices."""
+"""The graph of stages: checks it, orders it, expands matrices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from rondel.pipeline.stage import Stage
 
 
-def check(stages: Sequence[Stage]) -> None:
-    """Raise ConfigurationError that names all mistakes at once; do nothing if there are none."""
+def check_stages(stages: Sequence[Stage]) -> None:
+    """Raise one ConfigurationError that names all mistakes, if there are any."""
     mistakes = [*_duplicates(stages), *_unknown_needs(stages), *_empty_matrices(stages)]
-    # With a name or a need in doubt a cycle would be a guess.
+    # Cycles are only certain if all names and needs are valid.
     mistakes = mistakes or _cycles(stages)
     if not mistakes:
         return
@@ -78,9 +78,9 @@ def _cycles(stages: Sequence[Stage]) -> list[Mistake]:
                 done.add(name)
                 continue
             if name in trail:
-                ring = [*trail[trail.index(name) :], name]
-                what = "stages need one another in a circle: " + " → ".join(ring)
-                found.append((str(by_name[ring[0]].place), what, "remove one of these needs"))
+                cycle = [*trail[trail.index(name) :], name]
+                what = "stages depend on each other in a cycle: " + " → ".join(cycle)
+                found.append((str(by_name[cycle[0]].place), what, "remove one of these needs"))
                 return found
             if name in done:
                 continue
@@ -91,7 +91,7 @@ def _cycles(stages: Sequence[Stage]) -> list[Mistake]:
 
 
 def order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    """The stages so that each stands after what it needs, otherwise as they were declared."""
+    """Sort stages topologically; otherwise they stay in the order of declaration."""
     waiting = list(stages)
     names = {stage.name for stage in waiting}
     placed: dict[str, Stage] = {}
@@ -103,7 +103,7 @@ def order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 
 def closure(stages: Mapping[str, Stage], targets: Iterable[str]) -> frozenset[str]:
-    """The targets and all that they need, directly or not."""
+    """The targets and everything that they need, directly or indirectly."""
     wanted: set[str] = set()
     queue = list(targets)
     while queue:
@@ -115,16 +115,15 @@ def closure(stages: Mapping[str, Stage], targets: Iterable[str]) -> frozenset[st
 
 
 def dependants(stages: Iterable[Stage], of: str) -> frozenset[str]:
-    """The stages that need ``of``, directly or not, without ``of`` itself."""
+    """The stages that need ``of``, directly or indirectly; not ``of`` itself."""
     everything = {stage.name: stage for stage in stages}
     return frozenset(name for name in everything if name != of and of in closure(everything, [name]))
 
 
-def expand(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """The stages with each matrix replaced by one stage a combination.
+def expand_matrices(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Replace each stage with a matrix by one stage per combination, such as ``train[alpha=0.1,depth=3]``.
 
-    A combination is named ``train[alpha=0.1,depth=3]``; a need of ``train``
-    becomes a need of all of them.
+    A stage that needs ``train`` then needs all of them.
     """
     variants: dict[str, list[tuple[str, dict[str, object]]]] = {}
     for stage in stages:

@@ -1,4 +1,4 @@
-"""Load the pipeline that a file declares, without running it."""
+"""Loads the pipeline that a file declares, without running it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline.pipeline import Pipeline
-from rondel.pipeline.source import SourceLoader, of_project, read_from_source, was_edited
+from rondel.pipeline.source import SourceLoader, import_from_source, is_project_file, source_changed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,38 +19,42 @@ NAME = "_rondel_pipeline"
 
 
 def load_pipeline(path: Path, root: Path | None = None) -> Pipeline:
-    """The one Pipeline in ``path`` (``ci/main.py``).
+    """Load the Pipeline in ``path`` (``ci/main.py``).
 
-    It and what it imports below ``root`` (default: the project that it is in)
-    are read from their sources. Raises ConfigurationError when the file is
-    missing, fails, or declares none or several.
+    Compiles the file, and what it imports below ``root`` (default: its project),
+    from source. Raises ConfigurationError if the file is missing or fails, or if it
+    declares no pipeline or several.
     """
     if not path.is_file():
-        raise ConfigurationError("there is no such file", place=str(path), hint="name it with --file")
+        raise ConfigurationError(
+            "the pipeline file does not exist", place=str(path), hint="name it with --file"
+        )
     loader = SourceLoader(NAME, str(path))
     spec = importlib.util.spec_from_file_location(NAME, path, loader=loader)
     if spec is None or path.suffix != ".py":
-        raise ConfigurationError("this is no Python file", place=str(path))
+        raise ConfigurationError("this is not a Python file", place=str(path))
     module = importlib.util.module_from_spec(spec)
     root = (root or _root(path)).resolve()
     _forget_changed(root)
-    read_from_source(root)
+    import_from_source(root)
     before = set(sys.modules)
-    sys.modules[NAME] = module  # where dataclasses and inspect look for it
-    # As `python ci/main.py` has it: modules beside the file can be imported.
+    sys.modules[NAME] = module  # dataclasses and inspect look for it there
+    # As with `python ci/main.py`: the file can import modules beside it.
     sys.path.insert(0, str(path.parent))
     try:
         loader.exec_module(module)
     except ConfigurationError:
         raise
-    except Exception as error:  # whatever the team's file raises is said with its place
+    except Exception as error:  # the team's file may raise anything
         raise ConfigurationError(
-            f"the pipeline could not be loaded: {type(error).__name__}: {error}", place=str(path)
+            f"can't load the pipeline: {type(error).__name__}: {error}", place=str(path)
         ) from error
     finally:
         sys.path.remove(str(path.parent))
         new = set(sys.modules) - before
-        _loaded.update(name for name in new if any(of_project(place, root) for place in _places(name)))
+        _loaded.update(
+            name for name in new if any(is_project_file(location, root) for location in _locations(name))
+        )
     found = [value for value in vars(module).values() if isinstance(value, Pipeline)]
     if len(found) != 1:
         raise ConfigurationError(f"expected one Pipeline, found {len(found)}", place=str(path))
@@ -67,26 +71,26 @@ def _root(path: Path) -> Path:
 
 
 _loaded: set[str] = set()
-"""Names of the modules that pipelines brought in from their projects, in this process."""
+"""Modules of projects that pipelines imported in this process."""
 
 
 def _forget_changed(root: Path) -> None:
-    """Have modules of an earlier pipeline imported anew, if one is another project's or was edited since."""
+    """Forget the modules of an earlier pipeline if one belongs to another project or was edited since."""
     importlib.invalidate_caches()
-    mine = {name: found for name in _loaded if (found := _places(name))}
-    places = [place for each in mine.values() for place in each]
-    if any(not of_project(place, root) or _may_differ(place) for place in places):
-        for name in mine:
+    modules = {name: found for name in _loaded if (found := _locations(name))}
+    locations = [location for each in modules.values() for location in each]
+    if any(not is_project_file(location, root) or _may_differ(location) for location in locations):
+        for name in modules:
             del sys.modules[name]
         _loaded.clear()
 
 
-def _may_differ(place: str) -> bool:
-    return place.endswith(".pyc") or (place.endswith(".py") and was_edited(place))
+def _may_differ(location: str) -> bool:
+    return location.endswith(".pyc") or (location.endswith(".py") and source_changed(location))
 
 
-def _places(name: str) -> list[str]:
-    """The file that a module was read from as a project's; of a namespace package, its folders."""
+def _locations(name: str) -> list[str]:
+    """The source file of a project's module; the folders of a namespace package."""
     module = sys.modules.get(name)
     if isinstance(getattr(module, "__loader__", None), SourceLoader | SourcelessFileLoader):
         return [str(getattr(module, "__file__", ""))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline.calls import find_calls
-from rondel.pipeline.graph import check, expand
+from rondel.pipeline.graph import check_stages, expand_matrices
 from rondel.pipeline.stage import SourceLocation, Stage, StageBody, StageCall
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ Need = Stage | str
 
 
 class Pipeline:
-    """Collects a team's stages; ``main()`` runs them as the command line says.
+    """Collects a team's stages; ``main()`` runs them as the command line requests.
 
-    Options stand in ``[tool.rondel]`` of ``pyproject.toml``. ``name`` is
-    shown in reports and is the MLflow experiment's default; without it the
-    project's name is used.
+    Options belong in ``[tool.rondel]`` of ``pyproject.toml``. ``name`` appears in
+    reports and is the default MLflow experiment; without it, the project's name is
+    used.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -56,14 +56,14 @@ class Pipeline:
         matrix: Mapping[str, Sequence[Any]] | None = None,
         git: bool = False,
     ) -> Stage | Callable[[StageBody], Stage]:
-        """Declare a pure stage; works bare and with arguments.
+        """Declare a pure stage; usable with and without arguments.
 
-        The function's name is the stage's, with ``_`` as ``-``, unless
-        ``name`` is given. ``timeout`` is in seconds; ``retries`` is how often a
-        failed stage is run again; ``matrix`` runs the stage once for each
-        combination of its values, which arrive in ``ctx.params``. ``git`` puts
-        the repository into the workspace, for programs that ask git for the
-        commit, tags or history; every commit then makes the stage run.
+        The stage gets the function's name, with ``_`` replaced by ``-``, or ``name``.
+        ``timeout`` is in seconds; ``retries`` is how often a failed stage runs again;
+        ``matrix`` runs the stage once per combination of its values, which are in
+        ``ctx.params``. ``git=True`` puts the repository into the workspace, for
+        programs that ask git for the commit, tags or history; the stage then runs for
+        every new commit.
         """
         place = _caller()
 
@@ -110,9 +110,9 @@ class Pipeline:
     ) -> Stage | Callable[[StageBody], Stage]:
         """Declare a stage that acts on the outside world: never cached, never retried.
 
-        ``approval`` names what somebody has to approve before the stage runs
-        (``"production"``). ``on="schedule"`` leaves the stage to scheduled CI
-        jobs and to those who name it; other runs don't include it.
+        ``approval`` names what has to be approved before the stage runs
+        (``"production"``). With ``on="schedule"``, only scheduled CI jobs and runs that
+        name the stage include it.
         """
         place = _caller()
 
@@ -141,7 +141,7 @@ class Pipeline:
         retries: int = 0,
         git: bool = False,
     ) -> Stage:
-        """Declare a pure stage that reproduces the stage of that name in ``dvc.yaml``."""
+        """Declare a pure stage that runs a stage of ``dvc.yaml``."""
         place = _caller()
 
         async def reproduce(ctx: Any) -> None:
@@ -192,22 +192,22 @@ class Pipeline:
 
     @property
     def declared(self) -> tuple[Stage, ...]:
-        """The stages as they were declared, unchecked, in the order of declaration."""
+        """The stages in the order of declaration, unchecked."""
         return tuple(self._declared)
 
     def stages(self) -> tuple[Stage, ...]:
-        """All stages, matrices expanded.
+        """All stages, with matrices expanded.
 
-        Raises ConfigurationError that names every mistake of the declarations
-        (unknown need, cycle, duplicate name) with its file and line.
+        Raises ConfigurationError that names every mistake (unknown need, cycle,
+        duplicate name) with its file and line.
         """
-        check(self.declared)
-        return expand(self.declared)
+        check_stages(self.declared)
+        return expand_matrices(self.declared)
 
     def main(self, argv: Sequence[str] | None = None) -> None:
-        """Run the pipeline as the command line says, and exit the process with its code."""
-        # The one door upwards: named at run time, so that declaring a pipeline
-        # loads nothing of what runs it.
+        """Run the pipeline as the command line requests, and exit the process."""
+        # The only import of a higher layer. It happens at run time, so that declaring
+        # a pipeline loads nothing that runs it.
         entry = importlib.import_module("rondel.cli.pipeline")
         raise SystemExit(entry.main(self, sys.argv[1:] if argv is None else list(argv)))
 
@@ -230,10 +230,10 @@ class Pipeline:
         title = name or getattr(body, "__name__", "stage").strip("_").replace("_", "-")
         if timeout is not None and timeout <= 0:
             raise ConfigurationError(
-                f"stage {title!r}: a timeout is a number of seconds above 0", place=str(place)
+                f"stage {title!r}: the timeout must be a positive number of seconds", place=str(place)
             )
         if retries < 0:
-            raise ConfigurationError(f"stage {title!r}: retries cannot be negative", place=str(place))
+            raise ConfigurationError(f"stage {title!r}: retries must not be negative", place=str(place))
         stage = Stage(
             name=title,
             base=title,
@@ -255,7 +255,7 @@ class Pipeline:
 
 
 def _caller() -> SourceLocation:
-    """The line outside this file that is being executed."""
+    """The line outside of this file that is being executed."""
     frame = sys._getframe(1)  # noqa: SLF001 - the public way, inspect.stack(), reads every file on the stack
     while frame.f_back is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back

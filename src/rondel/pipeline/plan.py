@@ -1,9 +1,9 @@
-"""The plan of one run: which stages, in which order, and why each is there."""
+"""The plan of one run: which stages run, and in which order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, did_you_mean
 from rondel.pipeline.graph import closure, dependants, order
@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
     from rondel.pipeline.stage import Stage
 
-Reason = Literal["asked for", "needed"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What the command line asked for: targets, nothing but them, or from a stage on."""
+    """What the command line requests: targets, only them, or everything from a stage on."""
 
     targets: tuple[str, ...] = ()
     only: bool = False
@@ -27,11 +25,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStage:
-    """A stage's place in the plan. ``waits_for`` holds only needs that are part of this plan."""
+    """A stage of the plan. ``waits_for`` are the stages of this plan that it needs."""
 
     stage: Stage
     waits_for: tuple[str, ...]
-    reason: Reason
 
     @property
     def name(self) -> str:
@@ -41,7 +38,7 @@ class PlannedStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The stages of one run, each after what it waits for."""
+    """The stages of one run in topological order."""
 
     selection: Selection
     stages: tuple[PlannedStage, ...]
@@ -52,19 +49,19 @@ class Plan:
         return tuple(planned.name for planned in self.stages)
 
     def get(self, name: str) -> PlannedStage:
-        """The planned stage of that name; KeyError if it is not part of the plan."""
+        """The planned stage with this name. Raises KeyError if the plan does not have it."""
         for planned in self.stages:
             if planned.name == name:
                 return planned
         raise KeyError(name)
 
     def dependants(self, name: str) -> frozenset[str]:
-        """The planned stages that wait for ``name``, directly or not."""
+        """The planned stages that wait for ``name``, directly or indirectly."""
         waiting = [planned.stage.with_needs(planned.waits_for) for planned in self.stages]
         return dependants(waiting, name)
 
     def waves(self) -> tuple[tuple[str, ...], ...]:
-        """The stages grouped by when they can start at the earliest: each group runs at once."""
+        """The stages in groups: a group can run at once when the groups before it are done."""
         depth: dict[str, int] = {}
         for planned in self.stages:
             depth[planned.name] = 1 + max((depth[need] for need in planned.waits_for), default=-1)
@@ -75,7 +72,7 @@ class Plan:
 
 
 def resolve(stages: Sequence[Stage], name: str) -> tuple[str, ...]:
-    """The stages that ``name`` means: itself, or every point of its matrix.
+    """The stages called ``name``: itself, or all stages of its matrix.
 
     Raises ConfigurationError with the nearest match if there is no such stage.
     """
@@ -87,23 +84,23 @@ def resolve(stages: Sequence[Stage], name: str) -> tuple[str, ...]:
 
 
 def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
-    """Choose and order the stages of a run.
+    """Select and order the stages of a run.
 
-    Without ``only`` and ``from_``: the targets and what they need. ``only``:
-    the targets alone. ``from_``: of those, the stage itself and what depends
-    on it. Raises ConfigurationError for unknown stages, for both of them,
-    and for a ``from_`` that the targets do not depend on.
+    By default, these are the targets and everything that they need. ``only``: just
+    the targets. ``from_``: of the default selection, this stage and what depends on
+    it. Raises ConfigurationError for unknown stages, for ``only`` together with
+    ``from_``, and for a ``from_`` that the targets don't depend on.
     """
     if selection.only and selection.from_ is not None:
         raise ConfigurationError(
-            "--only and --from exclude each other",
-            hint="--only runs the named stages alone; --from runs a stage and what leads from it to them",
+            "--only and --from can't be combined",
+            hint="--only runs just the named stages; --from runs a stage and everything between it and them",
         )
     by_name: Mapping[str, Stage] = {stage.name: stage for stage in stages}
     targets = [name for target in selection.targets for name in resolve(stages, target)]
     if not targets and selection.from_ is None:
-        known = ", ".join(dict.fromkeys(stage.base for stage in stages)) or "the pipeline has none"
-        raise ConfigurationError("no stage was named", hint=f"name one of: {known}")
+        known = ", ".join(dict.fromkeys(stage.base for stage in stages)) or "the pipeline has no stages"
+        raise ConfigurationError("no stage to run", hint=f"name one of: {known}")
     unscheduled = [stage.name for stage in stages if stage.on is None]
     chosen = frozenset(targets) if selection.only else closure(by_name, targets or unscheduled)
     if selection.from_ is not None:
@@ -112,14 +109,13 @@ def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
         if targets and not after & chosen:
             raise ConfigurationError(
                 f"{' and '.join(selection.targets)} does not depend on {selection.from_!r}",
-                hint="--from names a stage on the way to the targets",
+                hint="--from takes a stage that the targets depend on",
             )
         chosen = after & chosen
     planned = [
         PlannedStage(
             stage=stage,
             waits_for=_nearest(by_name, stage, chosen),
-            reason="asked for" if stage.name in targets or not targets else "needed",
         )
         for stage in order(stage for stage in stages if stage.name in chosen)
     ]
@@ -127,7 +123,7 @@ def make_plan(stages: Sequence[Stage], selection: Selection) -> Plan:
 
 
 def _nearest(stages: Mapping[str, Stage], stage: Stage, chosen: frozenset[str]) -> tuple[str, ...]:
-    """The chosen stages that ``stage`` needs, seen through those that were not chosen."""
+    """The chosen stages that ``stage`` needs, directly or through stages that were not chosen."""
     found: dict[str, None] = {}
     for need in stage.needs:
         for name in (need,) if need in chosen else _nearest(stages, stages[need], chosen):

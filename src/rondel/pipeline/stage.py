@@ -1,4 +1,4 @@
-"""A stage: one step of a pipeline, as its declaration says it."""
+"""A stage: one step of a pipeline, as declared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SourceLocation:
     line: int
 
     def __str__(self) -> str:
-        """``ci/main.py:12``, relative to the working directory where that is shorter."""
+        """``ci/main.py:12``, relative to the working directory if the file is in it."""
         try:
             shown = str(Path(self.file).relative_to(Path.cwd()))
         except (ValueError, OSError):
@@ -29,12 +29,11 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCall:
-    """A call of a context method as the source of a stage's function has it.
+    """A call of a context method in the source of a stage's function.
 
-    ``kind`` is the method's name. ``name`` is the first argument where that is
-    a text, ``args`` are all positional arguments and ``details`` the named
-    ones, as far as the source has them as literals; ``literal`` is False where
-    it has not all of them.
+    ``kind`` is the method's name. ``name`` is the first argument if it is a string.
+    ``args`` are the positional and ``details`` the named arguments that are literals;
+    ``literal`` is False if some are not.
     """
 
     kind: str
@@ -49,14 +48,13 @@ class StageCall:
 class Stage:
     """One step of a pipeline.
 
-    A *pure* stage depends on nothing but its inputs and may be skipped when
-    they have not changed. An *effect* stage acts on the outside world: it is
-    never skipped and never repeated. ``timeout`` is in seconds. ``variant``
-    holds this stage's own point of a matrix; ``base`` is then the name that
-    the declaration gave, and equal to ``name`` otherwise. ``approval`` names
-    what somebody has to approve first; ``on="schedule"`` keeps the stage out
-    of runs that do not name it. ``git`` puts the repository into the stage's
-    workspace, and the commit into its key.
+    The result of a *pure* stage depends only on its inputs, so it can be reused while
+    they don't change. An *effect* stage acts on the outside world: it is never cached
+    and never retried. ``timeout`` is in seconds. ``variant`` has the values of this
+    combination of a matrix; ``base`` is then the declared name, and equal to ``name``
+    otherwise. ``approval`` names what has to be approved first; ``on="schedule"`` keeps
+    the stage out of runs that don't name it. ``git`` puts the repository into the
+    stage's workspace, and the commit into its key.
     """
 
     name: str
@@ -77,7 +75,7 @@ class Stage:
 
     @property
     def pure(self) -> bool:
-        """Whether the stage depends on nothing but its inputs."""
+        """Whether the stage's result depends only on its inputs."""
         return self.kind == "pure"
 
     def with_needs(self, needs: tuple[str, ...]) -> Stage:
@@ -85,5 +83,5 @@ class Stage:
         return replace(self, needs=needs)
 
     def with_variant(self, name: str, variant: Mapping[str, Any], needs: tuple[str, ...]) -> Stage:
-        """One point of this stage's matrix."""
+        """One combination of this stage's matrix."""
         return replace(self, name=name, base=self.name, variant=dict(variant), matrix={}, needs=needs)

@@ -1,4 +1,4 @@
-"""The record of one run: the capsule, its stages, and the folder that holds them."""
+"""The record of one run: the capsule, its stages, and the folder that contains them."""
 
 from rondel.record.capsule import (
     SCHEMA_VERSION,

@@ -1,11 +1,11 @@
-"""A run as one file: a plain tar archive that anybody can open, the same bytes for the same run.
+"""A run as one file: a plain tar archive, with the same bytes for the same run.
 
 The first member, ``rondel-capsule.json``, names the format and lists every
-other member with its sha256. Nothing is compressed, because no compressor
-promises the same bytes in its next version. Reading trusts nothing: only
-regular files, only plain relative names, only what the list has, within
-limits; it all goes to a folder of its own that appears when everything is
-found to be right, and not at all otherwise.
+other member with its SHA-256. Nothing is compressed, because compressors don't
+guarantee the same bytes in their next version. Reading an archive trusts
+nothing: it accepts only listed members that are regular files with plain
+relative names, within size limits. It unpacks into a separate folder, which
+gets its final name only if everything is valid.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rondel.errors import RecordError
 from rondel.files.atomic import write_atomic
-from rondel.record.check import check, inside
 from rondel.record.codec import LIMIT, decode, encode
 from rondel.record.folder import LOCK, RunFolder
 from rondel.record.redact import reason_to_omit
+from rondel.record.validation import is_safe_path, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ARTIFACT = "run.capsule"
-"""The archive's name among the artifacts of an MLflow run."""
+"""The archive's name in the artifacts of an MLflow run."""
 
 MANIFEST = "rondel-capsule.json"
 CAPSULE = "capsule.json"
@@ -64,7 +64,7 @@ def pack(
     Raises RecordError if the folder's own cannot be read.
     """
     data = encode(capsule) if capsule is not None else _read_capsule(folder)
-    check(decode(data, str(folder.capsule)), str(folder.capsule))
+    validate(decode(data, str(folder.capsule)), str(folder.capsule))
     without = {CAPSULE, *omitted}
     files = {name: path for name, path in _files(folder) if name not in without}
     hashes = {CAPSULE: hashlib.sha256(data).hexdigest()}
@@ -91,23 +91,23 @@ def export(folder: RunFolder, target: Path, *, omitted: Iterable[str] = ()) -> s
     """
     draft = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(3)}")
     if not target.parent.is_dir():
-        raise RecordError("the capsule cannot be written", why=f"there is no folder {target.parent}")
+        raise RecordError("the capsule can't be written", why=f"there is no folder {target.parent}")
     try:
         with draft.open("wb") as file:
             digest = pack(folder, file, omitted=omitted)
         draft.replace(target)
     except OSError as error:
-        raise RecordError("the capsule cannot be written", why=error.strerror, place=str(target)) from None
+        raise RecordError("the capsule can't be written", why=error.strerror, place=str(target)) from None
     finally:
         draft.unlink(missing_ok=True)
     return digest
 
 
 def unpack(file: Path, into: Path) -> RunFolder:
-    """Read an archive to a folder below ``into`` that is named by its digest.
+    """Unpack an archive into a folder below ``into`` that is named by its digest.
 
-    Raises RecordError for what is no capsule, damaged, hostile or of another
-    version; nothing is left behind then.
+    Raises RecordError if it is not a capsule, or is damaged, malicious or of
+    another version; then it leaves nothing behind.
     """
     place = str(file)
     into.mkdir(parents=True, exist_ok=True)
@@ -121,17 +121,17 @@ def unpack(file: Path, into: Path) -> RunFolder:
             while block := raw.read(1 << 20):
                 digest.update(block)
         _verify(draft, place)
-        return _settle(draft, into / digest.hexdigest()[:24])
+        return _publish(draft, into / digest.hexdigest()[:24])
     except OSError as error:
-        raise RecordError("the capsule cannot be read", why=str(error), place=place) from None
+        raise RecordError("the capsule can't be read", why=str(error), place=place) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def adopt(members: Iterable[tuple[str, bytes]], into: Path, place: str) -> RunFolder:
-    """A run's folder from ``(name, content)`` of its files, as a CI system's artifacts hold them.
+def unpack_members(members: Iterable[tuple[str, bytes]], into: Path, place: str) -> RunFolder:
+    """Make a run's folder from the ``(name, content)`` of its files, such as the artifacts of a CI job.
 
-    Held to the same rules as an archive, but for the list of hashes. Raises RecordError.
+    Applies the same rules as for an archive, but without a list of hashes. Raises RecordError.
     """
     into.mkdir(parents=True, exist_ok=True)
     draft = into / f".{os.getpid()}.{secrets.token_hex(4)}"
@@ -145,19 +145,19 @@ def adopt(members: Iterable[tuple[str, bytes]], into: Path, place: str) -> RunFo
             digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogatepass") + content)
             write_atomic(draft / name, content, sync=False, follow_links=False)
         _check_capsule(draft, place)
-        return _settle(draft, into / digest.hexdigest()[:24])
+        return _publish(draft, into / digest.hexdigest()[:24])
     except OSError as error:
-        raise RecordError("the capsule cannot be read", why=str(error), place=place) from None
+        raise RecordError("the capsule can't be read", why=str(error), place=place) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _settle(draft: Path, target: Path) -> RunFolder:
+def _publish(draft: Path, target: Path) -> RunFolder:
     if not target.is_dir():
         try:
             draft.rename(target)
         except OSError:
-            if not target.is_dir():  # else somebody else has just read the same archive
+            if not target.is_dir():  # else another process has just unpacked the same archive
                 raise
     return RunFolder(target)
 
@@ -166,7 +166,7 @@ def _extract(raw: IO[bytes], draft: Path, place: str) -> None:
     total = count = 0
     seen: set[str] = set()
     try:
-        # Plain tar only: a compressed one could be a thousand times what it seems.
+        # Plain tar only: a compressed one could expand to a thousand times its size.
         with tarfile.open(fileobj=raw, mode="r:", encoding="utf-8", errors="strict") as archive:
             for member in archive:
                 count += 1
@@ -175,9 +175,9 @@ def _extract(raw: IO[bytes], draft: Path, place: str) -> None:
                     raise _refused(f"{member.name!r} is not a plain file", place)
                 _check_name(member.name, place)
                 if member.name.casefold() in seen:
-                    raise _refused(f"{member.name!r} is in it twice", place)
+                    raise _refused(f"{member.name!r} appears twice", place)
                 if member.size < 0 or total > LARGEST or count > MOST_FILES:
-                    raise _refused(f"it holds more than {MOST_FILES} files or {LARGEST >> 30} GiB", place)
+                    raise _refused(f"it has more than {MOST_FILES} files or {LARGEST >> 30} GiB", place)
                 seen.add(member.name.casefold())
                 source = archive.extractfile(member)
                 if source is None:
@@ -188,7 +188,7 @@ def _extract(raw: IO[bytes], draft: Path, place: str) -> None:
                     shutil.copyfileobj(source, file, 1 << 20)
                 target.chmod(0o755 if member.mode & 0o100 else 0o644)
     except (tarfile.TarError, EOFError, UnicodeError, ValueError, OverflowError, FileExistsError) as error:
-        raise _refused(str(error) or type(error).__name__, place, what="this is no capsule") from None
+        raise _refused(str(error) or type(error).__name__, place, what="this is not a capsule") from None
 
 
 def _verify(draft: Path, place: str) -> None:
@@ -199,7 +199,7 @@ def _verify(draft: Path, place: str) -> None:
         if name not in there:
             raise _refused(f"{name} is missing", place, what="the capsule is damaged")
         if name not in listed:
-            raise _refused(f"{name} is not in its list", place, what="the capsule is damaged")
+            raise _refused(f"{name} is not in its manifest", place, what="the capsule is damaged")
         if _sha256(there[name]) != listed[name]:
             raise _refused(f"{name} was changed", place, what="the capsule is damaged")
     _check_capsule(draft, place)
@@ -208,7 +208,7 @@ def _verify(draft: Path, place: str) -> None:
 def _manifest(draft: Path, place: str) -> dict[str, str]:
     file = draft / MANIFEST
     if not file.is_file() or file.stat().st_size > _MANIFEST_LIMIT:
-        raise _refused(f"it has no {MANIFEST}", place, what="this is no capsule")
+        raise _refused(f"it has no {MANIFEST}", place, what="this is not a capsule")
     try:
         value: Any = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -216,8 +216,8 @@ def _manifest(draft: Path, place: str) -> dict[str, str]:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else value
         raise RecordError(
-            f"the archive has format {str(found)[:40]!r}, and this Rondel reads format {FORMAT}",
-            hint="read it with the Rondel that wrote it",
+            f"the archive has format {str(found)[:40]!r}, but this Rondel reads format {FORMAT}",
+            hint="read it with the Rondel version that wrote it",
             place=place,
         )
     files = value.get("files")
@@ -231,18 +231,18 @@ def _manifest(draft: Path, place: str) -> dict[str, str]:
 def _check_capsule(draft: Path, place: str) -> None:
     file = draft / CAPSULE
     if not file.is_file():
-        raise _refused(f"it has no {CAPSULE}", place, what="this is no capsule")
+        raise _refused(f"it has no {CAPSULE}", place, what="this is not a capsule")
     if file.stat().st_size > LIMIT:
         raise _refused(f"{CAPSULE} is larger than {LIMIT >> 20} MiB", place)
-    check(decode(file.read_bytes(), place), place)
+    validate(decode(file.read_bytes(), place), place)
 
 
 def _check_name(name: str, place: str) -> None:
-    if not inside(name) or name.startswith("./") or "//" in name:
+    if not is_safe_path(name) or name.startswith("./") or "//" in name:
         raise _refused(f"{name[:80]!r} leaves the capsule's folder", place)
 
 
-def _refused(why: str, place: str, *, what: str = "the capsule is refused") -> RecordError:
+def _refused(why: str, place: str, *, what: str = "the capsule was rejected") -> RecordError:
     return RecordError(what, why=why, hint="nothing of it was used", place=place)
 
 
@@ -252,7 +252,12 @@ def _files(folder: RunFolder) -> Iterator[tuple[str, Path]]:
         for name in sorted(names):
             path = folder.path.__class__(parent, name)
             relative = path.relative_to(folder.path).as_posix()
-            if not path.is_symlink() and path.is_file() and relative not in _LEFT_OUT and inside(relative):
+            if (
+                not path.is_symlink()
+                and path.is_file()
+                and relative not in _LEFT_OUT
+                and is_safe_path(relative)
+            ):
                 yield relative, path
 
 
@@ -260,11 +265,11 @@ def _read_capsule(folder: RunFolder) -> bytes:
     try:
         return folder.capsule.read_bytes()
     except OSError as error:
-        raise RecordError("the capsule cannot be read", why=str(error), place=str(folder.capsule)) from None
+        raise RecordError("the capsule can't be read", why=str(error), place=str(folder.capsule)) from None
 
 
 def _add(archive: tarfile.TarFile, name: str, file: IO[bytes], size: int, mode: int) -> None:
-    member = tarfile.TarInfo(name)  # owner, group and time are zero there
+    member = tarfile.TarInfo(name)  # its defaults for owner, group and time are zero
     member.size, member.mode = size, mode
     archive.addfile(member, file)
 
@@ -275,7 +280,7 @@ def _sha256(path: Path) -> str:
 
 
 class _Tee:
-    """Writes, and hashes what is written."""
+    """Writes data and hashes it."""
 
     def __init__(self, out: IO[bytes], digest: Any) -> None:
         self._out, self._digest = out, digest

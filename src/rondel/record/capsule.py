@@ -1,9 +1,9 @@
-"""The capsule: everything that has to be known about one run to hold it in one's hand.
+"""The capsule: everything that is recorded about one run.
 
-Frozen values that turn into versioned JSON and back (``rondel.record.codec``).
-The JSON Schema in ``docs/reference/capsule.schema.json`` is made from these
-classes, so a field's comment here is its documentation there. Values of
-secrets have no field to go to: only their names are kept.
+Frozen values that are encoded as versioned JSON (``rondel.record.codec``). The
+JSON Schema in ``docs/reference/capsule.schema.json`` is generated from these
+classes, so their docstrings are its documentation. There is no field for the
+value of a secret: only names are recorded.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Outcome = StageState
 
 @dataclass(frozen=True, kw_only=True)
 class Git:
-    """The code's state: a commit, and what differed from it.
+    """The commit, and what differed from it.
 
-    ``diff`` names the file beside the capsule that holds the output of ``git
-    diff --binary HEAD``, empty if there was none; ``changed`` maps each path in
-    it to the sha256 of its part. ``untracked`` maps the path of each file that
-    git neither knew nor ignored to the sha256 of its content, which lies in
-    ``untracked/SHA256``. ``omitted`` maps paths that were not kept to the
-    reason. ``prefix`` is the project's folder in the repository.
+    ``diff`` names the file in the run's folder with the output of ``git diff
+    --binary HEAD``; empty if there was none. ``changed`` maps each path in it to
+    the SHA-256 of its section. ``untracked`` maps each untracked file that is not
+    ignored to the SHA-256 of its content, which is in ``untracked/SHA256``.
+    ``omitted`` maps paths that were left out to the reason. ``prefix`` is the
+    project's folder in the repository.
     """
 
     commit: str | None = None
@@ -43,16 +43,16 @@ class Git:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """The image that the stages ran in, and where it came from.
+    """The image that the stages ran in, and its origin.
 
-    ``digest`` is what the engine calls it: a Dagger engine's of its files, the
-    embedded one's (``blake2b:…``) of base, steps and copied content. ``source``
-    is ``registry`` (which archives count as), ``host`` where this machine's own
-    system stood in for a base image, or ``in-place``; ``base`` is the base
-    image's reference with digest, where the engine tells it. ``recipe`` maps what the image is
-    made from (Containerfile, files that it copies, platform, and the host's
-    part where it stood in) to a hash or a name; ``packages`` are the Python
-    distributions in it with their versions.
+    ``digest`` identifies the image to its engine: a Dagger engine's is that of its
+    files, the embedded engine's (``blake2b:…``) that of base, steps and copied
+    content. ``source`` is ``registry`` (also for archives), ``host`` if this
+    machine's own system replaced a base image, or ``in-place``. ``base`` is the
+    base image's reference with digest, if the engine reports it. ``recipe`` maps
+    what the image is made from (Containerfile, files that it copies, platform, and
+    the host if it replaced the base image) to a hash or a name. ``packages`` are
+    its Python distributions with their versions.
     """
 
     reference: str
@@ -67,7 +67,7 @@ class Image:
 class Engine:
     """What executed the run: a Dagger engine (``dagger``) or Rondel's ``embedded`` one.
 
-    Older records have ``session`` for a Dagger engine's session that was there already.
+    Older records have ``session`` for an existing Dagger session.
     """
 
     kind: Literal["session", "dagger", "embedded"]
@@ -77,7 +77,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The machine, as far as results can depend on it."""
+    """The properties of the machine that results could depend on."""
 
     system: str = ""
     machine: str = ""
@@ -90,7 +90,7 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class CiJob:
-    """The CI job that made the run."""
+    """The CI job that executed the run."""
 
     provider: str
     url: str | None = None
@@ -102,8 +102,9 @@ class CiJob:
 class MlflowRun:
     """A run on the MLflow server. ``uri`` is the server's address without credentials.
 
-    ``url`` is the run's page; None where nobody but the run itself reaches it:
-    a server on the loopback of a CI job's machine, or one that ended with the run.
+    ``url`` is the run's page. It is None if the page can't be opened later: a
+    server on the loopback address of a CI job's machine, or one that stopped with
+    the run.
     """
 
     run_id: str
@@ -113,11 +114,11 @@ class MlflowRun:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandRecord:
-    """A command that ran in a container. ``exit_code`` is None while it runs or if it never ended.
+    """A command that ran in a container. ``exit_code`` is None if it has not ended.
 
-    ``outcome`` tells of a DVC stage whether its command ``ran``, or what it
-    made earlier under the same key was ``restored``, or is ``unchanged`` in
-    place; then ``made_by`` is the run that made it.
+    ``outcome`` is set for DVC stages: the command ``ran``, or an earlier result with
+    the same key was ``restored`` or is ``unchanged`` in the working tree. ``made_by``
+    is the run that made the result.
     """
 
     args: list[str]
@@ -146,18 +147,18 @@ class Approval:
 
     @property
     def sentence(self) -> str:
-        """The same in words."""
+        """The approval as a sentence."""
         return f"approved for {self.environment} by {self.by} ({self.how})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictRecord:
-    """A gate's verdict: each rule with what it was compared with.
+    """A gate's verdict: each rule with the values that it compared.
 
-    ``source`` is where the metrics came from. ``evaluation`` is what they were
-    measured with: data, code, parameters, command and image, each with a hash;
-    a champion that was measured with something else (``champion_measured``) is
-    not comparable.
+    ``source`` is the file with the metrics. ``evaluation`` has the parts of the
+    evaluation that measured them: data, code, parameters, command and image, each
+    with a hash. A champion with another evaluation (``champion_measured``) is not
+    comparable.
     """
 
     passed: bool
@@ -174,7 +175,7 @@ class VerdictRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyRecord:
-    """A stage's key and the parts that it is the digest of, kept apart so that they can be compared."""
+    """A stage's key: the digest, and the parts that it was made from, so that keys can be compared."""
 
     digest: str
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -182,19 +183,22 @@ class KeyRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """What became of one stage. Times are ISO 8601 in UTC, ``seconds`` is wall time.
+    """What happened to one stage. Times are ISO 8601 in UTC; ``seconds`` is wall time.
 
-    A stage that ``ran`` did so. Of a ``cached`` one an earlier success under
-    the same key holds, and ``image`` is the one that it was made in; of a
-    ``restored`` one, too, but its results had to be brought by a container.
-    ``undeclared`` are files of the workspace that its commands read and that
-    are not among its dependencies; None where that is not known, and
-    ``untraced`` says why. ``aside`` says that its results were not brought to
-    the working tree, because their parameters are not those of its files;
-    ``pushed`` that what it made was pushed to the DVC remote. ``approval`` says who approved it, and
-    ``awaits_approval`` for what it still has to be approved.
+    A stage with the state ``ran`` executed. A ``cached`` one reused an earlier result
+    with the same key, and ``image`` is the image that made it. So did a ``restored``
+    one, but a container had to fetch the result. ``reused_from`` is the run that
+    made a reused result.
 
-    ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``;
+    ``undeclared`` are files of the workspace that its commands read and that are
+    not among its dependencies. If it is None, they are unknown, and ``untraced``
+    says why. ``aside``: its results were not written to the working tree, because
+    its parameters differ from the files there. ``pushed``: its results were pushed
+    to the DVC remote.
+    ``approval`` says who approved the stage, ``awaits_approval`` what it still has to
+    be approved for.
+
+    ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``.
     ``log`` is the log's path relative to the run's folder.
     """
 
@@ -231,12 +235,13 @@ class StageRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Capsule:
-    """The record of one run. ``arguments`` repeat it: they are what follows ``python ci/main.py``.
+    """The record of one run. ``arguments`` are what follows ``python ci/main.py`` to repeat it.
 
-    ``options`` are the values of options that were given, or not at their
-    default, and ``settings`` says where they came from. Those about the machine
-    are for the reader: nothing applies them on another one. ``resumes`` and ``reproduces`` are
-    the IDs of the runs that this one goes on from, or repeats.
+    ``options`` are the values of options that were set or differ from their
+    defaults; ``settings`` says where they came from. Options about the machine are
+    recorded for information only: nothing applies them on another machine.
+    ``resumes`` and ``reproduces`` are the IDs of the runs that this one continues
+    or repeats.
     """
 
     schema_version: int
@@ -268,7 +273,7 @@ class Capsule:
     stages: list[StageRecord] = field(default_factory=list)
 
     def stage(self, name: str) -> StageRecord:
-        """The record of the stage of that name; KeyError if the run had none."""
+        """The record of the stage with this name. Raises KeyError if the run has none."""
         for record in self.stages:
             if record.name == name:
                 return record

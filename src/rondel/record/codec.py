@@ -1,4 +1,4 @@
-"""Capsules as JSON and back, and the JSON Schema of that JSON."""
+"""Encodes capsules as JSON, decodes them, and makes the JSON Schema."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ LIMIT = 64 * 1024 * 1024
 
 
 def encode(capsule: Capsule) -> bytes:
-    """The capsule as readable JSON that ends in a newline; equal capsules give equal bytes."""
+    """The capsule as indented JSON with a final newline; equal capsules give equal bytes."""
     import msgspec
 
     return msgspec.json.format(msgspec.json.encode(capsule), indent=1) + b"\n"
 
 
 def decode(data: bytes, place: str = "capsule") -> Capsule:
-    """Read a capsule's JSON.
+    """Decode a capsule's JSON.
 
-    Raises RecordError for what is no capsule, is of a version that this
-    Rondel does not read, has a field of the wrong type, or is absurdly large.
-    Unknown fields are ignored, so that a later minor addition stays readable.
+    Raises RecordError if it is not a capsule, has an unknown version or a field
+    of the wrong type, or is larger than 64 MiB. Ignores unknown fields, so that
+    capsules of later minor versions can be read.
     """
     import msgspec
 
@@ -34,8 +34,8 @@ def decode(data: bytes, place: str = "capsule") -> Capsule:
         raise RecordError("this is not a capsule", why=str(error), place=place) from None
     if version != SCHEMA_VERSION:
         raise RecordError(
-            f"the capsule has version {version!r}, and this Rondel reads version {SCHEMA_VERSION}",
-            hint="read it with the Rondel that wrote it: its version stands in host.rondel",
+            f"the capsule has version {version!r}, but this Rondel reads version {SCHEMA_VERSION}",
+            hint="read it with the Rondel version that wrote it: host.rondel names it",
             place=place,
         )
     try:

@@ -1,4 +1,4 @@
-"""Where runs lie: ``.rondel/runs/ID/`` with ``capsule.json`` and ``logs/``."""
+"""The folders of runs: ``.rondel/runs/ID/`` with ``capsule.json`` and ``logs/``."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def new_id(now: float | None = None) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{tail:06x}"
 
 
-def shown(path: Path) -> str:
-    """A path as it is typed where the user is: relative if it lies below."""
+def short_path(path: Path) -> str:
+    """A path relative to the working directory if it is below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -53,7 +53,7 @@ class RunFolder:
 
     @classmethod
     def of(cls, root: Path, run: str) -> RunFolder:
-        """The folder of the run of that ID under a project's root; nothing is created."""
+        """The folder of the run with this ID in a project; does not create it."""
         return cls(root / ".rondel" / "runs" / run)
 
     @property
@@ -62,15 +62,15 @@ class RunFolder:
         return self.path / "capsule.json"
 
     def log(self, stage: str) -> Path:
-        """The log of a stage. Names of matrix stages are made fit for a file."""
+        """The log of a stage. Replaces characters of the stage's name that a file name should not have."""
         return self.path / "logs" / f"{re.sub(r'[^A-Za-z0-9._=,-]+', '_', stage)}.log"
 
     def save(self, capsule: Capsule, *, sync: bool = True) -> None:
-        """Write the capsule; a crash leaves the last one whole."""
+        """Write the capsule atomically."""
         write_atomic(self.capsule, encode(capsule), sync=sync)
 
-    def hold(self) -> IO[bytes]:
-        """Lock the folder for the run that writes it; the kernel frees it however the process ends."""
+    def lock(self) -> IO[bytes]:
+        """Lock the folder while this process writes it. The kernel unlocks it when the process ends."""
         self.path.mkdir(parents=True, exist_ok=True)
         file = (self.path / LOCK).open("wb")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +78,7 @@ class RunFolder:
 
     @property
     def abandoned(self) -> bool:
-        """Whether no process writes this run any more. A capsule that says ``running`` is then a lie."""
+        """Whether no process writes this run: if its capsule says ``running``, the process was killed."""
         try:
             with (self.path / LOCK).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -103,7 +103,7 @@ def run_ids(root: Path) -> tuple[str, ...]:
 
 
 def list_runs(root: Path) -> Iterator[tuple[RunFolder, Capsule | RecordError]]:
-    """All runs, newest first; a capsule that cannot be read is given as its error."""
+    """All runs, newest first; instead of an unreadable capsule, its error."""
     for run in run_ids(root):
         folder = RunFolder.of(root, run)
         try:
@@ -115,15 +115,15 @@ def list_runs(root: Path) -> Iterator[tuple[RunFolder, Capsule | RecordError]]:
 
 
 def load(root: Path, name: str | None = None) -> tuple[RunFolder, Capsule]:
-    """The run that ``name`` means: an ID or its unique beginning, or a path; the newest without a name.
+    """Load a run by its ID, a unique prefix of it, or its path; without a name, the newest run.
 
-    Raises RecordError if there is none, or if its capsule cannot be read.
+    Raises RecordError if there is no such run or its capsule can't be read.
     """
     folder = _find(root, name)
     try:
         data = folder.capsule.read_bytes()
     except OSError as error:
-        raise RecordError("the capsule cannot be read", why=str(error), place=str(folder.capsule)) from None
+        raise RecordError("the capsule can't be read", why=str(error), place=str(folder.capsule)) from None
     return folder, decode(data, str(folder.capsule))
 
 
@@ -131,21 +131,23 @@ def _find(root: Path, name: str | None) -> RunFolder:
     ids = run_ids(root)
     if name is None or name in {"last", "latest"}:
         if not ids:
-            raise RecordError("there is no run yet", place=str(root / ".rondel" / "runs"))
+            raise RecordError("there are no runs yet", place=str(root / ".rondel" / "runs"))
         return RunFolder.of(root, ids[0])
     path = Path(name)
     if path.name == "capsule.json" and path.is_file():
         return RunFolder(path.parent)
-    # os.path says no to a name that is too long for one; pathlib raises before Python 3.14.
+    # os.path returns False for a name that is too long; pathlib raises before Python 3.14.
     if os.path.isdir(path) and (path / "capsule.json").is_file():  # noqa: PTH112
         return RunFolder(path)
     matches = [run for run in ids if run.startswith(name) or run.endswith(f"-{name}")]
     if len(matches) == 1:
         return RunFolder.of(root, matches[0])
     if matches:
-        raise RecordError(f"{name!r} means {len(matches)} runs", hint=f"one of {', '.join(matches[:5])}")
+        raise RecordError(
+            f"{name!r} matches {len(matches)} runs", hint=f"name one of {', '.join(matches[:5])}"
+        )
     if os.path.exists(path):  # noqa: PTH110
-        raise RecordError(f"{name!r} holds no run", hint="a run's folder is .rondel/runs/ID")
+        raise RecordError(f"{name!r} is not a run's folder", hint="the folders of runs are .rondel/runs/ID")
     if len(path.parts) > 1 or path.suffix:
-        raise RecordError(f"there is no file {name!r}", hint="`rondel runs export ID -o FILE` makes one")
+        raise RecordError(f"there is no file {name!r}", hint="`rondel runs export ID -o FILE` writes one")
     raise RecordError(f"there is no run {name!r}", hint=did_you_mean(name, ids[:5]))

@@ -1,4 +1,4 @@
-"""Which runs are kept: decided from their sizes and states, then carried out."""
+"""Decides which old runs to remove."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEEP = 5
-"""So many of the newest runs stay, whatever their size."""
+"""The number of newest runs that are always kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptRun:
-    """A run as pruning sees it. ``held`` says that a process writes it now."""
+class StoredRun:
+    """A run's size on disk. ``locked``: a process is writing it."""
 
     id: str
     size: int
-    held: bool = False
+    locked: bool = False
 
 
-def choose(
-    runs: Sequence[KeptRun], *, budget: int | None = None, keep: int = KEEP, needed: Iterable[str] = ()
+def runs_to_remove(
+    runs: Sequence[StoredRun], *, budget: int | None = None, keep: int = KEEP, needed: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """The runs to remove, oldest first; ``runs`` are the newest first.
+    """The runs to remove, oldest first; ``runs`` are ordered newest first.
 
-    The ``keep`` newest stay, and those that are being written or ``needed`` (a
-    stage's last success is theirs). With a ``budget`` the others go from the
-    oldest on until the rest fits; without one all others go.
+    The ``keep`` newest runs stay, and those that are being written or ``needed``
+    (they have a stage's last success). With a ``budget``, the oldest of the others
+    are removed until the rest fits; without one, all others are removed.
     """
-    protected = {run.id for run in runs[:keep]} | {run.id for run in runs if run.held} | set(needed)
+    protected = {run.id for run in runs[:keep]} | {run.id for run in runs if run.locked} | set(needed)
     total = sum(run.size for run in runs)
     chosen: list[str] = []
     for run in reversed(runs):
@@ -46,17 +46,17 @@ def choose(
     return tuple(chosen)
 
 
-def survey(root: Path) -> list[KeptRun]:
+def runs_with_sizes(root: Path) -> list[StoredRun]:
     """The runs of a project with their sizes, newest first."""
     found = []
     for run in run_ids(root):
         folder = RunFolder.of(root, run)
-        found.append(KeptRun(id=run, size=size_of(folder.path), held=not folder.abandoned))
+        found.append(StoredRun(id=run, size=folder_size(folder.path), locked=not folder.abandoned))
     return found
 
 
-def size_of(folder: Path) -> int:
-    """Bytes that a folder's files take."""
+def folder_size(folder: Path) -> int:
+    """The total size of a folder's files in bytes."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

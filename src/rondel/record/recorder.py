@@ -1,10 +1,9 @@
-"""What a stage tells while it runs: the seam between the context and the record.
+"""Records what a stage does while it runs.
 
-The runner gives each stage's context one :class:`StageRecorder`. The context
-calls it for every step, line, command and finding; it keeps the stage's record
-up to date, writes the whole log, and passes steps and lines on to an observer,
-which is what draws progress. Nothing here does network I/O or can fail a
-stage.
+The runner gives each stage's context a :class:`StageRecorder`. The context
+reports every step, line, command and finding to it. The recorder updates the
+stage's record, writes the log, and passes steps and lines to an observer,
+which shows progress. Nothing here does network I/O or can fail a stage.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ TAIL_LINES = 30
 
 
 class Observer(Protocol):
-    """Who watches stages run. Called on the event loop's thread, so it must not block."""
+    """Is notified of what stages do. Called in the event loop's thread, so it must not block."""
 
     def stage_changed(self, record: StageRecord) -> None:
-        """A stage's state, times or findings changed."""
+        """A stage's record changed."""
 
     def step(self, stage: str, text: str) -> None:
         """The stage started its next step, for example ``building the image``."""
@@ -38,11 +37,11 @@ class Observer(Protocol):
         """A line of the stage's log."""
 
     def note(self, text: str) -> None:
-        """Something about the run as a whole that people should see once."""
+        """A message about the whole run."""
 
 
 class StageRecorder:
-    """Keeps one stage's record and log; see the module's text.
+    """Keeps one stage's record and log.
 
     ``masker`` knows the secrets, which ``redact`` replaces before a line is written or shown.
     """
@@ -65,18 +64,18 @@ class StageRecorder:
         self.masker = self.masker.adding(values)
 
     def rewrite(self, rules: Iterable[tuple[re.Pattern[str], str]]) -> None:
-        """From now on replace these patterns, of addresses that nobody could open, in what is recorded."""
+        """From now on replace these patterns (addresses that only containers reach) in all records."""
         self._rewrite = tuple(rules)
 
     def redact(self, text: str) -> str:
-        """``text`` as people may see it: without secrets, with addresses that work for them."""
+        """``text`` for people: without secrets, and with addresses that work outside of containers."""
         text = self.masker.text(text)
         for pattern, new in self._rewrite:
             text = pattern.sub(new, text)
         return text
 
     def step(self, text: str) -> None:
-        """Say what the stage does next; shown as its current step."""
+        """Report what the stage does next; shown as its current step."""
         text = self.redact(text)
         self._write(f"▸ {text}")
         self.observer.step(self.record.name, text)
@@ -89,9 +88,9 @@ class StageRecorder:
             self.observer.line(self.record.name, line)
 
     def use(self, kind: str, name: str = "", details: Mapping[str, Any] | None = None) -> None:
-        """Record that the stage called a context method; the stage's key is made from these.
+        """Record a call of a context method. The stage's key is made from these calls.
 
-        Call it at the start of each of ``dvc``, ``mlflow``, ``sh``, ``gate`` and ``container``.
+        Call it at the start of ``dvc``, ``mlflow``, ``sh``, ``gate`` and ``container``.
         """
         self.change(uses=[*self.record.uses, CallRecord(kind=kind, name=name, details=dict(details or {}))])
 
@@ -104,7 +103,7 @@ class StageRecorder:
         outcome: str = "",
         made_by: str | None = None,
     ) -> None:
-        """Record a command's outcome; ``args`` as a person would type them, without secrets."""
+        """Record a command and its outcome; secrets are removed from ``args``."""
         args = [self.redact(arg) for arg in args]
         command = CommandRecord(
             args=args, exit_code=exit_code, seconds=seconds, outcome=outcome, made_by=made_by
@@ -121,19 +120,19 @@ class StageRecorder:
         self.change(image=image)
 
     def inputs(self, hashes: Mapping[str, str]) -> None:
-        """Record inputs: path to ``md5:…`` or ``sha256:…``."""
+        """Record inputs: paths with ``md5:…`` or ``sha256:…``."""
         self.change(inputs={**self.record.inputs, **hashes})
 
     def outputs(self, hashes: Mapping[str, str]) -> None:
-        """Record outputs: path to ``md5:…`` or ``sha256:…``."""
+        """Record outputs: paths with ``md5:…`` or ``sha256:…``."""
         self.change(outputs={**self.record.outputs, **hashes})
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """Record parameters as the stage saw them."""
+        """Record the parameters that the stage used."""
         self.change(parameters={**self.record.parameters, **values})
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        """Record metrics, shown in the final table."""
+        """Record metrics for the final table."""
         self.change(metrics={**self.record.metrics, **values})
 
     def verdict(self, verdict: VerdictRecord) -> None:
@@ -145,12 +144,12 @@ class StageRecorder:
         self.change(mlflow=run)
 
     def change(self, **fields: Any) -> None:
-        """Replace fields of the record and tell the observer."""
+        """Replace fields of the record and notify the observer."""
         self.record = replace(self.record, **fields)
         self.observer.stage_changed(self.record)
 
     def close(self) -> None:
-        """Close the log; the record stays readable."""
+        """Close the log."""
         if self._log is not None:
             self._log.close()
             self._log = None

@@ -1,4 +1,4 @@
-"""What a stage may know about the run that it is part of."""
+"""The run, as stages see it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a stage may know about its run, as ``ctx.run``.
+    """The run, as stages see it: ``ctx.run``.
 
-    ``dvc_stages`` are the stages of ``dvc.yaml`` that stages of the pipeline
-    run, part of this run or not: they are left to those. ``started_by`` is the
-    person who started the CI job, if there is one.
+    ``dvc_stages`` are the stages of ``dvc.yaml`` that some pipeline stage runs,
+    even if it is not part of this run. Other pipeline stages don't run them.
+    ``started_by`` is the person who started the CI job, if there is one.
     """
 
     id: str

@@ -1,8 +1,7 @@
-"""The code of a run, kept beside its capsule: what git cannot give back to anybody.
+"""Saves the code of a run that git can't restore: uncommitted changes and untracked files.
 
-A commit is found again by its hash. What was not committed lies in the run's
-folder: ``code.diff``, and ``untracked/SHA256`` for each file that git did not
-know. Files that hold secrets, or that are too large, are left out and named.
+The run's folder gets ``code.diff``, and ``untracked/SHA256`` for each untracked
+file. Files that contain secrets or are too large are left out and named.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ _SECTION = re.compile(r"^diff --git ", re.MULTILINE)
 
 
 def keep_code(folder: RunFolder, root: Path, git: Git, masker: Masker) -> Git:
-    """Keep the diff and the untracked files of ``git`` in the run's folder.
+    """Save the diff and the untracked files of ``git`` in the run's folder.
 
-    ``git.diff`` is the diff itself; in the answer it is the name of its file,
-    and ``omitted`` names what was left out, with the reason: ``masker`` knows
-    the values of secrets.
+    ``git.diff`` is the diff itself; in the result it is the name of its file.
+    ``omitted`` names what was left out, with the reason. ``masker`` knows the
+    values of secrets.
     """
     omitted: dict[str, str] = {}
     changed: dict[str, str] = {}
@@ -86,7 +85,7 @@ def _keep_untracked(
                 continue
             data = file.read_bytes()
         except OSError as error:
-            omitted[path] = f"it cannot be read: {error.strerror}"
+            omitted[path] = f"it can't be read: {error.strerror}"
             continue
         why = reason_to_omit(path, data, masker)
         if why:
@@ -104,7 +103,7 @@ def _keep_untracked(
 
 
 def sections(diff: str) -> Iterator[tuple[str, str]]:
-    """The parts of a ``git diff``, each with the path that it is about (as it is afterwards)."""
+    """The sections of a ``git diff``, each with the path of its file after the change."""
     starts = [match.start() for match in _SECTION.finditer(diff)]
     for start, end in pairwise([*starts, len(diff)]):
         text = diff[start:end]
@@ -120,7 +119,7 @@ def _path(section: str) -> str:
     for line in head[1:]:
         if line.startswith("--- a/"):
             return line.removeprefix("--- a/").strip('"\t')
-    # `diff --git a/PATH b/PATH`: the same path twice, when nothing else names it (modes, binary files).
+    # If nothing else names the path (modes, binary files): `diff --git a/PATH b/PATH` has it twice.
     rest = head[0].removeprefix("diff --git ")
     half = len(rest) // 2
     return rest[half + 1 :].removeprefix('"').removeprefix("b/").removesuffix('"')

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data import load_project
 from rondel.data.inputs import entry_outs
-from rondel.data.runtree import with_run_tree
+from rondel.data.run_tree import with_run_tree
 from rondel.git.command import git_output, run_git
 
 if TYPE_CHECKING:

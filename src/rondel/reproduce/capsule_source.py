@@ -13,8 +13,8 @@ from rondel.ci.providers import REGISTRY, providers
 from rondel.errors import RecordError
 from rondel.record import RunFolder, load
 from rondel.record.archive import LARGEST, unpack
-from rondel.record.check import check
 from rondel.record.download import reason, temporary
+from rondel.record.validation import validate
 from rondel.reproduce.mlflow import fetch_run
 from rondel.secrets.logins import without_login
 
@@ -91,7 +91,7 @@ def find_capsule(root: Path, name: str | None, environ: Mapping[str, str] | None
 def _run(root: Path, name: str) -> FoundCapsule:
     folder, capsule = load(root, name)
     local = folder.path.resolve().parent == (root / ".rondel" / "runs").resolve()
-    check(capsule, str(folder.capsule))
+    validate(capsule, str(folder.capsule))
     return FoundCapsule(folder=folder, capsule=capsule, kind="run" if local else "file", shown=name)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
-from rondel.record.check import visible
+from rondel.record.validation import printable
 from rondel.reproduce.comparison import outcome
 from rondel.settings.machine_variables import is_machine_variable, is_option_variable
 
@@ -158,7 +158,7 @@ def describe_plan(
     }
     lines = [f"  {name:10}{text}" for name, text in facts.items() if text]
     lines += [f"  note: {text}" for text in reproduction.warnings]
-    return [visible(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def shell_position(record: StageRecord, when: str) -> int:

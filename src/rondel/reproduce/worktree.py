@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING
 from rondel.errors import ConfigurationError, RecordError
 from rondel.files.atomic import write_atomic
 from rondel.git import command
-from rondel.record.check import inside
 from rondel.record.snapshot import DIFF, UNTRACKED
+from rondel.record.validation import is_safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -137,7 +137,7 @@ def diff_paths(repository: Path, diff: Path) -> tuple[str, ...]:
             "the capsule's diff is refused", why=error.why, hint="no part of it was used", place=str(diff)
         ) from None
     paths = tuple(entry.split("\t", 2)[-1] for entry in text.split("\0") if entry)
-    wrong = [path for path in paths if not inside(path)]
+    wrong = [path for path in paths if not is_safe_path(path)]
     if wrong:
         raise RecordError(
             "the capsule's diff is refused",
@@ -230,7 +230,7 @@ def _check_links(top: Path, paths: Iterable[str]) -> None:
 
 def _write_file(root: Path, path: str, source: Path, digest: str | None = None) -> None:
     """Write a file into the worktree, but never through a link that leaves it."""
-    if not inside(path):
+    if not is_safe_path(path):
         raise RecordError(f"{path!r} leaves the project")
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -255,13 +255,13 @@ def restore_results(root: Path, folder: RunFolder, records: Iterable[StageRecord
     Copies metrics, plots and other files. From each lock file, takes the entries
     that a stage changed. Raises RecordError for paths that leave the project.
     """
-    from rondel.data.lock import merge_lock, stage_blocks
+    from rondel.data.dvc_lock import merge_lock, stage_blocks
 
     restored: list[str] = []
     base: dict[str, dict[str, str]] = {}
     for record in records:
         for name, file in _result_files(folder, record):
-            if not inside(name):
+            if not is_safe_path(name):
                 raise RecordError(f"{name!r} leaves the project")
             target = root / name
             if target.name == "dvc.lock":
@@ -281,7 +281,7 @@ def restore_results(root: Path, folder: RunFolder, records: Iterable[StageRecord
 def _result_files(folder: RunFolder, record: StageRecord) -> Iterator[tuple[str, Path]]:
     """The result files of the stage's last attempt, with their paths in the project."""
     stage = folder.path / "results" / record.name
-    if not inside(record.name) or not stage.is_dir():
+    if not is_safe_path(record.name) or not stage.is_dir():
         return
     for step in sorted(stage.iterdir()):
         if step.name.rpartition("-")[2].partition(".")[0] != str(record.attempts or 1):

@@ -24,7 +24,7 @@ def approve(
 
     Raises WaitingForApproval without an approval.
     """
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
     from rondel.registry.approval import decide, terminal_prompt
     from rondel.registry.project_lineage import whoami
     from rondel.runner import repeat_commands
@@ -34,7 +34,7 @@ def approve(
         ask = terminal_prompt()
     if ask is not None:
         journal.pause()
-    file, here = shown(settings.root / journal.capsule.file), settings.machine_arguments()
+    file, here = short_path(settings.root / journal.capsule.file), settings.machine_arguments()
     return decide(
         stage.name,
         stage.approval or "",

@@ -62,7 +62,7 @@ class DiskProject:
 
     def _load(self, overrides: Mapping[str, Any]) -> DvcProject:
         from rondel.data import load_project
-        from rondel.data.runtree import with_run_tree
+        from rondel.data.run_tree import with_run_tree
 
         project = with_run_tree(load_project(self.root, overrides), self.tree)
         for results in self._assumed:
@@ -71,7 +71,7 @@ class DiskProject:
                 for each in results.cached
                 if each.location != "working tree"
             }
-            project = project.with_entries(entries, aside=results.aside)
+            project = project.with_entries(entries, run_only=results.run_only)
         return project
 
     def _hash_cache(self) -> HashCache:
@@ -87,8 +87,8 @@ class DiskProject:
     def _overlay(self) -> dict[str, str]:
         """The files that stages see instead of the working tree's: the run's own, and restored results."""
         from rondel.cache.lookup import file_hashes
-        from rondel.data.runtree import lock_text, tree_hashes
-        from rondel.data.workspace_sync import with_entry_texts
+        from rondel.data.run_tree import lock_text, tree_hashes
+        from rondel.data.workspace_sync import merge_entries
 
         overlay = tree_hashes(self.tree)
         texts: dict[str, str] = {}
@@ -99,7 +99,7 @@ class DiskProject:
                 overlay |= file_hashes(each)
                 lock = each.stage.lock_file
                 base = texts.get(lock) or lock_text(self.root, self.tree, lock)
-                texts[lock] = with_entry_texts(base, {each.stage.name: each.cache_entry.entry})
+                texts[lock] = merge_entries(base, {each.stage.name: each.cache_entry.entry})
         for lock, text in texts.items():
             overlay[lock] = f"md5:{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
         return overlay
@@ -178,16 +178,16 @@ class DiskProject:
                 prefix = "" if lookup is lookups[-1] else f"{lookup.stage.address}: "
                 return DvcResults(reason=prefix + lookup.reason)
         cached = tuple(lookup.result for lookup in lookups if lookup.result)
-        return DvcResults(cached=cached, aside=self._aside(lookups, overrides))
+        return DvcResults(cached=cached, run_only=self._is_run_only(lookups, overrides))
 
-    def _aside(self, lookups: tuple[StageLookup, ...], overrides: Mapping[str, Any]) -> bool:
-        from rondel.data.runtree import lies_aside
+    def _is_run_only(self, lookups: tuple[StageLookup, ...], overrides: Mapping[str, Any]) -> bool:
+        from rondel.data.run_tree import is_run_only
 
         applied = dict(self.settings.params) if self.settings.apply else {}
         given = {name: value for name, value in overrides.items() if name not in applied}
         cache_entries = [lookup.result.cache_entry for lookup in lookups if lookup.result]
         read = [path for cache_entry in cache_entries for path in cache_entry.files_read]
-        return lies_aside(self._project(), [lookup.stage for lookup in lookups], given, read)
+        return is_run_only(self._project(), [lookup.stage for lookup in lookups], given, read)
 
     def dvc_stage(self, name: str) -> DvcStage:
         """The dvc stage of that name."""
@@ -220,12 +220,12 @@ class DiskProject:
 
     def _metrics(self, result: CachedResult) -> Mapping[str, float]:
         """A result's metrics: the recorded ones, else those of the files in the working tree."""
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         if result.cache_entry.metrics or result.location != "working tree":
             return result.cache_entry.metrics
         stage = self._project().stages[result.cache_entry.address]
-        return made_metrics(stage, None, self.root)
+        return stage_metrics(stage, None, self.root)
 
     def assume_restored(self, results: Iterable[DvcResults]) -> None:
         """Read the project as if these results were restored, until :meth:`invalidate`."""
@@ -246,15 +246,15 @@ class DiskProject:
         """
         from rondel.cache.lookup import stage_inputs_of
         from rondel.data import find_stage
-        from rondel.data.limits import check_places, check_project
         from rondel.data.params import check_overrides
+        from rondel.data.stage_checks import check_dvc_project, check_paths
 
         with self._lock:
             project = self._project()
             stage = find_stage(project, name)
-            check_project(self.root)
+            check_dvc_project(self.root)
             for each in self._chain(project, stage.address):
-                check_places(project, project.stages[each], self._environ)
+                check_paths(project, project.stages[each], self._environ)
             if not any(project.producer(source.path) for source in stage.params):
                 check_overrides(self.root, stage, given or {})
                 stage_inputs_of(project, stage.address, {**overrides, **(given or {})}, self._hash_cache())
@@ -285,7 +285,7 @@ class DiskProject:
 
     def check_entry_point(self, name: str) -> None:
         """Raise ConfigurationError if MLflow can't run ``name`` with any parameters."""
-        from rondel.data.mlcheck import check_entry_point
+        from rondel.data.mlproject_check import check_entry_point
 
         check_entry_point(self.root, name)
 
@@ -299,7 +299,11 @@ class DiskProject:
                 hashes = self._hash_cache()
                 project = self._project()
                 # The workspace has no outputs that DVC caches, so none of those of the overlay, either.
-                made = [path for path in hashes.over if any(overlap(path, out) for out in project.uncached())]
+                made = [
+                    path
+                    for path in hashes.over
+                    if any(overlap(path, out) for out in project.uncached_outputs())
+                ]
                 paths = sorted({*workspace_files(project), *made})
                 listed = ((path, hashes.of(path)) for path in paths)
                 self._workspace = {path: digest for path, digest in listed if digest}
@@ -318,7 +322,7 @@ class DiskProject:
 
         with self._lock:
             project = self._project()
-            stage = project.keeper(path)
+            stage = project.owner_of(path)
             if stage is None:
                 return self.file_hash(path) or "missing"
             made = locked_outs(project, stage)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from rondel.errors import DataError, Interrupted, RondelError, WaitingForApproval
-from rondel.record.folder import shown
+from rondel.record.folder import short_path
 from rondel.record.snapshot import keep_code
 from rondel.runner.attempt import attempt_stage
 from rondel.runner.capsule_facts import processors
@@ -83,7 +83,7 @@ class Execution:
         if self.interrupted:
             raise Interrupted(
                 f"the run was interrupted by {self.interrupted}",
-                hint=f"its capsule: {shown(self.journal.folder.capsule)}",
+                hint=f"its capsule: {short_path(self.journal.folder.capsule)}",
             )
 
     def _on_signal(self, name: str) -> None:

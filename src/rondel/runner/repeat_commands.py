@@ -112,9 +112,9 @@ def _unset(settings: Settings, *names: str) -> Settings:
 
 
 def _file(run: PreparedRun) -> str:
-    from rondel.record.folder import shown
+    from rondel.record.folder import short_path
 
-    return shown(run.settings.root / run.file)
+    return short_path(run.settings.root / run.file)
 
 
 def _python(*words: str) -> str:

@@ -8,8 +8,14 @@ from rondel.cache.objects import restore_files
 from rondel.cache.provenance import Provenance, write_provenance
 from rondel.context.registry import operations_of
 from rondel.data.gitignore import ignore_outputs
-from rondel.data.runtree import lock_text, run_tree
-from rondel.data.workspace_sync import lay_aside, lock_of, put_back, put_entries, turn
+from rondel.data.run_tree import lock_text, run_tree
+from rondel.data.workspace_sync import (
+    copy_files,
+    format_lock,
+    restore_working_tree,
+    workspace_lock,
+    write_entries,
+)
 from rondel.files.atomic import write_atomic
 from rondel.operations.dvc.operation import dvc_stage_names
 
@@ -49,29 +55,31 @@ def restore_results(
             if result.location == "stage cache":
                 name = f"{result.cache_entry.address.replace('/', '_')}.{number}-1"
                 step = folder / "results" / stage.name / name
-                _restore_result(result, settings.root, step / "files", run_tree(folder), aside=results.aside)
+                _restore_result(
+                    result, settings.root, step / "files", run_tree(folder), run_only=results.run_only
+                )
                 (step / "result.json").touch()
                 restored = True
     if restored or settings.apply:
         project.invalidate()
 
 
-def _restore_result(result: CachedResult, root: Path, made: Path, tree: Path, *, aside: bool) -> None:
+def _restore_result(result: CachedResult, root: Path, made: Path, tree: Path, *, run_only: bool) -> None:
     cache_entry = result.cache_entry
     made.mkdir(parents=True, exist_ok=True)
     restore_files(root, cache_entry.files, made)
-    paths = result.returns
+    paths = result.in_working_tree
     entry = {result.stage.lock_file: {result.stage.name: cache_entry.entry}}
     # `rondel reproduce` compares with the results in the run's folder, lock entries included.
     for lock, entries in entry.items():
-        write_atomic(made / lock, lock_of(entries).encode())
-    lay_aside(tree, made, paths)
-    if aside:
+        write_atomic(made / lock, format_lock(entries).encode())
+    copy_files(tree, made, paths)
+    if run_only:
         for lock, entries in entry.items():
-            put_entries(tree / lock, lock_text(root, tree, lock), entries)
+            write_entries(tree / lock, lock_text(root, tree, lock), entries)
         return
-    put_back(root, made, paths, entry)
-    with turn(root):
-        lay_aside(tree, root, ignore_outputs(root, [out.path for out in result.stage.outs if out.cached]))
+    restore_working_tree(root, made, paths, entry)
+    with workspace_lock(root):
+        copy_files(tree, root, ignore_outputs(root, [out.path for out in result.stage.outs if out.cached]))
         if cache_entry.key.digest:
             write_provenance(root, {cache_entry.address: Provenance.of(cache_entry, result.entry)})

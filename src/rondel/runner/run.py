@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rondel.data.runtree import run_tree
+from rondel.data.run_tree import run_tree
 from rondel.errors import Interrupted, RondelError, WaitingForApproval
 from rondel.record import SCHEMA_VERSION, Capsule, Run, RunFolder, new_id
 from rondel.record.snapshot import keep_code
@@ -99,7 +99,7 @@ def _execute(
     from rondel.runner.signals import unwrap
 
     began = time.time()
-    lock = journal.folder.hold()
+    lock = journal.folder.lock()
     journal.save()
     error: RondelError | None = None
     try:
@@ -143,10 +143,12 @@ def _prune(settings: Settings, began: float) -> None:
     remove_unused(settings.root, referenced_objects(settings.root), before=began)
     if settings.runs_megabytes:
         from rondel.cache.entries import cached_runs
-        from rondel.record.prune import choose, survey
+        from rondel.record.prune import runs_to_remove, runs_with_sizes
 
         budget = settings.runs_megabytes * 10**6
-        for run in choose(survey(settings.root), budget=budget, needed=cached_runs(settings.root)):
+        for run in runs_to_remove(
+            runs_with_sizes(settings.root), budget=budget, needed=cached_runs(settings.root)
+        ):
             RunFolder.of(settings.root, run).remove()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rondel.errors import EngineUnavailable, RondelError, StageFailed
-from rondel.record.folder import shown
+from rondel.record.folder import short_path
 
 if TYPE_CHECKING:
     from rondel.pipeline import Stage
@@ -31,7 +31,7 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     if engine_is_gone(error):
         gone = EngineUnavailable(
             f"stage {stage.name!r}: the engine went away while it ran",
-            why=f"{recorder.redact(str(error).strip())}\nlog: {shown(folder.log(stage.name))}",
+            why=f"{recorder.redact(str(error).strip())}\nlog: {short_path(folder.log(stage.name))}",
             hint="run again (finished stages are kept); check whether the machine ran out of memory",
         )
         gone.__cause__ = error
@@ -47,8 +47,8 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
         lines += _where(error, stage)
         if lines:
             recorder.output("\n".join(lines))
-    lines.append(f"log: {shown(folder.log(stage.name))}")
-    lines.append(f"capsule: {shown(folder.capsule)}")
+    lines.append(f"log: {short_path(folder.log(stage.name))}")
+    lines.append(f"capsule: {short_path(folder.capsule)}")
     why = recorder.redact("\n".join(lines))
     hint = getattr(error, "hint", None) or _hint(stage, _end_of(folder.log(stage.name), why))
     translated = StageFailed(recorder.redact(what), why=why, hint=hint)
@@ -98,7 +98,7 @@ def _where(error: Exception, stage: Stage) -> list[str]:
 
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == stage.place.file]
-    return [f"at {shown(Path(frame.filename))}:{frame.lineno}: {frame.line}" for frame in own]
+    return [f"at {short_path(Path(frame.filename))}:{frame.lineno}: {frame.line}" for frame in own]
 
 
 def _hint(stage: Stage, output: str) -> str | None:

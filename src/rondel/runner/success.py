@@ -59,7 +59,7 @@ def note_cached(journal: Journal, name: str, decision: Decision, *, save: bool =
         uses=list(cache_entry.uses),
         outputs=dict(cache_entry.made or cache_entry.outputs),
         undeclared=_undeclared(decision),
-        aside=any(found.aside for found in decision.results),
+        aside=any(found.run_only for found in decision.results),
         pushed=bool(decision.results)
         and all(result.cache_entry.pushed for found in decision.results for result in found.cached),
         mlflow=MlflowRun(run_id=cache_entry.mlflow) if cache_entry.mlflow else None,

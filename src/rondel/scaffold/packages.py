@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.dvcfiles import dvc_files
+from rondel.data.dvc_files import dvc_files
 from rondel.errors import ConfigurationError
 from rondel.scaffold.conda import PackageEnvironment, read_conda, read_python_env
 from rondel.scaffold.lenient import text_of, value_at

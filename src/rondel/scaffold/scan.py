@@ -55,15 +55,15 @@ def scan_project(root: Path, name: str | None = None, values: Sequence[str] = ()
     without anything that can become a stage.
     """
     from rondel.data import load_project
-    from rondel.data.dvcfiles import dvc_files
-    from rondel.data.limits import check_above
+    from rondel.data.dvc_files import dvc_files
     from rondel.data.mlproject import read_mlproject
+    from rondel.data.stage_checks import check_not_nested
 
     exists = root.is_dir()
     mlproject = read_mlproject(root) if exists else None
     project = load_project(root) if exists else None
     if project is not None and project.stages:
-        check_above(root)
+        check_not_nested(root)
     stages = stage_needs(project) if project is not None else {}
     ignored = dvc_files(root).ignored if exists else {}
     entry_points, notes = choose_entry_points(mlproject, values, dvc=bool(stages))

@@ -31,7 +31,7 @@ class Settings:
     """The options whose values come from the run that is resumed."""
 
     only: bool = declare(
-        "flag", "run the targets alone, without what they need", False, flags=("--only",), concerns="run"
+        "flag", "run only the given stages, without what they need", False, flags=("--only",), concerns="run"
     )
     from_: str | None = declare(
         "text",
@@ -52,7 +52,7 @@ class Settings:
     )
     force: bool = declare(
         "flag",
-        "with --resume, even if inputs have changed",
+        "with --resume: resume even if inputs have changed",
         False,
         flags=("--force",),
         concerns="command",
@@ -130,7 +130,7 @@ class Settings:
     )
     engine: EngineChoice = declare(  # noqa: RUF009 - it makes a field, as field() does
         "choice",
-        "what runs the containers: a Dagger engine, or Rondel's embedded one",
+        "the engine that runs containers: a Dagger engine, or Rondel's embedded one",
         "auto",
         flags=("--engine",),
         env="RONDEL_ENGINE",
@@ -157,7 +157,7 @@ class Settings:
     )
     approve_by: str | None = declare(
         "text",
-        "approve the stages of this run that need approval, in this name",
+        "approve the stages that need approval, in the name of NAME",
         None,
         flags=("--approve-by",),
         metavar="NAME",
@@ -211,7 +211,7 @@ class Settings:
         concerns="result",
     )
     target: str = declare(
-        "text", "the Containerfile's target that stages run in", "stage", key="target", concerns="result"
+        "text", "the Containerfile's target for stages", "stage", key="target", concerns="result"
     )
     data_image: str | None = declare(
         "text",

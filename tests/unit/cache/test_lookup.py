@@ -18,7 +18,7 @@ from rondel.cache.lookup import StageLookup, key_of, look_up_stage, look_up_stag
 from rondel.cache.objects import is_intact, remove_unused, restore_files, store_files
 from rondel.cache.provenance import Provenance, read_provenance, write_provenance
 from rondel.data import load_project, stage_inputs
-from rondel.data.lock import stage_blocks
+from rondel.data.dvc_lock import stage_blocks
 from rondel.files.hashes import HashCache
 from rondel.record import Image
 

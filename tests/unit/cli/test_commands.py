@@ -188,7 +188,7 @@ def test_an_exported_run_is_shown_from_its_file(project: Path, capsys: pytest.Ca
     assert main(["runs", "show", "run.capsule"]) == 0
     assert "broke" in capsys.readouterr().out
     assert main(["show", "."]) == 24
-    assert "'.' holds no run" in capsys.readouterr().err
+    assert "'.' is not a run's folder" in capsys.readouterr().err
     assert main(["runs", "export", "aaaaaa", "-o", "run.capsule"]) == 24
     save(project, "20261123-200000-aaaaaa")
     assert main(["runs", "export", "aaaaaa", "-o", "gone/run.capsule"]) == 24

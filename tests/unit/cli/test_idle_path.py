@@ -237,7 +237,7 @@ def test_a_dry_run_with_nothing_to_do_needs_no_engine(project: Path, commands: P
         (["evaluate", "-P", "m=1"], "no stage of this run has a parameter 'm'"),
         (["evaluate", "--engine", "podman"], "'podman' is none of auto, dagger, embedded"),
         (["--resume", "evaluate"], "put the stage first: evaluate --resume"),
-        ([], "no stage was named"),
+        ([], "no stage to run"),
     ],
 )
 def test_a_wrong_command_line_starts_nothing(project: Path, words: list[str], message: str) -> None:

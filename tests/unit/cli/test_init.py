@@ -223,7 +223,7 @@ def test_a_project_in_a_subfolder_stays_separate(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     done = init(tmp_path)
     assert set(stages(tmp_path)) == {"features", "fit-model", "score"}
-    assert "sub/dvc.yaml is not part of the pipeline, as sub/ is a DVC project of its own" in done.stdout
+    assert "sub/dvc.yaml is not part of the pipeline, as sub/ is a separate DVC project" in done.stdout
 
 
 def test_a_value_for_an_unknown_entry_point_is_reported(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rondel.data import find_stage, load_project
-from rondel.data.dvcfiles import dvc_files
+from rondel.data.dvc_files import dvc_files
 from rondel.errors import ConfigurationError
 
 STAGE = "stages:\n  {0}:\n    cmd: echo {0}\n    outs: [{0}.txt]\n"
@@ -75,9 +75,9 @@ def test_the_stages_are_those_that_dvc_lists(layout, name):
 def test_what_is_left_out_has_its_reason(layout):
     root = layout({**LAYOUTS["a project below"], ".dvcignore": "/old\n", "old/dvc.yaml": "b"})
     assert dvc_files(root).ignored == {
-        "old/dvc.yaml": ".dvcignore leaves it out",
-        "sub/dvc.yaml": "sub/ is a DVC project of its own",
-        "sub/in/dvc.yaml": "sub/ is a DVC project of its own",
+        "old/dvc.yaml": ".dvcignore excludes it",
+        "sub/dvc.yaml": "sub/ is a separate DVC project",
+        "sub/in/dvc.yaml": "sub/ is a separate DVC project",
     }
 
 
@@ -85,7 +85,7 @@ def test_a_stage_of_what_is_left_out_is_told_why(layout):
     project = load_project(layout(LAYOUTS["a project below"]))
     with pytest.raises(ConfigurationError) as caught:
         find_stage(project, "sub/dvc.yaml:b")
-    assert caught.value.why == "sub/dvc.yaml is not part of this project, as sub/ is a DVC project of its own"
+    assert caught.value.why == "sub/dvc.yaml is not part of this project: sub/ is a separate DVC project"
 
 
 def test_nested_projects_are_left_out_without_git_too(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ from rondel.errors import ConfigurationError
 def test_stages_outs_and_tracked_files_are_read(project_root):
     project = load_project(project_root)
     assert list(project.stages) == ["prepare", "train"]
-    assert project.owned() == ("data/prepared.csv", "data/raw.csv", "models/model.bin")
+    assert project.data_paths() == ("data/prepared.csv", "data/raw.csv", "models/model.bin")
     assert project.stages["train"].params[0].keys == ("train",)
-    assert [out.path for out in project.stages["train"].outs if out.returns] == ["metrics.json"]
+    assert [out.path for out in project.stages["train"].outs if out.in_working_tree] == ["metrics.json"]
     assert project.upstream("train") == ("prepare",)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from rondel.data import known_params, load_project, stage_inputs
-from rondel.data.inputs import kept_by_remote, matches_lock, returned_wrong
+from rondel.data.inputs import matches_lock, outdated_outputs, remote_has_data
 from rondel.errors import ConfigurationError, DataError
 from rondel.files.hashes import HashCache
 
@@ -27,8 +27,8 @@ def in_place(root, name="train", overrides=None):
     stage, found = project.stages[name], stage_inputs(project, name, overrides)
     return (
         matches_lock(project, stage, found)
-        and not returned_wrong(project, stage, found.outs, HashCache(root))
-        and kept_by_remote(project, stage, found.outs)
+        and not outdated_outputs(project, stage, found.outs, HashCache(root))
+        and remote_has_data(project, stage, found.outs)
     )
 
 

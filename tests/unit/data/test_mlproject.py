@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from rondel.data.mlcheck import check_entry_point, missing
-from rondel.data.mlproject import entry_points, in_container, parameters
+from rondel.data.mlproject import entry_points, mlproject_for_container, parameters
+from rondel.data.mlproject_check import check_entry_point, missing_parameters
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def test_both_forms_of_a_parameter_are_read(tmp_path: Path) -> None:
     declared = entry_points(tmp_path)["main"]
     found = [(each.name, each.type, each.default) for each in parameters(declared)]
     assert found == [("a", "float", None), ("b", "path", "x"), ("c", "string", 0), ("d", "uri", None)]
-    assert missing(declared, {"d"}) == ("a",)
+    assert missing_parameters(declared, {"d"}) == ("a",)
 
 
 def test_the_file_is_found_in_whichever_case_it_is_written(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_is_no_mapping_is_told(tmp_path: Path, text: str) -> None:
         (f"{MAIN}python_env: gone.yaml\n", "`python_env` names gone.yaml"),
         (f"{MAIN}conda_env: gone.yaml\n", "`conda_env` names gone.yaml"),
         (f"{MAIN}docker_env: {{}}\n", "names no `image`"),
-        (f"{MAIN}docker_env: {{image: x}}\nconda_env: c.yaml\n", "more than one environment"),
+        (f"{MAIN}docker_env: {{image: x}}\nconda_env: c.yaml\n", "can have only one environment"),
         ("entry_points: {main: {parameters: {}}}\n", "no `command`"),
         ("entry_points: {main: }\n", None),
         ('entry_points: {main: {command: "x {b}"}}\n', "uses {b}"),
@@ -89,7 +89,7 @@ def test_the_stages_image_stands_for_that_of_docker_env(tmp_path: Path) -> None:
         f"name: n\n{MAIN}docker_env:\n  image: team/train\n  volumes: ['/a:/b']\n"
         "  environment: [[MODE, fast], TOKEN]\n"
     )
-    copy = in_container(write(tmp_path, text))
+    copy = mlproject_for_container(write(tmp_path, text))
     assert copy is not None
     without = yaml.safe_load(text)
     del without["docker_env"]
@@ -98,4 +98,4 @@ def test_the_stages_image_stands_for_that_of_docker_env(tmp_path: Path) -> None:
     assert copy.environment == {"MODE": "fast"}
     assert copy.from_host == ("TOKEN",)
     assert copy.ignores_volumes
-    assert in_container(write(tmp_path, MAIN)) is None
+    assert mlproject_for_container(write(tmp_path, MAIN)) is None

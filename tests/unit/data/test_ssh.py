@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.data.remote import find_remote, local_remote
-from rondel.data.ssh import resolved
+from rondel.data.ssh import resolve_ssh_address
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_an_alias_becomes_what_it_stands_for(environ: dict[str, str], tmp_path: Path) -> None:
-    url, options = resolved("ssh://data/srv/dvc", {}, environ)
+    url, options = resolve_ssh_address("ssh://data/srv/dvc", {}, environ)
     assert url == "ssh://10.0.0.5:2222/srv/dvc"
     assert options == {"user": "ann", "keyfile": f"{tmp_path}/key"}
 
@@ -48,19 +48,19 @@ def test_openssh_is_asked_only_when_the_remote_is_used(
 
 
 def test_an_address_that_is_none_is_told(environ: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no address of an SSH remote") as caught:
+    with pytest.raises(ConfigurationError, match="not the address of an SSH remote") as caught:
         find_remote(tmp_path, environ, "ssh://data:port/srv")
     assert caught.value.place == "DVC_REMOTE_URL"
 
 
 def test_what_the_address_and_dvc_say_wins(environ: dict[str, str]) -> None:
     given = {"port": "22", "password": "x"}
-    assert resolved("ssh://eve@data/srv", given, environ) == ("ssh://eve@10.0.0.5/srv", given)
-    url, options = resolved("ssh://data:2200/srv", {"user": "eve", "keyfile": "/k"}, environ)
+    assert resolve_ssh_address("ssh://eve@data/srv", given, environ) == ("ssh://eve@10.0.0.5/srv", given)
+    url, options = resolve_ssh_address("ssh://data:2200/srv", {"user": "eve", "keyfile": "/k"}, environ)
     assert url == "ssh://10.0.0.5:2200/srv"
     assert options == {"user": "eve", "keyfile": "/k"}
 
 
 @pytest.mark.parametrize("host", ["other", "-oProxyCommand=x"])
 def test_without_a_word_of_openssh_it_is_the_user_of_this_machine(environ: dict[str, str], host: str) -> None:
-    assert resolved(f"ssh://{host}/srv", {}, environ) == (f"ssh://{host}/srv", {"user": "bob"})
+    assert resolve_ssh_address(f"ssh://{host}/srv", {}, environ) == (f"ssh://{host}/srv", {"user": "bob"})

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from rondel.data.webdav import Server, Upload, clean, serve
+from rondel.data.webdav import Upload, WebdavServer, remove_stale_uploads, serve_folder
 from rondel.errors import DataError
 
 
@@ -50,7 +50,7 @@ def test_old_left_overs_are_removed_and_young_ones_kept(tmp_path):
         path.write_text("x")
     os.utime(old, (0, 0))
     os.utime(target, (0, 0))
-    clean(tmp_path, time.time())
+    remove_stale_uploads(tmp_path, time.time())
     assert not old.exists()
     assert young.exists()
     assert target.exists()
@@ -59,7 +59,7 @@ def test_old_left_overs_are_removed_and_young_ones_kept(tmp_path):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("remote")
-    with serve(folder) as found:
+    with serve_folder(folder) as found:
         yield folder, found
 
 
@@ -118,7 +118,7 @@ def test_nothing_outside_of_the_folder_is_served(served):
 
 
 def test_the_token_stands_in_no_command_line(tmp_path):
-    server = Server(tmp_path)
+    server = WebdavServer(tmp_path)
     try:
         token = server.ready().token
         with open(f"/proc/{server._process.pid}/cmdline", "rb") as file:
@@ -133,8 +133,8 @@ def test_the_token_stands_in_no_command_line(tmp_path):
 
 def test_it_ends_with_its_parent_however_that_ends(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from rondel.data.webdav import Server\n"
-        f"server = Server(Path({str(tmp_path)!r})); print(server.ready().port, server._process.pid, flush=True)\n"
+        "import sys, time; from pathlib import Path; from rondel.data.webdav import WebdavServer\n"
+        f"server = WebdavServer(Path({str(tmp_path)!r})); print(server.ready().port, server._process.pid, flush=True)\n"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
@@ -158,14 +158,14 @@ def listens(port):
 def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError):
-        Server(tmp_path / "file" / "below")
+        WebdavServer(tmp_path / "file" / "below")
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "wsgidav").mkdir()
     (tmp_path / "wsgidav" / "__init__.py").write_text("raise ImportError('not today')\n")
-    server = Server(tmp_path / "remote")
+    server = WebdavServer(tmp_path / "remote")
     try:
         with pytest.raises(DataError, match="not today"):
             server.ready()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rondel.data.remote import Remote
-from rondel.data.webdav import Served
+from rondel.data.webdav import WebdavEndpoint
 from rondel.environment.remote_config import config_text, remote_config, usable_cache_type
 
 
@@ -17,7 +17,7 @@ def read(text):
 
 
 def test_a_local_remote_is_reached_over_webdav_with_its_token():
-    access = remote_config(Remote(url="/x", origin="", folder=Path("/x")), Served(4711, "the-token"))
+    access = remote_config(Remote(url="/x", origin="", folder=Path("/x")), WebdavEndpoint(4711, "the-token"))
     remote = read(access.config)["'remote \"rondel\"'"]
     assert remote == {"url": "webdav://dvc-remote:4711/", "user": "rondel", "password": "the-token"}
     assert access.hosts == {"dvc-remote": 4711}

@@ -9,7 +9,7 @@ import pytest
 from rondel.data.params import parse_params, read_params
 from rondel.data.project import load_project
 from rondel.errors import ConfigurationError
-from rondel.files.yaml_file import DEEPEST, parse_yaml, read_yaml
+from rondel.files.yaml_file import MAX_DEPTH, parse_yaml, read_yaml
 from rondel.gates.metrics import parse_metrics
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
         ("a:\n  - !!float x\n", "params.yaml:2", "could not convert string to float"),
         ("a: !!timestamp x", "params.yaml:1", "x: "),
         ("a: !foo b", "params.yaml:1", "could not determine a constructor"),
-        ("x: 1\na: 1\na: 2\n", "params.yaml:3", "the key 'a' is there twice"),
-        ("x: 1\na: '\x1b[31m'\n", "params.yaml:2", "U+001B may not stand in it"),
+        ("x: 1\na: 1\na: 2\n", "params.yaml:3", "the key 'a' appears twice"),
+        ("x: 1\na: '\x1b[31m'\n", "params.yaml:2", "U+001B is not allowed"),
         ("a: &a [*a]", "params.yaml", "such a value has no end"),
         ("&a\nb: {c: *a}", "params.yaml", "such a value has no end"),
         (LAUGHS, "params.yaml", "its aliases repeat one another"),
@@ -47,7 +47,7 @@ def test_what_cannot_be_worked_with_is_told_by_line(text: str, place: str, why: 
 
 
 def test_anchors_merge_keys_dates_and_deep_but_real_files_are_read() -> None:
-    deep = "[" * (DEEPEST - 1) + "]" * (DEEPEST - 1)
+    deep = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
     value = parse_yaml(f"base: &b {{x: 1}}\nc: {{<<: *b, x: 2}}\nd: *b\nday: 2024-02-29\ne: {deep}\n", "f")
     assert value["c"] == {"x": 2}
     assert value["d"] == {"x": 1}
@@ -56,7 +56,7 @@ def test_anchors_merge_keys_dates_and_deep_but_real_files_are_read() -> None:
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes("a: ü".encode("latin-1"))
-    with pytest.raises(ConfigurationError, match=r"byte 3 is no UTF-8") as caught:
+    with pytest.raises(ConfigurationError, match=r"byte 3 is not UTF-8") as caught:
         read_yaml(tmp_path / "f", "f")
     assert caught.value.hint == "save it as UTF-8"
     (tmp_path / "f").write_bytes("a: ü".encode("utf-8-sig"))
@@ -67,7 +67,7 @@ def test_parameters_in_json_may_not_nest_without_end(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="it nests too deep"):
         parse_params("params.json", "[" * 100_000)
     (tmp_path / "params.yaml").write_text("- 1\n")
-    with pytest.raises(ConfigurationError, match="has to hold names and values"):
+    with pytest.raises(ConfigurationError, match="has to be a mapping of names to values"):
         read_params(tmp_path, "params.yaml")
 
 
@@ -86,9 +86,9 @@ def test_metrics_that_contain_themselves_are_a_problem() -> None:
     [
         ("{cmd: x, deps: abc}", "`deps` has to be a list, not 'abc'"),
         ("{cmd: x, deps: 3}", "`deps` has to be a list, not 3"),
-        ("{cmd: x, deps: [{a: b}]}", "`deps` has to hold paths, not a mapping"),
-        ('{cmd: x, deps: ["a\\0b"]}', "which no file can be called"),
-        (f"{{cmd: x, outs: [d/{'a' * 256}]}}", "which no file can be called"),
+        ("{cmd: x, deps: [{a: b}]}", "`deps` has to be a list of paths, not a mapping"),
+        ('{cmd: x, deps: ["a\\0b"]}', "which is not a valid path"),
+        (f"{{cmd: x, outs: [d/{'a' * 256}]}}", "which is not a valid path"),
         ("{cmd: x, outs: [{m: 3}]}", "options of 'm' in `outs` have to be a mapping, not 3"),
         ("{cmd: x, params: [{p.yaml: rate}]}", "`params` of 'p.yaml' has to be a list of names"),
         ("{cmd: {a: b}}", "`cmd` has to be a command"),
@@ -97,7 +97,7 @@ def test_metrics_that_contain_themselves_are_a_problem() -> None:
 )
 def test_a_stage_that_dvc_would_not_take_is_told_by_line(tmp_path: Path, body: str, why: str) -> None:
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  train: {body}\n")
-    with pytest.raises(ConfigurationError, match="stage 'train' is not as DVC wants it") as caught:
+    with pytest.raises(ConfigurationError, match="DVC would not accept stage 'train'") as caught:
         load_project(tmp_path)
     assert caught.value.place == "dvc.yaml:2"
     assert why in (caught.value.why or "")
@@ -110,12 +110,12 @@ def test_a_stage_that_dvc_would_not_take_is_told_by_line(tmp_path: Path, body: s
 def test_an_entry_that_dvc_never_wrote_is_told(tmp_path: Path, entry: str) -> None:
     (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}}\n")
     (tmp_path / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{train: {entry}}}\n")
-    with pytest.raises(ConfigurationError, match="entry of 'train' is none that DVC writes"):
+    with pytest.raises(ConfigurationError, match="entry of 'train' is not one that DVC writes"):
         load_project(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["outs: 3", "[1]", "a"])
 def test_a_dvc_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "data.csv.dvc").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"no `\.dvc` file"):
+    with pytest.raises(ConfigurationError, match=r"not a `\.dvc` file"):
         load_project(tmp_path)

@@ -51,15 +51,15 @@ def test_bad_values_are_reported_with_line_and_kind() -> None:
 def test_a_name_that_is_there_twice_is_no_number() -> None:
     found = parse_metrics("a: 1\nb: 2\na: 3\n", source="m.yaml", is_json=False)
     assert found.values == {"b": 2.0}
-    assert found.problems == {"a": "m.yaml:3: a is there twice; first at m.yaml:1"}
+    assert found.problems == {"a": "m.yaml:3: a appears twice; first at m.yaml:1"}
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_not_an_exception(tmp_path: Path) -> None:
-    assert "no such file" in (read_metrics(tmp_path / "m.json", shown="m.json").problem or "")
+    assert "does not exist" in (read_metrics(tmp_path / "m.json", shown="m.json").problem or "")
     (tmp_path / "bad.json").write_text('{"a": 1,}')
     assert "line 1" in (read_metrics(tmp_path / "bad.json", shown="bad.json").problem or "")
     (tmp_path / "list.json").write_text("[1]")
-    assert "names and numbers" in (read_metrics(tmp_path / "list.json").problem or "")
+    assert "names to numbers" in (read_metrics(tmp_path / "list.json").problem or "")
     (tmp_path / "latin.yaml").write_bytes(b"a: \xff")
     assert read_metrics(tmp_path / "latin.yaml").problem
     (tmp_path / "empty.yaml").write_text("")

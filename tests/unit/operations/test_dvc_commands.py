@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.data import DvcProject, DvcStage, Out, Tracked
+from rondel.data import DvcProject, DvcStage, Out, TrackedFile
 from rondel.environment.data_container import TransferResult
 from rondel.errors import DataError, StageFailed
 from rondel.operations.dvc.commands import command_failed, command_script, keep_failed, unmade_input
@@ -44,16 +44,16 @@ def test_stages_that_the_pipeline_does_not_have_run_with_the_one_that_needs_them
 
 
 def test_only_data_that_dvc_caches_is_fetched(project):
-    assert project.data_of(project.stages["train"].deps) == ("features/a.csv",)
-    assert project.data_of(["code.py"]) == ()
+    assert project.data_needed_for(project.stages["train"].deps) == ("features/a.csv",)
+    assert project.data_needed_for(["code.py"]) == ()
 
 
 def test_a_folder_is_whole_when_all_outputs_in_it_are(tmp_path):
     stages = [stage("one", outs=["parts/one.txt"]), stage("two", outs=["parts/two.txt", "other"])]
-    tracked = {"parts/raw": Tracked(path="parts/raw", file="parts/raw.dvc", hash="md5:1")}
+    tracked = {"parts/raw": TrackedFile(path="parts/raw", file="parts/raw.dvc", hash="md5:1")}
     project = DvcProject(root=tmp_path, stages={each.name: each for each in stages}, tracked=tracked)
-    assert project.data_of(["parts"]) == ("parts/one.txt", "parts/raw", "parts/two.txt")
-    assert project.data_of(["parts/raw/a.csv"]) == ("parts/raw/a.csv",)
+    assert project.data_needed_for(["parts"]) == ("parts/one.txt", "parts/raw", "parts/two.txt")
+    assert project.data_needed_for(["parts/raw/a.csv"]) == ("parts/raw/a.csv",)
 
 
 def test_an_input_that_no_run_has_made_is_named_with_the_stage_that_makes_it(project):

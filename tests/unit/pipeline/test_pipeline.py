@@ -74,7 +74,7 @@ def test_from_runs_the_stage_and_what_depends_on_it() -> None:
 
 
 def test_only_and_from_contradict_each_other() -> None:
-    with pytest.raises(ConfigurationError, match="--only and --from exclude each other"):
+    with pytest.raises(ConfigurationError, match="--only and --from can't be combined"):
         plan_of(diamond(), "bottom", only=True, from_="right")
 
 
@@ -115,19 +115,19 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
     assert f":{lines[2]}: stage 'prepare' is declared twice; the first is at" in text
 
 
-def test_a_cycle_is_shown_as_a_circle() -> None:
+def test_a_cycle_is_shown_as_a_path() -> None:
     pipeline = Pipeline()
     pipeline.dvc("a", needs=["c"])
     pipeline.dvc("b", needs=["a"])
     pipeline.dvc("c", needs=["b"])
-    with pytest.raises(ConfigurationError, match="in a circle: a → c → b → a"):
+    with pytest.raises(ConfigurationError, match="in a cycle: a → c → b → a"):
         pipeline.stages()
 
 
-def test_a_stage_that_needs_itself_is_a_circle() -> None:
+def test_a_stage_that_needs_itself_is_a_cycle() -> None:
     pipeline = Pipeline()
     pipeline.dvc("a", needs=["a"])
-    with pytest.raises(ConfigurationError, match="in a circle: a → a"):
+    with pytest.raises(ConfigurationError, match="in a cycle: a → a"):
         pipeline.stages()
 
 

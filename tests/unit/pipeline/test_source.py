@@ -15,7 +15,7 @@ import pytest
 
 from rondel.errors import ConfigurationError
 from rondel.pipeline import Stage, load_pipeline
-from rondel.pipeline.source import RESTARTED, of_project
+from rondel.pipeline.source import RESTARTED, is_project_file
 
 MAIN = """\
 {first}
@@ -181,12 +181,12 @@ def test_a_program_that_is_not_the_projects_is_not_started_again(project: Path) 
     code = "import sys; sys.path.insert(0, 'ci'); import main; main.pipeline.main(['--list'])"
     done = run(project, script=("-c", code))
     assert done.returncode == ConfigurationError.exit_code
-    assert "Python has loaded old code for ci/helpers.py" in done.stderr
+    assert "Python has loaded outdated code for ci/helpers.py" in done.stderr
     assert "start this program again" in done.stderr
     assert "bbb" in run(project, script=("-c", code)).stdout
 
 
-def test_old_code_that_comes_back_ends_in_an_error_not_in_a_circle(project: Path) -> None:
+def test_old_code_that_comes_back_ends_in_an_error_not_in_a_loop(project: Path) -> None:
     # As a tool would that puts the old bytecode back each time.
     first = "from pathlib import Path\nimport helpers\nfrom helpers import NAME"
     put_back = "    Path(helpers.__cached__).write_bytes(Path('saved.pyc').read_bytes())\n"
@@ -197,7 +197,7 @@ def test_old_code_that_comes_back_ends_in_an_error_not_in_a_circle(project: Path
     edit(project / "ci/helpers.py", "aaa", "bbb")
     done = run(project, "--list")
     assert done.returncode == ConfigurationError.exit_code
-    assert "Python loads old code for ci/helpers.py" in done.stderr
+    assert "Python loads outdated code for ci/helpers.py" in done.stderr
     assert "→ remove " in done.stderr
 
 
@@ -279,11 +279,11 @@ def test_installed_code_is_not_the_projects(tmp_path: Path) -> None:
         ".venv/lib/python3.12/site-packages/pkg/a.py": False,
         "../elsewhere/a.py": False,
     }.items():
-        assert of_project(tmp_path / name, tmp_path.resolve()) is expected
+        assert is_project_file(tmp_path / name, tmp_path.resolve()) is expected
 
 
 def test_rondels_own_code_is_not_the_projects() -> None:
     import rondel
 
     file = Path(rondel.__file__).resolve()
-    assert not of_project(file, file.parents[2])
+    assert not is_project_file(file, file.parents[2])

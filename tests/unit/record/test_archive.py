@@ -13,7 +13,7 @@ import pytest
 
 from rondel.errors import RecordError
 from rondel.record import Capsule, Git, RunFolder, StageRecord
-from rondel.record.archive import MANIFEST, adopt, export, secret_results, unpack
+from rondel.record.archive import MANIFEST, export, secret_results, unpack, unpack_members
 from rondel.record.codec import encode
 from rondel.secrets.masker import Masker
 
@@ -135,7 +135,7 @@ def refused(tmp_path: Path, file: Path, text: str) -> None:
 )
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     file = archive(tmp_path / "x", {"capsule.json": encode(capsule()), name: b"evil"})
-    refused(tmp_path, file, "refused|no capsule")
+    refused(tmp_path, file, "rejected|not a capsule")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     ):
         file = tmp_path / f"damaged{number}"
         file.write_bytes(data)
-        with pytest.raises(RecordError, match=r"no capsule|damaged|cannot be read"):
+        with pytest.raises(RecordError, match=r"not a capsule|damaged|can.t be read"):
             unpack(file, tmp_path / "into")
         assert list((tmp_path / "into").iterdir()) == []
 
@@ -187,7 +187,7 @@ def test_a_compressed_bomb_is_not_even_opened(tmp_path: Path) -> None:
         member = tarfile.TarInfo("capsule.json")
         member.size = 50 << 20
         out.addfile(member, io.BytesIO(b"\0" * member.size))
-    refused(tmp_path, tmp_path / "x", "no capsule")
+    refused(tmp_path, tmp_path / "x", "not a capsule")
 
 
 @pytest.mark.parametrize("version", [2, 99, "1", None])
@@ -201,24 +201,24 @@ def test_other_formats_and_versions_are_refused_with_a_sentence(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"id": "../../x"}, "no run's ID"),
-        ({"file": "../../etc/evil.py"}, "no Python file"),
-        ({"file": "/etc/evil.py"}, "no Python file"),
-        ({"git": Git(commit="--upload-pack=evil")}, "no commit's hash"),
+        ({"id": "../../x"}, "not a run ID"),
+        ({"file": "../../etc/evil.py"}, "not a Python file"),
+        ({"file": "/etc/evil.py"}, "not a Python file"),
+        ({"git": Git(commit="--upload-pack=evil")}, "not a commit hash"),
         ({"git": Git(diff="../../../etc/passwd")}, "git.diff"),
         ({"git": Git(prefix="../elsewhere")}, "leaves the repository"),
         ({"git": Git(untracked={"../../.bashrc": "b" * 64})}, "leaves the project"),
         ({"git": Git(untracked={".git/hooks/pre-commit": "b" * 64})}, "leaves the project"),
-        ({"git": Git(untracked={"fine": "../../secret"})}, "no sha256"),
-        ({"environment": {"LD_PRELOAD=x": "evil"}}, "no variable's name"),
+        ({"git": Git(untracked={"fine": "../../secret"})}, "not a SHA-256"),
+        ({"environment": {"LD_PRELOAD=x": "evil"}}, "not a variable name"),
         ({"environment": {"TZ": "a\0b"}}, "NUL"),
-        ({"targets": ["--no-cache"]}, "no stage's name"),
-        ({"overrides": {"--engine": "dagger"}}, "no parameter's name"),
+        ({"targets": ["--no-cache"]}, "not a stage name"),
+        ({"overrides": {"--engine": "dagger"}}, "not a parameter name"),
         ({"stages": [StageRecord(name="a", kind="pure", log="../../etc/passwd")]}, "leaves the run's folder"),
         ({"stages": [StageRecord(name="a", kind="pure"), StageRecord(name="a", kind="pure")]}, "same name"),
-        ({"seconds": 1e300}, "no time"),
-        ({"seconds": -1.0}, "no time"),
-        ({"stages": [StageRecord(name="a", kind="pure", attempts=10**15)]}, "no time"),
+        ({"seconds": 1e300}, "not a valid number"),
+        ({"seconds": -1.0}, "not a valid number"),
+        ({"stages": [StageRecord(name="a", kind="pure", attempts=10**15)]}, "not a valid number"),
     ],
 )
 def test_what_a_capsule_must_not_say_is_refused(tmp_path: Path, fields: dict[str, Any], text: str) -> None:
@@ -241,11 +241,11 @@ def test_wrong_types_and_huge_numbers_are_refused(tmp_path: Path, old: bytes, ne
     data = encode(capsule())
     assert old in data
     file = archive(tmp_path / "x", {"capsule.json": data.replace(old, new, 1)})
-    refused(tmp_path, file, "damaged|not a capsule|no time")
+    refused(tmp_path, file, "damaged|not a capsule|not a valid number")
 
 
 def test_artifacts_of_a_ci_job_are_held_to_the_same_rules(tmp_path: Path) -> None:
-    run = adopt(
+    run = unpack_members(
         [("capsule.json", encode(capsule())), ("lock", b""), ("logs/train.log", b"x")], tmp_path, "job 1"
     )
     assert set(contents(run.path)) == {"capsule.json", "logs/train.log"}
@@ -256,5 +256,5 @@ def test_artifacts_of_a_ci_job_are_held_to_the_same_rules(tmp_path: Path) -> Non
     ):
         before = contents(tmp_path)
         with pytest.raises(RecordError):
-            adopt(members, tmp_path, "job 1")
+            unpack_members(members, tmp_path, "job 1")
         assert contents(tmp_path) == before

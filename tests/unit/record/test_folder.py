@@ -60,11 +60,11 @@ def test_a_run_is_found_by_id_beginning_end_and_path(tmp_path: Path) -> None:
 
 
 def test_an_ambiguous_or_unknown_run_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="there is no run yet"):
+    with pytest.raises(RecordError, match="there are no runs yet"):
         load(tmp_path)
     save(tmp_path, "20261123-200000-aaaaaa")
     save(tmp_path, "20261123-210000-bbbbbb")
-    with pytest.raises(RecordError, match="means 2 runs"):
+    with pytest.raises(RecordError, match="matches 2 runs"):
         load(tmp_path, "20261123")
     with pytest.raises(RecordError, match="there is no run 'x'"):
         load(tmp_path, "x")
@@ -85,7 +85,7 @@ def test_a_capsule_of_another_version_says_so(tmp_path: Path) -> None:
     save(tmp_path, "20261123-200000-aaaaaa")
     file = RunFolder.of(tmp_path, "20261123-200000-aaaaaa").capsule
     file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(RecordError, match="has version 2, and this Rondel reads version 1"):
+    with pytest.raises(RecordError, match="has version 2, but this Rondel reads version 1"):
         load(tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_was_killed_is_told_from_one_that_runs(tmp_path: Path) -> Non
     folder = RunFolder.of(tmp_path, "20261123-200000-aaaaaa")
     folder.save(replace(capsule(folder.path.name), state="running"))
     assert folder.abandoned
-    held = folder.hold()
+    held = folder.lock()
     assert not folder.abandoned
     held.close()
     assert folder.abandoned

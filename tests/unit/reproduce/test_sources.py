@@ -105,7 +105,7 @@ def test_a_file_and_a_run_here(root: Path, tmp_path: Path) -> None:
 def test_a_run_that_waits_or_goes_on_has_not_failed(root: Path) -> None:
     saved(root, OLDER)
     saved(root, "20261124-200000-cccccc", "waiting")
-    with saved(root, "20261125-200000-dddddd", "running").hold():
+    with saved(root, "20261125-200000-dddddd", "running").lock():
         assert find_capsule(root, None).capsule.id == OLDER
     assert find_capsule(root, None).capsule.id == "20261125-200000-dddddd"  # it was killed
 
@@ -117,7 +117,7 @@ def test_an_address_is_fetched(root: Path, tmp_path: Path, server: Recording) ->
     with pytest.raises(RecordError, match="the server answers 404"):
         find_capsule(root, f"{server.url}/other.capsule")
     server.answers["/page"] = (200, b"<html>log in first</html>")
-    with pytest.raises(RecordError, match="no capsule"):
+    with pytest.raises(RecordError, match="not a capsule"):
         find_capsule(root, f"{server.url}/page")
     with pytest.raises(RecordError, match="cannot be fetched"):
         find_capsule(root, "http://127.0.0.1:9/run.capsule")

@@ -22,7 +22,7 @@ from rondel.errors import (
 )
 from rondel.pipeline import Pipeline
 from rondel.record import StageRecord, load
-from rondel.record.folder import shown
+from rondel.record.folder import short_path
 from rondel.runner import attempt
 from rondel.settings import Settings
 from rondel.testing import FakeContexts, FakeServices, RecordingContext, run_with_fakes
@@ -241,7 +241,7 @@ def test_an_exception_in_a_stage_names_its_line(project: FakeProject) -> None:
     result = run_with_fakes(pipeline, "broken", project=project)
     text = str(result.error)
     assert "stage 'broken' raised KeyError: 'no such key'" in text
-    assert f"at {shown(Path(__file__))}:" in text
+    assert f"at {short_path(Path(__file__))}:" in text
     assert '{}["no such key"]' in text
 
 

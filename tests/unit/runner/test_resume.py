@@ -373,7 +373,7 @@ def test_a_running_run_is_not_resumed(project: FakeProject) -> None:
     capsule = first_run(project)
     folder = RunFolder.of(project.root, capsule.id)
     folder.save(replace(capsule, state="running"))
-    lock = folder.hold()
+    lock = folder.lock()
     for name in ("latest", capsule.id):
         with pytest.raises(RecordError, match="is still running"):
             run_to_resume(project.root, name)

@@ -246,7 +246,7 @@ def test_an_observer_sees_each_state_once(project: FakeProject) -> None:
         ("train.max_itr=3", "did you mean 'train.max_iter'"),
         ("train.max_iter=[1", "not valid YAML"),
         ("train.max_iter=!!int ", "not valid YAML"),
-        ("train.max_iter=2024-99-99", "put it in quotes"),
+        ("train.max_iter=2024-99-99", "quote it"),
     ],
 )
 def test_a_wrong_parameter_starts_nothing(project: FakeProject, text: str, message: str) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rondel.data.lock import stage_blocks
+from rondel.data.dvc_lock import stage_blocks
 from rondel.errors import DataError
 from rondel.git.command import run_git
 from rondel.secrets.logins import without_login

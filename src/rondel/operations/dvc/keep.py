@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rondel.cache import DvcCacheEntry, SharedParts
     from rondel.cache.lookup import StageLookup
     from rondel.data import DvcProject, DvcStage
-    from rondel.data.undeclared import Undeclared
+    from rondel.data.undeclared_files import OpenedFiles
     from rondel.environment.output_stream import CommandOutput
     from rondel.files.hashes import HashCache
     from rondel.operations.runtime import StageRuntime
@@ -37,7 +37,7 @@ class PreparedStage:
     lookup: StageLookup
     overrides: Mapping[str, Any]
     shared_parts: SharedParts
-    aside: bool
+    run_only: bool
     before: Any
     folder: Path
     hashes: HashCache
@@ -50,7 +50,7 @@ class PreparedStage:
     @property
     def entry_text(self) -> str:
         """The stage's entry in the lock file; empty if it has none."""
-        from rondel.data.lock import stage_blocks
+        from rondel.data.dvc_lock import stage_blocks
 
         file = self.project.root / self.stage.lock_file
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
@@ -79,7 +79,7 @@ class ResultKeeper:
             stage.address,
             [out.path for out in stage.outs],
             push=self.runtime.environment.push,
-            collect=[stage.lock_file, *stage.wanted],
+            collect=[stage.lock_file, *stage.files_to_fetch],
         )
         transfer = await data.result(
             data.with_plan(data.with_workspace(executed.directory(WORK)), plan), prepared.folder
@@ -97,10 +97,10 @@ class ResultKeeper:
         from rondel.cache import may_be_host_image
         from rondel.cache.entries import save_result
         from rondel.cache.lookup import key_of
+        from rondel.data.dvc_lock import stage_blocks
         from rondel.data.inputs import as_locked
-        from rondel.data.lock import stage_blocks
         from rondel.files.yaml_file import parse_yaml
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage = prepared.stage
         text = (made / stage.lock_file).read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ class ResultKeeper:
             undeclared=undeclared,
             quiet=quiet,
             pushed=self.runtime.environment.push,
-            metrics=made_metrics(stage, made),
+            metrics=stage_metrics(stage, made),
         )
         return cache_entry, entry
 
@@ -148,10 +148,10 @@ class ResultKeeper:
         from dataclasses import replace
 
         from rondel.cache.entries import save_result
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage, text = prepared.stage, cache_entry.entry or prepared.entry_text
-        metrics = cache_entry.metrics or made_metrics(stage, made)
+        metrics = cache_entry.metrics or stage_metrics(stage, made)
         if not (cache_entry.key.digest and text):
             return replace(cache_entry, metrics=metrics)
         return save_result(
@@ -168,9 +168,9 @@ class ResultKeeper:
             metrics=metrics,
         )
 
-    def _undeclared(self, stage: DvcStage, output: CommandOutput) -> Undeclared | None:
+    def _undeclared(self, stage: DvcStage, output: CommandOutput) -> OpenedFiles | None:
         """The files that the command read without declaring them; None without a complete trace."""
-        from rondel.data.undeclared import links_of, undeclared
+        from rondel.data.undeclared_files import find_undeclared, links_of
 
         if output.opened is None or output.untraced:
             self.runtime.recorder.change(untraced=output.untraced)
@@ -179,7 +179,7 @@ class ResultKeeper:
         empty = {
             path for path in output.opened if (root / path).is_file() and not (root / path).stat().st_size
         }
-        sorted_out = undeclared(
+        sorted_out = find_undeclared(
             stage, output.opened, written=output.written, empty=empty, links=links_of(root, stage)
         )
         if files := sorted_out.read:

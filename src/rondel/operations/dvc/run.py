@@ -61,11 +61,11 @@ class DvcRunner:
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The parameters that are set for the stage, and the stages to bring up to date, in order."""
         from rondel.data import find_stage, load_project
-        from rondel.data.limits import check_project
         from rondel.data.params import check_overrides, used_params
+        from rondel.data.stage_checks import check_dvc_project
 
         root = self.runtime.run.root
-        check_project(root)
+        check_dvc_project(root)
         project = load_project(root)
         stage = find_stage(project, name, place=str(self.runtime.stage.place))
         check_overrides(root, stage, given)
@@ -77,8 +77,8 @@ class DvcRunner:
         """Look up the stage's inputs and earlier results before it runs."""
         from rondel.cache.lookup import look_up_stage
         from rondel.data.params import leaves
-        from rondel.data.runtree import lies_aside, run_tree, tree_hashes
-        from rondel.data.workspace_sync import look_before
+        from rondel.data.run_tree import is_run_only, run_tree, tree_hashes
+        from rondel.data.workspace_sync import take_snapshot
         from rondel.files.hashes import HashCache
         from rondel.git.repository import head_commit
 
@@ -105,7 +105,7 @@ class DvcRunner:
         )
         applied = dict(settings.params) if settings.apply else {}
         differing = {key: value for key, value in overrides.items() if key not in applied}
-        paths = [out.path for out in stage.outs if out.returns]
+        paths = [out.path for out in stage.outs if out.in_working_tree]
         if settings.apply and overrides:
             paths += [source.path for source in stage.params]
         return PreparedStage(
@@ -113,8 +113,8 @@ class DvcRunner:
             lookup=lookup,
             overrides=overrides,
             shared_parts=shared_parts,
-            aside=lies_aside(project, [stage], differing),
-            before=look_before(root, paths, {stage.lock_file: [stage.name]}),
+            run_only=is_run_only(project, [stage], differing),
+            before=take_snapshot(root, paths, {stage.lock_file: [stage.name]}),
             folder=self.runtime.results_folder(address),
             hashes=hashes,
         )
@@ -147,7 +147,9 @@ class DvcRunner:
         made = prepared.folder / "files"
         if result.location == "dvc":
             self.runtime.recorder.step(f"fetching the results of {stage.address}")
-            plan = fetch_plan(prepared.project.data_of(stage.wanted), collect=stage.wanted)
+            plan = fetch_plan(
+                prepared.project.data_needed_for(stage.files_to_fetch), collect=stage.files_to_fetch
+            )
             transfer = await self._transfer(prepared, self.runtime.container, plan, "", locks={stage: result})
             if transfer.code:
                 self.runtime.recorder.output(transfer.output)
@@ -177,19 +179,21 @@ class DvcRunner:
         """Record a result of the stage, and queue it for the commit to the working tree."""
         from rondel.cache.provenance import Provenance
         from rondel.data.inputs import entry_outs
-        from rondel.data.runtree import stands_aside
-        from rondel.data.workspace_sync import lock_of
+        from rondel.data.run_tree import reads_run_only
+        from rondel.data.workspace_sync import format_lock
         from rondel.files.atomic import write_atomic
-        from rondel.gates import made_metrics
+        from rondel.gates import stage_metrics
 
         stage, made = prepared.stage, prepared.folder / "files"
         self.runtime.recorder.outputs(entry_outs(stage, entry))
-        self.runtime.recorder.metrics(cache_entry.metrics or made_metrics(stage, made, self.runtime.run.root))
-        aside = prepared.aside or stands_aside(prepared.project, cache_entry.files_read)
+        self.runtime.recorder.metrics(
+            cache_entry.metrics or stage_metrics(stage, made, self.runtime.run.root)
+        )
+        run_only = prepared.run_only or reads_run_only(prepared.project, cache_entry.files_read)
         text = cache_entry.entry or prepared.entry_text
         if reused and text:
             # `rondel reproduce` compares with the results in the run's folder, lock entries included.
-            write_atomic(made / stage.lock_file, lock_of({stage.name: text}).encode())
+            write_atomic(made / stage.lock_file, format_lock({stage.name: text}).encode())
             (prepared.folder / "result.json").touch()
         self.runtime.pending.append(
             PendingResults(
@@ -201,7 +205,7 @@ class DvcRunner:
                 if cache_entry.key.digest
                 else {},
                 data=tuple(out.path for out in stage.outs if out.cached),
-                aside=aside,
+                run_only=run_only,
             )
         )
         before = [pending for pending in self.runtime.pending[:-1] if pending.made]
@@ -211,7 +215,7 @@ class DvcRunner:
         )
         self.runtime.recorder.change(
             undeclared=None if read is None else sorted({*(known or ()), *read}),
-            aside=self.runtime.recorder.record.aside or aside,
+            aside=self.runtime.recorder.record.aside or run_only,
             pushed=cache_entry.pushed and (self.runtime.recorder.record.pushed or not before),
         )
 
@@ -222,7 +226,7 @@ class DvcRunner:
             container = container.with_directory(
                 WORK, self.runtime.environment.client.host().directory(str(made))
             )
-        data = prepared.project.data_of(out.path for out in stage.outs if out.cached)
+        data = prepared.project.data_needed_for(out.path for out in stage.outs if out.cached)
         if not data:
             return container
         files = self.runtime.environment.lock_texts(prepared.project, self.runtime.own_locks())
@@ -235,11 +239,11 @@ class DvcRunner:
 
         DVC hashes ``.gitignore`` files, too, in a folder that a later stage depends on.
         """
-        from rondel.data.gitignore import ignoring_texts
+        from rondel.data.gitignore import gitignore_updates
 
         container = self.runtime.container
-        data = [path for pending in self.runtime.pending if not pending.aside for path in pending.data]
-        for file, text in ignoring_texts(self.runtime.run.root, data).items():
+        data = [path for pending in self.runtime.pending if not pending.run_only for path in pending.data]
+        for file, text in gitignore_updates(self.runtime.run.root, data).items():
             container = container.with_new_file(f"{WORK}/{file}", text)
         return container
 
@@ -284,8 +288,8 @@ class DvcRunner:
 
     async def _with_inputs(self, prepared: PreparedStage, seconds: dict[str, float]) -> dagger.Container:
         """The stage's container with lock files, parameters and data in place for the command."""
+        from rondel.data.import_sources import hint_for_missing
         from rondel.data.params import changed_text
-        from rondel.data.sources import hint_for_missing
 
         stage, root = prepared.stage, self.runtime.run.root
         container = self.runtime.container
@@ -299,7 +303,7 @@ class DvcRunner:
             if changed != text:
                 container = container.with_new_file(f"{WORK}/{source.path}", changed)
         persisted = [out.path for out in stage.outs if out.persist and stage.address in prepared.project.lock]
-        needs = prepared.project.data_of([*stage.deps, *persisted])
+        needs = prepared.project.data_needed_for([*stage.deps, *persisted])
         if not needs:
             return container
         self.runtime.recorder.step(f"fetching the inputs of {stage.address}")
@@ -330,9 +334,9 @@ class DvcRunner:
         entries = self.runtime.own_locks()
         for stage, result in (locks or {}).items():
             if result.cache_entry.entry:
-                from rondel.data.workspace_sync import lock_of
+                from rondel.data.workspace_sync import format_lock
 
-                entries[stage.lock_file] = lock_of({stage.name: result.cache_entry.entry})
+                entries[stage.lock_file] = format_lock({stage.name: result.cache_entry.entry})
         data = self.runtime.environment.data
         over = data.with_workspace(
             container.directory(WORK), self.runtime.environment.lock_texts(prepared.project, entries)

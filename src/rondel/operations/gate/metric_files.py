@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rondel.data.runtree import run_tree
+from rondel.data.run_tree import run_tree
 from rondel.environment import WORK
 from rondel.environment.data_container import fetch_plan
 from rondel.operations.program import ProgramRunner
@@ -35,7 +35,7 @@ class MetricFiles:
         if any((pending.files / metrics).is_file() for pending in self.runtime.pending):
             return
         project = await to_thread.run_sync(self.runtime.dvc_project, {})
-        if not project.data_of([metrics]) or project.returns(metrics):
+        if not project.data_needed_for([metrics]) or project.in_working_tree(metrics):
             return
         self.runtime.recorder.step(f"the gate: fetching {metrics}")
         texts = self.runtime.environment.lock_texts(project, self.runtime.own_locks())
@@ -76,7 +76,7 @@ class MetricFiles:
         if not isinstance(metrics, str) or not (self.runtime.run.root / ".dvc").is_dir():
             return None
         project = self.runtime.dvc_project({})
-        stage = project.keeper(metrics)
+        stage = project.owner_of(metrics)
         entry = None if stage is None else project.lock.get(stage.address)
         if stage is None or entry is None:
             return None

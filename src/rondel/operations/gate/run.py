@@ -187,12 +187,12 @@ class GateRunner:
         """
         from anyio import to_thread
 
-        from rondel.gates import made_metrics, metrics_from_mapping, read_metrics
+        from rondel.gates import metrics_from_mapping, read_metrics, stage_metrics
         from rondel.operations.evaluation import MEGABYTE, MODEL_SIZE, evaluation_program
         from rondel.tracking import TrackingClient
 
         project = await to_thread.run_sync(self.runtime.dvc_project, {})
-        wanted = tuple(dict.fromkeys([*evaluation.stage.wanted, evaluation.metrics])) if whole else ()
+        wanted = tuple(dict.fromkeys([*evaluation.stage.files_to_fetch, evaluation.metrics])) if whole else ()
         program = evaluation_program(
             evaluation, project, swap=digest, evaluate=whole, measure=measure, collect=wanted
         )
@@ -219,7 +219,7 @@ class GateRunner:
                 raise _failed(done, _version(found.version, model))
         values: dict[str, float] = {}
         if whole:
-            values |= made_metrics(evaluation.stage, folder / "files")
+            values |= stage_metrics(evaluation.stage, folder / "files")
             values |= read_metrics(folder / "files" / evaluation.metrics, shown=evaluation.metrics).values
         values |= metrics_from_mapping(done.metrics, source="measure").values
         if done.bytes is not None:

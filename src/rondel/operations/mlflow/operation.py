@@ -80,8 +80,8 @@ class EntryPointRun(Operation[None]):
         self, stage: Stage, project: Project, given: Mapping[str, Any], *, files_known: bool
     ) -> Iterator[ConfigurationError]:
         """Check that each parameter without a default has a value, and that each value has the right type."""
-        from rondel.data.mlcheck import missing, problem
         from rondel.data.mlproject import FILE
+        from rondel.data.mlproject_check import missing_parameters, value_problem
 
         declared = project.entry_points().get(self.entry_point)
         if declared is None:
@@ -89,7 +89,7 @@ class EntryPointRun(Operation[None]):
         place = str(self.place or stage.place)
         values = {**self.values, **stage.variant, **given}
         # If the arguments are not literal, only MLflow can find out what is missing.
-        unset = missing(declared, values) if self.literal else ()
+        unset = missing_parameters(declared, values) if self.literal else ()
         if unset:
             names = ", ".join(repr(name) for name in unset)
             in_code = ", ".join(f"{name}=…" for name in unset)
@@ -102,7 +102,7 @@ class EntryPointRun(Operation[None]):
                 place=place,
             )
         for name, value in values.items():
-            if name not in given and (why := problem(declared, name, value)):
+            if name not in given and (why := value_problem(declared, name, value)):
                 yield ConfigurationError(
                     f"stage {stage.name!r}: a value of the wrong type for {name!r}", why=why, place=place
                 )

@@ -58,9 +58,9 @@ async def _as_project(runtime: StageRuntime) -> AsyncIterator[None]:
     """
     from anyio import to_thread
 
-    from rondel.data.mlproject import in_container
+    from rondel.data.mlproject import mlproject_for_container
 
-    copy = await to_thread.run_sync(in_container, runtime.run.root)
+    copy = await to_thread.run_sync(mlproject_for_container, runtime.run.root)
     if copy is None:
         yield
         return

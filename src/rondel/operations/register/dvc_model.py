@@ -78,7 +78,7 @@ def _evaluated_model(project: DvcProject, records: Sequence[StageRecord], model:
                 continue
             if named := use.details.get("model_file"):
                 return str(named)
-            stage = project.keeper(metrics)
+            stage = project.owner_of(metrics)
             found = model_of(project, stage)[0] if stage is not None else None
             if found is not None:
                 return found
@@ -108,7 +108,7 @@ def _last_output(project: DvcProject, records: Sequence[StageRecord]) -> str | N
 
 def logging_program(project: DvcProject, model: DvcModel, command: str) -> Program:
     """The program that logs the model: fetches it and its stage's dependencies, and runs the command."""
-    return Program(needs=project.data_of([model.path, *model.made.stage.deps]), commands=(command,))
+    return Program(needs=project.data_needed_for([model.path, *model.made.stage.deps]), commands=(command,))
 
 
 def logging_command(model: DvcModel, name: str, log: str | None) -> str:

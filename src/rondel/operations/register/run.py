@@ -167,7 +167,7 @@ def _original(root: Path, record: StageRecord) -> StageRecord:
 
 def lineage_of(run: Run, capsule: Capsule, records: list[StageRecord], model: str) -> Lineage:
     """The lineage of a model from the records of the stages that made it."""
-    from rondel.data.runtree import run_tree
+    from rondel.data.run_tree import run_tree
     from rondel.gates import Verdict
     from rondel.registry.lineage import Lineage
     from rondel.registry.project_lineage import data_lineage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rondel.data import load_project
-from rondel.data.sources import hint_for_missing
+from rondel.data.import_sources import hint_for_missing
 
 FILES = {
     "data/added.txt.dvc": "outs:\n- {md5: aa, hash: md5, path: added.txt}\n",
@@ -42,11 +42,11 @@ def project(project_root, write_files):
         ("data/added.txt", "`dvc push data/added.txt` where the data is"),
         ("data/git.xml", "imported from start/data.xml of https://example.org/registry.git at 0123456789ab,"),
         ("data/branch.xml", "imported from start/data.xml of ../registry at v2,"),
-        ("data/branch.xml", "`dvc update data/branch.xml.dvc` takes"),
+        ("data/branch.xml", "with `dvc update data/branch.xml.dvc`"),
         ("data/url.csv", "imported from https://example.org/d.csv: `dvc update"),
         ("data/url.csv", "`dvc push data/url.csv` where the data is"),
         ("data/table.csv", "imported from the database warehouse"),
-        ("data/kept.txt", "data/kept.txt.dvc says push: false"),
+        ("data/kept.txt", "data/kept.txt.dvc has `push: false`"),
     ],
 )
 def test_the_hint_fits_what_the_dvc_file_says(project, path, said):
@@ -87,5 +87,5 @@ def test_a_folder_that_each_clone_has_for_itself_is_said_to_be_that(project) -> 
     hint = hint_for_missing(project, ["data/added.txt"], remote_defined=True, own_folder=True)
     assert hint == (
         "`dvc push data/added.txt` if this clone has the data; "
-        "from another one it takes a remote that both reach: `dvc remote add --default NAME URL`"
+        "if another clone has it, both need a shared remote: `dvc remote add --default NAME URL`"
     )

@@ -1,17 +1,16 @@
-"""Which of the files that a DVC stage opened it does not declare: DVC runs it again for none of them.
+"""Finds files that a DVC stage opened but does not declare; DVC does not notice when they change.
 
-What the warning leaves out, so that it is worth reading:
+To stay worth reading, the warning leaves out:
 
-- files of DVC and git, whatever stage reads them (``dvc.yaml``, ``dvc.lock``, ``*.dvc``, ``.dvc/``,
-  ``.dvcignore``, ``.git/``, ``.gitignore`` and their kind);
-- an empty ``__init__.py``, which every ``python -m src.train`` opens;
-- files by which tools find their settings and environments find their packages
-  (``pyproject.toml``, ``setup.cfg``, ``requirements.txt``, lock files): almost always a tool
-  looked into them on its own, and what they install is part of the image. They are told apart, as
-  ``settings``: for a project that keeps parameters in ``pyproject.toml`` they are inputs.
+- files of DVC and git (``dvc.yaml``, ``dvc.lock``, ``*.dvc``, ``.dvc/``, ``.dvcignore``, ``.git/``,
+  ``.gitignore`` and the like), which don't count at all;
+- empty ``__init__.py`` files, which every ``python -m src.train`` opens;
+- configuration files of tools and package lists (``pyproject.toml``, ``setup.cfg``, ``requirements.txt``,
+  lock files): usually a tool opened them on its own, and the packages are part of the image. They still
+  count, as ``settings``, because a project may keep parameters in ``pyproject.toml``.
 
-``.env`` is no such file: its variables reach the program. A bytecode file stands for its source,
-which Python does not open if the bytecode is good.
+``.env`` is not such a file, because its variables reach the program. A bytecode file counts as its source,
+which Python does not open if the bytecode is valid.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ _BYTECODE = re.compile(r"(.*?)\.[^.]+-[0-9]+(\.opt-[0-9])?\.pyc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undeclared:
-    """What a stage opened and does not declare, each sorted; paths are relative to the project's root.
+class OpenedFiles:
+    """The undeclared files that a stage opened, sorted; paths are relative to the project's root.
 
-    ``read``: worth a warning. ``written``: opened for writing every time, as by what appends to a log
-    or a database; neither an output nor a dependency. ``settings``: of tools and environments.
-    ``empty``: an ``__init__.py`` without content.
+    ``read`` are worth a warning. ``written`` were only opened for writing, for example a log or a
+    database that is neither an output nor a dependency. ``settings`` belong to tools and
+    environments. ``empty`` are ``__init__.py`` files without content.
     """
 
     read: tuple[str, ...] = ()
@@ -59,11 +58,11 @@ class Undeclared:
 
     @property
     def quiet(self) -> tuple[str, ...]:
-        """What is not worth a warning, and may decide what the command makes all the same."""
+        """The files that are not worth a warning, but may still affect the result."""
         return tuple(sorted({*self.written, *self.settings, *self.empty}))
 
 
-def undeclared(
+def find_undeclared(
     stage: DvcStage,
     opened: Iterable[str],
     *,
@@ -71,25 +70,25 @@ def undeclared(
     empty: Collection[str] = (),
     links: Mapping[str, str] | None = None,
     also: Iterable[str] = (),
-) -> Undeclared:
-    """Sort the files that ``stage`` opened; all paths are relative to the project's root.
+) -> OpenedFiles:
+    """Classify the files that ``stage`` opened; all paths are relative to the project's root.
 
-    ``written`` are those that were only opened for writing, ``empty`` those without content, ``links``
-    where declared paths lead (see :func:`links_of`). ``also`` are files that whatever ran the
-    command opens itself: DVC reads ``params.yaml`` for any stage.
+    ``written`` were only opened for writing, ``empty`` have no content. ``links`` maps declared paths
+    to the paths that they link to (see :func:`links_of`). ``also`` are files that the program that ran
+    the command opens: DVC reads ``params.yaml`` for any stage.
     """
     declared = {posixpath.normpath(path) for path in (*_paths(stage), *also, *(links or {}).values())}
     found: dict[str, set[str]] = {"read": set(), "written": set(), "settings": set(), "empty": set()}
     for path in opened:
         name = _source(path)
-        if _is_own(name) or _covered(name, declared):
+        if _is_dvc_or_git(name) or _is_declared(name, declared):
             continue
         found[_kind(name, written=path in written, empty=empty)].add(name)
-    return Undeclared(**{kind: tuple(sorted(names)) for kind, names in found.items()})
+    return OpenedFiles(**{kind: tuple(sorted(names)) for kind, names in found.items()})
 
 
 def _kind(name: str, *, written: bool, empty: Collection[str]) -> str:
-    if _says_nothing(name, empty):
+    if _is_empty_module(name, empty):
         return "empty"
     if _is_setting(name):
         return "settings"
@@ -97,9 +96,9 @@ def _kind(name: str, *, written: bool, empty: Collection[str]) -> str:
 
 
 def links_of(root: Path, stage: DvcStage) -> dict[str, str]:
-    """The declared paths that are, or lie behind, links to elsewhere in the project: where they lead.
+    """The targets of declared paths that contain symbolic links within the project.
 
-    What is opened through a link is seen as what it leads to.
+    A file that is opened through a link is reported by its target.
     """
     top = root.resolve()
     found = {}
@@ -115,7 +114,7 @@ def _paths(stage: DvcStage) -> list[str]:
     return [*local, *(source.path for source in stage.params), *(out.path for out in stage.outs)]
 
 
-def _covered(path: str, declared: Collection[str]) -> bool:
+def _is_declared(path: str, declared: Collection[str]) -> bool:
     if "." in declared:
         return True
     while path:
@@ -126,7 +125,7 @@ def _covered(path: str, declared: Collection[str]) -> bool:
 
 
 def _source(path: str) -> str:
-    """The file that ``path`` stands for: the source of a bytecode file in ``__pycache__``."""
+    """The source file of bytecode in ``__pycache__``; any other path is unchanged."""
     folder, name = posixpath.split(path)
     match = _BYTECODE.fullmatch(name)
     if match is None or posixpath.basename(folder) != "__pycache__":
@@ -134,7 +133,7 @@ def _source(path: str) -> str:
     return posixpath.join(posixpath.dirname(folder), f"{match[1]}.py")
 
 
-def _is_own(path: str) -> bool:
+def _is_dvc_or_git(path: str) -> bool:
     *folders, name = path.split("/")
     return name in _OWN_FILES or name.endswith(".dvc") or not _OWN_FOLDERS.isdisjoint(folders)
 
@@ -144,8 +143,5 @@ def _is_setting(path: str) -> bool:
     return name in _SETTINGS or _REQUIREMENTS.fullmatch(name) is not None
 
 
-def _says_nothing(path: str, empty: Collection[str]) -> bool:
+def _is_empty_module(path: str, empty: Collection[str]) -> bool:
     return posixpath.basename(path) == "__init__.py" and path in empty
-
-
-__all__ = ["Undeclared", "links_of", "undeclared"]

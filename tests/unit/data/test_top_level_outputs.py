@@ -8,7 +8,7 @@ import pytest
 
 from rondel.data import load_project
 from rondel.errors import ConfigurationError
-from rondel.gates import made_metrics
+from rondel.gates import stage_metrics
 
 STAGES = """\
 stages:
@@ -85,7 +85,7 @@ def test_a_name_that_several_files_have_is_told_apart_by_the_file(project_root, 
     for name, value in {"eval/a/m.json": 1, "eval/b/m.json": 2, "alone.json": 3}.items():
         (tmp_path / "made" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "made" / name).write_text(json.dumps({"auc": value, f"only_{value}": value}))
-    assert made_metrics(found, tmp_path / "made") == {
+    assert stage_metrics(found, tmp_path / "made") == {
         "eval/a/m.json:auc": 1,
         "eval/b/m.json:auc": 2,
         "alone.json:auc": 3,
@@ -100,18 +100,18 @@ def test_the_working_tree_is_not_asked_for_what_dvc_keeps(project_root):
     (project_root / "eval").mkdir()
     (project_root / "eval/m.json").write_text('{"old": 1}')
     (project_root / "plain").write_text('{"new": 1}')
-    assert made_metrics(found, None, project_root) == {"new": 1}
+    assert stage_metrics(found, None, project_root) == {"new": 1}
 
 
 def test_metrics_in_toml_are_read(project_root, tmp_path):
     found = stage(project_root, "metrics: [eval/m.toml]")
     (tmp_path / "made/eval").mkdir(parents=True)
     (tmp_path / "made/eval/m.toml").write_text("[test]\nauc = 0.5\n")
-    assert made_metrics(found, tmp_path / "made") == {"test.auc": 0.5}
+    assert stage_metrics(found, tmp_path / "made") == {"test.auc": 0.5}
 
 
 def test_metrics_in_python_are_not_read(project_root, tmp_path):
     found = stage(project_root, "metrics: [eval/m.py]")
     (tmp_path / "made/eval").mkdir(parents=True)
     (tmp_path / "made/eval/m.py").write_text("auc = 0.5\n")
-    assert made_metrics(found, tmp_path / "made") == {}
+    assert stage_metrics(found, tmp_path / "made") == {}

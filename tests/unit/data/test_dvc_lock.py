@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from rondel.data.lock import merge_lock, stage_blocks
+from rondel.data.dvc_lock import merge_lock, stage_blocks
 from rondel.errors import ConfigurationError, DataError
 
 

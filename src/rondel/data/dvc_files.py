@@ -1,8 +1,7 @@
-"""Which ``dvc.yaml`` and ``.dvc`` files belong to a DVC project: those that DVC itself collects.
+"""Finds the ``dvc.yaml`` and ``.dvc`` files of a DVC project: the same that DVC collects.
 
-DVC leaves out what git ignores (also what git tracks all the same), what a
-``.dvcignore`` names, and every folder with a ``.dvc`` of its own: that is
-another project.
+DVC leaves out files that git ignores (even if git tracks them), files that a
+``.dvcignore`` names, and folders with a ``.dvc``, which are separate projects.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ if TYPE_CHECKING:
 
 _PRUNED = frozenset({".git", ".dvc", ".rondel", ".venv", "venv", "node_modules", "__pycache__", ".tox"})
 _NEVER = frozenset({".git", ".hg", ".dvc"})
-"""Folders that DVC never looks into, at any depth."""
+"""Folders that DVC skips at any depth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DvcFiles:
-    """A project's files in the order in which DVC meets them, and those it leaves out, with the reason."""
+    """A project's files in DVC's order, and the ignored files with the reason."""
 
     files: tuple[str, ...]
     ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 def dvc_files(root: Path) -> DvcFiles:
-    """All ``dvc.yaml`` and ``.dvc`` files below ``root``; ConfigurationError for a bad ``.dvcignore``."""
-    names, by_git = _listed(root)
+    """All ``dvc.yaml`` and ``.dvc`` files below ``root``. Raises ConfigurationError."""
+    names, by_git = _candidates(root)
     ignores = _Ignores(root)
     files: list[str] = []
     ignored: dict[str, str] = {}
-    for name in sorted(names, key=_walked):
+    for name in sorted(names, key=_walk_order):
         if _NEVER.intersection(name.split("/")[:-1]) or not (root / name).is_file():
             continue
         reason = "git ignores it" if name in by_git else ignores.reason(name)
@@ -53,14 +52,14 @@ def dvc_files(root: Path) -> DvcFiles:
     return DvcFiles(files=tuple(files), ignored=ignored)
 
 
-def _walked(name: str) -> tuple[tuple[str, ...], str]:
-    """Sorts a folder's files before those of the folders in it."""
+def _walk_order(name: str) -> tuple[tuple[str, ...], str]:
+    """Sort key: a folder's files come before those in its subfolders."""
     *folders, last = name.split("/")
     return tuple(folders), last
 
 
-def _listed(root: Path) -> tuple[set[str], set[str]]:
-    """The candidates, and those of them that git tracks although it ignores them."""
+def _candidates(root: Path) -> tuple[set[str], set[str]]:
+    """The candidates, and those that git tracks although it ignores them."""
     patterns = ["--", "*.dvc", "dvc.yaml", "**/dvc.yaml"]
     listed = git_paths(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns)
     if listed is None:
@@ -78,7 +77,7 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 class _Ignores:
-    """What ``.dvcignore`` files and nested projects leave out; each folder is looked at once."""
+    """Evaluates ``.dvcignore`` files and nested projects; reads each folder once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -86,15 +85,15 @@ class _Ignores:
         self._specs: dict[str, pathspec.GitIgnoreSpec | None] = {}
 
     def reason(self, name: str) -> str | None:
-        """Why DVC leaves the file out; None where it does not."""
+        """Why DVC leaves the file out; None if it does not."""
         parts = name.split("/")
         for depth in range(1, len(parts) + 1):
             path = "/".join(parts[:depth])
             folder = depth < len(parts)
             if folder and self._is_project(path):
-                return f"{path}/ is a DVC project of its own"
+                return f"{path}/ is a separate DVC project"
             if file := self._ignoring(parts[:depth], folder=folder):
-                return f"{file} leaves it out"
+                return f"{file} excludes it"
         return None
 
     def _is_project(self, folder: str) -> bool:
@@ -103,7 +102,7 @@ class _Ignores:
         return self._nested[folder]
 
     def _ignoring(self, parts: list[str], *, folder: bool) -> str | None:
-        """The ``.dvcignore`` that leaves this path out: the nearest one that has something to say of it."""
+        """The nearest ``.dvcignore`` with a matching pattern, if it excludes this path."""
         for above in range(len(parts) - 1, -1, -1):
             where = "/".join(parts[:above])
             spec = self._spec(where)
@@ -126,19 +125,19 @@ def _read_spec(root: Path, file: str) -> pathspec.GitIgnoreSpec | None:
     except FileNotFoundError:
         return None
     patterns = {number: line for number, line in enumerate(lines, 1) if line and not line.startswith("#")}
-    # `dvc init` writes a file of comments alone: no reason to load a library.
+    # `dvc init` writes a file with only comments; don't import a library for it.
     if not patterns:
         return None
     import pathspec
 
     with warnings.catch_warnings():
-        # Of an odd pattern, such as `[[a]`, Python's `re` says what it may mean one day.
+        # `re` warns about unusual patterns such as `[[a]`.
         warnings.simplefilter("ignore", FutureWarning)
         for number, pattern in patterns.items():
             try:
                 pathspec.GitIgnoreSpec.from_lines([pattern])
             except ValueError:
                 raise ConfigurationError(
-                    f"{pattern!r} is no pattern of .gitignore's kind", place=f"{file}:{number}"
+                    f"{pattern!r} is not a valid .gitignore pattern", place=f"{file}:{number}"
                 ) from None
         return pathspec.GitIgnoreSpec.from_lines(patterns.values())

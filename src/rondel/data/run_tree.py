@@ -1,8 +1,9 @@
-"""A run's own tree, ``.rondel/runs/ID/tree/``: what its stages made for the working tree.
+"""A run's own tree, ``.rondel/runs/ID/tree/``: the results of its stages.
 
-Later stages of the run see these files over the workspace, which was read when
-the run began. Results of a run with changed parameters lie here only, lock
-entries included: the working tree, whose parameters are others, never gets them.
+Later stages of the run see these files instead of those in the workspace, which
+was read when the run began. Results of a run with changed parameters are only
+here, including their lock entries: they don't match the parameters in the working
+tree, so they are never written to it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def run_tree(folder: Path) -> Path:
-    """The tree in the folder of a run."""
+    """The tree in a run's folder."""
     return folder / "tree"
 
 
 def with_run_tree(project: DvcProject, tree: Path | None) -> DvcProject:
-    """The project with the lock entries of a run's own tree, where they are others than the project's."""
+    """The project with the lock entries of the run's tree that differ from its own."""
     if tree is None or not tree.is_dir():
         return project
     own = {}
@@ -39,12 +40,13 @@ def with_run_tree(project: DvcProject, tree: Path | None) -> DvcProject:
             if stage.lock_file == lock and stage.name in entries:
                 own[stage.address] = entries[stage.name]
     return project.with_entries(
-        {address: entry for address, entry in own.items() if entry != project.lock.get(address)}, aside=True
+        {address: entry for address, entry in own.items() if entry != project.lock.get(address)},
+        run_only=True,
     )
 
 
 def tree_hashes(tree: Path | None) -> dict[str, str]:
-    """The files of a run's own tree by hash: stages see them in place of the working tree's."""
+    """The hashes of the files in a run's tree. Stages see them instead of those in the working tree."""
     if tree is None or not tree.is_dir():
         return {}
     hashes = HashCache(tree)
@@ -53,36 +55,36 @@ def tree_hashes(tree: Path | None) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest}
 
 
-def lies_aside(
+def is_run_only(
     project: DvcProject,
     stages: Iterable[DvcStage],
     overrides: Mapping[str, Any],
     read: Iterable[str] = (),
 ) -> bool:
-    """Whether results of these stages are the run's own: of other parameters than the working tree has.
+    """Whether the results of these stages must stay in the run, because its parameters differ.
 
-    So are results that were made from such results; ``read`` are files that are known to have been
-    read beside the dependencies.
+    The same applies to results that were made from such results. ``read`` are undeclared files
+    that the commands are known to have read.
     """
-    return stands_aside(project, read) or any(
-        _differs(project.root, stage, overrides) or stands_aside(project, stage.deps) for stage in stages
+    return reads_run_only(project, read) or any(
+        _differs(project.root, stage, overrides) or reads_run_only(project, stage.deps) for stage in stages
     )
 
 
 def _differs(root: Path, stage: DvcStage, overrides: Mapping[str, Any]) -> bool:
-    given = used_params(root, stage, overrides)
-    return bool(given) and stage_params(root, stage, given) != stage_params(root, stage, {})
+    used = used_params(root, stage, overrides)
+    return bool(used) and stage_params(root, stage, used) != stage_params(root, stage, {})
 
 
-def stands_aside(project: DvcProject, paths: Iterable[str]) -> bool:
-    """Whether one of these paths is a result that the working tree never gets."""
-    makers = [project.stages[address] for address in project.aside if address in project.stages]
+def reads_run_only(project: DvcProject, paths: Iterable[str]) -> bool:
+    """Whether one of these paths is a result that must stay in the run."""
+    makers = [project.stages[address] for address in project.run_only if address in project.stages]
     outs = [out.path for maker in makers for out in maker.outs]
     return any(overlap(path, out) for path in paths for out in outs)
 
 
 def lock_text(root: Path, tree: Path | None, lock: str) -> str | None:
-    """The text of a lock file as the run sees it; None where there is none."""
+    """The text of a lock file as the run sees it; None if there is none."""
     for folder in (tree, root):
         if folder is not None and (folder / lock).is_file():
             return (folder / lock).read_text(encoding="utf-8")

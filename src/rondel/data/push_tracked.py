@@ -1,9 +1,8 @@
-"""Data that was added here, handed to a remote that is a folder of this machine.
+"""Pushes tracked data to the DVC remote if that is a folder on this machine.
 
-`dvc add` puts data into the clone's own cache. Containers read the remote, so
-without `dvc push` they would not find it. Where the remote is a folder of this
-machine there is nothing to ask for and nothing to pay: what it lacks is linked
-or copied there.
+`dvc add` stores data in the clone's own cache. Containers read the remote, so
+without `dvc push` they would not find it. For a local folder, nobody needs to do
+that: Rondel links or copies what the remote lacks.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
     from rondel.data.model import DvcProject
 
 
-def hand_over(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Put the tracked data that the remote lacks and the clone's cache has into it; the paths.
+def push_tracked_data(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Push tracked data that the clone's cache has and the remote lacks; return its paths.
 
-    Data that was imported from another repository is left to its source, as `dvc push` does.
+    Data imported from another repository stays at its source, as with `dvc push`.
     """
     cache = cache_folder(project.root, environ)
-    handed = []
+    pushed = []
     for path, tracked in project.tracked.items():
         foreign = tracked.source is not None and tracked.source.kind == "git"
         if tracked.hash is None or not tracked.cached or not tracked.push or foreign:
@@ -36,15 +35,15 @@ def hand_over(project: DvcProject, remote: Path, environ: Mapping[str, str]) -> 
         if object_path(remote, tracked.hash).exists():
             continue
         missing = [each for each in _objects(cache, tracked.hash) if not object_path(remote, each).exists()]
-        # A folder's list goes last: it says that all of its files are there.
+        # The folder's manifest goes last: if it exists, all of its files do.
         if missing and all(object_path(cache, each).exists() for each in missing):
             try:
                 for each in reversed(missing):
                     link_or_copy(object_path(cache, each), object_path(remote, each))
             except OSError:
-                break  # a remote that takes nothing is told by the stage that needs it
-            handed.append(path)
-    return tuple(handed)
+                break  # the stage that needs the data reports that the remote can't be written
+            pushed.append(path)
+    return tuple(pushed)
 
 
 def cache_folder(root: Path, environ: Mapping[str, str]) -> Path:
@@ -54,7 +53,7 @@ def cache_folder(root: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _objects(cache: Path, digest: str) -> Iterator[str]:
-    """The object itself, and of a folder's list those that it names."""
+    """The object itself, and the objects that a folder's manifest lists."""
     yield digest
     if digest.endswith(".dir"):
         try:

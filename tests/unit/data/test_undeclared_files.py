@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.data.model import DvcStage, Out, ParamSource
-from rondel.data.undeclared import Undeclared, links_of, undeclared
+from rondel.data.undeclared_files import OpenedFiles, find_undeclared, links_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ STAGE = DvcStage(
 
 
 def read(*opened: str, stage: DvcStage = STAGE) -> tuple[str, ...]:
-    return undeclared(stage, opened).read
+    return find_undeclared(stage, opened).read
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def read(*opened: str, stage: DvcStage = STAGE) -> tuple[str, ...]:
     ],
 )
 def test_what_a_dependency_a_parameter_file_or_an_output_covers_is_declared(path: str) -> None:
-    assert undeclared(STAGE, [path]) == Undeclared()
+    assert find_undeclared(STAGE, [path]) == OpenedFiles()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_stage_without_dependencies_declares_nothing() -> None:
     ],
 )  # fmt: skip
 def test_files_of_dvc_and_git_are_no_inputs(path: str) -> None:
-    assert undeclared(STAGE, [path]) == Undeclared()
+    assert find_undeclared(STAGE, [path]) == OpenedFiles()
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_a_name_that_only_resembles_dvcs_or_gits_is_an_input(path: str) -> None:
     ],
 )
 def test_settings_of_tools_are_told_apart(path: str) -> None:
-    found = undeclared(STAGE, [path])
-    assert found == Undeclared(settings=(path,))
+    found = find_undeclared(STAGE, [path])
+    assert found == OpenedFiles(settings=(path,))
     assert found.quiet == (path,)
 
 
 def test_declared_settings_are_declared() -> None:
     stage = DvcStage(name="x", file="dvc.yaml", cmd=("x",), params=(ParamSource(path="pyproject.toml"),))
-    assert undeclared(stage, ["pyproject.toml"]) == Undeclared()
+    assert find_undeclared(stage, ["pyproject.toml"]) == OpenedFiles()
 
 
 def test_bytecode_stands_for_its_source() -> None:
@@ -109,21 +109,21 @@ def test_bytecode_stands_for_its_source() -> None:
 
 def test_an_empty_package_file_says_nothing_and_one_with_content_does() -> None:
     opened = ["src/__init__.py", "src/sub/__init__.py", "empty.csv"]
-    found = undeclared(STAGE, opened, empty={"src/__init__.py", "empty.csv"})
+    found = find_undeclared(STAGE, opened, empty={"src/__init__.py", "empty.csv"})
     assert found.read == ("empty.csv", "src/sub/__init__.py")
     assert found.quiet == ("src/__init__.py",)
 
 
 def test_what_is_only_written_is_told_apart() -> None:
-    found = undeclared(
+    found = find_undeclared(
         STAGE, ["log.txt", "src/helper.py", "metrics.json"], written={"log.txt", "metrics.json"}
     )
-    assert found == Undeclared(read=("src/helper.py",), written=("log.txt",))
+    assert found == OpenedFiles(read=("src/helper.py",), written=("log.txt",))
 
 
 def test_what_the_runner_opens_itself_is_not_the_stages() -> None:
     stage = DvcStage(name="x", file="dvc.yaml", cmd=("x",))
-    assert undeclared(stage, ["params.yaml", "a.py"], also=["params.yaml"]).read == ("a.py",)
+    assert find_undeclared(stage, ["params.yaml", "a.py"], also=["params.yaml"]).read == ("a.py",)
 
 
 def test_a_declared_link_covers_what_it_leads_to(tmp_path: Path) -> None:
@@ -133,5 +133,5 @@ def test_a_declared_link_covers_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "lib").symlink_to("/usr/lib")
     links = links_of(tmp_path, STAGE)
     assert links == {"data/": "shared/v1"}
-    found = undeclared(STAGE, ["shared/v1/a.csv", "shared/v2/a.csv"], links=links)
+    found = find_undeclared(STAGE, ["shared/v1/a.csv", "shared/v2/a.csv"], links=links)
     assert found.read == ("shared/v2/a.csv",)

@@ -1,7 +1,7 @@
 """Merges ``dvc.lock`` stage by stage, as text.
 
-A stage's entry is taken over exactly as DVC wrote it, and every other line of
-the file stays as it is, so that a merge shows in ``git diff`` as what it is.
+A stage's entry is copied exactly as DVC wrote it, and all other lines stay as they
+are, so that ``git diff`` shows only what changed.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _EMPTY = "schema: '2.0'\nstages:\n"
 
 
 def stage_blocks(text: str) -> dict[str, str]:
-    """The text of each stage's entry, from its name's line to the last of its lines.
+    """The text of each stage's entry, from the line with its name to its last line.
 
-    Raises DataError if the text is no lock file written in DVC's block style.
+    Raises DataError if the text is not a lock file in DVC's block style.
     """
     return {name: text[start:end] for name, (start, end) in _spans(text).items()}
 
 
 def merge_lock(text: str | None, made: str, stages: Iterable[str]) -> str:
-    """``text`` with the entries of ``stages`` as they stand in ``made``.
+    """Replace the entries of ``stages`` in ``text`` by those in ``made``.
 
-    Entries that ``made`` does not have stay as they were; new ones are put at
-    the end. Raises DataError for a text that can't be merged.
+    Entries that ``made`` does not have stay; new ones are appended. Raises DataError
+    for a text that can't be merged.
     """
     if text is None or not text.strip():
         text = _EMPTY
@@ -46,7 +46,7 @@ def merge_lock(text: str | None, made: str, stages: Iterable[str]) -> str:
     for name in stages:
         if name in new and name not in spans:
             text = _append(text, new[name])
-    _spans(text)  # what is written has to be readable
+    _spans(text)  # check that the result can be parsed
     return text
 
 
@@ -63,7 +63,7 @@ def _spans(text: str) -> dict[str, tuple[int, int]]:
     parse_yaml(text, "dvc.lock")
     root = yaml.compose(text, yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
-        raise DataError("this is no lock file of DVC", place="dvc.lock")
+        raise DataError("this is not a DVC lock file", place="dvc.lock")
     offsets = [0]
     for line in text.splitlines(keepends=True):
         offsets.append(offsets[-1] + len(line))
@@ -76,7 +76,7 @@ def _spans(text: str) -> dict[str, tuple[int, int]]:
     if stages.flow_style:
         if not stages.value:
             return {}
-        raise DataError("dvc.lock is not written as DVC writes it", place="dvc.lock")
+        raise DataError("dvc.lock is not in the style that DVC writes", place="dvc.lock")
     after = [other.start_mark.line for other, _ in root.value if other.start_mark.line > key.start_mark.line]
     end_of_stages = min(after, default=len(offsets) - 1)
     starts = [name.start_mark.line for name, _ in stages.value] + [end_of_stages]

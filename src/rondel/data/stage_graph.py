@@ -1,4 +1,4 @@
-"""Refuses what no order of stages could make true: outputs that overlap, and circles of stages."""
+"""Rejects graphs of DVC stages that can't be executed: overlapping outputs, and cycles."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from rondel.data.model import DvcStage, Tracked
+    from rondel.data.model import DvcStage, TrackedFile
 
 
-def check_graph(root: Path, stages: Mapping[str, DvcStage], tracked: Iterable[Tracked]) -> None:
-    """Raise ConfigurationError for what DVC calls overlapping outputs, or a cycle, with its place."""
+def check_graph(root: Path, stages: Mapping[str, DvcStage], tracked: Iterable[TrackedFile]) -> None:
+    """Raise ConfigurationError for overlapping outputs or a cycle."""
     made = sorted(
         [(f"{out.path}/", address) for address, stage in stages.items() for out in stage.outs]
         + [(f"{each.path}/", each.file) for each in tracked]
     )
     _check_overlaps(root, stages, made)
     needs = {address: _makers(stage, made, stages) for address, stage in stages.items()}
-    if any(needs.values()) and (circle := _circle(needs)):
-        first = stages[circle[0]]
-        shown = " → ".join([*circle, circle[0]])
+    if any(needs.values()) and (cycle := _cycle(needs)):
+        first = stages[cycle[0]]
+        shown = " → ".join([*cycle, cycle[0]])
         what = (
-            f"stage {circle[0]!r} depends on what it makes" if len(circle) == 1 else "stages need each other"
+            f"stage {cycle[0]!r} depends on its own output"
+            if len(cycle) == 1
+            else "stages depend on each other"
         )
         raise ConfigurationError(
             f"{what}: {shown}",
-            why="no order of them exists, and DVC refuses it, too",
-            place=place_of(root, first, "deps"),
+            why="DVC does not allow cycles, either",
+            place=location_of(root, first, "deps"),
         )
 
 
 def _check_overlaps(root: Path, stages: Mapping[str, DvcStage], made: list[tuple[str, str]]) -> None:
-    # In order, what lies in a folder follows it directly.
+    # In sorted order, the contents of a folder follow it directly.
     for (one, maker), (other, second) in pairwise(made):
         if not other.startswith(one):
             continue
         paths = one.rstrip("/") if one == other else f"{one} and {other.rstrip('/')}"
         stage = stages.get(second) or stages.get(maker)
         raise ConfigurationError(
-            f"{paths} {'is' if one == other else 'are'} made more than once: by {maker} and by {second}",
-            why="DVC wants each output to lie in no other one",
-            hint="metrics in a folder of results are named at the top level of dvc.yaml: metrics: [PATH]"
+            f"{paths} {'is' if one == other else 'are'} made more than once, by {maker} and {second}",
+            why="in DVC, an output must not be in another output",
+            hint="name metrics in an output folder at the top level of dvc.yaml: metrics: [PATH]"
             if maker == second and one != other
             else None,
-            place=place_of(root, stage, "outs") if stage else None,
+            place=location_of(root, stage, "outs") if stage else None,
         )
 
 
 def _makers(stage: DvcStage, made: list[tuple[str, str]], stages: Mapping[str, DvcStage]) -> set[str]:
-    """The stages whose outputs a stage's dependencies are, lie in, or hold."""
+    """The stages whose outputs overlap with a stage's dependencies."""
     found: set[str] = set()
     for dep in stage.reads:
         key = f"{dep}/"
@@ -73,8 +75,8 @@ def _makers(stage: DvcStage, made: list[tuple[str, str]], stages: Mapping[str, D
     return found & stages.keys()
 
 
-def _circle(needs: Mapping[str, set[str]]) -> list[str]:
-    """The stages of a circle, in order; empty if there is none."""
+def _cycle(needs: Mapping[str, set[str]]) -> list[str]:
+    """The stages of a cycle in order; empty if there is none."""
     done: set[str] = set()
     for start in needs:
         path: list[str] = []
@@ -92,8 +94,8 @@ def _circle(needs: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def place_of(root: Path, stage: DvcStage, key: str) -> str:
-    """Where a stage says something: ``dvc.yaml:LINE`` of one of its keys, else of itself."""
+def location_of(root: Path, stage: DvcStage, key: str) -> str:
+    """``dvc.yaml:LINE`` of one of a stage's keys, else of the stage."""
     try:
         text = (root / stage.file).read_text(encoding="utf-8")
     except OSError:

@@ -1,7 +1,7 @@
-"""Whether a value may stand in for the one that a parameter file has. Pure.
+"""Decides whether a value may replace the one in a parameter file. Pure.
 
-A file declares no types, so its present value is the only sign of what a
-program expects there.
+A parameter file declares no types, so its current value is the only hint at what
+the program expects.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 
 def kind(value: Any) -> str:
-    """What a value is, in the words of a message."""
-    # bool before int, datetime before date: each is a kind of the other to Python.
+    """A value's type, for messages."""
+    # In Python, bool is an int.
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -21,7 +21,7 @@ def kind(value: Any) -> str:
     if isinstance(value, int | float):
         return "a number"
     if isinstance(value, str):
-        return "a text"
+        return "a string"
     if isinstance(value, dt.date | dt.time):
         return "a date"
     if isinstance(value, Mapping):
@@ -32,21 +32,20 @@ def kind(value: Any) -> str:
 def fits(new: Any, old: Any) -> bool:
     """Whether ``new`` may replace ``old``.
 
-    Any number may replace a number: a file says ``0`` where a run wants
-    ``0.5``. ``true`` is no number. ``null`` fits everywhere, and where the
-    file has it, everything does: parameters that may be left out (a tree's
-    ``max_depth``) change between the two.
+    Any number may replace a number, such as ``0.5`` for ``0``; ``true`` is not a
+    number. ``null`` may replace anything, and anything may replace ``null``, because
+    optional parameters (a tree's ``max_depth``) change between the two.
     """
     return new is None or old is None or kind(new) == kind(old)
 
 
 def misfit(new: Any, old: Any, place: str) -> str:
-    """Why ``new`` does not fit, for a message; ``place`` is where ``old`` stands."""
-    return f"{shown(new)} is {kind(new)}; {place} has {shown(old)}, {kind(old)}"
+    """Why ``new`` does not fit, for a message; ``place`` is the location of ``old``."""
+    return f"{as_yaml(new)} is {kind(new)}; {place} has {as_yaml(old)}, {kind(old)}"
 
 
-def shown(value: Any) -> str:
-    """A value as YAML would say it, shortened."""
+def as_yaml(value: Any) -> str:
+    """A value in YAML, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value) if isinstance(value, str | list | dict) else str(value)
@@ -54,10 +53,10 @@ def shown(value: Any) -> str:
 
 
 def typed(text: str, parsed: Any, old: Any) -> Any:
-    """What a person means who gives ``text`` for ``old``; ``parsed`` is what YAML makes of it.
+    """The value that ``text`` means as a replacement of ``old``; ``parsed`` is ``text`` parsed as YAML.
 
-    For a text it is taken as it stands: a version ``1.10`` is no number, and
-    the country code ``no`` is no truth value.
+    A string is replaced by the text as it is: the version ``1.10`` is not a number,
+    and the country code ``no`` is not a boolean.
     """
     scalar = not isinstance(parsed, Mapping | list | str) and parsed is not None
     return text if isinstance(old, str) and scalar else parsed

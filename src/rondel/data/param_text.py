@@ -1,4 +1,4 @@
-"""The text of a parameter file with other values: comments, order and style of the rest stay."""
+"""Changes values in the text of parameter files; keeps comments, order and style."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rondel.data.pyparams import replace_python
+from rondel.data.python_params import replace_python
 from rondel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def write_params(path: str, text: str, overrides: Mapping[str, Any]) -> str:
-    """``text`` with ``overrides``, in the language that the file's ending names.
+    """Apply ``overrides`` to ``text``, whose format depends on the suffix of ``path``.
 
-    Raises ConfigurationError for a value that the language has no word for.
+    Raises ConfigurationError for a value that the format can't represent.
     """
     if path.endswith(".py"):
         return replace_python(text, path, overrides)
@@ -30,9 +30,9 @@ def write_params(path: str, text: str, overrides: Mapping[str, Any]) -> str:
 
 
 def assign(values: Any, overrides: Mapping[str, Any], fit: Callable[[Any, Any], Any] | None = None) -> None:
-    """Replace those overridden dotted keys that ``values`` has, in place.
+    """Replace those dotted keys that ``values`` has, in place.
 
-    ``fit`` is given the old and the new value and returns what is written.
+    ``fit`` gets the old and the new value and returns the one to write.
     """
     for key, new in overrides.items():
         *parents, last = key.split(".")
@@ -42,8 +42,8 @@ def assign(values: Any, overrides: Mapping[str, Any], fit: Callable[[Any, Any], 
         if isinstance(holder, dict) and last in holder:
             holder[last] = fit(holder[last], new) if fit else new
         elif isinstance(holder, list) and last.isdigit() and int(last) < len(holder):
-            place = int(last)
-            holder[place] = fit(holder[place], new) if fit else new
+            index = int(last)
+            holder[index] = fit(holder[index], new) if fit else new
 
 
 def _step(holder: Any, part: str) -> Any:
@@ -67,7 +67,7 @@ def _toml(path: str, text: str, overrides: Mapping[str, Any]) -> str:
 
     nothing = next((key for key, value in overrides.items() if value is None), None)
     if nothing is not None:
-        raise ConfigurationError(f"{nothing} can't be null", why="TOML has no word for it", place=path)
+        raise ConfigurationError(f"{nothing} can't be null", why="TOML has no null", place=path)
     document = tomlkit.parse(text)
     assign(document, overrides)
     return tomlkit.dumps(document)
@@ -80,7 +80,7 @@ def _yaml(text: str, overrides: Mapping[str, Any]) -> str:
 
     editor = YAML()
     editor.preserve_quotes = True
-    editor.width = 1 << 20  # lines break where they did
+    editor.width = 1 << 20  # keeps line breaks as they are
     editor.explicit_start = bool(re.match(r"(#[^\n]*\n|\s*\n)*---\s", text))
     _keep_indentation(editor, text)
     editor.Representer = _representer(editor.Representer)
@@ -103,8 +103,8 @@ def _keep_indentation(editor: Any, text: str) -> None:
 
 
 def _representer(base: Any) -> Any:
-    class Representer(base):  # type: ignore[misc] # ruamel's own, which are registered on classes
-        """Writes ``null``, which a reader of any YAML sees, instead of nothing."""
+    class Representer(base):  # type: ignore[misc] # ruamel registers representers on classes
+        """Writes ``null`` explicitly instead of an empty value."""
 
     def null(representer: Any, _: None) -> Any:
         return representer.represent_scalar("tag:yaml.org,2002:null", "null")
@@ -114,18 +114,18 @@ def _representer(base: Any) -> Any:
 
 
 def _scalar(old: Any, new: Any) -> Any:
-    """The new value as ruamel's own, in the style of the old one."""
+    """The new value as a ruamel scalar in the style of the old one."""
     from ruamel.yaml.scalarfloat import ScalarFloat
     from ruamel.yaml.scalarstring import ScalarString, SingleQuotedScalarString
 
     if isinstance(new, str):
         if isinstance(old, ScalarString):
             return type(old)(new)
-        # Programs that read the file with PyYAML take `no` and `1e3` for something else than DVC does.
+        # PyYAML reads `no` and `1e3` differently than DVC does.
         return new if _is_text(new) else SingleQuotedScalarString(new)
     if isinstance(new, float) and "e" in repr(new) and "." not in repr(new):
         mantissa, _, exponent = repr(new).partition("e")
-        text = f"{mantissa}.0e{exponent}"  # without a point it is a text to PyYAML
+        text = f"{mantissa}.0e{exponent}"  # without a decimal point, PyYAML reads a string
         return _float_as(text, ScalarFloat)
     return new
 

@@ -1,7 +1,7 @@
-"""Parameters in a Python file, found as DVC finds them: by reading the source, not by running it.
+"""Parameters in a Python file, found as DVC finds them: in the source, without running it.
 
-Those are literals assigned to one name at the top level, in a class, or to an
-attribute of ``self`` in ``__init__``; of a dict, list or tuple also its parts.
+They are literals that are assigned to a name at the top level or in a class, or to
+an attribute of ``self`` in ``__init__``, and the items of dicts, lists and tuples.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ Names = dict[str, "ast.expr | Names"]
 
 
 def parse_python(text: str, path: str) -> dict[str, Any]:
-    """The values that the assignments in ``text`` say. Raises ConfigurationError for what is no Python."""
+    """The values of the assignments in ``text``. Raises ConfigurationError if it is not valid Python."""
     return _values(_names(_parse(text, path).body))
 
 
 def python_line(text: str, path: str, key: str) -> int | None:
-    """The line on which the value of a dotted key stands; None where there is none."""
+    """The line of a dotted key's value; None if there is none."""
     node = _node(_names(_parse(text, path).body), key)
     return node.lineno if isinstance(node, ast.expr) else None
 
 
 def replace_python(text: str, path: str, overrides: Mapping[str, Any]) -> str:
-    """``text`` with other values for those dotted keys that it has; all else stays as it is.
+    """Replace the values of those dotted keys that ``text`` has.
 
-    Raises ConfigurationError for a value that no Python literal says, and for a class.
+    Raises ConfigurationError for a value without a Python literal, and for a class.
     """
     names = _names(_parse(text, path).body)
     edits: list[tuple[int, int, bytes]] = []
     source = text.encode()
-    starts = [0, *(place + 1 for place, byte in enumerate(source) if byte == 0x0A)]
+    starts = [0, *(index + 1 for index, byte in enumerate(source) if byte == 0x0A)]
     for key, value in overrides.items():
         node = _node(names, key)
         if isinstance(node, dict):
             raise ConfigurationError(
-                f"{key!r} is a class", hint=f"give its attributes: {key}.NAME", place=path
+                f"{key!r} is a class", hint=f"set its attributes: {key}.NAME", place=path
             )
         if node is not None and node.end_lineno is not None and node.end_col_offset is not None:
-            # Offsets within a line are counted in bytes.
+            # ast counts columns in bytes.
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[node.end_lineno - 1] + node.end_col_offset
             edits.append((start, end, _literal(key, value, node, path).encode()))
@@ -58,9 +58,9 @@ def _parse(text: str, path: str) -> ast.Module:
         return ast.parse(text, filename=path)
     except SyntaxError as error:
         place = f"{path}:{error.lineno}" if error.lineno else path
-        raise ConfigurationError("this is no valid Python", why=error.msg, place=place) from None
+        raise ConfigurationError("this is not valid Python", why=error.msg, place=place) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        why = str(error) or "it nests too deep"
+        why = str(error) or "it nests too deeply"
         raise ConfigurationError("the parameter file can't be read", why=why, place=path) from None
 
 
@@ -107,7 +107,7 @@ def _values(names: Names) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as other parameter files and ``dvc.lock`` have it: tuples and sets are lists there."""
+    """The value as in other parameter files and ``dvc.lock``: tuples and sets become lists."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, set):
@@ -122,7 +122,7 @@ def _node(names: Names, key: str) -> ast.expr | Names | None:
             here = here.get(part)
         elif isinstance(here, ast.Dict):
             pairs = zip(here.keys, here.values, strict=True)
-            here = next((value for name, value in reversed([*pairs]) if _says(name, part)), None)
+            here = next((value for name, value in reversed([*pairs]) if _is_constant(name, part)), None)
         elif isinstance(here, ast.List | ast.Tuple) and part.isdigit() and int(part) < len(here.elts):
             here = here.elts[int(part)]
         else:
@@ -130,7 +130,7 @@ def _node(names: Names, key: str) -> ast.expr | Names | None:
     return here
 
 
-def _says(node: ast.expr | None, text: str) -> bool:
+def _is_constant(node: ast.expr | None, text: str) -> bool:
     return isinstance(node, ast.Constant) and node.value == text
 
 
@@ -145,6 +145,6 @@ def _literal(key: str, value: Any, node: ast.expr, path: str) -> str:
         ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError):
         raise ConfigurationError(
-            f"{key}: Python has no literal for {value}", why="DVC reads only those", place=path
+            f"{key}: Python has no literal for {value}", why="DVC reads only literals", place=path
         ) from None
     return text

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rondel.data import load_project
-from rondel.data.local_push import hand_over
+from rondel.data.push_tracked import push_tracked_data
 
 DVC = Path(sys.executable).with_name("dvc")
 
@@ -38,8 +38,8 @@ def root(tmp_path: Path) -> Path:
 
 def test_what_the_remote_lacks_is_handed_over_once(root: Path, tmp_path: Path) -> None:
     remote = tmp_path / "remote"
-    assert hand_over(load_project(root), remote, {}) == ("folder", "one.txt")
-    assert hand_over(load_project(root), remote, {}) == ()
+    assert push_tracked_data(load_project(root), remote, {}) == ("folder", "one.txt")
+    assert push_tracked_data(load_project(root), remote, {}) == ()
     dvc(root, "remote", "add", "-q", "-d", "far", str(remote))
     shutil.rmtree(root / ".dvc/cache")
     shutil.rmtree(root / "folder")
@@ -55,12 +55,12 @@ def test_what_the_cache_lacks_too_stays_missing(root: Path, tmp_path: Path) -> N
     assert digest is not None
     name = digest.partition(":")[2]
     (root / ".dvc/cache/files/md5" / name[:2] / name[2:]).unlink()
-    assert hand_over(load_project(root), remote, {}) == ("one.txt",)
+    assert push_tracked_data(load_project(root), remote, {}) == ("one.txt",)
     assert not list(remote.rglob("*.dir"))
 
 
 def test_a_cache_elsewhere_is_looked_into(root: Path, tmp_path: Path) -> None:
     (root / ".dvc/cache").rename(tmp_path / "cache")
-    assert hand_over(load_project(root), tmp_path / "remote", {}) == ()
+    assert push_tracked_data(load_project(root), tmp_path / "remote", {}) == ()
     dvc(root, "cache", "dir", "-q", str(tmp_path / "cache"))
-    assert hand_over(load_project(root), tmp_path / "remote", {}) == ("folder", "one.txt")
+    assert push_tracked_data(load_project(root), tmp_path / "remote", {}) == ("folder", "one.txt")

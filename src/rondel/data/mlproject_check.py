@@ -1,4 +1,4 @@
-"""What would keep MLflow from running an entry point, known before anything starts."""
+"""Finds what would prevent MLflow from running an entry point, before anything starts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def missing(declared: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
-    """The parameters without default for which no value is given."""
+def missing_parameters(declared: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
+    """The parameters that have neither a default nor a given value."""
     return tuple(each.name for each in parameters(declared) if each.required and each.name not in given)
 
 
-def problem(declared: Mapping[str, Any], name: str, value: Any) -> str | None:
-    """Why ``value`` is none for that parameter, by its declared type; None if it is one.
+def value_problem(declared: Mapping[str, Any], name: str, value: Any) -> str | None:
+    """Why ``value`` does not match the declared type of a parameter; None if it does.
 
-    MLflow checks ``path`` and ``uri`` itself, in the container; ``float`` it only documents.
+    MLflow checks only ``path`` and ``uri``, and does so in the container.
     """
     each = next((each for each in parameters(declared) if each.name == name), None)
     if each is None:
@@ -33,7 +33,7 @@ def problem(declared: Mapping[str, Any], name: str, value: Any) -> str | None:
     if isinstance(value, Mapping | list | tuple):
         return f"{each.name} takes one value, declared as {each.type}"
     if each.type == "float" and not _is_number(value):
-        return f"{FILE} declares {name} as float, and {text!r} is no number"
+        return f"{FILE} declares {name} as float, and {text!r} is not a number"
     if each.type == "uri" and not urlsplit(text).scheme:
         return f"{FILE} declares {name} as uri, and {text!r} has no scheme (s3://…, https://…)"
     if each.type == "path" and not text:
@@ -52,12 +52,12 @@ def _is_number(value: Any) -> bool:
 
 
 def check_entry_point(root: Path, name: str) -> None:
-    """Raise ConfigurationError for what would keep MLflow from running ``name``, however its values are."""
+    """Raise ConfigurationError if MLflow can't run ``name``, whatever the parameters' values."""
     document = read_document(root)
     if "databricks_spark_job" in document:
         raise ConfigurationError(
             "`databricks_spark_job` runs on Databricks only",
-            hint="take it out for a pipeline that runs everywhere",
+            hint="remove it, so that the pipeline runs everywhere",
             place=FILE,
         )
     _check_environment(root, document)
@@ -74,14 +74,14 @@ def check_entry_point(root: Path, name: str) -> None:
         raise ConfigurationError(
             f"the command of entry point {name!r} can't be read",
             why=str(error),
-            hint="a brace that stands for itself is written twice: {{ and }}",
+            hint="write {{ and }} for literal braces",
             place=FILE,
         ) from None
     unknown = sorted({re.split(r"[.\[]", field)[0] for field in fields} - {str(each) for each in declared})
     if unknown:
         raise ConfigurationError(
-            f"the command of entry point {name!r} uses {{{unknown[0]}}}, which is none of its parameters",
-            hint="declare it below `parameters`, or write {{ and }} for braces that stand for themselves",
+            f"the command of entry point {name!r} uses {{{unknown[0]}}}, which is not one of its parameters",
+            hint="declare it below `parameters`, or write {{ and }} for literal braces",
             place=FILE,
         )
 
@@ -90,12 +90,14 @@ def _check_environment(root: Path, document: Mapping[str, Any]) -> None:
     named = [key for key in ENVIRONMENTS if key in document]
     if len(named) > 1:
         raise ConfigurationError(
-            f"there is more than one environment: {', '.join(named)}", hint="keep one of them", place=FILE
+            f"{' and '.join(named)}: a project can have only one environment",
+            hint="keep one of them",
+            place=FILE,
         )
     for key in named:
         value = document[key]
         if key == DOCKER and not (isinstance(value, dict) and value.get("image")):
             raise ConfigurationError("`docker_env` names no `image`", place=FILE)
         if key != DOCKER and value and not (root / str(value)).is_file():
-            # MLflow looks for it, though it takes the container's own packages.
+            # MLflow requires the file, although it uses the container's packages.
             raise ConfigurationError(f"`{key}` names {value}, which does not exist", place=FILE)

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from small_project import BIN, environ, run
 from test_data_stages import DVC, TOP
-from test_runs_on_the_engine import BIN, environ, run
 
 from rondel.record import load
 

@@ -19,7 +19,7 @@ import pytest
 from rondel.container_scripts import script
 from rondel.data import load_project
 from rondel.environment.data_container import fetch_plan, keep_plan
-from rondel.operations.evaluation import measuring, read_evaluation
+from rondel.operations.evaluation import evaluation_program, read_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +102,7 @@ def programs(root: Path, **wanted: Any) -> dict[str, Any]:
     """The plan of what is fetched to measure a model."""
     found = load_project(root)
     evaluation = read_evaluation(found, found.stages["evaluate"], found.lock["evaluate"])
-    program = measuring(evaluation, found, **wanted)
+    program = evaluation_program(evaluation, found, **wanted)
     return fetch_plan(program.needs, models=program.models, size=program.size, collect=program.collect)
 
 

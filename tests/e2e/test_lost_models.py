@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import test_champion_again
+from small_project import environ, run
 from test_champion_again import FILES, TRAIN, commit
-from test_runs_on_the_engine import environ, run
 
 from rondel.record import Capsule, load
 

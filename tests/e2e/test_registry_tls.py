@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import test_champion_again
-from test_runs_on_the_engine import environ
+from small_project import environ
 from tls import TlsProxy, certificate
 
 from rondel.record import load

@@ -89,6 +89,6 @@ async def _export(
     made = {name.rstrip("/"): hashes.of(name.rstrip("/")) for name in outputs}
     runtime.recorder.outputs({name: digest for name, digest in made.items() if digest})
     run_only = bool(runtime.given and not runtime.settings.apply) or await to_thread.run_sync(
-        runtime.sees_aside_results
+        runtime.sees_run_only
     )
     runtime.pending.append(PendingResults(files=folder, before=before, run_only=run_only))

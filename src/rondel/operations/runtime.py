@@ -103,7 +103,7 @@ class StageRuntime:
             project = project.with_entries(pending.made, run_only=pending.run_only)
         return project
 
-    def sees_aside_results(self) -> bool:
+    def sees_run_only(self) -> bool:
         """Whether this stage sees results that are not for the working tree."""
         return bool(self.dvc_project({}).run_only)
 

@@ -78,7 +78,7 @@ def test_mlflow_gets_tables_of_rules_comparison_and_slices(folder: Path) -> None
 def test_the_page_shows_both_models(folder: Path) -> None:
     page = render_gate_page([EVALUATE], folder)
     assert "not passed" in page
-    assert "evaluated again beside the challenger; changed since its evaluation" in page
+    assert "evaluated again together with the challenger; changed since its evaluation" in page
     assert page.count("data:image/png;base64,") == 2
     assert page.count('<polyline class="challenger"') == page.count('<polyline class="champion"') == 1
 

@@ -118,7 +118,7 @@ def test_a_value_in_the_code_is_checked_as_well(disk: DiskProject, call: str) ->
     )
     from rondel.pipeline import load_pipeline
 
-    with pytest.raises(ConfigurationError, match="wrong kind") as caught:
+    with pytest.raises(ConfigurationError, match="wrong type") as caught:
         given(load_pipeline(disk.root / "main.py"), disk)
     assert caught.value.place.startswith("params.yaml:")
 

@@ -115,7 +115,7 @@ def test_a_folder_of_a_dvc_project_gets_no_dvc_project(tmp_path: Path) -> None:
     root = copy_project("monorepo", tmp_path)
     done = run(root / "nlp", *INIT, code=20)
     assert f"nlp/ is part of the DVC project in {root}" in done.stderr
-    assert f"`rondel init` in {root} takes over the stages of nlp/, too" in done.stderr
+    assert f"`rondel init` in {root} includes the stages of nlp/" in done.stderr
     assert run(root, "git", "status", "--porcelain").stdout == ""
 
 

@@ -138,7 +138,7 @@ def look_up_stage(
     reason = describe(differences[sizes.index(min(sizes))]) if differences else lock_reason
     if not reason and address in project.lock:
         reason = "dvc.lock has a result, but rondel.lock does not record what made it"
-    return StageLookup(stage=stage, inputs=inputs, reason=reason or "no earlier result of it is cached here")
+    return StageLookup(stage=stage, inputs=inputs, reason=reason or "no cached result")
 
 
 def stage_inputs_of(

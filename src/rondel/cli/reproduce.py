@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rondel.cli.arguments import Parser
 from rondel.errors import ConfigurationError, InputsDiffer, ResultsDiffer
-from rondel.settings import find_root
+from rondel.settings import find_root, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,15 +54,25 @@ def main(argv: Sequence[str]) -> int:
     found = find_capsule(root, arguments.capsule)
     if arguments.dry_run:
         from rondel.reproduce.plan import choose_stage, describe_plan, make_plan
+        from rondel.reproduce.run import recorded_server
         from rondel.reproduce.worktree import changed_files
+        from rondel.secrets.logins import without_login
 
+        settings = load_settings(root, {}, os.environ)
         stage = choose_stage(found.capsule, arguments.stage).name
         lines = describe_plan(
             found.capsule,
-            make_plan(found.capsule, stage, params=_params(arguments.param), engine=arguments.engine),
+            make_plan(
+                found.capsule,
+                stage,
+                params=_params(arguments.param),
+                engine=arguments.engine,
+                named=settings.environment,
+            ),
             python="python",
             remote="the remote",
             place="a worktree",
+            tracking=without_login(settings.tracking_uri or recorded_server(found.capsule) or ""),
             changed=changed_files(root, found.folder, found.capsule),
         )
         print("\n".join(lines))

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from rondel.errors import RecordError, did_you_mean
 from rondel.record.validation import printable
 from rondel.reproduce.comparison import outcome
-from rondel.settings.machine_variables import is_machine_variable, is_option_variable
+from rondel.runner.capsule_facts import ALLOWED
+from rondel.settings.machine_variables import is_machine_variable, is_option_variable, is_result_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from rondel.record import Capsule, StageRecord
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,300}")
 
 
@@ -70,9 +72,19 @@ def choose_stage(capsule: Capsule, wanted: str | None) -> StageRecord:
 
 
 def make_plan(
-    capsule: Capsule, stage: str, *, params: Iterable[tuple[str, str]] = (), engine: str | None = None
+    capsule: Capsule,
+    stage: str,
+    *,
+    params: Iterable[tuple[str, str]] = (),
+    engine: str | None = None,
+    named: Collection[str] = (),
 ) -> ReproductionPlan:
-    """Plan to repeat ``stage``; ``params`` override those of the run."""
+    """Plan to repeat ``stage``; ``params`` override those of the run.
+
+    ``named`` are the variables that the project here hands to its stages. Of the capsule's
+    variables only these are set, those that every run records, and options that results
+    depend on: a capsule from elsewhere must not choose proxies, indexes or programs.
+    """
     params = tuple(params)
     overrides = {**capsule.overrides, **dict(params)}
     arguments = [capsule.file, stage, "--only", "--no-cache", "--no-push"]
@@ -80,8 +92,11 @@ def make_plan(
         arguments += ["--engine", engine]
     for name, value in overrides.items():
         arguments += ["-P", f"{name}={value}"]
+    allowed = {*ALLOWED, *named}
     environment = {
-        name: value for name, value in capsule.environment.items() if not is_machine_variable(name)
+        name: value
+        for name, value in capsule.environment.items()
+        if not is_machine_variable(name) and (name in allowed or is_result_option(name))
     }
     refused = sorted(
         name for name in capsule.environment if name not in environment and not is_option_variable(name)
@@ -132,11 +147,14 @@ def describe_plan(
     python: str,
     remote: str,
     place: str,
+    tracking: str = "",
     changed: Iterable[str] = (),
 ) -> list[str]:
     """The plan in lines that people read before they confirm it. A capsule can't hide a part of it.
 
     ``changed`` are the files of its diff according to git: a capsule may contain a wrong list.
+    Files that run on this machine, not in a container, come first. ``tracking`` is the
+    MLflow server.
     """
     git, record = capsule.git, capsule.stage(reproduction.stage)
     code = f"commit {(git.commit or '')[:12]}" + (f" of {git.branch}" if git.branch else "")
@@ -147,12 +165,13 @@ def describe_plan(
         "made": f"{capsule.created} on {capsule.host.distribution or 'an unknown system'}"
         + (f", {capsule.ci.url or capsule.ci.provider}" if capsule.ci else ""),
         "code": code,
-        "changed": _some(list(changed)),
-        "new": _some(kept),
+        "changed": _files(changed, capsule.file),
+        "new": _files(kept, capsule.file),
         "image": _image(record, capsule),
         "inputs": f"{len(record.inputs)} by hash ({inputs}) from {remote}" if record.inputs else "",
-        "variables": _some([f"{name}={value}" for name, value in reproduction.environment.items()]),
-        "secrets": _some(list(reproduction.secrets)),
+        "MLflow": tracking,
+        "variables": _all(f"{name}={value}" for name, value in reproduction.environment.items()),
+        "secrets": _all(reproduction.secrets),
         "runs": shlex.join([python, *reproduction.arguments]),
         "in": place,
     }
@@ -190,9 +209,13 @@ def _image(record: StageRecord, capsule: Capsule) -> str:
     return f"{image.reference}{source}" + (f", {image.digest[:30]}…" if image.digest else "")
 
 
-def _some(names: list[str], most: int = 6) -> str:
-    shown = ", ".join(name if len(name) <= 80 else name[:79] + "…" for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def _files(paths: Iterable[str], pipeline: str) -> str:
+    """All files, with those first that run on this machine: the pipeline, and what it may import."""
+    return _all(sorted(paths, key=lambda path: (path != pipeline, not path.endswith(".py"), path)))
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names)
 
 
 def image_differences(original: StageRecord, again: StageRecord) -> list[str]:

@@ -23,6 +23,8 @@ from rondel.reproduce.plan import (
     make_plan,
     shell_position,
 )
+from rondel.secrets.logins import without_login
+from rondel.settings import load_settings
 from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -94,14 +96,19 @@ def reproduce(
     """
     capsule = found.capsule
     record = choose_stage(capsule, options.stage)
-    plan = make_plan(capsule, record.name, params=options.params, engine=options.engine)
+    settings = load_settings(root, {}, environ)
+    plan = make_plan(
+        capsule, record.name, params=options.params, engine=options.engine, named=settings.environment
+    )
     remote, remote_environment = _remote(root, capsule, environ)
+    tracking = settings.tracking_uri or recorded_server(capsule)
     lines = describe_plan(
         capsule,
         plan,
         python="python",
         remote=remote,
         place=worktrees.WORKTREES,
+        tracking=without_login(tracking or ""),
         changed=worktrees.changed_files(root, found.folder, capsule),
     )
     prompter.show([f"reproducing {record.name} of run {capsule.id}", *lines])
@@ -120,7 +127,7 @@ def reproduce(
         worktrees.restore_results(tree.root, found.folder, worktrees.results_before(capsule, record.name))
         _local_config(root, tree.root)
         child = child_environment(environ, plan, {**remote_environment, **secrets}, capsule, options)
-        stack.enter_context(_tracking(root, tree.root, capsule, child))
+        stack.enter_context(_tracking(root, tree.root, tracking, settings.tracking_uri, child))
         launcher, child = _launcher(options, tree.root, child)
         code = run_child([*launcher, sys.executable, *plan.arguments], tree.root, child)
         result = _result(root, tree, capsule, record.name, code)
@@ -140,7 +147,6 @@ def _launcher(
     if options.shell is None:
         return [], child
     from rondel.engines.choice import CLI, choose_engine, rondel_executable
-    from rondel.settings import load_settings
 
     settings = load_settings(tree, {"engine": options.engine} if options.engine else {}, child)
     choice = choose_engine(settings, child, rondel_executable())
@@ -242,22 +248,38 @@ def _local_config(root: Path, tree: Path) -> None:
         shutil.copyfile(source, target)
 
 
-@contextmanager
-def _tracking(root: Path, tree: Path, capsule: Capsule, child: dict[str, str]) -> Iterator[None]:
-    """Lead the child to an MLflow server: the configured one, the run's, or this project's own."""
-    from rondel.ci.providers import detect
-    from rondel.settings import load_settings
+def recorded_server(capsule: Capsule) -> str | None:
+    """The MLflow server that the capsule names, unless it is on the loopback of its machine."""
+    from urllib.parse import urlsplit
+
     from rondel.tracking.endpoint import is_loopback
-    from rondel.tracking.session import connect
 
     recorded = capsule.environment.get("MLFLOW_TRACKING_URI", "")
-    if not child.get("MLFLOW_TRACKING_URI") and recorded.startswith("http"):
-        from urllib.parse import urlsplit
+    remote = recorded.startswith("http") and not is_loopback(urlsplit(recorded).hostname or "")
+    return recorded if remote else None
 
-        if not is_loopback(urlsplit(recorded).hostname or ""):
-            child["MLFLOW_TRACKING_URI"] = recorded
+
+@contextmanager
+def _tracking(
+    root: Path, tree: Path, address: str | None, configured: str | None, child: dict[str, str]
+) -> Iterator[None]:
+    """Lead the child to the MLflow server at ``address``, else to this project's own.
+
+    ``configured`` is the server that this machine or the project here is configured for. Only that
+    one gets this machine's login: neither the capsule nor the files that it brings may choose
+    another address for it.
+    """
+    from rondel.ci.providers import detect
+    from rondel.tracking.endpoint import LOGIN_VARIABLES
+    from rondel.tracking.session import connect
+
+    if address:
+        child["MLFLOW_TRACKING_URI"] = address
     settings = load_settings(tree, {}, child)
     if settings.tracking_uri:
+        if settings.tracking_uri != configured:
+            for name in LOGIN_VARIABLES:
+                child.pop(name, None)
         yield
         return
     # Not one of the worktree's own: champions and earlier runs are on the project's.

@@ -26,6 +26,11 @@ _NAMES = frozenset(
 _TRAVEL = frozenset({"PYTHONHASHSEED"})
 
 
+def is_result_option(name: str) -> bool:
+    """Whether a variable is an option of Rondel that results depend on."""
+    return name in _RESULT
+
+
 def is_option_variable(name: str) -> bool:
     """Whether a variable is an option of Rondel that does not affect results.
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,11 @@ from rondel.reproduce.plan import (
     make_plan,
     shell_position,
 )
-from rondel.reproduce.run import ReproduceOptions, child_environment
+from rondel.reproduce.run import ReproduceOptions, _tracking, child_environment, recorded_server
+from rondel.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def record(name: str = "train", **fields: Any) -> StageRecord:
@@ -64,7 +68,8 @@ def test_a_capsule_cannot_hide_parts_of_the_plan() -> None:
         git=Git(commit="a" * 40, branch="main\x1b[8m\x1b[99A"),
         environment={"MODE": "x\r  runs      nothing\u202e", "OTHER": "caf\u00e9 \x9b2K\n"},
     )
-    shown = "\n".join(describe_plan(run, make_plan(run, "train"), python="python", remote="", place="there"))
+    made = make_plan(run, "train", named=["MODE", "OTHER"])
+    shown = "\n".join(describe_plan(run, made, python="python", remote="", place="there"))
     assert all(each.isprintable() or each == "\n" for each in shown)
     assert r"of main\x1b[99A" in shown
     assert "caf\u00e9" in shown
@@ -97,7 +102,9 @@ def test_the_plan_repeats_parameters_and_safe_variables() -> None:
         options={"environment": ["TRAIN_MODE", "OTHER"], "secrets": ["TOKEN"]},
         secrets=["AWS_ACCESS_KEY_ID", "TOKEN"],
     )
-    made = make_plan(run, "train", params=[("train.rate", "5")], engine="embedded")
+    made = make_plan(
+        run, "train", params=[("train.rate", "5")], engine="embedded", named=["TRAIN_MODE", "LD_PRELOAD"]
+    )
     assert made.arguments[:5] == ("ci/main.py", "train", "--only", "--no-cache", "--no-push")
     assert "train.rate=5" in made.arguments
     assert "train.n=3" in made.arguments
@@ -144,6 +151,69 @@ def test_variables_for_own_runs_do_not_reach_a_reproduction() -> None:
         "RONDEL_VERBOSE": "1",
         "RONDEL_REPRODUCES": run.id,
     }
+
+
+def test_a_capsule_sets_no_variable_that_the_project_here_does_not_name() -> None:
+    chosen = {"PERL5LIB": "/tmp", "JAVA_TOOL_OPTIONS": "-javaagent:evil", "MODE": "odd", "TZ": "CET"}
+    made = make_plan(
+        capsule(environment=chosen, options={"environment": list(chosen)}), "train", named=["MODE"]
+    )
+    assert made.environment == {"MODE": "odd", "TZ": "CET"}
+    assert {text for text in made.warnings if "PERL5LIB" in text or "JAVA_TOOL_OPTIONS" in text} == {
+        "the run's variable PERL5LIB is not set here",
+        "the run's variable JAVA_TOOL_OPTIONS is not set here",
+    }
+
+
+def test_the_plan_shows_everything_and_first_what_runs_on_this_machine() -> None:
+    names = [f"a{number:02}.txt" for number in range(9)]
+    run = capsule(
+        environment={f"VALUE_{number}": "x" for number in range(9)},
+        git=Git(commit="a" * 40, untracked={"new.py": "1"}),
+    )
+    made = make_plan(run, "train", named=[f"VALUE_{number}" for number in range(9)])
+    changed = [*names, "src/helper.py", "ci/main.py"]
+    lines = describe_plan(
+        run,
+        made,
+        python="python",
+        remote="",
+        place="there",
+        tracking="https://mlflow.example",
+        changed=changed,
+    )
+    shown = dict(line.strip().split(maxsplit=1) for line in lines if not line.strip().startswith("note:"))
+    assert shown["changed"] == ", ".join(["ci/main.py", "src/helper.py", *names])
+    assert shown["variables"] == ", ".join(f"VALUE_{number}=x" for number in range(9))
+    assert shown["MLflow"] == "https://mlflow.example"
+
+
+@pytest.mark.parametrize(
+    ("configured", "recorded", "brought", "address", "login"),
+    [
+        ("https://ours.example", "https://theirs.example", None, "https://ours.example", True),
+        (None, "https://theirs.example", None, "https://theirs.example", False),
+        (None, None, "https://theirs.example", "https://theirs.example", False),
+        ("https://ours.example", None, "https://theirs.example", "https://ours.example", True),
+    ],
+)
+def test_only_a_server_that_is_configured_here_gets_the_login(
+    tmp_path: Path,
+    configured: str | None,
+    recorded: str | None,
+    brought: str | None,
+    address: str,
+    login: bool,
+) -> None:
+    """``brought`` is the address in the pyproject.toml that the capsule changes in its worktree."""
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.rondel]\nname = 'p'\n" + (f"tracking.uri = '{brought}'\n" if brought else "")
+    )
+    run = capsule(environment={"MLFLOW_TRACKING_URI": recorded} if recorded else {})
+    child = {"MLFLOW_TRACKING_TOKEN": "secret", "MLFLOW_TRACKING_PASSWORD": "secret"}
+    with _tracking(tmp_path, tmp_path, configured or recorded_server(run), configured, child):
+        assert load_settings(tmp_path, {}, child).tracking_uri == address
+        assert ("MLFLOW_TRACKING_TOKEN" in child, "MLFLOW_TRACKING_PASSWORD" in child) == (login, login)
 
 
 def test_omitted_files_get_a_warning() -> None:

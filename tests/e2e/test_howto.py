@@ -85,7 +85,7 @@ def test_gitlab(tmp_path: Path, npx: Path) -> None:
     path = f"{BIN}{os.pathsep}{npx}{os.pathsep}{os.environ['PATH']}"
     done = follow(tmp_path, commands("gitlab.md"), PATH=path)
     root = tmp_path / "flights"
-    assert "✓ way" in done.stdout
+    assert "✓ mode" in done.stdout
     kept = artifacts(root, "pipeline")
     (capsule,) = capsules(kept / ".rondel" / "runs")
     assert (kept / "dvc.lock").exists()

@@ -296,4 +296,4 @@ def test_what_dvc_made_before_is_made_once_more_and_why_is_said(
     # The results are those that DVC had; from now on it is known what made them.
     assert changes(root) == {"rondel.lock"}
     assert "up to date" in run(root, DVC, "status").stdout
-    assert "all that run" in run(root, "rondel", "check", "--inputs").stdout
+    assert "are declared" in run(root, "rondel", "check", "--inputs").stdout

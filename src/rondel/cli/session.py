@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -45,7 +46,27 @@ def main(argv: Sequence[str]) -> int:
     os.environ.update(engine_environment(arguments.workdir or Path.cwd(), os.environ))
     with EmbeddedSession.open(workdir=arguments.workdir) as session:
         print(session.connection_line, flush=True)
-        # Not sys.stdin, which blocks until its buffer is full.
-        while os.read(0, 4096):
-            pass
+        _wait_for_end(0)
     return 0
+
+
+def _wait_for_end(stdin: int) -> None:
+    """Wait until standard input ends, or a signal arrives.
+
+    A signal that arrives just before a blocking read does not interrupt it, nor does one that
+    the kernel gives to another thread: so the signal itself writes to a pipe that wakes us.
+    """
+    source, sink = os.pipe()
+    os.set_blocking(sink, False)
+    before = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
+    try:
+        while True:
+            ready, _, _ = select.select([stdin, source], [], [])
+            if source in ready:
+                os.read(source, 64)  # Python runs the signal's handler next
+            elif not os.read(stdin, 4096):  # not sys.stdin, whose buffer would have to fill first
+                return
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(source)
+        os.close(sink)

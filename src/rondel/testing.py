@@ -16,6 +16,7 @@ from rondel.cache.entries import load_all_entries
 from rondel.cache.lookup import CachedResult
 from rondel.context import StageContext
 from rondel.data import DvcStage
+from rondel.data.visibility import Visibility
 from rondel.errors import ConfigurationError, DataError, did_you_mean
 from rondel.gates import Verdict
 from rondel.operations.container.operation import UseContainer
@@ -33,7 +34,7 @@ from rondel.registry.versions import ModelVersion
 from rondel.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rondel.operations.operation import Operation
@@ -208,7 +209,14 @@ class FakeProject:
     def check_entry_point(self, name: str) -> None:
         """Accept every entry point."""
 
-    def workspace(self) -> Mapping[str, str]:
+    def follow(self, records: Callable[[], Sequence[StageRecord]]) -> None:
+        """Do nothing: in this fake, everything is visible."""
+
+    def visibility(self, stage: Stage) -> Visibility:  # noqa: ARG002
+        """Everything is visible."""
+        return Visibility()
+
+    def workspace(self, stage: Stage) -> Mapping[str, str]:  # noqa: ARG002
         """All of ``files``."""
         return self.files
 
@@ -333,6 +341,7 @@ class FakeContexts:
         given: Mapping[str, Any],
         recorder: StageRecorder,
         mlflow_run: MlflowRun | None,
+        visibility: Visibility | None,  # noqa: ARG002 - nothing is executed
     ) -> RecordingContext:
         """A recording context."""
         assert self.run is not None  # noqa: S101 - FakeServices.open set both

@@ -69,7 +69,9 @@ async def drive(job: dict[str, Any]) -> None:
             )
             stage = Stage(name=name, body=body, place=SourceLocation("ci/main.py", 1))
             params = job.get("params", {})
-            ctx = await contexts.context(stage, given=params, recorder=recorder, mlflow_run=None)
+            ctx = await contexts.context(
+                stage, given=params, recorder=recorder, mlflow_run=None, visibility=None
+            )
             try:
                 if "sh" in job:
                     done: Any = await ctx.sh(job["sh"], outputs=job.get("outputs", []))

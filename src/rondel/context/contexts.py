@@ -13,6 +13,7 @@ from rondel.operations.runtime import StageRuntime
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from rondel.data.visibility import Visibility
     from rondel.pipeline import Stage
     from rondel.record import MlflowRun, Run, StageRecorder
     from rondel.settings import Settings
@@ -50,14 +51,26 @@ class StageContexts:
         given: Mapping[str, Any],
         recorder: StageRecorder,
         mlflow_run: MlflowRun | None,
+        visibility: Visibility | None,
     ) -> StageContext:
         """The context of one attempt at ``stage``; ``given`` are its ``-P`` values.
 
+        ``visibility`` limits which results of other stages it sees; with None it sees them all.
+
         Raises StageFailed if the image can't be built, ConfigurationError for an unset secret.
         """
-        container = await self.environment.container_for(stage, recorder=recorder, mlflow_run=mlflow_run)
+        container = await self.environment.container_for(
+            stage, recorder=recorder, mlflow_run=mlflow_run, visibility=visibility
+        )
         return StageContext(
-            StageRuntime(self.environment, stage, given=given, recorder=recorder, container=container)
+            StageRuntime(
+                self.environment,
+                stage,
+                given=given,
+                recorder=recorder,
+                container=container,
+                visibility=visibility,
+            )
         )
 
     async def commit(self, context: StageContext) -> None:

@@ -50,6 +50,18 @@ def merge_lock(text: str | None, made: str, stages: Iterable[str]) -> str:
     return text
 
 
+def remove_entries(text: str, stages: Iterable[str]) -> str | None:
+    """``text`` without the entries of ``stages``; None if no entry is left.
+
+    Raises DataError if the text is not a lock file in DVC's block style.
+    """
+    spans = _spans(text)
+    for name in sorted((name for name in stages if name in spans), key=lambda n: spans[n], reverse=True):
+        start, end = spans.pop(name)
+        text = text[:start] + text[end:]
+    return text if spans else None
+
+
 def _append(text: str, block: str) -> str:
     lines = text.rstrip("\n") + "\n"
     if lines.rstrip().endswith("stages: {}"):

@@ -41,10 +41,10 @@ def workspace_excludes(project: DvcProject) -> tuple[str, ...]:
 
     Outputs that DVC does not cache are always in it, because nothing else provides them.
     """
-    data_paths = [_escape(path) for path in project.data_paths()]
+    data_paths = [escape(path) for path in project.data_paths()]
     ignored = _git_ignored(project.root)
     rest = _WITHOUT_GIT + _gitignore_lines(project.root) if ignored is None else _collapse(ignored)
-    kept = [f"!{_escape(path)}" for path in project.uncached_outputs()]
+    kept = [f"!{escape(path)}" for path in project.uncached_outputs()]
     return tuple(dict.fromkeys([*data_paths, *rest, *kept, *ALWAYS, *_modules_without_source(project.root)]))
 
 
@@ -56,7 +56,7 @@ def _modules_without_source(root: Path) -> list[str]:
     """Re-include bytecode that git tracks and that has no source."""
     tracked = git_paths(root, "ls-files", "-z", "--cached", "*.pyc") or []
     return [
-        f"!{_escape(name)}"
+        f"!{escape(name)}"
         for name in tracked
         if "__pycache__/" not in name and not (root / name).with_suffix(".py").exists()
     ]
@@ -67,7 +67,7 @@ def _collapse(paths: Iterable[str]) -> tuple[str, ...]:
     for path in paths:
         name = path.rstrip("/")
         if not re.search(r"(^|/)__pycache__(/|$)", name) and name not in ALWAYS:
-            kept.append(_escape(name))
+            kept.append(escape(name))
     return tuple(kept)
 
 
@@ -88,7 +88,8 @@ def _gitignore_lines(root: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _escape(path: str) -> str:
+def escape(path: str) -> str:
+    """The pattern that matches just this path."""
     return re.sub(r"([\\*?\[\]!])", r"\\\1", path)
 
 

@@ -8,11 +8,11 @@ from one to the other as a Dagger directory.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rondel.container_scripts import script
+from rondel.data.workspace import escape
 from rondel.environment import WORK
 from rondel.errors import StageFailed
 
@@ -91,14 +91,13 @@ def with_paths(
     container: dagger.Container, source: dagger.Directory, paths: Iterable[str]
 ) -> dagger.Container:
     """``container`` with these paths from another workspace."""
-    include = [pattern for path in paths for pattern in (_escape(path), f"{_escape(path)}/**")]
-    if not include:
-        return container
-    return container.with_directory(WORK, source, include=include)
+    include = path_patterns(paths)
+    return container.with_directory(WORK, source, include=include) if include else container
 
 
-def _escape(path: str) -> str:
-    return re.sub(r"([\\*?\[\]!])", r"\\\1", path)
+def path_patterns(paths: Iterable[str]) -> list[str]:
+    """Patterns for ``include`` that match these files, and folders with all that is in them."""
+    return [pattern for path in paths for pattern in (escape(path), f"{escape(path)}/**")]
 
 
 class DataContainer:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.data.run_tree import run_tree
 from rondel.environment import WORK
-from rondel.environment.data_container import DataContainer
+from rondel.environment.data_container import DataContainer, path_patterns
 from rondel.environment.host_environment import build_script, host_environment
 from rondel.environment.image import ImageBuilder
 from rondel.environment.log_addresses import log_rewrites
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rondel.cache import SharedParts
     from rondel.data import DvcProject
     from rondel.data.remote import Remote
+    from rondel.data.visibility import Visibility
     from rondel.data.webdav import WebdavServer
     from rondel.environment.host_environment import HostEnvironment
     from rondel.pipeline import Stage
@@ -157,10 +158,16 @@ class RunEnvironment:
         return pushes(self.remote, self.settings.push, ci=self.settings.ci)
 
     async def container_for(
-        self, stage: Stage, *, recorder: StageRecorder, mlflow_run: MlflowRun | None
+        self,
+        stage: Stage,
+        *,
+        recorder: StageRecorder,
+        mlflow_run: MlflowRun | None,
+        visibility: Visibility | None,
     ) -> dagger.Container:
         """The container of one attempt at ``stage``; the first call builds the image and reads the workspace.
 
+        ``visibility`` limits which results the stage sees; with None it sees them all.
         Raises StageFailed if the image can't be built, ConfigurationError for an unset secret.
         """
         from anyio import to_thread
@@ -186,7 +193,7 @@ class RunEnvironment:
         folder = self.remote.shown if self._server is not None else None
         recorder.rewrite(log_rewrites(self.tracking, remote.hosts, folder))
         recorder.image(self._image)
-        container = self._container(mlflow_run)
+        container = self._container(mlflow_run, visibility)
         if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
             container = with_repository(container, self.client, repository)
         return container
@@ -283,16 +290,21 @@ class RunEnvironment:
 
         return CONTAINER_HOST
 
-    def _container(self, mlflow_run: MlflowRun | None) -> dagger.Container:
+    def _container(self, mlflow_run: MlflowRun | None, visibility: Visibility | None) -> dagger.Container:
         """The image with workspace, DVC, MLflow and host environment."""
         assert self._base is not None  # noqa: S101 - `container_for` made them
         assert self._workspace is not None  # noqa: S101
-        container = self._base.with_directory(WORK, self._workspace)
+        hidden = visibility.excludes() if visibility else []
+        container = self._base.with_directory(WORK, self._workspace, exclude=hidden)
         tree = run_tree(self.run.folder)
         if tree.is_dir():
+            # Stages that end while this one starts add to the tree: list what it sees, not what it doesn't.
+            seen = [*path_patterns(sorted(visibility.shown)), "**/.gitignore"] if visibility else []
             # The tree grows during the run, and Dagger reads a host folder only once in a session.
-            made = self.client.host().directory(str(tree), exclude=[".rondel"], no_cache=True)
+            made = self.client.host().directory(str(tree), exclude=[".rondel"], include=seen, no_cache=True)
             container = container.with_directory(WORK, made)
+        for lock, text in (visibility.locks if visibility else {}).items():
+            container = container.with_new_file(f"{WORK}/{lock}", text)
         container = self._with_dvc(container.with_workdir(WORK))
         container = self._with_tracking(container, mlflow_run)
         container = with_git_variables(container, self.run, mlflow_run)

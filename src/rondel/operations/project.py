@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rondel.cache import SharedParts, StageCacheEntry
     from rondel.cache.lookup import CachedResult
     from rondel.data import DvcStage
+    from rondel.data.visibility import Visibility
     from rondel.pipeline import Stage
-    from rondel.record import Git, KeyRecord
+    from rondel.record import Git, KeyRecord, StageRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +107,14 @@ class Project(Protocol):
     def check_entry_point(self, name: str) -> None:
         """Raise ConfigurationError if MLflow can't run ``name`` with any parameters."""
 
-    def workspace(self) -> Mapping[str, str]:
-        """Every file that stages see, with its hash."""
+    def follow(self, records: Callable[[], Sequence[StageRecord]]) -> None:
+        """Take what the run's stages made so far from their records."""
+
+    def visibility(self, stage: Stage) -> Visibility:
+        """The results of the pipeline's stages that ``stage`` sees in its workspace."""
+
+    def workspace(self, stage: Stage) -> Mapping[str, str]:
+        """Every file that ``stage`` sees, with its hash."""
 
     def file_hash(self, path: str) -> str | None:
         """The hash of a file or folder as ``md5:…``; None if it is missing or outside of the project."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rondel.cache.provenance import Provenance
     from rondel.data import DvcProject
+    from rondel.data.visibility import Visibility
     from rondel.data.workspace_sync import WorkspaceSnapshot
     from rondel.environment.output_stream import CommandOutput
     from rondel.environment.run_environment import RunEnvironment
@@ -70,6 +71,7 @@ class StageRuntime:
         given: Mapping[str, Any],
         recorder: StageRecorder,
         container: dagger.Container,
+        visibility: Visibility | None,
     ) -> None:
         self.environment = environment
         self.stage = stage
@@ -79,6 +81,7 @@ class StageRuntime:
         self.settings: Settings = environment.settings
         self.recorder = recorder
         self.container = container
+        self.visibility = visibility
         self.pending: list[PendingResults] = []
         self.commands = 0
         self.container_changed = False

@@ -21,6 +21,7 @@ from rondel.runner.stage_errors import engine_is_gone
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from rondel.data.visibility import Visibility
     from rondel.pipeline import Stage
     from rondel.record import StageRecorder
     from rondel.record.capsule import StageState
@@ -50,10 +51,13 @@ async def attempt_stage(
     stage: Stage,
     recorder: StageRecorder,
     overrides: Mapping[str, Any],
+    *,
+    visibility: Callable[[], Visibility | None],
     on_failure: OnFailure | None = None,
 ) -> None:
     """Run a stage until it succeeds or its attempts are used up; raises the last attempt's error.
 
+    ``visibility`` says, for each attempt, which results of other stages it sees.
     ``on_failure`` is awaited with the error and the context, while the context
     is still usable. It returns whether to try once more.
     """
@@ -64,7 +68,9 @@ async def attempt_stage(
         # Discard what a failed attempt recorded.
         recorder.change(attempts=number, uses=[], outputs={}, metrics={}, verdicts=[], exit_code=None)
         try:
-            await _attempt(services, stage, recorder, overrides, on_failure)
+            await _attempt(
+                services, stage, recorder, overrides, visibility=visibility(), on_failure=on_failure
+            )
         except _RetryRequested:
             tries = max(tries, number + 1)
         except FINAL:
@@ -85,6 +91,8 @@ async def _attempt(
     stage: Stage,
     recorder: StageRecorder,
     overrides: Mapping[str, Any],
+    *,
+    visibility: Visibility | None,
     on_failure: OnFailure | None = None,
 ) -> None:
     mlflow_run = await services.begin(recorder.record)
@@ -97,7 +105,11 @@ async def _attempt(
         with anyio.fail_after(stage.timeout) as limit:
             async with _wait_for_signal():
                 ctx = await services.contexts.context(
-                    stage, given=overrides, recorder=recorder, mlflow_run=mlflow_run
+                    stage,
+                    given=overrides,
+                    recorder=recorder,
+                    mlflow_run=mlflow_run,
+                    visibility=visibility,
                 )
                 await stage.body(ctx)
         # Outside of the time limit: a finished result is always committed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,18 +14,22 @@ from rondel.cache import StageCacheEntry, code_parts, load_entries, read_shared_
 from rondel.cache.shared_parts import relative_hasher
 from rondel.context.registry import operations_of
 from rondel.errors import ConfigurationError
+from rondel.operations.dvc.operation import dvc_stage_names
 from rondel.operations.project import DvcInputs, DvcResults
+from rondel.pipeline.graph import closure
 from rondel.record import CallRecord, Git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rondel.cache import SharedParts
     from rondel.cache.lookup import CachedResult, StageLookup
     from rondel.data import DvcProject, DvcStage
+    from rondel.data.visibility import Visibility
     from rondel.files.hashes import HashCache
+    from rondel.operations.operation import Operation
     from rondel.pipeline import Stage
-    from rondel.record import KeyRecord
+    from rondel.record import KeyRecord, StageRecord
     from rondel.settings import Settings
 
 
@@ -36,15 +41,19 @@ class DiskProject:
     """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str] | None = None, *, own: Iterable[str] = ()
+        self, settings: Settings, environ: Mapping[str, str] | None = None, *, stages: Iterable[Stage] = ()
     ) -> None:
-        """``own`` are the stages of ``dvc.yaml`` that the pipeline runs itself."""
+        """``stages`` are those of the pipeline, with their matrices expanded."""
         self.settings = settings
         self.root = settings.root
         self.tree: Path | None = None
         """The run's own tree, once there is one: its lock entries override the working tree's."""
+        self._records: Callable[[], Sequence[StageRecord]] = tuple
         self._environ = os.environ if environ is None else environ
-        self._own = tuple(own)
+        self._stages = {stage.name: stage for stage in stages}
+        self._own = dvc_stage_names(
+            operation for stage in self._stages.values() for operation in operations_of(stage.calls)
+        )
         self._lock = threading.RLock()
         self._dvc: DvcProject | None = None
         self._hashes: HashCache | None = None
@@ -87,22 +96,33 @@ class DiskProject:
     def _overlay(self) -> dict[str, str]:
         """The files that stages see instead of the working tree's: the run's own, and restored results."""
         from rondel.cache.lookup import file_hashes
-        from rondel.data.run_tree import lock_text, tree_hashes
-        from rondel.data.workspace_sync import merge_entries
+        from rondel.data.run_tree import tree_hashes
 
         overlay = tree_hashes(self.tree)
         texts: dict[str, str] = {}
-        for results in self._assumed:
-            for each in results.cached:
-                if each.location == "working tree":
-                    continue
-                overlay |= file_hashes(each)
-                lock = each.stage.lock_file
-                base = texts.get(lock) or lock_text(self.root, self.tree, lock)
-                texts[lock] = merge_entries(base, {each.stage.name: each.cache_entry.entry})
+        for each in self._assumed_results():
+            overlay |= file_hashes(each)
+            lock = each.stage.lock_file
+            texts[lock] = texts.get(lock) or self._lock_text(lock) or ""
         for lock, text in texts.items():
             overlay[lock] = f"md5:{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
         return overlay
+
+    def _assumed_results(self) -> Iterator[CachedResult]:
+        """The results that are assumed to be restored, and are not in the working tree yet."""
+        for results in self._assumed:
+            yield from (each for each in results.cached if each.location != "working tree")
+
+    def _lock_text(self, lock: str) -> str | None:
+        """The text of a lock file as stages see it; None if there is none."""
+        from rondel.data.run_tree import lock_text
+        from rondel.data.workspace_sync import merge_entries
+
+        text = lock_text(self.root, self.tree, lock)
+        for each in self._assumed_results():
+            if each.stage.lock_file == lock:
+                text = merge_entries(text, {each.stage.name: each.cache_entry.entry})
+        return text
 
     def dvc_stages(self) -> tuple[str, ...]:
         """The stages of ``dvc.yaml``."""
@@ -289,8 +309,82 @@ class DiskProject:
 
         check_entry_point(self.root, name)
 
-    def workspace(self) -> Mapping[str, str]:
-        """Every file that stages see, with its hash."""
+    def follow(self, records: Callable[[], Sequence[StageRecord]]) -> None:
+        """Take what the run's stages made so far from their records."""
+        self._records = records
+
+    def visibility(self, stage: Stage) -> Visibility:
+        """The results of the pipeline's stages that ``stage`` sees in its workspace."""
+        from rondel.data.visibility import Visibility
+
+        if stage.name not in self._stages:
+            return Visibility()
+        with self._lock:
+            needed = closure(self._stages, stage.needs)
+            hidden, shown = self._makes(stage), set[str]()
+            unseen, seen = set[str](), set[str]()
+            for name, other in self._stages.items():
+                if name in needed:
+                    shown |= self._makes(other)
+                    seen |= self._dvc_addresses(other)
+                elif name != stage.name:
+                    hidden |= self._makes(other)
+                    unseen |= self._dvc_addresses(other)
+            project, own = self._project(), self._dvc_addresses(stage)
+            # What DVC needs for the stage's own calls, even if the pipeline does not say so.
+            above = {each for address in own for each in project.upstream(address)} - own
+            shown |= {out.path for address in above for out in project.stages[address].outs}
+            shown |= {out.path for address in own for out in project.stages[address].outs if out.persist}
+            locks = self._visible_locks((unseen | own) - seen - above)
+            return Visibility(
+                hidden=frozenset(hidden - shown).union(lock for lock, text in locks.items() if text is None),
+                shown=frozenset(shown),
+                locks={lock: text for lock, text in locks.items() if text is not None},
+            )
+
+    def _visible_locks(self, addresses: set[str]) -> dict[str, str | None]:
+        """The lock files with entries of these dvc stages, without them; None if no entry is left."""
+        from rondel.data.dvc_lock import remove_entries
+
+        by_lock: dict[str, list[str]] = {}
+        for address in addresses:
+            dvc_stage = self._project().stages[address]
+            by_lock.setdefault(dvc_stage.lock_file, []).append(dvc_stage.name)
+        texts = {lock: self._lock_text(lock) for lock in by_lock}
+        return {lock: remove_entries(text, by_lock[lock]) for lock, text in texts.items() if text is not None}
+
+    def _calls(self, stage: Stage) -> Iterator[Operation[Any]]:
+        """The operations of a stage: in its source, in its latest success, and in this run."""
+        yield from operations_of(stage.calls)
+        for entry in load_entries(self.root, stage.name)[:1]:
+            yield from operations_of(entry.uses)
+        for record in self._records():
+            if record.name == stage.name:
+                yield from operations_of(record.uses)
+
+    def _makes(self, stage: Stage) -> set[str]:
+        """The paths that a stage makes."""
+        found: set[str] = set()
+        for operation in self._calls(stage):
+            with suppress(ConfigurationError):  # a name that is no literal, or that check_calls reports
+                found.update(map(posixpath.normpath, operation.outputs(self)))
+        return found
+
+    def _dvc_addresses(self, stage: Stage) -> set[str]:
+        """The stages of ``dvc.yaml`` that run in a stage."""
+        from rondel.data import find_stage
+
+        found: set[str] = set()
+        for name in dvc_stage_names(self._calls(stage)):
+            with suppress(ConfigurationError):
+                found.update(self._chain(self._project(), find_stage(self._project(), name).address))
+        return found
+
+    def workspace(self, stage: Stage) -> Mapping[str, str]:
+        """Every file that ``stage`` sees, with its hash."""
+        return self.visibility(stage).files(self._whole_workspace())
+
+    def _whole_workspace(self) -> Mapping[str, str]:
         from rondel.data import workspace_files
         from rondel.data.model import overlap
 

@@ -20,7 +20,7 @@ from rondel.runner.capsule_facts import processors
 from rondel.runner.decide import Decision, decide_stage
 from rondel.runner.interactive import Intervention
 from rondel.runner.journal import now
-from rondel.runner.keys import key_before
+from rondel.runner.keys import View, key_before, view_before
 from rondel.runner.restore import restore_results
 from rondel.runner.signals import run_interruptibly
 from rondel.runner.stage_errors import stage_error
@@ -94,6 +94,7 @@ class Execution:
     async def _stages(self, services: Services) -> None:
         self._ended = {planned.name: anyio.Event() for planned in self.plan.stages}
         self._skipped: set[str] = set()
+        self._views: dict[str, View] = {}
         self._intervention = Intervention(self.journal)
         slots = self.settings.jobs or processors()
         self._slots = anyio.CapacityLimiter(max(1, slots) if slots else math.inf)
@@ -190,10 +191,18 @@ class Execution:
         if approval:
             recorder.output(approval.sentence)
         before = await anyio.to_thread.run_sync(key_before, stage, self.project, overrides)
+        self._views[name] = await anyio.to_thread.run_sync(view_before, stage, self.project)
         began = anyio.current_time()
         raised: BaseException | None = None
         try:
-            await attempt_stage(services, stage, recorder, overrides, self._on_failure(stage, services))
+            await attempt_stage(
+                services,
+                stage,
+                recorder,
+                overrides,
+                visibility=lambda: self._views[name].visibility,
+                on_failure=self._on_failure(stage, services),
+            )
         except BaseException as caught:  # noqa: BLE001 - translated below; cancellation is raised again
             raised = caught
         seconds = round(anyio.current_time() - began, 3)
@@ -212,17 +221,27 @@ class Execution:
             )
             await anyio.to_thread.run_sync(self.project.invalidate)
             save = partial(
-                save_success, self.journal, self.project, stage, overrides, before=before, began=self.began
+                save_success,
+                self.journal,
+                self.project,
+                stage,
+                overrides,
+                before=before,
+                began=self.began,
+                workspace=self._views[name].files,
             )
             await anyio.to_thread.run_sync(save)
         elif isinstance(raised, cancelled):
             self.journal.checkpoint(name, state="cancelled", finished=now(), seconds=seconds)
             raise raised
         elif isinstance(raised, Exception):
-            failure = stage_error(raised, stage, recorder, self.journal.folder)
+            failure = stage_error(raised, stage, recorder, self.journal.folder, self._hidden(name))
             if recorder.record.uses:
                 with suppress(RondelError):  # the failure may also prevent making the key
-                    await anyio.to_thread.run_sync(note_key, self.journal, self.project, stage, overrides)
+                    files = self._views[name].files
+                    await anyio.to_thread.run_sync(
+                        note_key, self.journal, self.project, stage, overrides, files
+                    )
             self._failed(name, failure, decision, seconds=seconds)
         else:
             raise raised
@@ -236,7 +255,8 @@ class Execution:
 
         async def ask(error: Exception, ctx: Any) -> bool:
             recorder = self.journal.recorder(stage.name)
-            text = stage_error(error, stage, recorder, self.journal.folder).render()
+            failure = stage_error(error, stage, recorder, self.journal.folder, self._hidden(stage.name))
+            text = failure.render()
             choice = await self._intervention.ask(stage, text, ctx)
             if choice == "skip":
                 self._skipped.add(stage.name)
@@ -245,9 +265,16 @@ class Execution:
             # The user has probably edited files: read and record them again.
             await services.contexts.refresh()
             await anyio.to_thread.run_sync(self._reread_project)
+            self._views[stage.name] = await anyio.to_thread.run_sync(view_before, stage, self.project)
             return True
 
         return ask
+
+    def _hidden(self, name: str) -> list[str]:
+        """The files in the working tree that the stage did not see."""
+        visibility = self._views[name].visibility
+        hidden = visibility.hidden if visibility else ()
+        return sorted(path for path in hidden if (self.run.root / path).exists())
 
     def _reread_project(self) -> None:
         self.project.invalidate()

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from rondel.data.visibility import Visibility
     from rondel.pipeline import Stage
     from rondel.record import Engine, MlflowRun, Run, StageRecord, StageRecorder
     from rondel.settings import Settings
@@ -23,10 +24,12 @@ class Contexts(Protocol):
         given: Mapping[str, Any],
         recorder: StageRecorder,
         mlflow_run: MlflowRun | None,
+        visibility: Visibility | None,
     ) -> Any:
         """Make the context of one attempt at a stage.
 
         ``given`` are its ``-P`` values: dotted keys for dvc stages, plain names for entry points.
+        ``visibility`` limits which results of other stages it sees; with None it sees them all.
         """
 
     async def commit(self, context: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rondel.cache import code_parts, load_entries, make_key
@@ -10,8 +11,9 @@ from rondel.errors import RondelError
 from rondel.operations.operation import KeyParts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from rondel.data.visibility import Visibility
     from rondel.operations.operation import Call
     from rondel.operations.project import Project
     from rondel.pipeline import Stage
@@ -27,12 +29,14 @@ def stage_key(
     host_image: bool,
     undeclared: Iterable[str] = (),
     recipe: Mapping[str, str] | None = None,
+    workspace: Mapping[str, str] | None = None,
 ) -> KeyRecord:
     """The key of ``stage`` if it made these ``calls`` now.
 
     ``undeclared`` are files that its commands read without declaring them.
-    ``recipe`` is that of the image that it ran in, after it ran. Raises what
-    the project raises: DataError, ConfigurationError, TrackingUnavailable.
+    After it ran, ``recipe`` is that of the image that it ran in, and ``workspace``
+    are the files that it saw. Raises what the project raises: DataError,
+    ConfigurationError, TrackingUnavailable.
     """
     operations = operations_of(calls)
     made = frozenset(path for operation in operations for path in operation.outputs(project))
@@ -42,7 +46,7 @@ def stage_key(
     if stage.git:
         parts.inputs["git commit"] = project.commit()
     if any(operation.reads_workspace for operation in operations):
-        parts.inputs |= project.workspace()
+        parts.inputs |= project.workspace(stage) if workspace is None else workspace
     shared_parts = project.shared_parts().parts(on_host=host_image) if operations else {}
     if shared_parts and recipe:
         shared_parts["image"] = recipe
@@ -59,10 +63,34 @@ def stage_key(
     )
 
 
-def key_before(stage: Stage, project: Project, overrides: Mapping[str, Any]) -> KeyRecord | None:
-    """The key of ``stage`` before it runs, from the calls of its latest success or its source."""
+def known_calls(stage: Stage, project: Project) -> Sequence[Call]:
+    """The calls of the latest success of ``stage``; without one, those in its source."""
     cache_entries = load_entries(project.root, stage.name)
-    calls = cache_entries[0].uses if cache_entries else stage.calls
+    return cache_entries[0].uses if cache_entries else stage.calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a stage sees of the workspace: which results of stages, and all files with their hashes.
+
+    Both are None for a stage of which no call is known that may read any file.
+    """
+
+    visibility: Visibility | None = None
+    files: Mapping[str, str] | None = None
+
+
+def view_before(stage: Stage, project: Project) -> View:
+    """What ``stage`` will see if it starts now. Raises DataError for files that can't be read."""
+    calls = (*stage.calls, *known_calls(stage, project))
+    if not any(operation.reads_workspace for operation in operations_of(calls)):
+        return View()
+    return View(visibility=project.visibility(stage), files=project.workspace(stage))
+
+
+def key_before(stage: Stage, project: Project, overrides: Mapping[str, Any]) -> KeyRecord | None:
+    """The key of ``stage`` before it runs, from the calls that are known."""
+    calls = known_calls(stage, project)
     try:
         return stage_key(stage, calls, project, overrides, host_image=True)
     except RondelError:  # reported when the stage is decided

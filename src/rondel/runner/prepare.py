@@ -46,7 +46,7 @@ def prepare_run(
     if project is None:
         from rondel.runner.disk_project import DiskProject
 
-        project = DiskProject(settings, environ, own=own)
+        project = DiskProject(settings, environ, stages=stages)
     check_calls((planned.stage for planned in plan.stages), project)
     params = settings.params
     if settings.reproduces or resumed is not None:

@@ -63,6 +63,7 @@ def run_plan(
     journal = Journal(replace(capsule, git=git), folder, prepared.plan, observer)
     journal.hide(hidden)
     project.tree = run_tree(folder.path)
+    project.follow(lambda: journal.capsule.stages)
     if all(decision.idle for decision in expected.values()):
         return _reuse_all(prepared, journal, expected, done)
     return _execute(prepared, journal, choose_services)

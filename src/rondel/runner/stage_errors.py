@@ -11,6 +11,8 @@ from rondel.errors import EngineUnavailable, RondelError, StageFailed
 from rondel.record.folder import short_path
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rondel.pipeline import Stage
     from rondel.record import RunFolder, StageRecorder
 
@@ -21,8 +23,17 @@ _NO_REPOSITORY = re.compile(r"not a git repository|InvalidGitRepositoryError|Not
 _NO_GIT = re.compile(r"\bgit: (?:command )?not found|No such file or directory: '(?:/usr/bin/)?git'")
 
 
-def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder: RunFolder) -> RondelError:
-    """The error to show for a stage's exception: the command, its last lines, the log, and what to do."""
+def stage_error(
+    error: Exception,
+    stage: Stage,
+    recorder: StageRecorder,
+    folder: RunFolder,
+    hidden: Collection[str] = (),
+) -> RondelError:
+    """The error to show for a stage's exception: the command, its last lines, the log, and what to do.
+
+    ``hidden`` are paths in the working tree that the stage did not see.
+    """
     if isinstance(error, RondelError) and not isinstance(error, StageFailed):
         error.what = recorder.redact(error.what)
         error.why = recorder.redact(error.why) if error.why else None
@@ -50,7 +61,7 @@ def stage_error(error: Exception, stage: Stage, recorder: StageRecorder, folder:
     lines.append(f"log: {short_path(folder.log(stage.name))}")
     lines.append(f"capsule: {short_path(folder.capsule)}")
     why = recorder.redact("\n".join(lines))
-    hint = getattr(error, "hint", None) or _hint(stage, _end_of(folder.log(stage.name), why))
+    hint = getattr(error, "hint", None) or _hint(stage, _end_of(folder.log(stage.name), why), hidden)
     translated = StageFailed(recorder.redact(what), why=why, hint=hint)
     translated.__cause__ = error
     return translated
@@ -101,8 +112,13 @@ def _where(error: Exception, stage: Stage) -> list[str]:
     return [f"at {short_path(Path(frame.filename))}:{frame.lineno}: {frame.line}" for frame in own]
 
 
-def _hint(stage: Stage, output: str) -> str | None:
+def _hint(stage: Stage, output: str, hidden: Collection[str]) -> str | None:
     """What to do about a failure that the command's output explains; None for an unknown one."""
+    if unseen := [path for path in hidden if path in output]:
+        return (
+            f"this stage does not see {', '.join(unseen)}: a stage sees the results of stages in its needs, "
+            "and not what it made itself in an earlier run"
+        )
     if _NO_REPOSITORY.search(output) and not stage.git:
         return (
             f"stages have no .git by default; declare {stage.base!r} with git=True, "

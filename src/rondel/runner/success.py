@@ -106,16 +106,18 @@ def save_success(
     *,
     before: KeyRecord | None,
     began: float,
+    workspace: Mapping[str, str] | None,
 ) -> None:
     """Make the key of a stage that just ran and save a pure stage to the cache under that key.
 
     The key is made after the run because it contains what the stage used. If
     something was edited since ``before`` (the key when the stage began) or since
     ``began`` (the time when the workspace was read), the result does not belong
-    to this key and is not saved. Results of stages of ``dvc.yaml`` are cached
+    to this key and is not saved. ``workspace`` are the files that the stage saw, if
+    that was known before it began. Results of stages of ``dvc.yaml`` are cached
     separately, under their own keys.
     """
-    key = note_key(journal, project, stage, overrides)
+    key = note_key(journal, project, stage, overrides, workspace)
     journal.save()
     if not stage.pure:
         return
@@ -129,7 +131,12 @@ def save_success(
             f"{stage.name}: {describe(edited)} while it ran, so its result is not cached for later runs"
         )
         return
-    by_dvc = {path for operation in operations_of(record.uses) for path in operation.outputs(project)}
+    by_dvc = {
+        path
+        for operation in operations_of(record.uses)
+        if operation.keeps_results
+        for path in operation.outputs(project)
+    }
     present = {path: project.file_hash(path) for path in record.outputs if path not in by_dvc}
     save_entry(
         project.root,
@@ -185,9 +192,16 @@ def edited_since(root: Path, key: KeyRecord, began: float, made: Collection[str]
     return tuple(edited)
 
 
-def note_key(journal: Journal, project: Project, stage: Stage, overrides: Mapping[str, Any]) -> KeyRecord:
+def note_key(
+    journal: Journal,
+    project: Project,
+    stage: Stage,
+    overrides: Mapping[str, Any],
+    workspace: Mapping[str, str] | None,
+) -> KeyRecord:
     """Record the key of what the stage used so far, and the recipe of the image that it ran in.
 
+    ``workspace`` are the files that it saw, if that is known.
     Raises what the project raises if it can't read something.
     """
     record = journal.record(stage.name)
@@ -204,6 +218,7 @@ def note_key(journal: Journal, project: Project, stage: Stage, overrides: Mappin
         host_image=on_host,
         undeclared=record.undeclared or (),
         recipe=recipe,
+        workspace=workspace,
     )
     if image is not None:
         shared_parts = project.shared_parts()

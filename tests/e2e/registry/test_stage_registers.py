@@ -51,7 +51,9 @@ def context_of(project: Path, endpoint: Endpoint, stage: Stage, run: Run) -> Sta
     )
     recorder = StageRecorder(StageRecord(name=stage.name, kind=stage.kind), None, Silent())
     container: Any = None
-    return StageContext(StageRuntime(environment, stage, given={}, recorder=recorder, container=container))
+    return StageContext(
+        StageRuntime(environment, stage, given={}, recorder=recorder, container=container, visibility=None)
+    )
 
 
 class Silent:

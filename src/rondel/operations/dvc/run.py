@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rondel.environment import WORK
-from rondel.environment.data_container import TransferResult, fetch_plan, with_paths
+from rondel.environment.data_container import TransferResult, fetch_plan, path_patterns, with_paths
 from rondel.environment.output_stream import TRACE
 from rondel.environment.shell import shell_is_due
 from rondel.operations.dvc.commands import (
@@ -169,7 +169,9 @@ class DvcRunner:
         by = f", made by run {cache_entry.run}" if cache_entry.run else ""
         self.runtime.recorder.step(f"dvc stage {stage.address}: {state}{by}")
         await to_thread.run_sync(partial(self._record, prepared, cache_entry, result.entry, reused=True))
-        self.runtime.container = self._with_results(prepared, made)
+        self.runtime.container = self._with_results(
+            prepared, made, in_working_tree=result.location == "working tree"
+        )
         self.runtime.container = await to_thread.run_sync(self._with_gitignores)
         return DvcOutcome(state=state, made_by=cache_entry.run)
 
@@ -219,13 +221,20 @@ class DvcRunner:
             pushed=cache_entry.pushed and (self.runtime.recorder.record.pushed or not before),
         )
 
-    def _with_results(self, prepared: PreparedStage, made: Path) -> dagger.Container:
+    def _with_results(
+        self, prepared: PreparedStage, made: Path, *, in_working_tree: bool = False
+    ) -> dagger.Container:
         """The stage's container with the DVC stage's outputs; data is fetched when something reads it."""
         stage, container = prepared.stage, self.runtime.container
+        host = self.runtime.environment.client.host()
         if made.is_dir():
-            container = container.with_directory(
-                WORK, self.runtime.environment.client.host().directory(str(made))
-            )
+            container = container.with_directory(WORK, host.directory(str(made)))
+        if in_working_tree and self.runtime.visibility is not None:
+            # The container was made without the stage's own results.
+            paths = path_patterns(out.path for out in stage.outs if out.in_working_tree)
+            if paths:
+                root = host.directory(str(self.runtime.run.root), include=paths, no_cache=True)
+                container = container.with_directory(WORK, root)
         data = prepared.project.data_needed_for(out.path for out in stage.outs if out.cached)
         if not data:
             return container

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 from rondel.operations.operation import Call, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from rondel.operations.project import Project
     from rondel.operations.runtime import StageRuntime
 
 
@@ -29,8 +30,10 @@ class ShellCommand(Operation[str]):
         """Run a shell command in the workspace and return its standard output.
 
         ``outputs`` are files that it makes for the working tree (a folder ends
-        in ``/``); they are copied there after the stage succeeded. If the
-        command fails, the stage fails.
+        in ``/``); they are copied there after the stage succeeded. As with DVC,
+        the command does not find their earlier versions. Of what the pipeline's
+        stages make, it sees only the results of stages that its own stage needs.
+        If the command fails, the stage fails.
         """
         return cls(command=command, made=tuple(outputs))
 
@@ -49,6 +52,10 @@ class ShellCommand(Operation[str]):
     def details(self) -> Mapping[str, Any]:
         """Its outputs, if it has any."""
         return {"outputs": list(self.made)} if self.made else {}
+
+    def outputs(self, project: Project) -> Sequence[str]:
+        """The files that it makes for the working tree."""
+        return tuple(path.rstrip("/") for path in self.made)
 
     async def run(self, runtime: StageRuntime) -> str:
         """Run the command. Raises StageFailed."""

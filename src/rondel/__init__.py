@@ -10,19 +10,24 @@ from rondel.version import __version__
 # neither `rondel run` nor the engine's process pays for pipelines.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rondel.cli.runnable import RunnablePipeline as Pipeline
     from rondel.context import StageContext as StageContext
-    from rondel.pipeline import Pipeline as Pipeline
     from rondel.pipeline import Stage as Stage
 
 __all__ = ["Pipeline", "Stage", "StageContext", "__version__"]
 
-_LATER = {"Pipeline": "rondel.pipeline", "Stage": "rondel.pipeline", "StageContext": "rondel.context"}
+_LATER = {
+    "Pipeline": ("rondel.cli.runnable", "RunnablePipeline"),
+    "Stage": ("rondel.pipeline", "Stage"),
+    "StageContext": ("rondel.context", "StageContext"),
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in _LATER:
         raise AttributeError(f"module 'rondel' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    module, attribute = _LATER[name]
+    value = globals()[name] = getattr(importlib.import_module(module), attribute)
     return value
 
 

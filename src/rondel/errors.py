@@ -12,7 +12,7 @@ import difflib
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class RondelError(Exception):
@@ -20,19 +20,27 @@ class RondelError(Exception):
 
     ``what`` is one sentence that says what happened. ``why`` and ``hint`` (what
     to do next) are optional. ``place`` is the file and line, the flag or the
-    field that the error is about.
+    field that the error is about. ``cause`` is the line that tells most: the last
+    one that a failed command printed, else ``what``.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(
-        self, what: str, *, why: str | None = None, hint: str | None = None, place: str | None = None
+        self,
+        what: str,
+        *,
+        why: str | None = None,
+        hint: str | None = None,
+        place: str | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.hint = hint
         self.place = place
+        self.cause = cause or what
 
     def __str__(self) -> str:
         return self.render()
@@ -142,3 +150,13 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
         return f"did you mean {match!r}?"
     more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
     return f"known: {', '.join(known[:MOST_KNOWN])}{more}" if known else "there are none"
+
+
+def command_and_output(command: str, lines: Iterable[str]) -> str:
+    """The part of an error's ``why`` that shows a command and the end of its output."""
+    return "\n".join([f"command: {command}", *(f"│ {line}" for line in lines)])
+
+
+def last_line(lines: Sequence[str]) -> str | None:
+    """The last line that is not blank; None if there is none."""
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)

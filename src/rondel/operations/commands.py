@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rondel.environment import WORK
 from rondel.environment.shell import keeps_failures
-from rondel.errors import StageFailed
+from rondel.errors import StageFailed, command_and_output, last_line
 from rondel.operations.runtime import PendingResults
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ async def run_command(
     runtime.recorder.command(shown, exit_code=code, seconds=seconds)
     await runtime.open_shell("after", of=runtime.last_container)
     if code:
-        tail = [f"│ {line}" for line in list(runtime.recorder.tail)[-20:]]
+        tail = list(runtime.recorder.tail)[-20:]
         raise StageFailed(
             f"the command ended with exit code {code}",
-            why="\n".join([f"command: {shlex.join(shown)}", *tail]),
+            why=command_and_output(shlex.join(shown), tail),
+            cause=last_line(tail),
         )
     runtime.commands += 1
     runtime.container = executed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -18,7 +17,7 @@ Need = Stage | str
 
 
 class Pipeline:
-    """Collects a team's stages; ``main()`` runs them as the command line requests.
+    """Collects a team's stages.
 
     Options belong in ``[tool.rondel]`` of ``pyproject.toml``. ``name`` appears in
     reports and is the default MLflow experiment; without it, the project's name is
@@ -203,13 +202,6 @@ class Pipeline:
         """
         check_stages(self.declared)
         return expand_matrices(self.declared)
-
-    def main(self, argv: Sequence[str] | None = None) -> None:
-        """Run the pipeline as the command line requests, and exit the process."""
-        # The only import of a higher layer. It happens at run time, so that declaring
-        # a pipeline loads nothing that runs it.
-        entry = importlib.import_module("rondel.cli.pipeline")
-        raise SystemExit(entry.main(self, sys.argv[1:] if argv is None else list(argv)))
 
     def _add(
         self,

@@ -196,7 +196,8 @@ class StageRecord:
     its parameters differ from the files there. ``pushed``: its results were pushed
     to the DVC remote.
     ``approval`` says who approved the stage, ``awaits_approval`` what it still has to
-    be approved for.
+    be approved for. ``cause`` is the line of ``error`` that tells most: the last one that
+    the failed command printed.
 
     ``inputs`` and ``outputs`` map paths to ``md5:…`` (DVC's) or ``sha256:…``.
     ``log`` is the log's path relative to the run's folder.
@@ -229,6 +230,7 @@ class StageRecord:
     awaits_approval: str | None = None
     exit_code: int | None = None
     error: str | None = None
+    cause: str | None = None
     log: str | None = None
     reused_from: str | None = None
 

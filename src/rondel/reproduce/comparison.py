@@ -23,7 +23,6 @@ _CHANGING = (
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:m?s|seconds|min)\b"), "<duration>"),
     (re.compile(r":\d{4,5}\b"), ":<port>"),
 )
-_OURS = ("log: ", "capsule: ", "at ", "→", "command: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ def compare_outcomes(original: Capsule, again: Capsule, stage: str) -> OutcomeCo
         ]
     elif one.exit_code != other.exit_code:
         differs.append(f"exit code {one.exit_code} before, {other.exit_code} now")
-    elif (before := error_line(one)) != (after := error_line(other)):
+    elif None not in (before := cause_of(one), after := cause_of(other)) and before != after:
         differs.append(f"the error was {before!r} and is {after!r}")
     return OutcomeComparison(
         stage=stage,
@@ -76,16 +75,11 @@ def outcome(record: StageRecord) -> str:
     return {"cancelled": "was cancelled", "skipped": "was skipped"}.get(record.state, f"was {record.state}")
 
 
-def error_line(record: StageRecord) -> str:
-    """The most telling line of the error: the last one that the command printed, without changing parts."""
-    lines = [line.strip() for line in (record.error or "").splitlines()]
-    printed = [line.removeprefix("│").strip() for line in lines if line.startswith("│") and line != "│"]
-    own = [line for line in lines if line and not line.startswith(("│", *_OURS))]
-    # DVC's last line says that the command failed, which the exit code already says.
-    telling = [
-        line for line in printed if line and not line.startswith(("ERROR: failed to reproduce", "Running"))
-    ]
-    text = telling[-1] if telling else own[0] if own else ""
+def cause_of(record: StageRecord) -> str | None:
+    """The record's cause without parts that change from run to run; None if it is not known."""
+    text = record.cause
+    if text is None:
+        return None
     for pattern, name in _CHANGING:
         text = pattern.sub(name, text)
     return text

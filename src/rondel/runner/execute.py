@@ -182,7 +182,12 @@ class Execution:
             self.failures[name] = error
             reason = f"waiting for approval for {stage.approval}"
             self.journal.checkpoint(
-                name, state="skipped", reason=reason, awaits_approval=stage.approval, error=error.render()
+                name,
+                state="skipped",
+                reason=reason,
+                awaits_approval=stage.approval,
+                error=error.render(),
+                cause=error.cause,
             )
             return
         recorder = self.journal.recorder(name)
@@ -218,6 +223,7 @@ class Execution:
                 finished=now(),
                 seconds=seconds,
                 error=None,
+                cause=None,
             )
             await anyio.to_thread.run_sync(self.project.invalidate)
             save = partial(
@@ -309,6 +315,7 @@ class Execution:
             finished=now(),
             seconds=seconds,
             error=error.render(),
+            cause=error.cause,
         )
         if not self.settings.keep_going and name not in self._skipped:
             self._group.cancel_scope.cancel()

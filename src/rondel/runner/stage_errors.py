@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rondel.errors import EngineUnavailable, RondelError, StageFailed
+from rondel.errors import EngineUnavailable, RondelError, StageFailed, command_and_output, last_line
 from rondel.record.folder import short_path
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def stage_error(
     ``hidden`` are paths in the working tree that the stage did not see.
     """
     if isinstance(error, RondelError) and not isinstance(error, StageFailed):
-        error.what = recorder.redact(error.what)
+        error.what, error.cause = recorder.redact(error.what), recorder.redact(error.cause)
         error.why = recorder.redact(error.why) if error.why else None
         error.place = error.place or f"stage {stage.name!r}"
         return error
@@ -48,11 +48,13 @@ def stage_error(
         gone.__cause__ = error
         return gone
     lines: list[str] = []
+    cause: str | None = None
     if isinstance(error, StageFailed):
+        cause = error.cause
         what = error.what if stage.name in error.what else f"stage {stage.name!r}: {error.what}"
         lines += (error.why or "").splitlines()
     elif type(error).__name__ == "ExecError" and hasattr(error, "exit_code"):
-        what, lines = _exec_error(error, stage, recorder)
+        what, lines, cause = _exec_error(error, stage, recorder)
     else:
         what = f"stage {stage.name!r} raised {type(error).__name__}: {error}"
         lines += _where(error, stage)
@@ -62,7 +64,9 @@ def stage_error(
     lines.append(f"capsule: {short_path(folder.capsule)}")
     why = recorder.redact("\n".join(lines))
     hint = getattr(error, "hint", None) or _hint(stage, _end_of(folder.log(stage.name), why), hidden)
-    translated = StageFailed(recorder.redact(what), why=why, hint=hint)
+    translated = StageFailed(
+        recorder.redact(what), why=why, hint=hint, cause=recorder.redact(cause) if cause else None
+    )
     translated.__cause__ = error
     return translated
 
@@ -91,7 +95,7 @@ def engine_is_gone(error: Exception) -> bool:
     return (getattr(first, "extensions", None) or {}).get("_type") == "ENGINE_UNAVAILABLE"
 
 
-def _exec_error(error: Any, stage: Stage, recorder: StageRecorder) -> tuple[str, list[str]]:
+def _exec_error(error: Any, stage: Stage, recorder: StageRecorder) -> tuple[str, list[str], str | None]:
     command = shlex.join(str(word) for word in error.command)
     output = "\n".join(part for part in (error.stdout, error.stderr) if part)
     printed = recorder.redact(output).splitlines()
@@ -100,7 +104,7 @@ def _exec_error(error: Any, stage: Stage, recorder: StageRecorder) -> tuple[str,
     recorder.command([str(word) for word in error.command], exit_code=error.exit_code)
     what = f"stage {stage.name!r}: a command ended with exit code {error.exit_code}"
     tail = printed or list(recorder.tail)
-    return what, [f"command: {recorder.redact(command)}", *(f"│ {line}" for line in tail[-20:])]
+    return what, command_and_output(recorder.redact(command), tail[-20:]).splitlines(), last_line(tail)
 
 
 def _where(error: Exception, stage: Stage) -> list[str]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from rondel.containerfile import BuildStage, ContainerfileError, read_context, read_outline
 from rondel.errors import ConfigurationError
-from rondel.scaffold import containerfiles, imports
+from rondel.scaffold.containerfiles import (
+    conda_image,
+    julia_image,
+    on_image,
+    python_image,
+    r_image,
+    runner_alone,
+)
+from rondel.scaffold.imports import first_importer, imported_packages
 from rondel.scaffold.lenient import text_of
 from rondel.scaffold.packages import find_packages
 
@@ -59,7 +67,7 @@ def plan_image(root: Path, mlproject: MLProject | None, *, mlflow_runs: bool) ->
             return _noted(
                 _own(root, copying), [f"{each}, and nothing else names the packages" for each in unfit]
             )
-        packages = imports.imported_packages(root)
+        packages = imported_packages(root)
     return _noted(_containerfile(root, packages, mlflow_runs=mlflow_runs), unfit)
 
 
@@ -86,7 +94,7 @@ def _own(root: Path, name: str) -> ImagePlan:
     files = {}
     if all(stage.name != "runner" for stage in stages):
         if not (root / "ci/Containerfile").exists():
-            files["ci/Containerfile"] = containerfiles.runner_alone()
+            files["ci/Containerfile"] = runner_alone()
         notes.append("ci/Containerfile is for the image of CI jobs, RONDEL_RUNNER_IMAGE")
     return ImagePlan(files=files, options=options, notes=tuple(notes))
 
@@ -139,16 +147,16 @@ def _named(mlproject: MLProject, image: str) -> ImagePlan:
         notes.append(
             f"docker_env's volumes are not mounted ({', '.join(mlproject.volumes)}): use DVC for data"
         )
-    return ImagePlan(files={"Containerfile": containerfiles.on_image(image)}, notes=tuple(notes))
+    return ImagePlan(files={"Containerfile": on_image(image)}, notes=tuple(notes))
 
 
 def _without_python(root: Path) -> ImagePlan | None:
     """An image for R or Julia."""
     if (root / "renv.lock").is_file():
-        text, note = containerfiles.r_image(root)
+        text, note = r_image(root)
         return ImagePlan(files={"Containerfile": text}, notes=(note,))
     if (root / "Project.toml").is_file():
-        text, note = containerfiles.julia_image(root)
+        text, note = julia_image(root)
         return ImagePlan(files={"Containerfile": text}, notes=(note,))
     return None
 
@@ -162,18 +170,11 @@ def _containerfile(root: Path, packages: Packages, *, mlflow_runs: bool) -> Imag
     paths = "/work:/work/src" if any(root.glob("src/*/__init__.py")) else "/work"
     lacks_mlflow = not {"mlflow", "mlflow-skinny"} & packages.names
     if packages.conda and packages.programs:
-        text = containerfiles.conda_image(
-            packages.conda, packages.copies, paths=paths, mlflow=mlflow_runs and lacks_mlflow
-        )
+        text = conda_image(packages.conda, packages.copies, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
         what = ", ".join(packages.programs)
         notes = [f"micromamba installs {packages.conda} into the image: no Python package contains {what}"]
         return ImagePlan(files={"Containerfile": text}, notes=tuple(notes))
-    if (
-        lacks_mlflow
-        and not mlflow_runs
-        and packages.names
-        and (file := imports.first_importer(root, "mlflow"))
-    ):
+    if lacks_mlflow and not mlflow_runs and packages.names and (file := first_importer(root, "mlflow")):
         notes.append(f"{file} imports mlflow, which is not in {packages.source}")
-    text = containerfiles.python_image(packages, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
+    text = python_image(packages, paths=paths, mlflow=mlflow_runs and lacks_mlflow)
     return ImagePlan(files={"Containerfile": text, **packages.written}, notes=tuple(notes))

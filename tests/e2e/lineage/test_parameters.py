@@ -83,7 +83,7 @@ def test_what_a_stage_of_a_matrix_makes_comes_back(project: Project) -> None:
         "\n\nif __name__",
         '\n\n@pipeline.stage(matrix={"size": [1, 2]})\nasync def fold(ctx: StageContext) -> None:\n'
         "    name = f\"fold-{ctx.params['size']}.txt\"\n"
-        '    await ctx.sh(f"sleep {2 * ctx.params[\'size\'] - 2}; echo made > {name}", outputs=[name])\n\n\nif __name__',
+        "    await ctx.sh(f\"sleep {2 * ctx.params['size'] - 2}; echo made > {name}\", outputs=[name])\n\n\nif __name__",
     )
     project.target = "fold"
     project.run()

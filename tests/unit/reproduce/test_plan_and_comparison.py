@@ -7,7 +7,7 @@ import pytest
 
 from rondel.errors import RecordError
 from rondel.record import Capsule, CommandRecord, Git, Image, StageRecord, VerdictRecord
-from rondel.reproduce.comparison import compare_outcomes, error_line, outcome
+from rondel.reproduce.comparison import cause_of, compare_outcomes, outcome
 from rondel.reproduce.plan import (
     base_image,
     choose_stage,
@@ -221,29 +221,28 @@ def test_omitted_files_get_a_warning() -> None:
     assert made.warnings == ("the capsule does not contain .env: it holds secrets",)
 
 
-ERROR = """the command of dvc stage 'train' ended with exit code 7
-  command: dvc repro train
-  │ Running stage 'train':
-  │ ValueError: no such file /home/a/x/data.csv in run 20261123-200000-aaaaaa at 0x7f00aa (took 12.5 s)
-  │ ERROR: failed to reproduce 'train': failed to run: python train.py, exited with 7
-  log: /home/a/.rondel/runs/x/logs/train.log"""
+CAUSE = "ValueError: no such file /home/a/x/data.csv in run 20261123-200000-aaaaaa at 0x7f00aa (took 12.5 s)"
 
 
 def test_changing_parts_do_not_make_errors_differ() -> None:
-    there = record(error=ERROR)
+    there = record(cause=CAUSE)
     here = record(
-        error=ERROR.replace("/home/a/", "/work/b/c/")
+        cause=CAUSE.replace("/home/a/", "/work/b/c/")
         .replace("aaaaaa", "bbbbbb")
         .replace("12.5 s", "3 s")
         .replace("7f00aa", "12cd")
     )
-    assert error_line(there) == error_line(here)
-    assert "ValueError: no such file <path>/data.csv" in error_line(there)
+    assert cause_of(there) == cause_of(here)
+    assert "ValueError: no such file <path>/data.csv" in str(cause_of(there))
     assert compare_outcomes(capsule(there), capsule(here), "train").same
-    other = record(error=ERROR.replace("ValueError", "KeyError"))
+    other = record(cause=CAUSE.replace("ValueError", "KeyError"))
     comparison = compare_outcomes(capsule(there), capsule(other), "train")
     assert not comparison.same
     assert "KeyError" in comparison.differs[0]
+
+
+def test_a_record_without_its_cause_is_compared_by_its_exit_code() -> None:
+    assert compare_outcomes(capsule(record(cause=None)), capsule(record(cause=CAUSE)), "train").same
 
 
 def test_outcomes_are_compared() -> None:

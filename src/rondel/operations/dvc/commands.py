@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rondel.errors import DataError, StageFailed
+from rondel.errors import DataError, StageFailed, command_and_output, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,9 @@ def unmade_input(project: DvcProject, stage: DvcStage, inputs: Mapping[str, str]
 def command_failed(stage: DvcStage, code: int, lines: Sequence[str]) -> StageFailed:
     """The error for a command that ended with ``code``; ``lines`` are the end of its output."""
     return StageFailed(
-        f"the command of dvc stage {stage.address!r} ended with exit code {code}", why=_why(stage, lines)
+        f"the command of dvc stage {stage.address!r} ended with exit code {code}",
+        why=_why(stage, lines),
+        cause=last_line(lines),
     )
 
 
@@ -104,8 +106,12 @@ def keep_failed(
             why=_why(stage, ["the working tree is unchanged; the results are in the DVC cache", *output]),
             hint="check the remote and its credentials and run again, or run with --no-push",
         )
-    return StageFailed(f"DVC can't save the outputs of dvc stage {stage.address!r}", why=_why(stage, output))
+    return StageFailed(
+        f"DVC can't save the outputs of dvc stage {stage.address!r}",
+        why=_why(stage, output),
+        cause=last_line(output),
+    )
 
 
 def _why(stage: DvcStage, lines: Sequence[str]) -> str:
-    return "\n".join([f"command: {shown_command(stage)}", *(f"│ {line}" for line in lines[-_LINES_SHOWN:])])
+    return command_and_output(shown_command(stage), lines[-_LINES_SHOWN:])

@@ -327,6 +327,13 @@ def test_data_that_is_nowhere_is_named(project):
     assert "`dvc push data/raw.txt` if this clone has the data" in said
 
 
+def test_inputs_that_the_cache_has_need_no_remote(project):
+    shutil.rmtree(project / ".rondel/remote/files")
+    for _ in range(2):
+        found, said = drive(project, ["train"], params={"train.rate": unique(project)})
+        assert found[0]["state"] == "ran", said
+
+
 def test_a_remote_that_cannot_be_written_brings_nothing_back(project):
     before = (project / "dvc.lock").read_bytes()
     remote = project / ".rondel/remote/files"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -60,6 +61,9 @@ def run_guarded(body: Callable[[], int], show: Callable[[RondelError], None]) ->
 
     Raises exceptions that are defects.
     """
+    # Most objects are of imported modules and live as long as the process: to look for garbage
+    # among them, while importing and at the end, takes a tenth of a second.
+    gc.set_threshold(50_000)
     try:
         code = body()
         sys.stdout.flush()
@@ -79,6 +83,8 @@ def run_guarded(body: Callable[[], int], show: Callable[[RondelError], None]) ->
         discard_output(sys.stdout)
         show(found)
         return found.exit_code
+    finally:
+        gc.freeze()
     return code
 
 

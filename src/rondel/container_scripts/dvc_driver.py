@@ -86,10 +86,10 @@ class Driver:
             try:
                 with Repo() as repo:
                     repo.checkout(targets=missing)
+                missing = _missing(paths)
             except CheckoutError:
-                return self._command("pull", *missing)
-            missing = _missing(paths)
-        return not missing or self._command("pull", *missing)
+                pass
+        return not missing or (self.plan["pull"] and self._command("pull", *missing))
 
     def _ask(self, stage: str) -> None:
         """Find the dependencies outside of the project that differ from the lock file."""

@@ -58,8 +58,9 @@ def fetch_plan(
     size: str | None = None,
     ask: str | None = None,
     collect: Sequence[str] = (),
+    pull: bool = True,
 ) -> dict[str, Any]:
-    """A plan for the DVC driver that puts ``needs`` in place.
+    """A plan for the DVC driver that puts ``needs`` in place, from the remote only with ``pull``.
 
     ``models`` replace those in the lock file. ``size`` is a path to report the size of, ``ask`` a
     stage whose dependencies outside of the project are checked, ``collect`` paths to export.
@@ -67,6 +68,7 @@ def fetch_plan(
     return {
         "do": "fetch",
         "needs": list(needs),
+        "pull": pull,
         "models": [dict(model) for model in models],
         "size": size,
         "ask": ask,
@@ -103,10 +105,35 @@ def path_patterns(paths: Iterable[str]) -> list[str]:
 class DataContainer:
     """A container with DVC, its cache and the remote; each call starts from the same one."""
 
-    def __init__(self, base: dagger.Container, configured: Any) -> None:
-        """``configured`` adds DVC's configuration, cache and remote to a container."""
+    def __init__(
+        self, base: dagger.Container, configured: Any, *, offline: dagger.Container | None = None
+    ) -> None:
+        """``configured`` adds DVC's configuration, cache and remote to a container.
+
+        ``offline`` is the container without remote, credentials and anything else that differs from
+        run to run; None if data in it would be links into the cache.
+        """
         self._base = base
         self._configured = configured
+        self._offline = offline
+
+    async def from_cache(self, metafiles: dagger.Directory, needs: Sequence[str]) -> dagger.Directory | None:
+        """The workspace with ``needs``, if DVC's cache has them all; otherwise None.
+
+        ``metafiles`` are DVC's own files. Because nothing else goes in, the engine knows the answer
+        from an earlier run with the same lock entries.
+        """
+        import dagger
+
+        if self._offline is None:
+            return None
+        container = self._offline.with_mounted_directory(WORK, metafiles).with_workdir(WORK)
+        try:
+            # A container that failed is not kept, so data that is missing now is found when it is there.
+            fetched = await self.with_plan(container, fetch_plan(needs, pull=False), must=True).sync()
+        except dagger.QueryError:
+            return None
+        return fetched.directory(WORK)
 
     def with_workspace(
         self, workspace: dagger.Directory, files: Mapping[str, str] | None = None

@@ -86,7 +86,7 @@ def remote_config(
     )
 
 
-def config_text(remote: Mapping[str, str], cache_type: str | None = None) -> str:
+def config_text(remote: Mapping[str, str] | None, cache_type: str | None = None) -> str:
     """The ``.dvc/config.local`` of a container, which overrides the project's own ``.dvc/config``."""
     sections: dict[str, dict[str, str]] = {
         "core": {
@@ -94,10 +94,10 @@ def config_text(remote: Mapping[str, str], cache_type: str | None = None) -> str
             "check_update": "false",
             "no_scm": "true",
             "autostage": "false",
-            "remote": "rondel",
+            **({} if remote is None else {"remote": "rondel"}),
         },
         "cache": {"dir": CACHE, **({"type": cache_type} if cache_type else {})},
-        "'remote \"rondel\"'": dict(remote),
+        **({} if remote is None else {"'remote \"rondel\"'": dict(remote)}),
     }
     lines = []
     for name, values in sections.items():

@@ -25,6 +25,7 @@ from rondel.environment.remote_config import (
     REMOTE_HOST,
     SITE,
     RemoteConfig,
+    config_text,
     remote_config,
     usable_cache_type,
 )
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from rondel.tracking import TrackingConnection
 
 CACHE_VOLUME = "rondel-dvc-cache"
+DVC_METAFILES = (".dvc/config", "**/.dvcignore", "**/dvc.yaml", "**/dvc.lock", "**/*.dvc", "**/params.yaml")
+"""DVC's own files, and the one that templates in ``dvc.yaml`` refer to by default."""
 
 
 @asynccontextmanager
@@ -242,7 +245,31 @@ class RunEnvironment:
             except dagger.QueryError as error:
                 raise data_image.build_failure(str(error)) from error
         return DataContainer(
-            self._with_host_environment(image), lambda container: self._with_dvc(container.with_workdir(WORK))
+            self._with_host_environment(image),
+            lambda container: self._with_dvc(container.with_workdir(WORK)),
+            offline=self._with_dvc_cache(image),
+        )
+
+    def dvc_metafiles(self, locks: Mapping[str, str]) -> dagger.Directory:
+        """The files that say which data DVC has, with these texts of lock files."""
+        found = self.client.host().directory(
+            str(self.run.root), include=list(DVC_METAFILES), exclude=self._excludes, no_cache=True
+        )
+        for path, text in {".dvc/config.local": config_text(None), **locks}.items():
+            found = found.with_new_file(path, text)
+        return found
+
+    def _with_dvc_cache(self, container: dagger.Container) -> dagger.Container | None:
+        """``container`` with DVC's cache and no remote; None if DVC would link data to the cache."""
+        cache_type = usable_cache_type(self._cache_type())
+        if cache_type not in {None, "copy"}:
+            return None
+        return (
+            container.with_mounted_cache(CACHE, self.client.cache_volume(CACHE_VOLUME))
+            .with_mounted_temp(SITE)
+            .with_env_variable("DVC_GLOBAL_CONFIG_DIR", GLOBAL)
+            .with_env_variable("DVC_SITE_CACHE_DIR", SITE)
+            .with_env_variable("DVC_NO_ANALYTICS", "1")
         )
 
     async def refresh(self) -> None:

@@ -33,7 +33,7 @@ def main() -> int:
         return 0
     words = _own_stdout()
     sys.setrecursionlimit(20_000)  # the JSON encoder recurses with the answer's depth
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)  # most objects are of modules, and live as long as the process
     try:
         from rondel.engine.server.process import serve
 
@@ -48,6 +48,8 @@ def main() -> int:
 
         os.write(words, reason_of(error).encode("utf-8", "replace")[:LONGEST_REASON])
         return EXIT_UNAVAILABLE
+    finally:
+        gc.freeze()  # no last search for garbage
 
 
 def _own_stdout() -> int:

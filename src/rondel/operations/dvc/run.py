@@ -316,6 +316,13 @@ class DvcRunner:
         if not needs:
             return container
         self.runtime.recorder.step(f"fetching the inputs of {stage.address}")
+        environment, began = self.runtime.environment, time.monotonic()
+        metafiles = environment.dvc_metafiles(
+            environment.lock_texts(prepared.project, self.runtime.own_locks())
+        )
+        if (found := await environment.data.from_cache(metafiles, needs)) is not None:
+            seconds["fetch"] = round(time.monotonic() - began, 3)
+            return with_paths(container, found, needs)
         transfer = await self._transfer(prepared, container, fetch_plan(needs), "fetched")
         seconds.update(transfer.seconds)
         if transfer.code:

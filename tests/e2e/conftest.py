@@ -6,14 +6,12 @@ names one and its CLI is on the PATH. Tests marked `embedded` are left out then.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import ci_project
 import pytest
 from engines import on_dagger
-
-from rondel.tracking import server
+from mlflow_server import mlflow_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +20,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def team_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a real MLflow server that outlives the jobs, as a team has one."""
-    root = tmp_path_factory.mktemp("team-server")
-    lease = server.acquire(root, {name: text for name, text in os.environ.items() if name != "CI"})
-    yield lease.ready_now().uri
-    lease.release()
-    server.stop(root)
+    with mlflow_server(tmp_path_factory.mktemp("team-server")) as uri:
+        yield uri
 
 
 @pytest.fixture

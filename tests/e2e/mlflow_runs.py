@@ -6,18 +6,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from rondel.tracking.server_state import ServerFolder
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rondel.record import Capsule
 
 
 class Server:
-    """The server of one run of the pipeline."""
+    """The server of one run of the pipeline; ``root`` is the project whose own server it is."""
 
-    def __init__(self, capsule: Capsule) -> None:
+    def __init__(self, capsule: Capsule, root: Path | None = None) -> None:
         assert capsule.mlflow is not None
         self._uri = capsule.mlflow.uri
         self._client = httpx.Client(
-            base_url=f"{capsule.mlflow.uri}/api/2.0/mlflow/", trust_env=False, timeout=30
+            base_url=f"{capsule.mlflow.uri}/api/2.0/mlflow/",
+            headers={"Authorization": f"Bearer {own_token(root)}"} if root else {},
+            trust_env=False,
+            timeout=30,
         )
         self._capsule = capsule
 
@@ -68,6 +75,11 @@ class Server:
         """A file of a logged model."""
         path = f"ajax-api/2.0/mlflow/logged-models/{model['info']['model_id']}/artifacts/files"
         return self._client.get(f"{self._uri}/{path}", params={"artifact_file_path": name}).text
+
+
+def own_token(root: Path) -> str:
+    """The token of a project's own server."""
+    return ServerFolder.of(root).login.read_text().strip()
 
 
 def values(run: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import test_champion_again
+from mlflow_runs import own_token
 from small_project import environ, run
 from test_champion_again import FILES, TRAIN, commit
 
@@ -43,10 +44,11 @@ def forget_data(root: Path, digest: str) -> None:
         path.unlink()
 
 
-def predict(capsule: Capsule, reference: str) -> Any:
+def predict(root: Path, capsule: Capsule, reference: str) -> Any:
     assert capsule.mlflow is not None
     program = f"import mlflow; print(mlflow.pyfunc.load_model('models:/{reference}').predict(['x'])[0])"
-    env = {**environ(), "MLFLOW_TRACKING_URI": str(capsule.mlflow.uri)}
+    server = {"MLFLOW_TRACKING_URI": str(capsule.mlflow.uri), "MLFLOW_TRACKING_TOKEN": own_token(root)}
+    env = {**environ(), **server}
     command = [sys.executable, "-W", "ignore", "-c", program]
     return float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
 
@@ -63,7 +65,7 @@ def test_what_a_server_and_a_remote_have_lost_is_no_dead_end(project: Path) -> N
     digest = capsule.stage("train").outputs["model.txt"]
     assert capsule.stage("train").state == "cached"
     assert f"logged model.txt ({digest}) again" in folder.log("register").read_text()
-    assert predict(capsule, "toy@champion") == pytest.approx(value)
+    assert predict(project, capsule, "toy@champion") == pytest.approx(value)
     assert digest in succeed(project, "rondel", "models", "show", "toy")
     assert "registered before" not in folder.log("register").read_text()
 

@@ -90,7 +90,7 @@ def test_an_entry_point_logs_to_the_stages_own_nested_run(
     assert record.state == "ran"
     assert record.mlflow is not None
     assert f"logged to {record.mlflow.run_id}" in folder.log(stage).read_text()
-    with Server(capsule) as server:
+    with Server(capsule, project) as server:
         (nested,) = server.below(server.parent()).values()
     assert nested["info"]["run_id"] == record.mlflow.run_id
     assert nested["info"]["status"] == "FINISHED"
@@ -103,7 +103,7 @@ def test_a_failing_entry_point_fails_its_stage_with_what_it_said(project: Path) 
     assert "alpha is below zero" in done.stderr
     assert "mlflow run . --entry-point train" in done.stderr
     _, capsule = load(project)
-    with Server(capsule) as server:
+    with Server(capsule, project) as server:
         (nested,) = server.below(server.parent()).values()
     assert nested["info"]["status"] == "FAILED"
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from mlflow_server import mlflow_server
 
 from rondel.registry.aliases import load_alias_log, set_alias
 from rondel.registry.backends import registry_of
@@ -24,8 +23,6 @@ from rondel.registry.promote import rollback
 from rondel.registry.register import ModelSource, register
 from rondel.tracking import Endpoint, TrackingClient
 from rondel.tracking.errors import TrackingUnavailable
-from rondel.tracking.server_state import ServerFolder
-from rondel.tracking.supervisor import ask_version, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,33 +66,8 @@ def database() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def endpoint(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    root = tmp_path_factory.mktemp("postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", database, "--artifacts-destination", str(root / "artifacts"),
-    ]  # fmt: skip
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=server_environment(os.environ, ServerFolder.of(root)),
-            stdout=log,
-            stderr=log,
-            cwd=root,
-            process_group=0,
-        )
-    try:
-        deadline = time.monotonic() + 90
-        while ask_version(port) is None:
-            assert process.poll() is None, (root / "log").read_text()
-            assert time.monotonic() < deadline, (root / "log").read_text()
-            time.sleep(0.1)
-        yield Endpoint(uri=f"http://127.0.0.1:{port}")
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(20)
+    with mlflow_server(tmp_path_factory.mktemp("postgres"), database=database) as uri:
+        yield Endpoint(uri=uri)
 
 
 def test_registration_promotion_and_rollback_work_on_postgresql(endpoint: Endpoint, tmp_path: Path) -> None:

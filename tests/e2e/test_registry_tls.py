@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import test_champion_again
+from mlflow_server import mlflow_server
 from small_project import environ
 from tls import TlsProxy, certificate
 
 from rondel.record import load
-from rondel.tracking import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +25,11 @@ project = test_champion_again.project
 @pytest.fixture
 def tls(project: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The address of a real server behind TLS, and the CA's file."""
-    lease = server.acquire(project, {name: text for name, text in os.environ.items() if name != "CI"})
     pem = certificate(tmp_path, ["mlflow"])
-    proxy = TlsProxy(pem, int(lease.ready_now().uri.rpartition(":")[2]))
-    yield proxy.uri, str(pem)
-    proxy.close()
-    lease.release()
-    server.stop(project)
+    with mlflow_server(tmp_path / "server") as uri:
+        proxy = TlsProxy(pem, int(uri.rpartition(":")[2]))
+        yield proxy.uri, str(pem)
+        proxy.close()
 
 
 def test_a_release_goes_through_a_server_whose_certificate_only_the_team_signs(

@@ -20,9 +20,9 @@ import pytest
 from rondel.errors import TrackingUnavailable
 from rondel.registry.champion import champion_version, fetch_champion
 from rondel.registry.versions import get_model, version_by_alias
-from rondel.tracking import Endpoint, RunFacts, RunTree, StageFacts, TrackingClient, ensure_server, server
+from rondel.tracking import RunFacts, RunTree, StageFacts, TrackingClient, ensure_server, server
 from rondel.tracking.locks import group_members
-from rondel.tracking.server_state import ServerFolder, read_state
+from rondel.tracking.server_state import ServerFolder, ServerState, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,13 @@ def members(root: Path) -> list[int]:
     if state is None or state.server is None:
         return []
     return group_members(state.server.pid, f"RONDEL_TRACKING_FOLDER={folder.path}")
+
+
+def ready_state(lease: server.Lease, root: Path) -> ServerState:
+    lease.ready_now()
+    state = read_state(ServerFolder.of(root))
+    assert state is not None
+    return state
 
 
 def wait_until(condition: object, seconds: float = 40.0) -> None:
@@ -100,11 +107,15 @@ def test_the_server_lingers_and_the_next_run_finds_it(project: Path) -> None:
 
 def test_containers_are_let_in_by_their_name_and_strangers_are_not(project: Path) -> None:
     lease = server.acquire(project, ENVIRON)
-    state = lease.ready_now()
-    url = f"{state.uri}/api/2.0/mlflow/experiments/search"
+    endpoint = lease.ready_now()
+    url = f"{endpoint.uri}/api/2.0/mlflow/experiments/search"
     answers = [
-        httpx.post(url, json={"max_results": 1}, headers={"Host": host}).status_code
-        for host in (f"mlflow:{state.port}", f"127.0.0.1:{state.port}", "evil.example")
+        httpx.post(
+            url,
+            json={"max_results": 1},
+            headers={"Host": host, "Authorization": f"Bearer {endpoint.token}"},
+        ).status_code
+        for host in (f"mlflow:{endpoint.port}", f"127.0.0.1:{endpoint.port}", "evil.example")
     ]
     lease.release()
     assert answers == [200, 200, 403]
@@ -112,7 +123,7 @@ def test_containers_are_let_in_by_their_name_and_strangers_are_not(project: Path
 
 def test_the_champion_is_read_from_the_database_without_a_request(project: Path) -> None:
     lease = server.acquire(project, ENVIRON)
-    endpoint = Endpoint(uri=lease.ready_now().uri)
+    endpoint = lease.ready_now()
 
     async def main() -> None:
         async with TrackingClient(endpoint) as client:
@@ -136,7 +147,7 @@ def test_the_champion_is_read_from_the_database_without_a_request(project: Path)
     anyio.run(main)
     lease.release()
     assert champion_version(project, ENVIRON, "flight-delay") == "1"
-    remote = {**ENVIRON, "MLFLOW_TRACKING_URI": endpoint.uri}
+    remote = {**ENVIRON, "MLFLOW_TRACKING_URI": endpoint.uri, "MLFLOW_TRACKING_TOKEN": str(endpoint.token)}
     assert champion_version(project / "elsewhere", remote, "flight-delay") == "1"
 
 
@@ -168,7 +179,7 @@ def test_a_killed_run_keeps_nothing_and_a_killed_server_comes_back_at_its_addres
 
 def test_a_killed_supervisor_takes_its_server_with_it_and_the_next_run_starts_another(project: Path) -> None:
     lease = server.acquire(project, ENVIRON)
-    state = lease.ready_now()
+    state = ready_state(lease, project)
     old = members(project)
     assert old
     os.kill(state.supervisor.pid, signal.SIGKILL)
@@ -184,7 +195,7 @@ def test_a_server_whose_supervisor_and_command_were_killed_at_once_is_ended_by_t
     project: Path,
 ) -> None:
     lease = server.acquire(project, ENVIRON)
-    state = lease.ready_now()
+    state = ready_state(lease, project)
     assert state.server is not None
     old = members(project)
     for pid in (state.server.pid, state.supervisor.pid):

@@ -32,11 +32,13 @@ def main(argv: Sequence[str]) -> int:
     endpoint, lease = tracking.connect(root, os.environ, uri=settings.tracking_uri, linger=linger)
     try:
         print(endpoint.uri)
+        page = tracking.open_page(root, endpoint) if lease is not None else None
         if not arguments.no_browser and sys.stdout.isatty() and _desktop():
             import webbrowser
 
-            webbrowser.open(endpoint.uri)
-        if lease is not None:
+            webbrowser.open(page.as_uri() if page else endpoint.uri)
+        if page is not None:
+            print(f"to sign in: open {page}, or paste the token from {page.with_name('login')}")
             print(f"it ends {linger // 60} minutes after its last use; `rondel ui --stop` ends it now")
     finally:
         if lease is not None:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rondel.errors import DataError
+from rondel.files import landlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ class WebdavServer:
             raise DataError(f"can't create the DVC remote {folder}", why=str(error)) from None
         self._endpoint = WebdavEndpoint(0, secrets.token_urlsafe(24))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rondel.data.webdav"],
+            [sys.executable, "-P", "-m", "rondel.data.webdav"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -252,6 +253,7 @@ def main(source: IO[bytes] | None = None) -> None:
     # In addition to the closed pipe: get a signal when the parent dies.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    own_process = source is None
     source = source or sys.stdin.buffer
     line = source.readline()
     if not line:
@@ -260,6 +262,8 @@ def main(source: IO[bytes] | None = None) -> None:
     folder = Path(options["folder"])
     from cheroot import wsgi
 
+    if own_process and landlock.version() >= landlock.PATHS_SINCE:
+        landlock.restrict_to_paths(read=landlock.python_paths(), write=[str(folder), "/dev/null"])
     server = wsgi.Server(("127.0.0.1", 0), make_app(folder, options["token"]), numthreads=8, server_name=USER)
     server.prepare()
     print(json.dumps({"port": server.bind_addr[1]}), flush=True)

@@ -192,11 +192,11 @@ class RunEnvironment:
         remote = self._remote_config
         recorder.hide([*remote.secrets.values(), *remote.hidden, *self._host_environment.secrets.values()])
         if self.tracking is not None:
-            recorder.hide(self.tracking.secrets.values())
+            recorder.hide([*self.tracking.secrets.values(), *self.tracking.pure_secrets.values()])
         folder = self.remote.shown if self._server is not None else None
         recorder.rewrite(log_rewrites(self.tracking, remote.hosts, folder))
         recorder.image(self._image)
-        container = self._container(mlflow_run, visibility)
+        container = self._container(stage, mlflow_run, visibility)
         if stage.git and (repository := await to_thread.run_sync(read_repository, self.run.root)):
             container = with_repository(container, self.client, repository)
         return container
@@ -317,7 +317,9 @@ class RunEnvironment:
 
         return CONTAINER_HOST
 
-    def _container(self, mlflow_run: MlflowRun | None, visibility: Visibility | None) -> dagger.Container:
+    def _container(
+        self, stage: Stage, mlflow_run: MlflowRun | None, visibility: Visibility | None
+    ) -> dagger.Container:
         """The image with workspace, DVC, MLflow and host environment."""
         assert self._base is not None  # noqa: S101 - `container_for` made them
         assert self._workspace is not None  # noqa: S101
@@ -333,7 +335,7 @@ class RunEnvironment:
         for lock, text in (visibility.locks if visibility else {}).items():
             container = container.with_new_file(f"{WORK}/{lock}", text)
         container = self._with_dvc(container.with_workdir(WORK))
-        container = self._with_tracking(container, mlflow_run)
+        container = self._with_tracking(container, stage, mlflow_run)
         container = with_git_variables(container, self.run, mlflow_run)
         return self._with_host_environment(container)
 
@@ -363,14 +365,17 @@ class RunEnvironment:
             container = container.with_service_binding(name, self._host_port(port))
         return container
 
-    def _with_tracking(self, container: dagger.Container, mlflow_run: MlflowRun | None) -> dagger.Container:
+    def _with_tracking(
+        self, container: dagger.Container, stage: Stage, mlflow_run: MlflowRun | None
+    ) -> dagger.Container:
         tracking = self.tracking
         if tracking is None:
             return container
         for name, value in tracking.env.items():
             container = container.with_env_variable(name, value)
-        for name, value in tracking.secrets.items():
-            container = container.with_secret_variable(name, self.client.set_secret(name, value))
+        for name, value in (tracking.pure_secrets if stage.pure else tracking.secrets).items():
+            secret = self.client.set_secret(f"{name}-{stage.kind}", value)
+            container = container.with_secret_variable(name, secret)
         for place, path in tracking.files.items():
             container = container.with_file(place, self.client.host().file(str(path)))
         if mlflow_run is not None:

@@ -12,6 +12,10 @@ overwrites tags silently; the hash in the name keeps two machines from
 overwriting each other's entry. If two entries have the same number, the one
 that the next entry follows is valid. Without a next entry, the one with the
 smaller hash is valid. The other one lost the race, and its writer gets an error.
+
+The chain shows that an entry was changed, removed or inserted by accident, or by who did not
+write the entries after it again. Who may write tags can make a whole new chain: only
+signatures protect from that, and no chain shows that its newest entries were cut off.
 On GitLab the tag is ``rondel.log.N``, which the server lets only one machine
 write.
 """
@@ -37,7 +41,10 @@ NO_HASH = "0" * 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AliasLogEntry:
-    """One change of an alias. ``at`` is ISO 8601 in UTC; ``old`` and ``new`` are empty for no version."""
+    """One change of an alias. ``at`` is ISO 8601 in UTC; ``old`` and ``new`` are empty for no version.
+
+    ``signature`` is that of the hash, by the key of whoever changed the alias; empty without one.
+    """
 
     number: int
     at: str
@@ -51,6 +58,7 @@ class AliasLogEntry:
     run: str = ""
     previous: str = NO_HASH
     hash: str = ""
+    signature: str = ""
 
     def chained_to(self, previous: str) -> AliasLogEntry:
         """The entry with its own hash, following the entry whose hash is ``previous``."""
@@ -69,12 +77,13 @@ class AliasLogEntry:
 
     def encode(self) -> str:
         """The tag's value."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        fields = {name: value for name, value in asdict(self).items() if name != "signature" or value}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(fields: Mapping[str, Any]) -> str:
-    """The hash of an entry: SHA-256 of its JSON with sorted keys, without the hash itself."""
-    kept = {name: value for name, value in fields.items() if name != "hash"}
+    """The hash of an entry: SHA-256 of its JSON with sorted keys, without hash and signature."""
+    kept = {name: value for name, value in fields.items() if name not in {"hash", "signature"}}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rondel.errors import ConfigurationError, RecordError, TrackingUnavailable
 from rondel.registry.alias_log import AliasLog, AliasLogEntry, aliases_after
+from rondel.registry.attestations import sign
 from rondel.registry.backends import Registry, lost_race
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ async def set_alias(
 ) -> AliasLogEntry | None:
     """Write an entry to the log, then set the alias. Return None if the alias already points there.
 
+    If the environment names a signing key, it signs the entry.
     In this order, a crash may leave an entry without its change, but never a
     change without its entry. Repeating the change, or making the next one,
     repairs that. Raises LostRace if another change came first, RecordError for a
@@ -59,6 +63,7 @@ async def set_alias(
         forced=forced,
         run=run,
     )
+    entry = replace(entry, signature=sign(entry.hash.encode(), os.environ))
     await registry.append(model, entry)
     try:
         await registry.point_alias(model, alias, new)

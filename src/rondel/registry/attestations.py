@@ -167,6 +167,39 @@ def signers_of(document: Mapping[str, Any], keys: Sequence[Path]) -> list[str]:
     return valid
 
 
+def sign(data: bytes, environ: Mapping[str, str]) -> str:
+    """The signature by the configured key, in hex; empty without a key.
+
+    Raises ConfigurationError for a key that can't be used.
+    """
+    path = environ.get(SIGNING_KEY, "").strip()
+    if not path:
+        return ""
+    if not libraries_installed():
+        raise ConfigurationError(
+            "the libraries for signatures are not installed",
+            hint="install rondel[provenance]",
+            place=SIGNING_KEY,
+        )
+    signature = _signer(Path(path), environ.get(SIGNING_KEY_PASSWORD)).sign(data)
+    return str(signature.signature)
+
+
+def is_signed_by(data: bytes, signature: str, keys: Sequence[Path]) -> bool:
+    """Whether one of the keys made the signature. Raises ConfigurationError for an unreadable key."""
+    from securesystemslib.exceptions import UnverifiedSignatureError
+    from securesystemslib.signer import Signature  # type: ignore[attr-defined]
+
+    for path in keys:
+        key = _public_key(path)
+        try:
+            key.verify_signature(Signature(key.keyid, signature), data)
+        except UnverifiedSignatureError:
+            continue
+        return True
+    return False
+
+
 def _signer(path: Path, password: str | None) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from rondel.registry.alias_log import AliasLog
     from rondel.registry.backends import Registry
     from rondel.registry.versions import ModelVersion
 
@@ -82,6 +83,8 @@ async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> li
     log = await load_alias_log(registry, version.model)
     checked = [f"the log of {version.model} is intact: {len(log.entries)} entries"]
     wrong: list[str] = []
+    if keys:
+        _signatures(log, keys, checked=checked, wrong=wrong)
     contents: dict[str, bytes] = {}
     run = (await registry.client.get_run(version.run_id)).handle if version.run_id else None
     for name in (SBOM, PROVENANCE):
@@ -104,6 +107,20 @@ async def verify(registry: Registry, reference: str, keys: Sequence[Path]) -> li
             f"version {version.version} of {version.model!r} cannot be trusted", why="\n".join(wrong)
         )
     return checked
+
+
+def _signatures(log: AliasLog, keys: Sequence[Path], *, checked: list[str], wrong: list[str]) -> None:
+    """Check that the log's entries are signed, from the first signed one on."""
+    signed = [attestations.is_signed_by(entry.hash.encode(), entry.signature, keys) for entry in log.entries]
+    if not any(signed):
+        wrong.append("none of the given keys signed an entry of the log")
+        return
+    first = signed.index(True)
+    missing = [str(log.entries[at].number) for at in range(first, len(signed)) if not signed[at]]
+    if missing:
+        wrong.append(f"none of the given keys signed entry {', '.join(missing)} of the log")
+    earlier = f"; {first} earlier ones are not" if first else ""
+    checked.append(f"{sum(signed)} entries of the log are signed{earlier}")
 
 
 def _statement(

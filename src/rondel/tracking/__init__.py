@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rondel.tracking.errors import TrackingRefused
     from rondel.tracking.runs import RunFacts, RunTree, StageFacts
     from rondel.tracking.server import ServerStatus, status, stop
-    from rondel.tracking.session import TrackingSession, connect, ensure_server
+    from rondel.tracking.session import TrackingSession, connect, ensure_server, open_page
 
 _MODULES = {
     "client": ("RunData", "RunHandle", "TrackingClient", "mlflow_name"),
@@ -20,7 +20,7 @@ _MODULES = {
     "errors": ("TrackingRefused",),
     "runs": ("RunFacts", "RunTree", "StageFacts"),
     "server": ("ServerStatus", "status", "stop"),
-    "session": ("TrackingSession", "connect", "ensure_server"),
+    "session": ("TrackingSession", "connect", "ensure_server", "open_page"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -40,6 +40,7 @@ __all__ = [
     "connect",
     "ensure_server",
     "mlflow_name",
+    "open_page",
     "status",
     "stop",
 ]

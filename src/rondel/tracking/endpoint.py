@@ -38,10 +38,14 @@ _GITLAB_PATH = re.compile(r"/api/v4/projects/[^/]+/ml/mlflow/?$")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """An MLflow server's address and credentials; its repr contains no secrets."""
+    """An MLflow server's address and credentials; its repr contains no secrets.
+
+    ``stage_token`` is the token for pure stages, if the server has one that may do less.
+    """
 
     uri: str
     token: str | None = field(default=None, repr=False)
+    stage_token: str | None = field(default=None, repr=False)
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
@@ -75,7 +79,8 @@ class TrackingConnection:
     """What a run needs to log to MLflow, on the host and in containers.
 
     ``env`` is for containers and contains no secrets. ``secrets`` maps variable
-    names to values that must be passed as Dagger secrets. ``files`` maps paths in
+    names to values that must be passed as Dagger secrets, and ``pure_secrets``
+    those for pure stages, which may do less. ``files`` maps paths in
     the container to certificate files on the host. With ``needs_host_service``, the
     container reaches the server as host :data:`CONTAINER_HOST`, through
     ``host.service`` on ``port``. ``readable`` says whether people who read the
@@ -90,6 +95,7 @@ class TrackingConnection:
     readable: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    pure_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -157,11 +163,13 @@ def connection_to(endpoint: Endpoint, *, experiment: str) -> TrackingConnection:
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     secrets: dict[str, str] = {}
+    pure_secrets: dict[str, str] = {}
     if endpoint.user and endpoint.password:
         env[USER_VARIABLE] = endpoint.user
         secrets[PASSWORD_VARIABLE] = endpoint.password
     elif endpoint.token:
         secrets[TOKEN_VARIABLE] = endpoint.token
+        pure_secrets[TOKEN_VARIABLE] = endpoint.stage_token or endpoint.token
     files: dict[str, Path] = {}
     for variable, path, name in (
         (CA_VARIABLE, endpoint.ca_file, "ca.pem"),
@@ -180,6 +188,7 @@ def connection_to(endpoint: Endpoint, *, experiment: str) -> TrackingConnection:
         endpoint=endpoint,
         env=env,
         secrets=secrets,
+        pure_secrets=secrets | pure_secrets,
         files=files,
     )
 

@@ -19,7 +19,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rondel.errors import TrackingUnavailable
+from rondel.tracking.endpoint import Endpoint
 from rondel.tracking.locks import FileLock, ProcessId
+from rondel.tracking.login import derived_key, server_token
 from rondel.tracking.server_state import ServerFolder, ServerState, read_state
 
 if TYPE_CHECKING:
@@ -77,24 +79,27 @@ class Lease:
             )
         return state
 
-    async def ready(self, seconds: float = READY_SECONDS) -> ServerState:
-        """Wait until the server answers. Raises TrackingUnavailable if it fails or takes too long."""
+    async def ready(self, seconds: float = READY_SECONDS) -> Endpoint:
+        """Wait until the server answers; returns its address and token.
+
+        Raises TrackingUnavailable if it fails or takes too long.
+        """
         import anyio
 
         deadline = time.monotonic() + seconds
         while True:
             state = self._ready_state(deadline)
             if state is not None:
-                return state
+                return endpoint_of(self._folder, state)
             await anyio.sleep(0.03)
 
-    def ready_now(self, seconds: float = READY_SECONDS) -> ServerState:
+    def ready_now(self, seconds: float = READY_SECONDS) -> Endpoint:
         """Like :meth:`ready`, for callers outside an event loop."""
         deadline = time.monotonic() + seconds
         while True:
             state = self._ready_state(deadline)
             if state is not None:
-                return state
+                return endpoint_of(self._folder, state)
             time.sleep(0.03)
 
     def release(self) -> None:
@@ -129,6 +134,7 @@ def acquire(root: Path, environ: Mapping[str, str], *, linger: float = LINGER_SE
     folder = ServerFolder.of(root)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
+        folder.path.chmod(0o700)
         return _acquire(folder, root, environ, linger)
     except PermissionError as error:
         raise TrackingUnavailable(
@@ -233,7 +239,7 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
     with contextlib.suppress(FileNotFoundError):
         folder.state.replace(folder.previous)  # the new supervisor ends the processes in it
     command = [
-        sys.executable, "-m", "rondel.tracking.supervisor", str(root.absolute()),
+        sys.executable, "-P", "-m", "rondel.tracking.supervisor", str(root.absolute()),
         "--linger", str(linger), "--lock", str(alive.descriptor),
     ]  # fmt: skip
     _reap()
@@ -264,6 +270,12 @@ def _take(alive: FileLock) -> bool:
             return False
         alive.unlock()
     return True
+
+
+def endpoint_of(folder: ServerFolder, state: ServerState) -> Endpoint:
+    """The address of the local server, with its token."""
+    token = server_token(folder.login)
+    return Endpoint(uri=state.uri, token=token, stage_token=derived_key(token, "stages"))
 
 
 def _supervised(folder: ServerFolder) -> bool:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+FOLDER_VARIABLE = "RONDEL_TRACKING_FOLDER"
+"""The variable of the server's processes that names their folder."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerFolder:
@@ -51,6 +54,21 @@ class ServerFolder:
     def port(self) -> Path:
         """The last port. The server reuses it if possible, so that addresses in records stay valid."""
         return self.path / "port"
+
+    @property
+    def login(self) -> Path:
+        """The file with the token that every request needs."""
+        return self.path / "login"
+
+    @property
+    def open_page(self) -> Path:
+        """The page with which ``rondel ui`` signs a browser in."""
+        return self.path / "open.html"
+
+    @property
+    def temporary(self) -> Path:
+        """The server's own folder for temporary files."""
+        return self.path / "tmp"
 
     @property
     def log(self) -> Path:
@@ -123,7 +141,6 @@ def write_text(path: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

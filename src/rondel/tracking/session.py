@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rondel.tracking import server
 from rondel.tracking.client import TrackingClient
 from rondel.tracking.endpoint import Endpoint, TrackingConnection, connection_to, endpoint_for
+from rondel.tracking.login import open_text
+from rondel.tracking.server_state import ServerFolder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -42,8 +44,7 @@ class TrackingSession:
                 await client.probe()
             self._tracking = connection_to(self._remote, experiment=self._experiment)
         elif self._lease is not None:
-            state = await self._lease.ready()
-            self._tracking = connection_to(Endpoint(uri=state.uri), experiment=self._experiment)
+            self._tracking = connection_to(await self._lease.ready(), experiment=self._experiment)
         else:
             raise ValueError("a session needs a remote server or a lease")
         return self._tracking
@@ -79,6 +80,16 @@ async def ensure_server(
             await anyio.to_thread.run_sync(session.release)
 
 
+def open_page(root: Path, endpoint: Endpoint) -> Path:
+    """Write the page that signs a browser in to the local server; only this user can read it.
+
+    The token must not be in an address, which other users see in the browser's command line.
+    """
+    page = ServerFolder.of(root).open_page
+    write_text(page, open_text(endpoint.uri, endpoint.token or ""))
+    return page
+
+
 def connect(
     root: Path, environ: Mapping[str, str], *, uri: str | None = None, linger: float = server.LINGER_SECONDS
 ) -> tuple[Endpoint, Lease | None]:
@@ -88,7 +99,7 @@ def connect(
         return remote, None
     lease = server.acquire(root, environ, linger=linger)
     try:
-        return Endpoint(uri=lease.ready_now().uri), lease
+        return lease.ready_now(), lease
     except BaseException:
         lease.release()
         raise

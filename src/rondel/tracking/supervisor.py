@@ -19,13 +19,23 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rondel.files import landlock
 from rondel.tracking.endpoint import CONTAINER_HOST
 from rondel.tracking.locks import FileLock, ProcessId, group_members
-from rondel.tracking.server_state import ServerFolder, ServerState, read_state, write_state, write_text
+from rondel.tracking.login import server_token
+from rondel.tracking.server_state import (
+    FOLDER_VARIABLE,
+    ServerFolder,
+    ServerState,
+    read_state,
+    write_state,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +55,6 @@ At that time it has no users, and SQLite and renamed files survive a kill.
 
 RESTARTS = 3
 LOG_LIMIT = 4 << 20
-_MARKER = "RONDEL_TRACKING_FOLDER"
 _PR_SET_PDEATHSIG = 1
 _PLAIN = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
@@ -131,6 +140,8 @@ class Supervisor:
         """Start the server and wait until it answers; return the reason if it does not."""
         self._port = choose_port(self._folder)
         environment = server_environment(os.environ, self._folder)
+        server_token(self._folder.login)
+        self._folder.temporary.mkdir(exist_ok=True)
         with self._folder.log.open("wb") as log:
             self._process = subprocess.Popen(
                 server_command(self._folder, self._port),
@@ -140,7 +151,7 @@ class Supervisor:
                 cwd=self._folder.path,
                 env=environment,
                 process_group=0,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509
+                preexec_fn=partial(_before_server, str(self._folder.path), landlock.python_paths()),  # noqa: PLW1509
             )
         write_state(self._folder, self._state("starting"))
         deadline = time.monotonic() + START_SECONDS
@@ -201,10 +212,11 @@ class Supervisor:
 def server_command(folder: ServerFolder, port: int) -> list[str]:
     """The command line of a small server: one worker, SQLite, and proxied artifacts."""
     return [
-        sys.executable, "-m", "mlflow", "server",
+        sys.executable, "-P", "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder.database}",
         "--artifacts-destination", str(folder.artifacts),
+        "--app-name", "rondel",
     ]  # fmt: skip
 
 
@@ -212,22 +224,23 @@ def server_environment(environ: Mapping[str, str], folder: ServerFolder) -> dict
     """The server's environment: the harmless variables of ours, with bytecode caching on.
 
     A process that outlives the run must not have the run's secrets, or the client's
-    MLflow settings. Without bytecode, the server takes three times as long to
-    start. So PYTHONDONTWRITEBYTECODE is dropped, and if the packages' folder is not
-    writable, bytecode goes to a cache folder.
+    MLflow settings. It can only write to its folder, so that is its home. Without
+    bytecode, the server takes three times as long to start. So
+    PYTHONDONTWRITEBYTECODE is dropped, and if the packages were installed without
+    bytecode, it goes to the folder, too.
     """
-    kept = plain_environment(environ)
+    kept = plain_environment(environ) | {"HOME": str(folder.path), "TMPDIR": str(folder.temporary)}
     spec = find_spec("mlflow")
-    if spec and spec.origin and not os.access(Path(spec.origin).parent, os.W_OK):
-        base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        kept.setdefault("PYTHONPYCACHEPREFIX", str(Path(base) / "rondel" / "pycache"))
+    if spec and spec.cached and not Path(spec.cached).is_file():
+        kept["PYTHONPYCACHEPREFIX"] = str(folder.path / "pycache")
     names = ("localhost", "127.0.0.1", "[[]::1[]]", CONTAINER_HOST)
     return kept | {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # By default, MLflow answers 403 to the host name that containers use; its health check does not.
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:*" for name in names),
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        _MARKER: str(folder.path),
+        FOLDER_VARIABLE: str(folder.path),
+        "PYTHONSAFEPATH": "1",  # files in its folder are no modules
     }
 
 
@@ -257,7 +270,7 @@ def end_leftovers(folder: ServerFolder) -> None:
     state = read_state(folder, previous=True)
     if state is None or state.server is None:
         return
-    marker = f"{_MARKER}={folder.path}"
+    marker = f"{FOLDER_VARIABLE}={folder.path}"
     deadline = time.monotonic() + STOP_SECONDS
     number = signal.SIGTERM
     while members := group_members(state.server.pid, marker):
@@ -303,10 +316,12 @@ def _free(port: int) -> bool:
         return True
 
 
-def _end_with_parent() -> None:
+def _before_server(folder: str, read: list[str]) -> None:
     # Runs between fork and exec, which is safe here because the supervisor has one thread.
     # MLflow's command passes SIGTERM on to its worker, so a killed supervisor leaves no server behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if landlock.version() >= landlock.PATHS_SINCE:
+        landlock.restrict_to_paths(read=read, write=[folder, "/dev/null"])
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gitlab_stub import TOKEN, GitlabStub
+from mlflow_server import mlflow_server
 from registry_project import ENVIRON, git
 from tls import TlsProxy, certificate
 
@@ -46,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def mlflow(project: Path) -> Iterator[Endpoint]:
     lease = server.acquire(project, ENVIRON)
-    yield Endpoint(uri=lease.ready_now().uri)
+    yield lease.ready_now()
     lease.release()
     server.stop(project)
 
@@ -55,13 +56,11 @@ def mlflow(project: Path) -> Iterator[Endpoint]:
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """Another real server, behind TLS with a CA of the team's own."""
     root = tmp_path_factory.mktemp("tls")
-    lease = server.acquire(root, ENVIRON)
     pem = certificate(root)
-    proxy = TlsProxy(pem, Endpoint(uri=lease.ready_now().uri).port)
-    yield parse_endpoint(proxy.uri, {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(pem)})
-    proxy.close()
-    lease.release()
-    server.stop(root)
+    with mlflow_server(root) as uri:
+        proxy = TlsProxy(pem, Endpoint(uri=uri).port)
+        yield parse_endpoint(proxy.uri, {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(pem)})
+        proxy.close()
 
 
 @pytest.fixture(params=["mlflow", "tls", "gitlab"])

@@ -106,7 +106,11 @@ def test_a_server_that_dies_in_mid_promotion_loses_nothing(project: Path, mlflow
             if dead:
                 raise httpx.ConnectError("gone", request=request)
             with httpx.Client() as real:
-                headers = {"Content-Type": "application/json"}
+                headers = {
+                    name: request.headers[name]
+                    for name in ("content-type", "authorization")
+                    if name in request.headers
+                }
                 answer = real.request(request.method, request.url, content=request.read(), headers=headers)
                 return httpx.Response(answer.status_code, content=answer.content)
 
@@ -163,7 +167,11 @@ def test_whatever_a_server_answers_in_mid_promotion_nothing_is_lost_and_the_same
         if hit and fault == "time-out":
             return timed_out(request)
         with httpx.Client() as real:
-            headers = {"Content-Type": "application/json"}
+            headers = {
+                name: request.headers[name]
+                for name in ("content-type", "authorization")
+                if name in request.headers
+            }
             answer = real.request(request.method, request.url, content=request.read(), headers=headers)
         if hit:  # it was done, and nobody heard of it
             return timed_out(request)

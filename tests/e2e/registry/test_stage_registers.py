@@ -28,7 +28,7 @@ from rondel.record import (
     StageRecorder,
     VerdictRecord,
 )
-from rondel.registry.aliases import find
+from rondel.registry.aliases import find, set_alias
 from rondel.registry.lineage import Lineage
 from rondel.registry.verify import verify
 from rondel.settings import Settings
@@ -137,9 +137,19 @@ def test_a_stage_registers_what_its_run_made_and_the_version_can_be_verified(
 
         lines = await verify(source, "made@champion", [public])
         assert any("signed by team.pub" in line for line in lines)
+        assert "2 entries of the log are signed" in lines
         with pytest.raises(RecordError, match="cannot be trusted") as caught:
             await verify(source, "made@champion", [stranger])
         assert "none of the given keys signed" in (caught.value.why or "")
+        # Whoever may write tags can add an entry that fits the chain, but cannot sign it.
+        monkeypatch.delenv("RONDEL_SIGNING_KEY")
+        await set_alias(source, "made", alias="champion", new="", who="mallory", action="unset")
+        assert not (await source.alias_log("made")).problems
+        monkeypatch.setenv("RONDEL_SIGNING_KEY", str(secret))
+        await set_alias(source, "made", alias="champion", new=version.version, who="ann", action="promote")
+        with pytest.raises(RecordError) as caught:
+            await verify(source, "made@champion", [public])
+        assert "none of the given keys signed entry 3 of the log" in (caught.value.why or "")
         body = {"name": "made", "version": version.version, "key": "rondel.run", "value": "another"}
         await client.call("POST", "model-versions/set-tag", body=body)
         with pytest.raises(RecordError) as caught:

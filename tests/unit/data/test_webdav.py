@@ -117,6 +117,19 @@ def test_nothing_outside_of_the_folder_is_served(served):
         assert time.monotonic() - began < 5, "the client waited for a text that never came"
 
 
+def test_a_link_in_the_folder_leads_nowhere(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/key").write_text("canary")
+    (tmp_path / "remote").mkdir()
+    (tmp_path / "remote/files").symlink_to(tmp_path / "outside")
+    with serve_folder(tmp_path / "remote") as found:
+        status, body = request(found, "GET", "/files/key")
+        assert status >= 400
+        assert b"canary" not in body
+        assert request(found, "PUT", "/files/new", b"x")[0] >= 400
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["key"]
+
+
 def test_the_token_stands_in_no_command_line(tmp_path):
     server = WebdavServer(tmp_path)
     try:

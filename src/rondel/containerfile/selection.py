@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from rondel.containerfile.syntax import ContainerfileError
 from rondel.errors import EngineError
-from rondel.files.patterns import Patterns, clean, regex_of
+from rondel.files.patterns import Patterns, clean, matcher_of, regex_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rondel.containerfile.steps import CopyStep
+    from rondel.files.patterns import Match
 
 _WILDCARDS = frozenset("*?[")
 
@@ -224,13 +225,13 @@ def _matches(tree: Tree[E], base: str, source: str, ignore: Patterns) -> list[st
     before = len([part for part in _pivoted(source)[0].split("/") if part not in ("", ".")])
     found = [""]
     for part in path.split("/"):
-        pattern = _pattern(part)
+        matches = _matcher(part)
         found = [
             posixpath.join(holder, child.name)
             for holder in found
             if (entry := tree.lookup(posixpath.join(base, holder))) is not None and entry.is_dir
             for child in tree.scandir(entry.path)
-            if pattern.fullmatch(child.name)
+            if matches(child.name)
         ]
     kept = []
     for path in found:
@@ -242,9 +243,9 @@ def _matches(tree: Tree[E], base: str, source: str, ignore: Patterns) -> list[st
 
 
 @cache
-def _pattern(part: str) -> re.Pattern[str]:
+def _matcher(part: str) -> Match:
     """One part of a path in the syntax of Go's filepath.Match, to which ``**`` is ``*``."""
     try:
-        return re.compile(regex_of(re.sub(r"\*+", "*", part)), re.DOTALL)
-    except (EngineError, re.error):
-        return re.compile(re.escape(part))
+        return matcher_of([regex_of(re.sub(r"\*+", "*", part))])
+    except EngineError:
+        return matcher_of([re.escape(part)])

@@ -135,9 +135,9 @@ def _read_spec(root: Path, file: str) -> pathspec.GitIgnoreSpec | None:
         warnings.simplefilter("ignore", FutureWarning)
         for number, pattern in patterns.items():
             try:
-                pathspec.GitIgnoreSpec.from_lines([pattern])
+                pathspec.GitIgnoreSpec.from_lines([pattern], backend="simple")
             except ValueError:
                 raise ConfigurationError(
                     f"{pattern!r} is not a valid .gitignore pattern", place=f"{file}:{number}"
                 ) from None
-        return pathspec.GitIgnoreSpec.from_lines(patterns.values())
+        return pathspec.GitIgnoreSpec.from_lines(patterns.values(), backend="simple")

@@ -97,7 +97,8 @@ def workspace_files(project: DvcProject) -> tuple[str, ...]:
     """All files that a stage sees, sorted, relative to the root; for keys that depend on all of them."""
     import pathspec
 
-    spec = pathspec.PathSpec.from_lines("gitignore", [_anchored(p) for p in workspace_excludes(project)])
+    excludes = [_anchored(p) for p in workspace_excludes(project)]
+    spec = pathspec.PathSpec.from_lines("gitignore", excludes, backend="simple")
     kept = project.uncached_outputs()
     found = []
     for folder, folders, files in os.walk(project.root):

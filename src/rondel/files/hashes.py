@@ -146,4 +146,4 @@ def _dvcignore(root: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # for unusual patterns such as `[[a]`
-        return pathspec.PathSpec.from_lines("gitignore", rules).match_file
+        return pathspec.PathSpec.from_lines("gitignore", rules, backend="simple").match_file

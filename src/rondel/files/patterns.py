@@ -15,15 +15,20 @@ from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from rondel.errors import EngineError
+from rondel.files.text import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    Match = Callable[[str], bool]
 
 _CHAR = r"(?:\\.|[^\]\\-])"
 _CLASS = re.compile(rf"\[\^?(?:{_CHAR}(?:-{_CHAR})?)+\]", re.DOTALL)
 _RESERVED = re.compile(r"\\.|[\[&|~]", re.DOTALL)
 _LONE_MARK = 'illegal exclusion pattern: "!"'
 _SPECIAL = re.compile(r"[*?\[\]\\]")
+_MEMORY = 256 << 20
+"""How much the expression of a long list may occupy; a short one occupies little."""
 
 
 def clean(path: str) -> str:
@@ -57,7 +62,7 @@ def regex_of(pattern: str) -> str:
             found = _CLASS.match(pattern, at - 1)
             if found is None:
                 raise EngineError("syntax error in pattern")
-            # `[`, `&&`, `||` and `~~` mean something in Python's classes only.
+            # `[`, `&`, `|` and `~` mean themselves.
             parts.append("[" + _RESERVED.sub(lambda match: re.escape(match[0][-1]), found[0][1:-1]) + "]")
             at = found.end()
         else:
@@ -65,7 +70,26 @@ def regex_of(pattern: str) -> str:
     return "".join(parts)
 
 
-def compile_glob(pattern: str) -> Callable[[str], bool]:
+def matcher_of(regexes: Iterable[str]) -> Match:
+    """Whether a whole path matches one of some regular expressions. Raises EngineError for a bad one.
+
+    RE2 takes linear time, whatever the pattern. A byte that is not UTF-8 is one unknown character.
+    """
+    import re2
+
+    options = re2.Options()
+    options.dot_nl = True
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    try:
+        union = whole("|".join(f"(?:{regex})" for regex in regexes))
+        fullmatch = re2.compile(union, options).fullmatch
+    except re2.error:
+        raise EngineError("syntax error in pattern") from None
+    return lambda path: fullmatch(whole(path).encode()) is not None
+
+
+def compile_glob(pattern: str) -> Match:
     """The matcher of one pattern, without the rule about parents. Raises EngineError.
 
     A pattern that begins with ``!`` matches nothing.
@@ -76,11 +100,10 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
         reason = _LONE_MARK if text else "empty pattern"
         raise EngineError(f"failed to create glob pattern matcher: {reason}")
     try:
-        regex = re.compile(regex_of(clean(body)), re.DOTALL)
-    except (EngineError, re.error) as error:
-        reason = error.what if isinstance(error, EngineError) else "syntax error in pattern"
-        raise EngineError(f"failed to create glob pattern matcher: {reason}") from None
-    return lambda path: body == text and regex.fullmatch(path) is not None
+        matches = matcher_of([regex_of(clean(body))])
+    except EngineError as error:
+        raise EngineError(f"failed to create glob pattern matcher: {error.what}") from None
+    return lambda path: body == text and matches(path)
 
 
 _HIT, _MISS = (True,), (False,)
@@ -96,7 +119,7 @@ class Patterns:
     """
 
     texts: tuple[str, ...] = ()
-    groups: tuple[tuple[bool, re.Pattern[str]], ...] = ()
+    groups: tuple[tuple[bool, Match], ...] = ()
 
     @classmethod
     def of(cls, patterns: Iterable[str]) -> Patterns:
@@ -114,11 +137,7 @@ class Patterns:
                 runs.append((exception, []))
             runs[-1][1].append(regex_of(text.removeprefix("!")))
             texts.append(text)
-        try:
-            groups = tuple((e, re.compile("|".join(f"(?:{r})" for r in run), re.DOTALL)) for e, run in runs)
-        except re.error:
-            raise EngineError("syntax error in pattern") from None
-        return cls(tuple(texts), groups)
+        return cls(tuple(texts), tuple((exception, matcher_of(run)) for exception, run in runs))
 
     def __bool__(self) -> bool:
         return bool(self.groups)
@@ -134,13 +153,13 @@ class Patterns:
         ``parent`` is the second answer for the directory that holds the path.
         """
         if len(self.groups) == 1:  # the usual case, 50,000 times
-            exception, regex = self.groups[0]
-            hit = not exception and (parent[0] or regex.fullmatch(path) is not None)
+            exception, matches = self.groups[0]
+            hit = not exception and (parent[0] or matches(path))
             return hit, _HIT if hit else _MISS
         matched = False
         groups: list[bool] = []
-        for known, (exception, regex) in zip(parent, self.groups, strict=True):
-            hit = known or (exception == matched and regex.fullmatch(path) is not None)
+        for known, (exception, matches) in zip(parent, self.groups, strict=True):
+            hit = known or (exception == matched and matches(path))
             groups.append(hit)
             if hit:
                 matched = not exception

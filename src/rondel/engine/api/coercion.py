@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rondel.engine.api.document import EnumValue, Variable, whole
+from rondel.engine.api.document import EnumValue, Variable
 from rondel.engine.images.platforms import default as default_platform
 from rondel.errors import EngineError
+from rondel.files.text import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 from rondel.errors import EngineError
+from rondel.files.text import whole
 
 MAX_DEPTH = 5_000
 MAX_VALUE_DEPTH = 100
@@ -28,7 +29,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _DEFINITIONS = {"query", "mutation", "subscription", "fragment"}
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _WIDE_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u\{([0-9A-Fa-f]{1,6})\}")
 
 
@@ -396,21 +396,11 @@ def _string(text: str, offset: int) -> str:
     return whole(value)
 
 
-def whole(text: str) -> str:
-    """The text with surrogate pairs joined and single surrogates replaced."""
-    if _SURROGATE.search(text):
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
 def _block_string(text: str) -> str:
     """The value of a block string: common indentation and blank first and last lines removed."""
     lines = re.split(r"\r\n|\n|\r", text[3:-3].replace('\\"""', '"""'))
     indents = [len(line) - len(line.lstrip(" \t")) for line in lines[1:] if line.strip(" \t")]
     common = min(indents, default=0)
     lines = [lines[0], *(line[common:] for line in lines[1:])]
-    while lines and not lines[0].strip(" \t"):
-        lines.pop(0)
-    while lines and not lines[-1].strip(" \t"):
-        lines.pop()
-    return whole("\n".join(lines))
+    filled = [number for number, line in enumerate(lines) if line.strip(" \t")]
+    return whole("\n".join(lines[filled[0] : filled[-1] + 1])) if filled else ""

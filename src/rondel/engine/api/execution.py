@@ -13,7 +13,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import anyio
+import anyio.lowlevel
+import anyio.to_thread
 
 from rondel.engine.api import coercion
 from rondel.engine.api.document import (
@@ -41,12 +42,16 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from rondel.engine.api.calls import Calls
+    from rondel.engine.api.schema import Schema
 
 Json = dict[str, Any]
 
 _CALLERS = frozenset((errno.ENAMETOOLONG, errno.EFBIG, errno.EMLINK, errno.ELOOP))
 """Errors that the caller's arguments cause in the file system. Messages must not show the store's path."""
 
+
+_LARGE = 16_384
+"""A query of fewer characters is read at once, without a thread."""
 
 _ALONE = ""
 """Represents the request itself among the root fields."""
@@ -76,22 +81,33 @@ async def execute(
     calls: Calls, text: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
 ) -> Json:
     """The GraphQL response to a request: ``data``, or ``errors`` and null data. Raises Refused."""
+    request = (calls.schema, text, variables or {}, operation_name)
+    if len(text) < _LARGE and not variables:
+        document, operation, values = _prepare(*request)
+    else:  # other requests go on
+        document, operation, values = await anyio.to_thread.run_sync(_prepare, *request)
+    return await _Execution(calls, document, values, text).run(operation)
+
+
+def _prepare(
+    schema: Schema, text: str, variables: Mapping[str, Any], operation_name: str | None
+) -> tuple[Document, OperationDefinition, Mapping[str, Any]]:
+    """The document, its operation and the variables' values. Raises Refused."""
     try:
         document = parse(text)
     except SyntaxFailure as failure:
         raise Refused([_refusal(text, failure.what, failure.offset, "GRAPHQL_PARSE_FAILED")]) from None
-    invalid = validate(calls.schema, document)
+    invalid = validate(schema, document)
     if invalid and document.operations:
         raise Refused([_refusal(text, i.message, i.offset, "GRAPHQL_VALIDATION_FAILED") for i in invalid])
     operation = _choose(document, operation_name)
     try:
-        values = variables_of(calls.schema, operation, variables or {})
+        return document, operation, variables_of(schema, operation, variables)
     except BadVariable as error:
         extensions = {"code": "GRAPHQL_VALIDATION_FAILED"}
         raise Refused(
             [{"message": error.what, "path": ["variable", *error.path], "extensions": extensions}]
         ) from None
-    return await _Execution(calls, document, values, text).run(operation)
 
 
 def _refusal(text: str, message: str, offset: int, code: str) -> Json:
@@ -124,6 +140,12 @@ def _known(error: BaseException, store: Path) -> EngineError | None:
     return next((found for inner in error.exceptions if (found := _known(inner, store)) is not None), None)
 
 
+def unexpected(error: Exception) -> EngineError:
+    """What a client is told of a defect of the engine, which is printed here."""
+    traceback.print_exception(error, file=sys.stderr)
+    return EngineError(f"internal error of the embedded engine: {type(error).__name__}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Branch:
     """The root field that a result belongs to, and the tasks that work on it."""
@@ -139,6 +161,14 @@ class _Execution:
         self.variables = variables
         self.text = text
         self.errors: dict[str, Json] = {}
+        self.introspection = Introspection(calls.schema, self.flatten)
+        self.steps = 0
+
+    async def _step(self) -> None:
+        """Let other requests go on from time to time: most fields are answered without waiting."""
+        self.steps += 1
+        if self.steps % 100 == 0:
+            await anyio.lowlevel.checkpoint()
 
     async def run(self, operation: OperationDefinition) -> Json:
         data: Json = {}
@@ -147,6 +177,7 @@ class _Execution:
                 fields = self.flatten(operation.selections, ROOT.type)
                 for key, nodes in fields.items():
                     tasks.start_soon(self._branch, _Branch(key, tasks), ROOT, key, nodes, data)
+                    await self._step()
             except _Failed as failed:
                 self.errors[_ALONE] = failed.error
         if _ALONE in self.errors:
@@ -177,6 +208,7 @@ class _Execution:
             for key, nodes in others:
                 out[key] = None
                 branch.tasks.start_soon(self._branch, branch, obj, key, nodes, out)
+                await self._step()
             below = await self._field(branch, obj, *first, out)
             if below is None:
                 return None
@@ -200,6 +232,7 @@ class _Execution:
             out[key] = rows
             for item, row in zip(value, rows, strict=True):
                 await self._object(branch, item, selections, row)
+                await self._step()
             return None
         out[key] = value
         return None
@@ -231,9 +264,7 @@ class _Execution:
             known = _known(error, self.calls.session.store.root)
             if known is not None:
                 raise _Failed(self._error(known, obj, key)) from None
-            traceback.print_exception(error, file=sys.stderr)
-            text = f"internal error of the embedded engine: {type(error).__name__}"
-            raise _Failed(self._error(EngineError(text), obj, key)) from None
+            raise _Failed(self._error(unexpected(error), obj, key)) from None
 
     def _error(self, error: EngineError, obj: Obj, key: str) -> Json:
         answer: Json = {"message": str(error), "path": [*obj.call.path(), key]}
@@ -243,13 +274,12 @@ class _Execution:
         return answer
 
     def _introspect(self, nodes: list[FieldNode]) -> Any:
-        introspection = Introspection(self.calls.schema, self.flatten)
         selections = [s for n in nodes for s in n.selections or ()]
         if nodes[0].name == "__schema":
-            return introspection.answer_schema(selections)
+            return self.introspection.answer_schema(selections)
         name = nodes[0].arguments.get("name")
         name = self.variables.get(name.name) if isinstance(name, Variable) else name
-        return introspection.answer_type(str(name), selections)
+        return self.introspection.answer_type(str(name), selections)
 
     # -- selections
 

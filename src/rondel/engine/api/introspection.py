@@ -10,18 +10,22 @@ from rondel.engine.api.schema import ArgumentDefinition, FieldDefinition, Schema
 from rondel.errors import EngineError
 
 MAX_DEPTH = 40
+MAX_SIZE = 250_000
+"""How many fields an answer may have: a type that is asked for through another comes as often as that one."""
 _KINDS = ["SCALAR", "OBJECT", "INTERFACE", "UNION", "ENUM", "INPUT_OBJECT", "LIST", "NON_NULL"]
 Flatten = Callable[[list[Any], str], dict[str, list[FieldNode]]]
 
 
 class Introspection:
-    """One answer under construction; equal type references are projected once."""
+    """The answers to one request; equal type references are projected once."""
 
     def __init__(self, schema: Schema, flatten: Flatten) -> None:
         self.schema = schema
         self.flatten = flatten
-        self._fields: dict[tuple[int, str], list[tuple[str, FieldNode, list[Any]]]] = {}
-        self._references: dict[tuple[str, int], Any] = {}
+        # With the selections, so that no others get their id.
+        self._fields: dict[tuple[int, str], tuple[list[Any], list[tuple[str, FieldNode, list[Any]]]]] = {}
+        self._references: dict[tuple[str, int], tuple[dict[str, Any], int]] = {}
+        self._size = 0
 
     def answer_schema(self, selections: list[Any]) -> dict[str, Any]:
         """The value of ``__schema``."""
@@ -48,7 +52,9 @@ class Introspection:
             raise EngineError(f"introspection nested more than {MAX_DEPTH} levels deep")
         known = self._references.get((text, id(selections)))
         if known is not None:
-            return known  # type: ignore[no-any-return]
+            self._grow(known[1])
+            return known[0]
+        before = self._size
         if text.endswith("!") or text.startswith("["):
             kind = "NON_NULL" if text.endswith("!") else "LIST"
             inner = text[:-1] if kind == "NON_NULL" else text[1:-1]
@@ -56,7 +62,7 @@ class Introspection:
         else:
             values = self._named(self.schema.types[text], depth)
         answer = self._project("__Type", selections, values)
-        self._references[text, id(selections)] = answer
+        self._references[text, id(selections)] = answer, self._size - before
         return answer
 
     def _named(self, definition: TypeDefinition, depth: int) -> dict[str, Any]:
@@ -155,15 +161,23 @@ class Introspection:
             },
         )
 
+    def _grow(self, fields: int) -> None:
+        self._size += fields
+        if self._size > MAX_SIZE:
+            raise EngineError(f"introspection of more than {MAX_SIZE} fields")
+
     def _project(self, type_name: str, selections: list[Any], values: dict[str, Any]) -> dict[str, Any]:
-        plan = self._fields.get((id(selections), type_name))
-        if plan is None:
-            plan = [
-                (key, nodes[0], [s for node in nodes for s in node.selections or ()])
-                for key, nodes in self.flatten(selections, type_name).items()
-            ]
-            self._fields[id(selections), type_name] = plan
+        if (id(selections), type_name) not in self._fields:
+            self._fields[id(selections), type_name] = (
+                selections,
+                [
+                    (key, nodes[0], [s for node in nodes for s in node.selections or ()])
+                    for key, nodes in self.flatten(selections, type_name).items()
+                ],
+            )
+        _, plan = self._fields[id(selections), type_name]
         answer = {}
+        self._grow(len(plan))
         for key, node, below in plan:
             if node.name == "__typename":
                 answer[key] = type_name

@@ -5,6 +5,7 @@ Only a line feed ends a line. Text that is not UTF-8 never appears in a result.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,27 +19,24 @@ if TYPE_CHECKING:
 _NEWLINE = re.compile(r"(?<!\\)(?:\\\\)*\\n")
 _MAY_CROSS = re.compile(r"\n|\\[nsDWHSP]|\\x0[aA]|\[\^|\(\?[a-zA-Z]*s")
 _BINARY = 8192
-_SYNTAX = re.compile(
-    r"\\(?P<escaped>.)"
-    r"|(?P<look>\(\?<?[=!])"
-    r"|(?P<named>\(\?<)"
-    r"|(?P<class>\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\[\]\\])*\])",
-    re.DOTALL,
-)
-"""Syntax of Rust's regular expressions (ripgrep's) that Python writes differently or lacks."""
+_MEMORY = 64 << 20
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_SYNTAX = re.compile(rf"{_ESCAPE.pattern}|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\[\]\\])*\]", re.DOTALL)
+"""Escapes, and classes with those in them."""
 
-_POSIX_CLASS = re.compile(r"\[:(\w+):\]")
-_POSIX = {
-    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "blank": r"\t ", "digit": "0-9", "lower": "a-z",
-    "punct": r"!-/:-@\[-`{-~", "space": r"\t\n\v\f\r ", "upper": "A-Z", "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
-}  # fmt: skip
+_CLASSES = {"d": r"\p{Nd}", "s": r"\s\v\x{85}\pZ", "w": r"\pL\pM\p{Nd}\p{Pc}"}
+"""The classes of characters that are Unicode's in ripgrep and ASCII's in RE2."""
 
 
 class Matcher:
-    """A search pattern. Raises EngineError for an invalid one."""
+    """A search pattern. Raises EngineError for an invalid one.
+
+    RE2 takes linear time, whatever the pattern, and lets other threads run meanwhile.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        import re2
+
         text = str(options["pattern"])
         literal = bool(options.get("literal"))
         multiline = bool(options.get("multiline"))
@@ -48,14 +46,17 @@ class Matcher:
                 'ripgrep error: rg: the literal "\\n" is not allowed in a regex',
                 hint="a match over several lines needs multiline",
             )
-        flags = re.MULTILINE
-        flags |= re.IGNORECASE if options.get("insensitive") else 0
-        flags |= re.DOTALL if dotall else 0
+        flags = f"(?m{'i' * bool(options.get('insensitive'))}{'s' * dotall})"
         self.crosses = multiline and ("\n" in text if literal else _may_cross(text, dotall=dotall))
+        memory = re2.Options()
+        memory.max_mem = _MEMORY
+        memory.log_errors = False
         try:
-            self.pattern = re.compile(re.escape(text) if literal else _in_python(text), flags)
-        except re.error as error:
-            raise EngineError(f"ripgrep error: rg: regex parse error: {error}") from None
+            regex = flags + (re2.escape(text) if literal else _SYNTAX.sub(_unicode, text))
+            self.pattern = re2.compile(regex, memory)
+        except re2.error as error:
+            reason = error.args[0].decode("utf-8", "replace")
+            raise EngineError(f"ripgrep error: rg: regex parse error:\n    {text}\nerror: {reason}") from None
 
     def results(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
         """The matches in a file, reported under a path; none in a binary file."""
@@ -66,73 +67,58 @@ class Matcher:
 
     def _by_line(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
         offset = 0
-        for number, data in enumerate(file, 1):
-            line = _text(data)
-            if line is not None:
-                parts = _submatches(self.pattern, line.removesuffix("\n"))
-                if parts:
-                    yield SearchResult(path, number, offset, line, parts)
-            offset += len(data)
+        for number, line in enumerate(file, 1):
+            yield from self._found(path, number, offset, line, line.removesuffix(b"\n"))
+            offset += len(line)
 
     def _across(self, path: str, file: BinaryIO) -> Iterator[SearchResult]:
         """Matches over several lines; those on shared or adjacent lines are merged."""
-        text = file.read().decode("utf-8", "surrogateescape")
+        text = file.read()
         blocks: list[list[int]] = []
-        for match in self.pattern.finditer(text):
-            start = text.rfind("\n", 0, match.start()) + 1
-            stop = text.find("\n", max(match.end() - 1, match.start()))
+        for first, last in self._spans(text):
+            start = text.rfind(b"\n", 0, first) + 1
+            stop = text.find(b"\n", max(last - 1, first))
             end = len(text) if stop < 0 else stop + 1
             if blocks and start <= blocks[-1][1]:
                 blocks[-1][1] = max(end, blocks[-1][1])
             else:
                 blocks.append([start, end])
-        number, offset, at = 1, 0, 0
+        number, at = 1, 0
         for start, end in blocks:
-            number += text.count("\n", at, start)
-            offset += len(text[at:start].encode("utf-8", "surrogateescape"))
+            number += text.count(b"\n", at, start)
             at = start
-            lines = text[start:end]
-            if lines.isascii() or _text(lines.encode("utf-8", "surrogateescape")) is not None:
-                yield SearchResult(path, number, offset, lines, _submatches(self.pattern, lines))
+            yield from self._found(path, number, start, text[start:end], text[start:end])
 
+    def _spans(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Where the pattern matches; an empty match does not touch the one before, as in Rust."""
+        before = -1
+        for match in self.pattern.finditer(text):
+            start, end = match.span()
+            if not start == end == before:
+                yield start, end
+            before = end
 
-def _in_python(text: str) -> str:
-    """A Rust regular expression in Python's syntax. Raises EngineError for what Rust does not support."""
-
-    def replaced(match: re.Match[str]) -> str:
-        if match["look"]:
-            refused = "look-around, including look-ahead and look-behind, is not supported"
-        elif match["escaped"] and match["escaped"] in "123456789":
-            refused = "backreferences are not supported"
-        elif match["class"]:
-            inner = match["class"][1:-1]
-            return f"[{_POSIX_CLASS.sub(lambda found: _POSIX.get(found[1], found[0]), inner)}]"
-        else:
-            return "(?P<" if match["named"] else match[0]
-        mark = " " * (match.start() + 7) + "^" * len(match[0])
-        raise EngineError(
-            f"ripgrep error: rg: regex parse error:\n    (?:{text})\n{mark}\nerror: {refused}\n"
+    def _found(
+        self, path: str, number: int, offset: int, lines: bytes, where: bytes
+    ) -> Iterator[SearchResult]:
+        """The result for some lines, if they match and are UTF-8."""
+        parts = tuple(
+            SearchSubmatch(where[start:end].decode("utf-8", "replace"), start, end)
+            for start, end in self._spans(where)
         )
+        with contextlib.suppress(UnicodeDecodeError):
+            if parts:
+                yield SearchResult(path, number, offset, lines.decode(), parts)
 
-    return _SYNTAX.sub(replaced, text)
+
+def _unicode(match: re.Match[str]) -> str:
+    """A class of characters, or an escape, with what it means in Unicode."""
+    if match[1] is None:
+        return _ESCAPE.sub(lambda escape: _CLASSES.get(escape[1], escape[0]), match[0])
+    known = _CLASSES.get(match[1].lower())
+    return match[0] if known is None else f"[{'^' * match[1].isupper()}{known}]"
 
 
 def _may_cross(pattern: str, *, dotall: bool) -> bool:
     """Whether a match of a regular expression may contain a line feed."""
     return _MAY_CROSS.search(pattern) is not None or (dotall and "." in pattern)
-
-
-def _text(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _submatches(pattern: re.Pattern[str], text: str) -> tuple[SearchSubmatch, ...]:
-    """The matches in some lines, with offsets in bytes."""
-    found = []
-    for match in pattern.finditer(text):
-        start = match.start() if text.isascii() else len(text[: match.start()].encode())
-        found.append(SearchSubmatch(match[0], start, start + len(match[0].encode())))
-    return tuple(found)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.engine.api.matching import Matcher
 from rondel.engine.api.results import SearchResult
-from rondel.engine.evaluate.filters import Filter
+from rondel.engine.evaluate.filters import Filter, ignore_spec
 from rondel.errors import EngineError
+from rondel.files.text import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rondel.engine.store import TreeEntry, View
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_MOST_GLOBS = 1_000
 _IGNORE_FILES = (".gitignore", ".ignore", ".rgignore")
 """The names of ignore files, by increasing priority; the first one counts in a repository only."""
 
@@ -148,12 +150,9 @@ class _Globs:
     """
 
     def __init__(self, globs: Sequence[str]) -> None:
-        from pathspec import GitIgnoreSpec
-
         self.only_exceptions = all(glob.startswith("!") for glob in globs)
         self.rules = [
-            (not glob.startswith("!"), GitIgnoreSpec.from_lines(_braces(glob.removeprefix("!"))))
-            for glob in globs
+            (not glob.startswith("!"), ignore_spec(_braces(glob.removeprefix("!")))) for glob in globs
         ]
 
     def keep(self, path: str) -> bool:
@@ -166,13 +165,21 @@ class _Globs:
         return self._verdict(f"{path}/") is False
 
     def _verdict(self, path: str) -> bool | None:
+        path = whole(path)
         return next((keep for keep, spec in reversed(self.rules) if spec.match_file(path)), None)
 
 
 def _braces(glob: str) -> list[str]:
-    """The globs that ``{a,b}`` in one expands to."""
-    match = _BRACES.search(glob)
-    if match is None:
-        return [glob]
-    head, tail = glob[: match.start()], glob[match.end() :]
-    return [one for choice in match[1].split(",") for one in _braces(head + choice + tail)]
+    """The globs that ``{a,b}`` in one expands to. Raises EngineError if they are too many."""
+    found, waiting = [], [glob]
+    while waiting:
+        one = waiting.pop()
+        match = _BRACES.search(one)
+        if match is None:
+            found.append(one)
+        else:
+            head, tail = one[: match.start()], one[match.end() :]
+            waiting += [head + choice + tail for choice in match[1].split(",")]
+        if len(found) + len(waiting) > _MOST_GLOBS:
+            raise EngineError(f"search: the braces of a glob stand for more than {_MOST_GLOBS} globs")
+    return found

@@ -12,8 +12,9 @@ _MOST = 5
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
     """`` Did you mean "this" or "that"?``, the nearest first; empty if no name is near."""
-    near = sorted((_distance(word, name), index, name) for index, name in enumerate(candidates))
     limit = len(word) * 4 // 10 + 1
+    similar = (name for name in candidates if abs(len(name) - len(word)) <= limit)
+    near = sorted((_distance(word, name), index, name) for index, name in enumerate(similar))
     names = [name for distance, _, name in near if distance <= limit]
     return f" Did you mean {one_of(names)}?" if names else ""
 

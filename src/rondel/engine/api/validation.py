@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from rondel.engine.api.schema import FieldDefinition, Schema, TypeDefinition
 
 MAX_ERRORS = 20
+MAX_DEFINITIONS = 100
+MAX_FIELDS = 10_000
+"""How many fields a request may have, those of a fragment counted wherever it is spread."""
 
 
 class Invalid:
@@ -55,8 +58,15 @@ class _Validation:
         self.used: set[str] = set()
         self.spread: set[str] = set()
         self.visited: set[str] = set()
+        self.sizes: dict[str, int] = {}
 
     def run(self) -> list[Invalid]:
+        held = (self.document.operations, self.document.fragments.values())
+        definitions = [definition.selections for each in held for definition in each]
+        if len(definitions) > MAX_DEFINITIONS:
+            return [Invalid(f"more than {MAX_DEFINITIONS} operations and fragments", 0)]
+        if sum(map(self._size, definitions)) > MAX_FIELDS:
+            return [Invalid(f"more than {MAX_FIELDS} fields, counted wherever a fragment is spread", 0)]
         names: set[str | None] = set()
         for operation in self.document.operations:
             self._operation(operation)
@@ -80,6 +90,22 @@ class _Validation:
     def _bad(self, message: str, offset: int) -> None:
         if len(self.found) < MAX_ERRORS:
             self.found.append(Invalid(message, offset))
+
+    def _size(self, selections: list[Any]) -> int:
+        """The number of selections, with those of the fragments that they spread."""
+        size, stack = 0, [selections]
+        while stack:
+            for selection in stack.pop():
+                size += 1
+                if not isinstance(selection, Spread):
+                    stack.append(selection.selections or [])
+                elif selection.name in self.document.fragments:
+                    if selection.name not in self.sizes:
+                        self.sizes[selection.name] = 0  # a cycle is an error, but later
+                        below = self.document.fragments[selection.name].selections
+                        self.sizes[selection.name] = self._size(below)
+                    size += self.sizes[selection.name]
+        return size
 
     # -- definitions
 

@@ -31,6 +31,7 @@ from rondel.engine.values import (
     TempMount,
 )
 from rondel.errors import EngineError
+from rondel.files.text import whole
 
 if TYPE_CHECKING:
     from rondel.engine.store import OperationResult, Output, Snapshot, Store
@@ -164,13 +165,7 @@ def error_text(store: Store, output: Output) -> str:
 
 def decode(data: bytes) -> str:
     """Decode output: each byte that is not UTF-8 becomes one U+FFFD, as in Go's JSON encoder."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "surrogateescape").translate(_REPLACED)
-
-
-_REPLACED = dict.fromkeys(range(56448, 56576), "�")
+    return whole(data.decode("utf-8", "surrogateescape"))
 
 
 async def exec_spec(

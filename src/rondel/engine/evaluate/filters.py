@@ -7,13 +7,17 @@ kept if it contains one.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from rondel.errors import EngineError
 from rondel.files.patterns import Patterns
+from rondel.files.text import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +102,30 @@ _YES = FilterDecision(keep=True, enter=False)
 _NO = FilterDecision(keep=False, enter=False)
 
 
-def _spec(text: str) -> Any:
+def ignore_spec(lines: Iterable[str]) -> Any:
+    """The matcher of lines of a .gitignore; pathspec uses RE2. Raises EngineError for a bad one."""
+    import re2
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(text.splitlines())
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except (ValueError, re.error, re2.error):
+        raise EngineError("syntax error in pattern") from None
+
+
+def _spec(text: str) -> Any:
+    """The matcher of a .gitignore. A bad pattern matches nothing, as in git."""
+    lines = text.splitlines()
+    try:
+        return ignore_spec(lines)
+    except EngineError:
+        return ignore_spec(filter(_is_pattern, lines))
+
+
+def _is_pattern(line: str) -> bool:
+    with contextlib.suppress(EngineError):
+        return bool(ignore_spec([line]))
+    return False
 
 
 def is_ignored(above: Sequence[tuple[str, str]]) -> bool:
@@ -119,10 +143,10 @@ def is_ignored(above: Sequence[tuple[str, str]]) -> bool:
 
 def _ignored(ignores: tuple[_Ignore, ...], path: str, *, is_dir: bool) -> bool:
     """Whether git would ignore a path; the nearest .gitignore decides."""
-    suffix = "/" if is_dir else ""
+    path = whole(path) + ("/" if is_dir else "")
     verdict = False
     for ignore in ignores:
-        found = ignore.spec.check_file(f"{ignore.prefix}{path[ignore.cut :]}{suffix}").include
+        found = ignore.spec.check_file(f"{ignore.prefix}{path[ignore.cut :]}").include
         if found is not None:
             verdict = found
     return verdict

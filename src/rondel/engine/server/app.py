@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from rondel.engine.api.execution import Refused, execute
+from rondel.engine.api.execution import Refused, execute, unexpected
+from rondel.files.text import whole
 
 if TYPE_CHECKING:
     from rondel.engine.api.calls import Calls
@@ -110,7 +111,6 @@ class App:
         return reply
 
     async def _reply(self, request: dict[str, Any], answer_type: str) -> _Reply:
-        status = 200
         try:
             answer = await execute(
                 self._calls,
@@ -118,10 +118,18 @@ class App:
                 request.get("variables"),
                 request.get("operationName"),
             )
+            return _Reply(200, answer_type, _encoded(answer))
         except Refused as refused:
             status = 422 if answer_type == _JSON else 400
             answer = {"errors": refused.errors, "data": None}
-        return _Reply(status, answer_type, json.dumps(answer, sort_keys=True, ensure_ascii=False).encode())
+            return _Reply(status, answer_type, _encoded(answer))
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
+            return _errors(200, str(unexpected(error)), answer_type)
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    """The answer as JSON. A byte of a file name that is not UTF-8 becomes U+FFFD, as in Go."""
+    return whole(json.dumps(answer, sort_keys=True, ensure_ascii=False)).encode()
 
 
 def _user(authorization: str) -> bytes:

@@ -45,6 +45,25 @@ def test_a_file_that_does_not_fit_into_memory_is_named():
         search_tree(Tree(), "/", ["big"], [], {"pattern": "one\\n", "multiline": True})
 
 
+@pytest.mark.parametrize(
+    ("pattern", "line", "spans"),
+    [
+        ("a*", b"baaa", [(0, 0), (1, 4)]),
+        ("$", b"ab", [(2, 2)]),
+        (r"\w+", "gr\u00f6\u00dfe 2".encode(), [(0, 7), (8, 9)]),
+        (r"[\d.]+", b"v1.5", [(1, 4)]),
+        (r"\W", "\u00e9-".encode(), [(2, 3)]),
+        (r"\s", "a\u00a0b".encode(), [(1, 3)]),
+        (r"[^\s]", " \u00a0b".encode(), [(3, 4)]),
+        (r"\\d", rb"\d", [(0, 2)]),
+        ("\u00c9", "\u00e9".encode(), [(0, 2)]),
+    ],
+)
+def test_matches_are_those_of_ripgrep(pattern, line, spans):
+    (found,) = Matcher({"pattern": pattern, "insensitive": True}).results("f", io.BytesIO(line))
+    assert [(part.start, part.end) for part in found.submatches] == spans
+
+
 @pytest.mark.parametrize("data", [b"\0two", b"", b"\xfftwo\n"])
 def test_what_is_no_text_has_no_matches(data):
     for options in ({"pattern": "two"}, {"pattern": r"two\s*", "multiline": True}):

@@ -18,11 +18,12 @@ import os, sys
 from rondel.files import landlock
 own, outside = sys.argv[1:]
 landlock.restrict_to_paths(read=landlock.python_paths(), write=[own, "/dev/null", "/does/not/exist"])
-import json, sqlite3, ssl
+import json, shutil, sqlite3, ssl
 os.mkdir(f"{own}/a")
 os.mkdir(f"{own}/b")
 open(f"{own}/a/file", "w").write("x")
-os.rename(f"{own}/a/file", f"{own}/b/file")
+# A restriction of other access that a parent has makes rename(2) fail with EXDEV between folders.
+shutil.move(f"{own}/a/file", f"{own}/b/file")
 os.truncate(f"{own}/b/file", 0)
 open("/dev/null", "w").write("x")
 tries = {

@@ -89,7 +89,7 @@ def _checked(tree: MountTree, path: str, cwd: str, user: User) -> Executable | N
     if not node.entry.is_file or not may_execute(node, user):
         return refused("permission denied")
     try:
-        with open(node.entry.real, "rb") as file:
+        with os.fdopen(node.open(), "rb") as file:
             head = file.read(256)
     except OSError:  # in a mount whose content is not on disk: only the kernel can tell
         return Executable(path)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rondel.engine.sandbox.resources import SharedResources
+    from rondel.engine.sandbox.tree import TreeNode
 
 _OPTIONS_PAGE = 3800  # mount(2) takes all options in one page of 4096 bytes; the rest is for bwrap's own
 _OLD_ROOT = len("/oldroot:")
@@ -302,7 +303,7 @@ class Preparation:
             self.mounts.append(Kernel(canonical, "dir"))
         return canonical
 
-    def _stdin(self, cwd: str) -> str | None:
+    def _stdin(self, cwd: str) -> TreeNode | None:
         path = self.spec.redirect_stdin
         if path is None:
             return None
@@ -314,7 +315,7 @@ class Preparation:
             raise ExecRefused(f"open redirect stdin file: open {path}: no such file or directory")
         if not stat.S_ISREG(node.entry.mode):
             raise ExecRefused(f"open redirect stdin file: open {path}: not a regular file")
-        return str(node.entry.real)
+        return node
 
     def _redirects(self, cwd: str) -> list[Redirect]:
         found = []

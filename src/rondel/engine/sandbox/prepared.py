@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rondel.engine.sandbox.bwrap import ContainerPlan
     from rondel.engine.sandbox.overlays import ContainerOverlay, CopiedFile
     from rondel.engine.sandbox.trace_scope import TraceScope
+    from rondel.engine.sandbox.tree import TreeNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Prepared:
     files: list[CopiedFile]
     redirects: list[Redirect]
     secrets: list[Path]
-    stdin: str | None
+    stdin: TreeNode | None
     scope: TraceScope | None = None
 
 

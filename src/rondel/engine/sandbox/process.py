@@ -17,7 +17,7 @@ from rondel.engine.sandbox.exec_inside import InsideResult, run_inside, terminal
 from rondel.engine.sandbox.output import Spool
 from rondel.engine.sandbox.prepared import Prepared, discard
 from rondel.engine.sandbox.spawn import BwrapProcess, Stream, memory_file, spawn, watched
-from rondel.engine.sandbox.spec import ExecSpec, Opened, Outcome, SandboxError
+from rondel.engine.sandbox.spec import ExecRefused, ExecSpec, Opened, Outcome, SandboxError
 from rondel.engine.sandbox.tracing import Trace
 from rondel.engine.store import Output, Store
 from rondel.secrets.masker import Masker
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from rondel.engine.sandbox.resources import SharedResources
+    from rondel.engine.sandbox.tree import TreeNode
     from rondel.engine.sandbox.users import User
 
 Listener: TypeAlias = Callable[[str, bytes], None]
@@ -125,10 +126,20 @@ class Process:
             return theirs, theirs, theirs
         if isinstance(spec.stdin, bytes):
             given.append(memory_file("stdin", spec.stdin))
+        elif self._prepared.stdin is not None:
+            given.append(self._open_input(self._prepared.stdin))
         else:
-            path = self._prepared.stdin or spec.stdin or "/dev/null"
-            given.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            given.append(os.open(spec.stdin or "/dev/null", os.O_RDONLY | os.O_CLOEXEC))
         return given[-1], self._streams[0].theirs, self._streams[1].theirs
+
+    def _open_input(self, node: TreeNode) -> int:
+        try:
+            file = node.open()
+        except OSError as error:
+            why = os.strerror(error.errno or 0).lower()
+            raise ExecRefused(f"open redirect stdin file: open {node.entry.path}: {why}") from error
+        os.set_blocking(file, True)
+        return file
 
     @property
     def pid(self) -> int:

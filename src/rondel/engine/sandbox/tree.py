@@ -21,6 +21,7 @@ from rondel.engine.sandbox.spec import (
     UnixSocketMount,
     VolumeMount,
 )
+from rondel.engine.store.files import open_beneath, open_file_beneath
 from rondel.engine.store.model import TreeEntry
 from rondel.engine.store.paths import descend, join
 from rondel.engine.store.view import View, ViewNode, entry_of
@@ -32,18 +33,36 @@ _NOWHERE = "/nonexistent"
 
 
 class TreeNode:
-    """A node in the container: ``mount`` is the path of its mount, ``inner`` its path there."""
+    """A node in the container: ``mount`` is the path of its mount, ``inner`` its path there.
 
-    __slots__ = ("_tree", "_view", "entry", "inner", "mount")
+    ``source`` is the host directory or file that is mounted there. Others may write to it at any
+    moment and swap directories for links, so everything below it is looked up by descriptor.
+    """
+
+    __slots__ = ("_tree", "_view", "entry", "inner", "mount", "source")
 
     def __init__(
-        self, tree: MountTree, entry: TreeEntry, mount: str, inner: str, view: ViewNode | None = None
+        self,
+        tree: MountTree,
+        entry: TreeEntry,
+        mount: str,
+        inner: str,
+        view: ViewNode | None = None,
+        *,
+        source: str | None = None,
     ) -> None:
         self._tree = tree
         self._view = view
         self.entry = entry
         self.mount = mount
         self.inner = inner
+        self.source = source
+
+    def open(self) -> int:
+        """A descriptor of the regular file. Raises OSError if it no longer is one."""
+        if self.source is not None:
+            return open_file_beneath(self.source, self.inner)
+        return open_file_beneath(str(self.entry.real), "")
 
     def child(self, name: str) -> TreeNode | None:
         """The child of that name, or None."""
@@ -56,14 +75,13 @@ class TreeNode:
             found = self._view.child(name)
             if found is not None:
                 return TreeNode(self._tree, _at(path, found.entry), self.mount, inner, found)
-        elif self.entry.file != _NOWHERE:
-            real = f"{self.entry.file}/{name}"
+        elif self.source is not None:
             try:
-                entry = entry_of(path, real, os.lstat(real))
+                entry = _entry_beneath(path, self.source, self.inner, name)
             except OSError:
                 entry = None
             if entry is not None:
-                return TreeNode(self._tree, entry, self.mount, inner)
+                return TreeNode(self._tree, entry, self.mount, inner, source=self.source)
         if self._tree.leads_to_mount(path):
             return TreeNode(self._tree, _empty_directory(path), self.mount, inner)
         return None
@@ -75,6 +93,16 @@ def _at(path: str, entry: TreeEntry) -> TreeEntry:
     return TreeEntry(
         path, entry.file, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link
     )
+
+
+def _entry_beneath(path: str, source: str, inner: str, name: str) -> TreeEntry:
+    folder = open_beneath(source, inner)
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        link = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else None
+    finally:
+        os.close(folder)
+    return entry_of(path, f"{source}{join(inner, name)}", status, link)
 
 
 def _empty_directory(path: str) -> TreeEntry:
@@ -132,5 +160,5 @@ class MountTree:
             node = TreeNode(self, TreeEntry(path, secret, mode, mount.uid, mount.gid, size, 0), path, "/")
         elif isinstance(mount, VolumeMount | BindMount | UnixSocketMount):
             real = str(mount.source)
-            node = TreeNode(self, entry_of(path, real, os.stat(real)), path, "/")
+            node = TreeNode(self, entry_of(path, real, os.stat(real)), path, "/", source=real)
         self._nodes[path] = node

@@ -154,6 +154,28 @@ def open_beneath(root: str, relative: str) -> int:
     return folder
 
 
+def open_file_beneath(root: str, relative: str) -> int:
+    """Open a regular file below ``root`` for reading, or ``root`` itself if ``relative`` is empty.
+
+    Raises OSError if a part of the path is a link, and for anything but a regular file: to open a
+    pipe or a device could block or have an effect.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    head, _, name = relative.strip("/").rpartition("/")
+    if not name:
+        file = os.open(root, flags)
+    else:
+        folder = open_beneath(root, head)
+        try:
+            file = os.open(name, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return file
+
+
 def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
     """Make nested directories below ``root``; raises OSError if a part of the path is a link.
 

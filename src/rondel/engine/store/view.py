@@ -46,9 +46,10 @@ class Lower:
     grafts: Mapping[str, str] = field(default_factory=dict)
 
 
-def entry_of(path: str, real: str, status: os.stat_result) -> TreeEntry:
-    """The entry for a file with that ``lstat``."""
-    link = os.readlink(real) if stat.S_ISLNK(status.st_mode) else None
+def entry_of(path: str, real: str, status: os.stat_result, link: str | None = None) -> TreeEntry:
+    """The entry for a file with that ``lstat``; reads the target of a link if it is not given."""
+    if link is None and stat.S_ISLNK(status.st_mode):
+        link = os.readlink(real)
     return TreeEntry(
         path=path,
         file=real,

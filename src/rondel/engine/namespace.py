@@ -13,19 +13,24 @@ import enum
 import errno
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondel.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
-_MS_REMOUNT, _MS_BIND = 0x20, 0x1000
+_MS_REMOUNT, _MS_BIND, _MS_MOVE = 0x20, 0x1000, 0x2000
 # The flags of a mount that the kernel locks in a user namespace: statvfs's names, and mount's.
 _LOCKED_FLAGS = ((2, 2), (4, 4), (8, 8), (1024, 0x400), (2048, 0x800), (4096, 0x200000))
 _MNT_DETACH = 2
@@ -91,9 +96,45 @@ def become_root(*, subordinate: bool = True) -> EngineIdentity:
     return found
 
 
-def mount_tmpfs(path: Path, *, size: int) -> None:
-    """Mount a file system in memory that only this process's namespace sees; it ends with the process."""
-    _mount("rondel", str(path), "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size},mode=0700")
+def mount_tmpfs(path: Path, *, size: int, mode: int = 0o700) -> None:
+    """Mount a file system in memory that only this process's namespace sees; it ends with the process.
+
+    ``size`` is in bytes, 0 for the kernel's default. Programs in it can be executed only if others
+    may enter it.
+    """
+    flags = _MS_NOSUID | _MS_NODEV | (0 if mode & 1 else _MS_NOEXEC)
+    options = f"size={size},mode={mode:o}" if size else f"mode={mode:o}"
+    _mount("rondel", str(path), "tmpfs", flags, options)
+
+
+def mount_overlay(
+    path: Path, lowers: Sequence[str], *, upper: str | None = None, work: str | None = None
+) -> None:
+    """Mount directories merged, bottom to top; read-only without ``upper`` and ``work``."""
+    if upper is None and len(lowers) == 1:
+        bind(lowers[0], path, readonly=True)
+        return
+    options = ["userxattr", f"lowerdir={':'.join(map(_escaped, reversed(lowers)))}"]
+    if upper is not None and work is not None:
+        options += [f"upperdir={_escaped(upper)}", f"workdir={_escaped(work)}"]
+    _mount("overlay", str(path), "overlay", 0, ",".join(options))
+
+
+def _escaped(path: str) -> str:
+    return re.sub(r"([\\:,])", r"\\\1", path)
+
+
+def bind(source: str, path: Path, *, readonly: bool = False) -> None:
+    """Mount a file or directory, with what is mounted in it, at another path."""
+    _mount(source, str(path), None, _MS_BIND | _MS_REC, None)
+    if readonly:
+        locked = sum(mount for status, mount in _LOCKED_FLAGS if os.statvfs(path).f_flag & status)
+        _mount(None, str(path), None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked, None)
+
+
+def move(path: Path, target: str) -> None:
+    """Move a mount; a path of ``/proc/self/fd`` as ``target`` is exactly the file that is open there."""
+    _mount(str(path), target, None, _MS_MOVE, None)
 
 
 def protected(program: str, copy: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rondel.engine.sandbox.bwrap import SETPRIV, TOOLS, Bind, BwrapMount, ContainerPlan, Kernel, Memory
 from rondel.engine.sandbox.command import DEFAULT_PATH, NotStarted, find_command
+from rondel.engine.sandbox.nested import assemble, new_place, split_nested
 from rondel.engine.sandbox.overlays import ContainerOverlay, CopiedFile
 from rondel.engine.sandbox.prepared import Prepared, Redirect, discard
 from rondel.engine.sandbox.spec import (
@@ -61,6 +62,7 @@ class Preparation:
     sources: dict[str, str] = field(default_factory=dict)
     fixed: set[str] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
+    assembled: list[Path] = field(default_factory=list)
     tree: MountTree = field(init=False)
 
     def run(self) -> Prepared | NotStarted:
@@ -89,7 +91,7 @@ class Preparation:
             self.mounts.append(Bind(TOOLS, str(tools.folder)))
             switch = tools.words
         plan = ContainerPlan(
-            mounts=tuple(self._ordered()),
+            mounts=tuple(self._assembled(self._ordered())),
             command=command.path,
             args=spec.args,
             env=tuple(env.items()),
@@ -104,7 +106,17 @@ class Preparation:
             insecure=spec.insecure,
         )
         scope = self._scope(plan) if spec.trace else None
-        return Prepared(self.folder, plan, self.overlays, self.files, redirects, self.secrets, stdin, scope)
+        return Prepared(
+            self.folder,
+            plan,
+            self.overlays,
+            self.files,
+            redirects,
+            self.secrets,
+            stdin,
+            scope,
+            self.assembled,
+        )
 
     def _scope(self, plan: ContainerPlan) -> TraceScope:
         folder = clean(self.spec.trace)
@@ -117,6 +129,17 @@ class Preparation:
     def _ordered(self) -> list[BwrapMount]:
         mounts = [mount.mount() if isinstance(mount, ContainerOverlay) else mount for mount in self.mounts]
         return sorted(mounts, key=lambda mount: mount.path.split("/") if mount.path != "/" else [])
+
+    def _assembled(self, mounts: list[BwrapMount]) -> list[BwrapMount]:
+        """The mounts, each volume together with those in it."""
+        volumes = {mount.path for mount in mounts if isinstance(mount, Bind) and mount.path in self.sources}
+        outer, nested = split_nested(mounts, volumes)
+        for number, mount in enumerate(outer):
+            if isinstance(mount, Bind) and mount.path in nested:
+                place = new_place(self.shared.secrets_folder())
+                self.assembled.append(place)
+                outer[number] = assemble(place, mount, nested[mount.path])
+        return outer
 
     # --- the root
 
@@ -383,5 +406,5 @@ async def prepare(store: Store, shared: SharedResources, spec: ExecSpec) -> Prep
         prepared = preparation.run()
     finally:
         if not isinstance(prepared, Prepared):
-            discard(folder, preparation.secrets)
+            discard(folder, preparation.secrets, preparation.assembled)
     return prepared

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rondel.engine.sandbox.nested import take_apart
 from rondel.engine.store.files import remove_tree
 
 if TYPE_CHECKING:
@@ -42,10 +43,13 @@ class Prepared:
     secrets: list[Path]
     stdin: TreeNode | None
     scope: TraceScope | None = None
+    assembled: list[Path] = field(default_factory=list)
 
 
-def discard(folder: Path, secrets: list[Path]) -> None:
-    """Remove a container's folder, and its secrets in memory."""
+def discard(folder: Path, secrets: list[Path], assembled: list[Path]) -> None:
+    """Remove a container's folder, its secrets in memory, and the mounts in its volumes."""
+    for place in assembled:
+        take_apart(place)
     for path in secrets:
         path.unlink(missing_ok=True)
     remove_tree(folder)

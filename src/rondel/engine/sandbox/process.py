@@ -212,7 +212,7 @@ class Process:
     def _discard(self) -> None:
         for spool in self._spools.values():
             spool.drop()
-        discard(self._prepared.folder, self._prepared.secrets)
+        discard(self._prepared.folder, self._prepared.secrets, self._prepared.assembled)
         self._shared.cgroups.leave(self._prepared.folder.name)
 
     def _close_terminal(self) -> None:

@@ -64,7 +64,7 @@ class Sandbox:
         try:
             return Process(self.store, self.shared, spec, prepared, listener)
         except BaseException as error:
-            discard(prepared.folder, prepared.secrets)
+            discard(prepared.folder, prepared.secrets, prepared.assembled)
             if isinstance(error, OSError):
                 if error.errno == errno.E2BIG:
                     raise too_long(spec.args[0]) from None

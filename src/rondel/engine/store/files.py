@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 256 * 1024
 _CHUNK = 64 * 1024 * 1024
 
@@ -143,11 +144,10 @@ def _open_and_retry(_function: object, path: str, _: object) -> None:
 
 def open_beneath(root: str, relative: str) -> int:
     """Open a directory below ``root``; raises OSError if a part of the path is a link."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    folder = os.open(root, flags)
+    folder = os.open(root, _DIRECTORY)
     for name in filter(None, relative.split("/")):
         try:
-            inner = os.open(name, flags, dir_fd=folder)
+            inner = os.open(name, _DIRECTORY, dir_fd=folder)
         finally:
             os.close(folder)
         folder = inner
@@ -176,6 +176,28 @@ def open_file_beneath(root: str, relative: str) -> int:
     return file
 
 
+def open_or_make_beneath(root: str, relative: str, *, directory: bool) -> int:
+    """Open a directory or a regular file below ``root``; makes it, and the directories above it.
+
+    Raises OSError if a part of the path is a link, or if something else is there.
+    """
+    folder = os.open(root, _DIRECTORY)
+    *above, name = filter(None, relative.split("/"))
+    try:
+        for part in [*above, name] if directory else above:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=folder)
+            inner = os.open(part, _DIRECTORY, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        if directory:
+            return os.dup(folder)
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, 0o644, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[int, int]) -> None:
     """Make nested directories below ``root``; raises OSError if a part of the path is a link.
 
@@ -186,7 +208,7 @@ def make_beneath(root: str, relative: str, names: Sequence[str], owner: tuple[in
     try:
         for name in names:
             os.mkdir(name, 0o755, dir_fd=folder)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            inner = os.open(name, _DIRECTORY, dir_fd=folder)
             os.close(folder)
             folder = inner
             set_owner(folder, *owner)

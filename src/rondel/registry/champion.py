@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry.lineage import METRICS, tagged_document
-from rondel.tracking.endpoint import endpoint_for
 from rondel.tracking.server_state import ServerFolder, write_text
 
 if TYPE_CHECKING:
@@ -60,12 +59,14 @@ def champion_version(
 
     Starts no server. Raises TrackingUnavailable if a remote server does not answer.
     """
-    remote = endpoint_for(environ, uri)
+    from rondel.tracking.session import given_server
+
+    remote = given_server(root, environ, uri)
     if remote is not None:
         import anyio
 
         return anyio.run(_remote_version, remote, model, alias)
-    return local_champion_version(ServerFolder.of(root), model, alias)
+    return local_champion_version(ServerFolder.used_by(root, environ), model, alias)
 
 
 async def fetch_champion(client: TrackingClient, model: str, *, alias: str = CHAMPION) -> Champion | None:

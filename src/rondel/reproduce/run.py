@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +28,7 @@ from rondel.settings import load_settings
 from rondel.settings.options import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -127,7 +127,7 @@ def reproduce(
         worktrees.restore_results(tree.root, found.folder, worktrees.results_before(capsule, record.name))
         _local_config(root, tree.root)
         child = child_environment(environ, plan, {**remote_environment, **secrets}, capsule, options)
-        stack.enter_context(_tracking(root, tree.root, tracking, settings.tracking_uri, child))
+        _lead_to_server(root, tree.root, tracking, settings.tracking_uri, child)
         launcher, child = _launcher(options, tree.root, child)
         code = run_child([*launcher, sys.executable, *plan.arguments], tree.root, child)
         result = _result(root, tree, capsule, record.name, code)
@@ -259,37 +259,26 @@ def recorded_server(capsule: Capsule) -> str | None:
     return recorded if remote else None
 
 
-@contextmanager
-def _tracking(
+def _lead_to_server(
     root: Path, tree: Path, address: str | None, configured: str | None, child: dict[str, str]
-) -> Iterator[None]:
+) -> None:
     """Lead the child to the MLflow server at ``address``, else to this project's own.
 
     ``configured`` is the server that this machine or the project here is configured for. Only that
     one gets this machine's login: neither the capsule nor the files that it brings may choose
     another address for it.
     """
-    from rondel.ci.providers import detect
     from rondel.tracking.endpoint import LOGIN_VARIABLES
-    from rondel.tracking.session import connect
+    from rondel.tracking.server_state import PROJECT_VARIABLE
 
     if address:
         child["MLFLOW_TRACKING_URI"] = address
     settings = load_settings(tree, {}, child)
-    if settings.tracking_uri:
-        if settings.tracking_uri != configured:
-            for name in LOGIN_VARIABLES:
-                child.pop(name, None)
-        yield
-        return
     # Not one of the worktree's own: champions and earlier runs are on the project's.
-    endpoint, lease = connect(root, child, linger=0 if detect(child) else settings.linger)
-    child["MLFLOW_TRACKING_URI"] = endpoint.uri
-    try:
-        yield
-    finally:
-        if lease is not None:
-            lease.release()
+    child[PROJECT_VARIABLE] = str(root)
+    if settings.tracking_uri and settings.tracking_uri != configured:
+        for name in LOGIN_VARIABLES:
+            child.pop(name, None)
 
 
 def run_child(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int:

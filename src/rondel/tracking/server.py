@@ -131,11 +131,11 @@ def acquire(root: Path, environ: Mapping[str, str], *, linger: float = LINGER_SE
     Raises TrackingUnavailable if MLflow is not installed, or if the folder is not
     writable.
     """
-    folder = ServerFolder.of(root)
+    folder = ServerFolder.used_by(root, environ)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
         folder.path.chmod(0o700)
-        return _acquire(folder, root, environ, linger)
+        return _acquire(folder, environ, linger)
     except PermissionError as error:
         raise TrackingUnavailable(
             f"cannot write to {error.filename}",
@@ -144,7 +144,7 @@ def acquire(root: Path, environ: Mapping[str, str], *, linger: float = LINGER_SE
         ) from None
 
 
-def _acquire(folder: ServerFolder, root: Path, environ: Mapping[str, str], linger: float) -> Lease:
+def _acquire(folder: ServerFolder, environ: Mapping[str, str], linger: float) -> Lease:
     start = FileLock(folder.start_lock)
     if not start.wait_exclusive(LOCK_SECONDS):
         start.close()
@@ -159,7 +159,7 @@ def _acquire(folder: ServerFolder, root: Path, environ: Mapping[str, str], linge
         alive = FileLock(folder.alive_lock)
         try:
             if _take(alive):
-                _spawn(root, environ, alive, linger)
+                _spawn(folder, environ, alive, linger)
         finally:
             alive.close()
     except BaseException:
@@ -182,6 +182,13 @@ def status(root: Path) -> ServerStatus:
     return ServerStatus(
         running=True, uri=state.uri, version=state.version, status=state.status, in_use=in_use
     )
+
+
+def running_at(folder: ServerFolder, uri: str) -> Endpoint | None:
+    """The server of this folder with its token, if it runs at this address."""
+    state = read_state(folder)
+    same = state is not None and state.uri == uri and folder.alive_lock.exists() and _supervised(folder)
+    return endpoint_of(folder, state) if state is not None and same else None
 
 
 def stop(root: Path, *, only_unused: bool = False) -> bool:
@@ -227,7 +234,7 @@ def stop_folder(folder: ServerFolder, *, only_unused: bool) -> bool:
         start.close()
 
 
-def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: float) -> None:
+def _spawn(folder: ServerFolder, environ: Mapping[str, str], alive: FileLock, linger: float) -> None:
     if find_spec("mlflow") is None:
         raise TrackingUnavailable(
             "MLflow is not installed, so Rondel can't start a local server",
@@ -235,11 +242,10 @@ def _spawn(root: Path, environ: Mapping[str, str], alive: FileLock, linger: floa
         )
     from rondel.tracking.supervisor import plain_environment
 
-    folder = ServerFolder.of(root)
     with contextlib.suppress(FileNotFoundError):
         folder.state.replace(folder.previous)  # the new supervisor ends the processes in it
     command = [
-        sys.executable, "-P", "-m", "rondel.tracking.supervisor", str(root.absolute()),
+        sys.executable, "-P", "-m", "rondel.tracking.supervisor", str(folder.path),
         "--linger", str(linger), "--lock", str(alive.descriptor),
     ]  # fmt: skip
     _reap()

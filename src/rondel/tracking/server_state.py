@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+PROJECT_VARIABLE = "RONDEL_TRACKING_PROJECT"
+"""The variable with which a reproduction, in a worktree, uses the server of the project."""
+
 FOLDER_VARIABLE = "RONDEL_TRACKING_FOLDER"
 """The variable of the server's processes that names their folder."""
 
@@ -29,6 +32,11 @@ class ServerFolder:
     def of(cls, root: Path) -> ServerFolder:
         """The folder of the project at ``root``."""
         return cls(path=root.absolute() / ".rondel" / "mlflow")
+
+    @classmethod
+    def used_by(cls, root: Path, environ: Mapping[str, str]) -> ServerFolder:
+        """The folder of the server that runs of the project at ``root`` use."""
+        return cls.of(Path(environ.get(PROJECT_VARIABLE) or root))
 
     @property
     def database(self) -> Path:

@@ -70,7 +70,7 @@ async def ensure_server(
     """
     import anyio
 
-    remote = endpoint_for(environ, uri)
+    remote = given_server(root, environ, uri)
     lease = None if remote is not None else server.acquire(root, environ, linger=linger)
     session = TrackingSession(remote, lease, experiment=experiment)
     try:
@@ -78,6 +78,14 @@ async def ensure_server(
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(session.release)
+
+
+def given_server(root: Path, environ: Mapping[str, str], uri: str | None) -> Endpoint | None:
+    """The server at ``uri`` or in the environment, with the token if it is the project's own."""
+    given = endpoint_for(environ, uri)
+    if given is None or given.token or given.password or not given.loopback:
+        return given
+    return server.running_at(ServerFolder.used_by(root, environ), given.uri) or given
 
 
 def open_page(root: Path, endpoint: Endpoint) -> Path:
@@ -94,7 +102,7 @@ def connect(
     root: Path, environ: Mapping[str, str], *, uri: str | None = None, linger: float = server.LINGER_SECONDS
 ) -> tuple[Endpoint, Lease | None]:
     """The server's endpoint, for commands; waits for a local server. The caller releases the lease."""
-    remote = endpoint_for(environ, uri)
+    remote = given_server(root, environ, uri)
     if remote is not None:
         return remote, None
     lease = server.acquire(root, environ, linger=linger)

@@ -68,11 +68,11 @@ class _Stop(Exception):
 def main() -> int:
     """Entry point of ``python -m rondel.tracking.supervisor``."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("root", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--linger", type=float, required=True)
     parser.add_argument("--lock", type=int, required=True)
     arguments = parser.parse_args()
-    folder = ServerFolder.of(arguments.root)
+    folder = ServerFolder(path=arguments.folder)
     os.set_inheritable(arguments.lock, False)
     lock = FileLock(folder.alive_lock, descriptor=arguments.lock)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

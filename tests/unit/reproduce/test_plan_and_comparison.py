@@ -16,7 +16,7 @@ from rondel.reproduce.plan import (
     make_plan,
     shell_position,
 )
-from rondel.reproduce.run import ReproduceOptions, _tracking, child_environment, recorded_server
+from rondel.reproduce.run import ReproduceOptions, _lead_to_server, child_environment, recorded_server
 from rondel.settings import load_settings
 
 if TYPE_CHECKING:
@@ -211,9 +211,9 @@ def test_only_a_server_that_is_configured_here_gets_the_login(
     )
     run = capsule(environment={"MLFLOW_TRACKING_URI": recorded} if recorded else {})
     child = {"MLFLOW_TRACKING_TOKEN": "secret", "MLFLOW_TRACKING_PASSWORD": "secret"}
-    with _tracking(tmp_path, tmp_path, configured or recorded_server(run), configured, child):
-        assert load_settings(tmp_path, {}, child).tracking_uri == address
-        assert ("MLFLOW_TRACKING_TOKEN" in child, "MLFLOW_TRACKING_PASSWORD" in child) == (login, login)
+    _lead_to_server(tmp_path, tmp_path, configured or recorded_server(run), configured, child)
+    assert load_settings(tmp_path, {}, child).tracking_uri == address
+    assert ("MLFLOW_TRACKING_TOKEN" in child, "MLFLOW_TRACKING_PASSWORD" in child) == (login, login)
 
 
 def test_omitted_files_get_a_warning() -> None:

@@ -1,4 +1,4 @@
-"""``rondel engine status|prune``: shows the embedded engine's store, or shrinks it."""
+"""``rondel engine status|check|prune``: shows, checks or shrinks the embedded engine's store."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Show the contents of the engine's store (status), or shrink it (prune)."""
+    """Show the contents of the engine's store (status), check them (check), or shrink it (prune)."""
     parser = Parser(prog="rondel engine", description=main.__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="status|prune", parser_class=Parser
+        dest="command", required=True, metavar="status|check|prune", parser_class=Parser
     )
     commands.add_parser("status", help="show the store's location and contents")
+    check = commands.add_parser("check", help="forget what is damaged; exit code 1 if something was")
+    check.add_argument("--deep", action="store_true", help="also compare contents, which takes longer")
     prune = commands.add_parser("prune", help="remove the least recently used layers")
     prune.add_argument(
         "--keep", metavar="SIZE", help="how much to keep, for example 5G, or 0 (default: engine.cache-size)"
     )
     arguments = parser.parse_args(list(argv))
     os.environ.update(engine_environment(Path.cwd(), os.environ))
+    if arguments.command == "check":
+        return _check(deep=arguments.deep)
     return _status() if arguments.command == "status" else _prune(arguments.keep)
 
 
@@ -65,6 +69,19 @@ def _status() -> int:
     print(f"budget   {shown(budget)} for layers and blobs, {shown(usage.collectable_bytes)} used")
     print(f"free     {shown(usage.free_bytes)}")
     return 0
+
+
+def _check(*, deep: bool) -> int:
+    with _store() as store:
+        if store is None:
+            return 0
+        found = store.check(deep=deep)
+    print(f"checked {found.layers} layers and {found.blobs} blobs")
+    for line in found.damaged:
+        print(f"removed {line}")
+    if found.damaged:
+        print(f"forgot {found.forgotten} results, which will be made again")
+    return 1 if found.damaged else 0
 
 
 def _prune(keep: str | None) -> int:

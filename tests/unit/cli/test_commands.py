@@ -265,8 +265,34 @@ def test_the_store_is_shown_with_its_budget_and_pruned_to_it(
 
     assert "does not exist yet" not in engine("status")
     assert "budget   3.0 GiB for layers and blobs, 0 B used" in engine("status")
+    assert engine("check", "--deep") == "checked 0 layers and 0 blobs\n"
     assert engine("prune") == "freed 0 B\n"
     assert engine("prune", "--keep", "0") == "freed 0 B\n"
+
+
+def test_a_check_of_a_damaged_store_says_what_it_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RONDEL_ENGINE_HOME", str(tmp_path))
+    code = """
+import sys
+from rondel.cli.main import main
+from rondel.engine.namespace import become_root
+from rondel.engine.store import Store
+become_root()
+store = Store.open()
+blob = store.blobs.put(b"x")
+store.blobs.path(blob).unlink()
+store.close()
+print(main(["engine", "check"]), main(["engine", "check"]))
+"""
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout
+    first, removed, forgot, second, codes = done.splitlines()
+    assert (first, second) == ("checked 0 layers and 1 blobs", "checked 0 layers and 0 blobs")
+    assert removed.startswith("removed blob sha256:")
+    assert removed.endswith(": it is missing")
+    assert forgot == "forgot 0 results, which will be made again"
+    assert codes == "1 0"
 
 
 @pytest.mark.parametrize("word", ["", "  ", "more"])

@@ -113,11 +113,16 @@ class Session:
         return await self.single_flight.do(node.key, lambda: self._evaluate(node))
 
     def _known(self, node: Node) -> OperationResult | None:
-        return self._results.get(node.key)
+        """The result in memory, unless something that it depends on is gone."""
+        found = self._results.get(node.key)
+        if found is not None and not self.store.holds(found):
+            del self._results[node.key]
+            return None
+        return found
 
     def _recall(self, node: Node) -> OperationResult | None:
         """The result if this session or the store has it."""
-        found = self._results.get(node.key)
+        found = self._known(node)
         if found is None and node.durable:
             found = self.store.result(node.key)
             if found is not None:

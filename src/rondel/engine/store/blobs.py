@@ -15,7 +15,7 @@ from rondel.engine.store.files import write_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rondel.engine.store.index import Index
+    from rondel.engine.store.index import Index, Object
 
 _CHUNK = 1024 * 1024
 
@@ -135,15 +135,25 @@ class Blobs:
 
     def path(self, digest: str) -> Path:
         """The blob's file (never change it); StoreCorrupt if it is missing or has the wrong size."""
-        file = self._path_of(digest)
         row = self._index.object("blob", digest)
+        why = "it is missing" if row is None else self.damage(row)
+        if why or not self._index.alive("blob", [digest]):
+            raise self._damaged(digest, why or "it is missing")
+        return self._path_of(digest)
+
+    def damage(self, row: Object, *, deep: bool = False) -> str:
+        """What is wrong with a blob; empty if nothing is. ``deep`` also compares its content."""
         try:
-            size = file.stat().st_size
+            with self._path_of(row.id).open("rb") as file:
+                if os.fstat(file.fileno()).st_size != row.size:
+                    return "its size is wrong"
+                if deep and f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != row.id:
+                    return "its content does not match its digest"
         except FileNotFoundError:
-            size = -1
-        if row is None or size != row.size or not self._index.alive("blob", [digest]):
-            raise self._damaged(digest, "it is missing" if size < 0 or row is None else "its size is wrong")
-        return file
+            return "it is missing"
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        return ""
 
     def read(self, digest: str) -> bytes:
         """The blob's bytes, verified."""

@@ -30,6 +30,18 @@ class Usage:
         return self.layer_bytes + self.blob_bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """What a check of the store found, and forgot."""
+
+    layers: int
+    blobs: int
+    damaged: Sequence[str]
+    """Each layer or blob that was damaged, with the reason; they are removed."""
+    forgotten: int
+    """How many results were forgotten, because they may depend on those."""
+
+
 def plan_collection(objects: Iterable[Object], *, budget: int, cutoff: float) -> list[Object]:
     """What to remove so that at most ``budget`` bytes are left, least recently used first.
 

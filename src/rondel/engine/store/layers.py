@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import os
 import secrets
 import stat
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,20 +23,22 @@ from rondel.engine.store.files import set_owner, write_new
 from rondel.engine.store.view import OPAQUE, is_opaque, is_whiteout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from rondel.engine.store.index import Index
 
 MOST_LAYERS = 24
+_BYTES = ("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a layer: bytes on disk, and names in it."""
+    """The size of a layer: bytes on disk, names in it, and a digest that identifies it."""
 
     bytes: int
     entries: int
+    digest: str
 
 
 def plan_merge(entries: Sequence[int], *, most: int = MOST_LAYERS, least: int = 8) -> tuple[int, int] | None:
@@ -76,10 +80,39 @@ class Layers:
         layer = secrets.token_hex(4)
         while (self.folder / layer).exists():
             layer = secrets.token_hex(5)
-        self._index.add("layer", layer, size=size.bytes, entries=size.entries)
+        with self._index.transaction():
+            self._index.put("layer", layer, {"made": time.time(), "digest": size.digest})
+            self._index.add("layer", layer, size=size.bytes, entries=size.entries)
         os.rename(built, self.folder / layer)
         self._sizes[layer] = size.entries
         return layer
+
+    def alive(self, layers: Iterable[str]) -> bool:
+        """Whether all of these exist, also on disk; marks them as used. One that is gone is forgotten."""
+        names = list(layers)
+        gone = [name for name in names if not os.path.isdir(f"{self.folder}/{name}")]
+        if gone:
+            self._index.remove("layer", gone)
+        return not gone and self._index.alive("layer", names)
+
+    def damage(self, layer: str, *, deep: bool) -> str:
+        """What is wrong with a layer, compared with its record; empty if nothing is.
+
+        ``deep`` also compares contents. They are recorded by the first such check: hashing them
+        for every command would take too long.
+        """
+        known = self._index.get("layer", layer) or {}
+        try:
+            if known and measure(self.path(layer)).digest != known["digest"]:
+                return "its files are not those that were recorded"
+            if deep:
+                contents = measure(self.path(layer), contents=True).digest
+                if known.get("contents", contents) != contents:
+                    return "the contents of its files are not those that were recorded"
+                self._index.put("layer", layer, known | {"contents": contents})
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        return ""
 
     def entries(self, layer: str) -> int:
         """How many names a layer has."""
@@ -92,7 +125,7 @@ class Layers:
         """One layer with the merged content of these neighbours (bottom to top)."""
         key = ",".join(layers)
         known = self._index.get("merged", key)
-        if known is not None and self._index.alive("layer", [known]):
+        if known is not None and self.alive([known]):
             return str(known)
         scratch.mkdir(mode=0o700)
         merge_trees([str(self.path(layer)) for layer in reversed(layers)], str(scratch))
@@ -101,20 +134,42 @@ class Layers:
         return merged
 
 
-def measure(root: Path) -> Size:
-    """Measure a tree. A file with several names counts once per name."""
-    total, entries = 0, 0
+def measure(root: Path, *, contents: bool = False) -> Size:
+    """Measure a tree. A file with several names counts once per name.
+
+    The digest is that of names, types, owners, modes, sizes and times, and with ``contents`` also
+    that of what files and links contain. Whatever a copy or a new link of the tree changes
+    is left out.
+    """
+    total, entries, digest = 4096, 0, hashlib.sha256()
     waiting = [str(root)]
     while waiting:
         with os.scandir(waiting.pop()) as found:
-            for item in found:
-                entries += 1
-                if item.is_dir(follow_symlinks=False):
-                    waiting.append(item.path)
-                    total += 4096
-                else:
-                    total += item.stat(follow_symlinks=False).st_blocks * 512
-    return Size(total + 4096, entries)
+            items = sorted(found, key=lambda item: item.name)
+        for item in items:
+            entries += 1
+            status = item.stat(follow_symlinks=False)
+            what = f"{status.st_mode:o} {status.st_uid} {status.st_gid} {status.st_rdev} {status.st_mtime_ns}"
+            if stat.S_ISDIR(status.st_mode):
+                waiting.append(item.path)
+                total += 4096
+            else:
+                total += status.st_blocks * 512
+                what += f" {status.st_size}"
+            name = item.path.removeprefix(f"{root}/")
+            digest.update(
+                f"{name}\0{what}{_contents(item.path, status) if contents else ''}\0".encode(*_BYTES)
+            )
+    return Size(total, entries, digest.hexdigest())
+
+
+def _contents(path: str, status: os.stat_result) -> str:
+    if stat.S_ISLNK(status.st_mode):
+        return f" {os.readlink(path)}"
+    if stat.S_ISREG(status.st_mode):
+        with open(path, "rb") as file:
+            return f" {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f" {is_opaque(path)}"
 
 
 def merge_trees(tops: Sequence[str], target: str) -> None:

@@ -23,7 +23,7 @@ import anyio.to_thread
 from rondel.engine.store import sessions
 from rondel.engine.store.blobs import Blobs
 from rondel.engine.store.budget import budget_of
-from rondel.engine.store.collect import Usage, first_of, plan_collection
+from rondel.engine.store.collect import Checkup, Usage, first_of, plan_collection
 from rondel.engine.store.draft import Draft
 from rondel.engine.store.errors import StoreCorrupt, StoreTooNew, translated
 from rondel.engine.store.export import export_tree
@@ -162,7 +162,11 @@ class Store:
 
     def alive(self, snapshot: Snapshot) -> bool:
         """Whether all of a snapshot's layers exist; they are kept as long as this session lives."""
-        return self.index.alive("layer", snapshot.layers)
+        return self.layers.alive(snapshot.layers)
+
+    def holds(self, result: OperationResult) -> bool:
+        """Whether everything that a result depends on still exists."""
+        return self.layers.alive(result.layers()) and all(map(self.blobs.has, result.blobs()))
 
     async def publish(self, built: Path, *, grafts: Mapping[str, str] | None = None) -> str:
         """Publish a finished tree of the scratch folder as a layer; returns its ID.
@@ -231,7 +235,7 @@ class Store:
         if value is None:
             return None
         result = OperationResult.from_json(value)
-        if self.index.alive("layer", result.layers()) and self.index.alive("blob", result.blobs()):
+        if self.holds(result):
             return result
         self.forget(digest)
         return None
@@ -280,6 +284,36 @@ class Store:
             volume_bytes=sum(measure(path).bytes for path in volumes),
             results=self.index.count("result"),
             free_bytes=free.f_bavail * free.f_frsize,
+        )
+
+    def check(self, *, deep: bool = False) -> Checkup:
+        """Compare layers and blobs with their records, with ``deep`` also their contents.
+
+        What is damaged is forgotten, with every result that depends on it, and every result that
+        is younger than a damaged layer: its command may have read it.
+        """
+        rows = self.index.objects()
+        damaged: dict[Object, str] = {}
+        for row in rows:
+            why = (
+                self.layers.damage(row.id, deep=deep)
+                if row.kind == "layer"
+                else self.blobs.damage(row, deep=deep)
+            )
+            if why and self.index.object(row.kind, row.id):  # it was not collected meanwhile
+                damaged[row] = why
+        made = {row.id: value["made"] for row in damaged if (value := self.index.get("layer", row.id))}
+        since = min((made.get(row.id, 0) for row in damaged if row.kind == "layer"), default=math.inf)
+        for row in damaged:
+            self.index.remove(row.kind, [row.id])
+            self._discard(row.kind, row.id)
+        for key, _ in self.index.documents("copied") if damaged else ():
+            self.index.delete("copied", key)
+        return Checkup(
+            layers=sum(row.kind == "layer" for row in rows),
+            blobs=sum(row.kind == "blob" for row in rows),
+            damaged=[f"{row.kind} {row.id}: {why}" for row, why in damaged.items()],
+            forgotten=self._forget_dead_results(since),
         )
 
     async def collect(self, budget: int, *, seconds: float = math.inf) -> int:
@@ -331,20 +365,24 @@ class Store:
                 self.layers.path(name).rename(trash)
             remove_tree(trash)
             self.index.delete("grafts", name)
+            self.index.delete("layer", name)
         else:
             with contextlib.suppress(FileNotFoundError):
                 (self.root / "b" / name[7:9] / name[7:]).unlink()
 
-    def _forget_dead_results(self) -> None:
+    def _forget_dead_results(self, since: float = math.inf) -> int:
+        """Forget results that depend on what is gone, and those made ``since`` then; returns how many."""
         there = {(row.kind, row.id) for row in self.index.objects()}
+        before = self.index.count("result")
         for digest, value in self.index.documents("result"):
             result = OperationResult.from_json(value)
             needs = {("layer", x) for x in result.layers()} | {("blob", x) for x in result.blobs()}
-            if not needs <= there:
+            if not needs <= there or result.created >= since:
                 self.forget(digest)
         for key, merged in self.index.documents("merged"):
             if ("layer", merged) not in there:
                 self.index.delete("merged", key)
+        return before - self.index.count("result")
 
 
 def _has_one_id() -> bool:

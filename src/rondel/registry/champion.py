@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rondel.errors import TrackingUnavailable
 from rondel.registry.lineage import METRICS, tagged_document
+from rondel.tracking.endpoint import endpoint_for
 from rondel.tracking.server_state import ServerFolder, write_text
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ def champion_version(
 
     Starts no server. Raises TrackingUnavailable if a remote server does not answer.
     """
-    from rondel.tracking.session import given_server
-
-    remote = given_server(root, environ, uri)
-    if remote is not None:
+    if endpoint_for(environ, uri) is not None:
         import anyio
 
+        from rondel.tracking.session import given_server
+
+        remote = given_server(root, environ, uri)
+        assert remote is not None  # noqa: S101 - there is an address
         return anyio.run(_remote_version, remote, model, alias)
     return local_champion_version(ServerFolder.used_by(root, environ), model, alias)
 

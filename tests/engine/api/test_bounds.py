@@ -19,9 +19,7 @@ MANY_RESULTS = (
     '{directory{withNewFile(path:"f",contents:%s){search(pattern:"x"){filePath submatches{start}}}}}'
     % json.dumps("x\n" * 20_000)
 )
-MANY_FIELDS = "{%s}" % " ".join(
-    f'a{n}:directory{{withNewFile(path:"f",contents:"{n}"){{id}}}}' for n in range(3_000)
-)
+MANY_FIELDS = "{%s}" % " ".join(f"a{n}:version" for n in range(9_900))
 MANY_TOKENS = "{%s}" % ("version " * 300_000)
 
 

@@ -31,12 +31,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rondel.errors import DataError
 from rondel.files import landlock
+from rondel.files.proc import IDLE_SECONDS, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER = "rondel"
-_START_SECONDS = 30.0
 _STALE_SECONDS = 24 * 3600
 _OBJECT = re.compile(r"/files/md5/([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?$")
 _UPLOAD = ".rondel-upload-"
@@ -78,8 +78,11 @@ class WebdavServer:
             return self._endpoint
         assert self._process.stdout is not None  # noqa: S101
         line = b""
-        if select.select([self._process.stdout], [], [], _START_SECONDS)[0]:
-            line = self._process.stdout.readline()
+        patience = Patience(self._process.pid)
+        while not patience.is_over():
+            if select.select([self._process.stdout], [], [], 1.0)[0]:
+                line = self._process.stdout.readline()
+                break
         try:
             self._endpoint = WebdavEndpoint(int(json.loads(line)["port"]), self._endpoint.token)
         except (ValueError, KeyError, TypeError):
@@ -88,7 +91,7 @@ class WebdavServer:
             output = stderr.read().decode(errors="replace")[-1000:] if stderr else ""
             raise DataError(
                 "the server of the local DVC remote did not start",
-                why=output.strip() or f"it printed nothing within {_START_SECONDS:.0f} s",
+                why=output.strip() or f"it did nothing for {IDLE_SECONDS:.0f} s",
                 hint="install what it needs: pip install 'rondel[mlops]'",
             ) from None
         return self._endpoint

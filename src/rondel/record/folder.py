@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rondel.errors import RecordError, did_you_mean
-from rondel.files.atomic import write_atomic
+from rondel.files.atomic import private_folder, write_atomic
 from rondel.record.codec import decode, encode
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class RunFolder:
 
     def lock(self) -> IO[bytes]:
         """Lock the folder while this process writes it. The kernel unlocks it when the process ends."""
+        private_folder(self.path.parents[1])
         self.path.mkdir(parents=True, exist_ok=True)
         file = (self.path / LOCK).open("wb")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rondel.files.proc import stat_fields
+
 _START_TIME_FIELD = 19  # field 22 of /proc/PID/stat, counted from the field after the command
 _GROUP_FIELD = 2
 _STATE_FIELD = 0
@@ -81,7 +83,7 @@ class ProcessId:
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
         """The process with this number; None if there is none, or if it is a zombie."""
-        fields = _stat(pid)
+        fields = stat_fields(pid)
         if fields is None or fields[_STATE_FIELD] in {"Z", "X"}:
             return None
         return cls(pid=pid, started=int(fields[_START_TIME_FIELD]))
@@ -100,7 +102,7 @@ def group_members(group: int, marker: str) -> list[int]:
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
-        fields = _stat(int(entry.name))
+        fields = stat_fields(int(entry.name))
         if fields is None or fields[_STATE_FIELD] in {"Z", "X"} or int(fields[_GROUP_FIELD]) != group:
             continue
         with suppress(OSError):
@@ -108,11 +110,3 @@ def group_members(group: int, marker: str) -> list[int]:
             if marker.encode() in environment.split(b"\0"):
                 found.append(int(entry.name))
     return found
-
-
-def _stat(pid: int) -> list[str] | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rondel.errors import TrackingUnavailable
+from rondel.files.atomic import private_folder
 from rondel.tracking.endpoint import Endpoint
 from rondel.tracking.locks import FileLock, ProcessId
 from rondel.tracking.login import derived_key, server_token
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 600.0
 """How long a server outlives its last run."""
 LOCK_SECONDS = 15.0
-READY_SECONDS = 130.0
 STOP_SECONDS = 20.0
 
 
@@ -79,25 +79,23 @@ class Lease:
             )
         return state
 
-    async def ready(self, seconds: float = READY_SECONDS) -> Endpoint:
+    async def ready(self) -> Endpoint:
         """Wait until the server answers; returns its address and token.
 
-        Raises TrackingUnavailable if it fails or takes too long.
+        The supervisor gives up a server that does nothing. Raises TrackingUnavailable if it fails.
         """
         import anyio
 
-        deadline = time.monotonic() + seconds
         while True:
-            state = self._ready_state(deadline)
+            state = self._ready_state()
             if state is not None:
                 return endpoint_of(self._folder, state)
             await anyio.sleep(0.03)
 
-    def ready_now(self, seconds: float = READY_SECONDS) -> Endpoint:
+    def ready_now(self) -> Endpoint:
         """Like :meth:`ready`, for callers outside an event loop."""
-        deadline = time.monotonic() + seconds
         while True:
-            state = self._ready_state(deadline)
+            state = self._ready_state()
             if state is not None:
                 return endpoint_of(self._folder, state)
             time.sleep(0.03)
@@ -109,7 +107,7 @@ class Lease:
             with contextlib.suppress(TrackingUnavailable):
                 stop_folder(self._folder, only_unused=True)
 
-    def _ready_state(self, deadline: float) -> ServerState | None:
+    def _ready_state(self) -> ServerState | None:
         state = self.state()
         if state is not None and state.status == "ready":
             return state
@@ -117,10 +115,6 @@ class Lease:
             raise TrackingUnavailable(
                 "the local MLflow server's supervisor ended while the server was starting",
                 hint=f"run again; if that fails, see {self._folder.log}",
-            )
-        if time.monotonic() > deadline:
-            raise TrackingUnavailable(
-                "the local MLflow server takes too long to start", hint=f"see {self._folder.log}"
             )
         return None
 
@@ -133,8 +127,9 @@ def acquire(root: Path, environ: Mapping[str, str], *, linger: float = LINGER_SE
     """
     folder = ServerFolder.used_by(root, environ)
     try:
-        folder.artifacts.mkdir(parents=True, exist_ok=True)
-        folder.path.chmod(0o700)
+        private_folder(folder.path.parent)
+        private_folder(folder.path)
+        folder.artifacts.mkdir(exist_ok=True)
         return _acquire(folder, environ, linger)
     except PermissionError as error:
         raise TrackingUnavailable(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondel.files import landlock
+from rondel.files.proc import IDLE_SECONDS, Patience
 from rondel.tracking.endpoint import CONTAINER_HOST
 from rondel.tracking.locks import FileLock, ProcessId, group_members
 from rondel.tracking.login import server_token
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 STARTING_POLL_SECONDS = 0.05
-START_SECONDS = 120.0
 STOP_SECONDS = 8.0
 """How long a server may take to end. It first answers pending requests, such as large uploads."""
 
@@ -154,8 +154,8 @@ class Supervisor:
                 preexec_fn=partial(_before_server, str(self._folder.path), landlock.python_paths()),  # noqa: PLW1509
             )
         write_state(self._folder, self._state("starting"))
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        patience = Patience(self._process.pid)
+        while not patience.is_over():
             if self._process.poll() is not None:
                 lines = tail(self._folder.log)
                 return f"it ended with code {self._process.returncode}; the last lines:\n{lines}"
@@ -165,7 +165,8 @@ class Supervisor:
                 write_state(self._folder, replace(self._state("ready"), version=version))
                 return None
             time.sleep(STARTING_POLL_SECONDS)
-        return f"it did not answer within {START_SECONDS:.0f} s; the last lines:\n{tail(self._folder.log)}"
+        lines = tail(self._folder.log) or "(none)"
+        return f"it did nothing for {IDLE_SECONDS:.0f} s and does not answer; its last lines:\n{lines}"
 
     def _watch(self) -> bool:
         """Wait until the server is unused, then stop it; return False if it died before."""

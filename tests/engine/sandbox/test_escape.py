@@ -91,7 +91,7 @@ async def test_devices_of_the_host_do_not_open(run, path):
 @pytest.mark.parametrize(
     "path",
     ["/proc/keys", "/proc/kcore", "/proc/timer_list", "/proc/kallsyms", "/proc/kmsg", "/proc/sched_debug",
-     "/proc/vmallocinfo"],
+     "/proc/vmallocinfo", "/proc/kpagecgroup"],
 )  # fmt: skip
 async def test_kernel_secrets_are_empty(run, path):
     done = await run("head", "-c64", path)
@@ -172,7 +172,8 @@ async def test_setuid_programs_gain_nothing(run):
 
 
 @pytest.mark.parametrize(
-    "call", ["keyctl", "add_key", "bpf", "mount", "open_by_handle_at", "perf_event_open", "setns"]
+    "call",
+    ["keyctl", "add_key", "bpf", "mount", "open_by_handle_at", "open_tree_attr", "perf_event_open", "setns"],
 )
 async def test_dangerous_system_calls_are_refused(run, call):
     from rondel.engine.sandbox.seccomp import _REFUSED

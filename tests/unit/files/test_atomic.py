@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rondel.files.atomic import link_or_copy, write_atomic
+from rondel.files.atomic import link_or_copy, private_folder, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +59,15 @@ def test_a_file_is_linked_over_an_older_one(tmp_path: Path) -> None:
     link_or_copy(source, target)
     assert target.samefile(source)
     assert os.listdir(target.parent) == ["target"]
+
+
+def test_a_private_folder_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        private_folder(tmp_path / "new")
+        (tmp_path / "old").mkdir(mode=0o755)
+        private_folder(tmp_path / "old")
+    finally:
+        os.umask(before)
+    for name in ("new", "old"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700

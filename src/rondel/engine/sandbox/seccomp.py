@@ -30,9 +30,9 @@ _REFUSED: Mapping[str, Mapping[str, int]] = {
         "init_module": 175, "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425,
         "ioperm": 173, "iopl": 172, "kexec_file_load": 320, "kexec_load": 246, "keyctl": 250,
         "mount": 165, "mount_setattr": 442, "move_mount": 429, "name_to_handle_at": 303,
-        "open_by_handle_at": 304, "open_tree": 428, "perf_event_open": 298, "pivot_root": 155,
-        "quotactl": 179, "reboot": 169, "request_key": 249, "setns": 308, "settimeofday": 164,
-        "swapoff": 168, "swapon": 167, "syslog": 103, "umount2": 166, "userfaultfd": 323,
+        "open_by_handle_at": 304, "open_tree": 428, "open_tree_attr": 467, "perf_event_open": 298,
+        "pivot_root": 155, "quotactl": 179, "reboot": 169, "request_key": 249, "setns": 308,
+        "settimeofday": 164, "swapoff": 168, "swapon": 167, "syslog": 103, "umount2": 166, "userfaultfd": 323,
         "vhangup": 153,
     },
     "aarch64": {
@@ -41,8 +41,8 @@ _REFUSED: Mapping[str, Mapping[str, int]] = {
         "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425,
         "kexec_file_load": 294, "kexec_load": 104, "keyctl": 219, "mount": 40, "mount_setattr": 442,
         "move_mount": 429, "name_to_handle_at": 264, "open_by_handle_at": 265, "open_tree": 428,
-        "perf_event_open": 241, "pivot_root": 41, "quotactl": 60, "reboot": 142, "request_key": 218,
-        "setns": 268, "settimeofday": 170, "swapoff": 225, "swapon": 224, "syslog": 116,
+        "open_tree_attr": 467, "perf_event_open": 241, "pivot_root": 41, "quotactl": 60, "reboot": 142,
+        "request_key": 218, "setns": 268, "settimeofday": 170, "swapoff": 225, "swapon": 224, "syslog": 116,
         "umount2": 39, "userfaultfd": 282, "vhangup": 58,
     },
 }  # fmt: skip

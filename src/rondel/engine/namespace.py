@@ -128,8 +128,13 @@ def bind(source: str, path: Path, *, readonly: bool = False) -> None:
     """Mount a file or directory, with what is mounted in it, at another path."""
     _mount(source, str(path), None, _MS_BIND | _MS_REC, None)
     if readonly:
-        locked = sum(mount for status, mount in _LOCKED_FLAGS if os.statvfs(path).f_flag & status)
-        _mount(None, str(path), None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked, None)
+        make_readonly(path)
+
+
+def make_readonly(path: Path) -> None:
+    """Make a mount read-only, but not those in it."""
+    locked = sum(mount for status, mount in _LOCKED_FLAGS if os.statvfs(path).f_flag & status)
+    _mount(None, str(path), None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked, None)
 
 
 def move(path: Path, target: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rondel.engine.sandbox.spec import (
+    BindMount,
     ExecRefused,
     OverlayMount,
     SandboxError,
@@ -77,15 +78,18 @@ async def test_standard_input_never_comes_from_outside_of_a_volume(
     assert set(seen) <= {b"own"}
 
 
+@pytest.mark.parametrize("readonly", [False, True])
 @pytest.mark.parametrize("prefix", ["", "/oldroot"])
-async def test_a_mount_in_a_volume_makes_nothing_outside_of_it(run: Run, tmp_path: Path, prefix: str) -> None:
+async def test_a_mount_in_a_volume_makes_nothing_outside_of_it(
+    run: Run, tmp_path: Path, prefix: str, readonly: bool
+) -> None:
     volume, outside = tmp_path / "volume", tmp_path / "outside"
     for folder in (volume / "d", outside):
         folder.mkdir(parents=True)
     link = volume / "link"
     link.symlink_to(f"{prefix}{outside}")
     mounts = (
-        VolumeMount(path="/c", source=volume),
+        BindMount(path="/c", source=volume) if readonly else VolumeMount(path="/c", source=volume),
         TmpfsMount(path="/c/d/memory"),
         SecretFileMount(path="/c/d/secret", value=b"value"),
     )
@@ -99,6 +103,16 @@ async def test_a_mount_in_a_volume_makes_nothing_outside_of_it(run: Run, tmp_pat
     assert list(outside.iterdir()) == []
     assert set(seen) <= {b"value", b""}
     assert all(not path.read_bytes() for path in volume.rglob("secret"))
+
+
+async def test_mounts_in_a_read_only_volume_are_writable_and_it_is_not(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    mounts = (BindMount(path="/c", source=tmp_path / "volume"), TmpfsMount(path="/c/memory"))
+    done = await run(
+        "sh", "-c", "echo x > /c/memory/x && cat /c/memory/x; echo x > /c/x || echo no", mounts=mounts
+    )
+    assert done.stdout.data == b"x\nno\n"
+    assert [path.name for path in (tmp_path / "volume").iterdir()] == ["memory"]
 
 
 async def test_mounts_in_a_volume_cover_it_and_leave_it_alone(

@@ -60,6 +60,8 @@ def assemble(place: Path, volume: Bind, nested: Sequence[BwrapMount]) -> Bind:
         except OSError as error:
             why = os.strerror(error.errno or 0).lower()
             raise ExecRefused(f"cannot mount at {mount.path}: {why}") from error
+    if volume.readonly:
+        namespace.make_readonly(root)  # bwrap's option would also change the mounts in it
     return Bind(volume.path, str(root), readonly=False)
 
 

@@ -62,6 +62,7 @@ class Preparation:
     sources: dict[str, str] = field(default_factory=dict)
     fixed: set[str] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
+    volumes: set[str] = field(default_factory=set)
     assembled: list[Path] = field(default_factory=list)
     tree: MountTree = field(init=False)
 
@@ -132,8 +133,7 @@ class Preparation:
 
     def _assembled(self, mounts: list[BwrapMount]) -> list[BwrapMount]:
         """The mounts, each volume together with those in it."""
-        volumes = {mount.path for mount in mounts if isinstance(mount, Bind) and mount.path in self.sources}
-        outer, nested = split_nested(mounts, volumes)
+        outer, nested = split_nested(mounts, self.volumes)
         for number, mount in enumerate(outer):
             if isinstance(mount, Bind) and mount.path in nested:
                 place = new_place(self.shared.secrets_folder())
@@ -253,6 +253,8 @@ class Preparation:
             self.mounts.append(Bind(path, str(mount.source), readonly=mount.readonly))
         else:
             self.mounts.append(Bind(path, str(mount.source), readonly=False))
+        if isinstance(mount, VolumeMount | BindMount):
+            self.volumes.add(path)
         if isinstance(mount, VolumeMount) or (isinstance(mount, BindMount) and not mount.readonly):
             self.sources[path] = str(mount.source)
 
